@@ -1,0 +1,116 @@
+"""Lengths read off a pose: crown-rump length, femora and humeri, with their uncertainty, and the neck's angle.
+
+Landmarks are joint centres, so bone lengths here exceed the sonographic ones; every measurement says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.laterality import left_direction
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+
+#: 90 % radius of a 3D isotropic Gaussian in standard deviations: the root of the 0.9 quantile of chi2(3).
+RADIUS90_IN_SD = 2.5002777
+#: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
+Z90 = 1.6448536
+#: Neck angles outside this range are pointed out: CRL is defined for a neutral neck. The limits are our choice.
+NEUTRAL_NECK_DEG = (-15.0, 40.0)
+
+_BONE_NOTE = (
+    "Between joint centres; longer than the sonographic {bone} length, which is the ossified shaft only"
+)
+_NAMES = {
+    "left_femur": "Left femur",
+    "right_femur": "Right femur",
+    "left_humerus": "Left humerus",
+    "right_humerus": "Right humerus",
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A length between two landmarks.
+
+    Attributes:
+        value_mm: NaN if a landmark is missing.
+        uncertainty_mm: half-width of the 90 % interval, or None without landmark radii.
+        rows: pose rows of the two ends.
+        note: what to know when reading the value.
+    """
+
+    key: str
+    name: str
+    value_mm: float
+    uncertainty_mm: float | None
+    rows: tuple[int, int]
+    note: str
+
+
+def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]:
+    """CRL, left and right femur, left and right humerus, in this order.
+
+    The 90 % uncertainty takes the two landmark errors as independent isotropic Gaussians whose 90 % radii are the
+    pose's: along the line the variances add, and the half-width is 1.645 standard deviations.
+    """
+    schema = schema or default_schema()
+    crl_note = _crl_note(neck_flexion_deg(pose.positions, schema))
+    crl = _measurement(pose, "crl", "Crown-rump length", schema.crl_rows, crl_note)
+    bones = (
+        _measurement(pose, key, _NAMES[key], rows, _BONE_NOTE.format(bone=key.split("_")[-1]))
+        for key, rows in schema.bones.items()
+    )
+    return (crl, *bones)
+
+
+def neck_flexion_deg(positions: np.ndarray, schema: Schema | None = None) -> float:
+    """Angle in degrees between face and trunk in the median plane; NaN if a landmark is missing.
+
+    0 = neutral (the line forehead-chin parallel to the line from the upper thoracic to the lumbosacral spine),
+    positive = flexed (chin towards the chest), negative = extended. The median plane is taken from the trunk frame.
+    """
+    schema = schema or default_schema()
+    points = np.asarray(positions, dtype=np.float64)
+    forehead, chin = (points[row] for row in schema.face_rows)
+    upper, _, lower = (points[row] for row in schema.trunk_frame_rows)
+    left = left_direction(points, schema.trunk_frame_rows)
+    length = float(np.linalg.norm(left))
+    # Collinear trunk landmarks give no median plane; NaN compares false as well.
+    if not length > 1e-6:
+        return math.nan
+    left = left / length
+    trunk, face = lower - upper, chin - forehead
+    # Turning the face line about the left axis by the right hand brings the chin to the chest.
+    return math.degrees(math.atan2(float(left @ np.cross(trunk, face)), float(_across(trunk, left) @ face)))
+
+
+def _across(vector: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """The part of a vector that lies in the plane with the unit `normal`."""
+    part: np.ndarray = vector - (vector @ normal) * normal
+    return part
+
+
+def _crl_note(flexion: float) -> str:
+    note = "Straight line from crown to rump"
+    if math.isnan(flexion):
+        return f"{note}; neck angle unknown"
+    low, high = NEUTRAL_NECK_DEG
+    if flexion > high:
+        return f"{note}; neck flexed by {flexion:.0f} deg: may be too short for dating"
+    if flexion < low:
+        return f"{note}; neck extended by {-flexion:.0f} deg: may be too long for dating"
+    return f"{note}; neck neutral ({flexion:.0f} deg)"
+
+
+def _measurement(pose: Pose, key: str, name: str, rows: tuple[int, int], note: str) -> Measurement:
+    start, end = rows
+    value = float(np.linalg.norm(pose.positions[end] - pose.positions[start]))
+    uncertainty = None
+    if pose.radius90_mm is not None:
+        combined = float(np.hypot(pose.radius90_mm[start], pose.radius90_mm[end])) * Z90 / RADIUS90_IN_SD
+        uncertainty = combined if math.isfinite(value) and math.isfinite(combined) else None
+    return Measurement(key, name, value, uncertainty, rows, note)

@@ -1,0 +1,151 @@
+"""Gestational age from the crown-rump length, by three published formulas.
+
+Each result carries its uncertainty, the range the formula was made for, and its source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from FetusMapV2Lib.foundation.errors import InputError
+
+#: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
+_Z90 = 1.6448536
+#: The same for 95 %, by which published 95 % limits are turned into standard deviations.
+_Z95 = 1.9599640
+
+
+@dataclass(frozen=True)
+class Dating:
+    """A gestational age.
+
+    Attributes:
+        days: gestational age in days, NaN without a positive CRL.
+        interval_days: half-width of the 90 % interval of a single fetus, in days; it does not hold the error of the
+            length itself.
+        valid: the CRL lies inside `valid_range_mm`; outside, the value is an extrapolation.
+        source: the publication.
+    """
+
+    key: str
+    name: str
+    days: float
+    interval_days: float
+    valid: bool
+    valid_range_mm: tuple[float, float]
+    source: str
+
+    @property
+    def weeks_text(self) -> str:
+        """Completed weeks and days, e.g. ``12w3d``; empty if the age is unknown."""
+        if not math.isfinite(self.days):
+            return ""
+        weeks, days = divmod(math.floor(self.days + 0.5), 7)
+        return f"{weeks}w{days}d"
+
+
+@dataclass(frozen=True)
+class _Formula:
+    name: str
+    days: Callable[[float], float]
+    sd_days: Callable[[float], float]
+    valid_range_mm: tuple[float, float]
+    source: str
+
+
+def _intergrowth_days(crl: float) -> float:
+    return 40.9041 + 3.21585 * math.sqrt(crl) + 0.348956 * crl
+
+
+def _intergrowth_sd(crl: float) -> float:
+    return 2.39102 + 0.0193474 * crl
+
+
+def _robinson_days(crl: float) -> float:
+    return 8.052 * math.sqrt(1.037 * crl) + 23.73
+
+
+def _robinson_sd(_crl: float) -> float:
+    # Published as +-4.7 days (95 %) for a single measurement.
+    return 4.7 / _Z95
+
+
+def _hadlock_days(crl: float) -> float:
+    c = crl / 10
+    # The quartic turns down past the published 12.1 cm; beyond 20 cm it is meaningless and must not overflow.
+    return 7 * math.exp(1.684969 + 0.315646 * c - 0.049306 * c**2 + 0.004057 * c**3 - 0.000120456 * c**4)
+
+
+def _hadlock_sd(crl: float) -> float:
+    # Published as 2 standard deviations = 8 % of the age.
+    return 0.04 * _hadlock_days(crl)
+
+
+_FORMULAS = {
+    "intergrowth21": _Formula(
+        "INTERGROWTH-21st",
+        _intergrowth_days,
+        _intergrowth_sd,
+        (15.0, 95.0),
+        "Papageorghiou et al., Ultrasound Obstet Gynecol 2014;44:641-648",
+    ),
+    "robinson": _Formula(
+        "Robinson and Fleming",
+        _robinson_days,
+        _robinson_sd,
+        (7.0, 80.0),
+        "Robinson and Fleming, Br J Obstet Gynaecol 1975;82:702-710",
+    ),
+    "hadlock": _Formula(
+        "Hadlock",
+        _hadlock_days,
+        _hadlock_sd,
+        (2.0, 120.0),
+        "Hadlock et al., Radiology 1992;182:501-505",
+    ),
+}
+
+#: Keys of the formulas, in the order in which results are shown.
+FORMULAS = tuple(_FORMULAS)
+
+
+def gestational_age(crl_mm: float, formula: str = "intergrowth21") -> Dating:
+    """Gestational age from the crown-rump length in mm.
+
+    - ``intergrowth21``: d = 40.9041 + 3.21585 sqrt(CRL) + 0.348956 CRL, SD = 2.39102 + 0.0193474 CRL, 15-95 mm
+      (Papageorghiou et al. 2014).
+    - ``robinson``: d = 8.052 sqrt(1.037 CRL) + 23.73, +-4.7 days (95 %, one measurement), made from 6-14 weeks;
+      the table ends at 80 mm (Robinson and Fleming 1975).
+    - ``hadlock``, c in cm: ln(weeks) = 1.684969 + 0.315646 c - 0.049306 c^2 + 0.004057 c^3 - 0.000120456 c^4,
+      2 SD = 8 % of the age, CRL of 2 mm to 12 cm (Hadlock et al. 1992).
+
+    A CRL outside the range gives a value with ``valid=False``; NaN, infinity, zero or less give NaN days.
+
+    Raises:
+        InputError: an unknown formula.
+    """
+    if formula not in _FORMULAS:
+        raise InputError(f"unknown dating formula '{formula}'", remedy=f"Choose one of {', '.join(FORMULAS)}")
+    chosen = _FORMULAS[formula]
+    low, high = chosen.valid_range_mm
+    usable = math.isfinite(crl_mm) and crl_mm > 0
+    return Dating(
+        key=formula,
+        name=chosen.name,
+        days=chosen.days(crl_mm) if usable else math.nan,
+        interval_days=_Z90 * chosen.sd_days(crl_mm) if usable else math.nan,
+        valid=low <= crl_mm <= high,
+        valid_range_mm=chosen.valid_range_mm,
+        source=chosen.source,
+    )
+
+
+def expected_crl_mm(days: float) -> tuple[float, float]:
+    """Mean and standard deviation of the CRL in mm at a gestational age of 58-105 days.
+
+    CRL = -50.6562 + 0.815118 d + 0.00535302 d^2, SD = -2.21626 + 0.0984894 d (INTERGROWTH-21st, Papageorghiou et
+    al., Ultrasound Obstet Gynecol 2014;44:641-648). Ages outside the range extrapolate.
+    """
+    return -50.6562 + 0.815118 * days + 0.00535302 * days**2, -2.21626 + 0.0984894 * days

@@ -1,0 +1,123 @@
+"""Telling the fetus's left from its right by geometry (Eq. 7 of the paper).
+
+Landmarks of the median plane give the direction of the fetal left; each limb pair is named by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+
+# Why the sign of Eq. 7 holds. In body axes right-anterior-superior (R x A = S), seen from the crest (1) the
+# nasal bone (4) lies below and in front, V14 = (0, +a, -b), and the hind neck (6) below and behind, V16 =
+# (0, -c, -d), all letters positive. The R component of V14 x V16 is (+a)(-d) - (-b)(-c) = -(ad + bc) < 0:
+# it points to the fetal left. The trunk frame (7, 8, 9) is built alike: seen from the upper thoracic spine
+# the cord insertion lies below and in front, and the lumbosacral spine below and behind it; in a curled
+# body too, as the cord is on the hollow side. A vector from s1 to s2 that goes against the left (Ang <= 0)
+# starts on the left: s1 is the left one.
+
+#: Normalised triple product from which the answer counts as certain: 30 degrees away from the undecided case.
+_CERTAIN = 0.5
+#: Share of the confidence kept when another frame, or a joint farther out, had to stand in.
+_STAND_IN = 0.5
+
+
+@dataclass(frozen=True)
+class Laterality:
+    """How sure left and right are.
+
+    Attributes:
+        arms_confidence, legs_confidence: 0..1; 0 = undecided (landmarks missing or collinear), 1 = certain.
+        arms_swapped, legs_swapped: the given names were exchanged.
+        consistent: shoulders and hips name the same side of the body as left; None if either pair is missing.
+    """
+
+    arms_confidence: float
+    legs_confidence: float
+    arms_swapped: bool
+    legs_swapped: bool
+    consistent: bool | None
+
+
+def left_direction(positions: np.ndarray, frame_rows: tuple[int, int, int]) -> np.ndarray:
+    """Cross product of Eq. 7, (3,): (b - a) x (c - a), divided by the lengths of its factors.
+
+    It points to the fetal left; its length is the sine of the angle at a, 0..1. NaN if a landmark is missing.
+    """
+    a, b, c = (np.asarray(positions[row], dtype=np.float64) for row in frame_rows)
+    return np.cross(_unit(b - a), _unit(c - a))
+
+
+def resolve_sides(positions: np.ndarray, schema: Schema | None = None) -> tuple[np.ndarray, Laterality]:
+    """Name arms and legs left and right by Eq. 7, exchanging whole limbs where the given names are wrong.
+
+    The arms are named by the head frame and the shoulders, the legs by the trunk frame and the hips. If the
+    frame is incomplete the other one stands in; if a shoulder or hip is missing the next joint outwards
+    does; each at half the confidence. Without any answer nothing is exchanged and the confidence is 0.
+
+    Args:
+        positions: (N, 3) RAS mm, NaN = missing. Not changed.
+
+    Returns:
+        A copy (N, 3) with limbs exchanged as needed, and the laterality.
+    """
+    schema = schema or default_schema()
+    resolved = np.array(positions, dtype=np.float64)
+    head, trunk = schema.head_frame_rows, schema.trunk_frame_rows
+    arms_swapped, arms_confidence = _resolve_limb(resolved, schema.pairs_of("la"), (head, trunk))
+    legs_swapped, legs_confidence = _resolve_limb(resolved, schema.pairs_of("ll"), (trunk, head))
+    laterality = Laterality(
+        arms_confidence=arms_confidence,
+        legs_confidence=legs_confidence,
+        arms_swapped=arms_swapped,
+        legs_swapped=legs_swapped,
+        consistent=_consistent(resolved, schema),
+    )
+    return resolved, laterality
+
+
+def _resolve_limb(
+    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[tuple[int, int, int], ...]
+) -> tuple[bool, float]:
+    """Exchange the limb's rows in place if Eq. 7 says so; (swapped, confidence)."""
+    triple, trust = _triple_product(positions, pairs, frames)
+    # Eq. 7 keeps s1 as the left one for Ang <= 0, the undecided case included.
+    swapped = triple > 0
+    if swapped:
+        for left, right in pairs:
+            positions[[left, right]] = positions[[right, left]]
+    return swapped, trust * min(abs(triple) / _CERTAIN, 1.0)
+
+
+def _triple_product(
+    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[tuple[int, int, int], ...]
+) -> tuple[float, float]:
+    """Ang of Eq. 7 over its three lengths (-1..1), and the trust in what it was taken from (0 if nothing)."""
+    for frame_place, frame in enumerate(frames):
+        left = left_direction(positions, frame)
+        for pair_place, (first, second) in enumerate(pairs):
+            triple = float(left @ _unit(positions[second] - positions[first]))
+            if np.isfinite(triple):
+                return triple, _STAND_IN ** ((frame_place > 0) + (pair_place > 0))
+    return 0.0, 0.0
+
+
+def _consistent(positions: np.ndarray, schema: Schema) -> bool | None:
+    across = []
+    for group in ("la", "ll"):
+        pairs = schema.pairs_of(group)
+        if not pairs:
+            return None
+        left, right = pairs[0]
+        across.append(positions[right] - positions[left])
+    agreement = float(across[0] @ across[1])
+    return agreement > 0 if np.isfinite(agreement) else None
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    """The vector at length 1; zero stays zero, so that coinciding landmarks decide nothing."""
+    length = np.linalg.norm(vector)
+    return vector / length if length > 0 or np.isnan(length) else np.zeros(3)

@@ -1,0 +1,112 @@
+"""The midsagittal plane of a pose.
+
+Least squares over the midline landmarks, with axes that tell left, cranial and dorsal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.laterality import left_direction
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+
+#: Points whose second extent is below this share of their first count as collinear: they define no plane.
+_COLLINEAR = 1e-3
+#: The plane is shown this much larger than the landmarks it holds.
+_MARGIN = 1.2
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A bounded plane in RAS mm; ``cross(x_axis, y_axis) = normal``.
+
+    Attributes:
+        origin: (3,) middle of the bounded plane.
+        normal: (3,) unit vector to the fetal left.
+        x_axis: (3,) unit vector to the fetal back.
+        y_axis: (3,) unit vector to the crown.
+        residual_mm: root mean square distance of the landmarks from the plane.
+        extent_mm: width (along x) and height (along y), a fifth larger than the landmarks need.
+    """
+
+    origin: np.ndarray
+    normal: np.ndarray
+    x_axis: np.ndarray
+    y_axis: np.ndarray
+    residual_mm: float
+    extent_mm: tuple[float, float]
+
+    def distances_mm(self, points: np.ndarray) -> np.ndarray:
+        """Signed distances of (N, 3) points, positive on the fetal left."""
+        distances: np.ndarray = (np.asarray(points, dtype=np.float64) - self.origin) @ self.normal
+        return distances
+
+
+def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Plane | None:
+    """The least-squares plane through the midline landmarks.
+
+    The normal points to the fetal left as Eq. 7 sees it in the head and the trunk; without either frame the limbs'
+    names decide, and without those the sign is arbitrary (its largest component is positive).
+
+    Args:
+        positions: (N, 3) RAS mm, NaN = missing.
+
+    Returns:
+        The plane, or None with fewer than three midline landmarks or with collinear ones.
+    """
+    schema = schema or default_schema()
+    positions = np.asarray(positions, dtype=np.float64)
+    points = positions[list(schema.midsagittal_rows)]
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < 3:
+        return None
+    centre = points.mean(axis=0)
+    _, singular, directions = np.linalg.svd(points - centre, full_matrices=False)
+    if not singular[1] > _COLLINEAR * singular[0]:
+        return None
+    normal = _towards(directions[2], _left_hint(positions, schema))
+    y_axis = _cranial(positions, schema, normal, directions[0])
+    x_axis = np.cross(y_axis, normal)
+    residual = float(np.sqrt(np.mean(((points - centre) @ normal) ** 2)))
+    across, along = (points - centre) @ x_axis, (points - centre) @ y_axis
+    origin = centre + x_axis * _middle(across) + y_axis * _middle(along)
+    extent = (float(np.ptp(across)) * _MARGIN, float(np.ptp(along)) * _MARGIN)
+    return Plane(origin, normal, x_axis, y_axis, residual, extent)
+
+
+def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
+    """A vector to the fetal left, zero if nothing tells it."""
+    frames = (left_direction(positions, rows) for rows in (schema.head_frame_rows, schema.trunk_frame_rows))
+    hint = np.nansum([*frames, np.zeros(3)], axis=0)
+    if np.any(hint):
+        return hint
+    return np.nansum(
+        [positions[left] - positions[right] for left, right in schema.pairs] or np.zeros((1, 3)), axis=0
+    )
+
+
+def _cranial(positions: np.ndarray, schema: Schema, normal: np.ndarray, longest: np.ndarray) -> np.ndarray:
+    """Unit vector in the plane from rump to crown, or along the spine, or else along the longest extent."""
+    upper, _, lower = schema.trunk_frame_rows
+    crown, rump = schema.crl_rows
+    for head_end, tail_end in ((crown, rump), (upper, lower)):
+        direction = positions[head_end] - positions[tail_end]
+        direction = direction - (direction @ normal) * normal
+        length = float(np.linalg.norm(direction))
+        if length > 0:
+            return direction / length
+    return _towards(longest, np.zeros(3))
+
+
+def _towards(direction: np.ndarray, hint: np.ndarray) -> np.ndarray:
+    """The direction with the sign that agrees with `hint`, or with its largest component positive."""
+    agreement = float(direction @ hint)
+    if agreement == 0:
+        agreement = float(direction[np.argmax(np.abs(direction))])
+    return direction if agreement > 0 else -direction
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(values.min() + values.max()) / 2

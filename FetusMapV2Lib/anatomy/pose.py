@@ -1,0 +1,81 @@
+"""The pose: where the landmarks of one fetus are, in RAS millimetres, and how sure that is.
+
+A pose never changes; moving a landmark makes a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.laterality import Laterality
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Landmark positions of one fetus.
+
+    Attributes:
+        positions: (N, 3) float64, RAS mm, row = landmark number - 1 (N = 22); a missing landmark is a
+            row of NaN. Stored as a read-only copy.
+        confidence: (N,) in 0..1, or None if unknown.
+        radius90_mm: (N,) radius in mm of the sphere that holds the true landmark in 90 % of cases, or None.
+        laterality: how left and right were told apart, or None if that was not done.
+
+    Raises:
+        ValueError: an array of the wrong shape, or a coordinate that is infinite.
+    """
+
+    positions: np.ndarray
+    confidence: np.ndarray | None = None
+    radius90_mm: np.ndarray | None = None
+    laterality: Laterality | None = None
+
+    def __post_init__(self) -> None:
+        positions = np.array(self.positions, dtype=np.float64)
+        if positions.ndim != 2 or positions.shape[1] != 3:
+            raise ValueError(f"positions must have the shape (N, 3), found {positions.shape}")
+        if np.isinf(positions).any():
+            raise ValueError("positions must not be infinite; a missing landmark is NaN")
+        positions[np.isnan(positions).any(axis=1)] = np.nan
+        object.__setattr__(self, "positions", _frozen(positions))
+        for name in ("confidence", "radius90_mm"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            array = np.array(value, dtype=np.float64)
+            if array.shape != positions.shape[:1]:
+                raise ValueError(f"{name} must have the shape ({len(positions)},), found {array.shape}")
+            object.__setattr__(self, name, _frozen(array))
+
+    @property
+    def present(self) -> np.ndarray:
+        """(N,) bool: which landmarks have a position."""
+        return np.isfinite(self.positions).all(axis=1)
+
+    def transformed(self, matrix: np.ndarray) -> Pose:
+        """The pose after an affine 4x4 `matrix` (RAS to RAS); radii scale by the cube root of |det|.
+
+        A mirroring matrix drops the laterality, as left and right no longer hold.
+        """
+        matrix = np.asarray(matrix, dtype=np.float64)
+        if matrix.shape != (4, 4):
+            raise ValueError(f"matrix must have the shape (4, 4), found {matrix.shape}")
+        determinant = float(np.linalg.det(matrix[:3, :3]))
+        radius = None if self.radius90_mm is None else self.radius90_mm * abs(determinant) ** (1 / 3)
+        return replace(
+            self,
+            positions=self.positions @ matrix[:3, :3].T + matrix[:3, 3],
+            radius90_mm=radius,
+            laterality=self.laterality if determinant > 0 else None,
+        )
+
+    def with_positions(self, positions: np.ndarray) -> Pose:
+        """The same pose with other positions (N, 3); confidence, radius and laterality stay."""
+        return replace(self, positions=positions)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,376 @@
+"""The `fetusmap` command: simulate, train, calibrate, estimate, and look after models.
+
+Heavy libraries are imported by the command that needs them, so that `fetusmap --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.foundation.errors import InputError, UserError
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.engine import Estimate
+    from FetusMapV2Lib.imaging.volume import Volume
+    from FetusMapV2Lib.phantom.case import SimulatedCase
+
+app = typer.Typer(
+    name="fetusmap",
+    help="Pose of a 10-15 week fetus in 3D ultrasound. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+out = Console()
+log = Console(stderr=True)
+
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+ModelOption = Annotated[
+    Optional[str],
+    typer.Option("--model", help="Name of a model (see `fetusmap models list`) or path of a model file."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        _say_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        log.print("Stopped; what was finished is kept.")
+        sys.exit(130)
+
+
+def _say_error(error: UserError) -> None:
+    log.print(f"[bold red]Error:[/bold red] {_escaped(error.line())}", soft_wrap=True, highlight=False)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(f"FetusMapV2 {__version__}", highlight=False)
+
+
+@app.command()
+def estimate(
+    files: Annotated[list[Path], typer.Argument(help="3D ultrasound volumes: NRRD, MetaImage, NIfTI, DICOM, Kretz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    scene: Annotated[bool, typer.Option("--scene", help="Also write a Slicer scene (.mrb).")] = False,
+    picture: Annotated[bool, typer.Option("--picture", help="Also write a picture (.png).")] = False,
+    spacing: Annotated[
+        Optional[str],
+        typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="The device's export mirrors volumes; undo it.")] = False,
+    kretz_handedness: Annotated[
+        str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
+    ] = "slicerheart",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Estimate the pose in one volume or many; a bad file does not stop the others."""
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.imaging.reading import read_frames
+
+    spacing_mm = _spacing(spacing)
+    engine = PoseEngine.load(model, device)
+    failed = 0
+    with _progress() as bar:
+        for number, path in enumerate(files, start=1):
+            task = bar.add_task(f"{number}/{len(files)} {path.name}", total=1.0)
+            try:
+                frames = read_frames(path, spacing=spacing_mm, mirrored=mirrored, kretz_handedness=kretz_handedness)
+                for index, volume in enumerate(frames):
+                    stem = _stem(path) if len(frames) == 1 else f"{_stem(path)}-{index:04d}"
+                    result = engine.estimate(volume, on_progress=_on(bar, task))
+                    _write_all(output, stem, result, volume, scene=scene, picture=picture, overwrite=overwrite)
+                    _tell(bar.console, stem, result)
+            except UserError as error:
+                failed += 1
+                _say_error(error)
+            bar.remove_task(task)
+    if len(files) > 1:
+        log.print(f"{len(files) - failed} of {len(files)} files done, {failed} failed.", highlight=False)
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Folder for the cases.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="How many cases.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same cases.")] = 0,
+    start: Annotated[int, typer.Option("--start", min=0, help="Number of the first case.")] = 0,
+    size: Annotated[str, typer.Option("--size", help="Voxels, longest side first.")] = "460,313,312",
+    spacing: Annotated[float, typer.Option("--spacing", help="Voxel spacing in mm.")] = 0.3,
+    empty: Annotated[int, typer.Option("--empty", min=0, help="Leave every N-th case without a fetus (0: none).")] = 0,
+    styles: Annotated[str, typer.Option("--styles", help="Vendor style mix: training or held-out.")] = "training",
+    sequence: Annotated[
+        int, typer.Option("--sequence", min=0, help="Frames of a moving fetus instead of one volume.")
+    ] = 0,
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Simulate ultrasound volumes of articulated fetuses with their true landmarks."""
+    from FetusMapV2Lib.estimation.engine import choose_device
+    from FetusMapV2Lib.phantom.case import simulate_case, write_case
+    from FetusMapV2Lib.phantom.motion import simulate_sequence, write_sequence_case
+
+    shape = _size(size)
+    where = str(choose_device(device)[0])
+    with _progress() as bar:
+        task = bar.add_task("simulating", total=count)
+        for index in range(start, start + count):
+            if sequence:
+                frames = simulate_sequence(
+                    seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
+                )
+                write_sequence_case(output, frames, index, overwrite=overwrite)
+            else:
+                fetus = not (empty and (index + 1) % empty == 0)
+                case = simulate_case(
+                    seed,
+                    index,
+                    shape_kji=shape,
+                    spacing_mm=spacing,
+                    style=styles,
+                    device=where,
+                    fetus_present=fetus,
+                )
+                write_case(output, case, index, overwrite=overwrite)
+            bar.advance(task)
+    log.print(f"{count} case(s) in {output}", highlight=False)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option("--data", help="Folder of cases: NAME.nrrd with NAME.mrk.json.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder for checkpoints, logs and the model.")],
+    preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model on a folder of annotated volumes."""
+    from FetusMapV2Lib.training.fitting import fit
+
+    model = fit(preset, data, output, resume=resume, device=device, steps=steps or None, workers=workers)
+    log.print(f"Model written to {model}", highlight=False)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model file; it is rewritten with its calibration.")],
+    data: Annotated[Path, typer.Option("--data", help="Held-out cases with landmarks; some without a fetus.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Fit radii, confidences and the presence threshold of a model to held-out cases."""
+    from FetusMapV2Lib.evaluation.calibrating import calibrate_model
+
+    with _progress() as bar:
+        task = bar.add_task("calibrating", total=1.0)
+        calibration = calibrate_model(model, data, device=device, on_progress=_on(bar, task))
+    log.print(
+        f"Calibrated on {calibration.cases} cases; presence threshold {calibration.presence_threshold:.2f}.",
+        highlight=False,
+    )
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the models of this installation."""
+    from FetusMapV2Lib.estimation.model_index import list_models as listed
+
+    table = Table("name", "size", "what it is")
+    for entry in listed():
+        table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description)
+    out.print(table)
+
+
+@models_app.command("verify")
+def verify_models(
+    model: Annotated[Optional[str], typer.Argument(help="Name or path; all models of the index if left out.")] = None,
+) -> None:
+    """Check that models are complete, unchanged and of this landmark schema."""
+    from FetusMapV2Lib.estimation.model_index import verify
+
+    for line in verify(model):
+        out.print(line, highlight=False)
+
+
+@app.command()
+def presets() -> None:
+    """List the training presets and what sets each apart."""
+    from FetusMapV2Lib.training.presets import list_presets
+
+    table = Table("preset", "input size", "what sets it apart")
+    for preset in list_presets():
+        table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
+    out.print(table)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", help="Folder for the case and the results.")] = Path(
+        "demo-output"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Which simulated fetus.")] = 20260,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Simulate one case, estimate its pose, and compare it with the truth."""
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.phantom.case import simulate_case, write_case
+
+    with _progress() as bar:
+        task = bar.add_task("simulating an ultrasound volume", total=1.0)
+        case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")
+        write_case(output, case, 0, overwrite=overwrite)
+        engine = PoseEngine.load()
+        result = engine.estimate(case.volume, on_progress=_on(bar, task))
+        bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
+        _write_all(output, "case-0000.estimate", result, case.volume, scene=True, picture=True, overwrite=overwrite)
+    _tell(log, "case-0000", result)
+    out.print(_truth_table(case, result))
+    out.print(f"Scene and picture: {output / 'case-0000.estimate.mrb'}, .png", highlight=False)
+
+
+def _truth_table(case: SimulatedCase, result: Estimate) -> Table:
+    """The demo's measurements beside the phantom's truth."""
+    from FetusMapV2Lib.estimation.results import RESEARCH_USE, findings
+    from FetusMapV2Lib.evaluation.metrics import landmark_errors
+
+    table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
+    if not result.found:
+        table.add_row("fetus", "not found", "present")
+        return table
+    estimated, true = findings(result.pose), findings(case.pose)
+    for mine, truth in zip(estimated.measurements, true.measurements, strict=True):
+        table.add_row(mine.name, _with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
+    for mine_age in estimated.datings:
+        remark = "" if mine_age.valid else " (outside its valid range)"
+        age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
+        table.add_row(f"Gestational age, {mine_age.name}", age, f"{case.truth['gestational_age_days']:.0f} d")
+    errors = landmark_errors(result.pose.positions[None], case.pose.positions[None])[0]
+    table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
+    return table
+
+
+def _with_interval(value: float, interval: float | None, unit: str) -> str:
+    return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
+
+
+def _write_all(
+    folder: Path, stem: str, result: Estimate, volume: Volume, *, scene: bool, picture: bool, overwrite: bool
+) -> None:
+    from FetusMapV2Lib.estimation.results import result_paths, write_results
+    from FetusMapV2Lib.foundation.files import refuse_existing
+
+    extra = {"scene": folder / f"{stem}.mrb", "picture": folder / f"{stem}.png"}
+    wanted = {"scene": scene and result.found, "picture": picture and result.found}
+    for path in [*result_paths(folder, stem).values(), *(extra[name] for name in extra if wanted[name])]:
+        refuse_existing(path, overwrite)
+    write_results(folder, stem, result, overwrite=overwrite)
+    if wanted["scene"]:
+        from FetusMapV2Lib.scene.files import write_pose_scene
+
+        write_pose_scene(extra["scene"], volume, result.pose, overwrite=overwrite)
+    if wanted["picture"]:
+        from FetusMapV2Lib.scene.picture import write_picture
+
+        write_picture(extra["picture"], volume, result.pose, overwrite=overwrite)
+
+
+def _tell(console: Console, stem: str, result: Estimate) -> None:
+    from FetusMapV2Lib.estimation.results import findings
+
+    for warning in result.warnings:
+        console.print(f"[yellow]{_escaped(stem)}: {_escaped(warning)}[/yellow]", highlight=False, soft_wrap=True)
+    if not result.found:
+        console.print(f"{_escaped(stem)}: {result.reason}", highlight=False, soft_wrap=True)
+        return
+    crl = findings(result.pose).measurements[0]
+    seconds = sum(result.timings.values())
+    length = _with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
+    console.print(
+        f"{_escaped(stem)}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=log, transient=True) as bar:
+        yield bar
+
+
+def _on(bar: Progress, task: object) -> Callable[[float, str], None]:
+    def report(fraction: float, stage: str) -> None:
+        bar.update(task, completed=fraction, description=stage)  # type: ignore[arg-type]
+
+    return report
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".seq.nrrd", ".nii.gz"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem or name
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    try:
+        first, second, third = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            "not three whole numbers", where=f"--size {text}", remedy="Write for example 460,313,312"
+        ) from error
+    if min(first, second, third) < 16:
+        raise InputError("too few voxels", where=f"--size {text}", remedy="Use at least 16 voxels a side")
+    return first, second, third
+
+
+def _spacing(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or not all(0 < value < 100 for value in values):
+        raise InputError(
+            "not a spacing",
+            where=f"--spacing {text}",
+            remedy="Write one number or three, in mm, for example 0.3",
+        )
+    return values[0], values[1], values[2]
+
+
+if __name__ == "__main__":
+    main()

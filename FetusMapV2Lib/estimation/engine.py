@@ -1,0 +1,278 @@
+"""The pose engine: load a model once, estimate poses many times, on a GPU or a CPU.
+
+It looks at the whole volume first, then closer along the body's own axes if the model was trained for that.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.laterality import Laterality, resolve_sides
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
+from FetusMapV2Lib.estimation.model_file import Model, load_model
+from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, whole_view
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.network.heatmap import decode
+
+Array = NDArray[np.float64]
+
+#: Close looks stop when the body frame has settled, and after this many at the latest.
+MAXIMUM_CLOSE_LOOKS = 3
+_SETTLED_DEGREES = 12.0
+_SETTLED_SCALE = 0.12
+#: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
+PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the network saw in one view: landmarks with the shape of their heatmaps.
+
+    Attributes:
+        positions: (22, 3) RAS mm.
+        spread_mm: (22,) spread of each heatmap around its landmark.
+        peak_mass: (22,) probability mass around its landmark.
+        frame: the body frame of these landmarks, if they make one.
+    """
+
+    view: str
+    positions: Array
+    spread_mm: Array
+    peak_mass: Array
+    frame: BodyFrame | None
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The answer for one volume.
+
+    Attributes:
+        pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
+        found: whether there is a fetus.
+        presence: mean confidence of head and trunk, 0-1, which decides on that.
+        reason: one sentence when `found` is false.
+        device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
+        device_reason: why there.
+        timings: seconds by stage.
+        warnings: sentences for the user.
+        model: name and checksum of the model.
+        looks: what each view gave, first to last.
+    """
+
+    pose: Pose
+    found: bool
+    presence: float
+    reason: str
+    device: str
+    device_reason: str
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    model: str
+    looks: tuple[Look, ...] = field(repr=False)
+
+
+class PoseEngine:
+    """Estimates poses with one model on one device.
+
+    Example:
+        >>> engine = PoseEngine.load()                      # doctest: +SKIP
+        >>> estimate = engine.estimate(read_volume("case.nrrd"))   # doctest: +SKIP
+    """
+
+    def __init__(self, model: Model, device: torch.device, device_reason: str) -> None:
+        self.model = model
+        self.device_reason = device_reason
+        self._schema: Schema = default_schema()
+        self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
+        self._move_to(device)
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] | None = None, device: str = "auto") -> PoseEngine:
+        """Load a model by name or path onto a device.
+
+        Args:
+            model: name in the model index, path of a model file, or None for the default model.
+            device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            ModelError: the model cannot be used.
+            UserError: the device is not there.
+        """
+        chosen, reason = choose_device(device)
+        return cls(load_model(find_model(model)), chosen, reason)
+
+    @property
+    def calibration(self) -> Calibration:
+        """How heatmap shapes turn into radii and confidences."""
+        return self._calibration
+
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """Estimate the pose of the fetus in a volume.
+
+        Raises:
+            Cancelled: `should_cancel` said yes; nothing is kept.
+        """
+        stages = Stages(on_progress, should_cancel)
+        timings: dict[str, float] = {}
+        warnings = list(volume.warnings)
+        stages.reach(0.0, "looking at the whole volume")
+        looks = [self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)]
+        if self.model.looks_closer:
+            for number in range(MAXIMUM_CLOSE_LOOKS):
+                frame = looks[-1].frame
+                if frame is None:
+                    break
+                stages.reach(0.4 + 0.15 * number, "looking closer")
+                looks.append(self._look("close", close_view(frame, self.model.input_size), volume, timings, warnings))
+                if _settled(frame, looks[-1].frame):
+                    break
+        stages.reach(0.95, "measuring")
+        estimate = self._conclude(tuple(looks), timings, warnings)
+        stages.reach(1.0, "done")
+        return estimate
+
+    def _look(self, view: str, grid: Grid, volume: Volume, timings: dict[str, float], warnings: list[str]) -> Look:
+        started = time.perf_counter()
+        picture = normalise(resample(volume, grid))
+        resampled = time.perf_counter()
+        points, mass, spread = self._infer(picture, warnings)
+        _add(timings, "resampling", resampled - started)
+        _add(timings, "network", time.perf_counter() - resampled)
+        positions = grid.to_world(points)
+        frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template)
+        return Look(view, positions, spread * grid.spacing_mm, mass, frame)
+
+    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Array, Array, Array]:
+        try:
+            return self._forward(picture)
+        except torch.cuda.OutOfMemoryError:
+            warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
+            torch.cuda.empty_cache()
+            self.device_reason = "the GPU ran out of memory"
+            self._move_to(torch.device("cpu"))
+            return self._forward(picture)
+
+    @torch.inference_mode()
+    def _forward(self, picture: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+        batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self._device)
+        logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0]
+        found = decode(logits.float(), sigma=self.model.sigma)
+        return (
+            found.points_ijk.double().cpu().numpy(),
+            found.peak_mass.double().cpu().numpy(),
+            found.spread.double().cpu().numpy(),
+        )
+
+    def _move_to(self, device: torch.device) -> None:
+        self._device = device
+        self._network = self.model.network.to(device=device, memory_format=torch.channels_last_3d).eval()
+
+    def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
+        last = looks[-1]
+        confidence = self._calibration.confidence(last.spread_mm, last.peak_mass)
+        presence = float(np.mean(confidence[list(self._schema.rows("ht"))]))
+        reason = self._reason_against(last, presence)
+        if reason:
+            pose = Pose(np.full((self._schema.count, 3), np.nan))
+        else:
+            pose = self._pose(last, confidence, warnings)
+        return Estimate(
+            pose=pose,
+            found=not reason,
+            presence=presence,
+            reason=reason,
+            device=describe_device(self._device),
+            device_reason=self.device_reason,
+            timings=timings,
+            warnings=tuple(dict.fromkeys(warnings)),
+            model=self.model.identity,
+            looks=looks,
+        )
+
+    def _pose(self, look: Look, confidence: Array, warnings: list[str]) -> Pose:
+        positions, laterality = resolve_sides(look.positions, self._schema)
+        order = self._row_order(laterality)
+        radius = self._calibration.radius90_mm(look.spread_mm, look.peak_mass)
+        if laterality.consistent is False:
+            warnings.append("Arms and legs disagree about which side is left; check the sides.")
+        pose = Pose(positions, confidence=confidence[order], radius90_mm=radius[order])
+        return replace(pose, laterality=laterality)
+
+    def _row_order(self, laterality: Laterality) -> list[int]:
+        """Which heatmap each landmark came from, so that radii move with landmarks that changed sides."""
+        swapped = {"la": laterality.arms_swapped, "ra": laterality.arms_swapped}
+        swapped |= {"ll": laterality.legs_swapped, "rl": laterality.legs_swapped}
+        mirror = self._schema.mirror_rows
+        return [
+            int(mirror[row]) if swapped.get(landmark.group, False) else row
+            for row, landmark in enumerate(self._schema.landmarks)
+        ]
+
+    def _reason_against(self, look: Look, presence: float) -> str:
+        if presence < self._calibration.presence_threshold:
+            return (
+                f"No fetus found: head and trunk were seen with a confidence of {presence:.0%}, "
+                f"below the {self._calibration.presence_threshold:.0%} that this model needs."
+            )
+        low, high = PLAUSIBLE_LENGTH_MM
+        if look.frame is None or not low <= look.frame.length_mm <= high:
+            return "No fetus found: the landmarks do not make up a body of 10-15 weeks."
+        return ""
+
+
+def choose_device(device: str) -> tuple[torch.device, str]:
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N", and why it was chosen.
+
+    Raises:
+        UserError: a GPU was asked for and there is none, or the name is unknown.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0), "a CUDA GPU is available"
+        return torch.device("cpu"), "no CUDA GPU was found"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise UserError("unknown device", where=device, remedy="Use auto, cpu, cuda or cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise UserError("unsupported device", where=device, remedy="Use auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError("there is no such CUDA GPU", where=device, remedy="Use --device auto or cpu")
+    return chosen, "chosen by the user"
+
+
+def describe_device(device: torch.device) -> str:
+    """A device as a user knows it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def _settled(before: BodyFrame, after: BodyFrame | None) -> bool:
+    if after is None:
+        return True
+    turned = before.angle_to(after) > _SETTLED_DEGREES
+    resized = abs(np.log(after.length_mm / before.length_mm)) > _SETTLED_SCALE
+    return not (turned or resized)
+
+
+def _add(timings: dict[str, float], stage: str, seconds: float) -> None:
+    timings[stage] = timings.get(stage, 0.0) + seconds

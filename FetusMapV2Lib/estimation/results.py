@@ -1,0 +1,222 @@
+"""The files of one estimate: landmarks as Slicer Markups, measurements as CSV and JSON.
+
+All numbers carry their unit, their validity and their uncertainty; everything says "research use only".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg
+from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, gestational_age
+from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.estimation.engine import Estimate
+from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text
+from FetusMapV2Lib.imaging.markups import write_markups
+
+RESEARCH_USE = "Research use only; default weights were trained on simulated volumes."
+JOINT_CENTRES = (
+    "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything derived from one pose."""
+
+    measurements: tuple[Measurement, ...]
+    datings: tuple[Dating, ...]
+    plane: Plane | None
+    neck_flexion_deg: float
+
+
+def findings(pose: Pose, schema: Schema | None = None) -> Findings:
+    """Measurements, gestational ages and the midsagittal plane of a pose."""
+    schema = schema or default_schema()
+    measurements = measure(pose, schema)
+    crl = next(m.value_mm for m in measurements if m.key == "crl")
+    datings = tuple(gestational_age(crl, name) for name in FORMULAS) if math.isfinite(crl) else ()
+    return Findings(
+        measurements=measurements,
+        datings=datings,
+        plane=midsagittal_plane(pose.positions, schema),
+        neck_flexion_deg=neck_flexion_deg(pose.positions, schema),
+    )
+
+
+def result_paths(folder: Path, stem: str) -> dict[str, Path]:
+    """The files that `write_results` makes for a case."""
+    return {
+        "landmarks": folder / f"{stem}.mrk.json",
+        "csv": folder / f"{stem}.measurements.csv",
+        "json": folder / f"{stem}.measurements.json",
+    }
+
+
+def write_results(
+    folder: Path, stem: str, estimate: Estimate, *, schema: Schema | None = None, overwrite: bool = False
+) -> dict[str, Path]:
+    """Write landmarks and measurements of an estimate; without a fetus only the JSON that says so.
+
+    Raises:
+        OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
+    """
+    schema = schema or default_schema()
+    paths = result_paths(folder, stem)
+    if not estimate.found:
+        del paths["landmarks"], paths["csv"]
+    for path in paths.values():
+        refuse_existing(path, overwrite)
+    if estimate.found:
+        write_markups(
+            paths["landmarks"],
+            estimate.pose,
+            schema,
+            descriptions=descriptions(estimate.pose, schema),
+            overwrite=overwrite,
+        )
+        write_text(paths["csv"], measurements_csv(findings(estimate.pose, schema)), overwrite=overwrite)
+    write_json(paths["json"], results_document(estimate, schema), overwrite=overwrite)
+    return paths
+
+
+def descriptions(pose: Pose, schema: Schema) -> list[str]:
+    """One line per landmark for the control point's description: confidence, radius, assumed definition."""
+    lines = []
+    for row, landmark in enumerate(schema.landmarks):
+        parts = []
+        if pose.confidence is not None:
+            parts.append(f"confidence {pose.confidence[row]:.2f}")
+        if pose.radius90_mm is not None:
+            parts.append(f"90 % radius {pose.radius90_mm[row]:.1f} mm")
+        if landmark.source == "assumed":
+            parts.append("definition assumed")
+        lines.append("; ".join(parts))
+    return lines
+
+
+def measurements_csv(found: Findings) -> str:
+    """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity and remark."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark"])
+    for m in found.measurements:
+        writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note])
+    for d in found.datings:
+        low, high = d.valid_range_mm
+        remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
+        writer.writerow(
+            [
+                f"Gestational age ({d.name})",
+                _cell(d.days, 1),
+                "d",
+                _cell(d.interval_days, 1),
+                "90 %",
+                d.valid,
+                remark,
+            ]
+        )
+    writer.writerow(["Neck flexion", _cell(found.neck_flexion_deg, 0), "deg", "", "", "", "posture biases CRL"])
+    writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}"])
+    return out.getvalue()
+
+
+def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
+    """The JSON of an estimate: landmarks (RAS mm), measurements, plane, dates, model and device."""
+    document: dict[str, Any] = {
+        "software": f"FetusMapV2 {__version__}",
+        "notice": RESEARCH_USE,
+        "found": estimate.found,
+        "reason": estimate.reason,
+        "presence": _number(estimate.presence),
+        "model": estimate.model,
+        "device": estimate.device,
+        "device_reason": estimate.device_reason,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},
+        "warnings": list(estimate.warnings),
+    }
+    if estimate.found:
+        document |= _pose_document(estimate.pose, schema)
+    return document
+
+
+def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
+    found = findings(pose, schema)
+    sides = pose.laterality
+    return {
+        "coordinate_system": "RAS",
+        "unit": "mm",
+        "landmarks": [_landmark_document(pose, schema, row) for row in range(schema.count)],
+        "laterality": None
+        if sides is None
+        else {
+            "arms_confidence": _number(sides.arms_confidence),
+            "legs_confidence": _number(sides.legs_confidence),
+            "consistent": sides.consistent,
+        },
+        "measurements": [
+            {
+                "key": m.key,
+                "name": m.name,
+                "value_mm": _number(m.value_mm),
+                "uncertainty_mm": _number(m.uncertainty_mm),
+                "note": m.note,
+            }
+            for m in found.measurements
+        ],
+        "bone_length_note": JOINT_CENTRES,
+        "gestational_age": [
+            {
+                "key": d.key,
+                "formula": d.name,
+                "days": _number(d.days),
+                "weeks": d.weeks_text,
+                "interval_days": _number(d.interval_days),
+                "valid": d.valid,
+                "valid_range_mm": list(d.valid_range_mm),
+                "source": d.source,
+            }
+            for d in found.datings
+        ],
+        "neck_flexion_deg": _number(found.neck_flexion_deg),
+        "midsagittal_plane": _plane_document(found.plane),
+    }
+
+
+def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
+    landmark = schema.landmarks[row]
+    position = [round(float(x), 4) for x in pose.positions[row]] if pose.present[row] else None
+    return {
+        "number": landmark.number,
+        "key": landmark.key,
+        "name": landmark.name,
+        "position": position,
+        "confidence": None if pose.confidence is None else _number(pose.confidence[row]),
+        "radius90_mm": None if pose.radius90_mm is None else _number(pose.radius90_mm[row]),
+    }
+
+
+def _plane_document(plane: Plane | None) -> dict[str, Any] | None:
+    if plane is None:
+        return None
+    return {
+        "origin": [round(float(x), 4) for x in plane.origin],
+        "normal_to_left": [round(float(x), 6) for x in plane.normal],
+        "residual_mm": _number(plane.residual_mm),
+    }
+
+
+def _number(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

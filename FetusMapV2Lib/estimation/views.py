@@ -1,0 +1,161 @@
+"""The views of a volume that the network is shown: the whole of it, and a closer look along the body's own axes.
+
+The first look finds head and trunk anywhere; the second sees every fetus upright, facing one way and equally large.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.anatomy.registration import register
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.volume import Volume
+
+Array = NDArray[np.float64]
+
+#: Length of the close view's longest side in crown-rump lengths: limbs stretched above the head or below the rump
+#: stay inside.
+CLOSE_EXTENT = 1.7
+#: Where the middle of the close view lies in the canonical frame, in crown-rump lengths from the head-and-trunk
+#: centroid: limbs reach to the front and below.
+CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
+_MINIMUM_POINTS = 4
+_ROBUST_PASSES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class BodyFrame:
+    """Where a fetus lies, how it is turned and how large it is.
+
+    Attributes:
+        centre: (3,) RAS mm, centroid of the head and trunk in the canonical pose.
+        axes: (3, 3) proper rotation; columns are fetal left, posterior and cranial in RAS.
+        length_mm: crown-rump length of the registered canonical pose.
+    """
+
+    centre: Array
+    axes: Array
+    length_mm: float
+
+    def turned(self, turn: Rotation, scale: float = 1.0, shift_mm: Array | None = None) -> BodyFrame:
+        """The frame after a turn about its own axes, a change of size and a shift (RAS mm)."""
+        shift = np.zeros(3) if shift_mm is None else np.asarray(shift_mm, float)
+        return BodyFrame(self.centre + shift, self.axes @ turn.as_matrix(), self.length_mm * float(scale))
+
+    def jittered(self, generator: np.random.Generator, degrees: float, log_scale: float, shift: float) -> BodyFrame:
+        """A frame as a first look might have found it.
+
+        Args:
+            generator: source of randomness.
+            degrees: standard deviation of the turn about a random axis.
+            log_scale: standard deviation of the logarithm of the size.
+            shift: standard deviation of the shift along each axis, in crown-rump lengths.
+        """
+        axis = generator.normal(size=3)
+        axis /= np.linalg.norm(axis)
+        turn = Rotation.from_rotvec(axis * np.radians(degrees) * generator.normal())
+        scale = float(np.exp(log_scale * np.clip(generator.normal(), -2.5, 2.5)))
+        return self.turned(turn, scale, shift * self.length_mm * generator.normal(size=3))
+
+    def angle_to(self, other: BodyFrame) -> float:
+        """Angle in degrees of the rotation that leads from this frame to `other`."""
+        return float(np.degrees(Rotation.from_matrix(self.axes.T @ other.axes).magnitude()))
+
+
+def canonical_template(poses: Array, schema: Schema | None = None) -> Array:
+    """The mean pose in the canonical frame, from which body frames are measured.
+
+    Poses are aligned to one another on head and trunk (generalised Procrustes), averaged over landmarks that are
+    present, turned so that x is fetal left, y posterior and z cranial, centred on the head-and-trunk centroid and
+    scaled to a crown-rump length of 1.
+
+    Args:
+        poses: (N, 22, 3) RAS mm, NaN for missing landmarks; at least one pose with all of head and trunk.
+    """
+    schema = schema or default_schema()
+    trunk = list(schema.rows("ht"))
+    complete = poses[np.isfinite(poses[:, trunk]).all(axis=(1, 2))]
+    if not len(complete):
+        raise ValueError("no training pose has all head and trunk landmarks")
+    mean = complete[0] - complete[0][trunk].mean(axis=0)
+    for _ in range(5):
+        aligned = np.stack([_aligned(pose, mean, trunk) for pose in complete])
+        mean = np.nanmean(aligned, axis=0)
+    return _upright(mean, schema)
+
+
+def body_frame(
+    positions: Array, weights: Array | None, template: Array, schema: Schema | None = None
+) -> BodyFrame | None:
+    """The body frame of a pose from its head and trunk landmarks, robust to a few that are wrong.
+
+    Args:
+        positions: (22, 3) RAS mm, NaN for missing.
+        weights: (22,) trust in each landmark, or None for equal trust.
+        template: (22, 3) canonical pose of `canonical_template`.
+
+    Returns:
+        None with fewer than four usable head and trunk landmarks.
+    """
+    schema = schema or default_schema()
+    rows = np.array(schema.rows("ht"))
+    usable = np.isfinite(positions[rows]).all(axis=1)
+    if weights is not None:
+        usable &= weights[rows] > 0
+    rows = rows[usable]
+    if len(rows) < _MINIMUM_POINTS:
+        return None
+    trust = np.ones(len(rows)) if weights is None else np.asarray(weights, float)[rows]
+    source, target = template[rows], positions[rows]
+    robust = trust
+    for _ in range(_ROBUST_PASSES):
+        fit = register(source, target, weights=robust)
+        miss = np.linalg.norm(source @ fit.matrix[:3, :3].T + fit.matrix[:3, 3] - target, axis=1)
+        # Cauchy weights: a landmark that fits a third of the body away counts a tenth.
+        robust = trust / (1.0 + (miss / (0.1 * max(fit.scale, 1e-6))) ** 2)
+    if not np.isfinite(fit.scale) or fit.scale <= 0:
+        return None
+    return BodyFrame(fit.matrix[:3, 3].copy(), np.asarray(fit.rotation, float), float(fit.scale))
+
+
+def whole_view(volume: Volume, input_size: tuple[int, int, int]) -> Grid:
+    """The whole volume on the network's grid, longest side first (`Grid.fit`)."""
+    return Grid.fit(volume, input_size)
+
+
+def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
+    """A grid along the body's own axes, sized by the fetus: rows i run to its left, j to its back, k to its head.
+
+    Args:
+        frame: where the fetus is.
+        input_size: (K, J, I) voxels.
+    """
+    spacing = CLOSE_EXTENT * frame.length_mm / max(input_size)
+    centre = frame.centre + frame.axes @ CLOSE_CENTRE * frame.length_mm
+    return Grid.around(centre, frame.axes, spacing, input_size)
+
+
+def _aligned(pose: Array, mean: Array, rows: list[int]) -> Array:
+    fit = register(pose[rows], mean[rows])
+    return pose @ fit.matrix[:3, :3].T + fit.matrix[:3, 3]
+
+
+def _upright(mean: Array, schema: Schema) -> Array:
+    crown, rump = schema.crl_rows
+    cranial = mean[crown] - mean[rump]
+    length = np.linalg.norm(cranial)
+    cranial = cranial / length
+    left = np.zeros(3)
+    for row, landmark in enumerate(schema.landmarks):
+        if landmark.side == "left" and landmark.partner is not None:
+            left += np.nan_to_num(mean[row] - mean[landmark.partner - 1])
+    left -= cranial * (left @ cranial)
+    left /= np.linalg.norm(left)
+    axes = np.column_stack([left, np.cross(cranial, left), cranial])
+    trunk = list(schema.rows("ht"))
+    return np.asarray((mean - mean[trunk].mean(axis=0)) @ axes / length, dtype=np.float64)

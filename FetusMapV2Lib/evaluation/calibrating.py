@@ -1,0 +1,99 @@
+"""Fitting a model's radii, confidences and presence threshold to held-out cases.
+
+The engine itself looks at every case, so that what is calibrated is what a user gets.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.model_file import load_model, save_model
+from FetusMapV2Lib.foundation.progress import OnProgress, Stages
+from FetusMapV2Lib.imaging.cases import find_cases
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class Observations:
+    """What the engine saw in held-out cases, one row a case."""
+
+    errors_mm: Array
+    spread_mm: Array
+    peak_mass: Array
+    empty_spread_mm: Array
+    empty_peak_mass: Array
+
+
+def observe(engine: PoseEngine, data: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Observations:
+    """Run the engine over a folder of cases and keep what a calibration needs.
+
+    Raises:
+        InputError: the folder holds no case, or a case cannot be read.
+    """
+    stages = Stages(on_progress)
+    cases = find_cases(data)
+    rows: list[tuple[Array, Array, Array]] = []
+    empty: list[tuple[Array, Array]] = []
+    for number, case in enumerate(cases):
+        stages.reach(number / len(cases), case.name)
+        estimate = engine.estimate(case.volume())
+        last = estimate.looks[-1]
+        if case.fetus_present:
+            errors = np.linalg.norm(last.positions - case.pose().positions, axis=1)
+            rows.append((errors, last.spread_mm, last.peak_mass))
+        else:
+            empty.append((last.spread_mm, last.peak_mass))
+    columns = default_schema().count
+    return Observations(
+        errors_mm=np.array([row[0] for row in rows]).reshape(-1, columns),
+        spread_mm=np.array([row[1] for row in rows]).reshape(-1, columns),
+        peak_mass=np.array([row[2] for row in rows]).reshape(-1, columns),
+        empty_spread_mm=np.array([row[0] for row in empty]).reshape(-1, columns),
+        empty_peak_mass=np.array([row[1] for row in empty]).reshape(-1, columns),
+    )
+
+
+def calibrate_model(
+    path: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> Calibration:
+    """Calibrate a model on held-out cases and rewrite its file with the result.
+
+    Raises:
+        ModelError: the model cannot be read, or there are too few cases.
+    """
+    engine = PoseEngine.load(path, device)
+    calibration = calibration_from(observe(engine, data, on_progress))
+    model = load_model(Path(path))
+    save_model(Path(path), replace(model, calibration=calibration))
+    return calibration
+
+
+def calibration_from(seen: Observations) -> Calibration:
+    """The calibration of some observations; the presence threshold lies between cases with and without a fetus.
+
+    Without empty cases the threshold is half of what the weakest fetus in a hundred reaches.
+    """
+    calibration = fit_calibration(seen.errors_mm, seen.spread_mm, seen.peak_mass)
+    trunk = list(default_schema().rows("ht"))
+
+    def presence(spread_mm: Array, peak_mass: Array) -> Array:
+        return np.asarray(calibration.confidence(spread_mm, peak_mass)[:, trunk].mean(axis=1))
+
+    weakest = float(np.quantile(presence(seen.spread_mm, seen.peak_mass), 0.01))
+    if not len(seen.empty_spread_mm):
+        return replace(calibration, presence_threshold=weakest / 2)
+    strongest_empty = float(presence(seen.empty_spread_mm, seen.empty_peak_mass).max())
+    return replace(calibration, presence_threshold=(weakest + strongest_empty) / 2)

@@ -1,0 +1,50 @@
+"""The errors a user may see: each says what is wrong, where, and what to do.
+
+Raise these for a user's mistake or a broken input; let programming errors surface as they are.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class UserError(Exception):
+    """A problem the user can mend.
+
+    Args:
+        problem: what is wrong, one clause without a full stop.
+        where: file, option or landmark that it concerns, if any.
+        remedy: what to do about it, one sentence without a full stop.
+
+    ``str()`` gives one line: ``where: problem. Remedy.``
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, *, where: str | os.PathLike[str] | None = None, remedy: str = "") -> None:
+        self.problem = problem
+        self.where = os.fspath(where) if where is not None else ""
+        self.remedy = remedy
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The message as one line."""
+        head = f"{self.where}: {self.problem}" if self.where else self.problem
+        tail = f" {self.remedy.rstrip('.')}." if self.remedy else ""
+        return " ".join(f"{head.rstrip('.')}.{tail}".split())
+
+
+class InputError(UserError):
+    """A volume, landmark file or sequence that cannot be read or cannot be right."""
+
+
+class OutputError(UserError):
+    """A result that cannot be written: it exists, the disk is full, the folder is read-only."""
+
+
+class ModelError(UserError):
+    """A model file that is missing, corrupt, of another landmark schema, or with a wrong checksum."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a request that was granted, not an error
+    """Raised inside a long job when its ``should_cancel`` callback said yes."""

@@ -1,0 +1,31 @@
+"""Progress and cancellation of long jobs, the same for a progress bar, a worker pipe and a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from FetusMapV2Lib.foundation.errors import Cancelled
+
+#: Called with the fraction done (0-1) and a short stage name, e.g. ``(0.4, "looking closer")``.
+OnProgress = Callable[[float, str], None]
+#: Asked between steps; true ends the job with `Cancelled`.
+ShouldCancel = Callable[[], bool]
+
+
+class Stages:
+    """Reports progress to `on_progress` and honours `should_cancel` at each step."""
+
+    def __init__(self, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None) -> None:
+        self._on_progress = on_progress
+        self._should_cancel = should_cancel
+
+    def reach(self, fraction: float, stage: str) -> None:
+        """Say that `stage` begins with `fraction` of the job done.
+
+        Raises:
+            Cancelled: the caller asked to stop.
+        """
+        if self._should_cancel is not None and self._should_cancel():
+            raise Cancelled(stage)
+        if self._on_progress is not None:
+            self._on_progress(fraction, stage)

@@ -1,0 +1,253 @@
+"""`Grid`: the isotropic, right-handed box of samples that a network sees, and sampling a volume on it.
+
+A grid is chosen in world space, so how a file orders and flips its axes changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from FetusMapV2Lib.imaging.blocks import block_mean
+from FetusMapV2Lib.imaging.volume import Matrix, Volume
+
+Shape = tuple[int, int, int]
+
+# Axes whose lengths or intensities differ by less than this fraction count as equal.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """An isotropic sampling grid.
+
+    Attributes:
+        shape: samples (k, j, i).
+        grid_to_ras: 4x4, grid index (i, j, k, 1) to RAS mm: a rotation times one spacing, determinant positive.
+    """
+
+    shape: Shape
+    grid_to_ras: Matrix
+
+    @property
+    def spacing_mm(self) -> float:
+        """Distance between neighbouring samples in mm."""
+        return float(np.linalg.norm(self.grid_to_ras[:3, 0]))
+
+    @property
+    def ras_to_grid(self) -> Matrix:
+        """4x4, RAS mm to grid index (i, j, k)."""
+        return np.linalg.inv(self.grid_to_ras)
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """(3, 3) rotation whose columns are the RAS directions of i, j, k."""
+        return np.asarray(self.grid_to_ras[:3, :3] / self.spacing_mm)
+
+    @property
+    def centre_ras(self) -> NDArray[np.float64]:
+        """Centre of the grid, (3,) RAS mm."""
+        k, j, i = self.shape
+        return self.to_world(np.array([[(i - 1) / 2, (j - 1) / 2, (k - 1) / 2]]))[0]
+
+    def to_world(self, points_ijk: NDArray[Any]) -> NDArray[np.float64]:
+        """(..., 3) grid indices (i, j, k) to RAS mm; NaN stays NaN."""
+        points = np.asarray(points_ijk, dtype=np.float64)
+        return np.asarray(points @ self.grid_to_ras[:3, :3].T + self.grid_to_ras[:3, 3])
+
+    def to_voxel(self, points_ras: NDArray[Any]) -> NDArray[np.float64]:
+        """(..., 3) RAS mm to grid indices (i, j, k); NaN stays NaN."""
+        inverse = self.ras_to_grid
+        return np.asarray(np.asarray(points_ras, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3])
+
+    def rotated(self, rotation: NDArray[Any]) -> Grid:
+        """The grid turned about its centre by a (3, 3) rotation given in RAS; shape and spacing stay."""
+        return Grid.around(self.centre_ras, np.asarray(rotation) @ self.axes, self.spacing_mm, self.shape)
+
+    @classmethod
+    def around(cls, centre_ras: NDArray[Any], axes: NDArray[Any], spacing_mm: float, shape: Shape) -> Grid:
+        """The grid with this centre.
+
+        Args:
+            centre_ras: (3,) RAS mm.
+            axes: (3, 3), columns are the RAS directions of i, j, k; a proper rotation.
+            spacing_mm: sample distance.
+            shape: samples (k, j, i).
+
+        Raises:
+            ValueError: `axes` is not a proper rotation.
+        """
+        directions = np.asarray(axes, dtype=np.float64)
+        if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5) or np.linalg.det(directions) < 0:
+            raise ValueError("the axes of a grid must be a proper rotation")
+        k, j, i = shape
+        matrix = np.eye(4)
+        matrix[:3, :3] = directions * float(spacing_mm)
+        middle = np.array([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2])
+        matrix[:3, 3] = np.asarray(centre_ras, dtype=np.float64) - matrix[:3, :3] @ middle
+        return cls((int(k), int(j), int(i)), matrix)
+
+    @classmethod
+    def fit(cls, volume: Volume, input_size: Shape) -> Grid:
+        """The grid of `input_size` (k, j, i; longest first) that holds the whole volume, centred.
+
+        Axes: longest physical extent on k, next on j. Signs: k and j point to the side of the box that holds more
+        intensity; i completes a right-handed frame. All of it is read off the volume in world space, so that index
+        permutations and flips give the same grid, and turning the volume turns the grid.
+        """
+        axes, extents = _box(volume)
+        offset = _intensity_offset(volume)
+        along = axes.T @ offset
+        order = _order_of_axes(axes, extents, along)
+        k_axis, j_axis = (_signed(axes[:, a], along[a], extents[a]) for a in order[:2])
+        directions = np.stack([np.cross(j_axis, k_axis), j_axis, k_axis], axis=1)
+        spacing = max(extents[a] / size for a, size in zip(order, input_size, strict=True))
+        return cls.around(volume.centre_ras, directions, spacing, input_size)
+
+
+def _box(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Orthonormal axes nearest to the index axes (columns), and the extent of the box along each, mm."""
+    steps = volume.ijk_to_ras[:3, :3]
+    left, _, right = np.linalg.svd(steps / np.linalg.norm(steps, axis=0))
+    axes = left @ right
+    extents = np.abs(axes.T @ steps) @ np.array(volume.shape[::-1], dtype=np.float64)
+    return axes, extents
+
+
+def _intensity_offset(volume: Volume) -> NDArray[np.float64]:
+    """Centroid of the grey values minus the centre of the box, (3,) mm in RAS."""
+    array = volume.array
+    total = np.uint64 if array.dtype.kind == "u" else np.int64 if array.dtype.kind == "i" else np.float64
+    plane = array.sum(axis=0, dtype=np.uint32 if array.dtype == np.uint8 else total)
+    profiles = (
+        plane.sum(axis=0, dtype=total),
+        plane.sum(axis=1, dtype=total),
+        np.array([layer.sum(dtype=total) for layer in array]),
+    )
+    offset = np.zeros(3)
+    for axis, profile in enumerate(profiles):
+        weights = profile.astype(np.float64)
+        mass = weights.sum()
+        if abs(mass) > 0:
+            positions = np.arange(len(weights)) - (len(weights) - 1) / 2
+            offset[axis] = float(weights @ positions) / mass
+    return np.asarray(volume.ijk_to_ras[:3, :3] @ offset)
+
+
+def _order_of_axes(
+    axes: NDArray[np.float64], extents: NDArray[np.float64], along: NDArray[np.float64]
+) -> tuple[int, int, int]:
+    """Axes by decreasing extent; equal extents by how far off-centre the intensity lies, then by world direction."""
+    unit = _TIE * float(extents.max())
+
+    def rank(axis: int) -> tuple[float, ...]:
+        direction = np.abs(axes[:, axis])
+        keys = (extents[axis] / unit, abs(along[axis]) / unit, *(direction / _TIE))
+        return tuple(-float(np.round(key)) for key in keys)
+
+    first, second, third = sorted(range(3), key=rank)
+    return first, second, third
+
+
+def _signed(axis: NDArray[np.float64], along: float, extent: float) -> NDArray[np.float64]:
+    """`axis` turned towards the intensity; towards its dominant world component if the intensity is central."""
+    if abs(along) <= _TIE * extent:
+        along = axis[int(np.argmax(np.round(np.abs(axis) / _TIE)))]
+    return axis if along > 0 else -axis
+
+
+def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.float32]:
+    """Sample a volume on a grid: trilinear, anti-aliased, `fill` outside the volume.
+
+    Where the grid is coarser than the voxels, blocks of voxels are averaged first (a box filter about as wide as the
+    grid spacing). The result does not depend on the order and direction of the index axes.
+
+    Returns:
+        float32, shape grid.shape [k, j, i].
+    """
+    array, ijk_to_ras = _aligned(volume, grid)
+    to_index = np.linalg.inv(ijk_to_ras) @ grid.grid_to_ras
+    spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    factors = [max(1, math.floor(grid.spacing_mm / size + 0.5)) for size in spacing]
+    start, stop = _needed_box(to_index, grid.shape, array.shape, factors)
+    if any(a >= b for a, b in zip(start, stop, strict=True)):
+        return np.full(grid.shape, fill, dtype=np.float32)
+    part = array[start[2] : stop[2], start[1] : stop[1], start[0] : stop[0]]
+    if max(factors) > 1:
+        part = block_mean(part, (factors[2], factors[1], factors[0]), fill=fill)
+    # The centre of a block of f voxels lies at (f - 1) / 2 of the first one.
+    to_block = np.eye(4)
+    for axis, (factor, first) in enumerate(zip(factors, start, strict=True)):
+        to_block[axis, axis] = 1.0 / factor
+        to_block[axis, 3] = -(first + (factor - 1) / 2) / factor
+    matrix = (to_block @ to_index)[:3]
+    # From (i, j, k) order to array order.
+    linear, shift = matrix[::-1, 2::-1], matrix[::-1, 3]
+    return np.asarray(
+        ndimage.affine_transform(
+            part, linear, offset=shift, output_shape=grid.shape, output=np.float32, order=1,
+            mode="grid-constant", cval=fill,
+        )
+    )  # fmt: skip
+
+
+def _aligned(volume: Volume, grid: Grid) -> tuple[NDArray[Any], Matrix]:
+    """A view of the volume whose index axes run along the grid axes as nearly as possible, and its matrix."""
+    steps = volume.ijk_to_ras[:3, :3]
+    cosines = grid.axes.T @ (steps / np.linalg.norm(steps, axis=0))
+    order, signs = _best_permutation(cosines)
+    # order[a] is the volume axis (i, j, k) that runs along grid axis a.
+    array = volume.array.transpose(2 - order[2], 2 - order[1], 2 - order[0])
+    array = array[tuple(slice(None, None, int(signs[a])) for a in (2, 1, 0))]
+    matrix = np.eye(4)
+    matrix[:3, 3] = volume.ijk_to_ras[:3, 3]
+    for a in range(3):
+        step = steps[:, order[a]]
+        matrix[:3, a] = step * signs[a]
+        if signs[a] < 0:
+            matrix[:3, 3] += step * (array.shape[2 - a] - 1)
+    return array, matrix
+
+
+def _best_permutation(cosines: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """For each row the column it agrees with best, one to one, and the sign of the agreement."""
+    order = [-1, -1, -1]
+    size = np.abs(cosines)
+    for _ in range(3):
+        row, column = np.unravel_index(int(np.argmax(size)), (3, 3))
+        order[row] = int(column)
+        size[row, :] = size[:, column] = -1.0
+    return order, [1 if cosines[a, order[a]] >= 0 else -1 for a in range(3)]
+
+
+def _needed_box(
+    to_index: Matrix, shape: Shape, available: tuple[int, ...], factors: list[int]
+) -> tuple[list[int], list[int]]:
+    """First and last + 1 index (i, j, k) of the voxels that the grid touches, the first on a block border."""
+    k, j, i = shape
+    corners = np.array([[x, y, z, 1.0] for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)]) @ to_index[:3].T
+    start, stop = [], []
+    for axis, factor in enumerate(factors):
+        low = math.floor(corners[:, axis].min()) - 2 * factor
+        high = math.ceil(corners[:, axis].max()) + 2 * factor + 1
+        start.append(max(0, low) // factor * factor)
+        stop.append(min(available[2 - axis], high + (-high) % factor))
+    return start, stop
+
+
+def normalise(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Grey values as the network sees them: divided by the 99.5 percentile of the positive ones, in 0 to 1.5.
+
+    Monotone, blind to the scale of the grey values, and zero stays zero, so padding stays black.
+    """
+    grey = np.maximum(np.asarray(array, dtype=np.float32), np.float32(0))
+    positive = grey[grey > 0]
+    if positive.size == 0:
+        return grey
+    top = np.float32(np.percentile(positive, 99.5))
+    return np.minimum(grey / top, np.float32(1.5))

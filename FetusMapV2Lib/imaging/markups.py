@@ -1,0 +1,228 @@
+"""Landmark files: Slicer Markups JSON (``.mrk.json``), the format in which cases are annotated and results given.
+
+Written in RAS with one control point per landmark; read in any order, in LPS or RAS.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Landmark, Schema, default_schema
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import write_json
+
+SCHEMA_URL = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+_UPRIGHT = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+_REMEDY = "Save the landmarks from Slicer as Markups JSON (.mrk.json)"
+
+
+def write_markups(
+    path: str | os.PathLike[str],
+    pose: Pose,
+    schema: Schema | None = None,
+    *,
+    descriptions: Sequence[str] | Mapping[str, str] | None = None,
+    name: str = "Fetus",
+    overwrite: bool = True,
+) -> None:
+    """Write a pose as Slicer Markups JSON (schema 1.0.3, RAS mm).
+
+    Args:
+        path: the file, usually ``case.mrk.json``.
+        pose: the landmarks; missing ones are written with position status "missing".
+        schema: what the rows are; the bundled schema if not given.
+        descriptions: one text per row, or by landmark key; confidence and radius of the pose if not given.
+        name: name of the node in Slicer.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_json(path, markups_document(pose, schema, descriptions=descriptions, name=name), overwrite=overwrite)
+
+
+def markups_document(
+    pose: Pose,
+    schema: Schema | None = None,
+    *,
+    descriptions: Sequence[str] | Mapping[str, str] | None = None,
+    name: str = "Fetus",
+) -> dict[str, Any]:
+    """The document that `write_markups` writes."""
+    schema = schema or default_schema()
+    if len(pose.positions) != schema.count:
+        raise ValueError(f"the pose has {len(pose.positions)} landmarks, the schema {schema.count}")
+    points = [_control_point(pose, mark, _description(pose, mark, descriptions)) for mark in schema.landmarks]
+    fiducials = {
+        "type": "Fiducial",
+        "name": name,
+        "coordinateSystem": "RAS",
+        "coordinateUnits": "mm",
+        "locked": False,
+        "fixedNumberOfControlPoints": True,
+        "labelFormat": "%N-%d",
+        "lastUsedControlPointNumber": schema.count,
+        "controlPoints": points,
+        "measurements": [],
+    }
+    return {"@schema": SCHEMA_URL, "landmarkSchema": schema.id, "markups": [fiducials]}
+
+
+def _control_point(pose: Pose, mark: Landmark, description: str) -> dict[str, Any]:
+    present = bool(pose.present[mark.row])
+    point: dict[str, Any] = {
+        "id": str(mark.number),
+        "label": mark.name,
+        "description": description,
+        "associatedNodeID": "",
+        "orientation": _UPRIGHT,
+        "selected": True,
+        "locked": False,
+        "visibility": True,
+        "positionStatus": "defined" if present else "missing",
+        "key": mark.key,
+        "group": mark.group,
+        "color": [round(float(channel), 4) for channel in mark.colour],
+    }
+    if present:
+        point["position"] = [round(float(value), 6) for value in pose.positions[mark.row]]
+    return point
+
+
+def _description(pose: Pose, mark: Landmark, given: Sequence[str] | Mapping[str, str] | None) -> str:
+    if isinstance(given, Mapping):
+        return str(given.get(mark.key, ""))
+    if given is not None:
+        return str(given[mark.row])
+    parts = []
+    if pose.confidence is not None and math.isfinite(pose.confidence[mark.row]):
+        parts.append(f"confidence {pose.confidence[mark.row]:.2f}")
+    if pose.radius90_mm is not None and math.isfinite(pose.radius90_mm[mark.row]):
+        parts.append(f"90 % within {pose.radius90_mm[mark.row]:.1f} mm")
+    return ", ".join(parts)
+
+
+def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> Pose:
+    """Read a pose from Slicer Markups JSON.
+
+    Points are found by their label (name or key of the landmark, upper or lower case, or its number), in any order;
+    absent points and points whose position status is not "defined" are missing (NaN).
+
+    Returns:
+        The pose in RAS mm, whatever the file's coordinate system.
+
+    Raises:
+        InputError: missing or broken file, no fiducials, an unknown or doubled label, a position that is no position.
+    """
+    schema = schema or default_schema()
+    source = Path(path)
+    positions = np.full((schema.count, 3), np.nan)
+    known = _labels(schema)
+    seen: set[int] = set()
+    for markup in _fiducials(_document(source), source):
+        factors = _to_ras_mm(markup, source)
+        for point in _points(markup, source):
+            row = _row(point, known, source)
+            if row in seen:
+                raise InputError(
+                    f"landmark '{schema.landmarks[row].name}' is in the file twice", where=source,
+                    remedy="Remove or rename one of the two points",
+                )  # fmt: skip
+            seen.add(row)
+            if point.get("positionStatus", "defined") == "defined":
+                positions[row] = _position(point, source) * factors
+    return Pose(positions)
+
+
+def _document(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such landmark file", where=path, remedy="Check the path") from None
+    except UnicodeDecodeError:
+        raise InputError("the landmark file is not text", where=path, remedy=_REMEDY) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"the landmark file is not valid JSON ({error})", where=path, remedy=_REMEDY) from None
+
+
+def _fiducials(document: Any, path: Path) -> list[dict[str, Any]]:
+    markups = document.get("markups") if isinstance(document, dict) else None
+    if not isinstance(markups, list):
+        raise InputError("this JSON holds no markups", where=path, remedy=_REMEDY)
+    fiducials = [m for m in markups if isinstance(m, dict) and m.get("type", "Fiducial") == "Fiducial"]
+    if not fiducials:
+        raise InputError("the file holds markups, but no point list", where=path, remedy=_REMEDY)
+    return fiducials
+
+
+def _points(markup: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    points = markup.get("controlPoints", [])
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise InputError("the control points are not a list of points", where=path, remedy=_REMEDY)
+    return points
+
+
+def _to_ras_mm(markup: dict[str, Any], path: Path) -> np.ndarray:
+    """Factors (3,) that take the file's coordinates to RAS mm."""
+    systems = {"LPS": (-1.0, -1.0, 1.0), "0": (1.0, 1.0, 1.0), "RAS": (1.0, 1.0, 1.0), "1": (-1.0, -1.0, 1.0)}
+    system = str(markup.get("coordinateSystem", "LPS")).upper()
+    if system not in systems:
+        raise InputError(
+            f"the coordinate system '{system}' is unknown", where=path, remedy="Write the landmarks in RAS or LPS"
+        )
+    units = markup.get("coordinateUnits", "mm")
+    unit = str(units[0] if isinstance(units, list) and units else units)
+    scales = {"mm": 1.0, "um": 1e-3}
+    if unit not in scales:
+        raise InputError(f"the unit '{unit}' is unknown", where=path, remedy="Write the landmarks in mm")
+    return np.array(systems[system]) * scales[unit]
+
+
+def _plain(label: Any) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", str(label).lower()).strip()
+
+
+def _labels(schema: Schema) -> dict[str, int]:
+    known: dict[str, int] = {}
+    for mark in schema.landmarks:
+        for label in (mark.name, mark.key, str(mark.number)):
+            known[_plain(label)] = mark.row
+    return known
+
+
+def _row(point: dict[str, Any], known: dict[str, int], path: Path) -> int:
+    for label in (point.get("label", ""), point.get("key", "")):
+        row = known.get(_plain(label))
+        if row is not None:
+            return row
+    raise InputError(
+        f"the label '{point.get('label', '')}' is not a landmark", where=path,
+        remedy="Name every point after a landmark of the schema, such as 'Nasal tip' or 'nasal_tip'",
+    )  # fmt: skip
+
+
+def _position(point: dict[str, Any], path: Path) -> np.ndarray:
+    value = point.get("position")
+    numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    if not numbers or not np.isfinite(np.array(value, dtype=float)).all():
+        raise InputError(
+            f"the position of '{point.get('label', '')}' is not three numbers", where=path,
+            remedy="Place the point again, or mark it as missing",
+        )  # fmt: skip
+    return np.array(value, dtype=np.float64)

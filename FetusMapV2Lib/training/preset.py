@@ -1,0 +1,287 @@
+"""Presets: what a training run is, as small JSON files read into frozen dataclasses.
+
+The defaults below are the paper's recipe, so a preset file says only what differs from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.network.unet import PAPER_WIDTHS, check_input_size
+
+PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The network: its kind and its channels per level, finest first."""
+
+    kind: str = "unet"
+    widths: tuple[int, ...] = PAPER_WIDTHS
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How often each view of a case is drawn (relative weights)."""
+
+    whole: float = 1.0
+    close: float = 0.0
+
+
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """Random changes of a sample. Angles in degrees, shifts relative to the view or to the crown-rump length.
+
+    Attributes:
+        quarter_turns: whole view: "all" 24 proper 90-degree rotations, the 8 that keep the "long-axis", or "none".
+        scale: whole view: factor range of the grid spacing.
+        rotation_deg: whole view: standard deviation of a further turn about a random axis.
+        shift: whole view: largest shift as a fraction of the view's size.
+        close_rotation_deg, close_log_scale, close_shift: standard deviations of the error of the body frame.
+        close_wild: probability that this error is three times as large.
+        gamma, gain: ranges of an exponent and a factor on the grey values (drawn on a logarithmic scale).
+        noise: largest standard deviation of added noise (grey 1 = the bright end).
+        shadow: probability of a darkened half-space.
+    """
+
+    quarter_turns: str = "all"
+    scale: tuple[float, float] = (0.8, 1.2)
+    rotation_deg: float = 0.0
+    shift: float = 0.0
+    close_rotation_deg: float = 10.0
+    close_log_scale: float = 0.08
+    close_shift: float = 0.04
+    close_wild: float = 0.1
+    gamma: tuple[float, float] = (1.0, 1.0)
+    gain: tuple[float, float] = (1.0, 1.0)
+    noise: float = 0.0
+    shadow: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """Adam and its learning rate over the run.
+
+    Attributes:
+        schedule: "constant" or "cosine" (after a linear warm-up over `warmup` of the run, down to `final_factor`).
+        gradient_clip: largest gradient norm, 0 = no clipping.
+    """
+
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    final_factor: float = 0.01
+    gradient_clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Length, precision and book-keeping of a run.
+
+    Attributes:
+        epochs: passes over the training cases; ignored where `steps` is given.
+        steps: optimiser steps, 0 = use `epochs`.
+        precision: "32-true" or "bf16-mixed" (Lightning's names).
+        channels_last: memory format of the convolutions, faster on CPUs and tensor cores.
+        average_decay: decay of the weight average (EMA) that is then exported, 0 = off.
+        validation_fraction: share of the cases held out of training.
+        validation_cases: at most so many cases are looked at per validation.
+        validate_every, checkpoint_every: steps.
+        checkpoint_minutes: a checkpoint is also written after so many minutes.
+        cache_spacing_mm: cases are kept in memory averaged down to about this voxel size.
+    """
+
+    epochs: int = 100
+    steps: int = 0
+    batch_size: int = 1
+    precision: str = "32-true"
+    channels_last: bool = False
+    average_decay: float = 0.0
+    validation_fraction: float = 0.1
+    validation_cases: int = 24
+    validate_every: int = 2000
+    checkpoint_every: int = 500
+    checkpoint_minutes: float = 5.0
+    cache_spacing_mm: float = 0.6
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One training recipe.
+
+    Attributes:
+        name, description: for lists and logs.
+        input_size: (K, J, I) voxels of the network's grid, multiples of 16.
+        sigma: of the Gaussian heatmaps, voxels.
+        loss: name in `losses.build_loss`.
+    """
+
+    name: str
+    description: str = ""
+    input_size: tuple[int, int, int] = (176, 112, 112)
+    sigma: float = 2.0
+    loss: str = "heatmap"
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    views: ViewOptions = field(default_factory=ViewOptions)
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str | os.PathLike[str] | None = None) -> Preset:
+        """A preset from plain JSON values.
+
+        Raises:
+            UserError: an unknown or missing key, a value of the wrong kind or outside its range.
+        """
+        preset = _build(cls, data, where, "")
+        _check(preset, where)
+        return typing.cast(Preset, preset)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Preset:
+        """A copy with single fields changed, named by dotted paths such as ``"run.steps"``.
+
+        Raises:
+            UserError: an unknown field or a bad value.
+        """
+        data = self.to_dict()
+        for path, value in overrides.items():
+            *groups, last = path.split(".")
+            target = data
+            for group in groups:
+                target = target.get(group) if isinstance(target, dict) else None  # type: ignore[assignment]
+            if not isinstance(target, dict) or last not in target:
+                raise UserError(f"presets have no field {path!r}", remedy="Use a dotted path such as run.steps")
+            target[last] = list(value) if isinstance(value, tuple) else value
+        return Preset.from_dict(data, where=f"preset {self.name}")
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names of the bundled presets."""
+    return tuple(sorted(path.stem for path in PRESET_FOLDER.glob("*.json")))
+
+
+def load_preset(name_or_path: str | os.PathLike[str]) -> Preset:
+    """A bundled preset by name, or a preset file by path.
+
+    A file may name another preset under ``"extends"``; it then says only what differs from that.
+
+    Raises:
+        UserError: no such preset, or a broken file.
+    """
+    text = os.fspath(name_or_path)
+    path = PRESET_FOLDER / f"{text}.json"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        raise UserError(
+            "there is no such preset", where=text, remedy=f"Use one of {', '.join(preset_names())} or a JSON file"
+        )
+    return Preset.from_dict({"name": path.stem, **_read(path, ())}, where=path)
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise UserError("presets extend one another in a circle", where=path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the preset cannot be read ({error})", where=path) from error
+    if not isinstance(data, dict):
+        raise UserError("a preset must be a JSON object", where=path)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    base = PRESET_FOLDER / f"{parent}.json"
+    if not base.is_file():
+        raise UserError(f"the preset extends {parent!r}, which does not exist", where=path)
+    inherited = _read(base, (*seen, path))
+    inherited.pop("description", None)
+    inherited.pop("name", None)
+    return _merged(inherited, data)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _build(kind: type[Any], data: Any, where: str | os.PathLike[str] | None, prefix: str) -> Any:
+    """A dataclass from a JSON object, strict about keys and types."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{prefix.rstrip('.') or 'the preset'} must be a JSON object", where=where)
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise UserError(
+            f"unknown preset key {prefix}{unknown[0]}", where=where, remedy=f"Known here: {', '.join(hints)}"
+        )
+    try:
+        return kind(**{key: _value(hints[key], value, where, prefix + key) for key, value in data.items()})
+    except TypeError as error:
+        raise UserError(f"the preset is incomplete ({error})", where=where) from error
+
+
+def _value(hint: Any, value: Any, where: str | os.PathLike[str] | None, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where, name + ".")
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        free = len(kinds) == 2 and kinds[1] is Ellipsis
+        if isinstance(value, (list, tuple)) and (free or len(value) == len(kinds)):
+            each = (kinds[0] for _ in value) if free else iter(kinds)
+            return tuple(_value(one, item, where, name) for one, item in zip(each, value, strict=True))
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    shown = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
+    raise UserError(f"preset key {name} must be {shown}, found {value!r}", where=where)
+
+
+def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
+    check_input_size(preset.input_size, 2 ** (len(preset.network.widths) - 1))
+    augmentation, optimiser, run, views = preset.augmentation, preset.optimiser, preset.run, preset.views
+    rules = {
+        "network.widths needs at least two levels of at least one channel": len(preset.network.widths) >= 2
+        and min(preset.network.widths) >= 1,
+        "sigma must be positive": preset.sigma > 0,
+        "views need a positive weight": min(views.whole, views.close) >= 0 and views.whole + views.close > 0,
+        "augmentation.quarter_turns must be all, long-axis or none": augmentation.quarter_turns
+        in ("all", "long-axis", "none"),
+        "augmentation ranges must be positive and rising": all(
+            0 < low <= high for low, high in (augmentation.scale, augmentation.gamma, augmentation.gain)
+        ),
+        "optimiser.schedule must be constant or cosine": optimiser.schedule in ("constant", "cosine"),
+        "optimiser.learning_rate must be positive": optimiser.learning_rate > 0,
+        "run.precision must be 32-true or bf16-mixed": run.precision in ("32-true", "bf16-mixed"),
+        "run.batch_size must be at least 1": run.batch_size >= 1,
+        "run.steps or run.epochs must be at least 1": max(run.steps, run.epochs) >= 1,
+        "run.validation_fraction must lie in 0-0.9": 0 <= run.validation_fraction <= 0.9,
+        "run.average_decay must lie in 0-1": 0 <= run.average_decay < 1,
+        "run intervals must be positive": min(run.validate_every, run.checkpoint_every) >= 1
+        and run.checkpoint_minutes > 0
+        and run.cache_spacing_mm > 0,
+    }
+    for problem, holds in rules.items():
+        if not holds:
+            raise UserError(problem, where=where)

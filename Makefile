@@ -1,0 +1,47 @@
+# Two commands do everything: `make demo` (from a volume to an edited pose) and `make test` (every check).
+# Both set up .venv by themselves; needs Python 3.10+ and the Debian packages that README.md names.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint check-lists screenshots benchmark-accuracy benchmark-speed clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/fetusmap demo --output demo-output --overwrite
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p FetusMapV2Lib
+	$(BIN)/mypy -p FetusMapV2Lib --platform win32
+	$(BIN)/lint-imports
+
+test: lint
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest
+
+# Rewrite the file lists that CMake installs, and the pictures of the docs.
+check-lists: setup
+	$(BIN)/python Testing/packaging/update_cmake_lists.py
+
+screenshots: setup
+	QT_QPA_PLATFORM=offscreen $(BIN)/python Testing/bench/screenshot.py
+
+benchmark-accuracy: setup
+	$(BIN)/python Testing/benchmarks/accuracy.py
+
+benchmark-speed: setup
+	$(BIN)/python Testing/benchmarks/estimate_speed.py
+
+clean:
+	rm -rf build demo-output
