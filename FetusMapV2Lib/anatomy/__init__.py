@@ -1,1 +1,1 @@
-"""anatomy"""
+"""The body: landmarks, pose, left and right, lengths, planes, dating, registration (numpy only)."""

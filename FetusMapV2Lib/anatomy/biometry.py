@@ -1,4 +1,4 @@
-"""Lengths read off a pose: crown-rump length, femora and humeri, with their uncertainty, and the neck's angle.
+"""Lengths read off a pose (crown-rump, femora, humeri), with their uncertainty, and the neck's angle.
 
 Landmarks are joint centres, so bone lengths here exceed the sonographic ones; every measurement says so.
 """
@@ -10,20 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from FetusMapV2Lib.anatomy.laterality import left_direction
+from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, left_direction
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
-#: 90 % radius of a 3D isotropic Gaussian in standard deviations: the root of the 0.9 quantile of chi2(3).
-RADIUS90_IN_SD = 2.5002777
 #: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
 Z90 = 1.6448536
-#: Neck angles outside this range are pointed out: CRL is defined for a neutral neck. The limits are our choice.
+#: Neck angles outside this range are pointed out, as CRL is meant for a neutral neck; limits of our choice.
 NEUTRAL_NECK_DEG = (-15.0, 40.0)
 
-_BONE_NOTE = (
-    "Between joint centres; longer than the sonographic {bone} length, which is the ossified shaft only"
-)
+_BONE_NOTE = "Between joint centres; longer than the sonographic {bone} length, which is the ossified shaft only"
 _NAMES = {
     "left_femur": "Left femur",
     "right_femur": "Right femur",
@@ -54,8 +50,8 @@ class Measurement:
 def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]:
     """CRL, left and right femur, left and right humerus, in this order.
 
-    The 90 % uncertainty takes the two landmark errors as independent isotropic Gaussians whose 90 % radii are the
-    pose's: along the line the variances add, and the half-width is 1.645 standard deviations.
+    The uncertainty takes the two landmark errors as independent isotropic Gaussians with the pose's 90 % radii:
+    along the line the variances add, and the half-width is 1.645 standard deviations.
     """
     schema = schema or default_schema()
     crl_note = _crl_note(neck_flexion_deg(pose.positions, schema))
@@ -70,8 +66,9 @@ def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]
 def neck_flexion_deg(positions: np.ndarray, schema: Schema | None = None) -> float:
     """Angle in degrees between face and trunk in the median plane; NaN if a landmark is missing.
 
-    0 = neutral (the line forehead-chin parallel to the line from the upper thoracic to the lumbosacral spine),
-    positive = flexed (chin towards the chest), negative = extended. The median plane is taken from the trunk frame.
+    0 = neutral (the line forehead-chin runs parallel to the line from the upper thoracic to the lumbosacral
+    spine), positive = flexed (chin towards the chest), negative = extended. The median plane is that of the
+    trunk frame.
     """
     schema = schema or default_schema()
     points = np.asarray(positions, dtype=np.float64)

@@ -15,6 +15,8 @@ from FetusMapV2Lib.foundation.errors import InputError
 _Z90 = 1.6448536
 #: The same for 95 %, by which published 95 % limits are turned into standard deviations.
 _Z95 = 1.9599640
+#: No length of a fetus; the polynomials give nonsense or overflow past it.
+_LARGEST_CRL_MM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Dating:
     """A gestational age.
 
     Attributes:
-        days: gestational age in days, NaN without a positive CRL.
-        interval_days: half-width of the 90 % interval of a single fetus, in days; it does not hold the error of the
-            length itself.
+        days: gestational age in days, NaN without a sensible CRL.
+        interval_days: half-width of the 90 % interval of a single fetus, in days; the error of the length
+            itself comes on top.
         valid: the CRL lies inside `valid_range_mm`; outside, the value is an extrapolation.
         source: the publication.
     """
@@ -74,7 +76,6 @@ def _robinson_sd(_crl: float) -> float:
 
 def _hadlock_days(crl: float) -> float:
     c = crl / 10
-    # The quartic turns down past the published 12.1 cm; beyond 20 cm it is meaningless and must not overflow.
     return 7 * math.exp(1.684969 + 0.315646 * c - 0.049306 * c**2 + 0.004057 * c**3 - 0.000120456 * c**4)
 
 
@@ -114,14 +115,15 @@ FORMULAS = tuple(_FORMULAS)
 def gestational_age(crl_mm: float, formula: str = "intergrowth21") -> Dating:
     """Gestational age from the crown-rump length in mm.
 
-    - ``intergrowth21``: d = 40.9041 + 3.21585 sqrt(CRL) + 0.348956 CRL, SD = 2.39102 + 0.0193474 CRL, 15-95 mm
-      (Papageorghiou et al. 2014).
-    - ``robinson``: d = 8.052 sqrt(1.037 CRL) + 23.73, +-4.7 days (95 %, one measurement), made from 6-14 weeks;
-      the table ends at 80 mm (Robinson and Fleming 1975).
+    - ``intergrowth21``: d = 40.9041 + 3.21585 sqrt(CRL) + 0.348956 CRL, SD = 2.39102 + 0.0193474 CRL, 15 to
+      95 mm (Papageorghiou et al. 2014).
+    - ``robinson``: d = 8.052 sqrt(1.037 CRL) + 23.73, +-4.7 days (95 %, one measurement), made
+      for 6-14 weeks; its table runs from 7 to 80 mm (Robinson and Fleming 1975).
     - ``hadlock``, c in cm: ln(weeks) = 1.684969 + 0.315646 c - 0.049306 c^2 + 0.004057 c^3 - 0.000120456 c^4,
       2 SD = 8 % of the age, CRL of 2 mm to 12 cm (Hadlock et al. 1992).
 
-    A CRL outside the range gives a value with ``valid=False``; NaN, infinity, zero or less give NaN days.
+    A CRL outside the range gives a value with ``valid=False``; NaN, a metre or more, zero or
+    less give NaN days.
 
     Raises:
         InputError: an unknown formula.
@@ -130,7 +132,7 @@ def gestational_age(crl_mm: float, formula: str = "intergrowth21") -> Dating:
         raise InputError(f"unknown dating formula '{formula}'", remedy=f"Choose one of {', '.join(FORMULAS)}")
     chosen = _FORMULAS[formula]
     low, high = chosen.valid_range_mm
-    usable = math.isfinite(crl_mm) and crl_mm > 0
+    usable = 0 < crl_mm < _LARGEST_CRL_MM
     return Dating(
         key=formula,
         name=chosen.name,
@@ -145,7 +147,7 @@ def gestational_age(crl_mm: float, formula: str = "intergrowth21") -> Dating:
 def expected_crl_mm(days: float) -> tuple[float, float]:
     """Mean and standard deviation of the CRL in mm at a gestational age of 58-105 days.
 
-    CRL = -50.6562 + 0.815118 d + 0.00535302 d^2, SD = -2.21626 + 0.0984894 d (INTERGROWTH-21st, Papageorghiou et
-    al., Ultrasound Obstet Gynecol 2014;44:641-648). Ages outside the range extrapolate.
+    CRL = -50.6562 + 0.815118 d + 0.00535302 d^2, SD = -2.21626 + 0.0984894 d (INTERGROWTH-21st,
+    Papageorghiou et al., Ultrasound Obstet Gynecol 2014;44:641-648). Ages outside the range extrapolate.
     """
     return -50.6562 + 0.815118 * days + 0.00535302 * days**2, -2.21626 + 0.0984894 * days

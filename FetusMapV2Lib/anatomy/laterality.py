@@ -5,6 +5,7 @@ Landmarks of the median plane give the direction of the fetal left; each limb pa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 # body too, as the cord is on the hollow side. A vector from s1 to s2 that goes against the left (Ang <= 0)
 # starts on the left: s1 is the left one.
 
+_Frame = tuple[int, int, int]
+
+#: 90 % radius of an isotropic Gaussian in 3D over its standard deviation: the root of the 0.9 quantile of chi2(3).
+RADIUS90_IN_SD = 2.5002777
 #: Normalised triple product from which the answer counts as certain: 30 degrees away from the undecided case.
 _CERTAIN = 0.5
 #: Share of the confidence kept when another frame, or a joint farther out, had to stand in.
@@ -51,24 +56,31 @@ def left_direction(positions: np.ndarray, frame_rows: tuple[int, int, int]) -> n
     return np.cross(_unit(b - a), _unit(c - a))
 
 
-def resolve_sides(positions: np.ndarray, schema: Schema | None = None) -> tuple[np.ndarray, Laterality]:
+def resolve_sides(
+    positions: np.ndarray, schema: Schema | None = None, radius90_mm: np.ndarray | None = None
+) -> tuple[np.ndarray, Laterality]:
     """Name arms and legs left and right by Eq. 7, exchanging whole limbs where the given names are wrong.
 
     The arms are named by the head frame and the shoulders, the legs by the trunk frame and the hips. If the
     frame is incomplete the other one stands in; if a shoulder or hip is missing the next joint outwards
     does; each at half the confidence. Without any answer nothing is exchanged and the confidence is 0.
 
+    The confidence grows with the triple product over its three lengths, up to 1 from 0.5 on. Given radii, it is
+    multiplied by 2 P - 1, where P is the probability that landmark errors of that size leave the sign as it is.
+
     Args:
         positions: (N, 3) RAS mm, NaN = missing. Not changed.
+        radius90_mm: (N,) 90 % radii of the positions, if known.
 
     Returns:
         A copy (N, 3) with limbs exchanged as needed, and the laterality.
     """
     schema = schema or default_schema()
     resolved = np.array(positions, dtype=np.float64)
+    spread = None if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64) / RADIUS90_IN_SD
     head, trunk = schema.head_frame_rows, schema.trunk_frame_rows
-    arms_swapped, arms_confidence = _resolve_limb(resolved, schema.pairs_of("la"), (head, trunk))
-    legs_swapped, legs_confidence = _resolve_limb(resolved, schema.pairs_of("ll"), (trunk, head))
+    arms_swapped, arms_confidence = _resolve_limb(resolved, schema.pairs_of("la"), (head, trunk), spread)
+    legs_swapped, legs_confidence = _resolve_limb(resolved, schema.pairs_of("ll"), (trunk, head), spread)
     laterality = Laterality(
         arms_confidence=arms_confidence,
         legs_confidence=legs_confidence,
@@ -80,29 +92,53 @@ def resolve_sides(positions: np.ndarray, schema: Schema | None = None) -> tuple[
 
 
 def _resolve_limb(
-    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[tuple[int, int, int], ...]
+    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[_Frame, ...], spread: np.ndarray | None
 ) -> tuple[bool, float]:
-    """Exchange the limb's rows in place if Eq. 7 says so; (swapped, confidence)."""
-    triple, trust = _triple_product(positions, pairs, frames)
+    """Exchange the limb's rows in place if Eq. 7 says so; (swapped, confidence). `spread`: (N,) SD per axis in mm."""
+    found = _basis(positions, pairs, frames)
+    if found is None:
+        return False, 0.0
+    frame, pair, trust = found
+    triple = _triple_product(positions, frame, pair)
+    confidence = trust * min(abs(triple) / _CERTAIN, 1.0)
+    if spread is not None:
+        confidence *= _sign_certainty(positions, frame, pair, spread)
     # Eq. 7 keeps s1 as the left one for Ang <= 0, the undecided case included.
     swapped = triple > 0
     if swapped:
         for left, right in pairs:
             positions[[left, right]] = positions[[right, left]]
-    return swapped, trust * min(abs(triple) / _CERTAIN, 1.0)
+    return swapped, confidence
 
 
-def _triple_product(
-    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[tuple[int, int, int], ...]
-) -> tuple[float, float]:
-    """Ang of Eq. 7 over its three lengths (-1..1), and the trust in what it was taken from (0 if nothing)."""
+def _basis(
+    positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[_Frame, ...]
+) -> tuple[_Frame, tuple[int, int], float] | None:
+    """The first frame and joint pair that are all there, and the trust in them."""
+    present = np.isfinite(positions).all(axis=1)
     for frame_place, frame in enumerate(frames):
-        left = left_direction(positions, frame)
-        for pair_place, (first, second) in enumerate(pairs):
-            triple = float(left @ _unit(positions[second] - positions[first]))
-            if np.isfinite(triple):
-                return triple, _STAND_IN ** ((frame_place > 0) + (pair_place > 0))
-    return 0.0, 0.0
+        for pair_place, pair in enumerate(pairs):
+            if present[[*frame, *pair]].all():
+                return frame, pair, _STAND_IN ** ((frame_place > 0) + (pair_place > 0))
+    return None
+
+
+def _triple_product(positions: np.ndarray, frame: _Frame, pair: tuple[int, int]) -> float:
+    """Ang of Eq. 7 over its three lengths, -1..1."""
+    return float(left_direction(positions, frame) @ _unit(positions[pair[1]] - positions[pair[0]]))
+
+
+def _sign_certainty(positions: np.ndarray, frame: _Frame, pair: tuple[int, int], spread: np.ndarray) -> float:
+    """2 P - 1 for the probability P that the sign of Ang survives the landmark errors, propagated to first order."""
+    (a, b, c), (s1, s2) = frame, pair
+    v, w, d = positions[b] - positions[a], positions[c] - positions[a], positions[s2] - positions[s1]
+    by_v, by_w, by_d = np.cross(w, d), np.cross(d, v), np.cross(v, w)
+    slopes = {a: -by_v - by_w, b: by_v, c: by_w, s1: -by_d, s2: by_d}
+    deviation = math.sqrt(sum(spread[row] ** 2 * float(slope @ slope) for row, slope in slopes.items()))
+    angle = abs(float(by_d @ d))
+    if not math.isfinite(deviation):
+        return 1.0
+    return math.erf(angle / deviation / math.sqrt(2)) if deviation > 0 else 1.0
 
 
 def _consistent(positions: np.ndarray, schema: Schema) -> bool | None:

@@ -47,8 +47,8 @@ class Plane:
 def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Plane | None:
     """The least-squares plane through the midline landmarks.
 
-    The normal points to the fetal left as Eq. 7 sees it in the head and the trunk; without either frame the limbs'
-    names decide, and without those the sign is arbitrary (its largest component is positive).
+    The normal points to the fetal left as Eq. 7 sees it in the head and the trunk; without either frame the
+    names of the limbs decide, and without those the sign is arbitrary (its largest component is positive).
 
     Args:
         positions: (N, 3) RAS mm, NaN = missing.
@@ -82,9 +82,7 @@ def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
     hint = np.nansum([*frames, np.zeros(3)], axis=0)
     if np.any(hint):
         return hint
-    return np.nansum(
-        [positions[left] - positions[right] for left, right in schema.pairs] or np.zeros((1, 3)), axis=0
-    )
+    return np.nansum([positions[left] - positions[right] for left, right in schema.pairs] or np.zeros((1, 3)), axis=0)
 
 
 def _cranial(positions: np.ndarray, schema: Schema, normal: np.ndarray, longest: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Registering point sets by a similarity or rigid transform, one or thousands at a time.
 
-Closed form of Umeyama (IEEE TPAMI 13:376, 1991); reflections are excluded, as they would exchange left and right.
+Closed form of Umeyama (IEEE TPAMI 13:376, 1991); no reflections, as they exchange left and right.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Similarity:
         matrix: (4, 4) or (B, 4, 4), source to target.
         scale: float, or (B,).
         rotation: (3, 3) or (B, 3, 3), determinant +1.
-        residual: weighted mean distance of the moved source points from the target (Eq. 9 divided by the number of
-            landmarks), float or (B,); infinite where a batch entry could not be registered (its matrix is NaN).
+        residual: weighted mean distance of the moved source points from the target (Eq. 9 over the number of
+            landmarks), float or (B,); infinite where a batch entry could not be registered (matrix NaN).
     """
 
     matrix: np.ndarray
@@ -59,9 +59,8 @@ def register(
     sources = np.asarray(source, dtype=np.float64)
     target = np.asarray(target, dtype=np.float64)
     if target.ndim != 2 or target.shape[1] != 3 or sources.ndim not in (2, 3):
-        raise ValueError(
-            f"source must be (N, 3) or (B, N, 3) and target (N, 3): {sources.shape}, {target.shape}"
-        )
+        shapes = f"{sources.shape}, {target.shape}"
+        raise ValueError(f"source must be (N, 3) or (B, N, 3) and target (N, 3): {shapes}")
     if sources.shape[-2:] != target.shape:
         raise ValueError(f"source and target differ in their points: {sources.shape}, {target.shape}")
     single = sources.ndim == 2

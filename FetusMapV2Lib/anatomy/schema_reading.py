@@ -168,9 +168,7 @@ class _Checker:
     def _rows(self, key: str, *, exactly: int | None = None, at_least: int = 0) -> tuple[int, ...]:
         return self._rows_of(self._get(key, list), f"'{key}'", exactly=exactly, at_least=at_least)
 
-    def _rows_of(
-        self, value: Any, name: str, *, exactly: int | None = None, at_least: int = 0
-    ) -> tuple[int, ...]:
+    def _rows_of(self, value: Any, name: str, *, exactly: int | None = None, at_least: int = 0) -> tuple[int, ...]:
         if not isinstance(value, list):
             self._refuse(f"{name} must be a list of landmark numbers")
         rows = tuple(self._row(number, name) for number in value)

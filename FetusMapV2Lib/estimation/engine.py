@@ -190,10 +190,8 @@ class PoseEngine:
         confidence = self._calibration.confidence(last.spread_mm, last.peak_mass)
         presence = float(np.mean(confidence[list(self._schema.rows("ht"))]))
         reason = self._reason_against(last, presence)
-        if reason:
-            pose = Pose(np.full((self._schema.count, 3), np.nan))
-        else:
-            pose = self._pose(last, confidence, warnings)
+        nowhere = Pose(np.full((self._schema.count, 3), np.nan))
+        pose = nowhere if reason else self._pose(last, confidence, warnings)
         return Estimate(
             pose=pose,
             found=not reason,

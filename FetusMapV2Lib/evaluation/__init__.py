@@ -1,1 +1,1 @@
-"""evaluation"""
+"""How good an estimate is: distances, PCK, sides, lengths, and the tables of them."""

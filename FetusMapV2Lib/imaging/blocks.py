@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-def block_mean(array: NDArray[Any], factors: tuple[int, int, int], *, fill: float = 0.0) -> NDArray[np.float32]:
-    """Means over blocks of `factors` (k, j, i) voxels; a block that reaches past the end is completed with `fill`.
+def block_mean(
+    array: NDArray[Any], factors: tuple[int, int, int], *, fill: float = 0.0
+) -> NDArray[np.float32]:
+    """Means over blocks of `factors` (k, j, i) voxels; one that reaches past the end is completed with `fill`.
 
     Returns:
         float32, shape ceil(shape / factors).

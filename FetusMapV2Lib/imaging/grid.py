@@ -28,7 +28,7 @@ class Grid:
 
     Attributes:
         shape: samples (k, j, i).
-        grid_to_ras: 4x4, grid index (i, j, k, 1) to RAS mm: a rotation times one spacing, determinant positive.
+        grid_to_ras: 4x4, grid index (i, j, k, 1) to RAS mm: a proper rotation times one spacing.
     """
 
     shape: Shape
@@ -42,7 +42,7 @@ class Grid:
     @property
     def ras_to_grid(self) -> Matrix:
         """4x4, RAS mm to grid index (i, j, k)."""
-        return np.linalg.inv(self.grid_to_ras)
+        return np.asarray(np.linalg.inv(self.grid_to_ras), dtype=np.float64)
 
     @property
     def axes(self) -> NDArray[np.float64]:
@@ -96,9 +96,9 @@ class Grid:
     def fit(cls, volume: Volume, input_size: Shape) -> Grid:
         """The grid of `input_size` (k, j, i; longest first) that holds the whole volume, centred.
 
-        Axes: longest physical extent on k, next on j. Signs: k and j point to the side of the box that holds more
-        intensity; i completes a right-handed frame. All of it is read off the volume in world space, so that index
-        permutations and flips give the same grid, and turning the volume turns the grid.
+        Axes: longest physical extent on k, next on j. Signs: k and j point to the side of the box that holds
+        more intensity; i completes a right-handed frame. All of it is read off the volume in world space, so
+        that index permutations and flips give the same grid, and turning the volume turns the grid.
         """
         axes, extents = _box(volume)
         offset = _intensity_offset(volume)
@@ -142,7 +142,7 @@ def _intensity_offset(volume: Volume) -> NDArray[np.float64]:
 def _order_of_axes(
     axes: NDArray[np.float64], extents: NDArray[np.float64], along: NDArray[np.float64]
 ) -> tuple[int, int, int]:
-    """Axes by decreasing extent; equal extents by how far off-centre the intensity lies, then by world direction."""
+    """Axes by decreasing extent; equal ones by how far off-centre the intensity lies, then by direction."""
     unit = _TIE * float(extents.max())
 
     def rank(axis: int) -> tuple[float, ...]:
@@ -155,7 +155,7 @@ def _order_of_axes(
 
 
 def _signed(axis: NDArray[np.float64], along: float, extent: float) -> NDArray[np.float64]:
-    """`axis` turned towards the intensity; towards its dominant world component if the intensity is central."""
+    """`axis` turned towards the intensity; to its dominant world component if the intensity is central."""
     if abs(along) <= _TIE * extent:
         along = axis[int(np.argmax(np.round(np.abs(axis) / _TIE)))]
     return axis if along > 0 else -axis
@@ -164,8 +164,8 @@ def _signed(axis: NDArray[np.float64], along: float, extent: float) -> NDArray[n
 def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.float32]:
     """Sample a volume on a grid: trilinear, anti-aliased, `fill` outside the volume.
 
-    Where the grid is coarser than the voxels, blocks of voxels are averaged first (a box filter about as wide as the
-    grid spacing). The result does not depend on the order and direction of the index axes.
+    Where the grid is coarser than the voxels, blocks of voxels are averaged first (a box filter about as wide as
+    the grid spacing). The result does not depend on the order and direction of the index axes.
 
     Returns:
         float32, shape grid.shape [k, j, i].
@@ -230,7 +230,8 @@ def _needed_box(
 ) -> tuple[list[int], list[int]]:
     """First and last + 1 index (i, j, k) of the voxels that the grid touches, the first on a block border."""
     k, j, i = shape
-    corners = np.array([[x, y, z, 1.0] for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)]) @ to_index[:3].T
+    corners = np.array([[x, y, z, 1.0] for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)])
+    corners = corners @ to_index[:3].T
     start, stop = [], []
     for axis, factor in enumerate(factors):
         low = math.floor(corners[:, axis].min()) - 2 * factor

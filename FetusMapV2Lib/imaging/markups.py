@@ -1,4 +1,4 @@
-"""Landmark files: Slicer Markups JSON (``.mrk.json``), the format in which cases are annotated and results given.
+"""Landmark files: Slicer Markups JSON (``.mrk.json``), in which cases are annotated and results given.
 
 Written in RAS with one control point per landmark; read in any order, in LPS or RAS.
 """
@@ -50,7 +50,8 @@ def write_markups(
     Raises:
         OutputError: the file cannot be written.
     """
-    write_json(path, markups_document(pose, schema, descriptions=descriptions, name=name), overwrite=overwrite)
+    document = markups_document(pose, schema, descriptions=descriptions, name=name)
+    write_json(path, document, overwrite=overwrite)
 
 
 def markups_document(
@@ -117,14 +118,14 @@ def _description(pose: Pose, mark: Landmark, given: Sequence[str] | Mapping[str,
 def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> Pose:
     """Read a pose from Slicer Markups JSON.
 
-    Points are found by their label (name or key of the landmark, upper or lower case, or its number), in any order;
-    absent points and points whose position status is not "defined" are missing (NaN).
+    Points are found by their label (name or key of the landmark, upper or lower case, or its number), in any
+    order; absent points and points whose position status is not "defined" are missing (NaN).
 
     Returns:
         The pose in RAS mm, whatever the file's coordinate system.
 
     Raises:
-        InputError: missing or broken file, no fiducials, an unknown or doubled label, a position that is no position.
+        InputError: missing or broken file, no fiducials, an unknown or doubled label, a broken position.
     """
     schema = schema or default_schema()
     source = Path(path)
@@ -158,7 +159,8 @@ def _document(path: Path) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InputError(f"the landmark file is not valid JSON ({error})", where=path, remedy=_REMEDY) from None
+        problem = f"the landmark file is not valid JSON ({error})"
+        raise InputError(problem, where=path, remedy=_REMEDY) from None
 
 
 def _fiducials(document: Any, path: Path) -> list[dict[str, Any]]:
@@ -180,12 +182,11 @@ def _points(markup: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 def _to_ras_mm(markup: dict[str, Any], path: Path) -> np.ndarray:
     """Factors (3,) that take the file's coordinates to RAS mm."""
-    systems = {"LPS": (-1.0, -1.0, 1.0), "0": (1.0, 1.0, 1.0), "RAS": (1.0, 1.0, 1.0), "1": (-1.0, -1.0, 1.0)}
+    systems = {"LPS": (-1.0, -1.0, 1.0), "RAS": (1.0, 1.0, 1.0)}
     system = str(markup.get("coordinateSystem", "LPS")).upper()
     if system not in systems:
-        raise InputError(
-            f"the coordinate system '{system}' is unknown", where=path, remedy="Write the landmarks in RAS or LPS"
-        )
+        problem = f"the coordinate system '{system}' is unknown"
+        raise InputError(problem, where=path, remedy="Write the landmarks in RAS or LPS")
     units = markup.get("coordinateUnits", "mm")
     unit = str(units[0] if isinstance(units, list) and units else units)
     scales = {"mm": 1.0, "um": 1e-3}

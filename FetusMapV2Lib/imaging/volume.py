@@ -57,7 +57,7 @@ class Volume:
     @property
     def ras_to_ijk(self) -> Matrix:
         """4x4, RAS mm to voxel index (i, j, k)."""
-        return np.linalg.inv(self.ijk_to_ras)
+        return np.asarray(np.linalg.inv(self.ijk_to_ras), dtype=np.float64)
 
     @property
     def is_left_handed(self) -> bool:
@@ -78,15 +78,15 @@ class Volume:
     def mirrored(self) -> Volume:
         """The mirror image: the world is reflected in R about the centre of the box; the array is shared.
 
-        For devices or readers that deliver mirrored volumes. Mirroring twice gives the volume back, and a point p
-        found in the mirror image lies at (2 * centre_R - p_R, p_A, p_S) of the original.
+        For devices or readers that deliver mirrored volumes. Mirroring twice gives the volume back, and a point
+        p found in the mirror image lies at (2 * centre_R - p_R, p_A, p_S) of the original.
         """
         reflection = np.diag([-1.0, 1.0, 1.0, 1.0])
         reflection[0, 3] = 2.0 * self.centre_ras[0]
         return self.with_(ijk_to_ras=reflection @ self.ijk_to_ras)
 
     def with_spacing(self, spacing: float | tuple[float, float, float]) -> Volume:
-        """The same voxels with another voxel size (mm; one number or i, j, k); directions and first voxel stay."""
+        """The same voxels with another voxel size (mm; one number or i, j, k); the first voxel stays in place."""
         wanted = np.broadcast_to(np.asarray(spacing, dtype=float), 3)
         matrix = self.ijk_to_ras.copy()
         matrix[:3, :3] *= wanted / np.asarray(self.spacing)

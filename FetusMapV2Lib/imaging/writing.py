@@ -30,12 +30,13 @@ def write_volume(
     """Write a volume as ``.nrrd``, ``.mha``, ``.nii`` or ``.nii.gz``.
 
     Raises:
-        OutputError: another suffix, sheared axes (which these files cannot hold), the file exists and `overwrite` is
-            false, or it cannot be written.
+        OutputError: another suffix, sheared axes (which these files cannot hold), the file exists and
+            `overwrite` is false, or it cannot be written.
     """
     target = Path(path)
     if not target.name.lower().endswith(_WRITABLE):
-        raise OutputError("unknown kind of volume file", where=target, remedy=f"Use one of {', '.join(_WRITABLE)}")
+        remedy = f"Use one of {', '.join(_WRITABLE)}"
+        raise OutputError("unknown kind of volume file", where=target, remedy=remedy)
     if not _orthogonal(volume):
         raise OutputError(
             "the axes of the volume are not at right angles, which a volume file cannot hold", where=target,
@@ -80,10 +81,10 @@ def write_sequence(
 ) -> None:
     """Write volumes of one geometry as a Slicer volume sequence (``.seq.nrrd``, frames one after another).
 
-    `frames` is gone through once, so it may be a generator only if it also has ``len()``; a list always works.
+    `frames` is gone through once; with a ``len()`` they need not all fit into memory.
 
     Raises:
-        OutputError: no frames, frames that differ in shape, type or geometry, another suffix, or an unwritable file.
+        OutputError: no frames, frames that differ in shape, type or geometry, another suffix, an unwritable file.
     """
     target = Path(path)
     if not target.name.lower().endswith(".seq.nrrd"):

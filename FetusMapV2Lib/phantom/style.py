@@ -24,6 +24,8 @@ class VendorStyle:
         filter_mm: full width at half maximum of the filter's neighbourhood.
         sharpening: strength of axial edge enhancement.
         tgc: fraction of the mean attenuation that time-gain compensation restores.
+        adaptive_gain: fraction of soft tissue's attenuation that is evened out beam by beam (adaptive gain): with
+            it, enhancement behind fluid is weaker; shadows of bone stay.
         tgc_error_db: residual gain error from the near to the far end of the field, dB.
         gamma: exponent of the grey curve after log compression.
         grey: median grey (0..255) of tissue, the operator's overall gain.
@@ -45,6 +47,7 @@ class VendorStyle:
     filter_mm: float = 1.6
     sharpening: float = 0.0
     tgc: float = 0.95
+    adaptive_gain: float = 0.6
     tgc_error_db: float = 0.0
     gamma: float = 1.0
     grey: float = 58.0
@@ -60,12 +63,12 @@ STYLES: Mapping[str, VendorStyle] = {
     "A": VendorStyle(),
     "B": VendorStyle(
         name="B", spacing_mm=0.5, dynamic_range_db=52.0, axial_mm=1.1, lateral_mm=1.75, elevational_mm=2.1,
-        speckle_filter=0.7, filter_mm=2.2, tgc=1.0, gamma=1.2, grey=52.0, noise_db=-30.0, clutter_db=-27.0,
+        speckle_filter=0.7, filter_mm=2.2, tgc=1.0, adaptive_gain=0.7, gamma=1.2, grey=52.0, noise_db=-30.0, clutter_db=-27.0,
         specular=1.2, reverberation=0.04, dropout=0.06,
     ),
     "C": VendorStyle(
         name="C", spacing_mm=0.3, dynamic_range_db=69.0, axial_mm=0.9, lateral_mm=1.5, elevational_mm=1.75,
-        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, gamma=0.9, grey=68.0, noise_db=-22.0,
+        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, adaptive_gain=0.5, gamma=0.9, grey=68.0, noise_db=-22.0,
         clutter_db=-21.0, specular=0.8, reverberation=0.09, dropout=0.14,
     ),
 }  # fmt: skip
@@ -80,6 +83,7 @@ _JITTER: Mapping[str, float] = {
     "filter_mm": 0.3,
     "sharpening": 0.2,
     "tgc": 0.08,
+    "adaptive_gain": 0.1,
     "tgc_error_db": 4.0,
     "gamma": 0.12,
     "grey": 12.0,

@@ -1,0 +1,128 @@
+"""From a volume node to pose nodes in the scene: the Qt-free core of the module's logic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.foundation.errors import Cancelled, InputError
+from FetusMapV2Panel import requirements
+from FetusMapV2Panel.parameters import Device
+
+_MODEL_ATTRIBUTE = "FetusMapV2.Model"
+
+
+@dataclass
+class Outcome:
+    """One estimate and, if there is a fetus, its live nodes."""
+
+    inputVolume: Any
+    estimate: Any
+    poseScene: Any | None
+
+
+def loadEngine(device: str):
+    """The engine with the default model on a device."""
+    requirements.require()
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    return PoseEngine.load(device=device)
+
+
+class PoseEstimation:
+    """Keeps the engine warm between cases and the pose scenes alive while their nodes live."""
+
+    def __init__(self, engineLoader: Callable[[str], Any] | None = None):
+        self._engineLoader = engineLoader or loadEngine
+        self._engines: dict[str, Any] = {}
+        self._poseScenes: dict[str, Any] = {}
+
+    def process(
+        self,
+        inputVolume,
+        landmarks=None,
+        device: Device = Device.AUTO,
+        onProgress: Callable[[float, str], None] | None = None,
+        shouldCancel: Callable[[], bool] | None = None,
+    ) -> Outcome:
+        """Estimate the pose in a volume node and show it in the node's scene.
+
+        Args:
+            inputVolume: scalar or vector volume node; its parent transform counts.
+            landmarks: a landmarks node of an earlier estimate of this volume to put the result into, or None.
+            device: where the network runs.
+
+        Raises:
+            UserError: the volume, the model or the device cannot be used.
+            Cancelled: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
+        """
+        from FetusMapV2Lib.scene.volumes import volume_from_node
+
+        if inputVolume is None:
+            raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
+        report = onProgress or (lambda fraction, stage: None)
+        report(0.0, _("reading the volume"))
+        volume = volume_from_node(inputVolume)
+        report(0.0, _("loading the model"))
+        estimate = self._engine(device.value).estimate(volume, on_progress=onProgress, should_cancel=shouldCancel)
+        if inputVolume.GetScene() is None:
+            raise Cancelled("the volume left the scene")
+        if not estimate.found:
+            return Outcome(inputVolume, estimate, None)
+        return Outcome(inputVolume, estimate, self._show(estimate, inputVolume, landmarks))
+
+    def poseSceneOf(self, landmarks):
+        """The live nodes around a landmarks node, attached again after a scene was loaded.
+
+        Raises:
+            UserError: the node does not hold the 22 landmarks.
+        """
+        from FetusMapV2Lib.scene.pose_scene import PoseScene
+
+        self._forgetRemoved()
+        identifier = landmarks.GetID()
+        if identifier not in self._poseScenes:
+            self._poseScenes[identifier] = PoseScene.attach(landmarks.GetScene(), landmarks)
+        return self._poseScenes[identifier]
+
+    def modelOf(self, landmarks) -> str:
+        """Name and checksum of the model that made these landmarks, if known."""
+        return landmarks.GetAttribute(_MODEL_ATTRIBUTE) or ""
+
+    def _engine(self, device: str):
+        if device not in self._engines:
+            self._engines = {device: self._engineLoader(device)}  # one at a time: a GPU holds one model
+        return self._engines[device]
+
+    def _show(self, estimate, inputVolume, landmarks):
+        from FetusMapV2Lib.scene.pose_scene import PoseScene
+
+        scene = inputVolume.GetScene()
+        self._forgetRemoved()
+        scene.SetUndoOn()
+        scene.SaveStateForUndo()
+        poseScene = self._poseSceneToUpdate(landmarks, inputVolume)
+        if poseScene is not None:
+            poseScene.set_pose(estimate.pose)
+        else:
+            name = _("{0} fetus").format(inputVolume.GetName())
+            poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name)
+            self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
+        poseScene.landmarks_node.SetUndoEnabled(True)
+        poseScene.landmarks_node.SetAttribute(_MODEL_ATTRIBUTE, estimate.model)
+        return poseScene
+
+    def _poseSceneToUpdate(self, landmarks, inputVolume):
+        """Another volume's landmarks are never overwritten."""
+        if landmarks is None:
+            return None
+        poseScene = self.poseSceneOf(landmarks)
+        return poseScene if poseScene.volume_node is inputVolume else None
+
+    def _forgetRemoved(self) -> None:
+        for identifier, poseScene in list(self._poseScenes.items()):
+            if not poseScene.is_open:
+                del self._poseScenes[identifier]

@@ -1,0 +1,54 @@
+"""What the panel says in words about an estimate: warnings in one line, details as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+
+_LOW_SIDE_CONFIDENCE = 0.5
+_LEAST_CERTAIN = 3
+
+
+def warningsText(estimate) -> str:
+    """The engine's warnings and doubtful sides, one per line; empty if all is well."""
+    lines = list(estimate.warnings)
+    sides = estimate.pose.laterality
+    if sides is not None and min(sides.arms_confidence, sides.legs_confidence) < _LOW_SIDE_CONFIDENCE:
+        lines.append(_("Left and right are uncertain in this pose; check the sides."))
+    return "\n".join(lines)
+
+
+def detailsHtml(pose: Pose | None, estimate, model: str) -> str:
+    """Model, device, time, certainty and sides of the pose on show."""
+    if pose is None:
+        return _("No pose yet.")
+    lines = [(_("Landmarks"), _("{0} of {1}").format(int(pose.present.sum()), len(pose.present)))]
+    lines += _certainty(pose)
+    if pose.laterality is not None:
+        sides = _("arms {0:.0%}, legs {1:.0%} certain")
+        text = sides.format(pose.laterality.arms_confidence, pose.laterality.legs_confidence)
+        lines.append((_("Sides"), text))
+    if model:
+        lines.append((_("Model"), model))
+    if estimate is not None:
+        lines.append((_("Device"), f"{estimate.device} ({estimate.device_reason})"))
+        lines.append((_("Time"), _("{0:.1f} s").format(sum(estimate.timings.values()))))
+    return "<table cellspacing='3'>" + "".join(_line(*line) for line in lines) + "</table>"
+
+
+def _certainty(pose: Pose) -> list[tuple[str, str]]:
+    if pose.confidence is None:
+        return []
+    landmarks = default_schema().landmarks
+    order = np.argsort(np.nan_to_num(pose.confidence, nan=2.0))[:_LEAST_CERTAIN]
+    least = ", ".join(f"{landmarks[row].name} {pose.confidence[row]:.0%}" for row in order)
+    return [(_("Least certain"), least)]
+
+
+def _line(name: str, text: str) -> str:
+    return f"<tr><td><b>{escape(name)}</b></td><td>{escape(text)}</td></tr>"

@@ -1,0 +1,53 @@
+"""A made-up volume and a stand-in engine, so that the module's self-test runs without PyTorch and without files."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.volumes import add_volume_node
+
+#: A plain body lying along S, face to A, fetal left towards -R, in mm, in the order of the landmark schema.
+_HEAD = [(0, 0, 30), (0, 9, 24), (0, 11, 18), (0, 10, 20), (0, 9, 12), (0, -8, 14)]
+_TRUNK = [(0, -7, 6), (0, 10, -10), (0, -8, -18), (0, -4, -30)]
+_ARMS = [(-9, -2, 7), (-14, 4, 1), (-10, 11, 5), (9, -2, 7), (14, 4, 1), (10, 11, 5)]
+_LEGS = [(-6, -1, -24), (-9, 9, -18), (-6, 10, -28), (6, -1, -24), (9, 9, -18), (6, 10, -28)]
+_BODY = (*_HEAD, *_TRUNK, *_ARMS, *_LEGS)
+
+
+def addVolume(scene):
+    """A small volume node with a bright body in it."""
+    k, j, i = np.mgrid[:48, :40, :40].astype(float)
+    body = np.exp(-((((k - 24) / 16) ** 2 + ((j - 20) / 8) ** 2 + ((i - 20) / 7) ** 2) ** 2))
+    grain = np.random.default_rng(0).rayleigh(1.0, body.shape)
+    array = np.clip(20 + 110 * body * grain, 0, 255).astype(np.uint8)
+    matrix = np.diag([2.0, 2.0, 2.0, 1.0])
+    matrix[:3, 3] = (-40, -40, -48)
+    return add_volume_node(scene, Volume(array=array, ijk_to_ras=matrix, name="made-up volume", source=""))
+
+
+class EngineStandIn:
+    """Answers like PoseEngine, always with the same body."""
+
+    def __init__(self, device: str, found: bool = True):
+        self._device, self._found = device, found
+
+    def estimate(self, volume, *, on_progress=None, should_cancel=None):
+        if on_progress is not None:
+            on_progress(0.5, "looking at the whole volume")
+        count = default_schema().count
+        positions = np.array(_BODY, dtype=float) if self._found else np.full((count, 3), np.nan)
+        return SimpleNamespace(
+            pose=Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0)),
+            found=self._found,
+            reason="" if self._found else "No fetus found.",
+            device=self._device,
+            device_reason="chosen by the self-test",
+            timings={"network": 0.1},
+            warnings=(),
+            model="stand-in",
+        )

@@ -1,0 +1,265 @@
+"""The model file: one safetensors file with weights, shape-prior poses, template and JSON metadata. Never pickle.
+
+Whoever reads it gets a ready network or a clear `ModelError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.calibration import Calibration
+from FetusMapV2Lib.foundation.errors import ModelError, UserError
+from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.network.unet import UNet3d, build_network
+
+FORMAT = "fetusmapv2-model"
+FORMAT_VERSION = 1
+NOTICE = "Research use only; trained on simulated volumes."
+_WEIGHTS = "network."
+_POSES, _TEMPLATE = "prior.poses", "prior.template"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself: plain JSON values.
+
+    Attributes:
+        name: short name.
+        network: the description that `build_network` understands.
+        input_size: (K, J, I) voxels of the network's grid.
+        sigma: of the Gaussian heatmaps, voxels.
+        views: views it was trained on, "whole" and perhaps "close".
+        preset: the training recipe.
+        training: cases, steps, seed, duration, commands.
+        calibration: see `Calibration`, {} if there is none.
+        evaluation: its own table on held-out cases.
+        licence, notice: for whoever shows its results.
+    """
+
+    name: str
+    network: dict[str, Any]
+    input_size: tuple[int, int, int]
+    sigma: float
+    views: tuple[str, ...] = ("whole",)
+    preset: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    licence: str = "Apache-2.0"
+    notice: str = NOTICE
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network ready to use, with everything the engine asks of a model.
+
+    Attributes:
+        network: float32 on the CPU, in evaluation mode.
+        poses: (N, 22, 3) shape-prior poses in the canonical frame (see `estimation.views.canonical_template`), mm,
+            NaN = missing.
+        template: (22, 3) canonical pose, crown-rump length 1.
+        info: the metadata.
+        checksum: SHA-256 of the tensors, "" for a model not yet saved.
+    """
+
+    network: UNet3d
+    poses: NDArray[np.float64]
+    template: NDArray[np.float64]
+    info: ModelInfo
+    checksum: str = ""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(K, J, I) voxels of the network's grid."""
+        return self.info.input_size
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the heatmaps in voxels."""
+        return self.info.sigma
+
+    @property
+    def looks_closer(self) -> bool:
+        """Whether the network was trained on close views."""
+        return "close" in self.info.views
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How heatmaps turn into radii and confidences, None if never calibrated."""
+        return Calibration.from_dict(self.info.calibration) if self.info.calibration else None
+
+    @property
+    def identity(self) -> str:
+        """Name and the beginning of the checksum, for results."""
+        return f"{self.info.name} ({self.checksum[:12]})" if self.checksum else self.info.name
+
+    def with_info(self, **changes: Any) -> Model:
+        """A copy with some metadata changed, e.g. ``calibration=calibration.to_dict()``."""
+        return replace(self, info=replace(self.info, **changes))
+
+
+def save_model(
+    path: str | os.PathLike[str], model: Model, *, half: bool = False, overwrite: bool = True
+) -> str:
+    """Write a model whole or not at all.
+
+    Args:
+        path: the file, by custom ``.safetensors``.
+        model: what to write.
+        half: store the weights as float16 (half the size; loaded as float32).
+        overwrite: whether the file may exist.
+
+    Returns:
+        The checksum of the tensors.
+
+    Raises:
+        OutputError: the file exists and may not be overwritten, or cannot be written.
+    """
+    kind = torch.float16 if half else torch.float32
+    tensors = {
+        _WEIGHTS + name: value.detach().to("cpu", kind).contiguous()
+        for name, value in model.network.state_dict().items()
+    }
+    tensors[_POSES] = torch.tensor(np.asarray(model.poses), dtype=torch.float32)
+    tensors[_TEMPLATE] = torch.tensor(np.asarray(model.template), dtype=torch.float64)
+    schema = default_schema()
+    checksum = tensors_checksum(tensors)
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "schema": schema.id,
+        "schema_fingerprint": schema.fingerprint,
+        "checksum": checksum,
+        **asdict(model.info),
+    }
+    with written_whole(path, overwrite=overwrite) as temporary:
+        save_file(tensors, temporary, metadata={FORMAT: json.dumps(header, allow_nan=False)})
+    return checksum
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model file.
+
+    Raises:
+        ModelError: missing, corrupt, not a model of this program, of another landmark schema or a newer format, or
+            its tensors do not match its checksum or its network.
+    """
+    file = Path(path)
+    header, tensors = _read(file)
+    _check_header(header, file)
+    if tensors_checksum(tensors) != header.get("checksum"):
+        raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=_FETCH_AGAIN)
+    info = _info(header, file)
+    try:
+        network = build_network(info.network)
+        weights = {key[len(_WEIGHTS) :]: t.float() for key, t in tensors.items() if key.startswith(_WEIGHTS)}
+        network.load_state_dict(weights)
+        poses = tensors[_POSES].double().numpy()
+        template = tensors[_TEMPLATE].double().numpy()
+    except (UserError, RuntimeError, KeyError) as error:
+        raise ModelError(f"the model's tensors do not fit its description ({error})", where=file) from error
+    return Model(network.eval(), poses, template, info, str(header["checksum"]))
+
+
+def read_info(path: str | os.PathLike[str]) -> ModelInfo:
+    """The metadata alone, without the weights.
+
+    Raises:
+        ModelError: as `load_model`, the tensors unread.
+    """
+    file = Path(path)
+    try:
+        with safe_open(_existing(file), framework="pt") as content:
+            header = _header(content.metadata(), file)
+    except (SafetensorError, OSError) as error:
+        raise _corrupt(file, error) from error
+    _check_header(header, file)
+    return _info(header, file)
+
+
+def tensors_checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+_FETCH_AGAIN = "Fetch or export the file again"
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise ModelError("there is no such model file", where=file)
+    return file
+
+
+def _corrupt(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"the model file is corrupt ({error})", where=file, remedy=_FETCH_AGAIN)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(_existing(file), framework="pt") as content:
+            header = _header(content.metadata(), file)
+            # copies: the file stays free to be replaced, also on Windows
+            return header, {name: content.get_tensor(name).clone() for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _corrupt(file, error) from error
+
+
+def _header(metadata: Mapping[str, str] | None, file: Path) -> dict[str, Any]:
+    text = (metadata or {}).get(FORMAT)
+    if text is None:
+        raise ModelError("this safetensors file is no pose model", where=file, remedy="Choose a model made by training")
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise _corrupt(file, error) from error
+    if not isinstance(header, dict):
+        raise ModelError("the model file is corrupt (its description)", where=file, remedy=_FETCH_AGAIN)
+    return header
+
+
+def _check_header(header: dict[str, Any], file: Path) -> None:
+    version = header.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"the model file has format version {version}, this program reads {FORMAT_VERSION}",
+            where=file,
+            remedy="Update the program or use another model",
+        )
+    schema = default_schema()
+    if (header.get("schema"), header.get("schema_fingerprint")) != (schema.id, schema.fingerprint):
+        raise ModelError(
+            f"the model was made for another landmark schema ({header.get('schema')}, not {schema.id})",
+            where=file,
+            remedy="Use a model trained with the landmark schema of this installation",
+        )
+
+
+def _info(header: dict[str, Any], file: Path) -> ModelInfo:
+    known = {one.name for one in fields(ModelInfo)}
+    values = {key: value for key, value in header.items() if key in known}
+    try:
+        values["input_size"] = tuple(int(n) for n in values["input_size"])
+        values["views"] = tuple(str(view) for view in values["views"])
+        values["sigma"] = float(values["sigma"])
+        return ModelInfo(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the model's description is incomplete ({error})", where=file) from error

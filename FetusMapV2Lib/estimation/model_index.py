@@ -1,0 +1,171 @@
+"""The index of bundled models: names, files, sizes and SHA-256 sums in ``Resources/Models/models.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.foundation.errors import ModelError
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.resources import resource_path
+
+INDEX_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model of the index; `path` need not exist.
+
+    Attributes:
+        name: what the user types.
+        path: the model file, in the folder of the index.
+        sha256: of the whole file.
+        size: bytes.
+        description: one line.
+        default: the model used when none is named.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+    description: str = ""
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether the file of an entry is what the index says; `problem` is "" if so."""
+
+    entry: ModelEntry
+    problem: str
+
+    @property
+    def good(self) -> bool:
+        """True if the file is there and its checksum is right."""
+        return not self.problem
+
+
+def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry, ...]:
+    """The models of an index (the bundled one if none is given).
+
+    Raises:
+        ModelError: the index is missing or broken.
+    """
+    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["version"] != INDEX_VERSION:
+            raise ModelError(f"the model index has version {data['version']}", where=path)
+        return tuple(_entry(one, path.parent) for one in data["models"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the model index cannot be read ({error})", where=path) from error
+
+
+def find_model(
+    name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None
+) -> Path:
+    """The file of a model: by name (checked against its SHA-256), by path, or the default one.
+
+    Raises:
+        ModelError: unknown, missing, or with a wrong checksum.
+    """
+    if name_or_path is not None and _looks_like_a_path(name_or_path):
+        return Path(name_or_path)
+    entries = list_models(index)
+    if name_or_path is None:
+        chosen = next((one for one in entries if one.default), entries[0] if entries else None)
+        if chosen is None:
+            raise ModelError("no model is installed", remedy="Give the path of a model file")
+    else:
+        chosen = next((one for one in entries if one.name == os.fspath(name_or_path)), None)
+        if chosen is None:
+            names = ", ".join(one.name for one in entries) or "none"
+            raise ModelError(
+                "there is no such model", where=name_or_path, remedy=f"Give a file or one of: {names}"
+            )
+    problem = _problem(chosen)
+    if problem:
+        raise ModelError(problem, where=chosen.path, remedy="Install the extension again or choose another model")
+    return chosen.path
+
+
+def verify(index: str | os.PathLike[str] | None = None) -> tuple[Verification, ...]:
+    """Check every model of the index: there, of the right size, with the right SHA-256."""
+    return tuple(Verification(entry, _problem(entry)) for entry in list_models(index))
+
+
+def register_model(
+    file: str | os.PathLike[str],
+    name: str,
+    *,
+    description: str = "",
+    default: bool = False,
+    index: str | os.PathLike[str] | None = None,
+) -> ModelEntry:
+    """Enter a model file that lies in the index's folder, replacing an entry of the same name.
+
+    Raises:
+        ModelError: the file is not in that folder or is missing.
+    """
+    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    model = Path(file)
+    if model.resolve().parent != path.resolve().parent or not model.is_file():
+        raise ModelError("a model of the index lies beside it", where=model, remedy=f"Put it into {path.parent}")
+    entry = ModelEntry(name, model, file_sha256(model), model.stat().st_size, description, default)
+    others = [one for one in list_models(path) if one.name != name] if path.is_file() else []
+    if default:
+        others = [ModelEntry(o.name, o.path, o.sha256, o.size, o.description, False) for o in others]
+    entries = sorted([*others, entry], key=lambda one: one.name)
+    write_json(path, {"version": INDEX_VERSION, "models": [_plain(one) for one in entries]})
+    return entry
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _looks_like_a_path(name: str | os.PathLike[str]) -> bool:
+    text = os.fspath(name)
+    return not isinstance(name, str) or Path(text).is_file() or any(c in text for c in "/\\") or "." in text
+
+
+def _problem(entry: ModelEntry) -> str:
+    if not entry.path.is_file():
+        return "the model file is missing"
+    if entry.path.stat().st_size != entry.size:
+        return f"the model file has {entry.path.stat().st_size} bytes, the index says {entry.size}"
+    if file_sha256(entry.path) != entry.sha256:
+        return "the model file does not match its SHA-256 in the index"
+    return ""
+
+
+def _entry(data: dict[str, Any], folder: Path) -> ModelEntry:
+    return ModelEntry(
+        str(data["name"]),
+        folder / Path(str(data["file"])).name,
+        str(data["sha256"]),
+        int(data["size"]),
+        str(data.get("description", "")),
+        bool(data.get("default", False)),
+    )
+
+
+def _plain(entry: ModelEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "file": entry.path.name,
+        "sha256": entry.sha256,
+        "size": entry.size,
+        "description": entry.description,
+        "default": entry.default,
+    }

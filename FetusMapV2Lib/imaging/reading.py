@@ -1,0 +1,155 @@
+"""Reading volumes and sequences of volumes from files and DICOM folders.
+
+The kind of a file is found from its content; every bad input raises an `InputError` of one line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, check_spacing, checked, with_warnings
+from FetusMapV2Lib.imaging.dicom import kretz_source, open_dicom, open_slices, read_dataset
+from FetusMapV2Lib.imaging.headers import READABLE, look_at
+from FetusMapV2Lib.imaging.itk_files import open_itk
+from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness
+from FetusMapV2Lib.imaging.source import Source
+from FetusMapV2Lib.imaging.volume import Volume
+
+Spacing = float | tuple[float, float, float]
+
+_SUFFIXES = (".seq.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".dcm", ".vol", ".v00", ".gz")
+
+
+def read_volume(
+    path: str | os.PathLike[str],
+    *,
+    spacing: Spacing | None = None,
+    mirrored: bool = False,
+    kretz_handedness: Handedness = "slicerheart",
+) -> Volume:
+    """Read one volume: NRRD, MetaImage, NIfTI, DICOM (file or folder), or GE Kretz.
+
+    Args:
+        path: a file, or a folder with one DICOM volume.
+        spacing: voxel size in mm (one number, or i, j, k) to use in place of the file's.
+        mirrored: the device or its reader mirrors the volume; see `Volume.mirrored`.
+        kretz_handedness: which open reader's convention to follow for the sign of y in a Kretz volume.
+
+    Returns:
+        The volume; of a sequence the first frame, with a warning that says so.
+
+    Raises:
+        InputError: the file is missing, broken, or holds no volume that could be used.
+    """
+    frames = read_frames(path, spacing=spacing, mirrored=mirrored, kretz_handedness=kretz_handedness)
+    volume = frames[0]
+    if len(frames) > 1:
+        volume = with_warnings(volume, [f"the file holds {len(frames)} volumes over time; the first is used"])
+    return volume
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    *,
+    spacing: Spacing | None = None,
+    mirrored: bool = False,
+    kretz_handedness: Handedness = "slicerheart",
+) -> Frames:
+    """Open a sequence of volumes; each frame is read when it is asked for. A 3D file gives one frame.
+
+    Arguments and errors as for `read_volume`; a bad frame raises when it is read.
+    """
+    if kretz_handedness not in HANDEDNESS:
+        raise InputError(f"unknown Kretz handedness '{kretz_handedness}'", remedy=f"Use {' or '.join(HANDEDNESS)}")
+    source_path = Path(path)
+    if spacing is not None:
+        values = (spacing,) * 3 if isinstance(spacing, int | float) else tuple(spacing)
+        if len(values) != 3:
+            raise InputError("the spacing must be one number or three", where=source_path, remedy="Give i, j, k in mm")
+        check_spacing(values, str(source_path))
+        spacing = (float(values[0]), float(values[1]), float(values[2]))
+    return Frames(source_path, _open(source_path, kretz_handedness), spacing, mirrored)
+
+
+class Frames(Sequence[Volume]):
+    """The volumes of a file, read one at a time."""
+
+    def __init__(self, path: Path, source: Source, spacing: Spacing | None, mirrored: bool) -> None:
+        self._path, self._source, self._spacing, self._mirrored = path, source, spacing, mirrored
+
+    def __len__(self) -> int:
+        return self._source.count
+
+    @overload
+    def __getitem__(self, index: int) -> Volume: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Volume]: ...
+    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
+        if isinstance(index, slice):
+            return [self._read(number) for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self._read(number)
+
+    def _read(self, number: int) -> Volume:
+        array, matrix = self._source.load(number)
+        check_shape(array.shape, str(self._path))
+        name = volume_name(self._path) + (f"_{number:04d}" if len(self) > 1 else "")
+        volume = Volume(array, matrix, name, str(self._path), self._source.notes)
+        known = self._source.spacing_known
+        if self._spacing is not None:
+            volume = volume.with_spacing(self._spacing)
+        elif not known:
+            note = f"the file does not state a voxel size; 1.0 mm was assumed: {SPACING_REMEDY}"
+            volume = with_warnings(volume, [note])
+        volume = checked(volume, spacing_given=self._spacing is not None or not known)
+        return volume.mirrored() if self._mirrored else volume
+
+
+def volume_name(path: str | os.PathLike[str]) -> str:
+    """Name of the case in a volume file: the file name without the suffixes of its format."""
+    name = Path(path).name
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _open(path: Path, handedness: Handedness) -> Source:
+    if path.is_dir():
+        return _open_folder(path, handedness)
+    facts = look_at(path)
+    if facts.kind == "dicom":
+        return open_dicom(path, handedness)
+    if facts.kind == "kretz":
+        return kretz_source(path.read_bytes(), path, handedness)
+    return open_itk(path, facts)
+
+
+def _open_folder(folder: Path, handedness: Handedness) -> Source:
+    """A folder with one DICOM volume: a single multi-frame file, or single slices with positions."""
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and _is_dicom(file)]
+    if not files:
+        raise InputError("the folder holds no DICOM file", where=folder, remedy=READABLE)
+    if len(files) == 1:
+        return open_dicom(files[0], handedness)
+    datasets = [read_dataset(file) for file in files]
+    if any(int(dataset.get("NumberOfFrames", 1) or 1) > 1 for dataset in datasets):
+        remedy = "Name the one to be read"
+        raise InputError(f"the folder holds {len(files)} DICOM files with volumes", where=folder, remedy=remedy)
+    return open_slices(datasets, folder)
+
+
+def _is_dicom(file: Path) -> bool:
+    try:
+        return file.name.upper() != "DICOMDIR" and look_at(file).kind == "dicom"
+    except InputError:
+        return False
+
+
+__all__: list[Any] = ["Frames", "Spacing", "read_frames", "read_volume", "volume_name"]

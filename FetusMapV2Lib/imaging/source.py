@@ -1,0 +1,69 @@
+"""`Source`: an opened file whose frames are loaded one at a time.
+
+Each reader gives one; `reading` turns it into checked volumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.imaging.volume import Matrix
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened volume file.
+
+    Attributes:
+        count: number of frames (volumes over time).
+        load: gives the array [k, j, i] and the IJK-to-RAS matrix of a frame, which counts from 0.
+        spacing_known: whether the file states a voxel size.
+        notes: what the user should know about the file.
+    """
+
+    count: int
+    load: Callable[[int], tuple[NDArray[Any], Matrix]]
+    spacing_known: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def plain_path(path: Path, *, needed: bool = os.name == "nt") -> Iterator[str]:
+    """A name of the file that C++ readers understand: on Windows they only know the letters of one code page.
+
+    There a file with another name is read from a temporary copy.
+    """
+    if not needed or str(path).isascii():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "volume" + "".join(part for part in path.suffixes[-2:] if part.isascii()))
+        shutil.copyfile(path, copy)
+        yield str(copy)
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Nothing that C++ code prints to standard error meanwhile is shown."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # a windowed program without a standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

@@ -1,0 +1,33 @@
+"""Everything a fetus is drawn with: skin, soft tissue, organs and bones, layer by layer.
+
+Body frame, mm. The layers: `SKIN_LAYER` < `SOFT_LAYER` < `ORGAN_LAYER` < `BONE_LAYER`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from FetusMapV2Lib.phantom.head_shapes import head_shapes
+from FetusMapV2Lib.phantom.limb_shapes import limb_shapes
+from FetusMapV2Lib.phantom.shapes import Shape
+from FetusMapV2Lib.phantom.skeleton import Skeleton
+from FetusMapV2Lib.phantom.trunk_shapes import trunk_shapes
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.phantom.fetus import Limb
+
+
+def body_shapes(skeleton: Skeleton, limbs: tuple[Limb, ...], look: np.random.Generator) -> list[Shape]:
+    """All shapes of a fetus in painting order.
+
+    Args:
+        skeleton: spine, head and outline.
+        limbs: arms and legs.
+        look: source of the individual's small differences.
+    """
+    shapes: list[Shape] = [*trunk_shapes(skeleton, look), *head_shapes(skeleton, look)]
+    for limb in limbs:
+        shapes += limb_shapes(skeleton.size, limb)
+    return sorted(shapes, key=lambda shape: shape.order)

@@ -1,0 +1,209 @@
+"""A whole simulated case: volume, true pose and the record of how it was made; and its files.
+
+One seed and one index give one case; resolution and device do not change what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import refuse_existing, write_json
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
+from FetusMapV2Lib.phantom.fetus import draw_posture, make_fetus
+from FetusMapV2Lib.phantom.placement import (
+    CaseGeometry,
+    empty_geometry,
+    geometry_with,
+    nominal_extent,
+    place_fetus,
+)
+from FetusMapV2Lib.phantom.sizes import sample_size
+from FetusMapV2Lib.phantom.skeleton import spine_length
+from FetusMapV2Lib.phantom.style import STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
+from FetusMapV2Lib.phantom.ultrasound import acquire
+
+FULL_SHAPE = (460, 313, 312)
+FULL_SPACING_MM = 0.3
+Style = VendorStyle | StyleMix | str | None
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCase:
+    """A simulated volume and the truth about it.
+
+    Attributes:
+        volume: uint8 [k, j, i], its centre at the RAS origin.
+        pose: the landmarks, RAS mm; all missing without a fetus.
+        truth: JSON values: seed, index, gestational_age_days, crl_mm, bones_mm, joint_angles_deg, style, ...
+    """
+
+    volume: Volume
+    pose: Pose
+    truth: dict[str, Any]
+
+
+def _streams(seed: int, index: int) -> dict[str, np.random.Generator]:
+    """Independent sources of randomness of a case, so that a change of one part leaves the others as they are."""
+    names = ("size", "posture", "look", "place", "surroundings", "probe", "style", "image", "motion")
+    children = np.random.SeedSequence([seed, index]).spawn(len(names))
+    return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
+
+
+def _torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(int(source.integers(2**62)))
+
+
+def sample_geometry(
+    seed: int,
+    index: int,
+    extent_mm: np.ndarray,
+    *,
+    fetus_present: bool = True,
+    gestational_age_days: float | None = None,
+) -> CaseGeometry:
+    """The scene of a case, before any grid.
+
+    Args:
+        seed, index: which case.
+        extent_mm: (3,) extent (i, j, k) of the volume; `nominal_extent` gives it.
+        fetus_present: False gives a uterus without a fetus.
+        gestational_age_days: drawn evenly between 10 and 15 weeks if None.
+
+    Raises:
+        InputError: no posture of the fetus fits into the volume.
+    """
+    streams = _streams(seed, index)
+    size = sample_size(streams["size"], gestational_age_days)
+    probes = _torch_generator(streams["probe"])
+    if not fetus_present:
+        return empty_geometry(streams["surroundings"], probes, size, extent_mm)
+    length = spine_length(size)
+    look = int(streams["look"].integers(2**62))
+    for _ in range(40):
+        posture = draw_posture(streams["posture"], size, length)
+        fetus = make_fetus(size, posture, np.random.default_rng(look), length)
+        found = place_fetus(streams["place"], probes, fetus, extent_mm)
+        if found is not None:
+            return geometry_with(streams["surroundings"], fetus, *found, extent_mm)
+    raise InputError(
+        f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
+        remedy="Simulate a larger volume or a coarser spacing",
+    )
+
+
+def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
+    """A vendor style from a style, the name of one, a mix to draw from, or None for the training mix.
+
+    Raises:
+        InputError: there is no style of that name.
+    """
+    if isinstance(style, VendorStyle):
+        return style
+    if isinstance(style, str):
+        if style not in STYLES:
+            raise InputError(f"no vendor style {style!r}", remedy=f"Choose one of {', '.join(STYLES)}")
+        return sample_style(generator, StyleMix(weights={style: 1.0}))
+    return sample_style(generator, TRAINING_MIX if style is None else style)
+
+
+def _volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
+    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    matrix[:3, 3] = -(np.array(array.shape[::-1]) - 1) / 2 * spacing_mm
+    return Volume(array, matrix, name=name, source="simulated")
+
+
+def image_geometry(
+    geometry: CaseGeometry,
+    shape_kji: tuple[int, int, int],
+    spacing_mm: float,
+    style: VendorStyle,
+    image_seed: int,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """The ultrasound image, uint8 [k, j, i], of a scene."""
+    tissue = build_tissue_map(geometry, shape_kji, spacing_mm, device)
+    generator = torch.Generator(device=device).manual_seed(image_seed)
+    grey = acquire(tissue, spacing_mm, geometry.probe, style, generator)
+    return np.asarray(grey.cpu().numpy(), dtype=np.uint8)
+
+
+def simulate_case(
+    seed: int,
+    index: int,
+    shape_kji: tuple[int, int, int] = FULL_SHAPE,
+    spacing_mm: float = FULL_SPACING_MM,
+    style: Style = None,
+    device: torch.device | str = "cpu",
+    fetus_present: bool = True,
+    gestational_age_days: float | None = None,
+) -> SimulatedCase:
+    """A simulated case; the same seed and index give the same scene at every resolution.
+
+    Args:
+        seed, index: which case.
+        shape_kji: voxels along k, j, i.
+        spacing_mm: isotropic voxel size.
+        style: vendor style, name of one ("A", "B", "C"), a mix to draw from, or None for the training mix.
+        device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
+        fetus_present: False gives a uterus without a fetus.
+        gestational_age_days: drawn evenly between 10 and 15 weeks if None.
+
+    Raises:
+        InputError: the volume is too small for the fetus, or the style is unknown.
+    """
+    extent = nominal_extent(shape_kji, spacing_mm)
+    geometry = sample_geometry(
+        seed, index, extent, fetus_present=fetus_present, gestational_age_days=gestational_age_days
+    )
+    streams = _streams(seed, index)
+    chosen = resolve_style(style, _torch_generator(streams["style"]))
+    image_seed = int(streams["image"].integers(2**62))
+    array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed, device)
+    truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen)}
+    return SimulatedCase(_volume(array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth)
+
+
+def case_record(
+    seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float, style: VendorStyle
+) -> dict[str, Any]:
+    """What of the truth does not depend on the scene."""
+    return {
+        "seed": seed,
+        "index": index,
+        "shape_kji": list(shape_kji),
+        "spacing_mm": spacing_mm,
+        "style": style.name,
+        "style_settings": asdict(style),
+    }
+
+
+def write_case(
+    folder: str | PathLike[str], case: SimulatedCase, index: int, *, overwrite: bool = True
+) -> tuple[Path, Path, Path]:
+    """Write ``case-NNNN.nrrd``, ``case-NNNN.mrk.json`` (RAS) and ``case-NNNN.json`` (the truth).
+
+    Returns:
+        the three paths.
+
+    Raises:
+        OutputError: one of them exists and may not be overwritten, or cannot be written.
+    """
+    stem = Path(folder) / f"case-{index:04d}"
+    paths = tuple(stem.with_name(stem.name + suffix) for suffix in (".nrrd", ".mrk.json", ".json"))
+    for path in paths:
+        refuse_existing(path, overwrite)
+    write_volume(paths[0], case.volume, overwrite=overwrite)
+    write_markups(paths[1], case.pose, overwrite=overwrite)
+    write_json(paths[2], case.truth, overwrite=overwrite)
+    return paths[0], paths[1], paths[2]

@@ -1,0 +1,231 @@
+"""The spine's curve, the head on it and the outline of the body: what a trunk and neck posture makes of a size.
+
+Body frame: origin on the spine at mid-thorax, x to the fetal left, y posterior, z cranial (right-handed), mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.phantom.joints import NEUTRAL_BODY
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Rigid, unit
+from FetusMapV2Lib.phantom.sizes import Size
+from FetusMapV2Lib.phantom.tissues import Tissue
+
+_STATIONS = 61
+# Along the spine: 0 at the atlas, 1 at the tip of the coccyx.
+UPPER_THORACIC, SHOULDER, MIDDLE, CORD_INSERTION, LUMBOSACRAL, HIP = 0.235, 0.25, 0.50, 0.715, 0.82, 0.885
+#: Depth of the vertebral centres below the skin of the back, in girths (`Size.girth`).
+BACK = 0.30
+# Outline of the trunk: place along the spine, half width and half depth in girths. The first four are the neck.
+_OUTLINE = np.array([
+    (-0.02, 0.46, 0.44), (0.04, 0.45, 0.43), (0.10, 0.45, 0.43), (0.16, 0.52, 0.46),
+    (0.22, 0.72, 0.54), (0.28, 0.82, 0.66), (0.34, 0.88, 0.76), (0.40, 0.92, 0.83), (0.46, 0.95, 0.88),
+    (0.52, 0.98, 0.94), (0.58, 1.00, 0.99), (0.64, 1.00, 1.01), (0.70, 0.96, 0.97), (0.76, 0.91, 0.91),
+    (0.82, 0.86, 0.84), (0.88, 0.80, 0.76), (0.94, 0.70, 0.66),
+])  # fmt: skip
+NECK_PARTS = 4
+#: Thickness of skin and scalp, in girths.
+SKIN = 0.07
+
+# The head's frame: origin in the middle of the brain case, z to the crest, in units of half the OFD. At this age
+# the brain case is large and the face small below and in front of it.
+CRANIUM_HEIGHT = 0.84
+ATLAS = np.array([0.0, 0.20, -0.86])
+HEAD_MARKS = {
+    "nasal_tip": np.array([0.0, -1.13, -0.66]),
+    "nasal_bone": np.array([0.0, -0.965, -0.46]),
+    "chin": np.array([0.0, -0.84, -1.14]),
+}
+_FACE = (  # centre, radii
+    (np.array([0.0, -0.56, -0.70]), np.array([0.56, 0.50, 0.46])),
+    (np.array([0.0, -0.50, -0.94]), np.array([0.42, 0.44, 0.30])),
+    (np.array([0.0, -1.02, -0.62]), np.array([0.13, 0.15, 0.15])),
+)
+#: The head looks this much less bent than the neck it sits on, in the neutral position, degrees.
+_NECK_NEUTRAL = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class Spine:
+    """The curve of the spine: `place` (S,) 0 at the atlas to 1 at the coccyx, and a frame at each."""
+
+    place: Array
+    points: Array
+    frames: Array
+    length: float
+
+    def at(self, place: float) -> Rigid:
+        """Frame and position at a place; before 0 and beyond 1 the curve goes on straight."""
+        inside = float(np.clip(place, 0.0, 1.0))
+        nearest = int(np.clip(np.searchsorted(self.place, inside), 0, len(self.place) - 1))
+        frame = self.frames[nearest]
+        point = np.array([np.interp(inside, self.place, self.points[:, n]) for n in range(3)])
+        return Rigid(frame, point - (place - inside) * self.length * frame[:, 2])
+
+
+def bend_spine(length: float, posture: dict[str, float]) -> Spine:
+    """The spine of this length (atlas to coccyx, mm) in the body frame under a posture's trunk angles."""
+    place = np.linspace(1.0, 0.0, _STATIONS)
+    middle = (place[:-1] + place[1:]) / 2
+    # More of the bend in thorax and sacrum than in the neck.
+    share = np.where(middle > 0.82, 1.3, np.where(middle < 0.18, 0.55, 1.0))
+    share = share / share.sum()
+    steps = np.stack(
+        [posture["trunk_flexion"] * share, posture["trunk_lateral"] * share, posture["trunk_twist"] * share], axis=1
+    )
+    frames, points = [np.eye(3)], [np.zeros(3)]
+    for step in Rotation.from_rotvec(np.radians(steps)).as_matrix():
+        following = frames[-1] @ step
+        points.append(points[-1] + (frames[-1] + following)[:, 2] * (length / (_STATIONS - 1) / 2))
+        frames.append(following)
+    place, stacked, curve = place[::-1], np.array(frames)[::-1], np.array(points)[::-1]
+    centre = _STATIONS // 2
+    back = stacked[centre].T
+    return Spine(place.copy(), (curve - curve[centre]) @ back.T, back @ stacked, length)
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """Spine, head and body outline of one size and posture (body frame, mm).
+
+    Attributes:
+        size, spine: what it was made of.
+        head: from the head's frame (mm) to the body frame.
+        trunk: ellipsoids of the outline from the neck down; the first `NECK_PARTS` are the neck.
+        cranium, face: ellipsoids of the head's outline.
+    """
+
+    size: Size
+    spine: Spine
+    head: Rigid
+    trunk: tuple[Ellipsoid, ...]
+    cranium: Ellipsoid
+    face: tuple[Ellipsoid, ...]
+
+    @property
+    def unit(self) -> float:
+        """Half the occipitofrontal diameter, mm: the unit of the head's drawing."""
+        return self.size.ofd / 2
+
+    def on_head(self, local: Array) -> Array:
+        """Body-frame position of a point in head units."""
+        return self.head.points(np.asarray(local) * self.unit)
+
+    def shoulder(self, side: int) -> Rigid:
+        """Frame and centre of a shoulder joint."""
+        frame, girth = self.spine.at(SHOULDER), self.size.girth
+        return Rigid(frame.rotation, frame.points(np.array([side * 0.70 * girth, -0.12 * girth, 0.0])))
+
+    def hip(self, side: int) -> Rigid:
+        """Frame and centre of a hip joint."""
+        frame, girth = self.spine.at(HIP), self.size.girth
+        return Rigid(frame.rotation, frame.points(np.array([side * 0.46 * girth, -0.36 * girth, 0.0])))
+
+    def outline_depth(self, place: float) -> tuple[float, float]:
+        """Half width and half depth (mm) of the trunk at a place along the spine."""
+        width, depth = (float(np.interp(place, _OUTLINE[:, 0], _OUTLINE[:, n])) for n in (1, 2))
+        return width * self.size.girth, depth * self.size.girth
+
+
+def _trunk(size: Size, spine: Spine) -> tuple[Ellipsoid, ...]:
+    parts = []
+    for number, (place, width, depth) in enumerate(_OUTLINE):
+        frame = spine.at(float(place))
+        middle = (BACK if number >= NECK_PARTS else 0.36) - depth
+        height = max(0.11 * spine.length, 0.5 * width * size.girth)
+        parts.append(
+            Ellipsoid(
+                Tissue.SKIN,
+                frame.points(np.array([0.0, middle * size.girth, 0.0])),
+                np.array([width * size.girth, depth * size.girth, height]),
+                frame.rotation,
+                tag="solid",
+            )
+        )
+    return tuple(parts)
+
+
+def _build(size: Size, length: float, posture: dict[str, float]) -> Skeleton:
+    spine = bend_spine(length, posture)
+    neck = spine.at(0.0)
+    nod = Rotation.from_rotvec(
+        np.radians([posture["neck_flexion"] - _NECK_NEUTRAL, posture["neck_lateral"], 0.0])
+    ) * Rotation.from_rotvec(np.radians([0.0, 0.0, posture["neck_rotation"]]))
+    rotation = neck.rotation @ nod.as_matrix()
+    half = size.ofd / 2
+    head = Rigid(rotation, neck.shift - rotation @ (ATLAS * half))
+    skin = SKIN * size.girth
+    cranium = Ellipsoid(
+        Tissue.SKIN, np.zeros(3), np.array([size.bpd / 2, half, CRANIUM_HEIGHT * half]) + skin, tag="solid"
+    ).moved(head)
+    face = tuple(
+        Ellipsoid(Tissue.SKIN, centre * half, radii * half * np.array([size.bpd / size.ofd / 0.83, 1, 1]), tag="solid")
+        .moved(head)
+        for centre, radii in _FACE
+    )  # fmt: skip
+    return Skeleton(size, spine, head, _trunk(size, spine), cranium, face)
+
+
+def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
+    """Landmarks 1-10 by key, body frame (3,) mm.
+
+    The crest lies on the outer table of the skull, the rump on the skin; the others as their names say.
+    """
+    size, half = skeleton.size, skeleton.unit
+    girth, spine = size.girth, skeleton.spine
+    brow = np.array([0.0, -np.cos(0.22), -CRANIUM_HEIGHT * np.sin(0.22)])
+    marks = {
+        "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, CRANIUM_HEIGHT])),
+        "forehead": skeleton.on_head(brow),
+        **{key: skeleton.on_head(local) for key, local in HEAD_MARKS.items()},
+    }
+    neck = spine.at(0.03)
+    backwards = unit(neck.rotation[:, 1] + skeleton.head.rotation[:, 1])
+    marks["hind_neck"] = neck.shift + backwards * 0.31 * girth
+    marks["upper_thoracic_spine"] = spine.at(UPPER_THORACIC).shift
+    navel = spine.at(CORD_INSERTION)
+    depth = skeleton.outline_depth(CORD_INSERTION)[1]
+    marks["umbilical_cord_insertion"] = navel.points(np.array([0.0, BACK * girth - 2 * depth, 0.0]))
+    marks["lumbosacral_spine"] = spine.at(LUMBOSACRAL).shift
+    bottom = skeleton.trunk[-1]
+    down = bottom.axes @ unit(np.array([0.0, 0.30, -1.0]))
+    reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
+    marks["rump"] = bottom.centre + down * reach
+    del half
+    return {
+        key: marks[key]
+        for key in (
+            "cranial_crest", "forehead", "nasal_tip", "nasal_bone", "chin", "hind_neck", "upper_thoracic_spine",
+            "umbilical_cord_insertion", "lumbosacral_spine", "rump",
+        )
+    }  # fmt: skip
+
+
+def crown_rump(skeleton: Skeleton) -> float:
+    """Crown-rump length of a skeleton, mm (landmarks 1 to 10)."""
+    marks = head_and_trunk_marks(skeleton)
+    return float(np.linalg.norm(marks["cranial_crest"] - marks["rump"]))
+
+
+def spine_length(size: Size) -> float:
+    """Length of the spine (mm) with which the neutral posture has the crown-rump length of `size`."""
+
+    def excess(length: float) -> float:
+        return crown_rump(_build(size, length, NEUTRAL_BODY)) - size.crl
+
+    return float(brentq(excess, 0.2 * size.crl, 1.5 * size.crl, xtol=1e-3))
+
+
+def pose_skeleton(size: Size, length: float, posture: dict[str, float]) -> Skeleton:
+    """The skeleton of a size with a spine of `length` mm under the body angles of `posture` (degrees)."""
+    return _build(size, length, posture)
+
+
+def without_skin(ellipsoid: Ellipsoid, inset: float, tissue: Tissue, order: int) -> Ellipsoid:
+    """What lies below the skin of an outline ellipsoid."""
+    return replace(ellipsoid, tissue=tissue, inset=inset, order=order, tag="")

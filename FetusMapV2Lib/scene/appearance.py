@@ -1,0 +1,101 @@
+"""How a pose looks in Slicer's views: sizes, colours and visibility that a clinician can read.
+
+Slicer's markups have one colour per node, not per point. So the points and their names are white, a doubtful point
+is amber, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as rings around the
+points in slice views.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+
+from FetusMapV2Lib.scene.skeleton import COLOUR_ARRAY
+
+Colour = tuple[float, float, float]
+
+WHITE: Colour = (1.0, 1.0, 1.0)
+#: Points below `DOUBTFUL_CONFIDENCE`, and what is under the mouse (Okabe and Ito's palette, apart for all eyes).
+AMBER: Colour = (0.90, 0.62, 0.0)
+ACTIVE: Colour = (0.94, 0.89, 0.26)
+DOUBTFUL_CONFIDENCE = 0.5
+CRL_COLOUR: Colour = (1.0, 1.0, 1.0)
+PLANE_COLOUR: Colour = (0.80, 0.60, 0.70)
+
+POINT_SIZE_MM = 1.5
+TEXT_SCALE = 2.6
+LINE_THICKNESS = 0.25
+
+
+def show_landmarks(display: Any) -> None:
+    """Small white spheres in 3D, thin crosses in slices, names beside them, seen through what hides them."""
+    display.SetSelectedColor(*WHITE)
+    display.SetColor(*AMBER)
+    display.SetActiveColor(*ACTIVE)
+    display.SetGlyphTypeFromString("CrossDot2D")
+    display.UseGlyphScaleOff()
+    display.SetGlyphSize(POINT_SIZE_MM)
+    display.SetTextScale(TEXT_SCALE)
+    display.SetPointLabelsVisibility(True)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetOccludedVisibility(True)
+    display.SetOccludedOpacity(0.6)
+    _readable_text(display)
+
+
+def show_skeleton(display: Any) -> None:
+    """Limb colours from the point colours; outlines in slice views; not pickable, so that points are."""
+    display.SetActiveScalar(COLOUR_ARRAY, vtk.vtkAssignAttribute.POINT_DATA)
+    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseDirectMapping)
+    display.SetScalarVisibility(True)
+    display.SetVisibility2D(True)
+    display.SetSliceDisplayModeToIntersection()
+    display.SetSliceIntersectionThickness(2)
+    display.SetAmbient(0.25)
+    display.SetDiffuse(0.8)
+    display.SetSpecular(0.15)
+    display.SetPower(12.0)
+
+
+def show_plane(display: Any) -> None:
+    """A faint sheet with an outline, without handles, names or points; a line where it meets a slice."""
+    _single_colour(display, PLANE_COLOUR)
+    display.SetFillOpacity(0.14)
+    display.SetOutlineOpacity(0.7)
+    display.SetOpacity(1.0)
+    display.SetLineThickness(LINE_THICKNESS)
+    display.SetHandlesInteractive(False)
+    _without_text(display)
+
+
+def show_line(display: Any, *, main: bool) -> None:
+    """The CRL line is shown in 3D and slices; bone lengths lie on their bones and stay out of the way."""
+    _single_colour(display, CRL_COLOUR)
+    display.SetLineThickness(LINE_THICKNESS)
+    display.SetOpacity(0.9)
+    display.SetVisibility(main)
+    _without_text(display)
+
+
+def _single_colour(display: Any, colour: Colour) -> None:
+    display.SetSelectedColor(*colour)
+    display.SetColor(*colour)
+    display.SetActiveColor(*colour)
+
+
+def _without_text(display: Any) -> None:
+    """Values are read in the table: a second text over the landmark names would hide both."""
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    display.UseGlyphScaleOff()
+    display.SetGlyphSize(0.1)
+
+
+def _readable_text(display: Any) -> None:
+    text = display.GetTextProperty()
+    if text is not None:
+        text.SetBold(False)
+        text.SetShadow(True)
+        text.SetBackgroundOpacity(0.0)

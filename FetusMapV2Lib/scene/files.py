@@ -1,0 +1,168 @@
+"""Scenes without the Slicer application, and scene files (.mrb), with the real MRML classes.
+
+In 3D Slicer the running scene is passed to the other functions of this room; nothing here is needed there but
+`save_scene`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+
+from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
+
+#: Module logics that a scene with volumes, markups, models and sequences needs; Slicer registers the same ones.
+_MODULE_LOGICS = {
+    "Units": "vtkSlicerUnitsLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+}
+
+
+class Application:
+    """The part of Slicer behind a scene: application logic, module logics and file access, without Qt."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        self.scene = scene
+        self.logic = slicer.vtkSlicerApplicationLogic()
+        self.modules: dict[str, Any] = {}
+        self._cache = tempfile.TemporaryDirectory(prefix="fetusmap-", ignore_cleanup_errors=True)
+        self._start_logics()
+        self._start_file_access()
+
+    def _start_logics(self) -> None:
+        self.logic.SetMRMLScene(self.scene)
+        colours = self.logic.GetColorLogic()
+        colours.SetMRMLApplicationLogic(self.logic)
+        colours.SetMRMLScene(self.scene)
+        colours.AddDefaultColorNodes()
+        self.logic.SetModuleLogic("Colors", colours)
+        self.logic.SetSliceLogics(vtk.vtkCollection())
+        self.logic.SetViewLogics(vtk.vtkCollection())
+        for name, class_name in _MODULE_LOGICS.items():
+            module = getattr(slicer, class_name)()
+            module.SetMRMLApplicationLogic(self.logic)
+            module.SetMRMLScene(self.scene)
+            self.logic.SetModuleLogic(name, module)
+            self.modules[name] = module
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
+
+    def _start_file_access(self) -> None:
+        """Reading an .mrb asks for a data manager, as in Slicer."""
+        self._remote = slicer.vtkMRMLRemoteIOLogic()
+        self._remote.SetMRMLScene(self.scene)
+        self._remote.SetMRMLApplicationLogic(self.logic)
+        self._remote.GetCacheManager().SetRemoteCacheDirectory(self._cache.name)
+        self._data = slicer.vtkDataIOManagerLogic()
+        self._data.SetMRMLScene(self.scene)
+        self._data.SetMRMLApplicationLogic(self.logic)
+        self._data.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
+        self._remote.AddDataIOToScene()
+
+    def close(self) -> None:
+        """Empty the scene and let go of everything."""
+        self.scene.Clear(True)
+        for module in (*self.modules.values(), self._data, self.logic):
+            module.SetMRMLScene(None)
+        self._remote.RemoveDataIOFromScene()
+        self.modules.clear()
+        self._cache.cleanup()
+
+
+_applications: dict[str, Application] = {}
+
+
+def new_scene() -> slicer.vtkMRMLScene:
+    """An empty MRML scene with the logics that Slicer would give it. Give it back with `close_scene`."""
+    scene = slicer.vtkMRMLScene()
+    _applications[scene.GetAddressAsString("")] = Application(scene)
+    return scene
+
+
+def application_of(scene: slicer.vtkMRMLScene) -> Application:
+    """The application behind a scene of `new_scene` (KeyError for another scene)."""
+    return _applications[scene.GetAddressAsString("")]
+
+
+def close_scene(scene: slicer.vtkMRMLScene) -> None:
+    """Empty a scene of `new_scene` or `load_scene` and free what belongs to it; twice does no harm."""
+    application = _applications.pop(scene.GetAddressAsString(""), None)
+    if application is not None:
+        application.close()
+
+
+@contextlib.contextmanager
+def open_scene(path: str | os.PathLike[str] | None = None) -> Iterator[slicer.vtkMRMLScene]:
+    """A new or loaded scene that is closed at the end of the ``with`` block."""
+    scene = new_scene() if path is None else load_scene(path)
+    try:
+        yield scene
+    finally:
+        close_scene(scene)
+
+
+def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    """Write the whole scene, data included, to an .mrb file that 3D Slicer opens; whole or not at all.
+
+    Raises:
+        OutputError: the name does not end in .mrb, the file exists and `overwrite` is false, or it cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".mrb":
+        raise OutputError("a Slicer scene file ends in .mrb", where=target, remedy="Choose a name that ends in .mrb")
+    refuse_existing(target, overwrite)
+    with written_whole(target, overwrite=overwrite) as temporary:
+        _write_bundle(scene, temporary, target)
+
+
+def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> None:
+    """Written in a folder of its own beside the target: the bundle takes its inner names from the file name."""
+    root = scene.GetRootDirectory()
+    url = scene.GetURL()
+    with tempfile.TemporaryDirectory(prefix=".", dir=temporary.parent, ignore_cleanup_errors=True) as folder:
+        bundle = Path(folder) / target.name
+        try:
+            written = bool(scene.WriteToMRB(str(bundle)))
+        finally:
+            scene.SetRootDirectory(root)
+            scene.SetURL(url)
+        if not written or not zipfile.is_zipfile(bundle):
+            raise OutputError("the scene could not be written", where=target, remedy="Check the free disk space")
+        bundle.replace(temporary)
+
+
+def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:
+    """A new scene with the content of an .mrb file.
+
+    Raises:
+        InputError: the file is missing, no .mrb, or damaged.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError("the scene file does not exist", where=source, remedy="Check the path")
+    if not _is_bundle(source):
+        raise InputError("this is not a Slicer scene bundle", where=source, remedy="Choose an .mrb file")
+    scene = new_scene()
+    messages = slicer.vtkMRMLMessageCollection()
+    if not scene.ReadFromMRB(str(source), True, messages):
+        close_scene(scene)
+        raise InputError("the scene file is damaged", where=source, remedy="Save it again from 3D Slicer")
+    return scene
+
+
+def _is_bundle(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as bundle:
+        return bundle.testzip() is None and any(name.endswith(".mrml") for name in bundle.namelist())

@@ -1,0 +1,215 @@
+"""The MRML nodes of a pose: made once, found again by reference after loading, filled with positions.
+
+Everything hangs on the landmarks node: it refers to the skeleton, the plane, the lengths and the volume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+from vtk.util import numpy_support
+
+from FetusMapV2Lib.anatomy.planes import Plane
+from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.scene import appearance
+
+Array = NDArray[np.float64]
+
+ROLE_ATTRIBUTE = "FetusMapV2.Role"
+SCHEMA_ATTRIBUTE = "FetusMapV2.Schema"
+LANDMARKS_ROLE = "landmarks"
+SKELETON_REFERENCE = "FetusMapV2.Skeleton"
+PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
+LENGTH_REFERENCE = "FetusMapV2.Length."
+VOLUME_REFERENCE = "FetusMapV2.Volume"
+
+_LINE_NAMES = {
+    "crl": "CRL",
+    "left_femur": "left femur",
+    "right_femur": "right femur",
+    "left_humerus": "left humerus",
+    "right_humerus": "right humerus",
+}
+
+
+def length_rows(schema: Schema) -> dict[str, tuple[int, int]]:
+    """The measured lengths: key to the rows of its two ends."""
+    return {"crl": schema.crl_rows, **schema.bones}
+
+
+def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
+    """All landmarks nodes of poses in the scene."""
+    found = scene.GetNodesByClass("vtkMRMLMarkupsFiducialNode")
+    nodes = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+    return [node for node in nodes if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
+
+
+def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """A fiducial node with one named point per landmark, all missing, their number fixed."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
+    before = node.StartModify()
+    for landmark in schema.landmarks:
+        row = node.AddControlPoint(0.0, 0.0, 0.0, landmark.name)
+        node.SetNthControlPointPositionMissing(row)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetAttribute(ROLE_ATTRIBUTE, LANDMARKS_ROLE)
+    node.SetAttribute(SCHEMA_ATTRIBUTE, schema.id)
+    node.EndModify(before)
+    _with_display(node, appearance.show_landmarks)
+    return node
+
+
+def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData) -> Any:
+    """A model node that shows `polydata` in the colours of the limbs."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton")
+    node.SetAttribute(ROLE_ATTRIBUTE, "skeleton")
+    node.SetSelectable(False)
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, appearance.show_skeleton)
+    return node
+
+
+def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
+    """A locked plane node of absolute size."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode", f"{name} midsagittal plane")
+    node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_plane")
+    node.SetPlaneType(node.PlaneTypePointNormal)
+    node.SetSizeMode(node.SizeModeAbsolute)
+    node.SetOriginWorld(0.0, 0.0, 0.0)
+    node.SetNthControlPointPositionMissing(0)
+    node.SetLocked(True)
+    _with_display(node, appearance.show_plane)
+    return node
+
+
+def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
+    """A locked line node with its length measurement."""
+    label = _LINE_NAMES.get(key, key.replace("_", " "))
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", f"{name} {label}")
+    node.SetAttribute(ROLE_ATTRIBUTE, f"length.{key}")
+    for end in ("start", "end"):
+        row = node.AddControlPoint(0.0, 0.0, 0.0, end)
+        node.SetNthControlPointPositionMissing(row)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetLocked(True)
+    length = node.GetMeasurement("length")
+    if length is not None:
+        length.SetPrintFormat("%.1f mm")
+    _with_display(node, lambda display: appearance.show_line(display, main=key == "crl"))
+    return node
+
+
+def _with_display(node: Any, show: Any) -> None:
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    before = display.StartModify()
+    show(display)
+    display.EndModify(before)
+    for owned in (node, display):
+        owned.SetUndoEnabled(True)
+
+
+def world_positions(node: Any, buffer: vtk.vtkPoints) -> Array:
+    """(N, 3) world coordinates of a markups node's points in mm, NaN where the position is not defined.
+
+    `buffer` is used over again to read all points in one call.
+    """
+    node.GetControlPointPositionsWorld(buffer)
+    positions = numpy_support.vtk_to_numpy(buffer.GetData()).astype(np.float64)
+    positions[~_defined(node)] = np.nan
+    return positions
+
+
+def local_positions(node: Any) -> Array:
+    """(N, 3) coordinates in the node's own frame (before its parent transform), NaN where not defined."""
+    count = node.GetNumberOfControlPoints()
+    positions = np.array([node.GetNthControlPointPosition(row) for row in range(count)]).reshape(count, 3)
+    positions[~_defined(node)] = np.nan
+    return positions
+
+
+def _defined(node: Any) -> NDArray[np.bool_]:
+    status = (node.GetNthControlPointPositionStatus(row) for row in range(node.GetNumberOfControlPoints()))
+    return np.fromiter((value == node.PositionDefined for value in status), dtype=bool)
+
+
+def place_point(node: Any, row: int, world: Sequence[float] | Array) -> None:
+    """Put point `row` at `world` (RAS mm), or mark it missing where that is NaN."""
+    x, y, z = (float(value) for value in world)
+    if math.isfinite(x + y + z):
+        node.SetNthControlPointPositionWorld(row, x, y, z)
+    elif node.GetNthControlPointPositionStatus(row) != node.PositionMissing:
+        node.SetNthControlPointPositionMissing(row)
+
+
+def place_line(node: Any, start: Array, end: Array) -> None:
+    """Put a line between two world points; it disappears if either is NaN."""
+    before = node.StartModify()
+    complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
+    for row, point in enumerate((start, end)):
+        place_point(node, row, point if complete else (math.nan,) * 3)
+    node.EndModify(before)
+
+
+def place_plane(node: Any, plane: Plane | None) -> None:
+    """Put the plane node where `plane` is (world); it disappears if there is none."""
+    before = node.StartModify()
+    if plane is None:
+        place_point(node, 0, (math.nan,) * 3)
+    else:
+        place_point(node, 0, plane.origin)
+        node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
+        node.SetSizeWorld(*plane.extent_mm)
+    node.EndModify(before)
+
+
+def to_local(node: Any, world: Array) -> Array:
+    """World points (N, 3) in the coordinates of a node under a parent transform; NaN rows stay."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return world
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
+    return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in world])
+
+
+def gather_in_folder(scene: slicer.vtkMRMLScene, name: str, nodes: Sequence[Any]) -> int:
+    """Put the nodes into one subject hierarchy folder and return its item (0 without a hierarchy).
+
+    The items of nodes are Slicer's own business: a node that has none yet is left alone, and a node that the user
+    has put into another folder stays there.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is None:
+        return 0
+    root = hierarchy.GetSceneItemID()
+    folder = _folder_of(hierarchy, nodes[0], root)
+    if not folder:
+        folder = hierarchy.CreateFolderItem(root, name)
+        hierarchy.SetItemAttribute(folder, ROLE_ATTRIBUTE, nodes[0].GetID())
+    for node in nodes:
+        item = hierarchy.GetItemByDataNode(node)
+        if item and hierarchy.GetItemParent(item) == root:
+            hierarchy.SetItemParent(item, folder)
+    return int(folder)
+
+
+def _folder_of(hierarchy: Any, landmarks: Any, root: int) -> int:
+    """The folder made for these landmarks, or the one they lie in; 0 if there is none."""
+    item = hierarchy.GetItemByDataNode(landmarks)
+    parent = hierarchy.GetItemParent(item) if item else 0
+    if parent and parent != root:
+        return int(parent)
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(root, children)
+    for index in range(children.GetNumberOfIds()):
+        child = children.GetId(index)
+        if hierarchy.GetItemAttribute(child, ROLE_ATTRIBUTE) == landmarks.GetID():
+            return int(child)
+    return 0

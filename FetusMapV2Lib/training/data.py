@@ -1,0 +1,172 @@
+"""Samples for training and validation: one view of one case, a pure function of (seed, index).
+
+No sample depends on a worker process, on the samples before it, or on any global random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from FetusMapV2Lib.estimation.views import body_frame, close_view, whole_view
+from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.training.cases import Case, ReducedVolumes
+from FetusMapV2Lib.training.preset import AugmentationOptions, Preset
+from FetusMapV2Lib.training.views import random_close_view, random_whole_view
+
+Array = NDArray[np.float64]
+#: image (1, K, J, I) float32; points (22, 3) voxels float32, NaN = missing or outside; present bool; positions (22, 3)
+#: RAS mm and grid_to_ras (4, 4) float64; view 0 = whole, 1 = close; case = index of the case.
+Sample = dict[str, torch.Tensor]
+VIEW_NAMES = ("whole", "close")
+
+# streams of randomness, so that the order of the cases and their augmentation never share draws
+_ORDER, _AUGMENT = 1, 2
+
+
+class StepSampler(Sampler[int]):
+    """Sample indices from `start` on, without end: index n is the nth sample of the whole run."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        index = self.start
+        while True:
+            yield index
+            index += 1
+
+    def __len__(self) -> int:
+        return 1 << 40  # the trainer stops by steps
+
+
+class TrainingViews(Dataset[Sample]):
+    """Random views of the training cases; every case once per epoch, in an order drawn anew for each.
+
+    Args:
+        cases: the training cases.
+        volumes: their reduced volumes.
+        preset: views, augmentation and input size.
+        template: (22, 3) canonical pose for close views, None if the preset has none.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None, seed: int
+    ) -> None:
+        self.cases = list(cases)
+        self.volumes = volumes
+        self.preset = preset
+        self.template = template
+        self.seed = seed
+        weights = np.array([preset.views.whole, preset.views.close if template is not None else 0.0])
+        self._whole_share = float(weights[0] / weights.sum())
+        self._order: tuple[int, Array] | None = None
+
+    def __getitem__(self, index: int) -> Sample:
+        epoch, place = divmod(index, len(self.cases))
+        if self._order is None or self._order[0] != epoch:
+            permutation = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.cases))
+            self._order = (epoch, permutation)
+        number = int(self._order[1][place])
+        case = self.cases[number]
+        generator = np.random.default_rng((self.seed, _AUGMENT, index))
+        volume = self.volumes.get(case)
+        view, grid = self._draw(case, volume, generator)
+        picture = distorted(normalise(resample(volume, grid)), self.preset.augmentation, generator)
+        return make_sample(picture, grid, case, view, number)
+
+    def _draw(self, case: Case, volume: Any, generator: np.random.Generator) -> tuple[int, Grid]:
+        options, shape = self.preset.augmentation, self.preset.input_size
+        if generator.random() >= self._whole_share and self.template is not None:
+            grid = random_close_view(volume, case.positions, self.template, shape, options, generator)
+            if grid is not None:
+                return 1, grid
+        fitted = whole_view(volume, shape)
+        return 0, random_whole_view(fitted, volume, case.positions, options, generator)
+
+
+class ValidationViews(Dataset[Sample]):
+    """The held-out cases as the engine would see them: the whole view and, if trained, the close view at the truth."""
+
+    def __init__(
+        self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None
+    ) -> None:
+        self.cases = list(cases)
+        self.volumes = volumes
+        self.preset = preset
+        self.template = template if preset.views.close > 0 else None
+        views = [0] * (preset.views.whole > 0) + [1] * (self.template is not None)
+        self._index = [(number, view) for number in range(len(self.cases)) for view in views]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Sample:
+        number, view = self._index[index]
+        case = self.cases[number]
+        volume = self.volumes.get(case)
+        grid = None
+        if view == 1 and self.template is not None:
+            frame = body_frame(case.positions, None, self.template)
+            grid = close_view(frame, self.preset.input_size) if frame is not None else None
+        if grid is None:
+            view, grid = 0, whole_view(volume, self.preset.input_size)
+        return make_sample(normalise(resample(volume, grid)), grid, case, view, number)
+
+
+def make_sample(picture: NDArray[np.float32], grid: Grid, case: Case, view: int, number: int) -> Sample:
+    """One sample from a picture on its grid; landmarks outside the grid count as missing."""
+    points = grid.to_voxel(case.positions)
+    limits = np.array(grid.shape[::-1], dtype=float) - 0.5
+    with np.errstate(invalid="ignore"):
+        inside = ((points >= -0.5) & (points <= limits)).all(axis=1)
+    points[~inside] = np.nan
+    return {
+        "image": torch.from_numpy(np.ascontiguousarray(picture[None], dtype=np.float32)),
+        "points": torch.from_numpy(points.astype(np.float32)),
+        "present": torch.tensor(case.fetus_present),
+        "positions": torch.from_numpy(case.positions.copy()),
+        "grid_to_ras": torch.from_numpy(grid.grid_to_ras.copy()),
+        "view": torch.tensor(view),
+        "case": torch.tensor(number),
+    }
+
+
+def distorted(
+    picture: NDArray[np.float32], options: AugmentationOptions, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Grey values changed at random: exponent, factor, noise and a shadowed half-space. Zero (padding) stays zero."""
+    gamma = np.exp(generator.uniform(*np.log(options.gamma)))
+    gain = np.exp(generator.uniform(*np.log(options.gain)))
+    result = picture
+    if options.gamma != (1.0, 1.0):
+        result = np.power(result, np.float32(gamma))
+    if options.gain != (1.0, 1.0):
+        result = result * np.float32(gain)
+    if options.noise > 0:
+        noise = generator.standard_normal(picture.shape, dtype=np.float32)
+        noise *= np.float32(generator.uniform(0, options.noise))
+        result = np.where(picture > 0, np.maximum(result + noise, np.float32(0)), result)
+    if generator.random() < options.shadow:
+        result = result * _shadow(picture.shape, generator)
+    return np.clip(result, 0, 1.5, dtype=np.float32)
+
+
+def _shadow(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:
+    """A factor field: one side of a random plane is darkened, over a soft border of a few voxels."""
+    normal = generator.normal(size=3)
+    normal /= np.linalg.norm(normal)
+    axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape]
+    distance = (
+        np.float32(normal[0]) * axes[0][:, None, None]
+        + np.float32(normal[1]) * axes[1][None, :, None]
+        + np.float32(normal[2]) * axes[2][None, None, :]
+    ) - np.float32(generator.uniform(0.15, 0.45) * max(shape))
+    depth = np.float32(generator.uniform(0.3, 0.9))
+    return np.asarray(1 - depth / (1 + np.exp(-distance / 2)), dtype=np.float32)

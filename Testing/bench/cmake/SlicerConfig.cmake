@@ -1,0 +1,32 @@
+# Stand-in for an installed Slicer: holds the file lists of an extension against its tree and installs what Slicer
+# would package. Written from the documented behaviour of slicerMacroBuildScriptedModule.
+set(Slicer_USE_FILE "${CMAKE_CURRENT_LIST_DIR}/UseSlicer.cmake")
+set(Slicer_EXTENSION_GENERATE_CONFIG "${CMAKE_CURRENT_LIST_DIR}/Nothing.cmake")
+set(Slicer_EXTENSION_CPACK "${CMAKE_CURRENT_LIST_DIR}/Nothing.cmake")
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR "lib/Slicer-5.10/qt-scripted-modules")
+
+foreach(name HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if(NOT DEFINED EXTENSION_${name})
+    message(FATAL_ERROR "EXTENSION_${name} must be set before find_package(Slicer)")
+  endif()
+endforeach()
+
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(_MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(_MODULE_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "Unknown keywords given to slicerMacroBuildScriptedModule(): ${_MODULE_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT _MODULE_NAME OR NOT _MODULE_SCRIPTS)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule needs NAME and SCRIPTS")
+  endif()
+  foreach(_file IN LISTS _MODULE_SCRIPTS _MODULE_RESOURCES)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${_file}")
+      message(FATAL_ERROR "slicerMacroBuildScriptedModule given nonexistent file or directory '${_file}'")
+    endif()
+    get_filename_component(_folder "${_file}" DIRECTORY)
+    install(FILES "${_file}" DESTINATION "${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${_folder}")
+  endforeach()
+endmacro()
+
+macro(slicer_add_python_unittest)
+endmacro()

@@ -1,0 +1,1 @@
+# Nothing to do: the macros come with SlicerConfig.cmake.

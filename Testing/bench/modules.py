@@ -1,0 +1,60 @@
+"""Loads a scripted module the way Slicer's module factory does, and unloads it again."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+from PySide6 import QtWidgets
+
+
+@dataclass
+class LoadedModule:
+    """A scripted module with its widget inside a panel."""
+
+    python: types.ModuleType
+    module: Any
+    widget: Any
+    panel: Any
+
+    def unload(self) -> None:
+        """What Slicer does when the module is reloaded or the application exits."""
+        slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(self.widget.moduleName)
+        self.panel.setMRMLScene(None)
+        self.panel.deleteLater()
+        slicer.app.processEvents()
+
+
+def load_python(path: Path) -> types.ModuleType:
+    """Import the module's file under its own name, its folder being on the path as in Slicer."""
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    python = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = python
+    spec.loader.exec_module(python)
+    return python
+
+
+def load_module(path: Path, **widget_arguments) -> LoadedModule:
+    """Create ``<Name>(parent)`` and ``<Name>Widget(panel)``, set it up and enter it."""
+    python = load_python(path)
+    name = path.stem
+    parent = types.SimpleNamespace(path=str(path), icon=None)
+    module = getattr(python, name)(parent)
+    setattr(slicer.modules, name.lower(), types.SimpleNamespace(name=name, path=str(path), title=parent.title))
+    panel = slicer.qSlicerWidget()
+    QtWidgets.QVBoxLayout(panel)
+    panel.isEntered = True
+    panel.setMRMLScene(slicer.mrmlScene)
+    widget = getattr(python, name + "Widget")(panel, **widget_arguments)
+    widget.setup()
+    widget.enter()
+    return LoadedModule(python, module, widget, panel)

@@ -1,0 +1,191 @@
+"""The `qt` module of Slicer on PySide6: one flat namespace, Qt properties as attributes, string-based connect().
+
+Differences from PythonQt that remain: enumerations are Python enums, and QtTest is added as `QTest`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import xml.etree.ElementTree as ET
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from PySide6.QtTest import QTest
+
+_THIS = sys.modules[__name__]
+for _module in (QtCore, QtGui, QtWidgets):
+    for _name in dir(_module):
+        if _name.startswith("Q"):
+            setattr(_THIS, _name, getattr(_module, _name))
+
+QObject = QtCore.QObject
+QWidget = QtWidgets.QWidget
+_read, _write = QObject.property, QObject.setProperty
+#: Virtual getters that Shiboken calls from C++: replacing them would recurse.
+_VIRTUAL = {"sizeHint", "minimumSizeHint", "spacing", "horizontalSpacing", "verticalSpacing"}
+
+__all__ = ["CUSTOM_WIDGETS", "QTest", "QUiLoader", "application", "custom_widget"]
+
+
+# --- Qt properties as attributes -----------------------------------------------------------------
+
+
+def _property_for(cls: type, name: str, writable: bool) -> property:
+    setter = getattr(cls, "set" + name[0].upper() + name[1:], None)
+
+    def get(self):
+        return _read(self, name)
+
+    def put(self, value):
+        if setter is not None:
+            setter(self, value)
+        elif not _write(self, name, value):
+            raise AttributeError(f"{type(self).__name__}.{name}: cannot be set to {value!r}")
+
+    return property(get, put if writable else None)
+
+
+def _publish_properties(cls: type) -> None:
+    meta = cls.staticMetaObject
+    for index in range(meta.propertyOffset(), meta.propertyCount()):
+        name = meta.property(index).name()
+        if name not in _VIRTUAL:
+            setattr(cls, name, _property_for(cls, name, meta.property(index).isWritable()))
+
+
+def _publish_all() -> None:
+    done: set[type] = set()
+    for value in list(vars(_THIS).values()):
+        if not (isinstance(value, type) and issubclass(value, QObject)):
+            continue
+        for cls in reversed(value.__mro__):
+            if isinstance(cls, type) and issubclass(cls, QObject) and cls not in done:
+                done.add(cls)
+                _publish_properties(cls)
+
+
+_publish_all()
+QObject.name = property(lambda self: _read(self, "objectName"), lambda self, value: self.setObjectName(value))
+QObject.className = lambda self: self.metaObject().className()
+
+
+# --- string-based connections; unknown signals and attributes raise --------------------------------
+
+
+def _normalised(signature: str) -> str:
+    return QtCore.QMetaObject.normalizedSignature(signature.encode()).data().decode()
+
+
+def _signal(sender: QObject, signature: str):
+    """The signal object named by a C++ signature, e.g. ``clicked(bool)``."""
+    name = signature.split("(")[0].strip()
+    signal = getattr(sender, name, None)
+    declared = getattr(type(sender), "SIGNATURES", frozenset())
+    known = _normalised(signature) in declared or sender.metaObject().indexOfSignal(_normalised(signature)) >= 0
+    if signal is None or not hasattr(signal, "connect") or not known:
+        raise ValueError(f"{sender.className()} has no signal {signature}")
+    arguments = re.search(r"\((.*)\)", signature)
+    if arguments and arguments.group(1) == "QString":
+        try:
+            return signal[str]
+        except (KeyError, IndexError, TypeError):
+            return signal
+    return signal
+
+
+def _get_attribute(self, name, _original=QObject.__getattribute__):
+    # PySide6 resolves `connect` on instances itself, so the look-up is intercepted.
+    if name == "connect":
+        return lambda signature, slot: bool(_signal(self, signature).connect(slot))
+    if name == "disconnect":
+        return lambda signature, slot: bool(_signal(self, signature).disconnect(slot))
+    return _original(self, name)
+
+
+def _set_attribute(self, name, value, _original=QObject.__setattr__):
+    # PythonQt refuses new attributes on a plain Qt object; on Python subclasses they are allowed.
+    if type(self).__module__.startswith("PySide6") and not hasattr(type(self), name):
+        raise AttributeError(f"Property '{name}' does not exist on object of type {type(self).__name__}")
+    _original(self, name, value)
+
+
+QObject.__getattribute__ = _get_attribute
+QObject.__setattr__ = _set_attribute
+
+
+# --- .ui files -----------------------------------------------------------------------------------
+
+#: Class name in a .ui file -> Python class; filled by the CTK and MRML stand-ins.
+CUSTOM_WIDGETS: dict[str, type] = {}
+
+
+def custom_widget(cls: type) -> type:
+    """Class decorator: make `cls` available to .ui files under its own name."""
+    CUSTOM_WIDGETS[cls.__name__] = cls
+    return cls
+
+
+class QUiLoader(QtUiTools.QUiLoader):
+    """Loads a .ui file like Slicer's loader; unknown widgets, properties and connections raise."""
+
+    def createWidget(self, class_name, parent=None, name=""):
+        if class_name in CUSTOM_WIDGETS:
+            widget = CUSTOM_WIDGETS[class_name](parent)
+            widget.setObjectName(name)
+            return widget
+        if class_name not in self.availableWidgets():
+            self._problems.append(f"unknown widget class {class_name}")
+        return super().createWidget(class_name, parent, name)
+
+    def load(self, device, parent=None):
+        self._problems: list[str] = []
+        tree = ET.fromstring(bytes(device.readAll().data()))
+        mrml = self._take_mrml_connections(tree)
+        buffer = QtCore.QBuffer()
+        buffer.setData(ET.tostring(tree))
+        buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
+        root = super().load(buffer, parent)
+        if root is None:
+            return None
+        self._check_properties(tree, root)
+        if self._problems:
+            raise RuntimeError("; ".join(self._problems))
+        for sender, signal, receiver, slot in mrml:
+            _signal(_child(root, sender), signal).connect(getattr(_child(root, receiver), slot.split("(")[0]))
+        return root
+
+    @staticmethod
+    def _take_mrml_connections(tree) -> list[tuple[str, str, str, str]]:
+        """Remove connections with MRML arguments, which PySide6 cannot carry, and return them."""
+        taken = []
+        for block in tree.iter("connections"):
+            for connection in list(block):
+                parts = tuple(connection.findtext(tag, "") for tag in ("sender", "signal", "receiver", "slot"))
+                if "vtkMRML" in parts[1]:
+                    taken.append(parts)
+                    block.remove(connection)
+        return taken
+
+    def _check_properties(self, tree, root) -> None:
+        # Qt makes a dynamic property of an unknown one without a word: a misspelt name would be lost.
+        for element in tree.iter("widget"):
+            widget = _child(root, element.get("name", ""))
+            for entry in element.findall("property"):
+                name = entry.get("name", "")
+                if entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
+                    self._problems.append(f"{element.get('class')} {element.get('name')}: unknown property {name}")
+
+
+def _child(root, name: str):
+    found = root if root.objectName == name else root.findChild(QObject, name)
+    if found is None:
+        raise RuntimeError(f"the .ui file names a widget {name!r} that does not exist")
+    return found
+
+
+QtCore.QFile.ReadOnly = QtCore.QIODevice.OpenModeFlag.ReadOnly
+
+
+def application() -> QtWidgets.QApplication:
+    """The one QApplication of the process."""
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])

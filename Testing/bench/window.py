@@ -1,0 +1,91 @@
+"""The mini-Slicer's main window: module panel on the left, four real views on the right, and hands to work it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtWidgets
+from PySide6.QtTest import QTest
+
+from bench import modules
+from bench.view_widgets import FourUpLayout
+
+
+class LayoutManager:
+    """What slicer.util and the module may ask of qSlicerLayoutManager."""
+
+    def __init__(self, views: FourUpLayout):
+        self._views = views.views
+
+    def sliceViewNames(self):
+        return tuple(name for name in self._views if name != "3D")
+
+    def mrmlSliceLogics(self):
+        logics = vtk.vtkCollection()
+        for name in self.sliceViewNames():
+            logics.AddItem(self._views[name].view.logic)
+        return logics
+
+    def resetThreeDViews(self):
+        self._views["3D"].view.reset()
+
+
+class MainWindow(QtWidgets.QMainWindow):
+    """Loads one scripted module beside the views."""
+
+    def __init__(self, module_path: Path, size=(1280, 800), panel_width=420, **widget_arguments):
+        super().__init__()
+        self.setObjectName("qSlicerMainWindow")
+        self.layout_widget = FourUpLayout(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.views = self.layout_widget.views
+        slicer.app.setLayoutManager(LayoutManager(self.layout_widget))
+        self.loaded = modules.load_module(module_path, **widget_arguments)
+        self.module_widget = self.loaded.widget
+        splitter = QtWidgets.QSplitter()
+        splitter.addWidget(self.loaded.panel)
+        splitter.addWidget(self.layout_widget)
+        splitter.setSizes([panel_width, size[0] - panel_width])
+        self.setCentralWidget(splitter)
+        self.resize(*size)
+        self.show()
+        slicer.app.processEvents()
+
+    def shut(self) -> None:
+        """Unload the module and give the views up."""
+        self.loaded.unload()
+        slicer.app.setLayoutManager(None)
+        self.hide()
+
+    def click(self, button) -> None:
+        """A real left click on a button."""
+        QTest.mouseClick(button, QtCore.Qt.LeftButton)
+        slicer.app.processEvents()
+
+    def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:
+        """Drag what lies at a world point in a slice view; returns the world point where the mouse let go."""
+        widget = self.views[view_name]
+        x, y, _depth = widget.view.to_pixel(ras)
+        dx, dy = by_pixels
+
+        def at(px, py):
+            return QtCore.QPoint(round(px), round(widget.height - 1 - py))
+
+        QTest.mouseMove(widget, at(x - 6, y - 6))
+        QTest.mouseMove(widget, at(x, y))
+        QTest.mousePress(widget, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, at(x, y))
+        for step in range(1, steps + 1):
+            QTest.mouseMove(widget, at(x + dx * step / steps, y + dy * step / steps))
+            slicer.app.processEvents()
+        QTest.mouseRelease(widget, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, at(x + dx, y + dy))
+        slicer.app.processEvents()
+        end = at(x + dx, y + dy)
+        return widget.view.to_world(end.x(), widget.height - 1 - end.y())
+
+    def picture(self, path: Path) -> None:
+        """Write the window as a PNG."""
+        slicer.app.processEvents()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.grab().save(str(path)):
+            raise OSError(f"cannot write {path}")
