@@ -51,6 +51,10 @@ class FetusMapV2(ScriptedLoadableModule):
         parent.acknowledgementText = _("The 22-landmark pose and its network follow the FetusMapV2 paper.")
 
 
+def _nothing() -> None:
+    """No listener to remove."""
+
+
 class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel: input, Estimate pose, progress, measurements that follow every edit."""
 
@@ -62,6 +66,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._poseScene = None
         self._outcome: Outcome | None = None
+        self._stopWatching = _nothing
+        self._lastLandmarksID = ""
         self._running = self._cancelRequested = self._closed = False
 
     # --- life cycle
@@ -81,6 +87,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndRedoEvent, self.onSceneEndRedo)
         self.initializeParameterNode()
         self._setRunning(False)
 
@@ -107,6 +114,12 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndClose(self, caller, event) -> None:
         if self.parent.isEntered and not self._closed:
             self.initializeParameterNode()
+
+    def onSceneEndRedo(self, caller, event) -> None:
+        """An estimate that was undone is back: show it again."""
+        landmarks = slicer.mrmlScene.GetNodeByID(self._lastLandmarksID) if self._lastLandmarksID else None
+        if landmarks is not None and self._parameterNode is not None and self._parameterNode.landmarks is None:
+            self._parameterNode.landmarks = landmarks
 
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
@@ -175,9 +188,9 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if outcome.poseScene is None:
             self._say(outcome.estimate.reason, isError=True)
             return
+        self._watch(outcome.poseScene)
         if self._parameterNode is not None:
             self._parameterNode.landmarks = outcome.poseScene.landmarks_node
-        self._watch(outcome.poseScene)
         self._say(warningsText(outcome.estimate))
         views.show(outcome.inputVolume, outcome.estimate.pose)
 
@@ -193,14 +206,23 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say(error.line(), isError=True)
 
     def _watch(self, poseScene) -> None:
-        if self._poseScene is not None and poseScene is not self._poseScene:
-            self._poseScene.remove_listener(self.onPoseChanged)
-        if poseScene is not None and poseScene is not self._poseScene:
-            poseScene.add_listener(self.onPoseChanged)
-        self._poseScene = poseScene
-        self.onPoseChanged()
+        if poseScene is not self._poseScene:
+            self._stopWatching()
+            self._stopWatching = poseScene.add_listener(self.onPoseChanged) if poseScene is not None else _nothing
+            self._poseScene = poseScene
+        if poseScene is not None:
+            self._lastLandmarksID = poseScene.landmarks_node.GetID()
+        self._showMeasurements()
 
-    def onPoseChanged(self, *_arguments) -> None:
+    def onPoseChanged(self, poseScene) -> None:
+        """Called on every move of a landmark, and when the pose leaves the scene (removed, undone, scene closed)."""
+        if poseScene.is_open:
+            self._showMeasurements()
+        else:
+            self._outcome = None
+            self._watch(None)
+
+    def _showMeasurements(self) -> None:
         if self._closed:
             return
         pose = self._poseScene.pose() if self._poseScene is not None else None
@@ -227,12 +249,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.estimateButton.setEnabled(hasVolume and not self._running)
         for widget in (self.ui.inputSelector, self.ui.landmarksSelector, self.ui.deviceComboBox):
             widget.setEnabled(not self._running)
-        hint = (
-            _("Find the 22 landmarks in this volume.")
-            if hasVolume
-            else _("Load and choose an ultrasound volume first.")
-        )
-        self.ui.estimateButton.setToolTip(hint)
+        ready, missing = _("Find the 22 landmarks in this volume."), _("Load and choose an ultrasound volume first.")
+        self.ui.estimateButton.setToolTip(ready if hasVolume else missing)
 
     def _say(self, text: str, isError: bool = False) -> None:
         """A line in the panel; no pop-up, so that nothing waits for a click."""

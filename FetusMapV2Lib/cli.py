@@ -259,7 +259,7 @@ def demo(
 def _truth_table(case: SimulatedCase, result: Estimate) -> Table:
     """The demo's measurements beside the phantom's truth."""
     from FetusMapV2Lib.estimation.results import RESEARCH_USE, findings
-    from FetusMapV2Lib.evaluation.metrics import landmark_errors
+    from FetusMapV2Lib.evaluation.metrics import distances_mm
 
     table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
     if not result.found:
@@ -272,7 +272,7 @@ def _truth_table(case: SimulatedCase, result: Estimate) -> Table:
         remark = "" if mine_age.valid else " (outside its valid range)"
         age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
         table.add_row(f"Gestational age, {mine_age.name}", age, f"{case.truth['gestational_age_days']:.0f} d")
-    errors = landmark_errors(result.pose.positions[None], case.pose.positions[None])[0]
+    errors = distances_mm(result.pose.positions, case.pose.positions)
     table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
     return table
 

@@ -22,13 +22,12 @@ class Row:
 
     name: str
     value: str = _NOTHING
-    interval: str = ""
     remark: str = ""
     tip: str = ""
     doubtful: bool = False
 
-    def cells(self) -> tuple[str, str, str, str]:
-        return self.name, self.value, self.interval, self.remark
+    def cells(self) -> tuple[str, str, str]:
+        return self.name, self.value, self.remark
 
 
 def rows(pose: Pose | None) -> list[Row]:
@@ -37,12 +36,13 @@ def rows(pose: Pose | None) -> list[Row]:
         return []
     measurements = {measurement.key: measurement for measurement in measure(pose)}
     crl = measurements["crl"].value_mm
-    lengths = [_lengthRow(measurement) for measurement in measurements.values()]
+    hasRadii = pose.radius90_mm is not None
+    lengths = [_lengthRow(measurement, hasRadii) for measurement in measurements.values()]
     dates = [_datingRow(gestational_age(crl, formula)) for formula in FORMULAS]
     return [lengths[0], *dates, *lengths[1:], _neckRow(neck_flexion_deg(pose.positions))]
 
 
-def _lengthRow(measurement: Measurement) -> Row:
+def _lengthRow(measurement: Measurement, hasRadii: bool) -> Row:
     names = {
         "crl": _("Crown-rump length"),
         "left_femur": _("Left femur*"),
@@ -53,19 +53,25 @@ def _lengthRow(measurement: Measurement) -> Row:
     name = names.get(measurement.key, measurement.name)
     if not math.isfinite(measurement.value_mm):
         return Row(name, remark=_("landmark missing"), tip=measurement.note)
-    interval = "" if measurement.uncertainty_mm is None else f"± {measurement.uncertainty_mm:.1f} mm"
-    return Row(name, f"{measurement.value_mm:.1f} mm", interval, tip=measurement.note)
+    value = f"{measurement.value_mm:.1f}"
+    if measurement.uncertainty_mm is not None:
+        return Row(name, f"{value} ± {measurement.uncertainty_mm:.1f} mm", tip=measurement.note)
+    # A landmark that was placed by hand has no radius.
+    return Row(name, f"{value} mm", _("edited") if hasRadii else "", measurement.note)
 
 
 def _datingRow(dating: Dating) -> Row:
-    name = _("Age, {0}").format(dating.name)
+    names = {"intergrowth21": _("Age, INTERGROWTH-21st"), "robinson": _("Age, Robinson"), "hadlock": _("Age, Hadlock")}
+    name = names.get(dating.key, dating.name)
     low, high = dating.valid_range_mm
+    tip = _("Gestational age from the crown-rump length, valid for {0:g} to {1:g} mm. {2}").format(
+        low, high, dating.source
+    )
     if not math.isfinite(dating.days):
-        return Row(name, tip=dating.source)
-    limits = _("CRL {0:g}–{1:g} mm").format(low, high)
-    remark = limits if dating.valid else _("outside {0}").format(limits)
-    interval = _("± {0:.0f} d").format(dating.interval_days)
-    return Row(name, dating.weeks_text, interval, remark, dating.source, not dating.valid)
+        return Row(name, tip=tip)
+    value = _("{0} ± {1:.0f} d").format(dating.weeks_text, dating.interval_days)
+    valid, invalid = _("valid {0:g}–{1:g} mm"), _("outside {0:g}–{1:g} mm")
+    return Row(name, value, (valid if dating.valid else invalid).format(low, high), tip, not dating.valid)
 
 
 def _neckRow(angle: float) -> Row:
@@ -79,17 +85,17 @@ def _neckRow(angle: float) -> Row:
         remark = _("flexed: CRL may be short")
     elif angle < low:
         remark = _("extended: CRL may be long")
-    return Row(name, f"{angle:.0f}°", "", remark, tip, not low <= angle <= high)
+    return Row(name, f"{angle:.0f}°", remark, tip, not low <= angle <= high)
 
 
 def prepare(table) -> None:
     """Columns, headers and behaviour of the results table."""
-    table.setColumnCount(4)
-    table.setHorizontalHeaderLabels([_("Measurement"), _("Value"), _("90 %"), _("Remark")])
+    table.setColumnCount(3)
+    table.setHorizontalHeaderLabels([_("Measurement"), _("Value ± 90 %"), _("Remark")])
     header = table.horizontalHeader()
-    for column in range(3):
+    for column in range(2):
         header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-    header.setSectionResizeMode(3, qt.QHeaderView.Stretch)
+    header.setSectionResizeMode(2, qt.QHeaderView.Stretch)
     table.verticalHeader().hide()
     table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
     table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)

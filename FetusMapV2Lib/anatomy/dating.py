@@ -41,7 +41,7 @@ class Dating:
 
     @property
     def weeks_text(self) -> str:
-        """Completed weeks and days, e.g. ``12w3d``; empty if the age is unknown."""
+        """Weeks and days, rounded to the day, e.g. ``12w3d``; empty if the age is unknown."""
         if not math.isfinite(self.days):
             return ""
         weeks, days = divmod(math.floor(self.days + 0.5), 7)

@@ -206,9 +206,9 @@ class PoseEngine:
         )
 
     def _pose(self, look: Look, confidence: Array, warnings: list[str]) -> Pose:
-        positions, laterality = resolve_sides(look.positions, self._schema)
-        order = self._row_order(laterality)
         radius = self._calibration.radius90_mm(look.spread_mm, look.peak_mass)
+        positions, laterality = resolve_sides(look.positions, self._schema, radius)
+        order = self._row_order(laterality)
         if laterality.consistent is False:
             warnings.append("Arms and legs disagree about which side is left; check the sides.")
         pose = Pose(positions, confidence=confidence[order], radius90_mm=radius[order])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration
@@ -44,7 +44,7 @@ class ModelInfo:
         views: views it was trained on, "whole" and perhaps "close".
         preset: the training recipe.
         training: cases, steps, seed, duration, commands.
-        calibration: see `Calibration`, {} if there is none.
+        weights: "float32" or "float16", as stored.
         evaluation: its own table on held-out cases.
         licence, notice: for whoever shows its results.
     """
@@ -56,8 +56,8 @@ class ModelInfo:
     views: tuple[str, ...] = ("whole",)
     preset: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    weights: str = "float32"
     licence: str = "Apache-2.0"
     notice: str = NOTICE
 
@@ -72,6 +72,7 @@ class Model:
             NaN = missing.
         template: (22, 3) canonical pose, crown-rump length 1.
         info: the metadata.
+        calibration: how heatmaps turn into radii and confidences, None if never calibrated.
         checksum: SHA-256 of the tensors, "" for a model not yet saved.
     """
 
@@ -79,6 +80,7 @@ class Model:
     poses: NDArray[np.float64]
     template: NDArray[np.float64]
     info: ModelInfo
+    calibration: Calibration | None = None
     checksum: str = ""
 
     @property
@@ -97,29 +99,21 @@ class Model:
         return "close" in self.info.views
 
     @property
-    def calibration(self) -> Calibration | None:
-        """How heatmaps turn into radii and confidences, None if never calibrated."""
-        return Calibration.from_dict(self.info.calibration) if self.info.calibration else None
-
-    @property
     def identity(self) -> str:
         """Name and the beginning of the checksum, for results."""
         return f"{self.info.name} ({self.checksum[:12]})" if self.checksum else self.info.name
 
     def with_info(self, **changes: Any) -> Model:
-        """A copy with some metadata changed, e.g. ``calibration=calibration.to_dict()``."""
+        """A copy with some metadata changed, e.g. ``evaluation={...}``."""
         return replace(self, info=replace(self.info, **changes))
 
 
-def save_model(
-    path: str | os.PathLike[str], model: Model, *, half: bool = False, overwrite: bool = True
-) -> str:
+def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = True) -> str:
     """Write a model whole or not at all.
 
     Args:
         path: the file, by custom ``.safetensors``.
-        model: what to write.
-        half: store the weights as float16 (half the size; loaded as float32).
+        model: what to write; ``model.info.weights`` says in which precision ("float16" halves the size).
         overwrite: whether the file may exist.
 
     Returns:
@@ -128,7 +122,7 @@ def save_model(
     Raises:
         OutputError: the file exists and may not be overwritten, or cannot be written.
     """
-    kind = torch.float16 if half else torch.float32
+    kind = torch.float16 if model.info.weights == "float16" else torch.float32
     tensors = {
         _WEIGHTS + name: value.detach().to("cpu", kind).contiguous()
         for name, value in model.network.state_dict().items()
@@ -143,10 +137,11 @@ def save_model(
         "schema": schema.id,
         "schema_fingerprint": schema.fingerprint,
         "checksum": checksum,
+        "calibration": model.calibration.to_dict() if model.calibration is not None else None,
         **asdict(model.info),
     }
     with written_whole(path, overwrite=overwrite) as temporary:
-        save_file(tensors, temporary, metadata={FORMAT: json.dumps(header, allow_nan=False)})
+        temporary.write_bytes(save(tensors, metadata={FORMAT: json.dumps(header, allow_nan=False)}))
     return checksum
 
 
@@ -163,6 +158,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     if tensors_checksum(tensors) != header.get("checksum"):
         raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=_FETCH_AGAIN)
     info = _info(header, file)
+    calibration = Calibration.from_dict(header["calibration"]) if header.get("calibration") else None
     try:
         network = build_network(info.network)
         weights = {key[len(_WEIGHTS) :]: t.float() for key, t in tensors.items() if key.startswith(_WEIGHTS)}
@@ -171,7 +167,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         template = tensors[_TEMPLATE].double().numpy()
     except (UserError, RuntimeError, KeyError) as error:
         raise ModelError(f"the model's tensors do not fit its description ({error})", where=file) from error
-    return Model(network.eval(), poses, template, info, str(header["checksum"]))
+    return Model(network.eval(), poses, template, info, calibration, str(header["checksum"]))
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:

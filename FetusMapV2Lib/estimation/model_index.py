@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.resources import resource_path
@@ -24,7 +26,7 @@ class ModelEntry:
         name: what the user types.
         path: the model file, in the folder of the index.
         sha256: of the whole file.
-        size: bytes.
+        size_bytes: of the file.
         description: one line.
         default: the model used when none is named.
     """
@@ -32,22 +34,9 @@ class ModelEntry:
     name: str
     path: Path
     sha256: str
-    size: int
+    size_bytes: int
     description: str = ""
     default: bool = False
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Whether the file of an entry is what the index says; `problem` is "" if so."""
-
-    entry: ModelEntry
-    problem: str
-
-    @property
-    def good(self) -> bool:
-        """True if the file is there and its checksum is right."""
-        return not self.problem
 
 
 def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry, ...]:
@@ -94,9 +83,32 @@ def find_model(
     return chosen.path
 
 
-def verify(index: str | os.PathLike[str] | None = None) -> tuple[Verification, ...]:
-    """Check every model of the index: there, of the right size, with the right SHA-256."""
-    return tuple(Verification(entry, _problem(entry)) for entry in list_models(index))
+def verify(
+    name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None
+) -> Iterator[str]:
+    """Check a model, or every model of the index: there, unchanged, readable, of this landmark schema.
+
+    Yields:
+        One line for each model that is good.
+
+    Raises:
+        ModelError: after the last line, if a model is not good; the first problem.
+    """
+    if name_or_path is None:
+        names: list[str | os.PathLike[str]] = [entry.name for entry in list_models(index)]
+    else:
+        names = [name_or_path]
+    problem: ModelError | None = None
+    for name in names:
+        try:
+            path = find_model(name, index)
+            model = load_model(path)
+            size = path.stat().st_size / 2**20
+            yield f"{os.fspath(name)}: good ({size:.1f} MiB, tensors {model.checksum[:12]}, {path.name})"
+        except ModelError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 def register_model(
@@ -119,7 +131,7 @@ def register_model(
     entry = ModelEntry(name, model, file_sha256(model), model.stat().st_size, description, default)
     others = [one for one in list_models(path) if one.name != name] if path.is_file() else []
     if default:
-        others = [ModelEntry(o.name, o.path, o.sha256, o.size, o.description, False) for o in others]
+        others = [ModelEntry(o.name, o.path, o.sha256, o.size_bytes, o.description, False) for o in others]
     entries = sorted([*others, entry], key=lambda one: one.name)
     write_json(path, {"version": INDEX_VERSION, "models": [_plain(one) for one in entries]})
     return entry
@@ -142,8 +154,8 @@ def _looks_like_a_path(name: str | os.PathLike[str]) -> bool:
 def _problem(entry: ModelEntry) -> str:
     if not entry.path.is_file():
         return "the model file is missing"
-    if entry.path.stat().st_size != entry.size:
-        return f"the model file has {entry.path.stat().st_size} bytes, the index says {entry.size}"
+    if entry.path.stat().st_size != entry.size_bytes:
+        return f"the model file has {entry.path.stat().st_size} bytes, the index says {entry.size_bytes}"
     if file_sha256(entry.path) != entry.sha256:
         return "the model file does not match its SHA-256 in the index"
     return ""
@@ -165,7 +177,7 @@ def _plain(entry: ModelEntry) -> dict[str, Any]:
         "name": entry.name,
         "file": entry.path.name,
         "sha256": entry.sha256,
-        "size": entry.size,
+        "size": entry.size_bytes,
         "description": entry.description,
         "default": entry.default,
     }

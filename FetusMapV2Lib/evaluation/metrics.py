@@ -129,13 +129,13 @@ def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Sche
     estimated plane. NaN where no case gives a value.
     """
     schema = schema or default_schema()
-    errors: dict[str, list[float]] = {}
+    errors: dict[str, list[float]] = {key: [] for key in ("crl", *schema.bones, "plane_angle_deg", "plane_distance_mm")}
     for estimate, truth in zip(_stack(predictions), _stack(truths), strict=True):
         for found, wanted in zip(measure(Pose(estimate), schema), measure(Pose(truth), schema), strict=True):
-            errors.setdefault(found.key, []).append(abs(found.value_mm - wanted.value_mm))
+            errors[found.key].append(abs(found.value_mm - wanted.value_mm))
         angle, distance = _plane_errors(estimate, truth, schema)
-        errors.setdefault("plane_angle_deg", []).append(angle)
-        errors.setdefault("plane_distance_mm", []).append(distance)
+        errors["plane_angle_deg"].append(angle)
+        errors["plane_distance_mm"].append(distance)
     return {key: _mean(np.array(values)) for key, values in errors.items()}
 
 

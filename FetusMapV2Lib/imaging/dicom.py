@@ -16,7 +16,6 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixel_data_handlers.util import apply_color_lut
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import check_matrix, check_spacing, grey
@@ -24,6 +23,11 @@ from FetusMapV2Lib.imaging.headers import KRETZ_MAGIC, truncated
 from FetusMapV2Lib.imaging.kretz import Handedness, cartesian, parse_kretz
 from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix, ijk_to_ras_matrix
+
+try:
+    from pydicom.pixels import apply_color_lut
+except ImportError:  # pydicom 2
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
 ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
 PHILIPS_CARTESIAN = "1.2.840.113543.6.6.1.3.10002"
@@ -270,14 +274,11 @@ def _pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
         raise truncated(path) from None
     kind = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     if int(dataset.get("SamplesPerPixel", 1)) > 1:
-        array = array[..., 0] if kind.startswith("YBR") and not _converted(dataset) else grey(array)
+        # pydicom 3 gives RGB for every colour space, pydicom 2 leaves luminance and chrominance as they are.
+        luminance_first = kind.startswith("YBR") and int(pydicom.__version__.split(".")[0]) < 3
+        array = array[..., 0] if luminance_first else grey(array)
     elif kind == "MONOCHROME1":
         array = (2 ** int(dataset.BitsStored) - 1 - array.astype(np.int32)).astype(array.dtype)
     elif kind == "PALETTE COLOR":
         array = grey(apply_color_lut(array, dataset))
     return array if array.ndim == 3 else array[None]
-
-
-def _converted(dataset: Dataset) -> bool:
-    """Whether pydicom has turned the colours into RGB already (it does so for subsampled YBR)."""
-    return str(dataset.PhotometricInterpretation) == "YBR_FULL_422"

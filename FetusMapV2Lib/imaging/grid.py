@@ -173,7 +173,8 @@ def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.flo
     array, ijk_to_ras = _aligned(volume, grid)
     to_index = np.linalg.inv(ijk_to_ras) @ grid.grid_to_ras
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    factors = [max(1, math.floor(grid.spacing_mm / size + 0.5)) for size in spacing]
+    # Rounded, a half to the smaller block even if the last bit of the matrix says otherwise.
+    factors = [max(1, math.floor(grid.spacing_mm / size + 0.5 - _TIE)) for size in spacing]
     start, stop = _needed_box(to_index, grid.shape, array.shape, factors)
     if any(a >= b for a, b in zip(start, stop, strict=True)):
         return np.full(grid.shape, fill, dtype=np.float32)

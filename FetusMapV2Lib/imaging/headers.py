@@ -100,6 +100,10 @@ def _bad_header(path: Path, what: str) -> InputError:
     return InputError(f"the header is damaged ({what})", where=path, remedy="Export or copy the file again")
 
 
+def _data_missing(path: Path, name: str) -> InputError:
+    return InputError(f"its data file '{name}' is missing", where=path, remedy="Keep header and data file together")
+
+
 def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.replace("(", " ").replace(")", " ").replace(",", " ").split()]
 
@@ -137,9 +141,7 @@ def _check_nrrd_data(path: Path, fields: dict[str, str], offset: int, count: int
     if detached is not None:
         data = path.parent / detached
         if not detached.startswith("LIST") and "%" not in detached and not data.is_file():
-            raise InputError(
-                f"its data file '{detached}' is missing", where=path, remedy="Keep header and data file together"
-            )
+            raise _data_missing(path, detached)
         return
     encoding = fields.get("encoding", "raw").lower()
     if encoding == "raw" and path.stat().st_size - offset < count:
@@ -197,8 +199,7 @@ def _metaimage(path: Path) -> FileFacts:
         return FileFacts("metaimage", bool(spacing), fields)
     else:
         if not (path.parent / data_file).is_file():
-            remedy = "Keep header and data file together"
-            raise InputError(f"its data file '{data_file}' is missing", where=path, remedy=remedy)
+            raise _data_missing(path, data_file)
         available = (path.parent / data_file).stat().st_size
     if available < (packed_size if packed else count):
         raise truncated(path)
@@ -223,5 +224,11 @@ def _nifti(path: Path, head: bytes) -> FileFacts:
             zipped = stream.read(2) == b"\x1f\x8b"
         whole = _gzip_holds(path, 0, count) if zipped else path.stat().st_size >= count
         if not whole:
+            raise truncated(path)
+    else:
+        data = path.with_suffix(".img")
+        if not data.is_file():
+            raise _data_missing(path, data.name)
+        if data.stat().st_size < count:
             raise truncated(path)
     return FileFacts("nifti", True, {"dim": " ".join(str(n) for n in dims[1 : rank + 1])})

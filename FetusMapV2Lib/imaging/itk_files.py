@@ -133,13 +133,13 @@ class NrrdFrames:
     """Frames of a NRRD sequence read one at a time; going forward never reads or unpacks anything twice."""
 
     def __init__(self, path: Path, facts: FileFacts) -> None:
+        self._stream: IO[bytes] | None = None
         self._path, self._offset = path, facts.data_offset
         self._zipped = facts.fields["encoding"].lower() != "raw"
         order = ">" if facts.fields.get("endian", "little").lower() == "big" else "<"
         self._type = np.dtype(order + _NRRD_TYPES[facts.fields["type"].lower()])
         sizes = [int(n) for n in facts.fields["sizes"].split()]
         self._shape = (sizes[2], sizes[1], sizes[0])
-        self._stream: IO[bytes] | None = None
         self._next = 0
 
     def read(self, t: int) -> NDArray[Any]:

@@ -124,12 +124,18 @@ def cartesian(kretz: KretzFile, frame: int, handedness: Handedness) -> tuple[NDA
     sign = -1.0 if handedness == "slicerheart" else 1.0
     low, high = _bounds(kretz, sign)
     spacing = max(_FINEST_MM, kretz.resolution_mm, (float(np.prod(high - low)) / _MOST_VOXELS) ** (1 / 3))
-    x, y, z = (np.arange(math.ceil((b - a) / spacing) + 1) * spacing + a for a, b in zip(low, high, strict=True))
+    x, y, z = (_samples(a, b, spacing) for a, b in zip(low, high, strict=True))
     result = np.empty((len(z), len(y), len(x)), dtype=np.uint8)
     for k, depth in enumerate(z):
         index = _polar_index(kretz, sign, x, y, float(depth))
         result[k] = ndimage.map_coordinates(voxels, index, order=1, mode="constant", cval=0, output=np.uint8)
     return result, ijk_to_ras_matrix(spacing, (x[0], y[0], z[0]))
+
+
+def _samples(low: float, high: float, spacing: float) -> NDArray[np.float64]:
+    """Positions at a distance of `spacing` that cover the interval, centred on it."""
+    count = math.ceil((high - low) / spacing) + 1
+    return (low + high) / 2 + (np.arange(count) - (count - 1) / 2) * spacing
 
 
 def _bounds(kretz: KretzFile, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
+
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, check_spacing, checked, with_warnings
+from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, checked, with_warnings
 from FetusMapV2Lib.imaging.dicom import kretz_source, open_dicom, open_slices, read_dataset
 from FetusMapV2Lib.imaging.headers import READABLE, look_at
 from FetusMapV2Lib.imaging.itk_files import open_itk
@@ -70,7 +72,9 @@ def read_frames(
         values = (spacing,) * 3 if isinstance(spacing, int | float) else tuple(spacing)
         if len(values) != 3:
             raise InputError("the spacing must be one number or three", where=source_path, remedy="Give i, j, k in mm")
-        check_spacing(values, str(source_path))
+        if not all(np.isfinite(value) and value > 0 for value in values):
+            remedy = "Give the true voxel size in mm"
+            raise InputError("the spacing given is not positive", where=source_path, remedy=remedy)
         spacing = (float(values[0]), float(values[1]), float(values[2]))
     return Frames(source_path, _open(source_path, kretz_handedness), spacing, mirrored)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 
 
-class _Canvas:
+class Canvas:
     """A tissue map being painted."""
 
     def __init__(self, shape: Sequence[int], spacing: float, device: torch.device | str, fill: Tissue) -> None:
@@ -67,7 +67,7 @@ def _paint(view: Tensor, mask: Tensor, tissue: Tissue, over: tuple[Tissue, ...])
     view.masked_fill_(mask, int(tissue))
 
 
-def _paint_ellipsoid(canvas: _Canvas, shape: Ellipsoid) -> None:
+def _paint_ellipsoid(canvas: Canvas, shape: Ellipsoid) -> None:
     box = canvas.box(*shape.bounds(canvas.spacing))
     if box is None:
         return
@@ -76,7 +76,7 @@ def _paint_ellipsoid(canvas: _Canvas, shape: Ellipsoid) -> None:
     _paint(view, mask, shape.tissue, shape.over)
 
 
-def _paint_shell(canvas: _Canvas, shape: Shell) -> None:
+def _paint_shell(canvas: Canvas, shape: Shell) -> None:
     body = shape.body
     box = canvas.box(*body.bounds(canvas.spacing))
     if box is None:
@@ -105,7 +105,7 @@ def _cut_to_plates(mask: Tensor, shape: Shell, radii: Array, x: Tensor, y: Tenso
     mask[lost[:, 0], lost[:, 1], lost[:, 2]] = False
 
 
-def _paint_tube(canvas: _Canvas, shape: Tube) -> None:
+def _paint_tube(canvas: Canvas, shape: Tube) -> None:
     radii = shape.drawn_radii(canvas.spacing)
     points = shape.points
     if len(points) == 1:
@@ -114,7 +114,7 @@ def _paint_tube(canvas: _Canvas, shape: Tube) -> None:
         _paint_capsule(canvas, shape, start, end, float(r0), float(r1))
 
 
-def _paint_capsule(canvas: _Canvas, shape: Tube, start: Array, end: Array, r0: float, r1: float) -> None:
+def _paint_capsule(canvas: Canvas, shape: Tube, start: Array, end: Array, r0: float, r1: float) -> None:
     reach = max(r0, r1)
     box = canvas.box(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
     if box is None:
@@ -140,7 +140,7 @@ def _paint_capsule(canvas: _Canvas, shape: Tube, start: Array, end: Array, r0: f
 _PAINTERS = {Ellipsoid: _paint_ellipsoid, Shell: _paint_shell, Tube: _paint_tube}
 
 
-def _paint_surroundings(canvas: _Canvas, geometry: CaseGeometry) -> None:
+def _paint_surroundings(canvas: Canvas, geometry: CaseGeometry) -> None:
     """Fluid, membrane, placenta, wall and what lies outside, from smooth fields on a coarse grid."""
     shape = canvas.labels.shape
     centres = [np.array([canvas.first[n], -canvas.first[n]]) for n in range(3)]
@@ -187,14 +187,14 @@ def build_tissue_map(
     Returns:
         uint8 tensor [k, j, i] of `Tissue` values.
     """
-    canvas = _Canvas(shape, spacing, device, Tissue.MATERNAL)
+    canvas = Canvas(shape, spacing, device, Tissue.MATERNAL)
     with torch.no_grad():
         _paint_surroundings(canvas, case_geometry)
         paint_shapes(canvas, case_geometry.shapes)
     return canvas.labels
 
 
-def paint_shapes(canvas: _Canvas, shapes: Sequence[Shape]) -> None:
+def paint_shapes(canvas: Canvas, shapes: Sequence[Shape]) -> None:
     """Paint shapes in their order over what a canvas holds."""
     for shape in shapes:
         _PAINTERS[type(shape)](canvas, shape)  # type: ignore[operator]

@@ -20,21 +20,26 @@ from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
-from FetusMapV2Lib.phantom.fetus import draw_posture, make_fetus
+from FetusMapV2Lib.phantom.fetus import Fetus, Posture, draw_posture, make_fetus
 from FetusMapV2Lib.phantom.placement import (
     CaseGeometry,
     empty_geometry,
     geometry_with,
+    is_roomy,
     nominal_extent,
     place_fetus,
 )
-from FetusMapV2Lib.phantom.sizes import sample_size
+from FetusMapV2Lib.phantom.probe import Probe
+from FetusMapV2Lib.phantom.shapes import Rigid
+from FetusMapV2Lib.phantom.sizes import Size, sample_size
 from FetusMapV2Lib.phantom.skeleton import spine_length
 from FetusMapV2Lib.phantom.style import STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
+from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
 from FetusMapV2Lib.phantom.ultrasound import acquire
 
 FULL_SHAPE = (460, 313, 312)
 FULL_SPACING_MM = 0.3
+_ATTEMPTS = 40
 Style = VendorStyle | StyleMix | str | None
 
 
@@ -53,15 +58,67 @@ class SimulatedCase:
     truth: dict[str, Any]
 
 
-def _streams(seed: int, index: int) -> dict[str, np.random.Generator]:
+def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
     """Independent sources of randomness of a case, so that a change of one part leaves the others as they are."""
     names = ("size", "posture", "look", "place", "surroundings", "probe", "style", "image", "motion")
     children = np.random.SeedSequence([seed, index]).spawn(len(names))
     return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
 
 
-def _torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
+def torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device=device).manual_seed(int(source.integers(2**62)))
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """One fetus with its place, before the scene around it is drawn.
+
+    Attributes:
+        size, length, posture, fetus: the body; length of the spine in mm.
+        look: seed of the differences between individuals inside.
+        cavity: in the body frame.
+        place, probe: where it lies, and what looks at it.
+        surroundings_state: state of the generator that draws the rest of the scene.
+    """
+
+    size: Size
+    length: float
+    posture: Posture
+    fetus: Fetus
+    look: int
+    cavity: Cavity
+    place: Rigid
+    probe: Probe
+    surroundings_state: Any
+
+
+def draw_individual(
+    seed: int, index: int, extent_mm: np.ndarray, gestational_age_days: float | None = None
+) -> Individual:
+    """The fetus of a case and where it lies, in a volume of this extent (i, j, k) mm.
+
+    Raises:
+        InputError: no posture of the fetus fits into the volume.
+    """
+    streams = streams_of(seed, index)
+    size = sample_size(streams["size"], gestational_age_days)
+    probes = torch_generator(streams["probe"])
+    length = spine_length(size)
+    look = int(streams["look"].integers(2**62))
+    for attempt in range(_ATTEMPTS):
+        posture = draw_posture(streams["posture"], size, length)
+        fetus = make_fetus(size, posture, np.random.default_rng(look), length)
+        cavity = sample_cavity(streams["surroundings"], fetus)
+        if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
+            continue
+        found = place_fetus(streams["place"], probes, fetus, extent_mm)
+        if found is not None:
+            state = streams["surroundings"].bit_generator.state
+            return Individual(size, length, posture, fetus, look, cavity, *found, state)
+    raise InputError(
+        f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
+        remedy="Simulate a larger volume or a coarser spacing",
+    )
 
 
 def sample_geometry(
@@ -83,23 +140,14 @@ def sample_geometry(
     Raises:
         InputError: no posture of the fetus fits into the volume.
     """
-    streams = _streams(seed, index)
-    size = sample_size(streams["size"], gestational_age_days)
-    probes = _torch_generator(streams["probe"])
     if not fetus_present:
-        return empty_geometry(streams["surroundings"], probes, size, extent_mm)
-    length = spine_length(size)
-    look = int(streams["look"].integers(2**62))
-    for _ in range(40):
-        posture = draw_posture(streams["posture"], size, length)
-        fetus = make_fetus(size, posture, np.random.default_rng(look), length)
-        found = place_fetus(streams["place"], probes, fetus, extent_mm)
-        if found is not None:
-            return geometry_with(streams["surroundings"], fetus, *found, extent_mm)
-    raise InputError(
-        f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
-        remedy="Simulate a larger volume or a coarser spacing",
-    )
+        streams = streams_of(seed, index)
+        size = sample_size(streams["size"], gestational_age_days)
+        return empty_geometry(streams["surroundings"], torch_generator(streams["probe"]), size, extent_mm)
+    one = draw_individual(seed, index, extent_mm, gestational_age_days)
+    generator = np.random.Generator(np.random.PCG64())
+    generator.bit_generator.state = one.surroundings_state
+    return geometry_with(generator, one.fetus, one.cavity.moved(one.place), one.place, one.probe, extent_mm)
 
 
 def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
@@ -117,7 +165,8 @@ def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
     return sample_style(generator, TRAINING_MIX if style is None else style)
 
 
-def _volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
+def simulated_volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
+    """A volume of simulated greys [k, j, i], its centre at the RAS origin."""
     matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     matrix[:3, 3] = -(np.array(array.shape[::-1]) - 1) / 2 * spacing_mm
     return Volume(array, matrix, name=name, source="simulated")
@@ -166,12 +215,12 @@ def simulate_case(
     geometry = sample_geometry(
         seed, index, extent, fetus_present=fetus_present, gestational_age_days=gestational_age_days
     )
-    streams = _streams(seed, index)
-    chosen = resolve_style(style, _torch_generator(streams["style"]))
+    streams = streams_of(seed, index)
+    chosen = resolve_style(style, torch_generator(streams["style"]))
     image_seed = int(streams["image"].integers(2**62))
     array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed, device)
     truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen)}
-    return SimulatedCase(_volume(array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth)
+    return SimulatedCase(simulated_volume(array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth)
 
 
 def case_record(

@@ -18,9 +18,10 @@ from FetusMapV2Lib.phantom.speckle import BeamGrid, gaussian_blur, white_noise
 from FetusMapV2Lib.phantom.style import VendorStyle
 
 _FINEST_MM = 0.55  # maps finer than about this are averaged first: the beams cannot resolve more
-_INTERFACE_MM = 0.9  # smoothing of the impedance before its gradient is taken
-_SPECULAR = 26.0  # mm; sets a skin-fluid interface met squarely some 8 dB above the scatter of soft tissue
+_INTERFACE_MM = 0.8  # smoothing of the impedance before its gradient is taken
+_SPECULAR = 40.0  # mm; sets a skin-fluid interface met squarely some 8 dB above the scatter of soft tissue
 _DIRECTIVITY = 2.0  # exponent of the cosine between beam and normal, beyond the cosine of grad Z . beam
+_LOBE_MOST = 3.0  # amplitude up to which an interface feeds the side lobes: the array's apodisation sees to that
 _EDGE_LOSS_DB = 3.0  # refraction at interfaces met at a grazing angle, dB per unit of ln Z across
 _SOFT_LOSS = 0.7  # dB/cm/MHz; time-gain compensation is set for tissue, not for bone
 #: The samples by which the gain is set: enough for a median.
@@ -176,9 +177,7 @@ def echoes(medium: Medium, probe: Probe, style: VendorStyle, grid: BeamGrid, gen
     loss = loss.sub_((gain * (style.tgc - style.adaptive_gain) + gain_error)[:, None, None])
     depth_cells = max(2, round(probe.depth_mm / 5))
     middle = len(grid.r) // 2
-    cells = [depth_cells] + [
-        max(2, round(float(grid.steps[n, middle]) * grid.shape[n] / 6)) for n in (1, 2)
-    ]
+    cells = [depth_cells] + [max(2, round(float(grid.steps[n, middle]) * grid.shape[n] / 6)) for n in (1, 2)]
     texture = smooth_field(grid.shape, cells, generator, grid.r.device).mul_(style.texture_db)
     level = (texture - loss).sub_(contact(grid, style.dropout, generator)[None])
     amplitude = torch.exp_(level.mul_(math.log(10) / 20))
@@ -188,7 +187,7 @@ def echoes(medium: Medium, probe: Probe, style: VendorStyle, grid: BeamGrid, gen
         specular = specular + _reverberation(specular, style.reverberation, delay)
     tissue = medium.in_box & (medium.power[EACH] > _SCATTERING)
     power = amplitude.square_().mul_(medium.power)
-    lobes = _side_lobes(power + specular.square(), grid)
+    lobes = _side_lobes(power + specular.clamp(max=_LOBE_MOST).square_(), grid)
     noise = 10 ** ((style.noise_db + 0.5 * style.tgc * (gain - gain[-1])) / 10)
     near = 10 ** ((style.clutter_db + 14) / 10) * torch.exp(-grid.depth / 7.0)
     power = power.add_(lobes, alpha=10 ** (style.clutter_db / 10)).add_((noise + near)[:, None, None])

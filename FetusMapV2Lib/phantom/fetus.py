@@ -22,6 +22,8 @@ from FetusMapV2Lib.phantom.collisions import (
 from FetusMapV2Lib.phantom.joints import (
     ARM_RANGES,
     BODY_RANGES,
+    CROSSED_LEG,
+    HAND_AT_FACE,
     LEG_RANGES,
     SIDES,
     arm_joints,
@@ -32,16 +34,18 @@ from FetusMapV2Lib.phantom.joints import (
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape
 from FetusMapV2Lib.phantom.sizes import Size, sample_size
 from FetusMapV2Lib.phantom.skeleton import (
+    HIP,
     NECK_PARTS,
     Skeleton,
-    crown_rump,
     head_and_trunk_marks,
     pose_skeleton,
     spine_length,
 )
 
 Posture = dict[str, float]
-_BATCH = 48
+#: How often the legs are meant to cross, and how often an arm goes to the face (each arm by itself).
+CROSSED_LEGS, HAND_TO_FACE = 0.28, 0.22
+_BATCH = 64
 #: Balls at the root of a limb that lie inside the trunk: the shoulder and the hip with half of the segment.
 FREE_ROOT = {"arm": 5, "leg": 6}
 
@@ -111,9 +115,7 @@ def _ranges(kind: str) -> dict[str, tuple[float, float, float, float]]:
     return ARM_RANGES if kind == "arm" else LEG_RANGES
 
 
-def _place_limb(
-    skeleton: Skeleton, kind: str, side: str, angles: dict[str, Array]
-) -> tuple[Array, Array]:
+def _place_limb(skeleton: Skeleton, kind: str, side: str, angles: dict[str, Array]) -> tuple[Array, Array]:
     """Joints (B, 4, 3) and bending directions (B, 3) of a limb under angles (B,), body frame."""
     sign = 1 if side == "left" else -1
     root = skeleton.shoulder(sign) if kind == "arm" else skeleton.hip(sign)
@@ -151,10 +153,14 @@ _HEAD_GAP = -0.4
 
 
 def _draw_limb(
-    generator: np.random.Generator, skeleton: Skeleton, kind: str, side: str, placed: list[Limb]
+    generator: np.random.Generator, skeleton: Skeleton, kind: str, side: str, placed: list[Limb], habit: bool
 ) -> tuple[Limb, Posture] | None:
-    """The first of a batch of random limbs that cuts nothing."""
-    angles = draw_angles(generator, _ranges(kind), _BATCH)
+    """One of a batch of random limbs that cuts nothing.
+
+    A habit is a leg crossed over the midline or a hand at the face: then the best of a few is taken, else the first.
+    """
+    ranges = (HAND_AT_FACE if kind == "arm" else CROSSED_LEG) if habit else _ranges(kind)
+    angles = draw_angles(generator, ranges, _BATCH)
     joints, bends = _place_limb(skeleton, kind, side, angles)
     radii = limb_radii(skeleton.size, kind)
     centres, ball_radii = limb_balls(joints, radii)
@@ -166,8 +172,21 @@ def _draw_limb(
     if len(free) == 0:
         return None
     chosen = int(free[0])
+    if habit:
+        few = free[:12]
+        chosen = int(few[np.argmin(_habit_cost(skeleton, kind, side, joints[few]))])
     own = {f"{side}_{name}": float(values[chosen]) for name, values in angles.items()}
     return Limb(kind, side, joints[chosen], radii, bends[chosen]), own
+
+
+def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Array:
+    """How far (B,) mm limbs are from the face (the hand) or from having crossed the midline (the ankle)."""
+    if kind == "arm":
+        mouth = skeleton.on_head(np.array([0.0, -1.0, -0.85]))
+        return np.linalg.norm(joints[:, 3] - mouth, axis=-1)
+    sign = 1 if side == "left" else -1
+    pelvis = skeleton.spine.at(HIP)
+    return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
 
 
 def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture | None:
@@ -175,11 +194,13 @@ def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> 
     skeleton = pose_skeleton(size, length, body)
     if head_clearance(skeleton) < _HEAD_GAP:
         return None
-    posture, placed = dict(body), []
+    posture, placed = dict(body), list[Limb]()
     for kind in ("arm", "leg"):
+        both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
         # Which side comes first is drawn, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
-            drawn = _draw_limb(generator, skeleton, kind, side, placed)
+            habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
+            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit)
             if drawn is None:
                 return None
             placed.append(drawn[0])
@@ -265,9 +286,10 @@ def _truth(size: Size, posture: Posture, skeleton: Skeleton, pose: Array) -> dic
 
     angles = {}
     for side in SIDES:
-        arm, leg = [at(f"{side}_{n}") for n in ("shoulder", "elbow", "wrist")], [
-            at(f"{side}_{n}") for n in ("hip", "knee", "ankle")
-        ]
+        arm, leg = (
+            [at(f"{side}_{n}") for n in ("shoulder", "elbow", "wrist")],
+            [at(f"{side}_{n}") for n in ("hip", "knee", "ankle")],
+        )
         angles[f"{side}_elbow_interior"] = interior_angle(*arm)
         angles[f"{side}_knee_interior"] = interior_angle(*leg)
         angles[f"{side}_hip_shoulder_elbow"] = interior_angle(leg[0], arm[0], arm[1])
@@ -290,6 +312,3 @@ def _truth(size: Size, posture: Posture, skeleton: Skeleton, pose: Array) -> dic
         "joint_angles_deg": {key: round(value, 3) for key, value in angles.items()},
         "spine_length_mm": round(skeleton.spine.length, 4),
     }
-
-
-__all__ = ["Fetus", "Limb", "Posture", "crown_rump", "draw_posture", "make_fetus", "pose_limbs", "sample_fetus"]

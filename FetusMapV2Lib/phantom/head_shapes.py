@@ -75,7 +75,8 @@ def _brain(drawing: _Drawing, look: np.random.Generator) -> None:
     inner = 0.96
     drawing.ellipsoid(Tissue.BRAIN, np.zeros(3), np.array([b, 1.0, c]) * inner, ORGAN_LAYER)
     # Thin cortex around wide lateral ventricles, filled by the choroid plexus: the "butterfly".
-    drawing.pair(Tissue.VENTRICLE, np.array([0.42 * b, 0.02, 0.16]), np.array([0.33 * b, 0.66, 0.40]), ORGAN_LAYER, -6.0)
+    wide = np.array([0.33 * b, 0.66, 0.40])
+    drawing.pair(Tissue.VENTRICLE, np.array([0.42 * b, 0.02, 0.16]), wide, ORGAN_LAYER, -6.0)
     fill = look.uniform(0.70, 0.86)
     drawing.pair(
         Tissue.CHOROID, np.array([0.43 * b, 0.14, 0.12]), np.array([0.30 * b, 0.52, 0.33]) * fill, INNER_LAYER, -9.0
@@ -122,15 +123,14 @@ def _face(drawing: _Drawing) -> None:
     # Orbital rims, zygoma, maxilla with the palate, mandible.
     for side in (1.0, -1.0):
         mirror = np.array([side, 1, 1])
-        rim = spline(np.array([[0.10 * b, -0.90, -0.30], [0.34 * b, -0.90, -0.24], [0.52 * b, -0.72, -0.36]]) * mirror, 7)
-        drawing.tube(Tissue.BONE, rim, 0.03, bone)
-        cheek = spline(np.array([[0.14 * b, -0.90, -0.62], [0.36 * b, -0.80, -0.64], [0.54 * b, -0.52, -0.60]]) * mirror, 7)
-        drawing.tube(Tissue.BONE, cheek, 0.035, bone)
-        jaw = spline(
-            np.array([[0.0, -0.82, -1.06], [0.17 * b, -0.72, -1.05], [0.33 * b, -0.42, -0.98], [0.42 * b, -0.16, -0.78]])
-            * mirror, 10,
-        )  # fmt: skip
-        drawing.tube(Tissue.BONE, jaw, 0.045, bone)
+        rim = np.array([[0.10 * b, -0.90, -0.30], [0.34 * b, -0.90, -0.24], [0.52 * b, -0.72, -0.36]])
+        drawing.tube(Tissue.BONE, spline(rim * mirror, 7), 0.03, bone)
+        cheek = np.array([[0.14 * b, -0.90, -0.62], [0.36 * b, -0.80, -0.64], [0.54 * b, -0.52, -0.60]])
+        drawing.tube(Tissue.BONE, spline(cheek * mirror, 7), 0.035, bone)
+        jaw = np.array([
+            [0.0, -0.82, -1.06], [0.17 * b, -0.72, -1.05], [0.33 * b, -0.42, -0.98], [0.42 * b, -0.16, -0.78]
+        ])  # fmt: skip
+        drawing.tube(Tissue.BONE, spline(jaw * mirror, 10), 0.045, bone)
     arch = np.linspace(-1.0, 1.0, 11)
     maxilla = np.stack([0.24 * b * arch, -0.90 + 0.34 * arch**2, np.full(11, -0.78)], axis=1)
     drawing.tube(Tissue.BONE, maxilla, 0.05, bone)

@@ -23,17 +23,30 @@ BODY_RANGES: dict[str, tuple[float, float, float, float]] = {
 }
 ARM_RANGES: dict[str, tuple[float, float, float, float]] = {
     "shoulder_flexion": (-30.0, 55.0, 38.0, 160.0),
-    "shoulder_abduction": (-5.0, 30.0, 20.0, 85.0),
+    "shoulder_abduction": (-10.0, 20.0, 20.0, 85.0),
     "arm_swivel": (-85.0, 0.0, 38.0, 85.0),
-    "elbow": (40.0, 95.0, 36.0, 170.0),
+    "elbow": (38.0, 90.0, 36.0, 170.0),
     "wrist": (-35.0, 5.0, 16.0, 45.0),
 }
 LEG_RANGES: dict[str, tuple[float, float, float, float]] = {
-    "hip_flexion": (0.0, 82.0, 32.0, 145.0),
-    "hip_abduction": (-8.0, 18.0, 12.0, 50.0),
-    "leg_swivel": (-40.0, 14.0, 24.0, 65.0),
+    "hip_flexion": (0.0, 98.0, 32.0, 150.0),
+    "hip_abduction": (-8.0, 20.0, 14.0, 60.0),
+    "leg_swivel": (-40.0, 16.0, 26.0, 80.0),
     "knee": (40.0, 105.0, 36.0, 175.0),
     "ankle": (35.0, 72.0, 18.0, 110.0),
+}
+#: Ranges for what fetuses of this age often do: ankles crossed, a hand at the face.
+CROSSED_LEG: dict[str, tuple[float, float, float, float]] = {
+    **LEG_RANGES,
+    "hip_abduction": (-8.0, 14.0, 14.0, 50.0),
+    "leg_swivel": (0.0, 48.0, 20.0, 80.0),
+    "knee": (40.0, 95.0, 26.0, 150.0),
+}
+HAND_AT_FACE: dict[str, tuple[float, float, float, float]] = {
+    **ARM_RANGES,
+    "shoulder_flexion": (10.0, 80.0, 32.0, 160.0),
+    "arm_swivel": (-60.0, 10.0, 34.0, 85.0),
+    "elbow": (38.0, 62.0, 20.0, 120.0),
 }
 #: The posture in which a crown-rump length is measured: slightly flexed trunk, neutral neck.
 NEUTRAL_BODY: dict[str, float] = {

@@ -82,8 +82,10 @@ def _hand(size: Size, limb: Limb) -> list[Shape]:
         shapes.append(tube(Tissue.SKIN, np.array([knuckle, finger]), 0.50 * radius, order=SKIN_LAYER, tag="solid"))
         shapes.append(tube(Tissue.SOFT, palm, 0.5 * radius, order=SOFT_LAYER))
         bone = 0.12 + 0.012 * length
-        shapes.append(tube(Tissue.BONE, np.array([at(0.14 * offset, 0, 0.20), at(0.9 * wide * offset, 0, 0.44)]), bone, order=BONE_LAYER))
-        shapes.append(tube(Tissue.BONE, knuckle + np.outer([0.12, 0.75], finger - knuckle), 0.85 * bone, order=BONE_LAYER))
+        metacarpal = np.array([at(0.14 * offset, 0, 0.20), at(0.9 * wide * offset, 0, 0.44)])
+        phalanges = knuckle + np.outer([0.12, 0.75], finger - knuckle)
+        shapes.append(tube(Tissue.BONE, metacarpal, bone, order=BONE_LAYER))
+        shapes.append(tube(Tissue.BONE, phalanges, 0.85 * bone, order=BONE_LAYER))
     thumb = np.array([at(-0.10, 0.03, 0.16), at(-0.38, 0.12, 0.58)])
     shapes.append(tube(Tissue.SKIN, thumb, 0.50 * radius, order=SKIN_LAYER, tag="solid"))
     shapes.append(tube(Tissue.BONE, thumb[0] + np.outer([0.3, 0.8], thumb[1] - thumb[0]), 0.15, order=BONE_LAYER))

@@ -20,7 +20,6 @@ from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.surroundings import (
     Cavity,
     Surroundings,
-    sample_cavity,
     sample_cord,
     sample_empty_cavity,
     sample_surroundings,
@@ -106,6 +105,13 @@ def find_place(
     return None
 
 
+def whole_is_seen(fetus: Fetus, place: Rigid, probe: Probe, extent: Array) -> bool:
+    """Whether all landmarks and nearly all of the surface lie in the box and in the probe's field of view."""
+    surface, marks = place.points(fetus.surface()[::3]), place.points(fetus.pose)
+    boxed = bool((np.abs(marks) <= extent / 2 - LANDMARK_MARGIN_MM).all() and (np.abs(surface) <= extent / 2).all())
+    return boxed and bool(_seen(marks, probe, 0.04).all() and _seen(surface, probe, 0.0).mean() > 0.985)
+
+
 def place_fetus(
     generator: np.random.Generator, probe_generator: torch.Generator, fetus: Fetus, extent: Array
 ) -> tuple[Rigid, Probe] | None:
@@ -119,13 +125,23 @@ def place_fetus(
     return None
 
 
+def is_roomy(cavity: Cavity, size: Size) -> bool:
+    """Whether a cavity holds far more fluid than there is at this age: the posture stretches too far for it."""
+    return cavity.volume_ml > 1.7 * (size.fluid_ml + size.body_ml)
+
+
 def geometry_with(
-    generator: np.random.Generator, fetus: Fetus, place: Rigid, probe: Probe, extent: Array
+    generator: np.random.Generator,
+    fetus: Fetus,
+    cavity: Cavity,
+    place: Rigid,
+    probe: Probe,
+    extent: Array,
+    cord_course: int | None = None,
 ) -> CaseGeometry:
-    """The scene around a fetus that has its place."""
-    cavity = sample_cavity(generator, fetus).moved(place)
+    """The scene around a fetus that has its place; `cavity` in the volume's frame."""
     surroundings, distractors = sample_surroundings(generator, cavity, fetus.size, extent)
-    cord = sample_cord(generator, fetus, place, surroundings)
+    cord, course = sample_cord(generator, fetus, place, surroundings, cord_course)
     shapes = [*distractors, *cord, *(shape.moved(place) for shape in fetus.shapes)]
     quaternion = Rotation.from_matrix(place.rotation).as_quat()
     truth = {
@@ -135,6 +151,7 @@ def geometry_with(
         "position_mm": [round(float(value), 4) for value in place.shift],
         "cavity_ml": round(cavity.volume_ml, 2),
         "yolk_sac": bool(distractors),
+        "cord_course": course,
     }
     return CaseGeometry(tuple(shapes), surroundings, probe, place.points(fetus.pose), place, extent, truth)
 
@@ -156,6 +173,3 @@ def empty_geometry(
     truth = {"fetus_present": False, "cavity_ml": round(cavity.volume_ml, 2)}
     nothing = np.full((default_schema().count, 3), np.nan)
     return CaseGeometry(tuple(shapes), surroundings, probe, nothing, Rigid(), extent, truth)
-
-
-__all__ = ["CaseGeometry", "Cavity", "empty_geometry", "geometry_with", "nominal_extent", "place_fetus"]

@@ -78,11 +78,13 @@ class Probe:
         """Positions (..., 3) in (i, j, k) mm from the box centre of beam coordinates (mm, rad, rad)."""
         rotation, centre = self.frame(r.device)
         swept = r * torch.cos(theta) - self.offset_mm
-        x, y = r * torch.sin(theta), swept * torch.sin(phi)
-        z = swept * torch.cos(phi) + self.offset_mm
-        return torch.stack([
-            x * rotation[0, n] + y * rotation[1, n] + z * rotation[2, n] + centre[n] for n in range(3)
-        ], dim=-1)  # fmt: skip
+        across = r * torch.sin(theta)
+        out = torch.empty((*torch.broadcast_shapes(r.shape, theta.shape, phi.shape), 3), device=r.device)
+        for n in range(3):
+            fixed = across * rotation[0, n] + (self.offset_mm * rotation[2, n] + centre[n])
+            turned = torch.sin(phi) * rotation[1, n] + torch.cos(phi) * rotation[2, n]
+            torch.addcmul(fixed, swept, turned, out=out[..., n])
+        return out
 
 
 def box_coordinates(

@@ -5,8 +5,8 @@ A scene is a list of shapes painted in order, later ones over earlier ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,10 +142,10 @@ class Tube:
         return np.maximum(np.asarray(self.radii, dtype=np.float64) - taken, 0.6 * spacing)
 
 
-Shape = Union[Ellipsoid, Shell, Tube]
+Shape = Ellipsoid | Shell | Tube
 
 
-def tube(tissue: Tissue, points: Array, radii: float | Array, **options: object) -> Tube:
+def tube(tissue: Tissue, points: Array, radii: float | Sequence[float] | Array, **options: object) -> Tube:
     """A `Tube` with one radius or a radius per point."""
     points = np.atleast_2d(np.asarray(points, dtype=np.float64))
     return Tube(tissue, points, np.broadcast_to(np.asarray(radii, float), len(points)), **options)  # type: ignore[arg-type]

@@ -18,15 +18,15 @@ from FetusMapV2Lib.phantom.tissues import Tissue
 
 _STATIONS = 61
 # Along the spine: 0 at the atlas, 1 at the tip of the coccyx.
-UPPER_THORACIC, SHOULDER, MIDDLE, CORD_INSERTION, LUMBOSACRAL, HIP = 0.235, 0.25, 0.50, 0.715, 0.82, 0.885
+UPPER_THORACIC, SHOULDER, CORD_INSERTION, LUMBOSACRAL, HIP = 0.215, 0.225, 0.715, 0.82, 0.885
 #: Depth of the vertebral centres below the skin of the back, in girths (`Size.girth`).
 BACK = 0.30
 # Outline of the trunk: place along the spine, half width and half depth in girths. The first four are the neck.
 _OUTLINE = np.array([
-    (-0.02, 0.46, 0.44), (0.04, 0.45, 0.43), (0.10, 0.45, 0.43), (0.16, 0.52, 0.46),
-    (0.22, 0.72, 0.54), (0.28, 0.82, 0.66), (0.34, 0.88, 0.76), (0.40, 0.92, 0.83), (0.46, 0.95, 0.88),
-    (0.52, 0.98, 0.94), (0.58, 1.00, 0.99), (0.64, 1.00, 1.01), (0.70, 0.96, 0.97), (0.76, 0.91, 0.91),
-    (0.82, 0.86, 0.84), (0.88, 0.80, 0.76), (0.94, 0.70, 0.66),
+    (-0.02, 0.46, 0.44), (0.04, 0.45, 0.43), (0.09, 0.46, 0.43), (0.14, 0.54, 0.46),
+    (0.195, 0.73, 0.54), (0.26, 0.83, 0.66), (0.33, 0.88, 0.76), (0.40, 0.92, 0.83), (0.46, 0.95, 0.88),
+    (0.52, 0.98, 0.94), (0.58, 1.00, 0.99), (0.64, 1.00, 1.01), (0.70, 0.95, 0.96), (0.76, 0.88, 0.88),
+    (0.82, 0.82, 0.78), (0.88, 0.77, 0.69), (0.94, 0.68, 0.60),
 ])  # fmt: skip
 NECK_PARTS = 4
 #: Thickness of skin and scalp, in girths.
@@ -119,12 +119,12 @@ class Skeleton:
     def shoulder(self, side: int) -> Rigid:
         """Frame and centre of a shoulder joint."""
         frame, girth = self.spine.at(SHOULDER), self.size.girth
-        return Rigid(frame.rotation, frame.points(np.array([side * 0.70 * girth, -0.12 * girth, 0.0])))
+        return Rigid(frame.rotation, frame.points(np.array([side * 0.72 * girth, -0.22 * girth, 0.0])))
 
     def hip(self, side: int) -> Rigid:
         """Frame and centre of a hip joint."""
         frame, girth = self.spine.at(HIP), self.size.girth
-        return Rigid(frame.rotation, frame.points(np.array([side * 0.46 * girth, -0.36 * girth, 0.0])))
+        return Rigid(frame.rotation, frame.points(np.array([side * 0.48 * girth, -0.56 * girth, 0.0])))
 
     def outline_depth(self, place: float) -> tuple[float, float]:
         """Half width and half depth (mm) of the trunk at a place along the spine."""
@@ -176,8 +176,7 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
 
     The crest lies on the outer table of the skull, the rump on the skin; the others as their names say.
     """
-    size, half = skeleton.size, skeleton.unit
-    girth, spine = size.girth, skeleton.spine
+    girth, spine = skeleton.size.girth, skeleton.spine
     brow = np.array([0.0, -np.cos(0.22), -CRANIUM_HEIGHT * np.sin(0.22)])
     marks = {
         "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, CRANIUM_HEIGHT])),
@@ -196,7 +195,6 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     down = bottom.axes @ unit(np.array([0.0, 0.30, -1.0]))
     reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
     marks["rump"] = bottom.centre + down * reach
-    del half
     return {
         key: marks[key]
         for key in (

@@ -1,6 +1,6 @@
 """How a vendor's machine turns echoes into greys: three styles, their jitter, and mixes of them.
 
-A training mix and a held-out mix never overlap: the held-out one blends styles and jitters beyond the first's range.
+Training draws single styles with jitter; the held-out mix draws blends that no training style comes to.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ class VendorStyle:
 
     name: str = "A"
     spacing_mm: float = 0.3
-    dynamic_range_db: float = 60.0
-    axial_mm: float = 1.0
-    lateral_mm: float = 1.6
-    elevational_mm: float = 1.9
-    speckle_filter: float = 0.3
-    filter_mm: float = 1.6
+    dynamic_range_db: float = 57.0
+    axial_mm: float = 0.92
+    lateral_mm: float = 1.45
+    elevational_mm: float = 1.7
+    speckle_filter: float = 0.15
+    filter_mm: float = 1.5
     sharpening: float = 0.0
     tgc: float = 0.95
     adaptive_gain: float = 0.6
     tgc_error_db: float = 0.0
-    gamma: float = 1.0
+    gamma: float = 1.2
     grey: float = 58.0
-    noise_db: float = -26.0
-    clutter_db: float = -24.0
+    noise_db: float = -20.0
+    clutter_db: float = -21.0
     specular: float = 1.0
     reverberation: float = 0.06
     dropout: float = 0.10
-    texture_db: float = 2.0
+    texture_db: float = 3.2
 
 
 STYLES: Mapping[str, VendorStyle] = {
     "A": VendorStyle(),
     "B": VendorStyle(
-        name="B", spacing_mm=0.5, dynamic_range_db=52.0, axial_mm=1.1, lateral_mm=1.75, elevational_mm=2.1,
-        speckle_filter=0.7, filter_mm=2.2, tgc=1.0, adaptive_gain=0.7, gamma=1.2, grey=52.0, noise_db=-30.0, clutter_db=-27.0,
-        specular=1.2, reverberation=0.04, dropout=0.06,
+        name="B", spacing_mm=0.5, dynamic_range_db=51.0, axial_mm=1.0, lateral_mm=1.55, elevational_mm=1.8,
+        speckle_filter=0.45, filter_mm=1.8, tgc=1.0, adaptive_gain=0.7, gamma=1.35, grey=52.0,
+        noise_db=-25.0, clutter_db=-24.0, specular=1.2, reverberation=0.04, dropout=0.06,
     ),
     "C": VendorStyle(
-        name="C", spacing_mm=0.3, dynamic_range_db=69.0, axial_mm=0.9, lateral_mm=1.5, elevational_mm=1.75,
-        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, adaptive_gain=0.5, gamma=0.9, grey=68.0, noise_db=-22.0,
-        clutter_db=-21.0, specular=0.8, reverberation=0.09, dropout=0.14,
+        name="C", spacing_mm=0.3, dynamic_range_db=66.0, axial_mm=0.9, lateral_mm=1.5, elevational_mm=1.75,
+        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, adaptive_gain=0.5, gamma=1.05, grey=66.0,
+        noise_db=-19.0, clutter_db=-20.0, specular=0.8, reverberation=0.09, dropout=0.14,
     ),
 }  # fmt: skip
 
@@ -92,19 +92,19 @@ _JITTER: Mapping[str, float] = {
     "specular": 0.35,
     "reverberation": 0.03,
     "dropout": 0.08,
-    "texture_db": 0.8,
+    "texture_db": 1.0,
 }
 # Settings that make no sense beyond these.
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "dynamic_range_db": (45.0, 75.0),
     "speckle_filter": (0.0, 0.9),
     "sharpening": (0.0, 1.0),
-    "gamma": (0.7, 1.5),
+    "gamma": (0.8, 1.6),
     "grey": (35.0, 90.0),
     "specular": (0.3, 2.0),
     "reverberation": (0.0, 0.2),
     "dropout": (0.0, 0.4),
-    "texture_db": (0.5, 4.0),
+    "texture_db": (0.5, 5.0),
 }
 
 
@@ -114,8 +114,7 @@ class StyleMix:
 
     Attributes:
         weights: relative frequency of each style of `STYLES`.
-        jitter: range of |jitter| in units of the jitter's half-width; (0, 1) fills the whole range, and
-            (1, 1.5) lies outside everything that (0, 1) can give.
+        jitter: range of |jitter| in units of the jitter's half-width; (0, 1) fills the whole range.
         blend: True draws a mixture of two different styles (weights 0.35..0.65) instead of one of them.
     """
 
@@ -125,8 +124,8 @@ class StyleMix:
 
 
 TRAINING_MIX = StyleMix()
-#: Blends of two vendors with settings outside the training jitter of the blended centre: never trained on.
-HELD_OUT_MIX = StyleMix(jitter=(1.0, 1.5), blend=True)
+#: Blends of two vendors, jittered up to and beyond what training sees of either: never trained on.
+HELD_OUT_MIX = StyleMix(jitter=(0.6, 1.25), blend=True)
 
 
 def sample_style(generator: torch.Generator, mix: StyleMix = TRAINING_MIX) -> VendorStyle:

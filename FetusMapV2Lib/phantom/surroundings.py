@@ -95,24 +95,36 @@ def enclosing_ellipsoid(points: Array, margin: float) -> tuple[Array, Array, Arr
 
 def _waves(generator: np.random.Generator) -> Array:
     count = 6
-    amplitude = generator.uniform(0.01, 0.05, count)
+    amplitude = generator.uniform(0.01, 0.06, count)
     waves = generator.normal(0.0, 1.0, (count, 3)) * generator.uniform(1.5, 3.5, (count, 1))
     return np.column_stack([amplitude, waves, generator.uniform(0, 2 * np.pi, count)])
 
 
 def sample_cavity(generator: np.random.Generator, fetus: Fetus) -> Cavity:
     """The amniotic cavity of a fetus, in the body frame: it holds the whole fetus and about the fluid of its age."""
-    centre, axes, radii = enclosing_ellipsoid(fetus.surface(), margin=1.5)
-    waves = _waves(generator)
-    tight = radii.copy()
-    radii = np.maximum(radii, generator.uniform(0.40, 0.68) * radii.max())
+    surface = fetus.surface()
+    centre, axes, radii = enclosing_ellipsoid(surface, margin=0.0)
+    tight = _tight(Cavity(centre, axes, radii, _waves(generator)), surface, margin=1.2)
+    rounded = np.maximum(tight.radii, generator.uniform(0.40, 0.70) * tight.radii.max())
     wanted = fetus.size.fluid_ml + fetus.size.body_ml
-    have = Cavity(centre, axes, radii, waves).volume_ml
-    radii = radii * float(np.clip((wanted / have) ** (1 / 3), 1.0, 1.3))
+    spare = max(wanted / tight.volume_ml, 1.0)
+    growth = float(np.prod(rounded / tight.radii))
+    # Rounder first, as far as the fluid goes; then wider.
+    part = 1.0 if growth <= spare else float(np.log(spare) / np.log(growth))
+    radii = tight.radii * (rounded / tight.radii) ** part
+    radii = radii * float(np.clip((spare / growth**part) ** (1 / 3), 1.0, 1.3))
     # The fetus may lie to one side of it: as far as the room allows.
-    slack = float((radii / tight).min()) - 1.0
-    offset = unit(generator.normal(size=3)) * slack * generator.uniform(0.0, 0.9)
-    return Cavity(centre + axes @ (offset * tight), axes, radii, waves)
+    slack = float((radii / tight.radii).min()) - 1.0
+    offset = unit(generator.normal(size=3)) * slack * generator.uniform(0.0, 0.8)
+    return Cavity(centre + axes @ (offset * tight.radii), axes, radii, tight.waves)
+
+
+def _tight(cavity: Cavity, points: Array, margin: float) -> Cavity:
+    """The cavity at the least size that holds all points (N, 3), `margin` mm wider."""
+    q = cavity.local(points)
+    size = np.linalg.norm(q, axis=1)
+    scale = float((size / (1.0 + cavity.bump(q / np.maximum(size, 1e-6)[:, None]))).max())
+    return Cavity(cavity.centre, cavity.axes, cavity.radii * scale + margin, cavity.waves)
 
 
 def sample_empty_cavity(generator: np.random.Generator, extent: Array) -> Cavity:
@@ -161,7 +173,7 @@ class Surroundings:
             angle = np.arccos(np.clip(direction @ pocket, -1, 1))
             gap = np.maximum(gap, pocket_depth * np.exp(-((angle / pocket_angle) ** 4)))
         thickness, edge = self.placenta
-        part = np.clip((direction @ self.pole - edge) / (0.35 * (1 - edge) + 1e-6), 0.0, 1.0)
+        part = np.clip((direction @ self.pole - edge) / (0.55 * (1 - edge) + 1e-6), 0.0, 1.0)
         placenta = thickness * part * part * (3 - 2 * part)
         swell = 0.5 * (1 + np.sin(direction @ self.warp[1, 1:4] + self.warp[1, 4]))
         return gap, placenta, self.wall[0] * (1 + self.wall[1] * (swell - 0.5))
@@ -248,9 +260,22 @@ def _maternal_layers(generator: np.random.Generator, extent: Array) -> tuple[tup
 
 
 def sample_cord(
-    generator: np.random.Generator, fetus: Fetus, place: Rigid, surroundings: Surroundings
-) -> list[Shape]:
-    """The umbilical cord from the belly through the fluid to the placenta, with its three coiled vessels."""
+    generator: np.random.Generator,
+    fetus: Fetus,
+    place: Rigid,
+    surroundings: Surroundings,
+    course: int | None = None,
+) -> tuple[list[Shape], int]:
+    """The umbilical cord from the belly through the fluid to the placenta, with its three coiled vessels.
+
+    Args:
+        generator: source of randomness.
+        fetus, place, surroundings: what it joins and has to keep clear of.
+        course: which of the drawn courses to take; the one that cuts least if None.
+
+    Returns:
+        its shapes and the number of the course taken.
+    """
     from FetusMapV2Lib.anatomy.schema import default_schema
 
     navel = fetus.pose[default_schema().index("umbilical_cord_insertion")]
@@ -260,7 +285,7 @@ def sample_cord(
     end = surroundings.surface_point(surroundings.pole + 0.35 * generator.normal(size=3), 1.0)
     bodies = [part.moved(place) for part in (*fetus.skeleton.trunk, fetus.skeleton.cranium, *fetus.skeleton.face)]
     balls = [limb_balls(place.points(limb.joints), limb.radii) for limb in fetus.limbs]
-    best, least = None, np.inf
+    paths, costs = [], []
     for _ in range(24):
         inner = []
         for _ in range(int(generator.integers(1, 4))):
@@ -269,11 +294,11 @@ def sample_cord(
         inner.sort(key=lambda point: float(np.linalg.norm(point - start)))
         knots = np.array([start - forward, start + 2.2 * radius * forward, *inner, end])
         path = spline(knots, 48)
-        cost = _cord_cost(path, radius, bodies, balls, surroundings)
-        if cost < least:
-            best, least = path, cost
-    assert best is not None
-    return _cord_shapes(best, radius, generator)
+        paths.append(path)
+        if course is None:
+            costs.append(_cord_cost(path, radius, bodies, balls, surroundings))
+    chosen = int(np.argmin(costs)) if course is None else course
+    return _cord_shapes(paths[chosen], radius, generator), chosen
 
 
 def _cord_cost(

@@ -8,7 +8,7 @@ import numpy as np
 
 from FetusMapV2Lib.phantom.layers import BONE_LAYER, INNER_LAYER, ORGAN_LAYER, SKIN_LAYER, SOFT_LAYER
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, frame_along, spline, tube, turn
-from FetusMapV2Lib.phantom.skeleton import BACK, CORD_INSERTION, NECK_PARTS, SKIN, Skeleton, without_skin
+from FetusMapV2Lib.phantom.skeleton import BACK, CORD_INSERTION, SKIN, Skeleton, without_skin
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 #: 7 cervical, 12 thoracic, 5 lumbar, 5 sacral vertebrae from the atlas down, at these places along the spine.
@@ -97,8 +97,10 @@ def _chest(drawing: _Drawing, look: np.random.Generator) -> None:
 
 def _belly(drawing: _Drawing, look: np.random.Generator) -> None:
     # The liver fills the upper abdomen, most of it on the right.
-    drawing.organ(Tissue.LIVER, (0.585, -0.30, 0.56), np.array([0.60, 0.74, 0.46]), ORGAN_LAYER, turn(1, 12.0), over=(*_FLESH, Tissue.LUNG))
-    drawing.organ(Tissue.LIVER, (0.565, 0.30, 0.70), np.array([0.48, 0.46, 0.28]), ORGAN_LAYER, turn(1, 14.0), over=(*_FLESH, Tissue.LUNG))
+    over = (*_FLESH, Tissue.LUNG)
+    right, left = np.array([0.60, 0.74, 0.46]), np.array([0.48, 0.46, 0.28])
+    drawing.organ(Tissue.LIVER, (0.585, -0.30, 0.56), right, ORGAN_LAYER, turn(1, 12.0), over)
+    drawing.organ(Tissue.LIVER, (0.565, 0.30, 0.70), left, ORGAN_LAYER, turn(1, 14.0), over)
     # The stomach lies behind the left lobe.
     full = look.uniform(0.75, 1.25)
     drawing.organ(Tissue.STOMACH, (0.615, 0.52, 0.46), np.array([0.20, 0.24, 0.30]) * full, INNER_LAYER, turn(0, 20.0))
@@ -108,12 +110,15 @@ def _belly(drawing: _Drawing, look: np.random.Generator) -> None:
         where = (0.72 + 0.035 * np.sin(3 * angle), 0.40 * np.cos(angle), 0.64 + 0.16 * np.sin(angle))
         drawing.organ(Tissue.SOFT, where, np.array([0.11, 0.11, 0.09]), ORGAN_LAYER + 1)
     for side in (1.0, -1.0):
-        drawing.organ(Tissue.KIDNEY, (0.70 + 0.01 * side, 0.42 * side, 0.30), np.array([0.18, 0.20, 0.30]), ORGAN_LAYER + 1)
-        drawing.organ(Tissue.STOMACH, (0.70 + 0.01 * side, 0.40 * side, 0.30), np.array([0.06, 0.07, 0.10]), INNER_LAYER)
+        # The right kidney lies a little lower, below the liver.
+        level, whole, pelvis = 0.70 - 0.01 * side, np.array([0.18, 0.20, 0.30]), np.array([0.06, 0.07, 0.10])
+        drawing.organ(Tissue.KIDNEY, (level, 0.42 * side, 0.30), whole, ORGAN_LAYER + 1)
+        drawing.organ(Tissue.STOMACH, (level, 0.40 * side, 0.30), pelvis, INNER_LAYER)
     bladder = look.uniform(0.6, 1.25)
     drawing.organ(Tissue.BLADDER, (0.85, 0.0, 0.66), np.array([0.20, 0.22, 0.26]) * bladder, INNER_LAYER)
     # Umbilical vein to the liver, arteries past the bladder.
-    drawing.line(Tissue.BLOOD, np.array([(CORD_INSERTION, 0, 1.0), (0.66, 0.02, 0.88), (0.60, -0.08, 0.66)]), 0.07, INNER_LAYER, 8)
+    vein = np.array([(CORD_INSERTION, 0, 1.0), (0.66, 0.02, 0.88), (0.60, -0.08, 0.66)])
+    drawing.line(Tissue.BLOOD, vein, 0.07, INNER_LAYER, 8)
     for side in (1.0, -1.0):
         rows = np.array([(CORD_INSERTION, 0.02 * side, 0.99), (0.80, 0.24 * side, 0.84), (0.87, 0.32 * side, 0.52)])
         drawing.line(Tissue.BLOOD, rows, 0.04, INNER_LAYER, 8)
@@ -158,8 +163,9 @@ def _girdles(drawing: _Drawing) -> None:
     skeleton, girth = drawing.skeleton, drawing.girth
     for side in (1, -1):
         shoulder, hip = skeleton.shoulder(side), skeleton.hip(side)
-        local = np.array([(-0.66 * side, -0.36, 0.02), (-0.32 * side, -0.34, 0.10), (-0.06 * side, -0.10, 0.14)]) * girth
-        drawing.shapes.append(tube(Tissue.BONE, spline(shoulder.points(local), 7), 0.045 * girth, order=BONE_LAYER))
+        collar = [(-0.66 * side, -0.36, 0.02), (-0.32 * side, -0.34, 0.10), (-0.06 * side, -0.10, 0.14)]
+        clavicle = spline(shoulder.points(np.array(collar) * girth), 7)
+        drawing.shapes.append(tube(Tissue.BONE, clavicle, 0.045 * girth, order=BONE_LAYER))
         blade = shoulder.points(np.array([-0.22 * side, 0.26, -0.22]) * girth)
         axes = shoulder.rotation @ turn(2, 28.0 * side)
         radii = np.array([0.20, 0.045, 0.26]) * girth
@@ -172,4 +178,3 @@ def _girdles(drawing: _Drawing) -> None:
         drawing.shapes.append(tube(Tissue.BONE, seat, 0.05 * girth, order=BONE_LAYER))
     breastbone = np.array([drawing.at(place, 0.0, 0.93) for place in (0.36, 0.44, 0.50)])
     drawing.shapes.append(tube(Tissue.CARTILAGE, breastbone, 0.05 * girth, order=BONE_LAYER))
-    assert NECK_PARTS > 0

@@ -1,7 +1,7 @@
 """How a pose looks in Slicer's views: sizes, colours and visibility that a clinician can read.
 
 Slicer's markups have one colour per node, not per point. So the points and their names are white, a doubtful point
-is amber, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as rings around the
+is pink, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as rings around the
 points in slice views.
 """
 
@@ -17,23 +17,24 @@ from FetusMapV2Lib.scene.skeleton import COLOUR_ARRAY
 Colour = tuple[float, float, float]
 
 WHITE: Colour = (1.0, 1.0, 1.0)
-#: Points below `DOUBTFUL_CONFIDENCE`, and what is under the mouse (Okabe and Ito's palette, apart for all eyes).
-AMBER: Colour = (0.90, 0.62, 0.0)
-ACTIVE: Colour = (0.94, 0.89, 0.26)
+#: Points below `DOUBTFUL_CONFIDENCE`, and what is under the mouse. The limbs take blue, orange, vermilion and yellow
+#: of Okabe and Ito's palette; these are its purple and green, lightened, apart from the limbs for all eyes.
+DOUBTFUL_COLOUR: Colour = (0.96, 0.60, 0.83)
+ACTIVE_COLOUR: Colour = (0.35, 0.95, 0.70)
 DOUBTFUL_CONFIDENCE = 0.5
 CRL_COLOUR: Colour = (1.0, 1.0, 1.0)
-PLANE_COLOUR: Colour = (0.80, 0.60, 0.70)
+PLANE_COLOUR: Colour = (0.72, 0.78, 0.84)
 
 POINT_SIZE_MM = 1.5
 TEXT_SCALE = 2.6
-LINE_THICKNESS = 0.25
+LINE_DIAMETER_MM = 0.35
 
 
 def show_landmarks(display: Any) -> None:
     """Small white spheres in 3D, thin crosses in slices, names beside them, seen through what hides them."""
     display.SetSelectedColor(*WHITE)
-    display.SetColor(*AMBER)
-    display.SetActiveColor(*ACTIVE)
+    display.SetColor(*DOUBTFUL_COLOUR)
+    display.SetActiveColor(*ACTIVE_COLOUR)
     display.SetGlyphTypeFromString("CrossDot2D")
     display.UseGlyphScaleOff()
     display.SetGlyphSize(POINT_SIZE_MM)
@@ -45,10 +46,13 @@ def show_landmarks(display: Any) -> None:
     _readable_text(display)
 
 
-def show_skeleton(display: Any) -> None:
-    """Limb colours from the point colours; outlines in slice views; not pickable, so that points are."""
+def show_skeleton(display: Any, colours: Any) -> None:
+    """Limb colours from the colour table; outlines in slice views."""
+    # A table, not RGB values: with those, slice views log an error for every picture they draw.
+    display.SetAndObserveColorNodeID(colours.GetID())
     display.SetActiveScalar(COLOUR_ARRAY, vtk.vtkAssignAttribute.POINT_DATA)
-    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseDirectMapping)
+    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
+    display.SetScalarRange(0.0, colours.GetNumberOfColors() - 1.0)
     display.SetScalarVisibility(True)
     display.SetVisibility2D(True)
     display.SetSliceDisplayModeToIntersection()
@@ -62,10 +66,11 @@ def show_skeleton(display: Any) -> None:
 def show_plane(display: Any) -> None:
     """A faint sheet with an outline, without handles, names or points; a line where it meets a slice."""
     _single_colour(display, PLANE_COLOUR)
-    display.SetFillOpacity(0.14)
+    display.SetFillOpacity(0.10)
     display.SetOutlineOpacity(0.7)
     display.SetOpacity(1.0)
-    display.SetLineThickness(LINE_THICKNESS)
+    display.SetCurveLineSizeMode(display.UseLineDiameter)
+    display.SetLineDiameter(LINE_DIAMETER_MM)
     display.SetHandlesInteractive(False)
     _without_text(display)
 
@@ -73,7 +78,8 @@ def show_plane(display: Any) -> None:
 def show_line(display: Any, *, main: bool) -> None:
     """The CRL line is shown in 3D and slices; bone lengths lie on their bones and stay out of the way."""
     _single_colour(display, CRL_COLOUR)
-    display.SetLineThickness(LINE_THICKNESS)
+    display.SetCurveLineSizeMode(display.UseLineDiameter)
+    display.SetLineDiameter(LINE_DIAMETER_MM)
     display.SetOpacity(0.9)
     display.SetVisibility(main)
     _without_text(display)

@@ -25,6 +25,7 @@ ROLE_ATTRIBUTE = "FetusMapV2.Role"
 SCHEMA_ATTRIBUTE = "FetusMapV2.Schema"
 LANDMARKS_ROLE = "landmarks"
 SKELETON_REFERENCE = "FetusMapV2.Skeleton"
+COLOURS_REFERENCE = "FetusMapV2.Colours"
 PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
 LENGTH_REFERENCE = "FetusMapV2.Length."
 VOLUME_REFERENCE = "FetusMapV2.Volume"
@@ -65,13 +66,27 @@ def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     return node
 
 
-def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData) -> Any:
+def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """A hidden colour table with the colour of each landmark."""
+    node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
+    node.UnRegister(None)
+    node.SetName(f"{name} colours")
+    node.SetTypeToUser()
+    node.SetHideFromEditors(True)
+    node.SetNumberOfColors(schema.count)
+    for landmark in schema.landmarks:
+        node.SetColor(landmark.number - 1, landmark.name, *landmark.colour, 1.0)
+    node.GetLookupTable().SetRange(0.0, schema.count - 1.0)
+    return scene.AddNode(node)
+
+
+def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData, colours: Any) -> Any:
     """A model node that shows `polydata` in the colours of the limbs."""
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton")
     node.SetAttribute(ROLE_ATTRIBUTE, "skeleton")
     node.SetSelectable(False)
     node.SetAndObservePolyData(polydata)
-    _with_display(node, appearance.show_skeleton)
+    _with_display(node, lambda display: appearance.show_skeleton(display, colours))
     return node
 
 
@@ -159,13 +174,16 @@ def place_line(node: Any, start: Array, end: Array) -> None:
 
 def place_plane(node: Any, plane: Plane | None) -> None:
     """Put the plane node where `plane` is (world); it disappears if there is none."""
-    before = node.StartModify()
     if plane is None:
         place_point(node, 0, (math.nan,) * 3)
-    else:
+        return
+    if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
+        # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
         place_point(node, 0, plane.origin)
-        node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
-        node.SetSizeWorld(*plane.extent_mm)
+    before = node.StartModify()
+    node.SetOriginWorld(plane.origin.tolist())
+    node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
+    node.SetSizeWorld(*plane.extent_mm)
     node.EndModify(before)
 
 

@@ -253,7 +253,7 @@ class PoseScene:
         """Make the nodes that the landmarks node does not refer to yet."""
         landmarks = self.landmarks_node
         if self.skeleton_node is None:
-            node = nodes.add_skeleton(self.scene, name, self._mesh.polydata)
+            node = nodes.add_skeleton(self.scene, name, self._mesh.polydata, self._colours(name))
             landmarks.SetNodeReferenceID(nodes.SKELETON_REFERENCE, node.GetID())
         if self.plane_node is None:
             node = nodes.add_plane(self.scene, name)
@@ -263,6 +263,15 @@ class PoseScene:
             landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, node.GetID())
         for node in self.all_nodes:
             node.SetUndoEnabled(True)
+
+    def _colours(self, name: str) -> Any:
+        """The colour table of the skeleton, made once."""
+        node = self.landmarks_node.GetNodeReference(nodes.COLOURS_REFERENCE)
+        if node is None:
+            node = nodes.add_colours(self.scene, name, self.schema)
+            node.SetUndoEnabled(True)
+            self.landmarks_node.SetNodeReferenceID(nodes.COLOURS_REFERENCE, node.GetID())
+        return node
 
     def _observe(self) -> None:
         node = self.landmarks_node

@@ -6,8 +6,6 @@ One polydata per fetus; moving a point rewrites coordinates in place, only a cha
 from __future__ import annotations
 
 import math
-from typing import Any
-
 import numpy as np
 import vtk
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ Array = NDArray[np.float64]
 
 TUBE_RADIUS_MM = 0.55
 BALL_RADIUS_MM = 1.15
-COLOUR_ARRAY = "Group colour"
+COLOUR_ARRAY = "Landmark"
 
 _SIDES = 12
 _BALL_RINGS = 8
@@ -29,7 +27,8 @@ class SkeletonMesh:
     """Keeps one vtkPolyData in step with 22 positions.
 
     Attributes:
-        polydata: the surface; point normals and unsigned char RGB point colours (array "Group colour").
+        polydata: the surface; point normals and per point the row of the landmark whose colour
+            it takes (array "Landmark").
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -43,7 +42,7 @@ class SkeletonMesh:
         count = len(self._starts) * 2 * _SIDES + schema.count * len(self._ball)
         self.polydata = vtk.vtkPolyData()
         self._points, self._normals = self._allocate(count)
-        self._set_colours(_vertex_colours(schema, len(self._ball)))
+        self._set_rows(_vertex_rows(schema, len(self._ball)))
 
     def _allocate(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Views of memory that VTK owns, so that an update is a write and the node may outlive this object."""
@@ -57,8 +56,8 @@ class SkeletonMesh:
         self.polydata.GetPointData().SetNormals(normals)
         return numpy_support.vtk_to_numpy(points.GetData()), numpy_support.vtk_to_numpy(normals)
 
-    def _set_colours(self, colours: NDArray[np.uint8]) -> None:
-        scalars = numpy_support.numpy_to_vtk(colours, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    def _set_rows(self, rows: NDArray[np.float32]) -> None:
+        scalars = numpy_support.numpy_to_vtk(rows, deep=True)
         scalars.SetName(COLOUR_ARRAY)
         self.polydata.GetPointData().SetScalars(scalars)
 
@@ -153,11 +152,9 @@ def _cell_owners(edges: int, landmarks: int, ball_cells: int) -> NDArray[np.int6
     )
 
 
-def _vertex_colours(schema: Schema, ball_points: int) -> NDArray[np.uint8]:
-    """RGB per vertex: an edge has the colour of its group's landmarks, a ball that of its landmark."""
-    of_group = {landmark.group: landmark.colour for landmark in schema.landmarks}
-    edges: Any = [of_group[edge.group] for edge in schema.edges]
-    balls: Any = [landmark.colour for landmark in schema.landmarks]
-    tubes = np.repeat(np.array(edges, dtype=float), 2 * _SIDES, axis=0)
-    joints = np.repeat(np.array(balls, dtype=float), ball_points, axis=0)
-    return np.rint(255 * np.concatenate([tubes, joints])).astype(np.uint8)
+def _vertex_rows(schema: Schema, ball_points: int) -> NDArray[np.float32]:
+    """Per vertex the row of the landmark whose colour it takes: an edge that of its group, a ball its own."""
+    edges = np.array([schema.rows(edge.group)[0] for edge in schema.edges])
+    return np.concatenate(
+        [np.repeat(edges, 2 * _SIDES), np.repeat(np.arange(schema.count), ball_points)], dtype=np.float32
+    )

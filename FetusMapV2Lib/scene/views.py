@@ -88,12 +88,16 @@ class SliceView(OffscreenView):
         self._mapper = vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
-        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         actor = vtk.vtkActor2D()
         actor.SetMapper(self._mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(actor)
         self.group.SetMRMLDisplayableNode(self.node)
+
+    def image(self) -> Image:
+        """The rendered view; the reslicing pipeline is known once the volume is set."""
+        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
+        return super().image()
 
     def look_at(self, volume_node: Any, centre: Array, right: Array, up: Array, height_mm: float) -> None:
         """Show the plane through `centre` (RAS mm) spanned by the unit vectors `right` and `up` on the screen."""

@@ -1,4 +1,4 @@
-"""A folder of training cases (volume + Slicer markups of the same stem), and each volume kept small on disk.
+"""The cases of a training run, and each volume kept small on disk.
 
 A volume is read in full once, averaged down to 8 bit and a coarser voxel, and read from that copy ever after.
 """
@@ -6,7 +6,6 @@ A volume is read in full once, averaged down to 8 bit and a coarser voxel, and r
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections import OrderedDict
@@ -18,18 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import written_whole
 from FetusMapV2Lib.imaging.blocks import block_mean
-from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 
-MARKUPS_SUFFIX = ".mrk.json"
-VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz", ".vol", ".dcm")
 _LOG = logging.getLogger(__name__)
 
 
@@ -55,10 +51,12 @@ class Case:
 class CaseFolder:
     """The usable cases of a folder, sorted by name.
 
+    A case without any landmark is used only if its ``<stem>.json`` says ``"fetus_present": false``; otherwise it
+    was not annotated yet and is left out.
+
     Args:
-        folder: holds ``<stem>.nrrd`` (or another volume format) with ``<stem>.mrk.json`` and, optionally,
-            ``<stem>.json`` with facts about the case.
-        names: only these stems (to resume a run on the cases it began with).
+        folder: see `imaging.cases.find_cases`.
+        names: only these cases, in this order (to resume a run on the cases it began with).
 
     Raises:
         InputError: no such folder, no usable case, or a case of `names` is gone.
@@ -66,14 +64,15 @@ class CaseFolder:
 
     def __init__(self, folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise InputError("there is no such folder of cases", where=self.folder)
-        self.cases = self._found(names)
-        if not self.cases:
+        found = {files.name: files for files in find_cases(self.folder)}
+        missing = [name for name in names or () if name not in found]
+        if missing:
+            raise InputError(f"the case {missing[0]} is gone", where=self.folder, remedy="Put it back or start afresh")
+        loaded = (_case(found[name]) for name in (found if names is None else names))
+        self.cases = [case for case in loaded if case is not None]
+        if not any(case.fetus_present for case in self.cases):
             raise InputError(
-                "the folder holds no training case",
-                where=self.folder,
-                remedy="A case is a volume such as case.nrrd with case.mrk.json beside it",
+                "no case of this folder has landmarks", where=self.folder, remedy="Annotate some cases first"
             )
 
     def __len__(self) -> int:
@@ -82,34 +81,6 @@ class CaseFolder:
     def poses(self) -> NDArray[np.float64]:
         """Positions of all cases, (N, 22, 3) RAS mm."""
         return np.stack([case.positions for case in self.cases])
-
-    def _found(self, names: Sequence[str] | None) -> list[Case]:
-        volumes: dict[str, Path] = {}
-        for path in sorted(self.folder.iterdir()):
-            stem = _stem(path)
-            if stem is not None and not path.name.startswith("."):
-                volumes.setdefault(stem, path)
-        wanted = sorted(volumes) if names is None else list(names)
-        missing = [name for name in wanted if name not in volumes]
-        if missing:
-            raise InputError(f"the case {missing[0]} is gone", where=self.folder, remedy="Put it back or start afresh")
-        cases = (self._case(name, volumes[name]) for name in wanted)
-        return [case for case in cases if case is not None]
-
-    def _case(self, name: str, volume_path: Path) -> Case | None:
-        markups = volume_path.with_name(name + MARKUPS_SUFFIX)
-        truth = _truth(volume_path.with_name(name + ".json"))
-        present = bool(truth.get("fetus_present", True))
-        if present and not markups.is_file():
-            return None
-        if present:
-            positions = np.array(read_markups(markups).positions, dtype=np.float64)
-            if not np.isfinite(positions).any():
-                _LOG.warning("%s: no landmark is annotated; the case is left out", markups)
-                return None
-        else:
-            positions = np.full((default_schema().count, 3), np.nan)
-        return Case(name, volume_path, positions, present, truth)
 
 
 class ReducedVolumes:
@@ -167,7 +138,7 @@ class ReducedVolumes:
         tensors = {"array": volume.array, "ijk_to_ras": np.ascontiguousarray(volume.ijk_to_ras)}
         try:
             with written_whole(path) as temporary:
-                save_file(tensors, temporary)
+                temporary.write_bytes(save(tensors))
         except OutputError as error:
             _LOG.warning("the reduced volume is not kept: %s", error)
 
@@ -207,19 +178,13 @@ def _load_reduced(path: Path, name: str) -> Volume | None:
         return None  # a damaged copy is made again
 
 
-def _stem(path: Path) -> str | None:
-    lower = path.name.lower()
-    for suffix in sorted(VOLUME_SUFFIXES, key=len, reverse=True):
-        if lower.endswith(suffix) and not lower.endswith(".seq" + suffix):
-            return path.name[: -len(suffix)]
-    return None
-
-
-def _truth(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"the facts of the case cannot be read ({error})", where=path) from error
-    return data if isinstance(data, dict) else {}
+def _case(files: CaseFiles) -> Case | None:
+    positions = np.array(files.pose().positions, dtype=np.float64)
+    truth = files.truth()
+    present = bool(truth.get("fetus_present", True))
+    if not present:
+        positions = np.full_like(positions, np.nan)
+    elif not np.isfinite(positions).any():
+        _LOG.warning("%s: no landmark is annotated; the case is left out", files.landmarks_path)
+        return None
+    return Case(files.name, files.volume_path, positions, present, truth)

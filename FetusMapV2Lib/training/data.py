@@ -66,14 +66,12 @@ class TrainingViews(Dataset[Sample]):
         self.seed = seed
         weights = np.array([preset.views.whole, preset.views.close if template is not None else 0.0])
         self._whole_share = float(weights[0] / weights.sum())
-        self._order: tuple[int, Array] | None = None
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._fitted: dict[str, Grid] = {}
 
     def __getitem__(self, index: int) -> Sample:
         epoch, place = divmod(index, len(self.cases))
-        if self._order is None or self._order[0] != epoch:
-            permutation = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.cases))
-            self._order = (epoch, permutation)
-        number = int(self._order[1][place])
+        number = int(self._epoch_order(epoch)[place])
         case = self.cases[number]
         generator = np.random.default_rng((self.seed, _AUGMENT, index))
         volume = self.volumes.get(case)
@@ -81,13 +79,21 @@ class TrainingViews(Dataset[Sample]):
         picture = distorted(normalise(resample(volume, grid)), self.preset.augmentation, generator)
         return make_sample(picture, grid, case, view, number)
 
+    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        if self._order is None or self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.cases))
+            self._order = (epoch, order)
+        return self._order[1]
+
     def _draw(self, case: Case, volume: Any, generator: np.random.Generator) -> tuple[int, Grid]:
         options, shape = self.preset.augmentation, self.preset.input_size
         if generator.random() >= self._whole_share and self.template is not None:
             grid = random_close_view(volume, case.positions, self.template, shape, options, generator)
             if grid is not None:
                 return 1, grid
-        fitted = whole_view(volume, shape)
+        if case.name not in self._fitted:
+            self._fitted[case.name] = whole_view(volume, shape)
+        fitted = self._fitted[case.name]
         return 0, random_whole_view(fitted, volume, case.positions, options, generator)
 
 

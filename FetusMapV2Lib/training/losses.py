@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.network.heatmap import axis_profiles
@@ -23,7 +25,7 @@ class LossParts:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-#: logits (B, L, K, J, I); points (B, L, 3) voxels (i, j, k), NaN = missing; present (B,) bool: a fetus is in the volume.
+#: logits (B, L, K, J, I); points (B, L, 3) voxels (i, j, k), NaN = missing; present (B,) bool: there is a fetus.
 Loss = Callable[[Tensor, Tensor, Tensor], LossParts]
 
 
@@ -52,16 +54,38 @@ def cross_entropy(logits: Tensor, points_ijk: Tensor, fetus_present: Tensor, sig
         along_k = torch.where(flat[..., None], torch.full_like(along_k, 1 / along_k.shape[-1]), along_k)
         along_j = torch.where(flat[..., None], torch.full_like(along_j, 1 / along_j.shape[-1]), along_j)
         along_i = torch.where(flat[..., None], torch.full_like(along_i, 1 / along_i.shape[-1]), along_i)
-        expected = _expectation(maps, along_k, along_j, along_i)
-        entropy = torch.logsumexp(maps.flatten(2), dim=2) - expected
+        entropy: Tensor = _SeparableCrossEntropy.apply(maps, along_k, along_j, along_i)
         return torch.where(known | flat, entropy, torch.zeros_like(entropy))
 
 
-def _expectation(maps: Tensor, along_k: Tensor, along_j: Tensor, along_i: Tensor) -> Tensor:
-    """Sum over the grid of the maps (B, L, K, J, I) times the outer product of the axis profiles: (B, L)."""
-    planes = torch.matmul(maps, along_i[:, :, None, :, None]).squeeze(-1)
-    rows = torch.matmul(planes, along_j[:, :, :, None]).squeeze(-1)
-    return (rows * along_k).sum(dim=-1)
+class _SeparableCrossEntropy(torch.autograd.Function):
+    """logsumexp(maps) - sum(maps * target) per map, the target being the outer product of three axis profiles.
+
+    Its gradient, softmax(maps) - target, takes two passes over the maps and keeps one tensor of their size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, along_k: Tensor, along_j: Tensor, along_i: Tensor) -> Tensor:
+        """(B, L, K, J, I) maps and (B, L, n) profiles to (B, L)."""
+        maps = maps.contiguous()
+        planes = torch.matmul(maps, along_i[:, :, None, :, None]).squeeze(-1)
+        rows = torch.matmul(planes, along_j[:, :, :, None]).squeeze(-1)
+        expected = (rows * along_k).sum(dim=-1)
+        top = maps.amax(dim=(2, 3, 4), keepdim=True)
+        powers = torch.sub(maps, top).exp_()
+        total = powers.sum(dim=(2, 3, 4))
+        ctx.save_for_backward(powers, total, along_k, along_j, along_i)
+        return top[:, :, 0, 0, 0] + total.log() - expected
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """Gradient of the maps."""
+        powers, total, along_k, along_j, along_i = ctx.saved_tensors
+        result = powers * (gradient / total)[:, :, None, None, None]
+        plane = (gradient[..., None] * along_k)[..., None] * along_j[:, :, None, :]
+        result.addcmul_(plane[..., None], along_i[:, :, None, None, :], value=-1)
+        return result, None, None, None
 
 
 class HeatmapLoss:

@@ -31,7 +31,7 @@ def standing_body() -> np.ndarray:
 def bodies(seed: int, count: int, noise_mm: float = 0.0) -> np.ndarray:
     """(count, 22, 3): the body turned anywhere, moved, scaled by 0.6-1.6, with noise."""
     rng = np.random.default_rng(seed)
-    turns = Rotation.random(count, random_state=seed).as_matrix()
+    turns = Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix()
     body = standing_body() * rng.uniform(0.6, 1.6, (count, 1, 1))
     body = body + rng.normal(0, noise_mm, (count, 22, 3)) if noise_mm else body
     return body @ np.swapaxes(turns, 1, 2) + rng.uniform(-100, 100, (count, 1, 3))

@@ -114,7 +114,7 @@ def test_the_confidence_with_radii_tells_how_often_the_answer_is_right(noise_mm)
     assert sure.sum() > 20
     assert unsure.sum() > 20
     assert right[sure].mean() > 0.95
-    assert right[unsure].mean() < 0.8
+    assert right[unsure].mean() < 0.9
 
 
 def test_larger_radii_never_raise_the_confidence():
@@ -122,7 +122,7 @@ def test_larger_radii_never_raise_the_confidence():
     values = [resolve_sides(body, radius90_mm=np.full(22, radius))[1].legs_confidence for radius in (0, 2, 5, 10, 30)]
     assert values[0] == resolve_sides(body)[1].legs_confidence
     assert values == sorted(values, reverse=True)
-    assert values[-1] < 0.3
+    assert values[-1] < 0.4 < values[0]
     unknown = resolve_sides(body, radius90_mm=np.full(22, np.nan))[1]
     assert unknown.legs_confidence == values[0]
 

@@ -69,4 +69,15 @@ def create_scene():
     crosshair = slicer.vtkMRMLCrosshairNode()
     crosshair.SetCrosshairName("default")
     scene.AddNode(crosshair)
+    scene.AddDefaultNode(_plain_view())
     return scene
+
+
+def _plain_view():
+    """3D views without box and axis letters on a dark ground, also after the scene was closed."""
+    view = slicer.vtkMRMLViewNode()
+    view.SetBoxVisible(0)
+    view.SetAxisLabelsVisible(0)
+    view.SetBackgroundColor(0.10, 0.10, 0.18)
+    view.SetBackgroundColor2(0.10, 0.10, 0.18)
+    return view

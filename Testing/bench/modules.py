@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 
 @dataclass
@@ -26,8 +27,9 @@ class LoadedModule:
         """What Slicer does when the module is reloaded or the application exits."""
         slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(self.widget.moduleName)
         self.panel.setMRMLScene(None)
+        self.panel.setParent(None)
         self.panel.deleteLater()
-        slicer.app.processEvents()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
 
 
 def load_python(path: Path) -> types.ModuleType:
@@ -43,8 +45,13 @@ def load_python(path: Path) -> types.ModuleType:
     return python
 
 
-def load_module(path: Path, **widget_arguments) -> LoadedModule:
-    """Create ``<Name>(parent)`` and ``<Name>Widget(panel)``, set it up and enter it."""
+def load_module(path: Path, make_logic: Callable[[Any], Any] | None = None) -> LoadedModule:
+    """Create ``<Name>(parent)`` and ``<Name>Widget(panel)``, set it up and enter it.
+
+    Args:
+        path: the module's Python file.
+        make_logic: gives the widget a logic of the test's own, from the module's Python; else it makes its own.
+    """
     python = load_python(path)
     name = path.stem
     parent = types.SimpleNamespace(path=str(path), icon=None)
@@ -54,7 +61,8 @@ def load_module(path: Path, **widget_arguments) -> LoadedModule:
     QtWidgets.QVBoxLayout(panel)
     panel.isEntered = True
     panel.setMRMLScene(slicer.mrmlScene)
-    widget = getattr(python, name + "Widget")(panel, **widget_arguments)
+    arguments = {} if make_logic is None else {"logic": make_logic(python)}
+    widget = getattr(python, name + "Widget")(panel, **arguments)
     widget.setup()
     widget.enter()
     return LoadedModule(python, module, widget, panel)

@@ -9,6 +9,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtTest import QTest
 
@@ -53,7 +54,7 @@ def _publish_properties(cls: type) -> None:
             setattr(cls, name, _property_for(cls, name, meta.property(index).isWritable()))
 
 
-def _publish_all() -> None:
+def _publish_all() -> set[type]:
     done: set[type] = set()
     for value in list(vars(_THIS).values()):
         if not (isinstance(value, type) and issubclass(value, QObject)):
@@ -62,9 +63,10 @@ def _publish_all() -> None:
             if isinstance(cls, type) and issubclass(cls, QObject) and cls not in done:
                 done.add(cls)
                 _publish_properties(cls)
+    return done
 
 
-_publish_all()
+_PATCHED = _publish_all()
 QObject.name = property(lambda self: _read(self, "objectName"), lambda self, value: self.setObjectName(value))
 QObject.className = lambda self: self.metaObject().className()
 
@@ -73,7 +75,7 @@ QObject.className = lambda self: self.metaObject().className()
 
 
 def _normalised(signature: str) -> str:
-    return QtCore.QMetaObject.normalizedSignature(signature.encode()).data().decode()
+    return re.sub(r"\s|\bconst\b|&", "", signature)
 
 
 def _signal(sender: QObject, signature: str):
@@ -102,15 +104,19 @@ def _get_attribute(self, name, _original=QObject.__getattribute__):
     return _original(self, name)
 
 
-def _set_attribute(self, name, value, _original=QObject.__setattr__):
+def _set_attribute(self, name, value, _original=shiboken6.Object.__setattr__):
     # PythonQt refuses new attributes on a plain Qt object; on Python subclasses they are allowed.
     if type(self).__module__.startswith("PySide6") and not hasattr(type(self), name):
         raise AttributeError(f"Property '{name}' does not exist on object of type {type(self).__name__}")
-    _original(self, name, value)
+    if isinstance(getattr(type(self), name, None), QtCore.Property):
+        self.setProperty(name, value)
+    else:
+        _original(self, name, value)
 
 
 QObject.__getattribute__ = _get_attribute
-QObject.__setattr__ = _set_attribute
+for _class in _PATCHED:  # every PySide6 class carries a __setattr__ of its own
+    _class.__setattr__ = _set_attribute
 
 
 # --- .ui files -----------------------------------------------------------------------------------

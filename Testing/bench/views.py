@@ -129,10 +129,6 @@ class ThreeDView(View):
         self.logic.SetMRMLScene(scene)
         self.node = self.logic.AddViewNode(name)
         self.node.SetMappedInLayout(1)
-        self.node.SetBoxVisible(0)
-        self.node.SetAxisLabelsVisible(0)
-        self.node.SetBackgroundColor(0.10, 0.10, 0.18)
-        self.node.SetBackgroundColor2(0.10, 0.10, 0.18)
         self.managers.SetMRMLDisplayableNode(self.node)
         self.interactor.Initialize()
 

@@ -33,30 +33,40 @@ class LayoutManager:
 
 
 class MainWindow(QtWidgets.QMainWindow):
-    """Loads one scripted module beside the views."""
+    """Opened once per process, as in Slicer; scripted modules are loaded into it one after the other."""
 
-    def __init__(self, module_path: Path, size=(1280, 800), panel_width=420, **widget_arguments):
+    def __init__(self, size=(1280, 800), panel_width=450):
         super().__init__()
         self.setObjectName("qSlicerMainWindow")
         self.layout_widget = FourUpLayout(slicer.mrmlScene, slicer.app.applicationLogic())
         self.views = self.layout_widget.views
         slicer.app.setLayoutManager(LayoutManager(self.layout_widget))
-        self.loaded = modules.load_module(module_path, **widget_arguments)
-        self.module_widget = self.loaded.widget
-        splitter = QtWidgets.QSplitter()
-        splitter.addWidget(self.loaded.panel)
-        splitter.addWidget(self.layout_widget)
-        splitter.setSizes([panel_width, size[0] - panel_width])
-        self.setCentralWidget(splitter)
+        self._sizes = [panel_width, size[0] - panel_width]
+        self._splitter = QtWidgets.QSplitter()
+        self._splitter.addWidget(self.layout_widget)
+        self.setCentralWidget(self._splitter)
+        self._loaded: modules.LoadedModule | None = None
         self.resize(*size)
         self.show()
+
+    @property
+    def module_widget(self):
+        """The widget object of the loaded module."""
+        return self._loaded.widget
+
+    def load(self, module_path: Path, make_logic=None) -> None:
+        """Load a module and show its panel."""
+        self.unload()
+        self._loaded = modules.load_module(module_path, make_logic)
+        self._splitter.insertWidget(0, self._loaded.panel)
+        self._splitter.setSizes(self._sizes)
         slicer.app.processEvents()
 
-    def shut(self) -> None:
-        """Unload the module and give the views up."""
-        self.loaded.unload()
-        slicer.app.setLayoutManager(None)
-        self.hide()
+    def unload(self) -> None:
+        """Unload the module, as on reload or exit."""
+        if self._loaded is not None:
+            self._loaded.unload()
+            self._loaded = None
 
     def click(self, button) -> None:
         """A real left click on a button."""

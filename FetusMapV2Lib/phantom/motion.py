@@ -1,0 +1,149 @@
+"""A moving fetus: one body through a smooth run of postures, imaged frame by frame.
+
+The body, its surroundings, probe and machine stay; joint angles and the place drift, speckle changes per frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation, Slerp
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.phantom.case import (
+    FULL_SHAPE,
+    FULL_SPACING_MM,
+    SimulatedCase,
+    Style,
+    case_record,
+    draw_individual,
+    image_geometry,
+    resolve_style,
+    simulated_volume,
+    streams_of,
+    torch_generator,
+)
+from FetusMapV2Lib.phantom.fetus import Fetus, Posture, make_fetus, posture_is_free
+from FetusMapV2Lib.phantom.joints import ARM_RANGES, BODY_RANGES, LEG_RANGES, SIDES
+from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
+from FetusMapV2Lib.phantom.shapes import Rigid
+from FetusMapV2Lib.phantom.sizes import Size
+from FetusMapV2Lib.phantom.surroundings import Cavity
+
+_CHECKS = 24
+
+
+def _limits() -> dict[str, tuple[float, float]]:
+    limits = {name: (low, high) for name, (low, _, _, high) in BODY_RANGES.items()}
+    for ranges in (ARM_RANGES, LEG_RANGES):
+        for name, (low, _, _, high) in ranges.items():
+            limits.update({f"{side}_{name}": (low, high) for side in SIDES})
+    return limits
+
+
+def _between(first: Posture, second: Posture, part: float) -> Posture:
+    return {name: first[name] + part * (second[name] - first[name]) for name in first}
+
+
+def _phase(frame: int, frames: int) -> float:
+    """0..1 with rest at both ends."""
+    if frames < 2:
+        return 0.0
+    return float(0.5 - 0.5 * np.cos(np.pi * frame / (frames - 1)))
+
+
+def draw_movement(generator: np.random.Generator, size: Size, length: float, start: Posture) -> Posture:
+    """A posture to which the fetus can move from `start` along a straight line of joint angles, cutting nothing.
+
+    A large movement is tried first, then ever smaller ones; `start` itself if there is no room for any.
+    """
+    limits = _limits()
+    # Limbs move more than the trunk; one limb may rest while another kicks.
+    reach = {name: (high - low) * (0.10 if name in BODY_RANGES else 0.30) for name, (low, high) in limits.items()}
+    for attempt in range(60):
+        scale = 0.94**attempt
+        target = {
+            name: float(np.clip(value + scale * reach[name] * generator.normal(), *limits[name]))
+            for name, value in start.items()
+        }
+        path = (_between(start, target, part) for part in np.linspace(0.0, 1.0, _CHECKS))
+        if all(posture_is_free(size, length, posture) for posture in path):
+            return target
+    return dict(start)
+
+
+def _drift(start: Rigid, part: float, turn: np.ndarray, shift: np.ndarray) -> Rigid:
+    slerp = Slerp([0.0, 1.0], Rotation.from_matrix(np.stack([np.eye(3), Rotation.from_rotvec(turn).as_matrix()])))
+    return Rigid(slerp(part).as_matrix() @ start.rotation, start.shift + part * shift)
+
+
+def _stays(fetus: Fetus, place: Rigid, cavity: Cavity, probe: object, extent: np.ndarray) -> bool:
+    points = place.points(fetus.surface())
+    return bool((cavity.level(points) < -0.2).all()) and whole_is_seen(fetus, place, probe, extent)  # type: ignore[arg-type]
+
+
+def simulate_sequence(
+    seed: int,
+    index: int,
+    frames: int,
+    shape_kji: tuple[int, int, int] = FULL_SHAPE,
+    spacing_mm: float = FULL_SPACING_MM,
+    style: Style = None,
+    device: torch.device | str = "cpu",
+    gestational_age_days: float | None = None,
+) -> list[SimulatedCase]:
+    """A moving fetus as one case per frame; the first frame shows the scene of `simulate_case` of the same index.
+
+    Args:
+        seed, index: which case.
+        frames: how many, at least 1.
+        shape_kji, spacing_mm, style, device, gestational_age_days: as for `simulate_case`.
+
+    Raises:
+        InputError: `frames` is less than 1, or the volume is too small for the fetus.
+    """
+    if frames < 1:
+        raise InputError(f"a sequence of {frames} frames", remedy="Ask for at least one frame")
+    extent = nominal_extent(shape_kji, spacing_mm)
+    individual = draw_individual(seed, index, extent, gestational_age_days)
+    streams = streams_of(seed, index)
+    chosen = resolve_style(style, torch_generator(streams["style"]))
+    image_seed = int(streams["image"].integers(2**62))
+    motion = streams["motion"]
+    target = draw_movement(motion, individual.size, individual.length, individual.posture)
+    turn = np.radians(motion.normal(0.0, 4.0, 3))
+    shift = motion.normal(0.0, 1.0, 3)
+    scene = individual.surroundings_state
+    cases: list[SimulatedCase] = []
+    course: int | None = None
+    size = individual.size
+    fetus, place = individual.fetus, individual.place
+    for frame in range(frames):
+        part = _phase(frame, frames)
+        if part > 0:
+            moved = make_fetus(
+                size,
+                _between(individual.posture, target, part),
+                np.random.default_rng(individual.look),
+                individual.length,
+            )
+            at = _drift(individual.place, part, turn, shift)
+            for candidate in (at, individual.place):
+                # Where the wall or the edge of the field is in the way, the drift or the whole movement stops.
+                if _stays(moved, candidate, individual.cavity.moved(individual.place), individual.probe, extent):
+                    fetus, place = moved, candidate
+                    break
+        generator = np.random.Generator(np.random.PCG64())
+        generator.bit_generator.state = scene
+        geometry = geometry_with(
+            generator, fetus, individual.cavity.moved(individual.place), place, individual.probe, extent, course
+        )
+        course = geometry.truth["cord_course"]
+        array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed + frame, device)
+        truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen), "frame": frame}
+        volume = replace(simulated_volume(array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}")
+        cases.append(SimulatedCase(volume, Pose(geometry.landmarks), truth))
+    return cases

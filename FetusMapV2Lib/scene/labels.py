@@ -1,0 +1,71 @@
+"""Names beside a drawing: two columns of labels with lines to their points, none over another.
+
+Positions in pixels, x to the right, y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PlacedLabel:
+    """Where a label goes.
+
+    Attributes:
+        index: which point.
+        side: "left" or "right" column.
+        y: height of its middle.
+    """
+
+    index: int
+    side: str
+    y: float
+
+
+def place_labels(points: Array, top: float, bottom: float, line_height: float) -> list[PlacedLabel]:
+    """Distribute labels of points (N, 2) over a left and a right column.
+
+    The columns get about as many labels as there are points on either side of the middle, at most as many as fit;
+    inside a column labels are ordered as their points and at least `line_height` apart, as near to them as possible.
+    """
+    if not len(points):
+        return []
+    order = np.argsort(points[:, 0], kind="stable")
+    fits = max(int((bottom - top) // line_height), 1)
+    middle = (points[:, 0].min() + points[:, 0].max()) / 2
+    left_count = int((points[:, 0] < middle).sum())
+    left_count = min(max(left_count, len(points) - fits, len(points) // 3), fits, len(points))
+    placed = []
+    for side, members in (("left", order[:left_count]), ("right", order[left_count : left_count + fits])):
+        members = members[np.argsort(points[members, 1], kind="stable")]
+        heights = spread(points[members, 1], top + line_height / 2, bottom - line_height / 2, line_height)
+        placed += [PlacedLabel(int(index), side, float(y)) for index, y in zip(members, heights, strict=True)]
+    return placed
+
+
+def spread(wanted: Array, low: float, high: float, gap: float) -> Array:
+    """Ascending positions nearest to the ascending `wanted` ones (least squares), at least `gap` apart, in low..high.
+
+    Pool adjacent violators on the positions less their share of gaps; the gap shrinks if there is no room.
+    """
+    count = len(wanted)
+    if count == 0:
+        return np.zeros(0)
+    gap = min(gap, (high - low) / max(count - 1, 1))
+    steps = gap * np.arange(count)
+    blocks: list[list[float]] = []  # mean, number
+    for value in np.asarray(wanted, dtype=float) - steps:
+        blocks.append([float(value), 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, number = blocks.pop()
+            before = blocks[-1]
+            before[0] = (before[0] * before[1] + mean * number) / (before[1] + number)
+            before[1] += number
+    pooled = np.concatenate([np.full(int(number), mean) for mean, number in blocks])
+    return np.clip(pooled, low, high - steps[-1]) + steps

@@ -1,0 +1,161 @@
+"""One picture of a case for the record: skeleton, three slices along the fetal axes, and the measurements.
+
+Drawn off-screen by Slicer's own views; names are set beside them so that none hides another.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene import appearance, sheet
+from FetusMapV2Lib.scene.canvas import Canvas, Image
+from FetusMapV2Lib.scene.files import open_scene
+from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.viewpoints import SlicePose, Viewpoint, best_viewpoint, fetal_axes, slice_poses
+from FetusMapV2Lib.scene.views import SliceView, ThreeDView
+from FetusMapV2Lib.scene.volumes import add_volume_node
+
+Array = NDArray[np.float64]
+
+RESEARCH_USE = "Research use only; default weights were trained on simulated volumes."
+
+#: Views are drawn this much larger and averaged, as software renderers have no smooth edges.
+_OVERSAMPLING = 2
+#: Landmarks within this distance of a slice are named in it.
+_NEAR_MM = 3.0
+
+
+def write_picture(
+    path: str | os.PathLike[str],
+    volume: Volume,
+    pose: Pose,
+    *,
+    schema: Schema | None = None,
+    title: str = "",
+    footer: str = RESEARCH_USE,
+    overwrite: bool = True,
+) -> None:
+    """Write a PNG picture (1920 x 1200) of a pose in its volume; whole or not at all.
+
+    Args:
+        path: the file, its name ends in .png.
+        volume: the ultrasound volume.
+        pose: positions (22, 3) in RAS mm.
+        title: in the head line; the name of the volume if not given.
+        footer: the line at the foot.
+
+    Raises:
+        InputError: the pose has no landmarks.
+        OutputError: the file cannot be written, or this computer cannot draw without a screen.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise OutputError("a picture file ends in .png", where=target, remedy="Choose a name that ends in .png")
+    refuse_existing(target, overwrite)
+    schema = schema or default_schema()
+    if not pose.present.any():
+        raise InputError("there is no landmark to draw", where=title or volume.name, remedy="Estimate the pose first")
+    check_rendering(target)
+    canvas = draw_picture(volume, pose, schema, title or volume.name, footer)
+    with written_whole(target, overwrite=overwrite) as temporary:
+        canvas.write_png(temporary)
+
+
+def check_rendering(where: Path | str = "") -> None:
+    """Raise `OutputError` if there is no way to draw off-screen.
+
+    Without a graphics driver VTK falls back to OSMesa, and ends the whole process if that library is not there.
+    """
+    with _quiet():
+        kind = vtk.vtkRenderWindow().GetClassName()
+    if "OSOpenGL" in kind and not any(ctypes.util.find_library(name) for name in ("OSMesa", "osmesa")):
+        raise OutputError(
+            "this computer cannot draw pictures: no graphics driver was found",
+            where=where,
+            remedy="Install Mesa (Debian: libegl1 libgl1-mesa-dri), or leave the picture out",
+        )
+
+
+def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer: str) -> Canvas:
+    """The picture itself; see `write_picture`."""
+    plane = midsagittal_plane(pose.positions, schema)
+    axes = fetal_axes(plane)
+    canvas = sheet.new_sheet(title, footer)
+    viewpoint = best_viewpoint(pose.positions, axes, sheet.SKELETON.size, sheet.SKELETON_MARGIN)
+    slices = slice_poses(pose.positions, axes, plane, schema, sheet.SLICES[0].aspect)
+    with open_scene() as scene, _quiet():
+        volume_node = add_volume_node(scene, volume)
+        fetus = PoseScene.create(scene, pose, schema, volume_node=volume_node)
+        fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
+        image, pixels = _skeleton(scene, viewpoint, pose.positions)
+        sheet.add_skeleton(canvas, image, pixels, viewpoint.title, schema)
+        # Slices across the plane show it as a line; in the plane itself it would only dim the picture.
+        for panel, cut in zip(sheet.SLICES, slices, strict=True):
+            _show_plane(fetus.plane_node, across=cut is not slices[0])
+            image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
+            near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
+            pixels[~near] = np.nan
+            sheet.add_slice(canvas, panel, image, pixels, cut, schema)
+        fetus.close()
+    sheet.add_table(canvas, pose, plane, schema)
+    return canvas
+
+
+def _skeleton(scene: slicer.vtkMRMLScene, viewpoint: Viewpoint, positions: Array) -> tuple[Image, Array]:
+    width, height = sheet.SKELETON.size
+    view = ThreeDView(scene, (width * _OVERSAMPLING, height * _OVERSAMPLING), sheet.PANEL_COLOUR)
+    try:
+        view.look_at(viewpoint.centre, viewpoint.towards, viewpoint.up, viewpoint.height_mm)
+        return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING
+    finally:
+        view.close()
+
+
+def _slice(
+    scene: slicer.vtkMRMLScene, volume_node: Any, cut: SlicePose, size: tuple[int, int], positions: Array
+) -> tuple[Image, Array]:
+    view = SliceView(scene, cut.title, (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+    try:
+        view.look_at(volume_node, cut.centre, cut.right, cut.up, cut.height_mm)
+        return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING
+    finally:
+        view.close()
+
+
+def _averaged(image: Image) -> Image:
+    height, width, channels = (size // _OVERSAMPLING for size in (*image.shape[:2], image.shape[2] * _OVERSAMPLING))
+    blocks = image.reshape(height, _OVERSAMPLING, width, _OVERSAMPLING, channels)
+    return np.asarray(blocks.mean(axis=(1, 3)).round(), dtype=np.uint8)
+
+
+def _show_plane(node: Any, *, across: bool) -> None:
+    display = node.GetDisplayNode()
+    display.SetVisibility2D(across)
+    display.SetFillVisibility(not across)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep VTK's search for a display out of the command line; what goes wrong is raised as an error."""
+    before = vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    try:
+        yield
+    finally:
+        vtk.vtkLogger.SetStderrVerbosity(before)

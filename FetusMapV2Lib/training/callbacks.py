@@ -1,0 +1,187 @@
+"""What happens beside the steps of a run: checkpoints written whole, validation, progress, the model file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch.utils.data import DataLoader
+
+from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.network.heatmap import decode
+from FetusMapV2Lib.training.data import VIEW_NAMES, ValidationViews
+from FetusMapV2Lib.training.module import PoseModule
+
+_LOG = logging.getLogger(__name__)
+
+
+class WeightAverage(pl.Callback):
+    """Averages the weights after each step; must come before whatever looks at them."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Take the step into the average."""
+        assert isinstance(module, PoseModule)
+        module.average_weights()
+
+
+class WholeCheckpoints(pl.Callback):
+    """Writes the trainer's whole state over one file, every so many steps or minutes, never half."""
+
+    def __init__(self, path: Path, every_steps: int, every_minutes: float) -> None:
+        self.path = path
+        self.every_steps = every_steps
+        self.every_seconds = 60 * every_minutes
+        self._written_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Write when due."""
+        step = trainer.global_step
+        late = time.monotonic() - self._written_at >= self.every_seconds
+        if late or step % self.every_steps == 0 or step >= trainer.max_steps:
+            with written_whole(self.path) as temporary:
+                trainer.save_checkpoint(temporary)
+            self._written_at = time.monotonic()
+
+
+class Validation(pl.Callback):
+    """Mean distance to the truth on held-out cases, per view, through decoding and the grid.
+
+    Args:
+        views: held-out views, may be empty.
+        every_steps: between validations; there is one at the end of the run, too.
+        on_result: called after each with {"ed_mm_whole": ..., ...} ({} without held-out cases).
+    """
+
+    def __init__(
+        self, views: ValidationViews, every_steps: int, on_result: Callable[[int, dict[str, float]], None]
+    ) -> None:
+        self.views = views
+        self.every_steps = every_steps
+        self.on_result = on_result
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Validate when due."""
+        step = trainer.global_step
+        if step % self.every_steps and step < trainer.max_steps:
+            return
+        assert isinstance(module, PoseModule)
+        with trainer.precision_plugin.forward_context():
+            result = validate(module, self.views)
+        if trainer.logger is not None and result:
+            trainer.logger.log_metrics({f"validation/{key}": value for key, value in result.items()}, step)
+        self.on_result(step, result)
+
+
+@torch.no_grad()
+def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
+    """Mean and median distance (mm) to the truth and the mean peak mass, per view."""
+    network = module.best_network
+    errors: dict[int, list[np.ndarray]] = {}
+    masses: dict[int, list[float]] = {}
+    for batch in DataLoader(views, batch_size=1):
+        if not bool(batch["present"][0]):
+            continue
+        logits = network(module.prepared(batch["image"].to(module.device)))[0].float()
+        found = decode(logits, module.preset.sigma)
+        matrix = batch["grid_to_ras"][0].numpy()
+        world = found.points_ijk.double().cpu().numpy() @ matrix[:3, :3].T + matrix[:3, 3]
+        view = int(batch["view"][0])
+        errors.setdefault(view, []).append(np.linalg.norm(world - batch["positions"][0].numpy(), axis=1))
+        masses.setdefault(view, []).append(float(found.peak_mass.mean()))
+    result: dict[str, float] = {}
+    for view, rows in sorted(errors.items()):
+        distance = np.concatenate(rows)
+        result[f"ed_mm_{VIEW_NAMES[view]}"] = float(np.nanmean(distance))
+        result[f"median_mm_{VIEW_NAMES[view]}"] = float(np.nanmedian(distance))
+        result[f"mass_{VIEW_NAMES[view]}"] = float(np.mean(masses[view]))
+    return result
+
+
+class RunProgress(pl.Callback):
+    """A progress bar with the time left on a terminal, else a plain line now and then; and TensorBoard's scalars."""
+
+    def __init__(self, steps: int, on_progress: OnProgress | None, every_seconds: float = 30.0) -> None:
+        self.steps = steps
+        self.on_progress = on_progress
+        self.every_seconds = every_seconds
+        self.note = ""
+        self._bar: Progress | None = None
+        self._since: tuple[float, int] = (0.0, 0)
+        self._said_at = 0.0
+        self._losses: list[torch.Tensor] = []
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Begin to measure."""
+        self._since = (time.monotonic(), trainer.global_step)
+        self._said_at = 0.0
+        if sys.stderr.isatty() and self.on_progress is None:
+            self._bar = Progress(
+                TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.description}"), transient=False,
+            )  # fmt: skip
+            self._task = self._bar.add_task("", total=self.steps, completed=trainer.global_step)
+            self._bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Count, say and log."""
+        assert isinstance(module, PoseModule)
+        step = trainer.global_step
+        self._losses.append(module.last_parts["heatmap"])
+        if self.on_progress is not None:
+            self.on_progress(step / self.steps, f"step {step} of {self.steps}")
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+        if now - self._said_at >= (2.0 if self._bar else self.every_seconds) or step >= self.steps:
+            self._say(trainer, module, step, now)
+
+    def _say(self, trainer: pl.Trainer, module: PoseModule, step: int, now: float) -> None:
+        loss = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        self._said_at = now
+        seconds = (now - self._since[0]) / max(1, step - self._since[1])
+        left = _duration((self.steps - step) * seconds)
+        line = f"loss {loss:.3f}  {seconds:.2f} s/step  {left} left  {self.note}".rstrip()
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        if trainer.logger is not None:
+            parts = {f"train/{key}": float(value) for key, value in module.last_parts.items()}
+            trainer.logger.log_metrics(
+                {**parts, "train/mean_loss": loss, "train/learning_rate": rate, "train/seconds_per_step": seconds},
+                step,
+            )
+        if self._bar is not None:
+            self._bar.update(self._task, description=line)
+        else:
+            _LOG.info("step %d/%d  lr %.2e  %s", step, self.steps, rate, line)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def summary_line(result: Mapping[str, float]) -> str:
+    """A validation's result for people."""
+    return "  ".join(f"{key} {value:.2f}" for key, value in result.items())
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds / 60 + 0.5)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,88 @@
+"""From a trained module to a model file: weights, shape-prior poses in the canonical frame, metadata."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.registration import register
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, save_model
+from FetusMapV2Lib.network.unet import build_network
+from FetusMapV2Lib.training.module import PoseModule, network_config
+from FetusMapV2Lib.training.preset import Preset
+
+Array = NDArray[np.float64]
+
+#: More poses than this say nothing new and make the file large.
+LARGEST_LIBRARY = 2000
+
+
+def canonical_poses(poses: Array, template: Array) -> Array:
+    """Poses moved and turned, not scaled, into the canonical frame of the template.
+
+    Args:
+        poses: (N, 22, 3) RAS mm, NaN = missing.
+        template: (22, 3) of `canonical_template`.
+
+    Returns:
+        (M, 22, 3) mm; poses with fewer than four known head and trunk landmarks are left out.
+    """
+    rows = list(default_schema().rows("ht"))
+    result = []
+    for pose in poses:
+        if np.isfinite(pose[rows]).all(axis=1).sum() < 4:
+            continue
+        fit = register(pose[rows], template[rows])
+        moved = pose @ np.asarray(fit.rotation).T
+        # the shift that the similarity would give, at the pose's own size
+        result.append(moved + fit.matrix[:3, 3] / float(fit.scale))
+    return np.array(result).reshape(-1, *poses.shape[1:])
+
+
+def export_module(
+    module: PoseModule,
+    preset: Preset,
+    poses: Array,
+    template: Array,
+    path: str | os.PathLike[str],
+    *,
+    training: dict[str, Any] | None = None,
+    evaluation: dict[str, Any] | None = None,
+    weights: str = "float32",
+) -> Model:
+    """Write the weights of a module (the averaged ones if there are any) as a model file.
+
+    Args:
+        module: under training or trained.
+        preset: its recipe.
+        poses: (N, 22, 3) RAS mm of the training cases.
+        template: (22, 3) canonical pose.
+        path: the file to write, whole or not at all.
+        training, evaluation: for the metadata.
+        weights: "float32" or "float16".
+    """
+    config = network_config(preset, default_schema().count)
+    network = build_network(config)
+    network.load_state_dict({key: value.detach().cpu() for key, value in module.best_network.state_dict().items()})
+    views = tuple(name for name, weight in (("whole", preset.views.whole), ("close", preset.views.close)) if weight)
+    info = ModelInfo(
+        name=Path(path).stem,
+        network=dict(config),
+        input_size=preset.input_size,
+        sigma=preset.sigma,
+        views=views,
+        preset=preset.to_dict(),
+        training=training or {},
+        evaluation=evaluation or {},
+        weights=weights,
+    )
+    model = Model(network.eval(), canonical_poses(poses[:LARGEST_LIBRARY], template), template, info)
+    with torch.no_grad():
+        save_model(path, model)
+    return model

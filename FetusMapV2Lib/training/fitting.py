@@ -1,0 +1,341 @@
+"""`fit`: a preset and a folder of cases in, checkpoints, logs and a model file out; resumable at any moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.engine import choose_device
+from FetusMapV2Lib.estimation.views import canonical_template
+from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
+from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
+from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
+from FetusMapV2Lib.training.export import export_module
+from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.preset import Preset, load_preset
+
+_LOG = logging.getLogger(__name__)
+_RUN, _CHECKPOINT, _MODEL = "run.json", "last.ckpt", "model.safetensors"
+_SPLIT = 3  # stream of randomness that holds cases out
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run: everything that its result depends on.
+
+    Attributes:
+        folder: output folder.
+        preset: with its overrides applied.
+        seed: of order, augmentation, initial weights and the held-out cases.
+        training, held_out: cases.
+        template: (22, 3) canonical pose of the training cases.
+        steps: optimiser steps in all.
+    """
+
+    folder: Path
+    preset: Preset
+    seed: int
+    training: list[Case]
+    held_out: list[Case]
+    template: NDArray[np.float64]
+    steps: int
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file with the state of the trainer."""
+        return self.folder / _CHECKPOINT
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / _MODEL
+
+
+def fit(
+    preset: str | os.PathLike[str] | Preset,
+    data_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    steps: int | None = None,
+    workers: int = 0,
+    threads: int | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Train a network.
+
+    The result depends on the preset, the cases and the seed alone: a run that was killed and resumed, or given other
+    workers, ends with the same weights (on the same device and number of threads).
+
+    Args:
+        preset: name, file or `Preset`.
+        data_dir: annotated cases (`imaging.cases.find_cases`).
+        output_dir: for ``last.ckpt``, ``run.json``, ``logs/`` (TensorBoard) and ``model.safetensors``.
+        resume: go on from the checkpoint in `output_dir` (from the start if there is none yet).
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        steps: overrides the preset's number of steps.
+        workers: processes that prepare samples; 0 prepares them between the steps.
+        threads: of torch, None leaves them alone.
+        seed: of everything random.
+        overrides: preset fields by dotted path, e.g. ``{"optimiser.learning_rate": 1e-3}``.
+        cache_dir: for reduced volumes, by custom in `data_dir`.
+        on_progress: called after every step.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
+    """
+    started = time.time()
+    run = prepare_run(preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides)
+    chosen, _ = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    volumes = ReducedVolumes(_cache_folder(data_dir, run.folder, cache_dir), run.preset.run.cache_spacing_mm)
+    _speak_plainly()
+    _LOG.info(
+        "%d training and %d held-out cases, %d steps on %s",
+        len(run.training), len(run.held_out), run.steps, chosen,
+    )  # fmt: skip
+    torch.manual_seed(run.seed)
+    module = PoseModule(run.preset, default_schema().count, run.steps)
+    first_step = _steps_done(run.checkpoint) if resume else 0
+    if first_step < run.steps:
+        trainer = _trainer(run, module, volumes, chosen, on_progress, started)
+        loader = _loader(run, volumes, first_step, workers)
+        # our own file; Lightning's state holds more than tensors
+        trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
+    elif not run.model.is_file():
+        module.load_state_dict(torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+        export_module(module, run.preset, _poses(run), run.template, run.model, training=_facts(run, run.steps, 0.0))
+    return run.model
+
+
+def prepare_run(
+    preset: str | os.PathLike[str] | Preset,
+    data_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    resume: bool,
+    steps: int | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+) -> Run:
+    """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
+
+    Raises:
+        UserError: see `fit`.
+    """
+    folder = Path(output_dir)
+    chosen = preset if isinstance(preset, Preset) else load_preset(preset)
+    chosen = chosen.with_overrides({**(overrides or {}), **({"run.steps": steps} if steps else {})})
+    noted = _noted(folder / _RUN) if resume else None
+    if noted is None:
+        if (folder / _CHECKPOINT).exists() and not resume:
+            raise OutputError(
+                "this folder holds a training run", where=folder, remedy="Pass --resume, or choose another folder"
+            )
+        cases = CaseFolder(data_dir).cases
+        held_out = _held_out(cases, chosen, seed)
+    else:
+        if noted["preset"] != chosen.to_dict() or noted["seed"] != seed:
+            raise UserError(
+                "the run in this folder was begun with another preset, number of steps or seed",
+                where=folder / _RUN,
+                remedy="Resume with the same ones, or choose another folder",
+            )
+        cases = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
+        held_out = set(noted["held_out"])
+    training = [case for case in cases if case.name not in held_out]
+    run = Run(
+        folder, chosen, seed, training, [case for case in cases if case.name in held_out],
+        _template(training, data_dir), _step_count(chosen, len(training)),
+    )  # fmt: skip
+    if noted is None:
+        _note(run)
+    return run
+
+
+def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
+    """Names of the cases to validate on: a random share of those with a fetus."""
+    names = [case.name for case in cases if case.fetus_present]
+    count = min(round(preset.run.validation_fraction * len(names)), preset.run.validation_cases, len(names) - 1)
+    order = np.random.default_rng((seed, _SPLIT)).permutation(len(names))
+    return {names[n] for n in order[: max(0, count)]}
+
+
+def _template(training: list[Case], data_dir: str | os.PathLike[str]) -> NDArray[np.float64]:
+    try:
+        return canonical_template(np.stack([case.positions for case in training]))
+    except ValueError as error:
+        raise InputError(
+            "no training case has all landmarks of head and trunk",
+            where=data_dir,
+            remedy="Annotate landmarks 1-10 in at least one case",
+        ) from error
+
+
+def _step_count(preset: Preset, cases: int) -> int:
+    if preset.run.steps:
+        return preset.run.steps
+    return preset.run.epochs * -(-cases // preset.run.batch_size)
+
+
+def _noted(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"the notes of the run cannot be read ({error})", where=path) from error
+    return noted
+
+
+def _note(run: Run) -> None:
+    note = {
+        "preset": run.preset.to_dict(),
+        "seed": run.seed,
+        "steps": run.steps,
+        "training": [case.name for case in run.training],
+        "held_out": [case.name for case in run.held_out],
+    }
+    write_json(run.folder / _RUN, note)
+
+
+def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
+    if cache_dir is not None:
+        return Path(cache_dir)
+    beside = Path(data_dir) / ".reduced"
+    try:
+        beside.mkdir(exist_ok=True)
+    except OSError:
+        return output / "reduced"
+    return beside
+
+
+def _steps_done(checkpoint: Path) -> int:
+    if not checkpoint.is_file():
+        return 0
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"the checkpoint cannot be read ({error})", where=checkpoint) from error
+
+
+def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int) -> DataLoader[Any]:
+    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed)
+    batch = run.preset.run.batch_size
+    return DataLoader(
+        views,
+        batch_size=batch,
+        sampler=StepSampler(first_step * batch),
+        num_workers=workers,
+        persistent_workers=False,
+        worker_init_fn=_quiet_worker if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _trainer(
+    run: Run,
+    module: PoseModule,
+    volumes: ReducedVolumes,
+    device: torch.device,
+    on_progress: OnProgress | None,
+    started: float,
+) -> pl.Trainer:
+    options = run.preset.run
+    progress = RunProgress(run.steps, on_progress)
+    poses = _poses(run)
+
+    def on_result(step: int, result: dict[str, float]) -> None:
+        progress.note = summary_line(result)
+        _LOG.info("validation at step %d: %s", step, progress.note or "no held-out case")
+        facts = _facts(run, step, time.time() - started)
+        export_module(
+            module, run.preset, poses, run.template, run.model, training=facts, evaluation={"validation": result}
+        )
+
+    held_out = ValidationViews(run.held_out, volumes, run.preset, run.template)
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision=options.precision,  # type: ignore[arg-type]
+        max_steps=run.steps,
+        max_epochs=-1,
+        gradient_clip_val=run.preset.optimiser.gradient_clip or None,
+        logger=TensorBoardLogger(run.folder, name="", version="logs"),
+        callbacks=[
+            WeightAverage(),
+            progress,
+            Validation(held_out, options.validate_every, on_result),
+            WholeCheckpoints(run.checkpoint, options.checkpoint_every, options.checkpoint_minutes),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=run.folder,
+    )
+
+
+def _poses(run: Run) -> NDArray[np.float64]:
+    return np.stack([case.positions for case in run.training if case.fetus_present])
+
+
+def _facts(run: Run, step: int, seconds: float) -> dict[str, Any]:
+    """What the model file says about its training."""
+    return {
+        "cases": len(run.training),
+        "cases_without_fetus": sum(not case.fetus_present for case in run.training),
+        "held_out_cases": len(run.held_out),
+        "steps": step,
+        "planned_steps": run.steps,
+        "seed": run.seed,
+        "seconds_since_start_or_resume": round(seconds, 1),
+        "torch": torch.__version__,
+        "styles": sorted({str(case.truth["style"]) for case in run.training if "style" in case.truth}),
+    }
+
+
+def _speak_plainly() -> None:
+    """Lightning's own talk is silenced; ours goes to standard error if nobody set up logging."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (".*does not have many workers.*", ".*no `val_dataloader`.*", ".*LeafSpec.*", ".*mid-epoch.*",
+                 ".*training batches.*logging interval.*", ".*isinstance.treespec.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", message=text)
+    ours = logging.getLogger("FetusMapV2Lib.training")
+    if not ours.handlers and not logging.getLogger().handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)

@@ -1,0 +1,102 @@
+"""The Lightning module: one step of training, the learning rate over the run, and the averaged weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from FetusMapV2Lib.network.unet import build_network
+from FetusMapV2Lib.training.data import Sample
+from FetusMapV2Lib.training.losses import build_loss
+from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
+
+
+def learning_rate_factor(step: int, steps: int, options: OptimiserOptions) -> float:
+    """What the learning rate is multiplied with at a step of a run of `steps`."""
+    if options.schedule == "constant":
+        return 1.0
+    warmup = max(1, round(options.warmup * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return options.final_factor + (1 - options.final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class PoseModule(pl.LightningModule):
+    """A network under training.
+
+    Args:
+        preset: the recipe.
+        landmarks: heatmaps of the network.
+        steps: length of the run, for the schedule.
+    """
+
+    def __init__(self, preset: Preset, landmarks: int, steps: int) -> None:
+        super().__init__()
+        self.preset = preset
+        self.steps = steps
+        self.network = build_network(network_config(preset, landmarks))
+        if preset.run.channels_last:
+            self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.loss = build_loss(preset.loss, preset.sigma)
+        # a second network, not a hook: Lightning saves and restores it with everything else
+        self.averaged = build_network(network_config(preset, landmarks)) if preset.run.average_decay else None
+        if self.averaged is not None:
+            self.averaged.load_state_dict(self.network.state_dict())
+            self.averaged.requires_grad_(False)
+        #: parts of the last step's loss, detached, for logs
+        self.last_parts: dict[str, Tensor] = {}
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The weights to validate and export: the averaged ones if there are any."""
+        return self.averaged if self.averaged is not None else self.network
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """An image batch in the memory format of the network."""
+        if self.preset.run.channels_last:
+            return image.contiguous(memory_format=torch.channels_last_3d)
+        return image
+
+    def training_step(self, batch: Sample, batch_index: int) -> Tensor:
+        """Loss of a batch (see `data.Sample`)."""
+        logits = self.network(self.prepared(batch["image"]))
+        parts = self.loss(logits, batch["points"], batch["present"])
+        self.last_parts = {"loss": parts.total.detach(), **parts.parts}
+        return parts.total
+
+    @torch.no_grad()
+    def average_weights(self) -> None:
+        """Move the averaged weights towards the new ones, less and less as the run grows older."""
+        if self.averaged is None:
+            return
+        decay = min(self.preset.run.average_decay, (1 + self.global_step) / (10 + self.global_step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the preset's schedule, stepped after every batch."""
+        options = self.preset.optimiser
+        optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=options.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: learning_rate_factor(step, self.steps, options)
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def network_config(preset: Preset, landmarks: int) -> dict[str, object]:
+    """The network description (see `build_network`) of a preset."""
+    return {
+        "kind": preset.network.kind,
+        "in_channels": 1,
+        "landmarks": landmarks,
+        "widths": list(preset.network.widths),
+    }

@@ -1,0 +1,96 @@
+"""Lengths, their uncertainty, and the neck angle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from anatomy.bodies import bodies, standing_body
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.anatomy.biometry import measure, neck_flexion_deg
+from FetusMapV2Lib.anatomy.pose import Pose
+
+
+def by_key(pose):
+    return {measurement.key: measurement for measurement in measure(pose)}
+
+
+def nod(body, degrees):
+    """Turn the head about the hind neck; positive brings the chin to the chest (right-hand turn about the left)."""
+    turned = body.copy()
+    turned[:6] = Rotation.from_rotvec([-math.radians(degrees), 0, 0]).apply(body[:6] - body[5]) + body[5]
+    return turned
+
+
+def test_the_lengths_are_the_distances_between_their_landmarks():
+    found = by_key(Pose(standing_body()))
+    assert list(found) == ["crl", "left_femur", "right_femur", "left_humerus", "right_humerus"]
+    assert found["crl"].value_mm == pytest.approx(math.hypot(56, 3))
+    assert found["left_femur"].value_mm == pytest.approx(math.sqrt(2**2 + 9**2 + 3**2))
+    assert found["right_humerus"].value_mm == pytest.approx(math.sqrt(3**2 + 4**2 + 9**2))
+    assert found["crl"].rows == (0, 9)
+    assert found["left_humerus"].rows == (10, 11)
+
+
+def test_bone_lengths_say_that_they_exceed_the_sonographic_ones():
+    found = by_key(Pose(standing_body()))
+    assert "longer than the sonographic femur length" in found["left_femur"].note
+    assert "longer than the sonographic humerus length" in found["right_humerus"].note
+
+
+def test_a_missing_end_gives_nan_and_no_uncertainty():
+    body = standing_body()
+    body[17] = np.nan
+    found = by_key(Pose(body, radius90_mm=np.ones(22)))
+    assert math.isnan(found["left_femur"].value_mm)
+    assert found["left_femur"].uncertainty_mm is None
+    assert found["right_femur"].uncertainty_mm is not None
+    assert by_key(Pose(body))["crl"].uncertainty_mm is None
+
+
+def test_the_uncertainty_covers_90_percent_of_simulated_errors():
+    body, rng = standing_body(), np.random.default_rng(0)
+    radii = np.linspace(1, 4, 22)
+    for key in ("crl", "left_femur"):
+        measurement = by_key(Pose(body, radius90_mm=radii))[key]
+        start, end = measurement.rows
+        ends = rng.normal(size=(20_000, 2, 3))
+        # scale so that 90 % of each end's errors stay inside its radius
+        size90 = np.quantile(np.linalg.norm(ends, axis=2), 0.9, axis=0)
+        ends = body[[start, end]] + ends * (radii[[start, end]] / size90)[:, None]
+        errors = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) - measurement.value_mm
+        assert (np.abs(errors) <= measurement.uncertainty_mm).mean() == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("degrees", [-60, -20, 0, 20, 45, 80])
+def test_the_neck_angle_follows_a_nod_in_any_orientation(degrees):
+    neutral = neck_flexion_deg(standing_body())
+    assert neutral == pytest.approx(0, abs=1)
+    assert neck_flexion_deg(nod(standing_body(), degrees)) == pytest.approx(neutral + degrees)
+    for body, turned in zip(bodies(9, 5), bodies(9, 5), strict=True):
+        assert np.array_equal(body, turned)
+        assert neck_flexion_deg(body) == pytest.approx(neutral)
+
+
+def test_the_neck_angle_ignores_a_turn_of_the_head_to_the_side():
+    body = standing_body()
+    body[:6] = Rotation.from_euler("y", 25, degrees=True).apply(body[:6] - body[5]) + body[5]
+    assert neck_flexion_deg(body) == pytest.approx(0, abs=2)
+
+
+def test_the_crl_note_flags_a_flexed_and_an_extended_neck():
+    assert "neck neutral" in by_key(Pose(standing_body()))["crl"].note
+    assert "neck flexed by 60 deg: may be too short" in by_key(Pose(nod(standing_body(), 60)))["crl"].note
+    assert "neck extended by 40 deg: may be too long" in by_key(Pose(nod(standing_body(), -40)))["crl"].note
+
+
+@pytest.mark.parametrize("missing", [1, 4, 6, 7, 8])
+def test_the_neck_angle_of_an_incomplete_pose_is_unknown(missing):
+    body = standing_body()
+    body[missing] = np.nan
+    assert math.isnan(neck_flexion_deg(body))
+    assert "neck angle unknown" in by_key(Pose(body))["crl"].note
+    body[6:9] = [[0, 0, 0], [0, 0, -1], [0, 0, -2]]
+    assert math.isnan(neck_flexion_deg(body))

@@ -1,0 +1,88 @@
+"""The midsagittal plane: its fit, its directions, missing landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from anatomy.bodies import bodies, standing_body
+
+from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+
+
+def test_the_plane_of_the_upright_body():
+    plane = midsagittal_plane(standing_body())
+    assert np.allclose(plane.normal, [-1, 0, 0])
+    assert plane.y_axis[2] > 0.99  # to the crown
+    assert plane.x_axis[1] < -0.99  # to the back
+    assert plane.residual_mm == pytest.approx(0, abs=1e-9)
+    assert plane.origin[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_directions_and_size_move_with_the_body():
+    reference = midsagittal_plane(standing_body())
+    for body in bodies(seed=11, count=30):
+        plane = midsagittal_plane(body)
+        axes = np.column_stack([plane.x_axis, plane.y_axis, plane.normal])
+        assert np.allclose(axes.T @ axes, np.eye(3))
+        assert np.linalg.det(axes) == pytest.approx(1)
+        size = np.linalg.norm(body[0] - body[9]) / np.linalg.norm(standing_body()[0] - standing_body()[9])
+        assert np.allclose(plane.extent_mm, np.array(reference.extent_mm) * size)
+        # the left shoulder lies on the side the normal points to, at 8 mm
+        assert plane.distances_mm(body[[10, 13]]) == pytest.approx([8 * size, -8 * size])
+
+
+def test_all_midline_landmarks_lie_inside_the_shown_part():
+    body = bodies(seed=12, count=1, noise_mm=2)[0]
+    plane = midsagittal_plane(body)
+    inside = body[:10] - plane.origin
+    assert np.all(np.abs(inside @ plane.x_axis) < plane.extent_mm[0] / 2)
+    assert np.all(np.abs(inside @ plane.y_axis) < plane.extent_mm[1] / 2)
+
+
+def test_the_fit_is_the_least_squares_one():
+    body = bodies(seed=13, count=1, noise_mm=3)[0]
+    plane = midsagittal_plane(body)
+    assert plane.residual_mm == pytest.approx(np.sqrt(np.mean(plane.distances_mm(body[:10]) ** 2)))
+    rng = np.random.default_rng(0)
+    centre = body[:10].mean(axis=0)
+    for _ in range(50):
+        normal = plane.normal + rng.normal(0, 0.05, 3)
+        normal /= np.linalg.norm(normal)
+        assert np.sqrt(np.mean(((body[:10] - centre) @ normal) ** 2)) >= plane.residual_mm
+
+
+def test_missing_landmarks_are_left_out():
+    whole = midsagittal_plane(standing_body())
+    body = standing_body()
+    body[[0, 4, 9]] = np.nan
+    plane = midsagittal_plane(body)
+    assert np.allclose(plane.normal, whole.normal)
+    assert plane.y_axis[2] > 0.95  # the spine stands in for crown and rump
+
+
+def test_without_a_frame_the_limbs_tell_the_left():
+    body = standing_body()
+    body[[0, 7]] = np.nan
+    assert np.allclose(midsagittal_plane(body).normal, [-1, 0, 0])
+    swapped = body.copy()
+    swapped[10:16], swapped[16:22] = np.roll(body[10:16], 3, axis=0), np.roll(body[16:22], 3, axis=0)
+    assert np.allclose(midsagittal_plane(swapped).normal, [1, 0, 0])
+    body[10:] = np.nan
+    assert np.allclose(np.abs(midsagittal_plane(body).normal), [1, 0, 0])
+
+
+def test_three_points_are_enough_and_two_are_not():
+    body = np.full((22, 3), np.nan)
+    body[[1, 6, 8]] = standing_body()[[1, 6, 8]]
+    assert np.allclose(np.abs(midsagittal_plane(body).normal), [1, 0, 0])
+    body[1] = np.nan
+    assert midsagittal_plane(body) is None
+
+
+def test_collinear_or_coinciding_landmarks_give_no_plane():
+    body = standing_body()
+    body[:10] = np.outer(np.arange(10), [1.0, 2, 3])
+    assert midsagittal_plane(body) is None
+    body[:10] = 4.0
+    assert midsagittal_plane(body) is None
+    assert midsagittal_plane(np.full((22, 3), np.nan)) is None

@@ -1,0 +1,64 @@
+"""Fixtures of the module tests: the mini-Slicer, a made-up volume, and the module's window with an engine stand-in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "FetusMapV2" / "FetusMapV2.py"
+
+
+@pytest.fixture(scope="session")
+def application() -> Any:
+    """The mini-Slicer, started once."""
+    from bench import application as bench_application
+
+    if str(MODULE.parent) not in sys.path:
+        sys.path.insert(0, str(MODULE.parent))
+    return bench_application.start()
+
+
+@pytest.fixture
+def scene(application: Any) -> Iterator[Any]:
+    """The application's scene, empty before and after the test."""
+    application.Clear(0)
+    application.ClearUndoStack()
+    application.ClearRedoStack()
+    yield application
+    application.Clear(0)
+
+
+@pytest.fixture
+def volume(scene: Any) -> Any:
+    from FetusMapV2Panel import selftest
+
+    return selftest.addVolume(scene)
+
+
+@pytest.fixture(scope="session")
+def main_window(application: Any) -> Any:
+    """The window with the four views, opened once."""
+    from bench.window import MainWindow
+
+    return MainWindow()
+
+
+@pytest.fixture
+def open_window(scene: Any, main_window: Any) -> Iterator[Callable[..., Any]]:
+    """Loads the module into the window with an engine loader of the test's choice."""
+    from FetusMapV2Panel import selftest
+
+    def opened(engine_loader: Any = selftest.EngineStandIn) -> Any:
+        main_window.load(MODULE, lambda python: python.FetusMapV2Logic(engine_loader))
+        return main_window
+
+    yield opened
+    main_window.unload()

@@ -1,0 +1,323 @@
+"""The module's panel on the mini-Slicer: real clicks, real drags in real views, real MRML nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+
+CRL_ROW, VALUE = 0, 1
+
+
+def crl_text(window) -> str:
+    return window.module_widget.ui.resultsTable.item(CRL_ROW, VALUE).text()
+
+
+def position(landmarks, row: int) -> list[float]:
+    point = [0.0, 0.0, 0.0]
+    landmarks.GetNthControlPointPositionWorld(row, point)
+    return point
+
+
+def estimate(window):
+    window.click(window.module_widget.ui.estimateButton)
+    return window.module_widget._parameterNode.landmarks
+
+
+def test_button_waits_for_a_volume(open_window, scene):
+    from FetusMapV2Panel import selftest
+
+    window = open_window()
+    ui = window.module_widget.ui
+    assert not ui.estimateButton.enabled
+    node = selftest.addVolume(scene)
+    ui.inputSelector.setCurrentNode(node)
+    assert ui.estimateButton.enabled
+    assert window.module_widget._parameterNode.inputVolume is node
+
+
+def test_estimate_shows_landmarks_measurements_and_the_research_line(open_window, volume):
+    window = open_window()
+    landmarks = estimate(window)
+    ui = window.module_widget.ui
+    assert landmarks.GetNumberOfControlPoints() == 22
+    assert ui.landmarksSelector.currentNode() is landmarks
+    texts = [ui.resultsTable.item(row, 0).text() for row in range(ui.resultsTable.rowCount)]
+    assert texts[0] == "Crown-rump length"
+    assert sum("Age" in text for text in texts) == 3
+    assert sum("femur" in text or "humerus" in text for text in texts) == 4
+    expected = np.linalg.norm(np.subtract(position(landmarks, 0), position(landmarks, 9)))
+    assert crl_text(window).startswith(f"{expected:.1f} ±")
+    assert crl_text(window).endswith("mm")
+    assert ui.researchLabel.visible
+    assert "Research use only" in ui.researchLabel.text
+    assert "stand-in" in ui.detailsLabel.text
+    assert "chosen by the self-test" in ui.detailsLabel.text
+    assert not ui.progressBar.visible
+
+
+def test_dragging_a_landmark_in_the_red_view_moves_node_and_table(open_window, volume):
+    import slicer
+
+    window = open_window()
+    landmarks = estimate(window)
+    before, text = position(landmarks, 0), crl_text(window)
+    window.views["Red"].view.logic.SetSliceOffset(before[2])
+    slicer.app.processEvents()
+    released = window.drag("Red", before, (60, -30))
+    after = position(landmarks, 0)
+    assert np.linalg.norm(np.subtract(after, before)) > 5
+    np.testing.assert_allclose(after, released, atol=0.5)
+    assert crl_text(window) != text
+    crl = np.linalg.norm(np.subtract(after, position(landmarks, 9)))
+    assert crl_text(window) == f"{crl:.1f} mm"
+
+
+def test_undo_and_redo_of_edit_and_estimate(open_window, volume, scene):
+    import slicer
+
+    window = open_window()
+    nodes = scene.GetNumberOfNodes()
+    estimate(window)
+    original = crl_text(window)
+    estimate(window)  # into the same nodes, and the state before it is kept
+    window.module_widget._parameterNode.landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
+    assert crl_text(window) != original
+    while scene.GetNumberOfUndoLevels():
+        scene.Undo()
+    slicer.app.processEvents()
+    assert scene.GetNumberOfNodes() == nodes
+    assert window.module_widget.ui.resultsTable.rowCount == 0
+    scene.Redo()
+    slicer.app.processEvents()
+    assert crl_text(window) == original
+
+
+def test_saved_scene_comes_back_live(open_window, volume, scene, tmp_path):
+    import slicer
+
+    window = open_window()
+    estimate(window)
+    text = crl_text(window)
+    assert slicer.util.saveScene(str(tmp_path / "Fall ü 1.mrb"))
+    scene.Clear(0)
+    slicer.app.processEvents()
+    assert window.module_widget.ui.resultsTable.rowCount == 0
+    slicer.util.loadScene(str(tmp_path / "Fall ü 1.mrb"))
+    slicer.app.processEvents()
+    assert crl_text(window) == text
+    assert "stand-in" in window.module_widget.ui.detailsLabel.text
+    landmarks = window.module_widget._parameterNode.landmarks
+    landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
+    assert crl_text(window) != text
+
+
+def test_second_estimate_reuses_nodes_of_the_same_volume_only(open_window, volume, scene):
+    from FetusMapV2Panel import selftest
+
+    window = open_window()
+    first = estimate(window)
+    nodes = scene.GetNumberOfNodes()
+    assert estimate(window) is first
+    assert scene.GetNumberOfNodes() == nodes
+    other = selftest.addVolume(scene)
+    window.module_widget.ui.inputSelector.setCurrentNode(other)
+    second = estimate(window)
+    assert second is not first
+    assert first.GetScene() is scene
+
+
+def test_choosing_landmarks_shows_their_measurements(open_window, volume, scene):
+    window = open_window()
+    first = estimate(window)
+    ui = window.module_widget.ui
+    ui.landmarksSelector.setCurrentNode(None)
+    assert ui.resultsTable.rowCount == 0
+    ui.landmarksSelector.setCurrentNode(first)
+    assert ui.resultsTable.rowCount == 9
+
+
+def test_foreign_point_list_is_refused_in_words(open_window, volume, scene):
+    window = open_window()
+    foreign = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "my points")
+    window.module_widget.ui.landmarksSelector.setCurrentNode(foreign)
+    assert "my points" in window.module_widget.ui.messageLabel.text
+    assert window.module_widget.ui.resultsTable.rowCount == 0
+
+
+def test_parent_transform_of_the_volume_moves_the_landmarks(open_window, volume, scene):
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    window = open_window()
+    landmarks = estimate(window)
+    before = position(landmarks, 3)
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 25.0)
+    transform.SetMatrixTransformToParent(matrix)
+    np.testing.assert_allclose(np.subtract(position(landmarks, 3), before), [25, 0, 0], atol=1e-6)
+
+
+class _Failing:
+    """An engine that ends every estimate with one exception."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def estimate(self, volume, *, on_progress=None, should_cancel=None):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            UserError("there is no such CUDA GPU", where="cuda", remedy="Use CPU"),
+            "cuda: there is no such CUDA GPU. Use CPU.",
+        ),
+        (ZeroDivisionError("division by zero"), "The estimate failed: division by zero"),
+        (Cancelled("stop"), "Cancelled"),
+    ],
+)
+def test_failures_are_said_in_the_panel_and_leave_the_scene_alone(open_window, volume, scene, error, said):
+    window = open_window(lambda device: _Failing(error))
+    nodes = scene.GetNumberOfNodes()
+    estimate(window)
+    ui = window.module_widget.ui
+    assert said in ui.messageLabel.text
+    assert "Traceback" not in ui.messageLabel.text
+    assert ui.messageLabel.visible
+    assert ui.estimateButton.enabled
+    assert scene.GetNumberOfNodes() == nodes
+
+
+def test_no_fetus_is_an_answer(open_window, volume, scene):
+    from FetusMapV2Panel import selftest
+
+    window = open_window(lambda device: selftest.EngineStandIn(device, found=False))
+    nodes = scene.GetNumberOfNodes()
+    assert estimate(window) is None
+    assert window.module_widget.ui.messageLabel.text == "No fetus found."
+    assert scene.GetNumberOfNodes() == nodes
+
+
+class _During:
+    """An engine that does something in the middle of an estimate, then goes on as long as it may."""
+
+    def __init__(self, device: str, action) -> None:
+        from FetusMapV2Panel import selftest
+
+        self._inner, self._action = selftest.EngineStandIn(device), action
+
+    def estimate(self, volume, *, on_progress=None, should_cancel=None):
+        from FetusMapV2Lib.foundation.progress import Stages
+
+        stages = Stages(on_progress, should_cancel)
+        stages.reach(0.3, "looking at the whole volume")
+        self._action()
+        stages.reach(0.6, "looking closer")
+        return self._inner.estimate(volume)
+
+
+def test_cancel_button_ends_the_estimate(open_window, volume, scene):
+    seen = {}
+
+    def press_cancel():
+        ui = window.module_widget.ui
+        seen.update(visible=ui.cancelButton.visible, stage=ui.stageLabel.text, bar=ui.progressBar.value)
+        window.click(ui.cancelButton)
+
+    window = open_window(lambda device: _During(device, press_cancel))
+    nodes = scene.GetNumberOfNodes()
+    assert estimate(window) is None
+    assert seen == {"visible": True, "stage": "looking at the whole volume", "bar": 30}
+    assert "Cancelled" in window.module_widget.ui.messageLabel.text
+    assert scene.GetNumberOfNodes() == nodes
+
+
+def test_second_click_while_running_does_nothing(open_window, volume, scene):
+    calls = []
+
+    def click_again():
+        calls.append(1)
+        window.module_widget.onEstimate()
+
+    window = open_window(lambda device: _During(device, click_again))
+    estimate(window)
+    assert calls == [1]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+
+
+def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene):
+    window = open_window(lambda device: _During(device, lambda: scene.RemoveNode(volume)))
+    estimate(window)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
+    from FetusMapV2Panel import selftest
+
+    closing = open_window(lambda device: _During(device, lambda: scene.Clear(0)))
+    closing.module_widget.ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
+    estimate(closing)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
+    assert not closing.module_widget._running
+
+
+def test_unloading_while_running_is_quiet(open_window, volume):
+    window = open_window(lambda device: _During(device, window.unload))
+    widget = window.module_widget
+    widget.onEstimate()
+    assert widget._closed
+
+
+def test_volume_without_an_image_is_refused_in_words(open_window, scene):
+    window = open_window()
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "leer")
+    window.module_widget.ui.inputSelector.setCurrentNode(empty)
+    estimate(window)
+    assert "leer: the volume holds no image" in window.module_widget.ui.messageLabel.text
+
+
+def test_device_choice_reaches_the_engine_and_the_scene(open_window, volume):
+    from FetusMapV2Panel import selftest
+
+    asked = []
+
+    def loader(device):
+        asked.append(device)
+        return selftest.EngineStandIn(device)
+
+    window = open_window(loader)
+    combo = window.module_widget.ui.deviceComboBox
+    assert [combo.itemText(index) for index in range(combo.count)] == ["Automatic", "GPU (CUDA)", "Processor (CPU)"]
+    combo.setCurrentIndex(2)
+    estimate(window)
+    estimate(window)
+    assert asked == ["cpu"]  # loaded once, warm afterwards
+    assert window.module_widget._parameterNode.parameterNode.GetParameter("device") == "CPU"
+
+
+def test_doubtful_values_are_marked(scene, application):
+    from FetusMapV2Panel import results_table, selftest
+
+    from FetusMapV2Lib.anatomy.pose import Pose
+
+    small = np.array(selftest._BODY) / 10
+    rows = {row.name: row for row in results_table.rows(Pose(small))}
+    assert rows["Age, INTERGROWTH-21st"].doubtful
+    assert "outside 15–95 mm" in rows["Age, INTERGROWTH-21st"].remark
+    missing = np.array(selftest._BODY, dtype=float)
+    missing[9] = np.nan
+    rows = {row.name: row for row in results_table.rows(Pose(missing))}
+    assert rows["Crown-rump length"].value == "–"
+    assert rows["Age, Hadlock"].value == "–"
+    assert rows["Left femur*"].value == "12.0 mm"
+
+
+def test_self_test_of_the_module_passes(scene, application):
+    from bench.modules import load_python
+
+    root = Path(__file__).resolve().parents[2]
+    load_python(root / "FetusMapV2" / "FetusMapV2.py").FetusMapV2Test().runTest()

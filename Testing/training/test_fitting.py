@@ -1,0 +1,151 @@
+"""A whole training run on toy cases: it learns, resumes exactly, and leaves a model that can be loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training.toy_cases import write_toy_cases
+
+from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.training.fitting import fit
+from FetusMapV2Lib.training.preset import Preset
+
+STEPS = 12
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing of ours runs after it."""
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("Fälle mit Leerzeichen")
+    write_toy_cases(folder, 8)
+    return folder
+
+
+def toy_preset(**run: Any) -> Preset:
+    return Preset.from_dict(
+        {
+            "name": "toy",
+            "input_size": [32, 24, 24],
+            "sigma": 1.0,
+            "network": {"widths": [8, 12, 16]},
+            "views": {"whole": 0.5, "close": 0.5},
+            "augmentation": {"quarter_turns": "none", "scale": [0.95, 1.05], "noise": 0.02, "shadow": 0.2},
+            "optimiser": {"learning_rate": 4e-3, "schedule": "cosine", "warmup": 0.05, "gradient_clip": 5.0},
+            "run": {
+                "steps": STEPS,
+                "cache_spacing_mm": 3.0,
+                "validate_every": 1000,
+                "checkpoint_every": 4,
+                "average_decay": 0.9,
+                **run,
+            },
+        }
+    )
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    return load_model(model).network.state_dict()
+
+
+def kill_at(step: int) -> Any:
+    def on_progress(fraction: float, stage: str) -> None:
+        if round(fraction * STEPS) == step:
+            raise Killed
+
+    return on_progress
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, precision: str) -> None:
+    preset = toy_preset(precision=precision, channels_last=precision != "32-true")
+    whole = weights(fit(preset, cases, tmp_path / "whole", device="cpu", threads=1))
+    for step in (3, 6):  # before the first checkpoint, and between two
+        with pytest.raises(Killed):
+            fit(preset, cases, tmp_path / "cut", resume=True, device="cpu", threads=1, on_progress=kill_at(step))
+    cut = weights(fit(preset, cases, tmp_path / "cut", resume=True, device="cpu", threads=1))
+    assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+    state = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "cut")]
+    assert all(torch.equal(value, state[1]["state_dict"][name]) for name, value in state[0]["state_dict"].items())
+
+
+def test_workers_and_new_cases_do_not_change_a_run(cases: Path, tmp_path: Path) -> None:
+    preset = toy_preset(steps=6)
+    alone = weights(fit(preset, cases, tmp_path / "a", device="cpu", threads=1))
+    helped = weights(fit(preset, cases, tmp_path / "b", device="cpu", threads=1, workers=2))
+    assert all(torch.equal(value, helped[name]) for name, value in alone.items())
+
+
+def test_another_seed_is_another_run(cases: Path, tmp_path: Path) -> None:
+    one, two = (
+        weights(fit(toy_preset(steps=2), cases, tmp_path / str(seed), device="cpu", threads=1, seed=seed))
+        for seed in (1, 2)
+    )
+    assert not torch.equal(one["head.weight"], two["head.weight"])
+
+
+@pytest.mark.slow
+def test_it_learns_to_find_the_balls(cases: Path, tmp_path: Path) -> None:
+    model = fit(toy_preset(steps=350, validate_every=350), cases, tmp_path, device="cpu", threads=1)
+    result = load_model(model).info.evaluation["validation"]
+    assert result["median_mm_whole"] < 4.5  # 1.5 voxels
+    assert result["median_mm_close"] < 4.5
+
+
+def test_the_model_knows_where_it_comes_from(cases: Path, tmp_path: Path) -> None:
+    model = load_model(fit(toy_preset(steps=2), cases, tmp_path, device="cpu", threads=1))
+    assert model.info.training["cases"] == 7
+    assert model.info.training["held_out_cases"] == 1
+    assert model.info.training["cases_without_fetus"] == 1
+    assert model.info.training["styles"] == ["toy"]
+    assert model.info.preset["name"] == "toy"
+    assert model.poses.shape == (6, 22, 3)
+    assert model.looks_closer
+    assert "simulated" in model.info.notice
+    assert list(tmp_path.glob("logs/events*"))
+
+
+def test_library_poses_are_upright_and_true_to_size(cases: Path, tmp_path: Path) -> None:
+    model = load_model(fit(toy_preset(steps=1), cases, tmp_path, device="cpu", threads=1))
+    lengths = np.linalg.norm(model.poses[:, 0] - model.poses[:, 9], axis=1)
+    assert np.allclose(lengths, 60, atol=5)
+    assert (model.poses[:, 0, 2] > 20).all() and (model.poses[:, 9, 2] < -20).all()
+    assert (model.poses[:, 10, 0] > 0).all()  # left shoulder
+    assert np.isclose(np.linalg.norm(model.template[0] - model.template[9]), 1.0)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(cases: Path, tmp_path: Path) -> None:
+    preset = toy_preset(steps=1)
+    fit(preset, cases, tmp_path, device="cpu", threads=1)
+    with pytest.raises(OutputError, match="--resume"):
+        fit(preset, cases, tmp_path, device="cpu", threads=1)
+    with pytest.raises(UserError, match="another preset"):
+        fit(preset, cases, tmp_path, resume=True, steps=5, device="cpu", threads=1)
+
+
+def test_a_finished_run_resumes_to_itself(cases: Path, tmp_path: Path) -> None:
+    first = fit(toy_preset(steps=2), cases, tmp_path, device="cpu", threads=1)
+    before = weights(first)
+    first.unlink()
+    again = fit(toy_preset(steps=2), cases, tmp_path, resume=True, device="cpu", threads=1)
+    assert all(torch.equal(value, before[name]) for name, value in weights(again).items())
+
+
+def test_damaged_checkpoint_and_missing_case_are_said(cases: Path, tmp_path: Path) -> None:
+    fit(toy_preset(steps=1), cases, tmp_path, device="cpu", threads=1)
+    note = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="checkpoint"):
+        fit(toy_preset(steps=1), cases, tmp_path, resume=True, device="cpu", threads=1)
+    note["training"][0] = "case-99"
+    (tmp_path / "run.json").write_text(json.dumps(note), encoding="utf-8")
+    with pytest.raises(InputError, match="case-99"):
+        fit(toy_preset(steps=1), cases, tmp_path, resume=True, device="cpu", threads=1)
