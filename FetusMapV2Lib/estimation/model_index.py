@@ -55,9 +55,7 @@ def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry
         raise ModelError(f"the model index cannot be read ({error})", where=path) from error
 
 
-def find_model(
-    name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None
-) -> Path:
+def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None) -> Path:
     """The file of a model: by name (checked against its SHA-256), by path, or the default one.
 
     Raises:
@@ -74,9 +72,7 @@ def find_model(
         chosen = next((one for one in entries if one.name == os.fspath(name_or_path)), None)
         if chosen is None:
             names = ", ".join(one.name for one in entries) or "none"
-            raise ModelError(
-                "there is no such model", where=name_or_path, remedy=f"Give a file or one of: {names}"
-            )
+            raise ModelError("there is no such model", where=name_or_path, remedy=f"Give a file or one of: {names}")
     problem = _problem(chosen)
     if problem:
         raise ModelError(problem, where=chosen.path, remedy="Install the extension again or choose another model")

@@ -11,24 +11,29 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-def block_mean(
-    array: NDArray[Any], factors: tuple[int, int, int], *, fill: float = 0.0
-) -> NDArray[np.float32]:
+def block_mean(array: NDArray[Any], factors: tuple[int, int, int], *, fill: float = 0.0) -> NDArray[np.float32]:
     """Means over blocks of `factors` (k, j, i) voxels; one that reaches past the end is completed with `fill`.
 
     Returns:
         float32, shape ceil(shape / factors).
     """
-    shape = tuple(-(-n // f) for n, f in zip(array.shape, factors, strict=True))
-    result = np.empty(shape, dtype=np.float32)
+    # Walk through the array as it lies in memory, whichever way it is turned.
+    order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
+    ordered = (factors[order[0]], factors[order[1]], factors[order[2]])
+    result = _block_sums(array.transpose(order), ordered).transpose(np.argsort(order))
+    if fill != 0.0:
+        result += fill * _missing(array.shape, factors).astype(np.float32)
+    result /= np.float32(np.prod(factors))
+    return result
+
+
+def _block_sums(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.float32]:
+    result = np.empty([-(-n // f) for n, f in zip(array.shape, factors, strict=True)], dtype=np.float32)
     kind = _sum_type(array.dtype, int(np.prod(factors)))
     for row, first in enumerate(range(0, array.shape[0], factors[0])):
         layers = array[first : first + factors[0]]
         slab = layers.sum(axis=0, dtype=kind) if len(layers) > 1 else layers[0].astype(kind)
         result[row] = _sum_along(_sum_along(slab, factors[1], 0), factors[2], 1)
-    if fill != 0.0:
-        result += fill * _missing(array.shape, factors).astype(np.float32)
-    result /= np.float32(np.prod(factors))
     return result
 
 

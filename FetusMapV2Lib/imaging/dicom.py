@@ -72,9 +72,7 @@ def read_dataset(path: Path) -> Dataset:
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})", where=path) from None
     if encrypted:
-        raise InputError(
-            "this DICOM file is encrypted", where=path, remedy="Export it again without encryption"
-        )
+        raise InputError("this DICOM file is encrypted", where=path, remedy="Export it again without encryption")
     if not known:
         remedy = "Export it again as unencrypted DICOM"
         raise InputError("this is not a readable DICOM file (damaged or encrypted)", where=path, remedy=remedy)

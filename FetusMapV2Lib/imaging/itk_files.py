@@ -37,9 +37,7 @@ def open_itk(path: Path, facts: FileFacts) -> Source:
     if len(size) < 3:
         check_shape(tuple(size[::-1]), str(path))
     if len(size) > 4:
-        raise InputError(
-            f"this is a {len(size)}D image, not a 3D volume", where=path, remedy="Export one 3D volume"
-        )
+        raise InputError(f"this is a {len(size)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
     notes = ("colour was turned into grey",) if channels in (3, 4) and not _is_list(facts) else ()
     if len(size) == 4:
         return Source(size[3], lambda t: (_grey(_frame(path, t), notes), matrix), facts.spacing_known, notes)

@@ -28,7 +28,7 @@ _RESOLUTION, _OFFSET1, _OFFSET2 = (0xC100, 1), (0xC200, 1), (0xC200, 2)
 _PHI, _THETA, _CARTESIAN = (0xC300, 1), (0xC300, 2), (0x0010, 0x0022)
 _VOXELS, _FRAME_VOXELS = (0xD000, 1), (0xD600, 1)
 # Finest voxel of a scan-converted volume in mm, and how many voxels it may have.
-_FINEST_MM, _MOST_VOXELS = 0.3, 48e6
+_FINEST_MM, _MOST_VOXELS = 0.3, 32e6
 _UNCOMPRESSED = "On the Voluson, save the volume uncompressed (no wavelet compression), or export it as Cartesian"
 
 
@@ -135,7 +135,7 @@ def cartesian(kretz: KretzFile, frame: int, handedness: Handedness) -> tuple[NDA
 def _samples(low: float, high: float, spacing: float) -> NDArray[np.float64]:
     """Positions at a distance of `spacing` that cover the interval, centred on it."""
     count = math.ceil((high - low) / spacing) + 1
-    return (low + high) / 2 + (np.arange(count) - (count - 1) / 2) * spacing
+    return np.asarray((low + high) / 2 + (np.arange(count) - (count - 1) / 2) * spacing, dtype=np.float64)
 
 
 def _bounds(kretz: KretzFile, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

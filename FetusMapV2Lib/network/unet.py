@@ -41,6 +41,17 @@ def check_input_size(size: Sequence[int], multiple: int = 16) -> None:
         )
 
 
+@torch.fx.wrap
+def upsample_twice(x: Tensor) -> Tensor:
+    """Trilinear upsampling by two, (B, C, K, J, I) to (B, C, 2K, 2J, 2I); one node for graph tracing.
+
+    On a CPU it is done in float32: the backward pass of PyTorch's bfloat16 kernel takes several times as long.
+    """
+    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
+        return F.interpolate(x.float(), scale_factor=2, mode="trilinear", align_corners=False).to(x.dtype)
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+
+
 class ConvNormReLU(nn.Module):
     """Conv3d 3x3x3 without bias, BatchNorm3d on batch statistics, ReLU."""
 
@@ -79,8 +90,7 @@ class Up(nn.Module):
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         """Skip (B, C, 2k, 2j, 2i) and the level below (B, C', k, j, i) to (B, C, 2k, 2j, 2i)."""
-        raised = F.interpolate(below, scale_factor=2, mode="trilinear", align_corners=False)
-        out: Tensor = self.convs(torch.cat((skip, raised), dim=1))
+        out: Tensor = self.convs(torch.cat((skip, upsample_twice(below)), dim=1))
         return out
 
 
@@ -93,9 +103,7 @@ class UNet3d(nn.Module):
         widths: channels per level, finest first; the number of halvings is one less than the levels.
     """
 
-    def __init__(
-        self, in_channels: int = 1, landmarks: int = 22, widths: Sequence[int] = PAPER_WIDTHS
-    ) -> None:
+    def __init__(self, in_channels: int = 1, landmarks: int = 22, widths: Sequence[int] = PAPER_WIDTHS) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.landmarks = landmarks
@@ -106,9 +114,7 @@ class UNet3d(nn.Module):
             for before, after in zip((in_channels, *self.widths[:-1]), self.widths, strict=True)
         )
         self.pool = nn.MaxPool3d(2)
-        self.up = nn.ModuleList(
-            Up(skip, below) for skip, below in zip(self.widths[:-1], self.widths[1:], strict=True)
-        )
+        self.up = nn.ModuleList(Up(skip, below) for skip, below in zip(self.widths[:-1], self.widths[1:], strict=True))
         self.head = nn.Conv3d(self.widths[0], landmarks, 1)
         self._initialise()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube, drawn_step
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _paint_shell(canvas: Canvas, shape: Shell) -> None:
         return
     view, x, y, z = box
     outer = body.drawn_radii(canvas.spacing)
-    inner = np.maximum(outer - max(shape.thickness, 1.1 * canvas.spacing), 1e-3)
+    inner = np.maximum(outer - max(shape.thickness, 1.1 * drawn_step(canvas.spacing)), 1e-3)
     mask = _quadric(body, outer, x, y, z) < 1.0
     mask &= _quadric(body, inner, x, y, z) >= 1.0
     if len(shape.plates):
@@ -145,7 +145,7 @@ def _paint_surroundings(canvas: Canvas, geometry: CaseGeometry) -> None:
     shape = canvas.labels.shape
     centres = [np.array([canvas.first[n], -canvas.first[n]]) for n in range(3)]
     fields = geometry.surroundings.fields(centres)
-    thin = max(0.45, 1.1 * canvas.spacing)
+    thin = 1.1 * drawn_step(canvas.spacing)
 
     def fine(name: str) -> Tensor:
         coarse = torch.as_tensor(fields[name], dtype=torch.float32, device=canvas.labels.device)

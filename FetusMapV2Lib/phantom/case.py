@@ -103,6 +103,8 @@ def draw_individual(
     streams = streams_of(seed, index)
     size = sample_size(streams["size"], gestational_age_days)
     probes = torch_generator(streams["probe"])
+    if 0.8 * size.crl > float(np.linalg.norm(extent_mm)):
+        raise _too_small(size, extent_mm)
     length = spine_length(size)
     look = int(streams["look"].integers(2**62))
     for attempt in range(_ATTEMPTS):
@@ -115,7 +117,11 @@ def draw_individual(
         if found is not None:
             state = streams["surroundings"].bit_generator.state
             return Individual(size, length, posture, fetus, look, cavity, *found, state)
-    raise InputError(
+    raise _too_small(size, extent_mm)
+
+
+def _too_small(size: Size, extent_mm: np.ndarray) -> InputError:
+    return InputError(
         f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
         remedy="Simulate a larger volume or a coarser spacing",
     )

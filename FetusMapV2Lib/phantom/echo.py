@@ -138,6 +138,7 @@ def contact(grid: BeamGrid, dropout: float, generator: torch.Generator) -> torch
     _, rows, columns = grid.shape
     coarse = white_noise((1, 1, 7, 6), generator, grid.r.device)
     pattern = F.interpolate(coarse, size=(rows, columns), mode="bicubic", align_corners=True)[0, 0]
+    pattern = pattern * 1.25  # interpolation took a part of the unit variance
     if dropout <= 0:
         return torch.zeros_like(pattern)
     threshold = math.sqrt(2) * float(torch.erfinv(torch.tensor(1 - 2 * min(dropout, 0.49))))

@@ -14,7 +14,7 @@ SIDES = ("left", "right")
 #: past those of 19,816 poses of 27-37 weeks (knee 29-172, elbow 31-144) on the extended side, as limbs are
 #: more extended at 10-15 weeks.
 BODY_RANGES: dict[str, tuple[float, float, float, float]] = {
-    "trunk_flexion": (-5.0, 48.0, 24.0, 105.0),
+    "trunk_flexion": (-5.0, 46.0, 23.0, 95.0),
     "trunk_lateral": (-18.0, 0.0, 8.0, 18.0),
     "trunk_twist": (-25.0, 0.0, 11.0, 25.0),
     "neck_flexion": (-35.0, 0.0, 14.0, 35.0),

@@ -33,7 +33,7 @@ from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.surroundings import Cavity
 
-_CHECKS = 24
+_CHECKS = 20
 
 
 def _limits() -> dict[str, tuple[float, float]]:
@@ -69,7 +69,8 @@ def draw_movement(generator: np.random.Generator, size: Size, length: float, sta
             name: float(np.clip(value + scale * reach[name] * generator.normal(), *limits[name]))
             for name, value in start.items()
         }
-        path = (_between(start, target, part) for part in np.linspace(0.0, 1.0, _CHECKS))
+        # From the end backwards: what is in the way is mostly in the way there.
+        path = (_between(start, target, part) for part in np.linspace(1.0, 0.0, _CHECKS))
         if all(posture_is_free(size, length, posture) for posture in path):
             return target
     return dict(start)

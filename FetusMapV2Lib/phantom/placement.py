@@ -127,7 +127,7 @@ def place_fetus(
 
 def is_roomy(cavity: Cavity, size: Size) -> bool:
     """Whether a cavity holds far more fluid than there is at this age: the posture stretches too far for it."""
-    return cavity.volume_ml > 1.7 * (size.fluid_ml + size.body_ml)
+    return cavity.volume_ml > 1.5 * (size.fluid_ml + size.body_ml)
 
 
 def geometry_with(

@@ -17,6 +17,16 @@ Array = NDArray[np.float64]
 Over = tuple[Tissue, ...]
 
 
+#: Sheets and tubes are drawn as if voxels were at least this large (mm), so that all grids finer than it show the
+#: same thin bones and membranes.
+FINEST_MM = 0.5
+
+
+def drawn_step(spacing: float) -> float:
+    """The voxel size (mm) that sets how thin a sheet or tube may be drawn on a grid of this spacing."""
+    return max(spacing, FINEST_MM)
+
+
 @dataclass(frozen=True)
 class Rigid:
     """A proper rotation (3, 3) and a shift (3,) in mm: ``world = rotation @ local + shift``."""
@@ -72,8 +82,9 @@ class Ellipsoid:
 
     def drawn_radii(self, spacing: float) -> Array:
         """Radii as drawn on a grid of this spacing: never thinner than a voxel, so that sheets have no holes."""
-        taken = max(self.inset, 1.05 * spacing) if self.inset > 0 else 0.0
-        return np.maximum(np.asarray(self.radii) - taken, 0.55 * spacing)
+        step = drawn_step(spacing)
+        taken = max(self.inset, 1.05 * step) if self.inset > 0 else 0.0
+        return np.maximum(np.asarray(self.radii) - taken, 0.55 * step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +149,9 @@ class Tube:
 
     def drawn_radii(self, spacing: float) -> Array:
         """Radii as drawn on a grid of this spacing, never thinner than a voxel."""
-        taken = max(self.inset, 1.05 * spacing) if self.inset > 0 else 0.0
-        return np.maximum(np.asarray(self.radii, dtype=np.float64) - taken, 0.6 * spacing)
+        step = drawn_step(spacing)
+        taken = max(self.inset, 1.05 * step) if self.inset > 0 else 0.0
+        return np.maximum(np.asarray(self.radii, dtype=np.float64) - taken, 0.6 * step)
 
 
 Shape = Ellipsoid | Shell | Tube

@@ -39,37 +39,37 @@ class VendorStyle:
 
     name: str = "A"
     spacing_mm: float = 0.3
-    dynamic_range_db: float = 57.0
-    axial_mm: float = 0.92
+    dynamic_range_db: float = 54.0
+    axial_mm: float = 0.9
     lateral_mm: float = 1.45
     elevational_mm: float = 1.7
-    speckle_filter: float = 0.15
+    speckle_filter: float = 0.12
     filter_mm: float = 1.5
     sharpening: float = 0.0
     tgc: float = 0.95
     adaptive_gain: float = 0.6
     tgc_error_db: float = 0.0
-    gamma: float = 1.2
-    grey: float = 58.0
+    gamma: float = 1.8
+    grey: float = 60.0
     noise_db: float = -20.0
     clutter_db: float = -21.0
     specular: float = 1.0
     reverberation: float = 0.06
-    dropout: float = 0.10
+    dropout: float = 0.06
     texture_db: float = 3.2
 
 
 STYLES: Mapping[str, VendorStyle] = {
     "A": VendorStyle(),
     "B": VendorStyle(
-        name="B", spacing_mm=0.5, dynamic_range_db=51.0, axial_mm=1.0, lateral_mm=1.55, elevational_mm=1.8,
-        speckle_filter=0.45, filter_mm=1.8, tgc=1.0, adaptive_gain=0.7, gamma=1.35, grey=52.0,
-        noise_db=-25.0, clutter_db=-24.0, specular=1.2, reverberation=0.04, dropout=0.06,
+        name="B", spacing_mm=0.5, dynamic_range_db=50.0, axial_mm=0.95, lateral_mm=1.5, elevational_mm=1.75,
+        speckle_filter=0.5, filter_mm=1.7, tgc=1.0, adaptive_gain=0.7, gamma=1.95, grey=54.0,
+        noise_db=-25.0, clutter_db=-24.0, specular=1.2, reverberation=0.04, dropout=0.04,
     ),
     "C": VendorStyle(
-        name="C", spacing_mm=0.3, dynamic_range_db=66.0, axial_mm=0.9, lateral_mm=1.5, elevational_mm=1.75,
-        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, adaptive_gain=0.5, gamma=1.05, grey=66.0,
-        noise_db=-19.0, clutter_db=-20.0, specular=0.8, reverberation=0.09, dropout=0.14,
+        name="C", spacing_mm=0.3, dynamic_range_db=64.0, axial_mm=0.9, lateral_mm=1.5, elevational_mm=1.75,
+        speckle_filter=0.08, filter_mm=1.4, sharpening=0.5, tgc=0.88, adaptive_gain=0.5, gamma=1.6, grey=66.0,
+        noise_db=-19.0, clutter_db=-20.0, specular=0.8, reverberation=0.09, dropout=0.09,
     ),
 }  # fmt: skip
 
@@ -85,13 +85,13 @@ _JITTER: Mapping[str, float] = {
     "tgc": 0.08,
     "adaptive_gain": 0.1,
     "tgc_error_db": 4.0,
-    "gamma": 0.12,
+    "gamma": 0.18,
     "grey": 12.0,
     "noise_db": 5.0,
     "clutter_db": 4.0,
     "specular": 0.35,
     "reverberation": 0.03,
-    "dropout": 0.08,
+    "dropout": 0.05,
     "texture_db": 1.0,
 }
 # Settings that make no sense beyond these.
@@ -99,7 +99,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "dynamic_range_db": (45.0, 75.0),
     "speckle_filter": (0.0, 0.9),
     "sharpening": (0.0, 1.0),
-    "gamma": (0.8, 1.6),
+    "gamma": (1.2, 2.4),
     "grey": (35.0, 90.0),
     "specular": (0.3, 2.0),
     "reverberation": (0.0, 0.2),

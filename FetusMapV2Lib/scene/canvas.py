@@ -119,7 +119,7 @@ def _rendered(renderer: Any, style: Any, text: str) -> NDArray[Any]:
     image = vtk.vtkImageData()
     size = [0, 0]
     # A dollar sign would start a formula and a bar a column; file names may hold them.
-    plain = text.replace("$", "S").replace("|", "\u00a6")
+    plain = text.replace("$", "\\$").replace("|", "\u00a6")
     if not renderer.RenderString(style, plain, image, size, _DPI):
         return np.zeros((1, 1))
     width, height, _ = image.GetDimensions()

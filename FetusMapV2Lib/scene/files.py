@@ -17,8 +17,13 @@ from typing import Any
 import slicer
 import vtk
 
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.volumes import add_volume_node
 
 #: Module logics that a scene with volumes, markups, models and sequences needs; Slicer registers the same ones.
 _MODULE_LOGICS = {
@@ -118,12 +123,17 @@ def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], *, over
     Raises:
         OutputError: the name does not end in .mrb, the file exists and `overwrite` is false, or it cannot be written.
     """
+    target = _bundle_target(path, overwrite)
+    with written_whole(target, overwrite=overwrite) as temporary:
+        _write_bundle(scene, temporary, target)
+
+
+def _bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     target = Path(path)
     if target.suffix.lower() != ".mrb":
         raise OutputError("a Slicer scene file ends in .mrb", where=target, remedy="Choose a name that ends in .mrb")
     refuse_existing(target, overwrite)
-    with written_whole(target, overwrite=overwrite) as temporary:
-        _write_bundle(scene, temporary, target)
+    return target
 
 
 def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> None:
@@ -140,6 +150,27 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
         if not written or not zipfile.is_zipfile(bundle):
             raise OutputError("the scene could not be written", where=target, remedy="Check the free disk space")
         bundle.replace(temporary)
+
+
+def write_pose_scene(
+    path: str | os.PathLike[str],
+    volume: Volume,
+    pose: Pose,
+    *,
+    schema: Schema | None = None,
+    name: str = "Fetus",
+    overwrite: bool = True,
+) -> None:
+    """Write an .mrb with a volume and the live nodes of a pose in it; whole or not at all.
+
+    Raises:
+        OutputError: as `save_scene`.
+    """
+    target = _bundle_target(path, overwrite)
+    with open_scene() as scene:
+        volume_node = add_volume_node(scene, volume)
+        PoseScene.create(scene, pose, schema, volume_node=volume_node, name=name).close()
+        save_scene(scene, target, overwrite=overwrite)
 
 
 def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:

@@ -28,21 +28,30 @@ class PlacedLabel:
     y: float
 
 
-def place_labels(points: Array, top: float, bottom: float, line_height: float) -> list[PlacedLabel]:
-    """Distribute labels of points (N, 2) over a left and a right column.
+def place_labels(
+    points: Array, widths: Array, panel_width: float, top: float, bottom: float, line_height: float
+) -> list[PlacedLabel]:
+    """Distribute labels of points (N, 2) over a left and a right column of a panel.
 
-    The columns get about as many labels as there are points on either side of the middle, at most as many as fit;
-    inside a column labels are ordered as their points and at least `line_height` apart, as near to them as possible.
+    The columns get about as many labels as there are points on either side of the middle; a label that would cover
+    its own point goes to the other side. Inside a column labels are ordered as their points and at least
+    `line_height` apart, as near to them as possible.
+
+    Args:
+        widths: (N,) width of each label with its margins.
     """
     if not len(points):
         return []
-    order = np.argsort(points[:, 0], kind="stable")
-    fits = max(int((bottom - top) // line_height), 1)
-    middle = (points[:, 0].min() + points[:, 0].max()) / 2
-    left_count = int((points[:, 0] < middle).sum())
-    left_count = min(max(left_count, len(points) - fits, len(points) // 3), fits, len(points))
+    x = points[:, 0]
+    middle = (x.min() + x.max()) / 2
+    order = np.argsort(x, kind="stable")
+    share = int(np.clip((x < middle).sum(), len(x) // 3, len(x) - len(x) // 3))
+    left = np.zeros(len(x), dtype=bool)
+    left[order[:share]] = True
+    covered_left, covered_right = x < widths, x > panel_width - widths
+    left = np.where(covered_left & ~covered_right, False, np.where(covered_right & ~covered_left, True, left))
     placed = []
-    for side, members in (("left", order[:left_count]), ("right", order[left_count : left_count + fits])):
+    for side, members in (("left", np.flatnonzero(left)), ("right", np.flatnonzero(~left))):
         members = members[np.argsort(points[members, 1], kind="stable")]
         heights = spread(points[members, 1], top + line_height / 2, bottom - line_height / 2, line_height)
         placed += [PlacedLabel(int(index), side, float(y)) for index, y in zip(members, heights, strict=True)]

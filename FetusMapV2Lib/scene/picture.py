@@ -23,7 +23,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import appearance, sheet
+from FetusMapV2Lib.scene import sheet
 from FetusMapV2Lib.scene.canvas import Canvas, Image
 from FetusMapV2Lib.scene.files import open_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -97,21 +97,23 @@ def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer:
     plane = midsagittal_plane(pose.positions, schema)
     axes = fetal_axes(plane)
     canvas = sheet.new_sheet(title, footer)
+    doubtful = sheet.doubtful_rows(pose)
     viewpoint = best_viewpoint(pose.positions, axes, sheet.SKELETON.size, sheet.SKELETON_MARGIN)
     slices = slice_poses(pose.positions, axes, plane, schema, sheet.SLICES[0].aspect)
     with open_scene() as scene, _quiet():
         volume_node = add_volume_node(scene, volume)
         fetus = PoseScene.create(scene, pose, schema, volume_node=volume_node)
         fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
+        fetus.skeleton_node.GetDisplayNode().SetSliceIntersectionThickness(2 * _OVERSAMPLING)
         image, pixels = _skeleton(scene, viewpoint, pose.positions)
-        sheet.add_skeleton(canvas, image, pixels, viewpoint.title, schema)
+        sheet.add_skeleton(canvas, image, pixels, viewpoint.title, doubtful, schema)
         # Slices across the plane show it as a line; in the plane itself it would only dim the picture.
         for panel, cut in zip(sheet.SLICES, slices, strict=True):
             _show_plane(fetus.plane_node, across=cut is not slices[0])
             image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
             near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
             pixels[~near] = np.nan
-            sheet.add_slice(canvas, panel, image, pixels, cut, schema)
+            sheet.add_slice(canvas, panel, image, pixels, cut, doubtful, schema)
         fetus.close()
     sheet.add_table(canvas, pose, plane, schema)
     return canvas

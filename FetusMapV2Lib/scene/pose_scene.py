@@ -22,8 +22,9 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.markups import markups_document
 from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
+from FetusMapV2Lib.scene.record import ATTRIBUTE as ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.record import EstimateRecord
-from FetusMapV2Lib.scene.skeleton import SkeletonMesh
+from FetusMapV2Lib.scene.skeleton import SkeletonMesh, finite_rows
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
@@ -77,8 +78,12 @@ class PoseScene:
                 with it.
             name: of the folder, and the beginning of all node names; made unique in the scene.
             descriptions: one text per landmark; confidence and 90 % radius if not given.
+
+        Raises:
+            ValueError: the pose has another number of landmarks than the schema.
         """
         schema = schema or default_schema()
+        _check_count(pose, schema)
         name = _unique_name(scene, name)
         landmarks = nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
@@ -156,7 +161,7 @@ class PoseScene:
         positions = nodes.world_positions(self.landmarks_node, self._buffer)
         record = self._record
         moved = record.moved(nodes.local_positions(self.landmarks_node))
-        present = np.isfinite(positions).all(axis=1)
+        present = finite_rows(positions)
         confidence = np.where(moved, 1.0, np.where(present, record.confidence, np.nan))
         radius = np.where(moved | ~present, np.nan, record.radius90_mm)
         return Pose(
@@ -174,11 +179,15 @@ class PoseScene:
         """Per landmark: "estimated", "edited" (moved or added by hand) or "missing"."""
         local = nodes.local_positions(self.landmarks_node)
         moved = self._record.moved(local)
-        present = np.isfinite(local).all(axis=1)
-        return tuple("missing" if not p else "edited" if m else "estimated" for p, m in zip(present, moved, strict=True))
+        present = finite_rows(local)
+        return tuple(
+            "missing" if not there else "edited" if edited else "estimated"
+            for there, edited in zip(present.tolist(), moved.tolist(), strict=True)
+        )
 
     def set_pose(self, pose: Pose, descriptions: Iterable[str] | None = None) -> None:
-        """Take a new estimate into the same nodes."""
+        """Take a new estimate into the same nodes; ValueError if it has another number of landmarks."""
+        _check_count(pose, self.schema)
         self._fill(pose, descriptions)
         self._update()
 
@@ -318,19 +327,19 @@ class PoseScene:
                 return
             self._world = world
             self._note_edits()
-            self._follow(world, changed)
+            self._follow(world, changed, anew=everything)
         finally:
             self._busy = False
         self._tell()
 
-    def _follow(self, world: Array, changed: NDArray[np.bool_]) -> None:
+    def _follow(self, world: Array, changed: NDArray[np.bool_], *, anew: bool) -> None:
         skeleton = self.skeleton_node
         if skeleton is not None:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
-            self._mesh.update(nodes.to_local(skeleton, world))
+            self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
         plane = self.plane_node
-        if plane is not None and changed.any():
+        if plane is not None:
             nodes.place_plane(plane, midsagittal_plane(world, self.schema))
         lines = self.line_nodes
         for key, (start, end) in nodes.length_rows(self.schema).items():
@@ -342,7 +351,7 @@ class PoseScene:
 
         The record is read again when it changed: a sequence or an undo may have exchanged it.
         """
-        text = self.landmarks_node.GetAttribute("FetusMapV2.Estimate") or ""
+        text = self.landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE) or ""
         if text != self._record_text:
             self._record_text = text
             self._record = EstimateRecord.load(self.landmarks_node, self.schema.count)
@@ -369,6 +378,11 @@ def _unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
         number += 1
         unique = f"{name} {number}"
     return unique
+
+
+def _check_count(pose: Pose, schema: Schema) -> None:
+    if len(pose.positions) != schema.count:
+        raise ValueError(f"the pose has {len(pose.positions)} landmarks, the schema {schema.count}")
 
 
 def _check(node: Any, schema: Schema) -> None:

@@ -68,17 +68,27 @@ def new_sheet(title: str, footer: str) -> Canvas:
     return canvas
 
 
-def add_skeleton(canvas: Canvas, image: Image, pixels: Array, title: str, schema: Schema) -> None:
+def add_skeleton(
+    canvas: Canvas, image: Image, pixels: Array, title: str, doubtful: NDArray[np.bool_], schema: Schema
+) -> None:
     """The 3D view with the name of every landmark beside it."""
     canvas.paste(image, SKELETON.x, SKELETON.y)
     _panel_title(canvas, SKELETON, title)
-    _add_labels(canvas, SKELETON, pixels, schema, _LABEL_SIZE, top=64)
+    _add_labels(canvas, SKELETON, pixels, doubtful, schema, _LABEL_SIZE, top=64)
 
 
-def add_slice(canvas: Canvas, panel: Panel, image: Image, pixels: Array, cut: SlicePose, schema: Schema) -> None:
+def add_slice(
+    canvas: Canvas,
+    panel: Panel,
+    image: Image,
+    pixels: Array,
+    cut: SlicePose,
+    doubtful: NDArray[np.bool_],
+    schema: Schema,
+) -> None:
     """A slice with the names of the landmarks in it (the others are NaN) and a scale bar."""
     canvas.paste(image, panel.x, panel.y)
-    _add_labels(canvas, panel, pixels, schema, _SLICE_LABEL_SIZE, top=52)
+    _add_labels(canvas, panel, pixels, doubtful, schema, _SLICE_LABEL_SIZE, top=52)
     _panel_title(canvas, panel, cut.title)
     length = 10 * panel.height / cut.height_mm
     right, y = panel.x + panel.width - 18, panel.y + panel.height - 16
@@ -92,13 +102,23 @@ def _panel_title(canvas: Canvas, panel: Panel, title: str) -> None:
     canvas.text(panel.x + 12, panel.y + 17, title, WHITE, 17, bold=True)
 
 
-def _add_labels(canvas: Canvas, panel: Panel, pixels: Array, schema: Schema, size: int, top: int) -> None:
+def doubtful_rows(pose: Pose) -> NDArray[np.bool_]:
+    """(N,) which landmarks are shown as doubtful."""
+    if pose.confidence is None:
+        return np.zeros(len(pose.positions), dtype=bool)
+    return pose.present & (pose.confidence < DOUBTFUL_CONFIDENCE)
+
+
+def _add_labels(
+    canvas: Canvas, panel: Panel, pixels: Array, doubtful: NDArray[np.bool_], schema: Schema, size: int, top: int
+) -> None:
     inside = np.isfinite(pixels).all(axis=1)
     inside &= (pixels >= 0).all(axis=1) & (pixels < np.array(panel.size)).all(axis=1)
     rows = np.flatnonzero(inside)
     points = pixels[rows]
     bottom = panel.height - 46.0
-    names = place_labels(points, float(top), bottom, size * 1.75)
+    widths = np.array([text_width(schema.landmarks[row].name, size) for row in rows]) + 34.0
+    names = place_labels(points, widths, panel.width, float(top), bottom, size * 1.75)
     for label in names:
         mark = schema.landmarks[int(rows[label.index])]
         width = text_width(mark.name, size)
@@ -110,13 +130,13 @@ def _add_labels(canvas: Canvas, panel: Panel, pixels: Array, schema: Schema, siz
         canvas.line((inner, y), point, BACKGROUND, 3.2, 0.55)
         canvas.line((inner, y), point, mark.colour, 1.4, 0.9)
         canvas.dot(point, BACKGROUND, 9)
-        canvas.dot(point, mark.colour, 6)
+        canvas.dot(point, DOUBTFUL_COLOUR if doubtful[mark.number - 1] else mark.colour, 6)
     for label in names:
         mark = schema.landmarks[int(rows[label.index])]
         width, left = text_width(mark.name, size), label.side == "left"
         x, y = panel.x + (14 if left else panel.width - 14), panel.y + label.y
         canvas.box(x - 5 if left else x - width - 5, y - size * 0.75, width + 10, size * 1.5, BACKGROUND, 0.65)
-        canvas.text(x, y, mark.name, WHITE, size, align=label.side)
+        canvas.text(x, y, mark.name, DOUBTFUL_COLOUR if doubtful[mark.number - 1] else WHITE, size, align=label.side)
 
 
 def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -> None:
@@ -150,13 +170,17 @@ def _row(canvas: Canvas, y: float, name: str, value: str, colour: Colour = WHITE
 
 def _add_legend(canvas: Canvas, pose: Pose, schema: Schema, top: float) -> None:
     entries = [(_TITLES.get(group, group), schema.landmarks[schema.rows(group)[0]].colour) for group in schema.groups]
-    if pose.confidence is not None and bool((pose.confidence < DOUBTFUL_CONFIDENCE).any()):
+    if doubtful_rows(pose).any():
         entries.append(("Doubtful point", DOUBTFUL_COLOUR))
     entries.append(("CRL", CRL_COLOUR))
     for index, (name, colour) in enumerate(entries):
         x, y = TABLE.x + 28 + 160 * (index % 3), top + 10 + 30 * (index // 3)
         canvas.dot((x, y), colour, 13)
         canvas.text(x + 14, y, name, WHITE, 16)
+    missing = int((~pose.present).sum())
+    if missing:
+        note = f"{missing} of {schema.count} landmarks are missing"
+        canvas.text(TABLE.x + 20, TABLE.y + TABLE.height - 70, note, WARNING, 15)
     y = TABLE.y + TABLE.height - 44
     for text in ("Bone lengths run between joint centres:", "longer than the ossified shaft. ± is a 90 % interval."):
         canvas.text(TABLE.x + 20, y, text, GREY, 15)

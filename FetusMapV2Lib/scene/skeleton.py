@@ -1,11 +1,12 @@
 """The surface of the skeleton: a tapered tube per edge and a small ball per landmark, coloured by group.
 
-One polydata per fetus; moving a point rewrites coordinates in place, only a change of missing points rebuilds cells.
+One polydata per fetus; moving a point replaces coordinates, only a change of missing points rebuilds cells.
 """
 
 from __future__ import annotations
 
 import math
+
 import numpy as np
 import vtk
 from numpy.typing import NDArray
@@ -40,38 +41,34 @@ class SkeletonMesh:
         self._owners = _cell_owners(len(self._starts), schema.count, len(ball_cells))
         self._shown: NDArray[np.bool_] | None = None
         count = len(self._starts) * 2 * _SIDES + schema.count * len(self._ball)
+        self._points = np.zeros((count, 3), dtype=np.float32)
+        self._normals = np.zeros((count, 3), dtype=np.float32)
+        self._rows = _vertex_rows(schema, len(self._ball))
         self.polydata = vtk.vtkPolyData()
-        self._points, self._normals = self._allocate(count)
-        self._set_rows(_vertex_rows(schema, len(self._ball)))
+        self.polydata.SetPoints(vtk.vtkPoints())
 
-    def _allocate(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Views of memory that VTK owns, so that an update is a write and the node may outlive this object."""
-        points = vtk.vtkPoints()
-        points.SetNumberOfPoints(count)
-        normals = vtk.vtkFloatArray()
-        normals.SetName("Normals")
-        normals.SetNumberOfComponents(3)
-        normals.SetNumberOfTuples(count)
-        self.polydata.SetPoints(points)
-        self.polydata.GetPointData().SetNormals(normals)
-        return numpy_support.vtk_to_numpy(points.GetData()), numpy_support.vtk_to_numpy(normals)
+    def update(self, positions: Array, *, anew: bool = False) -> None:
+        """Move the surface to `positions` (22, 3) mm; NaN rows and the edges that touch them disappear.
 
-    def _set_rows(self, rows: NDArray[np.float32]) -> None:
-        scalars = numpy_support.numpy_to_vtk(rows, deep=True)
-        scalars.SetName(COLOUR_ARRAY)
-        self.polydata.GetPointData().SetScalars(scalars)
-
-    def update(self, positions: Array) -> None:
-        """Move the surface to `positions` (22, 3) mm; NaN rows and the edges that touch them disappear."""
-        present = np.isfinite(positions).all(axis=1)
+        Args:
+            anew: do not rely on what the polydata held before; an undo or a loaded scene may have changed it.
+        """
+        present = finite_rows(positions)
         safe = np.where(present[:, None], positions, _centre(positions, present))
         self._fill(safe)
-        if self._shown is None or not np.array_equal(present, self._shown):
+        self._copy_to_vtk()
+        if anew or self._shown is None or not np.array_equal(present, self._shown):
             self._show(present)
-        self.polydata.GetPoints().GetData().Modified()
-        self.polydata.GetPoints().Modified()
-        self.polydata.GetPointData().GetNormals().Modified()
         self.polydata.Modified()
+
+    def _copy_to_vtk(self) -> None:
+        """Fresh copies: VTK's own memory may be exchanged under a view by undo, which copies into the polydata."""
+        points = self.polydata.GetPoints()
+        points.SetData(numpy_support.numpy_to_vtk(self._points, deep=True))
+        points.Modified()
+        normals = numpy_support.numpy_to_vtk(self._normals, deep=True)
+        normals.SetName("Normals")
+        self.polydata.GetPointData().SetNormals(normals)
 
     def _fill(self, positions: Array) -> None:
         start, end = positions[self._starts], positions[self._ends]
@@ -97,8 +94,17 @@ class SkeletonMesh:
             numpy_support.numpy_to_vtkIdTypeArray(offsets, deep=True),
             numpy_support.numpy_to_vtkIdTypeArray(np.ascontiguousarray(cells.ravel()), deep=True),
         )
+        rows = numpy_support.numpy_to_vtk(self._rows, deep=True)
+        rows.SetName(COLOUR_ARRAY)
+        self.polydata.GetPointData().SetScalars(rows)
         self.polydata.SetPolys(array)
         self._shown = present
+
+
+def finite_rows(positions: Array) -> NDArray[np.bool_]:
+    """(N,) which rows of (N, 3) positions are present."""
+    present: NDArray[np.bool_] = np.asarray(np.isfinite(positions).all(axis=1))
+    return present
 
 
 def _centre(positions: Array, present: NDArray[np.bool_]) -> Array:

@@ -65,16 +65,18 @@ def slice_poses(positions: Array, axes: Axes, plane: Plane | None, schema: Schem
     present = positions[np.isfinite(positions).all(axis=1)]
     middle = _box_middle(present, axes)
     extents = [float(np.ptp(present @ axis)) for axis in (axes.left, axes.dorsal, axes.cranial)]
-    height = max(1.3 * extents[2], 1.3 * max(extents[:2]) / aspect, 30.0)
+    height = max(1.45 * extents[2], 1.3 * max(extents[:2]) / aspect, 30.0)
     centre = middle if plane is None else middle + axes.left * float((plane.origin - middle) @ axes.left)
     limbs = _mean(positions, [row for pair in schema.pairs for row in pair if _is_root(schema, row)], centre)
-    cord = _mean(positions, [schema.trunk_frame_rows[1]], centre)
+    cord_row = schema.trunk_frame_rows[1]
+    cord = _mean(positions, [cord_row], centre)
     coronal = centre + axes.dorsal * float((limbs - centre) @ axes.dorsal)
     transverse = centre + axes.cranial * float((cord - centre) @ axes.cranial)
+    cord_title = "Transverse, at the cord insertion" if np.isfinite(positions[cord_row]).all() else "Transverse"
     return [
         SlicePose("Midsagittal" if plane is not None else "Sagittal", centre, -axes.dorsal, axes.cranial, height),
         SlicePose("Coronal, through shoulders and hips", coronal, axes.left, axes.cranial, height),
-        SlicePose("Transverse, at the cord insertion", transverse, axes.left, -axes.dorsal, height),
+        SlicePose(cord_title, transverse, axes.left, -axes.dorsal, height),
     ]
 
 

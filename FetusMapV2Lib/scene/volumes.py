@@ -134,10 +134,8 @@ def _vtk_type(dtype: np.dtype[Any]) -> int:
 
 
 def _grey_window(array: NDArray[Any]) -> tuple[float, float]:
-    """Display range: the whole range of 8-bit images, else up to the 99.5 percentile of a sample."""
-    if array.dtype == np.uint8:
-        return 0.0, 255.0
+    """Display range: from black, or the least value below it, to a quarter above the 99.8 percentile of a sample."""
     step = tuple(slice(None, None, max(1, size // 64)) for size in array.shape)
     sample = array[step]
-    low, high = float(sample.min()), float(np.percentile(sample, 99.5))
+    low, high = min(float(sample.min()), 0.0), 1.25 * float(np.percentile(sample, 99.8))
     return (low, high) if high > low else (low, low + 1.0)

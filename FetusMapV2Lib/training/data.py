@@ -100,9 +100,7 @@ class TrainingViews(Dataset[Sample]):
 class ValidationViews(Dataset[Sample]):
     """The held-out cases as the engine would see them: the whole view and, if trained, the close view at the truth."""
 
-    def __init__(
-        self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None) -> None:
         self.cases = list(cases)
         self.volumes = volumes
         self.preset = preset

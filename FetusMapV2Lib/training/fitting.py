@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
 _RUN, _CHECKPOINT, _MODEL = "run.json", "last.ckpt", "model.safetensors"
+# Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
+_HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
 _SPLIT = 3  # stream of randomness that holds cases out
 
 
@@ -83,6 +84,7 @@ def fit(
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    note: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Train a network.
@@ -102,6 +104,7 @@ def fit(
         seed: of everything random.
         overrides: preset fields by dotted path, e.g. ``{"optimiser.learning_rate": 1e-3}``.
         cache_dir: for reduced volumes, by custom in `data_dir`.
+        note: JSON values for the model file's training summary, e.g. the commands that made the data.
         on_progress: called after every step.
 
     Returns:
@@ -110,7 +113,6 @@ def fit(
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
     """
-    started = time.time()
     run = prepare_run(preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides)
     chosen, _ = choose_device(device)
     if threads is not None:
@@ -125,13 +127,16 @@ def fit(
     module = PoseModule(run.preset, default_schema().count, run.steps)
     first_step = _steps_done(run.checkpoint) if resume else 0
     if first_step < run.steps:
-        trainer = _trainer(run, module, volumes, chosen, on_progress, started)
+        trainer = _trainer(run, module, volumes, chosen, on_progress, note or {})
         loader = _loader(run, volumes, first_step, workers)
         # our own file; Lightning's state holds more than tensors
         trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
     elif not run.model.is_file():
-        module.load_state_dict(torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"])
-        export_module(module, run.preset, _poses(run), run.template, run.model, training=_facts(run, run.steps, 0.0))
+        state = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
+        module.load_state_dict(state["state_dict"])
+        module.on_load_checkpoint(state)
+        facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
+        export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
     return run.model
 
 
@@ -162,7 +167,7 @@ def prepare_run(
         cases = CaseFolder(data_dir).cases
         held_out = _held_out(cases, chosen, seed)
     else:
-        if noted["preset"] != chosen.to_dict() or noted["seed"] != seed:
+        if Preset.from_dict(noted["preset"]) != chosen or noted["seed"] != seed:
             raise UserError(
                 "the run in this folder was begun with another preset, number of steps or seed",
                 where=folder / _RUN,
@@ -270,7 +275,7 @@ def _trainer(
     volumes: ReducedVolumes,
     device: torch.device,
     on_progress: OnProgress | None,
-    started: float,
+    note: Mapping[str, Any],
 ) -> pl.Trainer:
     options = run.preset.run
     progress = RunProgress(run.steps, on_progress)
@@ -279,7 +284,7 @@ def _trainer(
     def on_result(step: int, result: dict[str, float]) -> None:
         progress.note = summary_line(result)
         _LOG.info("validation at step %d: %s", step, progress.note or "no held-out case")
-        facts = _facts(run, step, time.time() - started)
+        facts = {**_facts(run, step, module.seconds), **note}
         export_module(
             module, run.preset, poses, run.template, run.model, training=facts, evaluation={"validation": result}
         )
@@ -320,7 +325,7 @@ def _facts(run: Run, step: int, seconds: float) -> dict[str, Any]:
         "steps": step,
         "planned_steps": run.steps,
         "seed": run.seed,
-        "seconds_since_start_or_resume": round(seconds, 1),
+        "seconds": round(seconds, 1),
         "torch": torch.__version__,
         "styles": sorted({str(case.truth["style"]) for case in run.training if "style" in case.truth}),
     }
@@ -330,9 +335,8 @@ def _speak_plainly() -> None:
     """Lightning's own talk is silenced; ours goes to standard error if nobody set up logging."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*no `val_dataloader`.*", ".*LeafSpec.*", ".*mid-epoch.*",
-                 ".*training batches.*logging interval.*", ".*isinstance.treespec.*"):  # fmt: skip
-        warnings.filterwarnings("ignore", message=text)
+    for text in _HARMLESS:
+        warnings.filterwarnings("ignore", message=f".*{text}.*")
     ours = logging.getLogger("FetusMapV2Lib.training")
     if not ours.handlers and not logging.getLogger().handlers:
         handler = logging.StreamHandler(sys.stderr)

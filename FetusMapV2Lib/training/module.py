@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -50,6 +51,22 @@ class PoseModule(pl.LightningModule):
             self.averaged.requires_grad_(False)
         #: parts of the last step's loss, detached, for logs
         self.last_parts: dict[str, Tensor] = {}
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the run so far, over all resumptions."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the duration."""
+        checkpoint["seconds"] = self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._seconds_before = float(checkpoint.get("seconds", 0.0))
+        self._started = time.monotonic()
 
     @property
     def best_network(self) -> nn.Module:

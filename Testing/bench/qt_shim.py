@@ -9,6 +9,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 
+import PySide6
 import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtTest import QTest
@@ -18,6 +19,11 @@ for _module in (QtCore, QtGui, QtWidgets):
     for _name in dir(_module):
         if _name.startswith("Q"):
             setattr(_THIS, _name, getattr(_module, _name))
+
+if sys.version_info < (3, 12) and PySide6.__version_info__[:2] == (6, 12):
+    # It drops a reference to None, True or False with every call that returns one; they are immortal only from
+    # Python 3.12 on, before that the interpreter aborts after some thousand calls.
+    raise ImportError("PySide6 6.12 miscounts references on Python below 3.12: install 'PySide6-Essentials<6.12'")
 
 QObject = QtCore.QObject
 QWidget = QtWidgets.QWidget
@@ -153,7 +159,8 @@ class QUiLoader(QtUiTools.QUiLoader):
         root = super().load(buffer, parent)
         if root is None:
             return None
-        self._check_properties(tree, root)
+        if not self._problems:
+            self._check_properties(tree, root)
         if self._problems:
             raise RuntimeError("; ".join(self._problems))
         for sender, signal, receiver, slot in mrml:

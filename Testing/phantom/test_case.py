@@ -109,7 +109,7 @@ def test_the_three_files_of_a_case(case: SimulatedCase, tmp_path: Path) -> None:
 
 
 def test_a_sequence_moves_one_body_smoothly(case: SimulatedCase) -> None:
-    frames = simulate_sequence(11, 2, 4, SHAPE, SPACING)
+    frames = simulate_sequence(11, 2, 3, SHAPE, SPACING)
     poses = np.array([frame.pose.positions for frame in frames])
     np.testing.assert_allclose(poses[0], case.pose.positions)
     np.testing.assert_array_equal(frames[0].volume.array, case.volume.array)

@@ -1,0 +1,133 @@
+"""The package that Slicer would install: file lists, metadata, and a run from the installed tree alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "Testing" / "packaging" / "update_cmake_lists.py"
+STAND_IN = ROOT / "Testing" / "bench" / "cmake"
+needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+
+#: Runs where only the installed tree, the bench and Python's own packages can be imported.
+_ESTIMATE = """
+import os, sys
+from pathlib import Path
+tree = Path(sys.argv[1])
+from bench import application
+scene = application.start()
+from bench.window import MainWindow
+sys.path.insert(0, str(tree))
+from FetusMapV2Panel import selftest
+import FetusMapV2Lib
+assert Path(FetusMapV2Lib.__file__).is_relative_to(tree), FetusMapV2Lib.__file__
+if sys.argv[2] == "bundled":
+    from FetusMapV2Lib.phantom.case import simulate_case
+    from FetusMapV2Lib.scene.volumes import add_volume_node
+    from FetusMapV2Panel.estimation import loadEngine
+    case = simulate_case(20261, 0, shape_kji=(140, 96, 96), spacing_mm=1.0)
+    add_volume_node(scene, case.volume)
+else:
+    selftest.addVolume(scene)
+    loadEngine = selftest.EngineStandIn
+window = MainWindow()
+window.load(tree / "FetusMapV2.py", lambda python: python.FetusMapV2Logic(loadEngine))
+ui = window.module_widget.ui
+window.click(ui.estimateButton)
+print("MESSAGE", ui.messageLabel.text)
+print("ROWS", ui.resultsTable.rowCount, ui.resultsTable.item(0, 1).text(), flush=True)
+os._exit(0)
+"""
+
+
+def test_lists_are_those_of_the_tree():
+    result = subprocess.run([sys.executable, str(SCRIPT), "--check"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_metadata_agrees():
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    values = dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', cmake))
+    s4ext = (ROOT / "FetusMapV2.s4ext").read_text(encoding="utf-8")
+    entry = json.loads((ROOT / "FetusMapV2.json").read_text(encoding="utf-8"))
+    assert values["DEPENDS"] == "PyTorch"
+    assert entry["build_dependencies"] == ["PyTorch"]
+    assert "\ndepends PyTorch\n" in s4ext
+    assert entry["category"] == values["CATEGORY"]
+    assert f"category {values['CATEGORY']}" in s4ext
+    assert f"description {values['DESCRIPTION']}" in s4ext
+    assert f"iconurl {values['ICONURL']}" in s4ext
+    assert entry["scm_url"] in s4ext
+    # The schema of catalogue entries allows these and no others.
+    allowed = {"build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_type", "scm_url", "tier"}
+    assert set(entry) <= allowed | {"$schema", "enabled"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The qt-scripted-modules folder of an installation, in a path with spaces."""
+    folder = tmp_path_factory.mktemp("an installed Slicer")
+    configure = ["cmake", "-S", str(ROOT), "-B", str(folder / "build"), f"-DSlicer_DIR={STAND_IN}"]
+    for command in (configure, ["cmake", "--install", str(folder / "build"), "--prefix", str(folder / "tree")]):
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+    return next((folder / "tree").rglob("qt-scripted-modules"))
+
+
+@needs_cmake
+def test_installed_tree_is_complete(installed):
+    names = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
+    assert {"FetusMapV2.py", "Resources/UI/FetusMapV2.ui", "Resources/Icons/FetusMapV2.png"} <= names
+    assert {"FetusMapV2Lib/__init__.py", "Resources/Landmarks/fetusmapv2.json", "Resources/Models/models.json"} <= names
+    source = {p.relative_to(ROOT).as_posix() for p in (ROOT / "FetusMapV2Lib").rglob("*.py")}
+    assert source <= names
+
+
+def run_installed(installed: Path, tmp_path: Path, engine: str) -> str:
+    bench = tmp_path / "bench only"
+    shutil.copytree(ROOT / "Testing" / "bench", bench / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = dict(os.environ, PYTHONPATH=str(bench), QT_QPA_PLATFORM="offscreen", PYTHONSAFEPATH="1")
+    command = [sys.executable, "-c", _ESTIMATE, str(installed), engine]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=240)
+    assert "ROWS 9" in result.stdout, result.stdout + result.stderr
+    return result.stdout
+
+
+@needs_cmake
+def test_module_runs_from_the_installed_tree_alone(installed, tmp_path):
+    assert "60.1 ± 1.9 mm" in run_installed(installed, tmp_path, "stand-in")
+
+
+@needs_cmake
+@pytest.mark.slow
+def test_bundled_model_estimates_from_the_installed_tree_alone(installed, tmp_path):
+    from FetusMapV2Lib.estimation.model_index import list_models
+
+    if not any(entry.path.is_file() for entry in list_models()):
+        pytest.skip("no bundled model yet")
+    assert " mm" in run_installed(installed, tmp_path, "bundled")
+
+
+@needs_cmake
+def test_a_forgotten_file_stops_the_configuration(tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("CMakeLists.txt", "FetusMapV2", "FetusMapV2Lib", "Resources"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+        else:
+            shutil.copy(source, copy / name)
+    (copy / "FetusMapV2Lib" / "foundation" / "errors.py").unlink()
+    command = ["cmake", "-S", str(copy), "-B", str(tmp_path / "build"), f"-DSlicer_DIR={STAND_IN}"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "nonexistent" in result.stderr

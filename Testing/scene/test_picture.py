@@ -1,0 +1,179 @@
+"""The picture of a case, and the layout that keeps its labels apart."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vtk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vtk.util.numpy_support import vtk_to_numpy
+
+from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene import sheet
+from FetusMapV2Lib.scene.canvas import Canvas, text_mask, text_width
+from FetusMapV2Lib.scene.labels import place_labels, spread
+from FetusMapV2Lib.scene.picture import check_rendering, write_picture
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint, fetal_axes, slice_poses
+
+SCHEMA = default_schema()
+
+
+def read_png(path: Path) -> np.ndarray:
+    reader = vtk.vtkPNGReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    width, height, _ = reader.GetOutput().GetDimensions()
+    return vtk_to_numpy(reader.GetOutput().GetPointData().GetScalars()).reshape(height, width, -1)[::-1]
+
+
+def inside(image: np.ndarray, panel: sheet.Panel) -> np.ndarray:
+    return image[panel.y : panel.y + panel.height, panel.x : panel.x + panel.width]
+
+
+def has_colour(image: np.ndarray, colour: tuple[float, ...], tolerance: int = 12) -> bool:
+    difference = np.abs(image.astype(int) - np.rint(255 * np.array(colour)).astype(int))
+    return bool((difference.max(axis=2) <= tolerance).sum() > 20)
+
+
+def test_picture_shows_slices_skeleton_and_table(volume: Volume, pose: Pose, tmp_path: Path) -> None:
+    path = tmp_path / "Bild é.png"
+    write_picture(path, volume, pose)
+    assert [found.name for found in tmp_path.iterdir()] == ["Bild é.png"]
+    image = read_png(path)
+    assert image.shape == (sheet.HEIGHT, sheet.WIDTH, 3)
+    for panel in sheet.SLICES:
+        assert inside(image, panel).std() > 15, "speckle is visible"
+    skeleton = inside(image, sheet.SKELETON)
+    for group in SCHEMA.groups:
+        assert has_colour(skeleton, SCHEMA.landmarks[SCHEMA.rows(group)[0]].colour, 30), group
+    assert has_colour(inside(image, sheet.TABLE), sheet.WHITE)
+    assert has_colour(image[-60:], sheet.WARNING)
+
+
+def test_picture_follows_the_pose(volume: Volume, pose: Pose, tmp_path: Path) -> None:
+    other = pose.positions.copy()
+    other[0] += [0, 0, 15]
+    write_picture(tmp_path / "a.png", volume, pose)
+    write_picture(tmp_path / "b.png", volume, pose.with_positions(other))
+    a, b = read_png(tmp_path / "a.png"), read_png(tmp_path / "b.png")
+    for panel in (sheet.SKELETON, sheet.SLICES[0], sheet.TABLE):
+        assert (inside(a, panel) != inside(b, panel)).any()
+
+
+@pytest.mark.parametrize("present", [[0], [0, 9], list(range(10, 22))])
+def test_picture_of_an_incomplete_pose(volume: Volume, pose: Pose, tmp_path: Path, present: list[int]) -> None:
+    positions = np.full((22, 3), np.nan)
+    positions[present] = pose.positions[present]
+    write_picture(tmp_path / "few.png", volume, Pose(positions))
+    assert inside(read_png(tmp_path / "few.png"), sheet.SKELETON).std() > 1
+
+
+def test_bad_wishes_are_refused(volume: Volume, pose: Pose, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"\.png"):
+        write_picture(tmp_path / "a.jpg", volume, pose)
+    with pytest.raises(InputError, match="no landmark"):
+        write_picture(tmp_path / "a.png", volume, Pose(np.full((22, 3), np.nan)))
+    (tmp_path / "b.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists"):
+        write_picture(tmp_path / "b.png", volume, pose, overwrite=False)
+    assert (tmp_path / "b.png").read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hides the graphics driver by Linux means")
+@pytest.mark.skipif(bool(ctypes.util.find_library("OSMesa")), reason="this computer can always draw")
+def test_a_computer_that_cannot_draw_says_so() -> None:
+    """Without a driver VTK would end the process while drawing."""
+    bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    bare["__EGL_VENDOR_LIBRARY_DIRS"] = str(Path("nowhere"))
+    script = (
+        "from FetusMapV2Lib.scene.picture import check_rendering\n"
+        "from FetusMapV2Lib.foundation.errors import OutputError\n"
+        "try:\n    check_rendering('a.png')\n"
+        "except OutputError as error:\n    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], env=bare, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0
+    assert "cannot draw" in ended.stdout
+    assert "Mesa" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_a_computer_that_can_draw_is_let_through() -> None:
+    check_rendering()
+
+
+def test_slices_are_anatomical_and_not_mirrored(pose: Pose) -> None:
+    plane = midsagittal_plane(pose.positions)
+    axes = fetal_axes(plane)
+    sagittal, coronal, transverse = slice_poses(pose.positions, axes, plane, SCHEMA, 1.0)
+    cranial = pose.positions[0] - pose.positions[9]
+    nose = pose.positions[SCHEMA.index("nasal_tip")] - pose.positions[SCHEMA.index("hind_neck")]
+    left = pose.positions[SCHEMA.index("left_shoulder")] - pose.positions[SCHEMA.index("right_shoulder")]
+    assert sagittal.up @ cranial > 0 and sagittal.right @ nose > 0
+    assert coronal.up @ cranial > 0 and coronal.right @ left > 0
+    assert transverse.up @ nose > 0 and transverse.right @ left > 0
+    for cut in (sagittal, coronal, transverse):
+        assert abs(cut.right @ cut.up) < 1e-9
+
+
+def test_viewpoint_leaves_room_for_labels(pose: Pose) -> None:
+    size, margin = (800, 1000), 200
+    view = best_viewpoint(pose.positions, fetal_axes(midsagittal_plane(pose.positions)), size, margin)
+    right = np.cross(view.towards, view.up)
+    flat = (pose.positions - view.centre) @ np.stack([right, view.up]).T * size[1] / view.height_mm
+    assert np.abs(flat[:, 0]).max() <= size[0] / 2 - margin
+    assert np.abs(flat[:, 1]).max() <= size[1] / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 900)), max_size=22))
+def test_labels_never_overlap_and_every_point_has_one(points: list[tuple[float, float]]) -> None:
+    placed = place_labels(np.array(points).reshape(-1, 2), np.full(len(points), 120.0), 500.0, 40.0, 900.0, 30.0)
+    assert sorted(label.index for label in placed) == list(range(len(points)))
+    for side in ("left", "right"):
+        column = [label for label in placed if label.side == side]
+        heights = sorted(label.y for label in column)
+        assert all(40.0 <= y <= 900.0 for y in heights)
+        assert np.all(np.diff(heights) >= 30.0 - 1e-6)
+        by_point = [label.y for label in sorted(column, key=lambda label: points[label.index][1])]
+        assert by_point == pytest.approx(heights), "lines to the points do not cross for want of order"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-50, 150), min_size=1, max_size=12), st.floats(1, 30))
+def test_spread_keeps_distance_and_bounds(wanted: list[float], gap: float) -> None:
+    result = spread(np.sort(wanted), 0.0, 100.0, gap)
+    room = min(gap, 100.0 / max(len(wanted) - 1, 1))
+    assert np.all(np.diff(result) >= room - 1e-6)
+    assert result[0] >= -1e-6 and result[-1] <= 100 + 1e-6
+
+
+def test_spread_leaves_alone_what_has_room() -> None:
+    np.testing.assert_allclose(spread(np.array([10.0, 40.0, 90.0]), 0.0, 100.0, 20.0), [10, 40, 90])
+
+
+def test_text_is_legible_and_of_one_height() -> None:
+    heights = {text_mask(text, 20).shape[0] for text in ("nose", "Chin", "gap", "12w3d ± 5 d", "a | b")}
+    assert len(heights) == 1
+    assert text_width("$5 $6", 20) > text_width("5 6", 20), "no formula"
+    assert text_width("Umbilical cord insertion", 20) > text_width("Chin", 20) > 20
+    assert text_mask("Chin", 20).max() > 0.9
+
+
+def test_text_is_drawn_where_it_was_asked_for() -> None:
+    canvas = Canvas(200, 60, (0, 0, 0))
+    canvas.text(190, 30, "Chin", (1, 1, 1), 20, align="right")
+    _, columns = np.nonzero(canvas.pixels.max(axis=2))
+    assert 188 <= columns.max() < 192
+    assert columns.min() == pytest.approx(190 - text_width("Chin", 20), abs=3)

@@ -1,0 +1,206 @@
+"""Cases and samples: what is read, what is kept, and that a view carries its landmarks along."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training.toy_cases import BODY, write_toy_cases
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.estimation.views import canonical_template
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes, reduced
+from FetusMapV2Lib.training.data import TrainingViews, ValidationViews, distorted
+from FetusMapV2Lib.training.preset import AugmentationOptions, Preset
+from FetusMapV2Lib.training.views import quarter_turns
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    write_toy_cases(folder, 6)
+    return folder
+
+
+def preset(**augmentation: object) -> Preset:
+    return Preset.from_dict(
+        {
+            "name": "toy",
+            "input_size": [64, 48, 48],
+            "views": {"whole": 0.5, "close": 0.5},
+            "augmentation": {"rotation_deg": 20, "shift": 0.05, **augmentation},
+        }
+    )
+
+
+def training_views(folder: Path, tmp_path: Path, **augmentation: object) -> TrainingViews:
+    cases = CaseFolder(folder)
+    template = canonical_template(cases.poses())
+    return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 3.0), preset(**augmentation), template, 5)
+
+
+def test_the_quarter_turns_are_the_24_proper_ones() -> None:
+    turns = quarter_turns()
+    assert len(np.unique(turns.round().reshape(24, 9), axis=0)) == 24
+    assert np.allclose(np.linalg.det(turns), 1)
+    assert np.array_equal(turns[0], np.eye(3))
+
+
+def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path) -> None:
+    """At every landmark of every view there is a bright ball, whatever the turn and the scale."""
+    views = training_views(folder, tmp_path)
+    seen = set()
+    for index in range(24):
+        sample = views[index]
+        seen.add(int(sample["view"]))
+        if not sample["present"]:
+            continue
+        points = sample["points"][torch.isfinite(sample["points"]).all(dim=1)]
+        assert len(points) >= 20
+        i, j, k = points.round().long().clamp(min=0).T
+        picture = sample["image"][0]
+        k, j, i = (axis.clamp(max=size - 1) for axis, size in zip((k, j, i), picture.shape, strict=True))
+        assert float(picture[k, j, i].median()) > 4 * float(picture[picture > 0].median())
+        world = (sample["grid_to_ras"][:3, :3] @ sample["points"].double().T).T + sample["grid_to_ras"][:3, 3]
+        error = (world - sample["positions"]).norm(dim=1)
+        assert float(error[error.isfinite()].max()) < 1e-3
+        assert float(torch.linalg.det(sample["grid_to_ras"][:3, :3])) > 0
+    assert seen == {0, 1}
+
+
+def test_samples_depend_on_seed_and_index_alone(folder: Path, tmp_path: Path) -> None:
+    views, again = training_views(folder, tmp_path), training_views(folder, tmp_path)
+    np.random.seed(1)  # noqa: NPY002 - the global state must not matter
+    backwards = [again[index] for index in (9, 4)]
+    for sample, other in zip((views[9], views[4]), backwards, strict=True):
+        assert all(torch.equal(sample[key].nan_to_num(-1), other[key].nan_to_num(-1)) for key in sample)
+    assert not torch.equal(views[3]["image"], views[3 + len(views.cases)]["image"])
+
+
+def test_every_case_comes_once_an_epoch_in_changing_order(folder: Path, tmp_path: Path) -> None:
+    views = training_views(folder, tmp_path)
+    count = len(views.cases)
+    epochs = [[int(views[epoch * count + place]["case"]) for place in range(count)] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_a_view_without_fetus_has_no_points(folder: Path, tmp_path: Path) -> None:
+    views = training_views(folder, tmp_path)
+    empty = [sample for sample in (views[index] for index in range(18)) if not sample["present"]]
+    assert empty
+    assert all(bool(sample["points"].isnan().all()) for sample in empty)
+
+
+def test_whole_views_keep_the_fetus_inside(folder: Path, tmp_path: Path) -> None:
+    """Also when the long side of the volume is turned onto a short side of the view."""
+    views = training_views(folder, tmp_path, rotation_deg=0.0, shift=0.0, scale=[0.95, 1.05])
+    whole = [sample for sample in (views[index] for index in range(40)) if int(sample["view"]) == 0]
+    for sample in whole:
+        if sample["present"]:
+            assert bool(torch.isfinite(sample["points"]).all())
+
+
+def test_validation_looks_at_each_case_in_each_view(folder: Path, tmp_path: Path) -> None:
+    cases = CaseFolder(folder).cases[:3]
+    template = canonical_template(CaseFolder(folder).poses())
+    views = ValidationViews(cases, ReducedVolumes(tmp_path, 3.0), preset(), template)
+    assert [(int(s["case"]), int(s["view"])) for s in (views[n] for n in range(len(views)))] == [
+        (case, view) for case in range(3) for view in range(2)
+    ]
+
+
+def test_a_reduced_volume_keeps_its_place_in_the_world() -> None:
+    array = np.zeros((30, 28, 26), dtype=np.uint8)
+    array[12:18, 8:14, 4:10] = 200
+    matrix = np.array([[0, 0.3, 0, 5], [0.3, 0, 0, -7], [0, 0, -0.3, 2], [0, 0, 0, 1.0]])
+    volume = Volume(array, matrix)
+    small = reduced(volume, 0.6)
+    assert small.shape == (15, 14, 13)
+    assert np.allclose(small.spacing, 0.6)
+
+    def centroid(one: Volume) -> np.ndarray:
+        kji = np.argwhere(one.array > 100).mean(axis=0)
+        return one.ijk_to_ras[:3, :3] @ kji[::-1] + one.ijk_to_ras[:3, 3]
+
+    assert np.allclose(centroid(small), centroid(volume), atol=1e-6)
+    assert small.array.dtype == np.uint8
+    assert small.array.max() == 200
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
+def test_other_grey_types_become_8_bit(dtype: type) -> None:
+    ramp = np.linspace(0, 3000, 16**3).reshape(16, 16, 16).astype(dtype)
+    small = reduced(Volume(ramp, np.eye(4)), 0.5)
+    assert small.array.dtype == np.uint8
+    assert small.array.max() >= 249
+    assert (np.diff(small.array.ravel().astype(int)) >= 0).all()
+
+
+def test_the_full_volume_is_read_only_once(folder: Path, tmp_path: Path) -> None:
+    cases = CaseFolder(folder).cases
+    first = ReducedVolumes(tmp_path, 6.0).get(cases[0])
+    backup = cases[0].volume_path.read_bytes()
+    facts = cases[0].volume_path.stat()
+    try:
+        cases[0].volume_path.write_bytes(b"x" * len(backup))
+        os.utime(cases[0].volume_path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        again = ReducedVolumes(tmp_path, 6.0).get(cases[0])
+    finally:
+        cases[0].volume_path.write_bytes(backup)
+    assert np.array_equal(first.array, again.array)
+    assert np.array_equal(first.ijk_to_ras, again.ijk_to_ras)
+
+
+def test_a_damaged_copy_is_made_again(folder: Path, tmp_path: Path) -> None:
+    cases = CaseFolder(folder).cases
+    first = ReducedVolumes(tmp_path, 6.0).get(cases[1])
+    for copy in tmp_path.iterdir():
+        copy.write_bytes(copy.read_bytes()[:100])
+    assert np.array_equal(ReducedVolumes(tmp_path, 6.0).get(cases[1]).array, first.array)
+
+
+def test_memory_is_bounded(folder: Path, tmp_path: Path) -> None:
+    cases = CaseFolder(folder).cases
+    volumes = ReducedVolumes(tmp_path, 3.0, memory_bytes=2 * 32 * 24 * 24)
+    for case in cases:
+        volumes.get(case)
+    assert len(volumes._held) == 2
+
+
+def test_unannotated_cases_are_left_out_and_flagged_ones_kept(tmp_path: Path) -> None:
+    volume = Volume(np.arange(16**3, dtype=np.uint8).reshape(16, 16, 16), np.eye(4))
+    blank = Pose(np.full_like(BODY, np.nan))
+    for name, pose, facts in (
+        ("a", Pose(BODY), None),
+        ("b", blank, None),
+        ("c", blank, {"fetus_present": False}),
+    ):
+        write_volume(tmp_path / f"{name}.nrrd", volume)
+        write_markups(tmp_path / f"{name}.mrk.json", pose)
+        if facts:
+            (tmp_path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
+    cases = CaseFolder(tmp_path).cases
+    assert [(case.name, case.fetus_present) for case in cases] == [("a", True), ("c", False)]
+    (tmp_path / "a.mrk.json").unlink()
+    with pytest.raises(InputError, match="landmarks"):
+        CaseFolder(tmp_path)
+
+
+def test_grey_values_change_but_padding_stays_black() -> None:
+    options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), noise=0.1, shadow=1.0)
+    picture = np.zeros((16, 16, 16), dtype=np.float32)
+    picture[4:12] = 0.5
+    changed = distorted(picture, options, np.random.default_rng(0))
+    assert (changed[:4] == 0).all()
+    assert changed[4:12].std() > 0
+    assert changed.min() >= 0 and changed.max() <= 1.5
+    assert np.array_equal(distorted(picture, AugmentationOptions(), np.random.default_rng(0)), picture)
