@@ -91,7 +91,7 @@ def estimate(
 ) -> None:
     """Estimate the pose in one volume or many; a bad file does not stop the others."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.imaging.reading import read_frames
+    from FetusMapV2Lib.imaging.reading import read_frames, volume_name
 
     spacing_mm = _spacing(spacing)
     engine = PoseEngine.load(model, device)
@@ -100,9 +100,15 @@ def estimate(
         for number, path in enumerate(files, start=1):
             task = bar.add_task(f"{number}/{len(files)} {path.name}", total=1.0)
             try:
-                frames = read_frames(path, spacing=spacing_mm, mirrored=mirrored, kretz_handedness=kretz_handedness)
+                frames = read_frames(
+                    path,
+                    spacing=spacing_mm,
+                    mirrored=mirrored,
+                    kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked there
+                )
+                name = volume_name(path)
                 for index, volume in enumerate(frames):
-                    stem = _stem(path) if len(frames) == 1 else f"{_stem(path)}-{index:04d}"
+                    stem = name if len(frames) == 1 else f"{name}_{index:04d}"
                     result = engine.estimate(volume, on_progress=_on(bar, task))
                     _write_all(output, stem, result, volume, scene=scene, picture=picture, overwrite=overwrite)
                     _tell(bar.console, stem, result)
@@ -125,7 +131,7 @@ def simulate(
     size: Annotated[str, typer.Option("--size", help="Voxels, longest side first.")] = "460,313,312",
     spacing: Annotated[float, typer.Option("--spacing", help="Voxel spacing in mm.")] = 0.3,
     empty: Annotated[int, typer.Option("--empty", min=0, help="Leave every N-th case without a fetus (0: none).")] = 0,
-    styles: Annotated[str, typer.Option("--styles", help="Vendor style mix: training or held-out.")] = "training",
+    styles: Annotated[str, typer.Option("--styles", help="Vendor styles: training, held-out, A, B or C.")] = "training",
     sequence: Annotated[
         int, typer.Option("--sequence", min=0, help="Frames of a moving fetus instead of one volume.")
     ] = 0,
@@ -135,7 +141,7 @@ def simulate(
     """Simulate ultrasound volumes of articulated fetuses with their true landmarks."""
     from FetusMapV2Lib.estimation.engine import choose_device
     from FetusMapV2Lib.phantom.case import simulate_case, write_case
-    from FetusMapV2Lib.phantom.motion import simulate_sequence, write_sequence_case
+    from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case
 
     shape = _size(size)
     where = str(choose_device(device)[0])
@@ -146,7 +152,7 @@ def simulate(
                 frames = simulate_sequence(
                     seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
                 )
-                write_sequence_case(output, frames, index, overwrite=overwrite)
+                write_moving_case(output, frames, index, overwrite=overwrite)
             else:
                 fetus = not (empty and (index + 1) % empty == 0)
                 case = simulate_case(
@@ -170,13 +176,41 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of order, augmentation and initial weights.")] = 0,
+    initial_model: Annotated[
+        Optional[str], typer.Option("--initial-model", help="Start from the weights of this model.")
+    ] = None,
+    input_size: Annotated[
+        Optional[str], typer.Option("--input-size", help="Override the preset's input size, longest first.")
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0, help="Override the preset's learning rate (0: keep).")
+    ] = 0.0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a model on a folder of annotated volumes."""
     from FetusMapV2Lib.training.fitting import fit
 
-    model = fit(preset, data, output, resume=resume, device=device, steps=steps or None, workers=workers)
+    overrides: dict[str, object] = {}
+    if input_size is not None:
+        overrides["input_size"] = list(_size(input_size, "--input-size"))
+    if learning_rate:
+        overrides["optimiser.learning_rate"] = learning_rate
+    model = fit(
+        preset,
+        data,
+        output,
+        resume=resume,
+        device=device,
+        steps=steps or None,
+        seed=seed,
+        initial_model=initial_model,
+        overrides=overrides,
+        workers=workers,
+        threads=threads or None,
+    )
     log.print(f"Model written to {model}", highlight=False)
 
 
@@ -223,10 +257,10 @@ def verify_models(
 @app.command()
 def presets() -> None:
     """List the training presets and what sets each apart."""
-    from FetusMapV2Lib.training.presets import list_presets
+    from FetusMapV2Lib.training.preset import load_preset, preset_names
 
     table = Table("preset", "input size", "what sets it apart")
-    for preset in list_presets():
+    for preset in map(load_preset, preset_names()):
         table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
     out.print(table)
 
@@ -258,8 +292,9 @@ def demo(
 
 def _truth_table(case: SimulatedCase, result: Estimate) -> Table:
     """The demo's measurements beside the phantom's truth."""
-    from FetusMapV2Lib.estimation.results import RESEARCH_USE, findings
+    from FetusMapV2Lib.anatomy.findings import findings
     from FetusMapV2Lib.evaluation.metrics import distances_mm
+    from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 
     table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
     if not result.found:
@@ -303,7 +338,7 @@ def _write_all(
 
 
 def _tell(console: Console, stem: str, result: Estimate) -> None:
-    from FetusMapV2Lib.estimation.results import findings
+    from FetusMapV2Lib.anatomy.findings import findings
 
     for warning in result.warnings:
         console.print(f"[yellow]{_escaped(stem)}: {_escaped(warning)}[/yellow]", highlight=False, soft_wrap=True)
@@ -334,23 +369,15 @@ def _on(bar: Progress, task: object) -> Callable[[float, str], None]:
     return report
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in (".seq.nrrd", ".nii.gz"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem or name
-
-
-def _size(text: str) -> tuple[int, int, int]:
+def _size(text: str, option: str = "--size") -> tuple[int, int, int]:
     try:
         first, second, third = (int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
-            "not three whole numbers", where=f"--size {text}", remedy="Write for example 460,313,312"
+            "not three whole numbers", where=f"{option} {text}", remedy="Write for example 460,313,312"
         ) from error
     if min(first, second, third) < 16:
-        raise InputError("too few voxels", where=f"--size {text}", remedy="Use at least 16 voxels a side")
+        raise InputError("too few voxels", where=f"{option} {text}", remedy="Use at least 16 voxels a side")
     return first, second, third
 
 

@@ -183,7 +183,8 @@ class PoseEngine:
 
     def _move_to(self, device: torch.device) -> None:
         self._device = device
-        self._network = self.model.network.to(device=device, memory_format=torch.channels_last_3d).eval()
+        network = self.model.network.to(device).eval()
+        self._network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
         last = looks[-1]

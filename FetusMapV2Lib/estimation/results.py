@@ -8,48 +8,22 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib import __version__
-from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg
-from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, gestational_age
-from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
+from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.engine import Estimate
 from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text
+from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import write_markups
 
-RESEARCH_USE = "Research use only; default weights were trained on simulated volumes."
 JOINT_CENTRES = (
     "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
 )
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything derived from one pose."""
-
-    measurements: tuple[Measurement, ...]
-    datings: tuple[Dating, ...]
-    plane: Plane | None
-    neck_flexion_deg: float
-
-
-def findings(pose: Pose, schema: Schema | None = None) -> Findings:
-    """Measurements, gestational ages and the midsagittal plane of a pose."""
-    schema = schema or default_schema()
-    measurements = measure(pose, schema)
-    crl = next(m.value_mm for m in measurements if m.key == "crl")
-    datings = tuple(gestational_age(crl, name) for name in FORMULAS) if math.isfinite(crl) else ()
-    return Findings(
-        measurements=measurements,
-        datings=datings,
-        plane=midsagittal_plane(pose.positions, schema),
-        neck_flexion_deg=neck_flexion_deg(pose.positions, schema),
-    )
 
 
 def result_paths(folder: Path, stem: str) -> dict[str, Path]:

@@ -52,6 +52,14 @@ def upsample_twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
+@torch.fx.wrap
+def coordinate_maps(volume: Tensor) -> Tensor:
+    """Where each voxel lies in the grid: (B, C, K, J, I) to (B, 3, K, J, I), -1 to 1 along k, j and i."""
+    axes = [torch.linspace(-1, 1, size, device=volume.device, dtype=volume.dtype) for size in volume.shape[2:]]
+    maps = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return maps.expand(volume.shape[0], -1, -1, -1, -1)
+
+
 class ConvNormReLU(nn.Module):
     """Conv3d 3x3x3 without bias, BatchNorm3d on batch statistics, ReLU."""
 
@@ -101,17 +109,26 @@ class UNet3d(nn.Module):
         in_channels: channels of the input volume.
         landmarks: heatmaps given back.
         widths: channels per level, finest first; the number of halvings is one less than the levels.
+        coordinates: also feed each voxel's place in the grid, -1 to 1 along k, j and i (CoordConv, Liu et al. 2018);
+            worth much where views are aligned with the body.
     """
 
-    def __init__(self, in_channels: int = 1, landmarks: int = 22, widths: Sequence[int] = PAPER_WIDTHS) -> None:
+    def __init__(
+        self,
+        in_channels: int = 1,
+        landmarks: int = 22,
+        widths: Sequence[int] = PAPER_WIDTHS,
+        coordinates: bool = False,
+    ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.landmarks = landmarks
+        self.coordinates = bool(coordinates)
         self.widths = tuple(int(width) for width in widths)
         self.multiple = 2 ** (len(self.widths) - 1)
+        first = in_channels + 3 * self.coordinates
         self.down = nn.ModuleList(
-            DoubleConv(before, after)
-            for before, after in zip((in_channels, *self.widths[:-1]), self.widths, strict=True)
+            DoubleConv(before, after) for before, after in zip((first, *self.widths[:-1]), self.widths, strict=True)
         )
         self.pool = nn.MaxPool3d(2)
         self.up = nn.ModuleList(Up(skip, below) for skip, below in zip(self.widths[:-1], self.widths[1:], strict=True))
@@ -135,7 +152,7 @@ class UNet3d(nn.Module):
         """
         require_multiple(volume, self.multiple)
         skips: list[Tensor] = []
-        x = volume
+        x = torch.cat((volume, coordinate_maps(volume)), dim=1) if self.coordinates else volume
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else self.pool(x))
             skips.append(x)
@@ -156,6 +173,7 @@ class UNet3d(nn.Module):
             "in_channels": self.in_channels,
             "landmarks": self.landmarks,
             "widths": list(self.widths),
+            "coordinates": self.coordinates,
         }
 
 

@@ -33,7 +33,7 @@ from FetusMapV2Lib.phantom.probe import Probe
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.sizes import Size, sample_size
 from FetusMapV2Lib.phantom.skeleton import spine_length
-from FetusMapV2Lib.phantom.style import STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
+from FetusMapV2Lib.phantom.style import MIXES, STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
 from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
 from FetusMapV2Lib.phantom.ultrasound import acquire
 
@@ -157,18 +157,22 @@ def sample_geometry(
 
 
 def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
-    """A vendor style from a style, the name of one, a mix to draw from, or None for the training mix.
+    """A vendor style from a style, the name of one or of a mix, a mix to draw from, or None for the training mix.
 
     Raises:
         InputError: there is no style of that name.
     """
     if isinstance(style, VendorStyle):
         return style
-    if isinstance(style, str):
-        if style not in STYLES:
-            raise InputError(f"no vendor style {style!r}", remedy=f"Choose one of {', '.join(STYLES)}")
-        return sample_style(generator, StyleMix(weights={style: 1.0}))
-    return sample_style(generator, TRAINING_MIX if style is None else style)
+    if style is None:
+        return sample_style(generator, TRAINING_MIX)
+    if isinstance(style, StyleMix):
+        return sample_style(generator, style)
+    if style in MIXES:
+        return sample_style(generator, MIXES[style])
+    if style not in STYLES:
+        raise InputError(f"no vendor style {style!r}", remedy=f"Choose one of {', '.join([*MIXES, *STYLES])}")
+    return sample_style(generator, StyleMix(weights={style: 1.0}))
 
 
 def simulated_volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
@@ -209,7 +213,8 @@ def simulate_case(
         seed, index: which case.
         shape_kji: voxels along k, j, i.
         spacing_mm: isotropic voxel size.
-        style: vendor style, name of one ("A", "B", "C"), a mix to draw from, or None for the training mix.
+        style: vendor style, name of one ("A", "B", "C") or of a mix ("training", "held-out"), a mix, or None for the
+            training mix.
         device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
         fetus_present: False gives a uterus without a fetus.
         gestational_age_days: drawn evenly between 10 and 15 weeks if None.

@@ -5,7 +5,9 @@ The body, its surroundings, probe and machine stay; joint angles and the place d
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import refuse_existing, write_json
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.writing import write_sequence
 from FetusMapV2Lib.phantom.case import (
     FULL_SHAPE,
     FULL_SPACING_MM,
@@ -148,3 +153,29 @@ def simulate_sequence(
         volume = replace(simulated_volume(array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}")
         cases.append(SimulatedCase(volume, Pose(geometry.landmarks), truth))
     return cases
+
+
+def write_moving_case(
+    folder: str | os.PathLike[str], frames: list[SimulatedCase], index: int, *, overwrite: bool = True
+) -> tuple[Path, ...]:
+    """Write ``case-NNNN.seq.nrrd``, the landmarks of every frame ``case-NNNN_FFFF.mrk.json`` and ``case-NNNN.json``.
+
+    The frames' stems are those under which `read_frames` names them.
+
+    Returns:
+        the paths, the sequence first and the truth last.
+
+    Raises:
+        OutputError: one of them exists and may not be overwritten, or cannot be written.
+    """
+    stem = f"case-{index:04d}"
+    sequence, truth = Path(folder) / f"{stem}.seq.nrrd", Path(folder) / f"{stem}.json"
+    landmarks = [Path(folder) / f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
+    paths = (sequence, *landmarks, truth)
+    for path in paths:
+        refuse_existing(path, overwrite)
+    write_sequence(sequence, [frame.volume for frame in frames], overwrite=overwrite)
+    for path, frame in zip(landmarks, frames, strict=True):
+        write_markups(path, frame.pose, overwrite=overwrite)
+    write_json(truth, {"frames": [frame.truth for frame in frames]}, overwrite=overwrite)
+    return paths

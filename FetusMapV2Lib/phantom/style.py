@@ -128,6 +128,10 @@ TRAINING_MIX = StyleMix()
 HELD_OUT_MIX = StyleMix(jitter=(0.6, 1.25), blend=True)
 
 
+#: The mixes by name.
+MIXES: Mapping[str, StyleMix] = {"training": TRAINING_MIX, "held-out": HELD_OUT_MIX}
+
+
 def sample_style(generator: torch.Generator, mix: StyleMix = TRAINING_MIX) -> VendorStyle:
     """A vendor style drawn from `mix`; the same generator state gives the same style."""
     names = [name for name in STYLES if mix.weights.get(name, 0.0) > 0]

@@ -22,6 +22,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
+from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import sheet
 from FetusMapV2Lib.scene.canvas import Canvas, Image
@@ -33,7 +34,6 @@ from FetusMapV2Lib.scene.volumes import add_volume_node
 
 Array = NDArray[np.float64]
 
-RESEARCH_USE = "Research use only; default weights were trained on simulated volumes."
 
 #: Views are drawn this much larger and averaged, as software renderers have no smooth edges.
 _OVERSAMPLING = 2

@@ -21,15 +21,18 @@ from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import choose_device
+from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.views import canonical_template
-from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
 from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
 from FetusMapV2Lib.training.export import export_module
-from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ def fit(
     overrides: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     note: Mapping[str, Any] | None = None,
+    initial_model: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Train a network.
@@ -105,6 +109,8 @@ def fit(
         overrides: preset fields by dotted path, e.g. ``{"optimiser.learning_rate": 1e-3}``.
         cache_dir: for reduced volumes, by custom in `data_dir`.
         note: JSON values for the model file's training summary, e.g. the commands that made the data.
+        initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
+            own cases, or going on at another input size. Unused when a checkpoint is resumed.
         on_progress: called after every step.
 
     Returns:
@@ -126,6 +132,8 @@ def fit(
     torch.manual_seed(run.seed)
     module = PoseModule(run.preset, default_schema().count, run.steps)
     first_step = _steps_done(run.checkpoint) if resume else 0
+    if initial_model is not None and not first_step:
+        note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
     if first_step < run.steps:
         trainer = _trainer(run, module, volumes, chosen, on_progress, note or {})
         loader = _loader(run, volumes, first_step, workers)
@@ -138,6 +146,26 @@ def fit(
         facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
         export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
     return run.model
+
+
+def _start_from(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:
+    """Give the module the weights of a model; returns what the model is called.
+
+    Raises:
+        ModelError: the model cannot be read, or its network is another one.
+    """
+    model = load_model(find_model(initial_model))
+    expected = network_config(module.preset, default_schema().count)
+    if build_network(expected).config != model.network.config:
+        raise ModelError(
+            "the initial model has another network than the preset",
+            where=initial_model,
+            remedy="Choose a preset with the same widths",
+        )
+    for network in (module.network, module.averaged):
+        if network is not None:
+            network.load_state_dict(model.network.state_dict())
+    return model.identity
 
 
 def prepare_run(

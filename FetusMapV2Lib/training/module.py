@@ -116,4 +116,5 @@ def network_config(preset: Preset, landmarks: int) -> dict[str, object]:
         "in_channels": 1,
         "landmarks": landmarks,
         "widths": list(preset.network.widths),
+        "coordinates": preset.network.coordinates,
     }

@@ -23,10 +23,11 @@ PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The network: its kind and its channels per level, finest first."""
+    """The network: its kind, its channels per level, finest first, and whether it is told each voxel's place."""
 
     kind: str = "unet"
     widths: tuple[int, ...] = PAPER_WIDTHS
+    coordinates: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, build_network, parameter_bytes
+from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, build_network, coordinate_maps, parameter_bytes
 
 
 def test_paper_width_has_the_papers_size() -> None:
@@ -56,8 +56,9 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_graph_tools_can_trace_it() -> None:
-    network = UNet3d(widths=(2, 3, 4))
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_graph_tools_can_trace_it(coordinates: bool) -> None:
+    network = UNet3d(widths=(2, 3, 4), coordinates=coordinates)
     volume = torch.rand(1, 1, 8, 8, 8)
     traced = torch.fx.symbolic_trace(network)
     assert torch.allclose(traced(volume), network(volume))
@@ -65,8 +66,16 @@ def test_graph_tools_can_trace_it() -> None:
     assert torch.allclose(exported(volume), network(volume), atol=1e-6)
 
 
+def test_coordinates_run_from_minus_one_to_one_along_k_j_i() -> None:
+    maps = coordinate_maps(torch.zeros(2, 1, 5, 3, 2))
+    assert maps.shape == (2, 3, 5, 3, 2)
+    assert torch.allclose(maps[1, 0, :, 0, 0], torch.linspace(-1, 1, 5))
+    assert maps[0, 1, 2, :, 1].tolist() == [-1.0, 0.0, 1.0]
+    assert maps[0, 2, 0, 0].tolist() == [-1.0, 1.0]
+
+
 def test_built_again_from_its_description() -> None:
-    network = UNet3d(landmarks=5, widths=(2, 3, 4))
+    network = UNet3d(landmarks=5, widths=(2, 3, 4), coordinates=True)
     twin = build_network(network.config)
     twin.load_state_dict(network.state_dict())
     assert twin.config == network.config

@@ -185,6 +185,19 @@ def test_outside_the_field_of_view_is_zero_and_inside_is_not() -> None:
     assert 0.3 < float(seen.float().mean()) < 0.95
 
 
+@pytest.mark.parametrize(("shape", "spacing"), [((81, 77, 79), 0.6), ((161, 153, 157), 0.3)])
+def test_things_are_shown_where_they_are(shape: tuple[int, int, int], spacing: float) -> None:
+    k, j, i = coordinates(shape, spacing)
+    labels = torch.full(shape, int(Tissue.FLUID), dtype=torch.uint8)
+    place = (6.2, -5.1, 3.7)  # k, j, i
+    labels[(k - place[0]) ** 2 + (j - place[1]) ** 2 + (i - place[2]) ** 2 < 4**2] = int(Tissue.LUNG)
+    tilted = replace(PROBE, axis=(0.0, 0.6, 0.8), elevational=(0.0, 0.8, -0.6), face_mm=(1.0, -18.0, -24.0))
+    for probe in (PROBE, tilted):
+        weight = (acquire(labels, spacing, probe, PLAIN, seeded()).float() - 25).clamp(min=0)
+        found = [float((axis * weight).sum() / weight.sum()) for axis in (k, j, i)]
+        np.testing.assert_allclose(found, place, atol=0.35)
+
+
 def test_same_seed_same_image_other_seed_other_image() -> None:
     labels = scene(SHAPE, SPACING)
     first, again, other = (acquire(labels, SPACING, PROBE, STYLES["A"], seeded(s)) for s in (3, 3, 4))

@@ -1,0 +1,3 @@
+"""The sentence that stands wherever a result is shown."""
+
+RESEARCH_USE = "Research use only; default weights were trained on simulated volumes."
