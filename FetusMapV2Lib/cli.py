@@ -8,16 +8,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from FetusMapV2Lib import __version__
-from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.foundation.files import refuse_existing
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.engine import Estimate
@@ -34,8 +37,9 @@ app = typer.Typer(
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
-out = Console()
-log = Console(stderr=True)
+# What is printed holds file names, in which nothing is markup.
+out = Console(markup=False, emoji=False, highlight=False)
+log = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 ModelOption = Annotated[
@@ -53,22 +57,22 @@ def main() -> None:
         _say_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        log.print("Stopped; what was finished is kept.")
+        _say("Stopped; what was finished is kept.")
         sys.exit(130)
 
 
 def _say_error(error: UserError) -> None:
-    log.print(f"[bold red]Error:[/bold red] {_escaped(error.line())}", soft_wrap=True, highlight=False)
+    log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def _say(text: str, style: str = "") -> None:
+    log.print(Text(text, style), soft_wrap=True)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
-    out.print(f"FetusMapV2 {__version__}", highlight=False)
+    out.print(f"FetusMapV2 {__version__}")
 
 
 @app.command()
@@ -91,33 +95,47 @@ def estimate(
 ) -> None:
     """Estimate the pose in one volume or many; a bad file does not stop the others."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.imaging.reading import read_frames, volume_name
+    from FetusMapV2Lib.estimation.results import usable_folder
+    from FetusMapV2Lib.imaging.reading import read_frames
 
     spacing_mm = _spacing(spacing)
+    if kretz_handedness not in ("slicerheart", "plooney"):
+        remedy = "Use slicerheart or plooney"
+        raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
+    if scene or picture:
+        _require("slicer", "--scene and --picture", "slicer")
     engine = PoseEngine.load(model, device)
+    usable_folder(output)
     failed = 0
+    written: set[str] = set()
     with _progress() as bar:
         for number, path in enumerate(files, start=1):
-            task = bar.add_task(f"{number}/{len(files)} {path.name}", total=1.0)
+            label = f"{number}/{len(files)} {path.name}"
+            task = bar.add_task(label, total=1.0)
             try:
                 frames = read_frames(
                     path,
                     spacing=spacing_mm,
                     mirrored=mirrored,
-                    kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked there
+                    kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked above
                 )
-                name = volume_name(path)
-                for index, volume in enumerate(frames):
-                    stem = name if len(frames) == 1 else f"{name}_{index:04d}"
-                    result = engine.estimate(volume, on_progress=_on(bar, task))
+                for index, stem in enumerate(_stems(path, len(frames), written)):
+                    for kept in _result_files(output, stem, scene=scene, picture=picture):
+                        refuse_existing(kept, overwrite)
+                    volume = frames[index]
+                    result = engine.estimate(volume, on_progress=_on(bar, task, label))
                     _write_all(output, stem, result, volume, scene=scene, picture=picture, overwrite=overwrite)
-                    _tell(bar.console, stem, result)
+                    _tell(stem, result)
             except UserError as error:
                 failed += 1
                 _say_error(error)
+            except MemoryError:
+                failed += 1
+                remedy = "Close other programs, or export a smaller volume"
+                _say_error(InputError("the volume does not fit into the memory", where=path, remedy=remedy))
             bar.remove_task(task)
     if len(files) > 1:
-        log.print(f"{len(files) - failed} of {len(files)} files done, {failed} failed.", highlight=False)
+        _say(f"{len(files) - failed} of {len(files)} files done, {failed} failed.")
     if failed:
         raise typer.Exit(2)
 
@@ -126,7 +144,7 @@ def estimate(
 def simulate(
     output: Annotated[Path, typer.Argument(help="Folder for the cases.")],
     count: Annotated[int, typer.Option("--count", min=1, help="How many cases.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same cases.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same cases.")] = 0,
     start: Annotated[int, typer.Option("--start", min=0, help="Number of the first case.")] = 0,
     size: Annotated[str, typer.Option("--size", help="Voxels, longest side first.")] = "460,313,312",
     spacing: Annotated[float, typer.Option("--spacing", help="Voxel spacing in mm.")] = 0.3,
@@ -140,11 +158,17 @@ def simulate(
 ) -> None:
     """Simulate ultrasound volumes of articulated fetuses with their true landmarks."""
     from FetusMapV2Lib.estimation.engine import choose_device
+    from FetusMapV2Lib.estimation.results import usable_folder, written_together
     from FetusMapV2Lib.phantom.case import simulate_case, write_case
     from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case
 
     shape = _size(size)
+    _check_grid(spacing)
     where = str(choose_device(device)[0])
+    usable_folder(output)
+    for index in range(start, start + count):
+        for suffix in (".seq.nrrd",) if sequence else (".nrrd", ".mrk.json", ".json"):
+            refuse_existing(output / f"case-{index:04d}{suffix}", overwrite)
     with _progress() as bar:
         task = bar.add_task("simulating", total=count)
         for index in range(start, start + count):
@@ -152,7 +176,8 @@ def simulate(
                 frames = simulate_sequence(
                     seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
                 )
-                write_moving_case(output, frames, index, overwrite=overwrite)
+                with written_together(output, overwrite=overwrite) as staging:
+                    write_moving_case(staging, frames, index)
             else:
                 fetus = not (empty and (index + 1) % empty == 0)
                 case = simulate_case(
@@ -164,9 +189,10 @@ def simulate(
                     device=where,
                     fetus_present=fetus,
                 )
-                write_case(output, case, index, overwrite=overwrite)
+                with written_together(output, overwrite=overwrite) as staging:
+                    write_case(staging, case, index)
             bar.advance(task)
-    log.print(f"{count} case(s) in {output}", highlight=False)
+    _say(f"{count} case(s) in {output}")
 
 
 @app.command()
@@ -176,7 +202,9 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of order, augmentation and initial weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of order, augmentation and initial weights.")
+    ] = 0,
     initial_model: Annotated[
         Optional[str], typer.Option("--initial-model", help="Start from the weights of this model.")
     ] = None,
@@ -191,6 +219,7 @@ def train(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a model on a folder of annotated volumes."""
+    _require("lightning", "training", "train")
     from FetusMapV2Lib.training.fitting import fit
 
     overrides: dict[str, object] = {}
@@ -211,7 +240,7 @@ def train(
         workers=workers,
         threads=threads or None,
     )
-    log.print(f"Model written to {model}", highlight=False)
+    _say(f"Model written to {model}")
 
 
 @app.command()
@@ -226,10 +255,7 @@ def calibrate(
     with _progress() as bar:
         task = bar.add_task("calibrating", total=1.0)
         calibration = calibrate_model(model, data, device=device, on_progress=_on(bar, task))
-    log.print(
-        f"Calibrated on {calibration.cases} cases; presence threshold {calibration.presence_threshold:.2f}.",
-        highlight=False,
-    )
+    _say(f"Calibrated on {calibration.cases} cases; presence threshold {calibration.presence_threshold:.2f}.")
 
 
 @models_app.command("list")
@@ -251,7 +277,7 @@ def verify_models(
     from FetusMapV2Lib.estimation.model_index import verify
 
     for line in verify(model):
-        out.print(line, highlight=False)
+        out.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -270,24 +296,32 @@ def demo(
     output: Annotated[Path, typer.Option("--output", help="Folder for the case and the results.")] = Path(
         "demo-output"
     ),
-    seed: Annotated[int, typer.Option("--seed", help="Which simulated fetus.")] = 20260,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated fetus.")] = 20260,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Simulate one case, estimate its pose, and compare it with the truth."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.estimation.results import usable_folder
     from FetusMapV2Lib.phantom.case import simulate_case, write_case
 
+    stem = "case-0000.estimate"
+    _require("slicer", "the demonstration", "slicer")
+    engine = PoseEngine.load()
+    usable_folder(output)
+    case_files = [output / f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
+    for path in [*case_files, *_result_files(output, stem, scene=True, picture=True)]:
+        refuse_existing(path, overwrite)
     with _progress() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
         case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")
         write_case(output, case, 0, overwrite=overwrite)
-        engine = PoseEngine.load()
         result = engine.estimate(case.volume, on_progress=_on(bar, task))
         bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
-        _write_all(output, "case-0000.estimate", result, case.volume, scene=True, picture=True, overwrite=overwrite)
-    _tell(log, "case-0000", result)
+        _write_all(output, stem, result, case.volume, scene=True, picture=True, overwrite=overwrite)
+    _tell("case-0000", result)
     out.print(_truth_table(case, result))
-    out.print(f"Scene and picture: {output / 'case-0000.estimate.mrb'}, .png", highlight=False)
+    if result.found:
+        out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)
 
 
 def _truth_table(case: SimulatedCase, result: Estimate) -> Table:
@@ -316,55 +350,84 @@ def _with_interval(value: float, interval: float | None, unit: str) -> str:
     return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
 
 
+def _stems(path: Path, frames: int, written: set[str]) -> list[str]:
+    """Names of the results of a file's frames; refuses those that another file of this run has taken."""
+    from FetusMapV2Lib.imaging.reading import volume_name
+
+    name = volume_name(path)
+    stems = [name] if frames == 1 else [f"{name}_{index:04d}" for index in range(frames)]
+    folded = {stem.casefold() for stem in stems}  # not every file system tells A from a
+    if folded & written:
+        remedy = "Give files of the same name different output folders"
+        raise OutputError(f"the results of '{name}' are already those of another file", where=path, remedy=remedy)
+    written |= folded
+    return stems
+
+
+def _result_files(folder: Path, stem: str, *, scene: bool, picture: bool) -> list[Path]:
+    """Every file that an estimate may write."""
+    from FetusMapV2Lib.estimation.results import result_paths
+
+    extra = [(scene, ".mrb"), (picture, ".png")]
+    return [*result_paths(folder, stem).values(), *(folder / f"{stem}{suffix}" for asked, suffix in extra if asked)]
+
+
 def _write_all(
     folder: Path, stem: str, result: Estimate, volume: Volume, *, scene: bool, picture: bool, overwrite: bool
 ) -> None:
-    from FetusMapV2Lib.estimation.results import result_paths, write_results
-    from FetusMapV2Lib.foundation.files import refuse_existing
+    """All files of an estimate, or none; those of an earlier estimate do not stay beside the new ones."""
+    from FetusMapV2Lib.estimation.results import remove_outdated, write_results, written_together
 
-    extra = {"scene": folder / f"{stem}.mrb", "picture": folder / f"{stem}.png"}
-    wanted = {"scene": scene and result.found, "picture": picture and result.found}
-    for path in [*result_paths(folder, stem).values(), *(extra[name] for name in extra if wanted[name])]:
+    wanted = _result_files(folder, stem, scene=scene, picture=picture)
+    for path in wanted:
         refuse_existing(path, overwrite)
-    write_results(folder, stem, result, overwrite=overwrite)
-    if wanted["scene"]:
-        from FetusMapV2Lib.scene.files import write_pose_scene
+    with written_together(folder) as staging:
+        write_results(staging, stem, result)
+        if scene and result.found:
+            from FetusMapV2Lib.scene.files import write_pose_scene
 
-        write_pose_scene(extra["scene"], volume, result.pose, overwrite=overwrite)
-    if wanted["picture"]:
-        from FetusMapV2Lib.scene.picture import write_picture
+            write_pose_scene(staging / f"{stem}.mrb", volume, result.pose)
+        if picture and result.found:
+            from FetusMapV2Lib.scene.picture import write_picture
 
-        write_picture(extra["picture"], volume, result.pose, overwrite=overwrite)
+            write_picture(staging / f"{stem}.png", volume, result.pose)
+        new = {path.name for path in staging.iterdir()}
+    remove_outdated(*(path for path in wanted if path.name not in new))
 
 
-def _tell(console: Console, stem: str, result: Estimate) -> None:
+def _tell(stem: str, result: Estimate) -> None:
     from FetusMapV2Lib.anatomy.findings import findings
 
     for warning in result.warnings:
-        console.print(f"[yellow]{_escaped(stem)}: {_escaped(warning)}[/yellow]", highlight=False, soft_wrap=True)
+        _say(f"{stem}: {warning}", "yellow")
     if not result.found:
-        console.print(f"{_escaped(stem)}: {result.reason}", highlight=False, soft_wrap=True)
+        _say(f"{stem}: {result.reason}")
         return
     crl = findings(result.pose).measurements[0]
     seconds = sum(result.timings.values())
     length = _with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
-    console.print(
-        f"{_escaped(stem)}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+
+
+def _require(module: str, purpose: str, extra: str) -> None:
+    """Refuse what needs an optional package before work is spent on it."""
+    if find_spec(module) is None:
+        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
+        raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=log, transient=True) as bar:
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
+    # In a log file a bar would be nothing but blank lines.
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
         yield bar
 
 
-def _on(bar: Progress, task: object) -> Callable[[float, str], None]:
+def _on(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
     def report(fraction: float, stage: str) -> None:
-        bar.update(task, completed=fraction, description=stage)  # type: ignore[arg-type]
+        bar.update(task, completed=fraction, description=f"{label}: {stage}" if label else stage)
 
     return report
 
@@ -379,6 +442,11 @@ def _size(text: str, option: str = "--size") -> tuple[int, int, int]:
     if min(first, second, third) < 16:
         raise InputError("too few voxels", where=f"{option} {text}", remedy="Use at least 16 voxels a side")
     return first, second, third
+
+
+def _check_grid(spacing: float) -> None:
+    if not 0.05 <= spacing <= 5.0:
+        raise InputError("no spacing to simulate", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
 
 
 def _spacing(text: str | None) -> tuple[float, float, float] | None:

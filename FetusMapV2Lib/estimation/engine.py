@@ -6,6 +6,7 @@ It looks at the whole volume first, then closer along the body's own axes if the
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass, field, replace
 
@@ -247,15 +248,16 @@ def choose_device(device: str) -> tuple[torch.device, str]:
         if torch.cuda.is_available():
             return torch.device("cuda", 0), "a CUDA GPU is available"
         return torch.device("cpu"), "no CUDA GPU was found"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise UserError("unknown device", where=device, remedy="Use auto, cpu, cuda or cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise UserError("unsupported device", where=device, remedy="Use auto, cpu, cuda or cuda:N")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+    # Not left to torch.device, which wraps numbers beyond 127 around.
+    named = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device)
+    if named is None:
+        raise UserError(f"unknown device {device!r}", remedy="Use auto, cpu, cuda or cuda:N")
+    if device == "cpu":
+        return torch.device("cpu"), "chosen by the user"
+    number = int(named[1] or 0)
+    if number >= torch.cuda.device_count():
         raise UserError("there is no such CUDA GPU", where=device, remedy="Use --device auto or cpu")
-    return chosen, "chosen by the user"
+    return torch.device("cuda", number), "chosen by the user"
 
 
 def describe_device(device: torch.device) -> str:

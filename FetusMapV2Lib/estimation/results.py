@@ -5,9 +5,12 @@ All numbers carry their unit, their validity and their uncertainty; everything s
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.engine import Estimate
-from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text
+from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.files import output_error, refuse_existing, write_json, write_text
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import write_markups
 
@@ -35,31 +39,83 @@ def result_paths(folder: Path, stem: str) -> dict[str, Path]:
     }
 
 
+def usable_folder(folder: Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        OutputError: it is a file, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError("this is a file, not a folder", where=folder, remedy="Choose another folder") from error
+    except OSError as error:
+        raise output_error(error, folder) from error
+    return folder
+
+
+@contextlib.contextmanager
+def written_together(folder: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Give an empty folder to write to; on success its files move into `folder`, on failure nothing is left.
+
+    Raises:
+        OutputError: the folder cannot be written, the disk is full, or one of the files exists and `overwrite` is
+            false.
+    """
+    usable_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as staging:
+            yield Path(staging)
+            finished = sorted(Path(staging).iterdir())
+            for path in finished:
+                refuse_existing(folder / path.name, overwrite)
+            for path in finished:
+                path.replace(folder / path.name)
+    except OutputError as error:
+        # The user knows the file by its final place.
+        where = folder / Path(error.where).name if error.where else folder
+        raise OutputError(error.problem, where=where, remedy=error.remedy) from error
+    except OSError as error:
+        raise output_error(error, folder) from error
+
+
 def write_results(
     folder: Path, stem: str, estimate: Estimate, *, schema: Schema | None = None, overwrite: bool = False
 ) -> dict[str, Path]:
-    """Write landmarks and measurements of an estimate; without a fetus only the JSON that says so.
+    """Write landmarks and measurements of an estimate, all or none; without a fetus only the JSON that says so.
+
+    Landmarks and measurements of an earlier estimate do not stay beside a JSON that says there is no fetus.
 
     Raises:
         OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
     """
     schema = schema or default_schema()
     paths = result_paths(folder, stem)
-    if not estimate.found:
-        del paths["landmarks"], paths["csv"]
     for path in paths.values():
         refuse_existing(path, overwrite)
-    if estimate.found:
-        write_markups(
-            paths["landmarks"],
-            estimate.pose,
-            schema,
-            descriptions=descriptions(estimate.pose, schema),
-            overwrite=overwrite,
-        )
-        write_text(paths["csv"], measurements_csv(findings(estimate.pose, schema)), overwrite=overwrite)
-    write_json(paths["json"], results_document(estimate, schema), overwrite=overwrite)
+    with written_together(folder) as staging:
+        staged = result_paths(staging, stem)
+        if estimate.found:
+            lines = descriptions(estimate.pose, schema)
+            write_markups(staged["landmarks"], estimate.pose, schema, descriptions=lines)
+            write_text(staged["csv"], measurements_csv(findings(estimate.pose, schema)))
+        write_json(staged["json"], results_document(estimate, schema))
+    if not estimate.found:
+        remove_outdated(paths.pop("landmarks"), paths.pop("csv"))
     return paths
+
+
+def remove_outdated(*paths: Path) -> None:
+    """Remove files of an earlier estimate that the new one has no successor for.
+
+    Raises:
+        OutputError: one of them cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(error, path) from error
 
 
 def descriptions(pose: Pose, schema: Schema) -> list[str]:
@@ -67,9 +123,11 @@ def descriptions(pose: Pose, schema: Schema) -> list[str]:
     lines = []
     for row, landmark in enumerate(schema.landmarks):
         parts = []
-        if pose.confidence is not None:
+        if not pose.present[row]:
+            parts.append("not found")
+        if pose.confidence is not None and math.isfinite(pose.confidence[row]):
             parts.append(f"confidence {pose.confidence[row]:.2f}")
-        if pose.radius90_mm is not None:
+        if pose.radius90_mm is not None and math.isfinite(pose.radius90_mm[row]):
             parts.append(f"90 % radius {pose.radius90_mm[row]:.1f} mm")
         if landmark.source == "assumed":
             parts.append("definition assumed")

@@ -6,6 +6,7 @@ The engine itself looks at every case, so that what is calibrated is what a user
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.model_file import load_model, save_model
+from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.progress import OnProgress, Stages
-from FetusMapV2Lib.imaging.cases import find_cases
+from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 
 Array = NDArray[np.float64]
+
+#: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them).
+FEWEST_CASES = 10
 
 
 @dataclass
@@ -74,11 +79,26 @@ def calibrate_model(
     Raises:
         ModelError: the model cannot be read, or there are too few cases.
     """
-    engine = PoseEngine.load(path, device)
+    engine = PoseEngine.load(Path(path), device)
+    check_enough(find_cases(data))
     calibration = calibration_from(observe(engine, data, on_progress))
     model = load_model(Path(path))
     save_model(Path(path), replace(model, calibration=calibration))
     return calibration
+
+
+def check_enough(cases: Sequence[CaseFiles]) -> None:
+    """Refuse too few cases before hours are spent on them.
+
+    Raises:
+        ModelError: fewer than ten cases with a fetus.
+    """
+    with_fetus = sum(case.fetus_present for case in cases)
+    if with_fetus < FEWEST_CASES:
+        raise ModelError(
+            f"{with_fetus} cases with a fetus are too few to calibrate on",
+            remedy=f"Give at least {FEWEST_CASES} cases with landmarks",
+        )
 
 
 def calibration_from(seen: Observations) -> Calibration:

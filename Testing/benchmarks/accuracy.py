@@ -16,18 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration
 from FetusMapV2Lib.estimation.engine import Estimate, PoseEngine
-from FetusMapV2Lib.evaluation.metrics import (
-    area_under_pck,
-    landmark_errors,
-    radius_coverage,
-    side_right_rates,
-    success_rates,
-)
-from FetusMapV2Lib.evaluation.table import landmark_table
+from FetusMapV2Lib.evaluation.table import accuracy_table
 from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.phantom.case import simulate_case, write_case
 
@@ -52,6 +45,10 @@ def main() -> None:
     """Run the benchmark and print its tables."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
+    if arguments.simulate_only:
+        for index in range(arguments.cases):
+            print(simulated(arguments.output / "cases", index), flush=True)
+        return
     engine = None if arguments.report_only else PoseEngine.load(arguments.model)
     outcomes = []
     for index in range(arguments.cases):
@@ -64,7 +61,7 @@ def main() -> None:
     print(report(outcomes))
 
 
-def simulate_only(folder: Path, index: int) -> Path:
+def simulated(folder: Path, index: int) -> Path:
     """The case's volume on disk, simulated if it is not there yet."""
     path = folder / f"case-{index:04d}.nrrd"
     if not (folder / f"case-{index:04d}.json").exists():
@@ -75,7 +72,7 @@ def simulate_only(folder: Path, index: int) -> Path:
 
 
 def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
-    path = simulate_only(folder, index)
+    path = simulated(folder, index)
     truth = json.loads((folder / f"case-{index:04d}.json").read_text(encoding="utf-8"))
     volume = read_volume(path)
     started = time.perf_counter()
@@ -92,8 +89,6 @@ def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
 
 
 def _truth_positions(folder: Path, index: int) -> list:
-    from FetusMapV2Lib.imaging.markups import read_markups
-
     return read_markups(folder / f"case-{index:04d}.mrk.json").positions.tolist()
 
 
@@ -126,24 +121,11 @@ def report(outcomes: list[Outcome]) -> str:
     """The tables in Markdown. A case in which no fetus was found counts with the points the network saw."""
     truth = np.stack([outcome.truth for outcome in outcomes])
     estimate = np.stack([outcome.estimate for outcome in outcomes])
-    errors = landmark_errors(estimate, truth)
     radius = np.stack([outcome.radius for outcome in outcomes])
-    sides = side_right_rates(estimate, truth)
-    success = success_rates(errors)
-    lines = [
-        landmark_table(errors, default_schema()),
-        "",
-        f"| cases | {len(outcomes)} |",
-        "|---|---|",
-        f"| mean ED | {np.nanmean(errors):.2f} mm (median {np.nanmedian(errors):.2f}) |",
-        f"| AUC of PCK, 0-20 mm | {100 * area_under_pck(errors):.1f} % |",
-        *(f"| within {limit:g} mm | {100 * rate:.1f} % |" for limit, rate in success.items()),
-        *(f"| {limb} on the right side | {100 * rate:.0f} % of cases |" for limb, rate in sides.items()),
-        f"| 90 % radius covers | {100 * radius_coverage(errors, radius):.1f} % of landmarks |",
-        f"| fetus found | {sum(o.found for o in outcomes)} of {len(outcomes)} |",
-        f"| seconds per estimate, median | {np.median([o.seconds for o in outcomes]):.1f} |",
-    ]
-    return "\n".join(lines)
+    table = accuracy_table(estimate, truth, radius)
+    found = sum(outcome.found for outcome in outcomes)
+    seconds = np.median([outcome.seconds for outcome in outcomes])
+    return f"{table.markdown()}\nFetus found in {found} of {len(outcomes)}; {seconds:.1f} s per estimate (median).\n"
 
 
 def _arguments() -> argparse.Namespace:
@@ -152,6 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=50)
     parser.add_argument("--output", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--simulate-only", action="store_true", help="only write the volumes")
     parser.add_argument("--report-only", action="store_true", help="only print the table of what is there")
     return parser.parse_args()
 

@@ -1,0 +1,278 @@
+"""`fetusmap estimate`: right files at the right place, for one volume, many, and sequences."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.balls import ball_volume
+from imaging.samples import sample
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
+
+RESULTS = (".measurements.csv", ".measurements.json", ".mrk.json")
+
+
+def files(folder: Path) -> list[str]:
+    """Every name below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def balls(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    volume, truth = ball_volume()
+    write_volume(tmp_path / "balls.nrrd", volume)
+    return tmp_path / "balls.nrrd", truth
+
+
+def test_from_file_to_files(fetusmap, sees_balls, balls, tmp_path: Path) -> None:
+    path, truth = balls
+    answer = fetusmap("estimate", path, "--output", tmp_path / "out")
+    assert answer.code == 0
+    assert "CRL" in answer.err and "mm" in answer.err and "cpu" in answer.err
+    assert files(tmp_path / "out") == [f"balls{suffix}" for suffix in RESULTS]
+    pose = read_markups(tmp_path / "out" / "balls.mrk.json")
+    assert np.linalg.norm(pose.positions - truth, axis=1).max() < 1.5
+    rows = list(csv.reader((tmp_path / "out" / "balls.measurements.csv").open(encoding="utf-8")))
+    assert float(rows[1][1]) == pytest.approx(np.linalg.norm(truth[0] - truth[9]), abs=1.5)
+
+
+def test_a_mirrored_file_is_put_right(fetusmap, sees_balls, tmp_path: Path) -> None:
+    volume, truth = ball_volume()
+    write_volume(tmp_path / "m.nrrd", volume.mirrored())
+    assert fetusmap("estimate", tmp_path / "m.nrrd", "-o", tmp_path / "out", "--mirrored").code == 0
+    pose = read_markups(tmp_path / "out" / "m.mrk.json")
+    assert np.linalg.norm(pose.positions - truth, axis=1).max() < 1.8
+
+
+def test_spacing_overrides_the_file(fetusmap, sees_balls, tmp_path: Path) -> None:
+    volume, truth = ball_volume()
+    write_volume(tmp_path / "v.nrrd", volume.with_spacing(1.0))
+    answer = fetusmap("estimate", tmp_path / "v.nrrd", "-o", tmp_path / "a")
+    assert "--spacing" in answer.err or "spacing" in answer.err
+    assert "1.0 mm" in answer.err
+    answer = fetusmap("estimate", tmp_path / "v.nrrd", "-o", tmp_path / "b", "--spacing", "1.2,1.5,1.3")
+    assert answer.code == 0 and "voxel size" not in answer.err
+    document = json.loads((tmp_path / "b" / "v.measurements.json").read_text(encoding="utf-8"))
+    expected = np.linalg.norm(truth[0] - truth[9])
+    assert document["measurements"][0]["value_mm"] == pytest.approx(expected, abs=1.5)
+
+
+@pytest.mark.parametrize("spacing", [(0.2, 0.2, 0.2), (20.0, 20.0, 20.0)])
+def test_an_extent_that_cannot_be_a_fetus_is_a_warning(fetusmap, model_file, tmp_path: Path, spacing) -> None:
+    write_volume(tmp_path / "v.nrrd", sample(spacing=spacing))
+    answer = fetusmap("estimate", tmp_path / "v.nrrd", "-o", tmp_path / "out", "--model", model_file)
+    assert answer.code == 0 and not answer.errors()
+    assert "10-15 week fetus" in answer.err
+    document = json.loads((tmp_path / "out" / "v.measurements.json").read_text(encoding="utf-8"))
+    assert any("10-15 week fetus" in warning for warning in document["warnings"])
+    answer = fetusmap(
+        "estimate", tmp_path / "v.nrrd", "-o", tmp_path / "again", "--model", model_file, "--spacing", "2.5"
+    )
+    assert answer.code == 0 and "10-15 week fetus" not in answer.err.replace("No fetus found", "")
+
+
+def test_one_bad_file_does_not_stop_the_others(fetusmap, model_file, tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        write_volume(tmp_path / f"{name}.nrrd", sample())
+    (tmp_path / "b.nrrd").write_text("not a volume", encoding="utf-8")
+    paths = [tmp_path / f"{name}.nrrd" for name in "abcd"]  # d is missing
+    answer = fetusmap("estimate", *paths, "--output", tmp_path / "out", "--model", model_file)
+    assert answer.code == 2
+    errors = answer.errors()
+    assert len(errors) == 2
+    assert "b.nrrd" in errors[0] and "d.nrrd" in errors[1]
+    assert "2 of 4 files done, 2 failed." in answer.err
+    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"a", "c"}
+    assert not [name for name in files(tmp_path / "out") if name.startswith(".")]
+
+
+def test_a_sequence_gives_results_for_every_frame(fetusmap, sees_balls, tmp_path: Path) -> None:
+    volume, truth = ball_volume()
+    moved = volume.with_(array=np.roll(volume.array, 2, axis=0))
+    write_sequence(tmp_path / "moving.seq.nrrd", [volume, moved])
+    assert fetusmap("estimate", tmp_path / "moving.seq.nrrd", "-o", tmp_path / "out").code == 0
+    first, second = (read_markups(tmp_path / "out" / f"moving_{n:04d}.mrk.json").positions for n in (0, 1))
+    assert np.linalg.norm(first - truth, axis=1).max() < 1.5
+    assert (second - first).mean(axis=0) == pytest.approx([0, 0, 2 * volume.spacing[2]], abs=0.3)
+
+
+def test_names_in_any_writing_and_with_brackets(fetusmap, sees_balls, balls, tmp_path: Path) -> None:
+    path, _ = balls
+    odd = path.with_name("Фетус [bold] [x] :smile: é.nrrd")
+    path.rename(odd)
+    out = tmp_path / "[" / "red] ü"  # "[/red]" would close a tag
+    answer = fetusmap("estimate", odd, tmp_path / "[" / "b] missing.nrrd", "-o", out)
+    assert answer.code == 2
+    assert "Фетус [bold] [x] :smile: é: CRL" in answer.err
+    assert "[/b] missing.nrrd" in answer.errors()[0].replace("\\", "/")
+    assert (out / "Фетус [bold] [x] :smile: é.mrk.json").exists()
+
+
+def test_existing_results_are_kept_unless_told(fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch) -> None:
+    path, _ = balls
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "balls.measurements.csv").write_text("mine", encoding="utf-8")
+    answer = fetusmap("estimate", path, "-o", out)
+    assert answer.code == 2
+    assert len(answer.errors()) == 1 and "--overwrite" in answer.err
+    assert files(out) == ["balls.measurements.csv"]
+    assert (out / "balls.measurements.csv").read_text(encoding="utf-8") == "mine"
+    assert fetusmap("estimate", path, "-o", out, "--overwrite").code == 0
+    assert files(out) == [f"balls{suffix}" for suffix in RESULTS]
+    assert "mine" not in (out / "balls.measurements.csv").read_text(encoding="utf-8")
+
+
+def test_existing_results_cost_no_estimate(fetusmap, model_file, balls, tmp_path: Path, monkeypatch) -> None:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    (tmp_path / "balls.mrk.json").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(PoseEngine, "estimate", lambda *_, **__: pytest.fail("estimated in vain"))
+    assert fetusmap("estimate", balls[0], "-o", tmp_path, "--model", model_file).code == 2
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(fetusmap, model_file, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        write_volume(tmp_path / folder / "case.nrrd", sample())
+    paths = [tmp_path / folder / "case.nrrd" for folder in ("one", "two")]
+    answer = fetusmap("estimate", *paths, "-o", tmp_path / "out", "--model", model_file, "--overwrite")
+    assert answer.code == 2
+    assert len(answer.errors()) == 1
+    assert str(paths[1]) in answer.errors()[0] and "another file" in answer.errors()[0]
+
+
+def test_no_fetus_is_an_answer(fetusmap, monkeypatch, balls, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from cli.balls import ball_engine
+
+    from FetusMapV2Lib.estimation.calibration import uncalibrated
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine()))
+    assert fetusmap("estimate", balls[0], "-o", out).code == 0
+    strict = ball_engine(calibration=replace(uncalibrated(), presence_threshold=1.01))
+    monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: strict))
+    answer = fetusmap("estimate", balls[0], "-o", out, "--overwrite", "--scene", "--picture")
+    assert answer.code == 0 and not answer.errors()
+    assert "No fetus found" in answer.err
+    assert files(out) == ["balls.measurements.json"]
+
+
+def test_an_output_folder_that_is_a_file(fetusmap, model_file, balls, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        answer = fetusmap("estimate", balls[0], "-o", folder, "--model", model_file)
+        assert answer.code == 2
+        assert len(answer.errors()) == 1 and "not a folder" in answer.err
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("suffix", RESULTS)
+def test_a_full_disk(fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch, suffix: str) -> None:
+    write_text = Path.write_text
+
+    def full(self: Path, data: str, *args, **options) -> int:
+        if self.name.endswith(suffix):
+            write_text(self, data[:50], *args, **options)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(self, data, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    answer = fetusmap("estimate", balls[0], "-o", tmp_path / "out")
+    assert answer.code == 2
+    assert len(answer.errors()) == 1 and "the disk is full" in answer.err
+    assert f"out/balls{suffix}" in answer.err.replace("\\", "/")
+    assert files(tmp_path / "out") == []
+
+
+def test_a_scene_that_fails_takes_the_other_files_with_it(
+    fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch
+) -> None:
+    scene = pytest.importorskip("FetusMapV2Lib.scene.files")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scene, "write_pose_scene", broken)
+    answer = fetusmap("estimate", balls[0], "-o", tmp_path / "out", "--scene")
+    assert answer.code == 2 and "the disk is full" in answer.err
+    assert files(tmp_path / "out") == []
+
+
+def test_scene_and_picture_on_request(fetusmap, sees_balls, balls, tmp_path: Path) -> None:
+    pytest.importorskip("slicer")
+    answer = fetusmap("estimate", balls[0], "-o", tmp_path / "out", "--scene", "--picture")
+    assert answer.code == 0, answer.err
+    assert files(tmp_path / "out") == sorted(f"balls{suffix}" for suffix in (*RESULTS, ".mrb", ".png"))
+
+
+def test_memory_that_is_not_enough_for_one_file(fetusmap, model_file, tmp_path: Path, monkeypatch) -> None:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    for name in "ab":
+        write_volume(tmp_path / f"{name}.nrrd", sample())
+    estimate = PoseEngine.estimate
+
+    def greedy(self, volume, **options):
+        if volume.name == "a":
+            raise MemoryError
+        return estimate(self, volume, **options)
+
+    monkeypatch.setattr(PoseEngine, "estimate", greedy)
+    answer = fetusmap(
+        "estimate", tmp_path / "a.nrrd", tmp_path / "b.nrrd", "-o", tmp_path / "out", "--model", model_file
+    )
+    assert answer.code == 2
+    assert len(answer.errors()) == 1 and "a.nrrd" in answer.err and "memory" in answer.err
+    assert (tmp_path / "out" / "b.measurements.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options, clue",
+    [
+        (("--spacing", "0"), "--spacing"),
+        (("--spacing", "wide"), "--spacing"),
+        (("--spacing", "1,2"), "--spacing"),
+        (("--spacing", "nan"), "--spacing"),
+        (("--device", "gpu"), "unknown device"),
+        (("--device", "cuda:99"), "GPU"),
+        (("--device", "cuda:999"), "GPU"),
+        (("--kretz-handedness", "left"), "slicerheart or plooney"),
+        (("--model", "no-such-model"), "no such model"),
+        (("--model", "no/such.safetensors"), "no such model"),
+    ],
+)
+def test_bad_options(fetusmap, model_file, tmp_path: Path, options, clue: str) -> None:
+    write_volume(tmp_path / "v.nrrd", sample())
+    model = () if "--model" in options else ("--model", model_file)
+    answer = fetusmap("estimate", tmp_path / "v.nrrd", "-o", tmp_path / "out", *model, *options)
+    assert answer.code == 2
+    assert len(answer.errors()) == 1 and clue in answer.err
+    assert answer.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_reading_errors_of_a_later_frame_keep_the_earlier_ones(fetusmap, model_file, tmp_path, monkeypatch) -> None:
+    from FetusMapV2Lib.imaging import reading
+
+    write_sequence(tmp_path / "s.seq.nrrd", [sample(), sample(seed=1)])
+    read = reading.Frames._read
+
+    def second_is_bad(self, number: int):
+        if number == 1:
+            raise InputError("the volume is truncated", where="s.seq.nrrd", remedy="Export it again")
+        return read(self, number)
+
+    monkeypatch.setattr(reading.Frames, "_read", second_is_bad)
+    answer = fetusmap("estimate", tmp_path / "s.seq.nrrd", "-o", tmp_path / "out", "--model", model_file)
+    assert answer.code == 2 and len(answer.errors()) == 1
+    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000"}

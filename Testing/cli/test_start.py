@@ -1,0 +1,98 @@
+"""Starting the command: quick, without heavy libraries, helpful, and the same as an installed program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from FetusMapV2Lib import __version__, cli
+
+HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
+COMMANDS = ("estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    done = python(
+        "import sys\nsys.argv = ['fetusmap', '--help']\n"
+        "from FetusMapV2Lib.cli import main\n"
+        "try:\n    main()\n"
+        f"finally:\n    print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("LOADED []")
+    assert all(command in done.stdout for command in COMMANDS)
+    assert "Research use only" in done.stdout
+
+
+def test_importing_the_library_imports_nothing_else() -> None:
+    done = python(
+        "import sys; before = set(sys.modules)\nimport FetusMapV2Lib\nprint(sorted(set(sys.modules) - before))"
+    )
+    assert done.stdout.strip() == "['FetusMapV2Lib']", done.stdout + done.stderr
+
+
+def test_as_a_module_a_mistake_is_one_line_and_exit_code_2(tmp_path) -> None:
+    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "train", "--data", str(tmp_path / "no"), "--output", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("Error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version(fetusmap) -> None:
+    answer = fetusmap("version")
+    assert (answer.code, answer.out) == (0, f"FetusMapV2 {__version__}\n")
+
+
+def test_without_arguments_there_is_help(fetusmap) -> None:
+    answer = fetusmap()
+    assert all(command in answer.out + answer.err for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("models", "list"), ("models", "verify")])
+def test_every_command_explains_itself(fetusmap, command) -> None:
+    words = [command] if isinstance(command, str) else command
+    answer = fetusmap(*words, "--help")
+    assert answer.code == 0
+    assert "Usage" in answer.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("estimat",), ("estimate",), ("estimate", "x.nrrd"), ("simulate",), ("train", "--steps", "two")]
+)
+def test_wrong_usage_is_exit_code_2(fetusmap, arguments) -> None:
+    answer = fetusmap(*arguments)
+    assert answer.code == 2
+    assert answer.out == "" and "Usage" in answer.err
+
+
+def test_presets(fetusmap) -> None:
+    answer = fetusmap("presets")
+    assert answer.code == 0
+    assert "unet" in answer.out and "176x112x112" in answer.out and "bundled" in answer.out
+
+
+def test_stopping_by_hand_is_no_crash(fetusmap, monkeypatch) -> None:
+    from FetusMapV2Lib.training import preset
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preset, "preset_names", interrupted)
+    answer = fetusmap("presets")
+    assert answer.code == 130
+
+
+def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    answer = fetusmap("train", "--data", tmp_path, "--output", tmp_path / "out")
+    assert answer.code == 2 and "lightning" in answer.err and "fetusmapv2[train]" in answer.err
+    answer = fetusmap("estimate", "a.nrrd", "--output", tmp_path / "out", "--scene")
+    assert answer.code == 2 and "slicer" in answer.err and "fetusmapv2[slicer]" in answer.err

@@ -1,0 +1,326 @@
+"""The engine end to end with networks whose answer is known: geometry, presence, devices, cancelling, progress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli.balls import INPUT_SIZE, BallReader, ball_engine, ball_volume, layout, model_of
+from imaging.samples import ORIENTATIONS, oblique, reordered, sample
+from torch import Tensor, nn
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.calibration import uncalibrated
+from FetusMapV2Lib.estimation.engine import MAXIMUM_CLOSE_LOOKS, PoseEngine, choose_device
+from FetusMapV2Lib.estimation.model_file import Model, save_model
+from FetusMapV2Lib.estimation.views import whole_view
+from FetusMapV2Lib.foundation.errors import Cancelled, ModelError, UserError
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.network.heatmap import gaussian_target
+from FetusMapV2Lib.network.unet import UNet3d
+
+SMALL = (32, 24, 24)
+CPU = torch.device("cpu")
+
+
+class FixedPoints(nn.Module):
+    """Gaussian heatmaps around the same grid points, whatever the picture."""
+
+    def __init__(self, points_ijk: np.ndarray, sigma: float = 2.0) -> None:
+        super().__init__()
+        self.points = torch.as_tensor(points_ijk, dtype=torch.float32)
+        self.sigma = sigma
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.log(gaussian_target(self.points, batch.shape[2:], self.sigma) + 1e-30)[None]
+
+
+class OutOfMemory(nn.Module):
+    """A GPU that is too small for the first `times` calls."""
+
+    def __init__(self, inner: nn.Module, times: int) -> None:
+        super().__init__()
+        self.inner, self.left = inner, times
+
+    def forward(self, batch: Tensor) -> Tensor:
+        if self.left:
+            self.left -= 1
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.inner(batch)
+
+
+def body_on_the_grid(shape: tuple[int, int, int], fill: float = 0.6) -> np.ndarray:
+    """The layout as (i, j, k) grid points, lying along k."""
+    points = layout() * fill * shape[0] / np.ptp(layout()[:, 2])
+    return points + (np.array(shape[::-1]) - 1) / 2
+
+
+def fixed_engine(network: nn.Module | None = None) -> tuple[PoseEngine, np.ndarray]:
+    points = body_on_the_grid(SMALL)
+    return PoseEngine(model_of(network or FixedPoints(points), input_size=SMALL), CPU, "for a test"), points
+
+
+@pytest.fixture(scope="module")
+def balls() -> tuple[Volume, np.ndarray]:
+    return ball_volume()
+
+
+# --- geometry
+
+
+@pytest.mark.parametrize("rotation", [None, oblique()], ids=["straight", "oblique"])
+@pytest.mark.parametrize("order, signs", ORIENTATIONS[::5])
+def test_heatmap_points_become_world_points(order, signs, rotation) -> None:
+    """Points are those of the grid in the world, however the volume is stored."""
+    engine, points = fixed_engine()
+    volume = reordered(sample(rotation=rotation), order, signs)
+    estimate = engine.estimate(volume)
+    grid = whole_view(sample(rotation=rotation), SMALL)
+    assert estimate.found, estimate.reason
+    assert np.abs(estimate.pose.positions - grid.to_world(points)).max() < 0.05 * grid.spacing_mm
+    assert estimate.looks[0].spread_mm == pytest.approx(2.0 * grid.spacing_mm, rel=0.15)
+
+
+def test_landmarks_are_where_they_are_in_the_picture(balls) -> None:
+    volume, truth = balls
+    estimate = ball_engine().estimate(volume)
+    grid = whole_view(volume, INPUT_SIZE)
+    assert estimate.found
+    assert np.linalg.norm(estimate.pose.positions - truth, axis=1).max() < 0.75 * grid.spacing_mm
+    assert not estimate.pose.laterality.arms_swapped
+
+
+@pytest.mark.parametrize("order, signs", ORIENTATIONS[1::8])
+def test_storage_order_changes_nothing(balls, order, signs) -> None:
+    volume, _ = balls
+    expected = ball_engine().estimate(volume).pose.positions
+    found = ball_engine().estimate(reordered(volume, order, signs)).pose.positions
+    assert np.abs(found - expected).max() < 0.3 * whole_view(volume, INPUT_SIZE).spacing_mm
+
+
+def test_turning_the_volume_turns_the_pose() -> None:
+    volume, truth = ball_volume(rotation=oblique((70.0, 130.0, -40.0)))
+    estimate = ball_engine().estimate(volume)
+    assert (
+        np.linalg.norm(estimate.pose.positions - truth, axis=1).max() < 0.75 * whole_view(volume, INPUT_SIZE).spacing_mm
+    )
+
+
+def test_anisotropic_voxels() -> None:
+    volume, truth = ball_volume(spacing=(0.9, 1.9, 1.3))
+    estimate = ball_engine().estimate(volume)
+    assert (
+        np.linalg.norm(estimate.pose.positions - truth, axis=1).max() < 0.75 * whole_view(volume, INPUT_SIZE).spacing_mm
+    )
+
+
+@pytest.mark.parametrize("rotation", [None, oblique((160.0, 20.0, 75.0))], ids=["straight", "oblique"])
+def test_the_close_look_sees_the_same_body(rotation) -> None:
+    volume, truth = ball_volume(rotation=rotation)
+    estimate = ball_engine(("whole", "close"), input_size=(112, 96, 96)).estimate(volume)
+    assert [look.view for look in estimate.looks] == ["whole", "close"]  # settled at once
+    assert np.linalg.norm(estimate.pose.positions - truth, axis=1).max() < 1.8
+    frame = estimate.looks[-1].frame
+    assert frame is not None
+    head = truth[0] - truth[9]
+    assert frame.axes[:, 2] @ head / np.linalg.norm(head) > 0.98
+
+
+def test_close_looks_come_to_an_end() -> None:
+    """Fixed grid points turn the frame on and on; the engine does not follow for ever."""
+    turned = body_on_the_grid(SMALL)[:, [1, 2, 0]]
+    engine = PoseEngine(model_of(FixedPoints(turned), views=("whole", "close"), input_size=SMALL), CPU, "")
+    assert len(engine.estimate(sample()).looks) == 1 + MAXIMUM_CLOSE_LOOKS
+
+
+# --- sides
+
+
+def test_a_mirrored_volume_exchanges_sides_and_undoing_it_brings_them_back(balls) -> None:
+    volume, truth = balls
+    schema = default_schema()
+    reflected = truth * [-1, 1, 1] + [2 * volume.centre_ras[0], 0, 0]
+    mirrored = ball_engine().estimate(volume.mirrored())
+    assert mirrored.pose.laterality.arms_swapped and mirrored.pose.laterality.legs_swapped
+    expected = reflected[list(schema.mirror_rows)]
+    assert np.linalg.norm(mirrored.pose.positions - expected, axis=1).max() < 1.8
+    again = ball_engine().estimate(volume.mirrored().mirrored())
+    assert np.linalg.norm(again.pose.positions - truth, axis=1).max() < 1.8
+
+
+def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
+    points = body_on_the_grid(SMALL)
+    schema = default_schema()
+    calibration = replace(uncalibrated(), radius_factors=tuple(1.0 + row for row in range(22)))
+    results = []
+    for order in (list(range(22)), list(schema.mirror_rows)):
+        model = model_of(FixedPoints(points[order]), input_size=SMALL, calibration=calibration)
+        results.append(PoseEngine(model, CPU, "").estimate(sample()).pose)
+    right, exchanged = results
+    assert not right.laterality.arms_swapped and exchanged.laterality.arms_swapped
+    assert np.allclose(right.positions, exchanged.positions, atol=0.05)
+    assert np.allclose(exchanged.radius90_mm, right.radius90_mm[list(schema.mirror_rows)], rtol=0.05)
+    assert exchanged.radius90_mm[10] > right.radius90_mm[10]
+
+
+# --- presence
+
+
+def test_too_little_confidence_is_no_fetus(balls) -> None:
+    strict = replace(uncalibrated(), presence_threshold=1.01)
+    estimate = ball_engine(calibration=strict).estimate(balls[0])
+    assert not estimate.found
+    assert "No fetus found" in estimate.reason and "101%" in estimate.reason
+    assert np.isnan(estimate.pose.positions).all()
+    assert not estimate.pose.present.any()
+    assert estimate.presence > 0
+
+
+@pytest.mark.parametrize("spacing", [0.2, 8.0])
+def test_a_body_of_impossible_size_is_no_fetus(spacing) -> None:
+    engine, _ = fixed_engine()
+    estimate = engine.estimate(sample(spacing=(spacing,) * 3))
+    assert not estimate.found
+    assert "10-15 weeks" in estimate.reason
+
+
+def test_a_network_that_gives_no_numbers_finds_nothing() -> None:
+    class Broken(nn.Module):
+        def forward(self, batch: Tensor) -> Tensor:
+            return torch.full((1, 22, *batch.shape[2:]), float("nan"))
+
+    engine, _ = fixed_engine(Broken())
+    assert not engine.estimate(sample()).found
+
+
+def test_an_empty_volume_in_memory_is_survived() -> None:
+    volume = sample()
+    volume.array[:] = 0
+    torch.manual_seed(0)
+    estimate = PoseEngine(model_of(UNet3d(widths=(2, 3, 4)), input_size=SMALL), CPU, "").estimate(volume)
+    assert np.isfinite(estimate.presence)
+
+
+# --- model and device
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    network = UNet3d(widths=(2, 3, 4))
+    model = model_of(UNet3d(), input_size=SMALL)
+    model = Model(network, model.poses, model.template, replace(model.info, network=dict(network.config)))
+    save_model(tmp_path / "Modell ß.safetensors", model)
+    return tmp_path / "Modell ß.safetensors"
+
+
+def test_a_loaded_model_says_what_it_is_and_where_it_ran(model_file: Path) -> None:
+    engine = PoseEngine.load(model_file, "cpu")
+    estimate = engine.estimate(sample())
+    assert estimate.model.startswith("stub (")
+    assert estimate.device == "cpu"
+    assert estimate.device_reason == "chosen by the user"
+    assert engine.calibration == uncalibrated()
+    assert not engine.model.network.training
+
+
+def test_the_same_volume_gives_the_same_answer(model_file: Path) -> None:
+    first, second = (PoseEngine.load(model_file, "cpu").estimate(sample()).looks[0].positions for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_estimating_leaves_model_and_volume_alone(model_file: Path) -> None:
+    engine, volume = PoseEngine.load(model_file, "cpu"), sample()
+    before = {name: value.clone() for name, value in engine.model.network.state_dict().items()}
+    engine.estimate(volume)
+    assert np.array_equal(volume.array, sample().array)
+    assert all(torch.equal(value, before[name]) for name, value in engine.model.network.state_dict().items())
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "mps", "meta", "cuda:-1", "cuda:x", "cuda:", "CUDA", "cpu:3"])
+def test_unknown_devices(device: str) -> None:
+    with pytest.raises(UserError, match="unknown device"):
+        choose_device(device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:128", "cuda:256", "cuda:999"])
+def test_gpus_that_are_not_there(device: str) -> None:
+    with pytest.raises(UserError, match="no such CUDA GPU"):
+        choose_device(device)
+
+
+def test_devices_are_chosen_with_a_reason(monkeypatch) -> None:
+    assert choose_device("cpu") == (torch.device("cpu"), "chosen by the user")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == (torch.device("cpu"), "no CUDA GPU was found")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == (torch.device("cuda", 0), "a CUDA GPU is available")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda")[0] == torch.device("cuda", 0)
+    assert choose_device("cuda:1")[0] == torch.device("cuda", 1)
+    with pytest.raises(UserError):
+        choose_device("cuda:2")
+
+
+def test_the_device_is_looked_at_before_the_model() -> None:
+    with pytest.raises(UserError, match="unknown device"):
+        PoseEngine.load("no/such/model.safetensors", "tpu")
+    with pytest.raises(ModelError, match="no such model"):
+        PoseEngine.load("no/such/model.safetensors", "cpu")
+
+
+def test_a_full_gpu_falls_to_the_cpu_and_says_so(balls) -> None:
+    model = model_of(OutOfMemory(BallReader(), 1))
+    engine = PoseEngine(model, CPU, "a CUDA GPU is available")
+    estimate = engine.estimate(balls[0])
+    assert estimate.device == "cpu"
+    assert "ran out of memory" in estimate.device_reason
+    assert any("CPU" in warning for warning in estimate.warnings)
+    assert np.array_equal(estimate.pose.positions, ball_engine().estimate(balls[0]).pose.positions)
+    again = engine.estimate(balls[0])
+    assert again.warnings == ()
+    assert "ran out of memory" in again.device_reason
+
+
+def test_memory_that_is_never_enough_is_not_hidden() -> None:
+    engine, _ = fixed_engine(OutOfMemory(FixedPoints(body_on_the_grid(SMALL)), 10))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        engine.estimate(sample())
+
+
+# --- progress, cancelling, timings
+
+
+def test_progress_rises_from_nothing_to_everything() -> None:
+    seen: list[tuple[float, str]] = []
+    turned = body_on_the_grid(SMALL)[:, [1, 2, 0]]
+    engine = PoseEngine(model_of(FixedPoints(turned), views=("whole", "close"), input_size=SMALL), CPU, "")
+    engine.estimate(sample(), on_progress=lambda fraction, stage: seen.append((fraction, stage)))
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(set(fractions))
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert all(stage for _, stage in seen)
+
+
+@pytest.mark.parametrize("answer", [0, 1, 2])
+def test_cancelling_keeps_nothing_and_the_engine_works_on(answer: int) -> None:
+    turned = body_on_the_grid(SMALL)[:, [1, 2, 0]]
+    engine = PoseEngine(model_of(FixedPoints(turned), views=("whole", "close"), input_size=SMALL), CPU, "")
+    answers = iter([False] * answer + [True] * 10)
+    with pytest.raises(Cancelled):
+        engine.estimate(sample(), should_cancel=lambda: next(answers))
+    expected = engine.estimate(sample())
+    assert np.array_equal(expected.looks[-1].positions, engine.estimate(sample()).looks[-1].positions)
+
+
+def test_timings_and_warnings_belong_to_the_case() -> None:
+    engine, _ = fixed_engine()
+    warned = engine.estimate(sample().with_(warnings=("voxel size is odd", "voxel size is odd")))
+    assert warned.warnings == ("voxel size is odd",)
+    plain = engine.estimate(sample())
+    assert plain.warnings == ()
+    assert set(plain.timings) == {"resampling", "network"}
+    assert all(seconds >= 0 for seconds in plain.timings.values())

@@ -1,0 +1,149 @@
+"""Calibrating a model on cases: what the engine saw, where the presence threshold lies, and the rewritten file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli.balls import ball_engine, ball_volume
+from training.toy_cases import write_toy_cases
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, load_model, save_model
+from FetusMapV2Lib.estimation.views import canonical_template
+from FetusMapV2Lib.evaluation.calibrating import Observations, calibrate_model, calibration_from, observe
+from FetusMapV2Lib.foundation.errors import InputError, ModelError
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.network.unet import UNet3d
+
+
+def seen(generator: np.random.Generator, cases: int, typical: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors that follow the spread, which differs from case to case."""
+    spread = typical * np.exp(generator.normal(0, 0.5, (cases, 22)))
+    errors = np.linalg.norm(generator.normal(0, 1, (cases, 22, 3)), axis=-1) * spread * 0.8
+    return errors, spread, np.clip(1.0 - spread / 20, 0.05, 0.99)
+
+
+def observations(empty: int = 20, seed: int = 0) -> Observations:
+    generator = np.random.default_rng(seed)
+    errors, spread, mass = seen(generator, 60, 2.0)
+    _, empty_spread, empty_mass = seen(generator, empty, 9.0)
+    return Observations(errors, spread, mass, empty_spread, empty_mass)
+
+
+def presence(calibration, spread: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    return calibration.confidence(spread, mass)[:, list(default_schema().rows("ht"))].mean(axis=1)
+
+
+def test_the_threshold_parts_cases_with_and_without_a_fetus() -> None:
+    data = observations()
+    calibration = calibration_from(data)
+    assert (presence(calibration, data.spread_mm, data.peak_mass) >= calibration.presence_threshold).all()
+    assert (presence(calibration, data.empty_spread_mm, data.empty_peak_mass) < calibration.presence_threshold).all()
+    fresh = observations(seed=1)
+    assert (presence(calibration, fresh.spread_mm, fresh.peak_mass) >= calibration.presence_threshold).mean() > 0.95
+    strange = presence(calibration, fresh.empty_spread_mm, fresh.empty_peak_mass)
+    assert (strange < calibration.presence_threshold).all()
+
+
+def test_without_empty_cases_the_threshold_stays_below_every_fetus() -> None:
+    data = observations(empty=0)
+    assert data.empty_spread_mm.shape == (0, 22)
+    calibration = calibration_from(data)
+    assert 0 < calibration.presence_threshold < 0.6 * presence(calibration, data.spread_mm, data.peak_mass).min()
+
+
+def test_the_radius_covers_nine_in_ten_of_new_cases() -> None:
+    calibration = calibration_from(observations())
+    errors, spread, mass = seen(np.random.default_rng(7), 400, 2.0)
+    assert (errors <= calibration.radius90_mm(spread, mass)).mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_landmarks_without_truth_are_left_out() -> None:
+    data = observations()
+    data.errors_mm[::3, 4] = np.nan
+    calibration = calibration_from(data)
+    assert np.isfinite(calibration.radius_factors).all() and np.isfinite(calibration.offsets).all()
+
+
+# --- with an engine
+
+
+def test_observed_errors_are_distances_in_the_world(tmp_path: Path) -> None:
+    volume, truth = ball_volume()
+    shifted = truth + np.array([3.0, 0.0, 4.0])  # 5 mm off
+    shifted[6] = np.nan
+    write_volume(tmp_path / "a.nrrd", volume)
+    write_markups(tmp_path / "a.mrk.json", Pose(shifted))
+    write_volume(tmp_path / "b.nrrd", volume)
+    write_markups(tmp_path / "b.mrk.json", Pose(np.full((22, 3), np.nan)))
+    write_json(tmp_path / "b.json", {"fetus_present": False})
+    fractions: list[float] = []
+    data = observe(ball_engine(), tmp_path, lambda fraction, stage: fractions.append(fraction))
+    assert data.errors_mm.shape == (1, 22) and data.empty_spread_mm.shape == (1, 22)
+    known = np.delete(data.errors_mm[0], 6)
+    assert np.abs(known - 5.0).max() < 1.5 and abs(known.mean() - 5.0) < 0.2
+    assert np.isnan(data.errors_mm[0, 6])
+    assert fractions == sorted(fractions) and fractions[0] == 0.0
+
+
+@pytest.fixture
+def toy_model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = UNet3d(widths=(3, 4, 5))
+    poses = np.random.default_rng(0).normal(size=(3, 22, 3)) * 20
+    info = ModelInfo(name="toy", network=dict(network.config), input_size=(32, 24, 24), sigma=1.0)
+    path = tmp_path / "toy.safetensors"
+    save_model(path, Model(network, poses, canonical_template(poses), info))
+    return path
+
+
+def test_the_file_is_rewritten_with_its_calibration_and_nothing_else(toy_model: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    write_toy_cases(cases, 12)
+    before = load_model(toy_model)
+    calibration = calibrate_model(toy_model, cases, device="cpu")
+    after = load_model(toy_model)
+    assert before.calibration is None
+    assert after.calibration == calibration
+    assert calibration.cases == 11
+    assert (after.checksum, after.info) == (before.checksum, before.info)
+    assert PoseEngine.load(toy_model, "cpu").calibration == calibration
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases", "toy.safetensors"]
+
+
+def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    write_toy_cases(cases, 11)
+    first = calibrate_model(toy_model, cases, device="cpu")
+    assert calibrate_model(str(toy_model), str(cases), device="cpu") == first
+    assert replace(first, presence_threshold=0.0) != first
+
+
+def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    write_toy_cases(cases, 10)  # the last one has no fetus
+    (cases / "case-03.nrrd").write_bytes(b"")  # would be refused if it were read
+    before = toy_model.read_bytes()
+    with pytest.raises(ModelError, match="9 cases with a fetus are too few"):
+        calibrate_model(toy_model, cases, device="cpu")
+    assert toy_model.read_bytes() == before
+
+
+def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    write_toy_cases(cases, 11)
+    (cases / "case-03.nrrd").write_bytes(b"")
+    before = toy_model.read_bytes()
+    with pytest.raises(InputError, match=r"case-03\.nrrd"):
+        calibrate_model(toy_model, cases, device="cpu")
+    assert toy_model.read_bytes() == before
+    with pytest.raises(InputError, match="folder"):
+        calibrate_model(toy_model, tmp_path / "nothing", device="cpu")
