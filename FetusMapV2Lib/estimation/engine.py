@@ -18,6 +18,7 @@ from FetusMapV2Lib.anatomy.laterality import Laterality, resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
+from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
 from FetusMapV2Lib.estimation.model_file import Model, load_model
 from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, whole_view
@@ -25,12 +26,15 @@ from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.network.heatmap import decode
+from FetusMapV2Lib.network.heatmap import Decoded, decode
 
 Array = NDArray[np.float64]
 
 #: Close looks stop when the body frame has settled, and after this many at the latest.
 MAXIMUM_CLOSE_LOOKS = 3
+#: So many ways in which the body may lie are followed at most, until one is seen as clearly as this.
+MAXIMUM_HYPOTHESES = 6
+CLEAR = 0.75
 _SETTLED_DEGREES = 12.0
 _SETTLED_SCALE = 0.12
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
@@ -46,6 +50,7 @@ class Look:
         spread_mm: (22,) spread of each heatmap around its landmark.
         peak_mass: (22,) probability mass around its landmark.
         frame: the body frame of these landmarks, if they make one.
+        hypotheses: whole view: where the body may lie, most likely first.
     """
 
     view: str
@@ -53,6 +58,12 @@ class Look:
     spread_mm: Array
     peak_mass: Array
     frame: BodyFrame | None
+    hypotheses: tuple[BodyFrame, ...] = ()
+
+    @property
+    def clarity(self) -> float:
+        """How clearly the landmarks stand out: mean probability mass around them, 0-1."""
+        return float(self.peak_mass.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,33 +146,55 @@ class PoseEngine:
         timings: dict[str, float] = {}
         warnings = list(volume.warnings)
         stages.reach(0.0, "looking at the whole volume")
-        looks = [self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)]
+        first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
+        looks = [first]
         if self.model.looks_closer:
-            for number in range(MAXIMUM_CLOSE_LOOKS):
-                frame = looks[-1].frame
-                if frame is None:
-                    break
-                stages.reach(0.4 + 0.15 * number, "looking closer")
-                looks.append(self._look("close", close_view(frame, self.model.input_size), volume, timings, warnings))
-                if _settled(frame, looks[-1].frame):
-                    break
+            looks += self._look_closer(first, volume, stages, timings, warnings)
         stages.reach(0.95, "measuring")
         estimate = self._conclude(tuple(looks), timings, warnings)
         stages.reach(1.0, "done")
         return estimate
 
+    def _look_closer(
+        self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+    ) -> list[Look]:
+        """Follow the ways in which the body may lie, most likely first, until one is seen clearly."""
+        best: list[Look] = []
+        most = len(first.hypotheses) * MAXIMUM_CLOSE_LOOKS
+        for number, frame in enumerate(first.hypotheses):
+            looks: list[Look] = []
+            for again in range(MAXIMUM_CLOSE_LOOKS):
+                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + again) / most, "looking closer")
+                grid = close_view(frame, self.model.input_size)
+                looks.append(self._look("close", grid, volume, timings, warnings))
+                following = looks[-1].frame
+                if following is None or _settled(frame, following):
+                    break
+                frame = following
+            if not best or looks[-1].clarity > best[-1].clarity:
+                best = looks
+            if best[-1].clarity >= CLEAR:
+                break
+        return best
+
     def _look(self, view: str, grid: Grid, volume: Volume, timings: dict[str, float], warnings: list[str]) -> Look:
         started = time.perf_counter()
         picture = normalise(resample(volume, grid))
         resampled = time.perf_counter()
-        points, mass, spread = self._infer(picture, warnings)
+        found, maps = self._infer(picture, warnings)
+        seen = time.perf_counter()
+        positions = grid.to_world(found.points_ijk.double().numpy())
+        mass = found.peak_mass.double().numpy()
+        spread = found.spread.double().numpy() * grid.spacing_mm
+        template = self.model.template
+        hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES) if view == "whole" else []
+        frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
-        _add(timings, "network", time.perf_counter() - resampled)
-        positions = grid.to_world(points)
-        frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template)
-        return Look(view, positions, spread * grid.spacing_mm, mass, frame)
+        _add(timings, "network", seen - resampled)
+        _add(timings, "reading heatmaps", time.perf_counter() - seen)
+        return Look(view, positions, spread, mass, frame, tuple(hypotheses))
 
-    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Array, Array, Array]:
+    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, NDArray[np.float32]]:
         try:
             return self._forward(picture)
         except torch.cuda.OutOfMemoryError:
@@ -172,15 +205,12 @@ class PoseEngine:
             return self._forward(picture)
 
     @torch.inference_mode()
-    def _forward(self, picture: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+    def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, NDArray[np.float32]]:
+        """Landmarks, and the heatmaps as probabilities (22, K, J, I)."""
         batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self._device)
-        logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0]
-        found = decode(logits.float(), sigma=self.model.sigma)
-        return (
-            found.points_ijk.double().cpu().numpy(),
-            found.peak_mass.double().cpu().numpy(),
-            found.spread.double().cpu().numpy(),
-        )
+        logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
+        found = decode(logits, sigma=self.model.sigma).cpu()
+        return found, torch.softmax(logits.flatten(1), dim=1).view_as(logits).cpu().numpy()
 
     def _move_to(self, device: torch.device) -> None:
         self._device = device

@@ -5,12 +5,9 @@ All numbers carry their unit, their validity and their uncertainty; everything s
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,7 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.engine import Estimate
-from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.files import output_error, refuse_existing, write_json, write_text
+from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import write_markups
 
@@ -37,46 +33,6 @@ def result_paths(folder: Path, stem: str) -> dict[str, Path]:
         "csv": folder / f"{stem}.measurements.csv",
         "json": folder / f"{stem}.measurements.json",
     }
-
-
-def usable_folder(folder: Path) -> Path:
-    """The folder, made if need be.
-
-    Raises:
-        OutputError: it is a file, or cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError("this is a file, not a folder", where=folder, remedy="Choose another folder") from error
-    except OSError as error:
-        raise output_error(error, folder) from error
-    return folder
-
-
-@contextlib.contextmanager
-def written_together(folder: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give an empty folder to write to; on success its files move into `folder`, on failure nothing is left.
-
-    Raises:
-        OutputError: the folder cannot be written, the disk is full, or one of the files exists and `overwrite` is
-            false.
-    """
-    usable_folder(folder)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as staging:
-            yield Path(staging)
-            finished = sorted(Path(staging).iterdir())
-            for path in finished:
-                refuse_existing(folder / path.name, overwrite)
-            for path in finished:
-                path.replace(folder / path.name)
-    except OutputError as error:
-        # The user knows the file by its final place.
-        where = folder / Path(error.where).name if error.where else folder
-        raise OutputError(error.problem, where=where, remedy=error.remedy) from error
-    except OSError as error:
-        raise output_error(error, folder) from error
 
 
 def write_results(
@@ -103,19 +59,6 @@ def write_results(
     if not estimate.found:
         remove_outdated(paths.pop("landmarks"), paths.pop("csv"))
     return paths
-
-
-def remove_outdated(*paths: Path) -> None:
-    """Remove files of an earlier estimate that the new one has no successor for.
-
-    Raises:
-        OutputError: one of them cannot be removed.
-    """
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise output_error(error, path) from error
 
 
 def descriptions(pose: Pose, schema: Schema) -> list[str]:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,56 @@ def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = Tru
 def write_json(path: str | os.PathLike[str], data: Any, *, overwrite: bool = True) -> None:
     """Write strict JSON (no NaN) whole or not at all."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", overwrite=overwrite)
+
+
+def usable_folder(folder: Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        OutputError: it is a file, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError("this is a file, not a folder", where=folder, remedy="Choose another folder") from error
+    except OSError as error:
+        raise output_error(error, folder) from error
+    return folder
+
+
+@contextlib.contextmanager
+def written_together(folder: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Give an empty folder to write to; on success its files move into `folder`, on failure nothing is left.
+
+    Raises:
+        OutputError: the folder cannot be written, the disk is full, or one of the files exists and `overwrite` is
+            false.
+    """
+    usable_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as staging:
+            yield Path(staging)
+            finished = sorted(Path(staging).iterdir())
+            for path in finished:
+                refuse_existing(folder / path.name, overwrite)
+            for path in finished:
+                path.replace(folder / path.name)
+    except OutputError as error:
+        # The user knows the file by its final place.
+        where = folder / Path(error.where).name if error.where else folder
+        raise OutputError(error.problem, where=where, remedy=error.remedy) from error
+    except OSError as error:
+        raise output_error(error, folder) from error
+
+
+def remove_outdated(*paths: Path) -> None:
+    """Remove files of an earlier estimate that the new one has no successor for.
+
+    Raises:
+        OutputError: one of them cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(error, path) from error

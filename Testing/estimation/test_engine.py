@@ -322,5 +322,5 @@ def test_timings_and_warnings_belong_to_the_case() -> None:
     assert warned.warnings == ("voxel size is odd",)
     plain = engine.estimate(sample())
     assert plain.warnings == ()
-    assert set(plain.timings) == {"resampling", "network"}
+    assert set(plain.timings) == {"resampling", "network", "reading heatmaps"}
     assert all(seconds >= 0 for seconds in plain.timings.values())

@@ -24,11 +24,10 @@ from FetusMapV2Lib.estimation.results import (
     measurements_csv,
     result_paths,
     results_document,
-    usable_folder,
     write_results,
-    written_together,
 )
 from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.files import usable_folder, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import read_markups
 

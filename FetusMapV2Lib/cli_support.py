@@ -1,0 +1,180 @@
+"""What the command line prints, parses and writes: messages, progress, tables, options, result files.
+
+Heavy libraries are imported where they are needed, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.engine import Estimate
+    from FetusMapV2Lib.imaging.volume import Volume
+    from FetusMapV2Lib.phantom.case import SimulatedCase
+
+# What is printed holds file names, in which nothing is markup.
+out = Console(markup=False, emoji=False, highlight=False)
+log = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def say_error(error: UserError) -> None:
+    log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
+
+
+def say(text: str, style: str = "") -> None:
+    log.print(Text(text, style), soft_wrap=True)
+
+
+def truth_table(case: SimulatedCase, result: Estimate) -> Table:
+    """The demo's measurements beside the phantom's truth."""
+    from FetusMapV2Lib.anatomy.findings import findings
+    from FetusMapV2Lib.evaluation.metrics import distances_mm
+    from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+
+    table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
+    if not result.found:
+        table.add_row("fetus", "not found", "present")
+        return table
+    estimated, true = findings(result.pose), findings(case.pose)
+    for mine, truth in zip(estimated.measurements, true.measurements, strict=True):
+        table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
+    for mine_age in estimated.datings:
+        remark = "" if mine_age.valid else " (outside its valid range)"
+        age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
+        table.add_row(f"Gestational age, {mine_age.name}", age, f"{case.truth['gestational_age_days']:.0f} d")
+    errors = distances_mm(result.pose.positions, case.pose.positions)
+    table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
+    return table
+
+
+def with_interval(value: float, interval: float | None, unit: str) -> str:
+    return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
+
+
+def result_stems(path: Path, frames: int, written: set[str]) -> list[str]:
+    """Names of the results of a file's frames; refuses those that another file of this run has taken."""
+    from FetusMapV2Lib.imaging.reading import volume_name
+
+    name = volume_name(path)
+    stems = [name] if frames == 1 else [f"{name}_{index:04d}" for index in range(frames)]
+    folded = {stem.casefold() for stem in stems}  # not every file system tells A from a
+    if folded & written:
+        remedy = "Give files of the same name different output folders"
+        raise OutputError(f"the results of '{name}' are already those of another file", where=path, remedy=remedy)
+    written |= folded
+    return stems
+
+
+def result_files(folder: Path, stem: str, *, scene: bool, picture: bool) -> list[Path]:
+    """Every file that an estimate may write."""
+    from FetusMapV2Lib.estimation.results import result_paths
+
+    extra = [(scene, ".mrb"), (picture, ".png")]
+    return [*result_paths(folder, stem).values(), *(folder / f"{stem}{suffix}" for asked, suffix in extra if asked)]
+
+
+def write_all(
+    folder: Path, stem: str, result: Estimate, volume: Volume, *, scene: bool, picture: bool, overwrite: bool
+) -> None:
+    """All files of an estimate, or none; those of an earlier estimate do not stay beside the new ones."""
+    from FetusMapV2Lib.estimation.results import write_results
+
+    wanted = result_files(folder, stem, scene=scene, picture=picture)
+    for path in wanted:
+        refuse_existing(path, overwrite)
+    with written_together(folder) as staging:
+        write_results(staging, stem, result)
+        if scene and result.found:
+            from FetusMapV2Lib.scene.files import write_pose_scene
+
+            write_pose_scene(staging / f"{stem}.mrb", volume, result.pose)
+        if picture and result.found:
+            from FetusMapV2Lib.scene.picture import write_picture
+
+            write_picture(staging / f"{stem}.png", volume, result.pose)
+        new = {path.name for path in staging.iterdir()}
+    remove_outdated(*(path for path in wanted if path.name not in new))
+
+
+def tell(stem: str, result: Estimate) -> None:
+    from FetusMapV2Lib.anatomy.findings import findings
+
+    for warning in result.warnings:
+        say(f"{stem}: {warning}", "yellow")
+    if not result.found:
+        say(f"{stem}: {result.reason}")
+        return
+    crl = findings(result.pose).measurements[0]
+    seconds = sum(result.timings.values())
+    length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
+    say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+
+
+def require_package(module: str, purpose: str, extra: str) -> None:
+    """Refuse what needs an optional package before work is spent on it."""
+    if find_spec(module) is None:
+        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
+        raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
+    # In a log file a bar would be nothing but blank lines.
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        yield bar
+
+
+def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
+    def report(fraction: float, stage: str) -> None:
+        bar.update(task, completed=fraction, description=f"{label}: {stage}" if label else stage)
+
+    return report
+
+
+def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
+    try:
+        first, second, third = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            "not three whole numbers", where=f"{option} {text}", remedy="Write for example 460,313,312"
+        ) from error
+    if min(first, second, third) < 16:
+        raise InputError("too few voxels", where=f"{option} {text}", remedy="Use at least 16 voxels a side")
+    return first, second, third
+
+
+def check_simulated_spacing(spacing: float) -> None:
+    if not 0.05 <= spacing <= 5.0:
+        raise InputError("no spacing to simulate", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
+
+
+def parsed_spacing(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or not all(0 < value < 100 for value in values):
+        raise InputError(
+            "not a spacing",
+            where=f"--spacing {text}",
+            remedy="Write one number or three, in mm, for example 0.3",
+        )
+    return values[0], values[1], values[2]
