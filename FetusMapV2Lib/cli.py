@@ -205,6 +205,7 @@ def train(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0, help="Override the preset's learning rate (0: keep).")
     ] = 0.0,
+    note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
@@ -227,6 +228,7 @@ def train(
         steps=steps or None,
         seed=seed,
         initial_model=initial_model,
+        note={"note": note} if note else None,
         overrides=overrides,
         workers=workers,
         threads=threads or None,
@@ -258,6 +260,21 @@ def list_models() -> None:
     for entry in listed():
         table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description)
     out.print(table)
+
+
+@models_app.command("add")
+def add_model(
+    file: Annotated[Path, typer.Argument(help="A trained model file.")],
+    name: Annotated[str, typer.Option("--name", help="Under which it will be known.")],
+    description: Annotated[str, typer.Option("--description", help="One line for the list.")] = "",
+    default: Annotated[bool, typer.Option("--default", help="Use it when none is named.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Copy a model into this installation and enter it in the index."""
+    from FetusMapV2Lib.estimation.model_index import install_model
+
+    entry = install_model(file, name, description=description, default=default, overwrite=overwrite)
+    say(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
 
 
 @models_app.command("verify")

@@ -30,8 +30,8 @@ class Calibration:
 
     ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02)`` is the typical error;
     the 90 % radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
-    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the presence score (mean
-    confidence of head and trunk) reaches `presence_threshold`.
+    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the presence score
+    (`engine.presence_in`) reaches `presence_threshold`.
     """
 
     offsets: tuple[float, ...]

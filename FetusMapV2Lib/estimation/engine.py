@@ -5,9 +5,11 @@ It looks at the whole volume first, then closer along the body's own axes if the
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,7 +75,7 @@ class Estimate:
     Attributes:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
         found: whether there is a fetus.
-        presence: mean confidence of head and trunk, 0-1, which decides on that.
+        presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that.
         reason: one sentence when `found` is false.
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
@@ -220,7 +222,7 @@ class PoseEngine:
     def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
         last = looks[-1]
         confidence = self._calibration.confidence(last.spread_mm, last.peak_mass)
-        presence = float(np.mean(confidence[list(self._schema.rows("ht"))]))
+        presence = presence_in(looks)
         reason = self._reason_against(last, presence)
         nowhere = Pose(np.full((self._schema.count, 3), np.nan))
         pose = nowhere if reason else self._pose(last, confidence, warnings)
@@ -259,13 +261,23 @@ class PoseEngine:
     def _reason_against(self, look: Look, presence: float) -> str:
         if presence < self._calibration.presence_threshold:
             return (
-                f"No fetus found: head and trunk were seen with a confidence of {presence:.0%}, "
-                f"below the {self._calibration.presence_threshold:.0%} that this model needs."
+                f"No fetus found: head and trunk stand out with a score of {presence:.2f}, "
+                f"below the {self._calibration.presence_threshold:.2f} that this model needs."
             )
         low, high = PLAUSIBLE_LENGTH_MM
         if look.frame is None or not low <= look.frame.length_mm <= high:
             return "No fetus found: the landmarks do not make up a body of 10-15 weeks."
         return ""
+
+
+def presence_in(looks: Sequence[Look]) -> float:
+    """How clearly head and trunk stand out, 0-1: probability mass around them, geometric mean of first and last look.
+
+    A close look at nothing may imagine a body; the first look at the whole volume then has seen none.
+    """
+    rows = list(default_schema().rows("ht"))
+    first, last = (float(look.peak_mass[rows].mean()) for look in (looks[0], looks[-1]))
+    return math.sqrt(max(first, 0.0) * max(last, 0.0))
 
 
 def choose_device(device: str) -> tuple[torch.device, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.foundation.errors import ModelError
-from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.files import write_json, written_whole
 from FetusMapV2Lib.foundation.resources import resource_path
 
 INDEX_VERSION = 1
@@ -105,6 +107,31 @@ def verify(
             problem = problem or error
     if problem is not None:
         raise problem
+
+
+def install_model(
+    file: str | os.PathLike[str],
+    name: str,
+    *,
+    description: str = "",
+    default: bool = False,
+    overwrite: bool = False,
+    index: str | os.PathLike[str] | None = None,
+) -> ModelEntry:
+    """Copy a model file beside the index as ``NAME.safetensors`` and enter it.
+
+    Raises:
+        ModelError: the file is no good model, or the name is no plain file name.
+        OutputError: a model of that name is there and `overwrite` is false, or the folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ModelError("not a name for a model", where=name, remedy="Use letters, digits, '.', '_' and '-'")
+    load_model(file)
+    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    target = path.parent / f"{name}.safetensors"
+    with written_whole(target, overwrite=overwrite) as temporary:
+        shutil.copyfile(file, temporary)
+    return register_model(target, name, description=description, default=default, index=path)
 
 
 def register_model(

@@ -29,13 +29,19 @@ FEWEST_CASES = 10
 
 @dataclass
 class Observations:
-    """What the engine saw in held-out cases, one row a case."""
+    """What the engine saw in held-out cases.
+
+    Attributes:
+        errors_mm, spread_mm, peak_mass: (cases with a fetus, 22).
+        presence: (cases with a fetus,) scores of `presence_in`.
+        empty_presence: (cases without a fetus,) likewise.
+    """
 
     errors_mm: Array
     spread_mm: Array
     peak_mass: Array
-    empty_spread_mm: Array
-    empty_peak_mass: Array
+    presence: Array
+    empty_presence: Array
 
 
 def observe(engine: PoseEngine, data: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Observations:
@@ -46,25 +52,20 @@ def observe(engine: PoseEngine, data: str | os.PathLike[str], on_progress: OnPro
     """
     stages = Stages(on_progress)
     cases = find_cases(data)
-    rows: list[tuple[Array, Array, Array]] = []
-    empty: list[tuple[Array, Array]] = []
+    rows: list[tuple[Array, Array, Array, float]] = []
+    empty: list[float] = []
     for number, case in enumerate(cases):
         stages.reach(number / len(cases), case.name)
         estimate = engine.estimate(case.volume())
         last = estimate.looks[-1]
         if case.fetus_present:
             errors = np.linalg.norm(last.positions - case.pose().positions, axis=1)
-            rows.append((errors, last.spread_mm, last.peak_mass))
+            rows.append((errors, last.spread_mm, last.peak_mass, estimate.presence))
         else:
-            empty.append((last.spread_mm, last.peak_mass))
+            empty.append(estimate.presence)
     columns = default_schema().count
-    return Observations(
-        errors_mm=np.array([row[0] for row in rows]).reshape(-1, columns),
-        spread_mm=np.array([row[1] for row in rows]).reshape(-1, columns),
-        peak_mass=np.array([row[2] for row in rows]).reshape(-1, columns),
-        empty_spread_mm=np.array([row[0] for row in empty]).reshape(-1, columns),
-        empty_peak_mass=np.array([row[1] for row in empty]).reshape(-1, columns),
-    )
+    errors_mm, spread_mm, peak_mass = (np.array([row[n] for row in rows]).reshape(-1, columns) for n in range(3))
+    return Observations(errors_mm, spread_mm, peak_mass, np.array([row[3] for row in rows]), np.array(empty))
 
 
 def calibrate_model(
@@ -107,13 +108,8 @@ def calibration_from(seen: Observations) -> Calibration:
     Without empty cases the threshold is half of what the weakest fetus in a hundred reaches.
     """
     calibration = fit_calibration(seen.errors_mm, seen.spread_mm, seen.peak_mass)
-    trunk = list(default_schema().rows("ht"))
-
-    def presence(spread_mm: Array, peak_mass: Array) -> Array:
-        return np.asarray(calibration.confidence(spread_mm, peak_mass)[:, trunk].mean(axis=1))
-
-    weakest = float(np.quantile(presence(seen.spread_mm, seen.peak_mass), 0.01))
-    if not len(seen.empty_spread_mm):
+    weakest = float(np.quantile(seen.presence, 0.01))
+    if not len(seen.empty_presence):
         return replace(calibration, presence_threshold=weakest / 2)
-    strongest_empty = float(presence(seen.empty_spread_mm, seen.empty_peak_mass).max())
+    strongest_empty = float(seen.empty_presence.max())
     return replace(calibration, presence_threshold=(weakest + strongest_empty) / 2)

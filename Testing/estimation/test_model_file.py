@@ -13,7 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from FetusMapV2Lib.estimation.calibration import uncalibrated
 from FetusMapV2Lib.estimation.model_file import FORMAT, Model, ModelInfo, load_model, read_info, save_model
-from FetusMapV2Lib.estimation.model_index import file_sha256, find_model, list_models, register_model, verify
+from FetusMapV2Lib.estimation.model_index import (
+    file_sha256,
+    find_model,
+    install_model,
+    list_models,
+    register_model,
+    verify,
+)
 from FetusMapV2Lib.foundation.errors import ModelError, OutputError
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -196,3 +203,21 @@ def test_registering_twice_replaces_and_foreign_folders_are_refused(index: Path,
 
 def test_the_index_of_the_installation_is_whole() -> None:
     assert len(list(verify())) == len(list_models())
+
+
+def test_installing_a_model_copies_it_and_enters_it(model: Model, tmp_path: Path) -> None:
+    source = tmp_path / "run" / "model.safetensors"
+    source.parent.mkdir()
+    save_model(source, model)
+    index = tmp_path / "Models" / "models.json"
+    entry = install_model(source, "site-1", description="ours", default=True, index=index)
+    assert entry.path == index.parent / "site-1.safetensors"
+    assert find_model(None, index) == find_model("site-1", index) == entry.path
+    with pytest.raises(OutputError, match="exists"):
+        install_model(source, "site-1", index=index)
+    install_model(source, "site-1", overwrite=True, index=index)
+    with pytest.raises(ModelError, match="not a name"):
+        install_model(source, "../site", index=index)
+    with pytest.raises(ModelError):
+        install_model(tmp_path / "none.safetensors", "other", index=index)
+    assert [one.name for one in list_models(index)] == ["site-1"]

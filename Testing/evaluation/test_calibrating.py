@@ -12,7 +12,6 @@ from cli.balls import ball_engine, ball_volume
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, load_model, save_model
 from FetusMapV2Lib.estimation.views import canonical_template
@@ -34,30 +33,23 @@ def seen(generator: np.random.Generator, cases: int, typical: float) -> tuple[np
 def observations(empty: int = 20, seed: int = 0) -> Observations:
     generator = np.random.default_rng(seed)
     errors, spread, mass = seen(generator, 60, 2.0)
-    _, empty_spread, empty_mass = seen(generator, empty, 9.0)
-    return Observations(errors, spread, mass, empty_spread, empty_mass)
-
-
-def presence(calibration, spread: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    return calibration.confidence(spread, mass)[:, list(default_schema().rows("ht"))].mean(axis=1)
+    present = np.clip(generator.normal(0.7, 0.05, 60), 0.5, 1)
+    absent = np.clip(generator.normal(0.15, 0.05, empty), 0, 0.3)
+    return Observations(errors, spread, mass, present, absent)
 
 
 def test_the_threshold_parts_cases_with_and_without_a_fetus() -> None:
     data = observations()
-    calibration = calibration_from(data)
-    assert (presence(calibration, data.spread_mm, data.peak_mass) >= calibration.presence_threshold).all()
-    assert (presence(calibration, data.empty_spread_mm, data.empty_peak_mass) < calibration.presence_threshold).all()
-    fresh = observations(seed=1)
-    assert (presence(calibration, fresh.spread_mm, fresh.peak_mass) >= calibration.presence_threshold).mean() > 0.95
-    strange = presence(calibration, fresh.empty_spread_mm, fresh.empty_peak_mass)
-    assert (strange < calibration.presence_threshold).all()
+    threshold = calibration_from(data).presence_threshold
+    for part in (data, observations(seed=1)):
+        assert (part.presence >= threshold).all()
+        assert (part.empty_presence < threshold).all()
 
 
 def test_without_empty_cases_the_threshold_stays_below_every_fetus() -> None:
     data = observations(empty=0)
-    assert data.empty_spread_mm.shape == (0, 22)
-    calibration = calibration_from(data)
-    assert 0 < calibration.presence_threshold < 0.6 * presence(calibration, data.spread_mm, data.peak_mass).min()
+    assert data.empty_presence.shape == (0,)
+    assert 0 < calibration_from(data).presence_threshold < 0.6 * data.presence.min()
 
 
 def test_the_radius_covers_nine_in_ten_of_new_cases() -> None:
@@ -87,7 +79,7 @@ def test_observed_errors_are_distances_in_the_world(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", {"fetus_present": False})
     fractions: list[float] = []
     data = observe(ball_engine(), tmp_path, lambda fraction, stage: fractions.append(fraction))
-    assert data.errors_mm.shape == (1, 22) and data.empty_spread_mm.shape == (1, 22)
+    assert data.errors_mm.shape == (1, 22) and data.presence.shape == data.empty_presence.shape == (1,)
     known = np.delete(data.errors_mm[0], 6)
     assert np.abs(known - 5.0).max() < 1.5 and abs(known.mean() - 5.0) < 0.2
     assert np.isnan(data.errors_mm[0, 6])
