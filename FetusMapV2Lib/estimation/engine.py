@@ -33,12 +33,12 @@ from FetusMapV2Lib.network.heatmap import Decoded, decode
 Array = NDArray[np.float64]
 
 #: Close looks stop when the body frame has settled, and after this many at the latest.
-MAXIMUM_CLOSE_LOOKS = 3
+MAXIMUM_CLOSE_LOOKS = 5
 #: So many ways in which the body may lie are followed at most, until one is seen as clearly as this.
 MAXIMUM_HYPOTHESES = 6
-CLEAR = 0.75
-_SETTLED_DEGREES = 12.0
-_SETTLED_SCALE = 0.12
+CLEAR = 0.85
+_SETTLED_DEGREES = 5.0
+_SETTLED_SCALE = 0.05
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
