@@ -54,7 +54,7 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
         remark = "" if mine_age.valid else " (outside its valid range)"
         age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
         table.add_row(f"Gestational age, {mine_age.name}", age, f"{case.truth['gestational_age_days']:.0f} d")
-    errors = distances_mm(result.pose.positions, case.pose.positions)
+    errors = distances_mm(result.pose.positions[None], case.pose.positions[None])
     table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
     return table
 
