@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.volume or _simulated(Path(scratch))
         engine = PoseEngine.load()
-        peer = _peer(engine.model.widths)
+        peer = _peer(engine.model.network.widths)
         ours, theirs = [], []
         for repeat in range(arguments.repeats):
             ours.append(_timed(lambda r=repeat: _estimate(engine, path, Path(scratch) / f"results-{r}")))
