@@ -30,7 +30,7 @@ from FetusMapV2Lib.cli_support import (
     write_all,
 )
 from FetusMapV2Lib.foundation.errors import InputError, UserError
-from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder, written_together
+from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
 
 app = typer.Typer(
     name="fetusmap",
@@ -80,7 +80,9 @@ def estimate(
         Optional[str],
         typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
     ] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="The device's export mirrors volumes; undo it.")] = False,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="The device mirrors its exports; results refer to the volume put right.")
+    ] = False,
     kretz_handedness: Annotated[
         str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
     ] = "slicerheart",
@@ -155,6 +157,8 @@ def simulate(
 
     shape = parsed_size(size)
     check_simulated_spacing(spacing)
+    if sequence and empty:
+        raise InputError("a sequence always shows a fetus", where="--empty", remedy="Leave out --empty or --sequence")
     where = str(choose_device(device)[0])
     usable_folder(output)
     for index in range(start, start + count):
@@ -167,8 +171,7 @@ def simulate(
                 frames = simulate_sequence(
                     seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
                 )
-                with written_together(output, overwrite=overwrite) as staging:
-                    write_moving_case(staging, frames, index)
+                write_moving_case(output, frames, index, overwrite=overwrite)
             else:
                 fetus = not (empty and (index + 1) % empty == 0)
                 case = simulate_case(
@@ -180,8 +183,7 @@ def simulate(
                     device=where,
                     fetus_present=fetus,
                 )
-                with written_together(output, overwrite=overwrite) as staging:
-                    write_case(staging, case, index)
+                write_case(output, case, index, overwrite=overwrite)
             bar.advance(task)
     say(f"{count} case(s) in {output}")
 

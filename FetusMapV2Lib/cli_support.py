@@ -30,10 +30,12 @@ log = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def say_error(error: UserError) -> None:
+    """Print an error as one line on standard error."""
     log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
 
 
 def say(text: str, style: str = "") -> None:
+    """Print a line on standard error."""
     log.print(Text(text, style), soft_wrap=True)
 
 
@@ -53,13 +55,19 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
     for mine_age in estimated.datings:
         remark = "" if mine_age.valid else " (outside its valid range)"
         age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
-        table.add_row(f"Gestational age, {mine_age.name}", age, f"{case.truth['gestational_age_days']:.0f} d")
+        table.add_row(f"Gestational age, {mine_age.name}", age, _weeks(case.truth["gestational_age_days"]))
     errors = distances_mm(result.pose.positions[None], case.pose.positions[None])
     table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
     return table
 
 
+def _weeks(days: float) -> str:
+    weeks, rest = divmod(round(days), 7)
+    return f"{weeks}w{rest}d"
+
+
 def with_interval(value: float, interval: float | None, unit: str) -> str:
+    """A value with its 90 % interval, if it has one."""
     return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
 
 
@@ -109,6 +117,7 @@ def write_all(
 
 
 def tell(stem: str, result: Estimate) -> None:
+    """Say what came out for one case, warnings first."""
     from FetusMapV2Lib.anatomy.findings import findings
 
     for warning in result.warnings:
@@ -131,6 +140,7 @@ def require_package(module: str, purpose: str, extra: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
+    """A progress bar on standard error, silent where that is no terminal."""
     text = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
     # In a log file a bar would be nothing but blank lines.
@@ -139,6 +149,8 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
+    """What hands an engine's progress to a task of the bar."""
+
     def report(fraction: float, stage: str) -> None:
         bar.update(task, completed=fraction, description=f"{label}: {stage}" if label else stage)
 
@@ -146,6 +158,11 @@ def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, s
 
 
 def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
+    """Three whole numbers of an option.
+
+    Raises:
+        InputError: something else, or fewer than 16 voxels a side.
+    """
     try:
         first, second, third = (int(part) for part in text.split(","))
     except ValueError as error:
@@ -158,11 +175,17 @@ def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
 
 
 def check_simulated_spacing(spacing: float) -> None:
+    """Refuse a voxel size that cannot be simulated."""
     if not 0.05 <= spacing <= 5.0:
         raise InputError("no spacing to simulate", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
 
 
 def parsed_spacing(text: str | None) -> tuple[float, float, float] | None:
+    """One number or three (i, j, k) of ``--spacing``, mm; None if it was not given.
+
+    Raises:
+        InputError: something else.
+    """
     if text is None:
         return None
     try:

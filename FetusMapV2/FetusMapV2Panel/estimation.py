@@ -59,13 +59,14 @@ class PoseEstimation:
             UserError: the volume, the model or the device cannot be used.
             Cancelled: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
         """
+        from FetusMapV2Lib.imaging.checks import checked
         from FetusMapV2Lib.scene.volumes import volume_from_node
 
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
         report = onProgress or (lambda fraction, stage: None)
         report(0.0, _("reading the volume"))
-        volume = volume_from_node(inputVolume)
+        volume = checked(volume_from_node(inputVolume))
         report(0.0, _("loading the model"))
         estimate = self._engine(device.value).estimate(volume, on_progress=onProgress, should_cancel=shouldCancel)
         if inputVolume.GetScene() is None:

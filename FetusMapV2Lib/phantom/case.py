@@ -15,7 +15,7 @@ import torch
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import refuse_existing, write_json
+from FetusMapV2Lib.foundation.files import write_json, written_together
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -251,7 +251,7 @@ def case_record(
 def write_case(
     folder: str | PathLike[str], case: SimulatedCase, index: int, *, overwrite: bool = True
 ) -> tuple[Path, Path, Path]:
-    """Write ``case-NNNN.nrrd``, ``case-NNNN.mrk.json`` (RAS) and ``case-NNNN.json`` (the truth).
+    """Write ``case-NNNN.nrrd``, ``case-NNNN.mrk.json`` (RAS) and ``case-NNNN.json`` (the truth), all or none.
 
     Returns:
         the three paths.
@@ -259,11 +259,10 @@ def write_case(
     Raises:
         OutputError: one of them exists and may not be overwritten, or cannot be written.
     """
-    stem = Path(folder) / f"case-{index:04d}"
-    paths = tuple(stem.with_name(stem.name + suffix) for suffix in (".nrrd", ".mrk.json", ".json"))
-    for path in paths:
-        refuse_existing(path, overwrite)
-    write_volume(paths[0], case.volume, overwrite=overwrite)
-    write_markups(paths[1], case.pose, overwrite=overwrite)
-    write_json(paths[2], case.truth, overwrite=overwrite)
-    return paths[0], paths[1], paths[2]
+    stem = f"case-{index:04d}"
+    volume, landmarks, truth = (f"{stem}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json"))
+    with written_together(Path(folder), overwrite=overwrite) as staging:
+        write_volume(staging / volume, case.volume)
+        write_markups(staging / landmarks, case.pose)
+        write_json(staging / truth, case.truth)
+    return Path(folder) / volume, Path(folder) / landmarks, Path(folder) / truth

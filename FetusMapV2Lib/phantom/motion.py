@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import refuse_existing, write_json
+from FetusMapV2Lib.foundation.files import write_json, written_together
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence
 from FetusMapV2Lib.phantom.case import (
@@ -160,7 +160,7 @@ def write_moving_case(
 ) -> tuple[Path, ...]:
     """Write ``case-NNNN.seq.nrrd``, the landmarks of every frame ``case-NNNN_FFFF.mrk.json`` and ``case-NNNN.json``.
 
-    The frames' stems are those under which `read_frames` names them.
+    All of them or none. The frames' stems are those under which `read_frames` names them.
 
     Returns:
         the paths, the sequence first and the truth last.
@@ -169,13 +169,11 @@ def write_moving_case(
         OutputError: one of them exists and may not be overwritten, or cannot be written.
     """
     stem = f"case-{index:04d}"
-    sequence, truth = Path(folder) / f"{stem}.seq.nrrd", Path(folder) / f"{stem}.json"
-    landmarks = [Path(folder) / f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
-    paths = (sequence, *landmarks, truth)
-    for path in paths:
-        refuse_existing(path, overwrite)
-    write_sequence(sequence, [frame.volume for frame in frames], overwrite=overwrite)
-    for path, frame in zip(landmarks, frames, strict=True):
-        write_markups(path, frame.pose, overwrite=overwrite)
-    write_json(truth, {"frames": [frame.truth for frame in frames]}, overwrite=overwrite)
-    return paths
+    sequence, truth = f"{stem}.seq.nrrd", f"{stem}.json"
+    landmarks = [f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
+    with written_together(Path(folder), overwrite=overwrite) as staging:
+        write_sequence(staging / sequence, [frame.volume for frame in frames])
+        for name, frame in zip(landmarks, frames, strict=True):
+            write_markups(staging / name, frame.pose)
+        write_json(staging / truth, {"frames": [frame.truth for frame in frames]})
+    return tuple(Path(folder) / name for name in (sequence, *landmarks, truth))

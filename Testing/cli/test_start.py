@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from FetusMapV2Lib import __version__, cli
+from FetusMapV2Lib import __version__, cli_support
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
 COMMANDS = ("estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
@@ -91,7 +91,7 @@ def test_stopping_by_hand_is_no_crash(fetusmap, monkeypatch) -> None:
 
 
 def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(cli_support, "find_spec", lambda name: None)
     answer = fetusmap("train", "--data", tmp_path, "--output", tmp_path / "out")
     assert answer.code == 2 and "lightning" in answer.err and "fetusmapv2[train]" in answer.err
     answer = fetusmap("estimate", "a.nrrd", "--output", tmp_path / "out", "--scene")
