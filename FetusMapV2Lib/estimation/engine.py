@@ -189,7 +189,9 @@ class PoseEngine:
         mass = found.peak_mass.double().numpy()
         spread = found.spread.double().numpy() * grid.spacing_mm
         template = self.model.template
-        hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES) if view == "whole" else []
+        hypotheses = []
+        if view == "whole" and self.model.looks_closer:
+            hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
         frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
         _add(timings, "network", seen - resampled)
