@@ -137,11 +137,6 @@ def test_damaged_and_foreign_models_are_refused(fetusmap, model_file: Path, tmp_
 
 @pytest.mark.slow
 def test_the_demonstration(fetusmap, tmp_path: Path) -> None:
-    from FetusMapV2Lib.estimation.model_index import list_models
-
-    pytest.importorskip("slicer")
-    if not list_models():
-        pytest.skip("no model is bundled")
     answer = fetusmap("demo", "--output", tmp_path / "demo")
     assert answer.code == 0, answer.err
     assert "truth" in answer.out and "Crown-rump" in answer.out

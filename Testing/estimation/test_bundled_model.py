@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.model_index import list_models
 from FetusMapV2Lib.evaluation.metrics import limb_sides_right
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
@@ -21,7 +20,6 @@ from FetusMapV2Lib.phantom.case import simulate_case
 
 REAL_ULTRASOUND = Path(__file__).resolve().parents[3] / "shared" / "data" / "real-ultrasound"
 SHAPE, SPACING = (230, 157, 156), 0.6
-pytestmark = pytest.mark.skipif(not list_models(), reason="no model is bundled")
 
 
 @pytest.fixture(scope="module")
