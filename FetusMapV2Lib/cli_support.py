@@ -52,7 +52,7 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
     estimated, true = findings(result.pose), findings(case.pose)
     for mine, truth in zip(estimated.measurements, true.measurements, strict=True):
         table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
-    for mine_age in estimated.datings:
+    for mine_age in estimated.known_datings:
         remark = "" if mine_age.valid else " (outside its valid range)"
         age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
         table.add_row(f"Gestational age, {mine_age.name}", age, _weeks(case.truth["gestational_age_days"]))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import qt
 from slicer.i18n import tr as _
 
-from FetusMapV2Lib.anatomy.biometry import NEUTRAL_NECK_DEG, Measurement, measure, neck_flexion_deg
-from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, gestational_age
+from FetusMapV2Lib.anatomy.biometry import NEUTRAL_NECK_DEG, Measurement
+from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.pose import Pose
 
 _NOTHING = "–"
@@ -34,12 +35,11 @@ def rows(pose: Pose | None) -> list[Row]:
     """Lengths with 90 % intervals, neck angle, and gestational age by each formula; empty without a pose."""
     if pose is None:
         return []
-    measurements = {measurement.key: measurement for measurement in measure(pose)}
-    crl = measurements["crl"].value_mm
+    found = findings(pose)
     hasRadii = pose.radius90_mm is not None
-    lengths = [_lengthRow(measurement, hasRadii) for measurement in measurements.values()]
-    dates = [_datingRow(gestational_age(crl, formula)) for formula in FORMULAS]
-    return [lengths[0], *dates, *lengths[1:], _neckRow(neck_flexion_deg(pose.positions))]
+    lengths = [_lengthRow(measurement, hasRadii) for measurement in found.measurements]
+    dates = [_datingRow(dating) for dating in found.datings]
+    return [lengths[0], *dates, *lengths[1:], _neckRow(found.neck_flexion_deg)]
 
 
 def _lengthRow(measurement: Measurement, hasRadii: bool) -> Row:

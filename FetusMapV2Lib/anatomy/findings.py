@@ -21,7 +21,7 @@ class Findings:
 
     Attributes:
         measurements: CRL first, then femora and humeri, mm.
-        datings: gestational age by each formula; empty if the CRL is missing.
+        datings: gestational age by each formula; NaN days if the CRL is missing.
         plane: midsagittal plane, None with too few landmarks.
         neck_flexion_deg: 0 when neutral, positive with the chin to the chest, NaN if unknown.
     """
@@ -31,16 +31,20 @@ class Findings:
     plane: Plane | None
     neck_flexion_deg: float
 
+    @property
+    def known_datings(self) -> tuple[Dating, ...]:
+        """The datings that give an age."""
+        return tuple(dating for dating in self.datings if math.isfinite(dating.days))
+
 
 def findings(pose: Pose, schema: Schema | None = None) -> Findings:
     """Measurements, gestational ages and the midsagittal plane of a pose."""
     schema = schema or default_schema()
     measurements = measure(pose, schema)
     crl = next(m.value_mm for m in measurements if m.key == "crl")
-    datings = tuple(gestational_age(crl, name) for name in FORMULAS) if math.isfinite(crl) else ()
     return Findings(
         measurements=measurements,
-        datings=datings,
+        datings=tuple(gestational_age(crl, name) for name in FORMULAS),
         plane=midsagittal_plane(pose.positions, schema),
         neck_flexion_deg=neck_flexion_deg(pose.positions, schema),
     )

@@ -183,7 +183,7 @@ class PoseEngine:
         started = time.perf_counter()
         picture = normalise(resample(volume, grid))
         resampled = time.perf_counter()
-        found, maps = self._infer(picture, warnings)
+        found, logits = self._infer(picture, warnings)
         seen = time.perf_counter()
         positions = grid.to_world(found.points_ijk.double().numpy())
         mass = found.peak_mass.double().numpy()
@@ -191,6 +191,7 @@ class PoseEngine:
         template = self.model.template
         hypotheses = []
         if view == "whole" and self.model.looks_closer:
+            maps = torch.softmax(logits.flatten(1), dim=1).view_as(logits).cpu().numpy()
             hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
         frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
@@ -198,7 +199,7 @@ class PoseEngine:
         _add(timings, "reading heatmaps", time.perf_counter() - seen)
         return Look(view, positions, spread, mass, frame, tuple(hypotheses))
 
-    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, NDArray[np.float32]]:
+    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, torch.Tensor]:
         try:
             return self._forward(picture)
         except torch.cuda.OutOfMemoryError:
@@ -209,12 +210,11 @@ class PoseEngine:
             return self._forward(picture)
 
     @torch.inference_mode()
-    def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, NDArray[np.float32]]:
-        """Landmarks, and the heatmaps as probabilities (22, K, J, I)."""
+    def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor]:
+        """Landmarks on the CPU, and the heatmap logits (22, K, J, I) where they were made."""
         batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self._device)
         logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
-        found = decode(logits, sigma=self.model.sigma).cpu()
-        return found, torch.softmax(logits.flatten(1), dim=1).view_as(logits).cpu().numpy()
+        return decode(logits, sigma=self.model.sigma).cpu(), logits
 
     def _move_to(self, device: torch.device) -> None:
         self._device = device

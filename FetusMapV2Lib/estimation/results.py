@@ -85,7 +85,7 @@ def measurements_csv(found: Findings) -> str:
     writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark"])
     for m in found.measurements:
         writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note])
-    for d in found.datings:
+    for d in found.known_datings:
         low, high = d.valid_range_mm
         remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
         writer.writerow(
@@ -159,7 +159,7 @@ def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
                 "valid_range_mm": list(d.valid_range_mm),
                 "source": d.source,
             }
-            for d in found.datings
+            for d in found.known_datings
         ],
         "neck_flexion_deg": _number(found.neck_flexion_deg),
         "midsagittal_plane": _plane_document(found.plane),

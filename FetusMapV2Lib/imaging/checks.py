@@ -141,10 +141,11 @@ def grey(array: NDArray[Any]) -> NDArray[Any]:
     """Colour voxels [..., 3 or 4] as luminance [...] (ITU-R BT.601; alpha is ignored), in the same type."""
     red, green, blue = array[..., 0], array[..., 1], array[..., 2]
     if array.dtype == np.uint8:
-        total = red.astype(np.uint16) * 77
-        total += green.astype(np.uint16) * 150
-        total += blue.astype(np.uint16) * 29
-        total += 128
-        return (total >> 8).astype(np.uint8)
+        # the weights times 2^16: as exact as floating point, without its passes over the volume
+        weighted = red.astype(np.uint32) * 19595
+        weighted += green.astype(np.uint32) * 38470
+        weighted += blue.astype(np.uint32) * 7471
+        weighted += 1 << 15
+        return (weighted >> 16).astype(np.uint8)
     total = red.astype(np.float32) * 0.299 + green.astype(np.float32) * 0.587 + blue.astype(np.float32) * 0.114
     return total if array.dtype.kind == "f" else np.rint(total).astype(array.dtype)

@@ -38,10 +38,6 @@ class Rigid:
         """Transform points (..., 3)."""
         return np.asarray(local, dtype=np.float64) @ self.rotation.T + self.shift
 
-    def then(self, outer: Rigid) -> Rigid:
-        """This transform followed by `outer`."""
-        return Rigid(outer.rotation @ self.rotation, outer.rotation @ self.shift + outer.shift)
-
     def inverse(self) -> Rigid:
         """The transform back."""
         return Rigid(self.rotation.T, -self.rotation.T @ self.shift)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.biometry import measure, neck_flexion_deg
-from FetusMapV2Lib.anatomy.dating import FORMULAS, gestational_age
+from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
@@ -144,18 +143,17 @@ def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -
     canvas.box(TABLE.x, TABLE.y, TABLE.width, TABLE.height, PANEL_COLOUR)
     y = TABLE.y + 26.0
     canvas.text(TABLE.x + 20, y, "Measurements", WHITE, 19, bold=True)
-    measurements = measure(pose, schema)
-    for found in measurements:
+    found = findings(pose, schema)
+    for length in found.measurements:
         y += 30
-        _row(canvas, y, found.name, _length(found.value_mm, found.uncertainty_mm))
+        _row(canvas, y, length.name, _length(length.value_mm, length.uncertainty_mm))
     y += 30
-    neck = neck_flexion_deg(pose.positions, schema)
+    neck = found.neck_flexion_deg
     _row(canvas, y, "Neck flexion (0° = neutral)", f"{round(neck)}°" if math.isfinite(neck) else "not available")
     y += 42
     canvas.text(TABLE.x + 20, y, "Gestational age from CRL", WHITE, 19, bold=True)
-    for key in FORMULAS:
+    for dating in found.datings:
         y += 30
-        dating = gestational_age(measurements[0].value_mm, key)
         text = f"{dating.weeks_text} ± {dating.interval_days:.0f} d" if dating.weeks_text else "not available"
         outside = bool(dating.weeks_text) and not dating.valid
         _row(canvas, y, dating.name, text + (" (out of range)" if outside else ""), WARNING if outside else WHITE)

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.checks import grey
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: Voxel types that a `Volume` may hold, and what others become.
 _KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
-#: Luminance weights of red, green and blue (ITU-R BT.601).
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def matrix_to_vtk(matrix: NDArray[Any]) -> vtk.vtkMatrix4x4:
@@ -115,10 +114,7 @@ def _grey(values: NDArray[Any]) -> NDArray[Any]:
     components = values.shape[1]
     if components <= 2:
         return values[:, 0].copy()
-    grey = values[:, :3].astype(np.float32) @ _LUMINANCE.astype(np.float32)
-    if np.issubdtype(values.dtype, np.integer):
-        return np.rint(grey).astype(values.dtype)
-    return grey
+    return grey(values)
 
 
 def _kept_type(values: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from imaging.samples import blobs, enhanced_us, kretz_file, multiframe, sample, save
+from imaging.samples import blobs, encrypted_us, kretz_file, multiframe, sample, save
 
 from FetusMapV2Lib.imaging.writing import write_volume
 
@@ -80,13 +80,7 @@ def encrypted(folder: Path) -> Path:
 
 
 def encrypted_attributes(folder: Path) -> Path:
-    dataset = enhanced_us([sample()])
-    del dataset.PixelData
-    item = type(dataset)()
-    item.EncryptedContentTransferSyntaxUID = "1.2.840.10008.1.2"
-    item.EncryptedContent = b"\x30\x82" + bytes(200)
-    dataset.EncryptedAttributesSequence = [item]
-    save(dataset, folder / "v.dcm")
+    save(encrypted_us(), folder / "v.dcm")
     return folder / "v.dcm"
 
 

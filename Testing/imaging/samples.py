@@ -123,6 +123,17 @@ def enhanced_us(volumes: list[Volume], *, modality="US", shuffled=False, colour=
     return dataset
 
 
+def encrypted_us() -> Dataset:
+    """An Enhanced US Volume whose attributes are encrypted (PS3.15, no pixel data in clear)."""
+    dataset = enhanced_us([sample()])
+    del dataset.PixelData
+    item = type(dataset)()
+    item.EncryptedContentTransferSyntaxUID = "1.2.840.10008.1.2"
+    item.EncryptedContent = b"\x30\x82" + bytes(200)
+    dataset.EncryptedAttributesSequence = [item]
+    return dataset
+
+
 def philips(volumes: list[Volume]) -> Dataset:
     dataset = _dataset(PHILIPS_CARTESIAN)
     _pixels(dataset, np.concatenate([volume.array for volume in volumes]))

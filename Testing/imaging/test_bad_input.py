@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from imaging.samples import blobs, enhanced_us, multiframe, philips, sample, save
+from imaging.samples import blobs, encrypted_us, enhanced_us, multiframe, philips, sample, save
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import checked
@@ -217,13 +217,7 @@ def test_spacing_override_that_is_none(tmp_path, capfd, spacing):
 
 
 def test_encrypted_dicom(tmp_path, capfd):
-    dataset = enhanced_us([sample()])
-    del dataset.PixelData
-    item = type(dataset)()
-    item.EncryptedContentTransferSyntaxUID = "1.2.840.10008.1.2"
-    item.EncryptedContent = b"\x30\x82" + bytes(200)
-    dataset.EncryptedAttributesSequence = [item]
-    save(dataset, tmp_path / "v.dcm")
+    save(encrypted_us(), tmp_path / "v.dcm")
     assert "encrypted" in refusal(tmp_path / "v.dcm", capfd)
 
 
