@@ -52,6 +52,9 @@ def upsample_twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
+upsample_twice.memory_role = "upsample-twice"  # type: ignore[attr-defined]  # a memory plan may take it apart
+
+
 @torch.fx.wrap
 def coordinate_maps(volume: Tensor) -> Tensor:
     """Where each voxel lies in the grid: (B, C, K, J, I) to (B, 3, K, J, I), -1 to 1 along k, j and i."""

@@ -1,0 +1,349 @@
+"""The executor's operations on sizes alone: what a plan costs, found by walking it with tensors that have no data.
+
+One walk of a paper-size network takes some milliseconds. Every operation states what it allocates, how many floating
+point operations it does and how many bytes it moves; what dies is found by reference counting, as with real tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
+from FetusMapV2Lib.memory.units import OpaqueUnit
+
+_ROUND = 512  # the CUDA allocator hands out multiples of this
+
+
+@dataclass
+class Ledger:
+    """What a walk has cost so far.
+
+    Attributes:
+        current, peak: live bytes.
+        flops: of convolutions.
+        moved: bytes read and written by everything that is not a convolution.
+        launches: operations started.
+        transferred: bytes between device and host.
+        host, host_peak: bytes in host memory.
+        timeline: (label, greatest live bytes while it ran).
+    """
+
+    current: int = 0
+    peak: int = 0
+    flops: int = 0
+    moved: int = 0
+    launches: int = 0
+    transferred: int = 0
+    host: int = 0
+    host_peak: int = 0
+    timeline: list[tuple[str, int]] = field(default_factory=list)
+    _label: str = ""
+    _label_peak: int = 0
+
+    def take(self, count: int) -> None:
+        """Allocate."""
+        self.current += count
+        self.peak = max(self.peak, self.current)
+        self._label_peak = max(self._label_peak, self.current)
+
+    def take_host(self, count: int) -> None:
+        """Allocate in host memory."""
+        self.host += count
+        self.host_peak = max(self.host_peak, self.host)
+
+    def brief(self, count: int) -> None:
+        """Allocate and free at once."""
+        self.take(count)
+        self.current -= count
+
+    def work(self, moved: int, flops: int = 0) -> None:
+        """Count one operation."""
+        self.launches += 1
+        self.moved += moved
+        self.flops += flops
+
+    def label(self, name: str) -> None:
+        """Begin a new line of the timeline."""
+        if self._label:
+            self.timeline.append((self._label, self._label_peak))
+        self._label, self._label_peak = name, self.current
+
+
+class _Memory:
+    """Bytes that are live as long as somebody refers to them."""
+
+    __slots__ = ("count", "host", "ledger")
+
+    def __init__(self, ledger: Ledger, count: int, host: bool = False) -> None:
+        self.ledger, self.host = ledger, host
+        self.count = -(-count // _ROUND) * _ROUND
+        (ledger.take_host if host else ledger.take)(self.count)
+
+    def __del__(self) -> None:
+        if self.host:
+            self.ledger.host -= self.count
+        else:
+            self.ledger.current -= self.count
+
+
+class Ghost:
+    """A tensor's shape and type, and the memory it lies in (None: not counted, like a parameter)."""
+
+    __slots__ = ("dtype", "memory", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, memory: _Memory | None) -> None:
+        self.shape, self.dtype, self.memory = shape, dtype, memory
+
+    device = torch.device("cpu")
+    requires_grad = True
+
+    def numel(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Of the elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def dim(self) -> int:
+        """Axes."""
+        return len(self.shape)
+
+    def sum(self, axis: int) -> Ghost:
+        """Over the first axis; small."""
+        assert axis == 0
+        return Ghost(self.shape[1:], self.dtype, None)
+
+    def __getitem__(self, index: Any) -> Ghost:
+        parts = index if isinstance(index, tuple) else (index,)
+        if parts and parts[0] is Ellipsis:
+            parts = (slice(None),) * (len(self.shape) - len(parts) + 1) + parts[1:]
+        shape = (
+            tuple(len(range(n)[part]) for n, part in zip(self.shape, parts, strict=False)) + self.shape[len(parts) :]
+        )
+        return Ghost(shape, self.dtype, self.memory)
+
+
+class GhostKernels(TorchKernels):
+    """`TorchKernels` for `Ghost`s, writing to a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._opaque_shapes: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[int, ...]] = {}
+
+    def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
+        """A ghost with memory."""
+        return Ghost(tuple(shape), dtype, _Memory(self.ledger, math.prod(shape) * dtype.itemsize))
+
+    def empty(self, shape: tuple[int, ...], like: Any, dtype: torch.dtype | None = None) -> Any:
+        return self.new(shape, dtype or like.dtype)
+
+    def zeros(self, shape: tuple[int, ...], like: Any) -> Any:
+        result = self.new(shape, like.dtype)
+        self.ledger.work(result.bytes)
+        return result
+
+    def zeros_like(self, parameter: Tensor) -> Any:
+        return self.new(tuple(parameter.shape), parameter.dtype)
+
+    def cast(self, x: Any, dtype: torch.dtype) -> Any:
+        if x.dtype == dtype:
+            return x
+        result = self.new(x.shape, dtype)
+        self.ledger.work(x.bytes + result.bytes)
+        return result
+
+    def parameter(self, parameter: nn.Parameter) -> Any:
+        return Ghost(tuple(parameter.shape), parameter.dtype, None)
+
+    def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:
+        space = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(
+                x.shape[2:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True
+            )
+        )
+        self._weight_cast(weight, x.dtype)
+        result = self.new((x.shape[0], weight.shape[0], *space), x.dtype)
+        self.ledger.work(0, 2 * weight.numel() * x.shape[0] * math.prod(space))
+        return result
+
+    def _weight_cast(self, weight: Any, dtype: torch.dtype) -> None:
+        if weight.dtype != dtype:
+            self.ledger.brief(weight.numel() * dtype.itemsize)
+
+    def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: nn.Conv3d) -> Any:
+        self._weight_cast(weight, dz.dtype)
+        self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
+        return self.new(weight.shape, weight.dtype)
+
+    def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: nn.Conv3d) -> Any:
+        self._weight_cast(weight, dz.dtype)
+        self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
+        return self.new(shape, dz.dtype)
+
+    def bias_gradient(self, dz: Any, bias: Any) -> Any:
+        self.ledger.work(dz.bytes)
+        return self.new(tuple(bias.shape), bias.dtype)
+
+    def statistics(self, z: Any, per_sample: bool) -> Statistics:
+        kind = sum_type(z.dtype)
+        shape = (z.shape[0], z.shape[1]) if per_sample else (z.shape[1],)
+        self.ledger.work(2 * z.bytes)
+        if z.dtype != kind:
+            self.ledger.brief(z.numel() * kind.itemsize)
+        return Statistics(self.new(shape, kind), self.new(shape, kind), 1)
+
+    def empty_statistics(self, z_like: Any, shape: tuple[int, ...]) -> Any:
+        return self.new(shape, sum_type(z_like.dtype))
+
+    def scale_and_shift(
+        self, statistics: Statistics, gamma: Any, beta: Any, eps: float, channels: slice
+    ) -> tuple[Any, Any, Any]:
+        like: Any = statistics.mean[..., channels]
+        small = Ghost(like.shape, like.dtype, None)
+        return small, small, small
+
+    def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool) -> Any:
+        kind = sum_type(z.dtype)
+        self.ledger.work((4 if scale is not None else 2) * z.bytes)
+        if scale is not None and z.dtype != kind:
+            self.ledger.brief(2 * z.numel() * kind.itemsize)
+        return z if in_place else self.new(z.shape, z.dtype)
+
+    def mask(self, gradient: Any, y: Any, slope: float | None) -> Any:
+        if slope is not None:
+            self.ledger.work(3 * y.bytes)
+        return gradient
+
+    def norm_sums(
+        self, gradient: Any, z: Any, statistics: Statistics, inverse: Any, channels: slice
+    ) -> tuple[Any, Any]:
+        self.ledger.work(2 * z.bytes)
+        like: Any = statistics.mean[..., channels]
+        return self.new(like.shape, like.dtype), self.new(like.shape, like.dtype)
+
+    def norm_backward(
+        self,
+        gradient: Any,
+        z: Any,
+        scale: Any,
+        statistics: Statistics,
+        sums: tuple[Any, Any],
+        channels: slice,
+        into: Any,
+    ) -> None:
+        kind = sum_type(z.dtype)
+        self.ledger.work(7 * z.bytes)
+        if z.dtype != kind:
+            self.ledger.brief(3 * z.numel() * kind.itemsize)
+
+    def pool(self, y: Any) -> Any:
+        result = self.new((*y.shape[:2], *(n // 2 for n in y.shape[2:])), y.dtype)
+        self.ledger.brief(result.numel() * 8)  # places of the maxima
+        self.ledger.work(y.bytes + result.bytes)
+        return result
+
+    def pool_backward(self, gradient: Any, y: Any) -> Any:
+        pooled = gradient.numel()
+        places = _Memory(self.ledger, pooled * (8 + y.dtype.itemsize))
+        result = self.new(y.shape, y.dtype)
+        self.ledger.work(2 * y.bytes + 3 * gradient.bytes)
+        del places
+        return result
+
+    def upsample(self, x: Any, function: Callable[[Tensor], Tensor]) -> Any:
+        result = self.new((*x.shape[:2], *(2 * n for n in x.shape[2:])), x.dtype)
+        self.ledger.work(x.bytes + result.bytes)
+        return result
+
+    def upsample_backward(self, gradient: Any) -> Any:
+        result = self.new((*gradient.shape[:2], *(n // 2 for n in gradient.shape[2:])), gradient.dtype)
+        self.ledger.work(gradient.bytes + result.bytes)
+        return result
+
+    def concatenate(self, parts: list[Any]) -> Any:
+        first = parts[0]
+        result = self.new((first.shape[0], sum(p.shape[1] for p in parts), *first.shape[2:]), first.dtype)
+        self.ledger.work(2 * result.bytes)
+        return result
+
+    def add(self, into: Any, x: Any) -> None:
+        self.ledger.work(3 * x.bytes)
+
+    def copy(self, into: Any, x: Any) -> None:
+        self.ledger.work(2 * x.bytes)
+
+    def clone(self, x: Any) -> Any:
+        self.ledger.work(2 * x.bytes)
+        return self.new(x.shape, x.dtype)
+
+    def to_host(self, x: Any) -> Any:
+        self.ledger.transferred += x.bytes
+        return Ghost(x.shape, x.dtype, _Memory(self.ledger, x.bytes, host=True))
+
+    def to_device(self, host: Any, device: torch.device) -> Any:
+        self.ledger.transferred += host.bytes
+        return self.new(host.shape, host.dtype)
+
+    def call(self, unit: OpaqueUnit, values: list[Any]) -> tuple[Any, Any]:
+        shapes = tuple(value.shape for value in values)
+        key = (unit.name, shapes)
+        if key not in self._opaque_shapes:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                self._opaque_shapes[key] = tuple(unit.call(*(torch.empty(shape) for shape in shapes)).shape)
+        result = self.new(self._opaque_shapes[key], values[0].dtype)
+        self.ledger.work(sum(value.bytes for value in values) + result.bytes)
+        return result, None
+
+    def call_again(self, unit: OpaqueUnit, values: list[Any], states: Any) -> Any:
+        return self.call(unit, values)[0]
+
+    def call_backward(
+        self, unit: OpaqueUnit, values: list[Any], wanted: list[bool], gradient: Any, states: Any
+    ) -> tuple[list[Any], list[tuple[nn.Parameter, Any]]]:
+        again = self.call(unit, values)[0]
+        shares = [
+            self.new(value.shape, value.dtype) if want else None for value, want in zip(values, wanted, strict=True)
+        ]
+        found = [(p, self.new(tuple(p.shape), p.dtype)) for p in unit.parameters() if p.requires_grad]
+        del again
+        return shares, found
+
+    def label(self, name: str) -> None:
+        self.ledger.label(name)
+
+
+class GhostLoss:
+    """A `HeadLoss` of the usual price: one pass, two temporary tensors of a slab's logits."""
+
+    passes = 1
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def begin(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> None:
+        """Nothing to keep."""
+
+    def accumulate(self, number: int, logits: Any, rows: slice) -> None:
+        """Exponentials."""
+        self.ledger.brief(logits.bytes)
+        self.ledger.work(4 * logits.bytes)
+
+    def value(self) -> Any:
+        """A scalar."""
+        return Ghost((), torch.float32, None)
+
+    def gradient(self, logits: Any, rows: slice) -> Any:
+        """Over the logits, with a target slab beside them."""
+        self.ledger.brief(logits.bytes)
+        self.ledger.work(5 * logits.bytes)
+        return logits

@@ -1,0 +1,324 @@
+"""What the executor does to tensors, one method each; `ghosts.GhostKernels` does the same to sizes alone.
+
+All of it runs without autograd. Statistics and sums are in float32, or float64 for float64 tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from FetusMapV2Lib.memory.units import OpaqueUnit
+
+_SPACE = (2, 3, 4)
+
+
+@dataclass(eq=False)
+class Statistics:
+    """Mean and variance of a convolution's output, (C,) or per sample (B, C); sums run over `count` voxels."""
+
+    mean: Tensor
+    variance: Tensor
+    count: int
+
+
+def sum_type(dtype: torch.dtype) -> torch.dtype:
+    """The type that sums of a storage type are taken in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def cut(channels: int, width: int, start: int = 0) -> list[slice]:
+    """Slices of at most `width` channels from `start`."""
+    stop = start + channels
+    return [slice(i, min(i + width, stop)) for i in range(start, stop, max(1, width))]
+
+
+class TorchKernels:
+    """The operations on tensors."""
+
+    def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Uninitialised memory."""
+        return like.new_empty(shape, dtype=dtype or like.dtype)
+
+    def zeros(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Zeros of a tensor's type."""
+        return like.new_zeros(shape)
+
+    def zeros_like(self, parameter: Tensor) -> Tensor:
+        """A gradient to sum into."""
+        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+
+    def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """In another type; the same tensor where it has it already."""
+        return x.to(dtype)
+
+    def parameter(self, parameter: nn.Parameter) -> Tensor:
+        """Its values, out of autograd's sight."""
+        return parameter.detach()
+
+    # -- convolution -------------------------------------------------------------------------------------------
+
+    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, conv: nn.Conv3d) -> Tensor:
+        """Forward, in the type of `x`."""
+        bias = None if bias is None else bias.to(x.dtype)
+        return F.conv3d(x, weight.to(x.dtype), bias, conv.stride, conv.padding, conv.dilation)  # type: ignore[arg-type]
+
+    def weight_gradient(self, dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d) -> Tensor:
+        """From the output's gradient and the input, in the weight's type."""
+        return self._backward(dz, x.to(dz.dtype), weight.to(dz.dtype), conv, (False, True))[1].to(weight.dtype)
+
+    def input_gradient(self, dz: Tensor, weight: Tensor, shape: tuple[int, ...], conv: nn.Conv3d) -> Tensor:
+        """From the output's gradient; the input's values are not needed, only its shape."""
+        x = dz.new_empty(1).expand(shape)
+        return self._backward(dz, x, weight.to(dz.dtype), conv, (True, False))[0]
+
+    @staticmethod
+    def _backward(
+        dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d, wanted: tuple[bool, bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+            dz, x, weight, None, conv.stride, conv.padding, conv.dilation, False, [0, 0, 0], 1, [*wanted, False]
+        )
+
+    def bias_gradient(self, dz: Tensor, bias: Tensor) -> Tensor:
+        """Sum over everything but the channels."""
+        return dz.sum((0, 2, 3, 4), dtype=sum_type(dz.dtype)).to(bias.dtype)
+
+    # -- normalisation and activation --------------------------------------------------------------------------
+
+    def statistics(self, z: Tensor, per_sample: bool) -> Statistics:
+        """Mean and (biased) variance over the batch and space, or over space alone."""
+        kind = sum_type(z.dtype)
+        if per_sample:
+            samples = [self.statistics(z[b : b + 1], False) for b in range(z.shape[0])]
+            mean, variance = (torch.stack([getattr(s, n) for s in samples]) for n in ("mean", "variance"))
+            return Statistics(mean, variance, samples[0].count)
+        count = z.numel() // z.shape[1]
+        if not _has_data(z):  # batch_norm_update_stats has no fake kernel
+            variance, mean = torch.var_mean(z.to(kind), (0, *_SPACE), correction=0)
+        else:
+            hint = (None, None) if z.dtype == kind else (z.new_zeros(z.shape[1], dtype=kind),) * 2
+            mean, variance = torch.batch_norm_update_stats(z, *hint, 0.0)
+        return Statistics(mean, variance, count)
+
+    def empty_statistics(self, z_like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Room for statistics that are found slice by slice."""
+        return z_like.new_zeros(shape, dtype=sum_type(z_like.dtype))
+
+    def scale_and_shift(
+        self, statistics: Statistics, gamma: Tensor | None, beta: Tensor | None, eps: float, channels: slice
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(a, b, inverse deviation) with norm(z) = a z + b, for a slice of channels, shaped to broadcast."""
+        mean, variance = statistics.mean[..., channels], statistics.variance[..., channels]
+        inverse = torch.rsqrt(variance + eps)
+        a = inverse if gamma is None else inverse * gamma[channels].to(inverse.dtype)
+        b = -mean * a if beta is None else beta[channels].to(inverse.dtype) - mean * a
+        return _spread(a), _spread(b), inverse
+
+    def activate(
+        self, z: Tensor, scale: tuple[Tensor, Tensor, Tensor] | None, slope: float | None, in_place: bool
+    ) -> Tensor:
+        """act(norm(z)); in place it overwrites z."""
+        if scale is not None:
+            a, b = scale[0], scale[1]
+            if z.dtype == a.dtype:
+                z = (z.mul_(a) if in_place else z * a).add_(b)
+            else:  # low precision: one rounding, not three
+                y = (z.to(a.dtype) * a).add_(b)
+                z = z.copy_(y) if in_place else y.to(z.dtype)
+                del y
+        elif not in_place:
+            z = z.clone()
+        if slope is None:
+            return z
+        return z.relu_() if slope == 0 else F.leaky_relu_(z, slope)
+
+    def mask(self, gradient: Tensor, y: Tensor, slope: float | None) -> Tensor:
+        """Gradient through the activation, in place; y is the activation's output."""
+        if slope is None:
+            return gradient
+        if slope == 0:
+            torch.ops.aten.threshold_backward.grad_input(gradient, y, 0.0, grad_input=gradient)
+        else:
+            torch.ops.aten.leaky_relu_backward.grad_input(gradient, y, slope, True, grad_input=gradient)
+        return gradient
+
+    def norm_sums(
+        self, gradient: Tensor, z: Tensor, statistics: Statistics, inverse: Tensor, channels: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Sums of the gradient and of gradient times normalised z, each (C,) or (B, C)."""
+        mean = statistics.mean[..., channels]
+        if mean.dim() == 2:
+            pairs = [self._norm_sums(gradient[b : b + 1], z[b : b + 1], mean[b], inverse[b]) for b in range(z.shape[0])]
+            return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        return self._norm_sums(gradient, z, mean, inverse)
+
+    @staticmethod
+    def _norm_sums(gradient: Tensor, z: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+        if not _has_data(z):  # the fake kernel would allocate a gradient of z that the real one does not
+            return gradient.sum((0, *_SPACE)), gradient.sum((0, *_SPACE))
+        ones = torch.ones_like(inverse)
+        _, with_z, plain = torch.ops.aten.native_batch_norm_backward(
+            gradient, z, ones, None, None, mean, inverse, True, 0.0, [False, True, True]
+        )
+        return plain, with_z
+
+    def norm_backward(
+        self,
+        gradient: Tensor,
+        z: Tensor,
+        scale: tuple[Tensor, Tensor, Tensor],
+        statistics: Statistics,
+        sums: tuple[Tensor, Tensor],
+        channels: slice,
+        into: Tensor | None,
+    ) -> None:
+        """Write dL/dz = a (g - mean(g) - zhat mean(g zhat)) to `into`, None = over z; g may be overwritten."""
+        a, _, inverse = scale
+        mean = statistics.mean[..., channels]
+        plain, with_z = (s / statistics.count for s in sums)
+        slope = _spread(with_z * inverse) * a  # of z
+        shift = _spread(with_z * inverse * mean - plain) * a
+        if z.dtype != a.dtype:
+            result = (z.to(a.dtype) * -slope).add_(shift)
+            (z if into is None else into).copy_(result.addcmul_(gradient.to(a.dtype), a))
+        elif into is None:
+            z.mul_(-slope).add_(shift).addcmul_(gradient, a)
+        else:
+            torch.mul(z, -slope, out=into)
+            into.add_(shift).addcmul_(gradient, a)
+
+    # -- the rest ----------------------------------------------------------------------------------------------
+
+    def pool(self, y: Tensor) -> Tensor:
+        """Max pooling by two."""
+        return F.max_pool3d(y, 2)
+
+    def pool_backward(self, gradient: Tensor, y: Tensor) -> Tensor:
+        """Gradient of the pooled tensor's source y."""
+        aten, two = torch.ops.aten, [2, 2, 2]
+        _, places = aten.max_pool3d_with_indices(y, two, two)
+        return aten.max_pool3d_with_indices_backward(  # type: ignore[no-any-return]
+            gradient.to(y.dtype).contiguous(), y, two, two, [0, 0, 0], [1, 1, 1], False, places
+        )
+
+    def upsample(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Trilinear, by two."""
+        return function(x)
+
+    def upsample_backward(self, gradient: Tensor) -> Tensor:
+        """The adjoint of `upsample`."""
+        low = gradient.device.type == "cpu" and gradient.dtype in (torch.bfloat16, torch.float16)
+        g = gradient.float() if low else gradient
+        coarse = [*g.shape[:2], *(n // 2 for n in g.shape[2:])]
+        result = torch.ops.aten.upsample_trilinear3d_backward(g, list(g.shape[2:]), coarse, False, 2.0, 2.0, 2.0)
+        return result.to(gradient.dtype)  # type: ignore[no-any-return]
+
+    def concatenate(self, parts: list[Tensor]) -> Tensor:
+        """Along the channels."""
+        return torch.cat(parts, dim=1)
+
+    def add(self, into: Tensor, x: Tensor) -> None:
+        """into += x."""
+        into.add_(x)
+
+    def copy(self, into: Tensor, x: Tensor) -> None:
+        """into = x."""
+        into.copy_(x)
+
+    def to_host(self, x: Tensor) -> Tensor:
+        """A copy in host memory, page-locked where that speeds the transfer."""
+        if x.device.type == "cpu":
+            return x
+        host = torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=type(x) is Tensor)
+        return host.copy_(x)
+
+    def to_device(self, host: Tensor, device: torch.device) -> Tensor:
+        """Back from host memory."""
+        return host.to(device)
+
+    def clone(self, x: Tensor) -> Tensor:
+        """A copy."""
+        return x.clone()
+
+    # -- opaque units ------------------------------------------------------------------------------------------
+
+    def call(self, unit: OpaqueUnit, values: list[Tensor]) -> tuple[Tensor, Any]:
+        """The unit's value, and the generator states before it."""
+        states = _random_states()
+        return unit.call(*(_lent(unit, value) for value in values)), states
+
+    def call_again(self, unit: OpaqueUnit, values: list[Tensor], states: Any) -> Tensor:
+        """The same value once more: same random numbers, buffers left alone."""
+        with _replayed(states, unit.module):
+            return unit.call(*(_lent(unit, value) for value in values))
+
+    def call_backward(
+        self, unit: OpaqueUnit, values: list[Tensor], wanted: list[bool], gradient: Tensor, states: Any
+    ) -> tuple[list[Tensor | None], list[tuple[nn.Parameter, Tensor]]]:
+        """Gradients of the values that are wanted (None for the others) and of the unit's parameters."""
+        with torch.enable_grad(), _replayed(states, unit.module):
+            leaves = [value.detach().requires_grad_(want) for value, want in zip(values, wanted, strict=True)]
+            result = unit.call(*(_lent(unit, leaf) for leaf in leaves))
+        chosen = [leaf for leaf in leaves if leaf.requires_grad]
+        owned = [parameter for parameter in unit.parameters() if parameter.requires_grad]
+        found = torch.autograd.grad(result, [*chosen, *owned], gradient.to(result.dtype), allow_unused=True)
+        # shares may be one tensor twice, or the gradient itself: each source gets its own to add to
+        own = iter(None if share is None else share.clone() for share in found[: len(chosen)])
+        shares = [next(own) if want else None for want in wanted]
+        pairs = zip(owned, found[len(chosen) :], strict=True)
+        return shares, [(parameter, share) for parameter, share in pairs if share is not None]
+
+    def label(self, name: str) -> None:
+        """What runs now; only ghosts take note."""
+
+
+def _spread(x: Tensor) -> Tensor:
+    """(C,) to (1, C, 1, 1, 1), (B, C) to (B, C, 1, 1, 1)."""
+    return (x if x.dim() == 2 else x[None])[:, :, None, None, None]
+
+
+def _has_data(x: Tensor) -> bool:
+    """Neither a fake nor a meta tensor."""
+    return type(x) in (Tensor, nn.Parameter) and x.device.type != "meta"
+
+
+def _lent(unit: OpaqueUnit, value: Tensor) -> Tensor:
+    return value.clone() if unit.overwrites else value
+
+
+def _random_states() -> Any:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), cuda
+
+
+class _replayed:  # noqa: N801
+    """Runs something with the generator states of its first run, and leaves buffers (running statistics) alone."""
+
+    def __init__(self, states: Any, module: nn.Module | None) -> None:
+        self.states, self.module = states, module
+
+    def __enter__(self) -> None:
+        self.before = _random_states()
+        _set_random(self.states)
+        buffers: Iterable[Tensor] = () if self.module is None else self.module.buffers()
+        self.buffers = [(buffer, buffer.clone()) for buffer in buffers]
+
+    def __exit__(self, *_: object) -> None:
+        _set_random(self.before)
+        with torch.no_grad():
+            for buffer, value in self.buffers:
+                buffer.copy_(value)
+
+
+def _set_random(states: Any) -> None:
+    if states is None:
+        return
+    torch.set_rng_state(states[0])
+    if states[1] is not None:
+        torch.cuda.set_rng_state_all(states[1])

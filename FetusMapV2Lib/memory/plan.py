@@ -1,0 +1,261 @@
+"""What a memory plan is: choices per unit of the network, their predicted cost, and the words for both.
+
+Plans are plain data: they can be written as JSON, compared, and run later by `managed.ManagedNetwork`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from FetusMapV2Lib.foundation.errors import UserError
+
+#: Every strategy that can be switched on and off, with one line on what it does.
+STRATEGIES: dict[str, str] = {
+    "checkpoint": "drop a layer's activations and compute them again in the backward pass (GCP)",
+    "reversible": "replace Conv-BN-ReLU passes by reversible blocks; changes the network (REV)",
+    "recompute-norm": "keep one tensor per Conv-BN-ReLU; normalisation and ReLU are done again",
+    "in-place": "the backward pass overwrites stored tensors with their gradients",
+    "no-concat": "convolve skip and upsampled features apart and add; upsampling is done again",
+    "fused-head": "head and loss as one operation over slabs; no heatmap is ever stored",
+    "channel-chunks": "work on a slice of channels at a time, top levels first",
+    "host-offload": "move stored tensors to host memory until the backward pass",
+    "slab-streaming": "stream the top level slab by slab, batch statistics in two passes",
+    "reduced-storage": "store activations in bfloat16, sums in float32; not exact",
+}
+
+#: Strategies whose gradients equal the unmanaged network's up to rounding, without touching the network.
+EXACT: frozenset[str] = frozenset(STRATEGIES) - {"reversible", "reduced-storage"}
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+class BudgetError(UserError):
+    """No plan fits the budget; `smallest_bytes` is the least peak that any plan reaches."""
+
+    def __init__(self, message: str, smallest_bytes: int, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.smallest_bytes = smallest_bytes
+
+
+class Storage(str, Enum):
+    """What stays of a Conv-Norm-ReLU unit between its forward and its backward pass."""
+
+    BOTH = "both"  # the convolution's output and the unit's output, as plain autograd
+    KEPT = "kept"  # the convolution's output
+    RECOMPUTED = "recomputed"  # nothing; made again when its backward pass comes
+    NEVER = "never"  # nothing, not even between two uses; made again slice by slice wherever it is read
+
+
+@dataclass(frozen=True)
+class UnitChoice:
+    """How one unit is run.
+
+    Attributes:
+        storage: what is kept for the backward pass.
+        chunks: slices of channels worked on one after the other.
+        host: what is kept waits in host memory.
+        reduced: what is kept is stored in bfloat16.
+    """
+
+    storage: Storage = Storage.KEPT
+    chunks: int = 1
+    host: bool = False
+    reduced: bool = False
+
+    @property
+    def words(self) -> str:
+        """For the table of a plan."""
+        words = [
+            {
+                Storage.BOTH: "kept, normalised too",
+                Storage.KEPT: "kept",
+                Storage.RECOMPUTED: "recomputed",
+                Storage.NEVER: "never stored",
+            }[self.storage]
+        ]
+        if self.host:
+            words.append("in host memory")
+        if self.reduced:
+            words.append("as bfloat16")
+        if self.chunks > 1:
+            words.append(f"{self.chunks} slices")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a whole network is run.
+
+    Attributes:
+        units: by unit name (see `units.Unit`); a unit that is not named is `KEPT` whole.
+        in_place: the backward pass overwrites what was kept.
+        split_concat: no concatenation is built.
+        fused_head: head and loss are one operation.
+        head_rows: rows of a slab of the fused head along the first axis.
+        slab_rows: rows of a streamed slab; 0 = no streaming.
+        streamed_to_host: full-resolution tensors that streaming writes to host memory instead of making them again.
+    """
+
+    units: Mapping[str, UnitChoice] = field(default_factory=dict)
+    in_place: bool = True
+    split_concat: bool = True
+    fused_head: bool = True
+    head_rows: int = 8
+    slab_rows: int = 0
+    streamed_to_host: tuple[str, ...] = ()
+
+    def of(self, unit: str) -> UnitChoice:
+        """The choice for a unit."""
+        return self.units.get(unit, UnitChoice())
+
+
+@dataclass(frozen=True)
+class SegmentPlan:
+    """One line of a plan's table: what is done with a unit, what it saves and what it costs.
+
+    Attributes:
+        name: of the unit.
+        technique: in words.
+        bytes_saved: of this unit's tensors between forward and backward pass, against plain autograd.
+        flops_added: floating point operations done again.
+    """
+
+    name: str
+    technique: str
+    bytes_saved: int
+    flops_added: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one step (forward, loss, backward, Adam; or one inference) costs.
+
+    Attributes:
+        peak_bytes: of live tensors, parameters and optimiser state included, convolution workspace not.
+        vanilla_peak_bytes: the same without a plan.
+        flops, vanilla_flops: of all convolutions.
+        seconds, vanilla_seconds: predicted durations, None where the machine's speed was not given.
+        host_bytes: held in host memory at most.
+        transferred_bytes: between device and host in one step, both ways.
+        timeline, vanilla_timeline: (what runs, live bytes) over the step.
+    """
+
+    peak_bytes: int
+    vanilla_peak_bytes: int
+    flops: int
+    vanilla_flops: int
+    seconds: float | None = None
+    vanilla_seconds: float | None = None
+    host_bytes: int = 0
+    transferred_bytes: int = 0
+    timeline: tuple[tuple[str, int], ...] = ()
+    vanilla_timeline: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def peak_share(self) -> float:
+        """Peak relative to the unmanaged network."""
+        return self.peak_bytes / self.vanilla_peak_bytes
+
+    @property
+    def flops_ratio(self) -> float:
+        """Operations relative to the unmanaged network."""
+        return self.flops / self.vanilla_flops
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """A network's way through one step at one input size.
+
+    Attributes:
+        input_size: (k, j, i).
+        batch: volumes at once.
+        purpose: "training" or "inference".
+        executor: "vanilla", "lean" or "streamed".
+        segments: one line per unit.
+        prediction: what it costs.
+        choices: what the executor does.
+    """
+
+    input_size: tuple[int, int, int]
+    batch: int
+    purpose: str
+    executor: str
+    segments: tuple[SegmentPlan, ...]
+    prediction: Prediction
+    choices: Choices = field(default_factory=Choices)
+
+    def summary(self) -> str:
+        """One sentence for logs and result files."""
+        size = "x".join(str(n) for n in self.input_size)
+        cost = self.prediction
+        if self.executor == "vanilla":
+            return f"no memory management at {size}: peak {shown_bytes(cost.peak_bytes)}"
+        words = (
+            f"{self.executor} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
+            f"{shown_bytes(cost.vanilla_peak_bytes)} ({100 * cost.peak_share:.0f} %)"
+        )
+        words += f", {cost.flops_ratio:.2f}x the operations"
+        if cost.transferred_bytes:
+            words += f", {shown_bytes(cost.transferred_bytes)} to and from host memory a step"
+        return words
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `from_dict` reads them back."""
+        result = asdict(self)
+        result["choices"]["units"] = {
+            name: {**asdict(choice), "storage": choice.storage.value} for name, choice in self.choices.units.items()
+        }
+        return result
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MemoryPlan:
+        """Read what `to_dict` gave.
+
+        Raises:
+            UserError: not a plan.
+        """
+        try:
+            choices = dict(values["choices"])
+            units = {
+                name: UnitChoice(**{**choice, "storage": Storage(choice["storage"])})
+                for name, choice in choices.pop("units").items()
+            }
+            choices["streamed_to_host"] = tuple(choices["streamed_to_host"])
+            prediction = dict(values["prediction"])
+            for name in ("timeline", "vanilla_timeline"):
+                prediction[name] = tuple((what, int(size)) for what, size in prediction[name])
+            k, j, i = values["input_size"]
+            return cls(
+                input_size=(int(k), int(j), int(i)),
+                batch=int(values["batch"]),
+                purpose=values["purpose"],
+                executor=values["executor"],
+                segments=tuple(SegmentPlan(**line) for line in values["segments"]),
+                prediction=Prediction(**prediction),
+                choices=Choices(units=units, **choices),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"this is not a memory plan ({error})") from error
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of "8GiB", "8 GB", "512MiB" or a plain number.
+
+    Raises:
+        UserError: not a positive amount of memory.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
+    if not match or match[2] not in _UNITS or float(match[1]) <= 0:
+        raise UserError(f"{text!r} is not an amount of memory", remedy="Write it as 8GiB, 8GB or 512MiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def shown_bytes(count: float) -> str:
+    """In GiB or MiB, as everywhere in the product."""
+    if count >= 2**30:
+        return f"{count / 2**30:.2f} GiB"
+    return f"{count / 2**20:.1f} MiB"

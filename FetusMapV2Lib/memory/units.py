@@ -1,0 +1,411 @@
+"""The units that the executor runs: convolution with norm and activation, pooling, and anything else as it is.
+
+Concatenations and upsamplings vanish here: a convolution knows its sources, and which of them it reads upsampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+
+from FetusMapV2Lib.foundation.errors import UserError
+
+ALL = slice(None)
+
+
+@dataclass(eq=False)
+class Source:
+    """What a unit reads: another unit's value, upsampled by two or not.
+
+    Attributes:
+        unit: that makes the value.
+        upsample: None, or the function that upsamples it.
+        offset: first input channel of the reading convolution that it feeds.
+    """
+
+    unit: Unit
+    upsample: Callable[[Tensor], Tensor] | None = None
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class Unit:
+    """A step of the network that gives one tensor.
+
+    Attributes:
+        name: path of its module, or the traced node's name.
+        sources: what it reads, in order.
+        readers: units that read it (and through which source), in order of execution.
+        needs_gradient: whether something trainable lies in it or above it.
+    """
+
+    name: str
+    sources: list[Source] = field(default_factory=list)
+    readers: list[tuple[Unit, Source]] = field(default_factory=list)
+    needs_gradient: bool = False
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of its modules."""
+        yield from ()
+
+
+@dataclass(eq=False)
+class InputUnit(Unit):
+    """The network's input."""
+
+
+@dataclass(eq=False)
+class ConvUnit(Unit):
+    """Conv3d, then perhaps a norm on batch or instance statistics, then perhaps a (leaky) ReLU.
+
+    Attributes:
+        conv: the convolution.
+        norm: its normalisation.
+        slope: of the activation below zero; None = no activation.
+    """
+
+    conv: nn.Conv3d = None  # type: ignore[assignment]
+    norm: nn.BatchNorm3d | nn.InstanceNorm3d | None = None
+    slope: float | None = None
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return self.conv.out_channels
+
+    @property
+    def per_sample(self) -> bool:
+        """Statistics are taken per sample."""
+        return isinstance(self.norm, nn.InstanceNorm3d)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Of convolution and norm."""
+        yield from self.conv.parameters()
+        if self.norm is not None:
+            yield from self.norm.parameters()
+
+
+@dataclass(eq=False)
+class PoolUnit(Unit):
+    """Max pooling by two."""
+
+
+@dataclass(eq=False)
+class OpaqueUnit(Unit):
+    """Any other operation; run as it is, its backward pass by local autograd.
+
+    Attributes:
+        module: if it is one.
+        call: takes the sources' values in order.
+        overwrites: it may change what it reads.
+    """
+
+    module: nn.Module | None = None
+    overwrites: bool = False
+    call: Callable[..., Tensor] = None  # type: ignore[assignment]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Of the module."""
+        if self.module is not None:
+            yield from self.module.parameters()
+
+
+@dataclass(eq=False)
+class UnitGraph:
+    """A network as units in the order of execution.
+
+    Attributes:
+        module: the network.
+        input: where the volume comes in.
+        units: all others.
+        output: the unit whose value is the network's.
+        checks: functions called with the input first, for their complaints.
+    """
+
+    module: nn.Module
+    input: InputUnit
+    units: list[Unit]
+    output: Unit
+    checks: list[Callable[[Tensor], None]]
+
+    @property
+    def input_channels(self) -> int:
+        """That the network takes."""
+        told = getattr(self.module, "in_channels", None)
+        if isinstance(told, int):
+            return told
+        readers = [unit.conv for unit, _ in self.input.readers if isinstance(unit, ConvUnit) and len(unit.sources) == 1]
+        return readers[0].in_channels if readers else 1
+
+    @property
+    def head(self) -> tuple[ConvUnit, ConvUnit] | None:
+        """The last 1x1x1 convolution and the unit that it alone reads, if the network ends so."""
+        head = self.output
+        if not (isinstance(head, ConvUnit) and head.norm is None and head.slope is None and not head.readers):
+            return None
+        plain = all(n == 1 for n in (*head.conv.kernel_size, *head.conv.stride)) and head.conv.groups == 1
+        body = head.sources[0]
+        single = len(head.sources) == 1 and body.upsample is None and len(body.unit.readers) == 1
+        if plain and single and isinstance(body.unit, ConvUnit):
+            return head, body.unit
+        return None
+
+
+class _Tracer(fx.Tracer):
+    """Torch's own modules stay whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv3d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def build_units(network: nn.Module) -> UnitGraph:
+    """Take a network apart into units.
+
+    Args:
+        network: takes one (B, C, K, J, I) tensor, gives one tensor; static control flow.
+
+    Raises:
+        UserError: the network cannot be traced or does not pass tensors only from step to step.
+    """
+    try:
+        graph = _Tracer().trace(network)
+    except Exception as error:
+        raise UserError(
+            f"the network cannot be traced ({error})",
+            remedy="Memory plans need a network without data-dependent control",
+        ) from error
+    return _Builder(network, graph).build()
+
+
+class _Builder:
+    """Turns traced nodes into units, one kind after the other."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
+        self.network = network
+        self.nodes = list(graph.nodes)
+        self.modules = dict(network.named_modules())
+        self.values: dict[fx.Node, list[Source]] = {}
+        self.units: list[Unit] = []
+        self.checks: list[Callable[[Tensor], None]] = []
+        self.taken: set[fx.Node] = set()
+        self.names: set[str] = set()
+
+    def build(self) -> UnitGraph:
+        """The unit graph."""
+        placeholders = [node for node in self.nodes if node.op == "placeholder"]
+        outputs = [node for node in self.nodes if node.op == "output"]
+        if len(placeholders) != 1 or not isinstance(outputs[0].args[0], fx.Node):
+            raise UserError("memory plans need a network with one input tensor and one output tensor")
+        source = InputUnit(placeholders[0].name)
+        self.values[placeholders[0]] = [Source(source)]
+        for node in self.nodes:
+            if node not in self.taken and node.op not in ("placeholder", "output"):
+                self._add(node, placeholders[0])
+        output = self._whole(outputs[0].args[0]).unit
+        graph = UnitGraph(self.network, source, self.units, output, self.checks)
+        _link(graph)
+        return graph
+
+    def _add(self, node: fx.Node, placeholder: fx.Node) -> None:
+        if not node.users:
+            if node.op == "call_function" and node.args and node.args[0] is placeholder:
+                self.checks.append(_bound(node))
+            return
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        if _is_concatenation(node) and all(self._feeds_conv(user) for user in node.users):
+            self.values[node] = [source for part in _tensors(node.args[0]) for source in self.values[part]]
+        elif (up := _upsampling(node, module)) is not None and all(self._feeds_conv(user) for user in node.users):
+            self.values[node] = [Source(self._whole(node.args[0]).unit, up)]
+        elif isinstance(module, nn.Conv3d) and _plain_conv(module):
+            self._add_conv(node, module)
+        elif isinstance(module, nn.MaxPool3d) and _halves(module):
+            self._register(node, PoolUnit(self._name(node), [self._whole(node.args[0])]))
+        else:
+            self._add_opaque(node, module)
+
+    def _feeds_conv(self, user: fx.Node) -> bool:
+        if _is_concatenation(user):
+            return all(self._feeds_conv(next_user) for next_user in user.users)
+        module = self.modules.get(str(user.target)) if user.op == "call_module" else None
+        return isinstance(module, nn.Conv3d) and _plain_conv(module)
+
+    def _add_conv(self, node: fx.Node, conv: nn.Conv3d) -> None:
+        sources = [Source(source.unit, source.upsample) for source in self.values[node.args[0]]]
+        unit = ConvUnit(self._name(node), sources, conv=conv)
+        last = node
+        following = self._only_user(last)
+        if following is not None and _batch_statistics(module := self.modules.get(str(following.target))):
+            unit.norm, last = module, following  # type: ignore[assignment]
+            block, other = (str(part.target).rpartition(".")[0] for part in (node, following))
+            if block and block == other and block not in self.names:  # the pair stands alone in a block
+                unit.name = block
+                self.names.add(block)
+            self.taken.add(last)
+            following = self._only_user(last)
+        if following is not None and (slope := self._slope(following)) is not None:
+            unit.slope, last = slope, following
+            self.taken.add(last)
+        self._register(last, unit)
+
+    def _add_opaque(self, node: fx.Node, module: nn.Module | None) -> None:
+        inputs = [part for part in node.all_input_nodes if part.op != "get_attr"]
+        if any(part not in self.values for part in inputs):
+            raise UserError(f"step {node.name!r} of the network reads something that is no tensor")
+        sources = [self._whole(part) for part in inputs]
+        unit = OpaqueUnit(self._name(node), sources, module=module, call=_call(node, inputs, module))
+        unit.overwrites = _overwrites(node, module)
+        self._register(node, unit)
+
+    def _register(self, node: fx.Node, unit: Unit) -> None:
+        self.values[node] = [Source(unit)]
+        self.units.append(unit)
+
+    def _whole(self, node: Any) -> Source:
+        """The one unit behind a node; concatenations and upsamplings that are read as such become units."""
+        sources = self.values[node]
+        if len(sources) > 1 or sources[0].upsample is not None:
+            raise UserError(f"step {node.name!r} of the network is read in a way that memory plans do not know")
+        return Source(sources[0].unit)
+
+    def _only_user(self, node: fx.Node) -> fx.Node | None:
+        return next(iter(node.users)) if len(node.users) == 1 else None
+
+    def _slope(self, node: fx.Node) -> float | None:
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.ReLU) or node.target in (F.relu, torch.relu):
+            return 0.0
+        if isinstance(module, nn.LeakyReLU):
+            return float(module.negative_slope)
+        return None
+
+    def _name(self, node: fx.Node) -> str:
+        wanted = str(node.target) if node.op == "call_module" else node.name
+        name, count = wanted, 2
+        while name in self.names:
+            name, count = f"{wanted}#{count}", count + 1
+        self.names.add(name)
+        return name
+
+
+def _link(graph: UnitGraph) -> None:
+    """Readers, channel offsets and need of gradients."""
+    for unit in graph.units:
+        for source in unit.sources:
+            source.unit.readers.append((unit, source))
+    for unit in graph.units:
+        offset = 0
+        for source in unit.sources:
+            source.offset = offset
+            if isinstance(unit, ConvUnit) and len(unit.sources) > 1:
+                offset += _channels(source.unit, graph)
+    for unit in graph.units:
+        own = any(parameter.requires_grad for parameter in unit.parameters())
+        unit.needs_gradient = own or any(source.unit.needs_gradient for source in unit.sources)
+
+
+def _channels(unit: Unit, graph: UnitGraph) -> int:
+    if isinstance(unit, ConvUnit):
+        return unit.channels
+    if isinstance(unit, InputUnit):
+        return graph.input_channels
+    if isinstance(unit, PoolUnit):
+        return _channels(unit.sources[0].unit, graph)
+    assert isinstance(unit, OpaqueUnit)
+    size = 32
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        values = [torch.empty(1, _channels(source.unit, graph), size, size, size) for source in unit.sources]
+        return int(unit.call(*values).shape[1])
+
+
+def _bound(node: fx.Node) -> Callable[[Tensor], None]:
+    function, rest, named = node.target, node.args[1:], dict(node.kwargs)
+    return lambda volume: function(volume, *rest, **named)  # type: ignore[operator]
+
+
+def _tensors(arguments: Any) -> list[fx.Node]:
+    return [part for part in arguments if isinstance(part, fx.Node)]
+
+
+def _is_concatenation(node: fx.Node) -> bool:
+    if node.op != "call_function" or node.target not in (torch.cat, torch.concat):
+        return False
+    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return axis == 1
+
+
+def _upsampling(node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
+    """The function, if the node is a trilinear upsampling by two with cell-centred samples."""
+    if getattr(node.target, "memory_role", None) == "upsample-twice":
+        return node.target  # type: ignore[return-value]
+    if isinstance(module, nn.Upsample):
+        options = {"scale_factor": module.scale_factor, "mode": module.mode, "align_corners": module.align_corners}
+    elif node.target is F.interpolate:
+        options = dict(node.kwargs)
+    else:
+        return None
+    twice = options.get("scale_factor") in (2, 2.0, (2, 2, 2), (2.0, 2.0, 2.0))
+    if twice and options.get("mode") == "trilinear" and not options.get("align_corners"):
+        return _upsample_twice
+    return None
+
+
+def _upsample_twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+def _plain_conv(conv: nn.Conv3d) -> bool:
+    return conv.groups == 1 and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def _halves(pool: nn.MaxPool3d) -> bool:
+    def is_two(value: Any) -> bool:
+        return value in (2, (2, 2, 2))
+
+    return (
+        is_two(pool.kernel_size)
+        and is_two(pool.stride)
+        and pool.padding in (0, (0, 0, 0))
+        and pool.dilation in (1, (1, 1, 1))
+        and not pool.return_indices
+        and not pool.ceil_mode
+    )
+
+
+def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
+    name = str(getattr(node.target, "__name__", node.target))
+    in_place_call = node.op != "call_module" and (name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv"))
+    return (
+        in_place_call
+        or any(getattr(m, "inplace", False) for m in (module.modules() if module else ()))
+        or bool(node.kwargs.get("inplace", False))
+    )
+
+
+def _batch_statistics(module: nn.Module | None) -> bool:
+    return isinstance(module, (nn.BatchNorm3d, nn.InstanceNorm3d)) and not module.track_running_stats
+
+
+def _call(node: fx.Node, inputs: list[fx.Node], module: nn.Module | None) -> Callable[..., Tensor]:
+    """The node as a function of its input tensors."""
+    if module is not None:
+        function: Callable[..., Any] = module
+    elif node.op == "call_method":
+        name = str(node.target)
+        function = lambda first, *rest, **named: getattr(first, name)(*rest, **named)  # noqa: E731
+    else:
+        function = node.target  # type: ignore[assignment]
+
+    def run(*values: Tensor) -> Tensor:
+        found = dict(zip(inputs, values, strict=True))
+        arguments = fx.node.map_arg(node.args, lambda part: found[part])
+        named = fx.node.map_arg(node.kwargs, lambda part: found[part])
+        result: Tensor = function(*arguments, **named)
+        return result
+
+    return run
