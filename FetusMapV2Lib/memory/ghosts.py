@@ -161,7 +161,7 @@ class GhostKernels(TorchKernels):
         self.ledger.work(x.bytes + result.bytes)
         return result
 
-    def parameter(self, parameter: nn.Parameter) -> Any:
+    def parameter(self, parameter: Tensor) -> Any:
         return Ghost(tuple(parameter.shape), parameter.dtype, None)
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:

@@ -57,7 +57,7 @@ class TorchKernels:
         """In another type; the same tensor where it has it already."""
         return x.to(dtype)
 
-    def parameter(self, parameter: nn.Parameter) -> Tensor:
+    def parameter(self, parameter: Tensor) -> Tensor:
         """Its values, out of autograd's sight."""
         return parameter.detach()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut, sum_type
@@ -70,7 +70,8 @@ class Walk:
         self.graph, self.choices, self.kernels = graph, choices, kernels
         self.keep, self.dtype, self.input_gradient = keep, dtype, input_gradient
         self.states: dict[Unit, State] = {unit: State() for unit in (graph.input, *graph.units)}
-        self.gradients: dict[nn.Parameter, Tensor] = {}
+        self._body = graph.head[1] if choices.fused_head and graph.head is not None else None
+        self.gradients: dict[Tensor, Tensor] = {}
         self.going_back = False
 
     # -- forward -----------------------------------------------------------------------------------------------
@@ -117,9 +118,10 @@ class Walk:
         state.shape = tuple(state.y.shape)  # type: ignore[union-attr]
 
     def _storage(self, unit: Unit) -> Storage:
-        """Of the plan; at inference nothing is kept."""
+        """Of the plan; at inference nothing is kept, and what the fused head reads always is."""
         if self.keep:
-            return self.choices.of(unit.name).storage
+            chosen = self.choices.of(unit.name).storage
+            return chosen if unit is not self._body or chosen is Storage.BOTH else Storage.KEPT
         never = self.choices.of(unit.name).storage is Storage.NEVER
         return Storage.NEVER if never else Storage.RECOMPUTED
 
@@ -133,7 +135,7 @@ class Walk:
             return
         if storage is Storage.NEVER or (storage is Storage.RECOMPUTED and last):
             state.y = None
-        elif last and self.choices.of(unit.name).host and state.z is not None:
+        elif last and self.choices.of(unit.name).host and state.z is not None and unit is not self._body:
             state.host, state.z, state.y = self.kernels.to_host(state.z), None, None
         elif last and not self.keep:
             state.y = state.z = None
@@ -446,7 +448,7 @@ class Walk:
         return total
 
     def _pull(self, reader: ConvUnit, source: Source, dz: Tensor, channels: slice, y: Tensor) -> Tensor:
-        """A convolution's share of the gradient of a slice of what it reads, and that slice of its weight's gradient."""
+        """A convolution's share of the gradient of what it reads; fills that slice of its weight's gradient."""
         channels = slice(0, y.shape[1]) if channels == ALL else channels
         parts = [slice(0, y.shape[1])]
         if source.upsample is not None:
@@ -463,10 +465,7 @@ class Walk:
         kernels = self.kernels
         into = slice(source.offset + channels.start, source.offset + channels.stop)
         weight = kernels.parameter(reader.conv.weight)[:, into]
-        if source.upsample is None:
-            shape = tuple(y.shape)
-        else:
-            shape = (*y.shape[:2], *(2 * n for n in y.shape[2:]))
+        shape = tuple(y.shape) if source.upsample is None else (*y.shape[:2], *(2 * n for n in y.shape[2:]))
         if reader.conv.weight.requires_grad:
             x = kernels.cast(y, dz.dtype)
             if source.upsample is not None:
@@ -585,9 +584,13 @@ class Walk:
     def clear(self) -> None:
         """Let go of everything."""
         self.gradients = {}
+        self.clear_tensors()
+
+    def clear_tensors(self) -> None:
+        """Let go of everything but the gradients."""
         self.states = {}
 
-    def add_gradient(self, parameter: nn.Parameter, index: tuple[slice, ...], value: Tensor) -> None:
+    def add_gradient(self, parameter: Tensor, index: tuple[slice, ...], value: Tensor) -> None:
         """Add to a slice of a parameter's gradient."""
         if not parameter.requires_grad:
             return

@@ -1,0 +1,168 @@
+"""What a step costs under given choices: walked with ghosts for plans, measured on data-free tensors for plain autograd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from FetusMapV2Lib.memory.ghosts import GhostKernels, GhostLoss, Ledger
+from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
+from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.units import UnitGraph
+from FetusMapV2Lib.memory.walk import Walk
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Speeds that durations are predicted with; the defaults are of a present workstation GPU in float32.
+
+    Attributes:
+        flops_per_s: of convolutions.
+        bytes_per_s: of everything else.
+        transfer_per_s: bytes between device and host.
+        launch_s: time to start an operation.
+    """
+
+    flops_per_s: float = 20e12
+    bytes_per_s: float = 1.0e12
+    transfer_per_s: float = 20e9
+    launch_s: float = 5e-6
+
+    def seconds(self, ledger: Ledger) -> float:
+        """Predicted duration of what a ledger counted."""
+        return (
+            ledger.flops / self.flops_per_s
+            + ledger.moved / self.bytes_per_s
+            + ledger.transferred / self.transfer_per_s
+            + ledger.launches * self.launch_s
+        )
+
+
+class Costing:
+    """Prices choices for one network at one input size.
+
+    Args:
+        graph: the network.
+        input_size: (k, j, i).
+        batch: volumes at once.
+        training: a whole step with Adam, or one inference.
+        autocast: type of convolutions, None = float32.
+        machine: for durations.
+    """
+
+    def __init__(
+        self,
+        graph: UnitGraph,
+        input_size: Size,
+        *,
+        batch: int = 1,
+        training: bool = True,
+        autocast: torch.dtype | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        self.graph, self.input_size, self.batch, self.training = graph, input_size, batch, training
+        self.autocast, self.machine = autocast, machine or Machine()
+        self.evaluations = 0
+        self._known: dict[tuple[object, ...], Ledger] = {}
+
+    def price(self, choices: Choices) -> Ledger:
+        """The cost of a step; remembered."""
+        key = (tuple(sorted(choices.units.items())), *_flags(choices))
+        if key not in self._known:
+            self.evaluations += 1
+            self._known[key] = self._walk(choices)
+        return self._known[key]
+
+    def seconds(self, choices: Choices) -> float:
+        """Predicted duration of a step."""
+        return self.machine.seconds(self.price(choices))
+
+    def _walk(self, choices: Choices) -> Ledger:
+        ledger = Ledger()
+        kernels = GhostKernels(ledger)
+        module = self.graph.module
+        weights = sum(p.numel() * p.element_size() for p in module.parameters())
+        trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+        ledger.take(weights + 2 * trained * self.training)  # Adam keeps two moments
+        volume = kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32)
+        walk = Walk(self.graph, choices, kernels, keep=self.training, dtype=self.autocast)
+        if not self.training:
+            output = walk.forward(volume)
+            ledger.label("")
+            del output
+            return ledger
+        head = self.graph.head
+        if choices.fused_head and head is not None:
+            walk.forward(volume, until=head[0])
+            walk.fused_head(GhostLoss(ledger))
+            walk.backward(None)
+        else:
+            gradient = self._whole_loss(kernels, walk.forward(volume))
+            walk.backward(gradient)
+        kernels.label("optimiser")
+        largest = max((p.numel() * p.element_size() for p in module.parameters()), default=0)
+        del volume
+        walk.clear_tensors()
+        ledger.brief(2 * largest)
+        ledger.label("")
+        return ledger
+
+    def _whole_loss(self, kernels: GhostKernels, output: Tensor) -> Tensor:
+        """A loss on stored heatmaps: the maps, their probabilities and their gradient."""
+        kernels.label("loss")
+        maps = kernels.cast(output, torch.float32)
+        probabilities = kernels.clone(maps)
+        gradient = kernels.clone(maps)
+        del probabilities, maps
+        return kernels.cast(gradient, output.dtype)
+
+    def vanilla(self, timeline: bool = False) -> Measured:
+        """Plain autograd with the plain loss (log-softmax times a stored target) and Adam, or plain inference."""
+        twin = on_meta(self.graph.module)
+        shape = (self.batch, self.graph.input_channels, *self.input_size)
+        return (_vanilla_step if self.training else _vanilla_inference)(twin, shape, timeline)
+
+
+def _flags(choices: Choices) -> tuple[object, ...]:
+    return (
+        choices.in_place,
+        choices.split_concat,
+        choices.fused_head,
+        choices.head_rows,
+        choices.slab_rows,
+        choices.streamed_to_host,
+    )
+
+
+def _vanilla_step(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:
+    optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], foreach=False)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        logits = twin(torch.empty(shape, device="meta"))
+        flat = logits.float().flatten(2)
+        loss = -(torch.log_softmax(flat, -1) * torch.empty_like(flat)).sum()
+        del logits, flat
+        loss.backward()
+        optimiser.step()
+
+    for parameter in optimiser.param_groups[0]["params"]:
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()  # makes its state
+    meter = PeakMeter("meta", timeline)
+    meter.count(list(twin.parameters()), [list(state.values()) for state in optimiser.state.values()])
+    with meter:
+        step()
+    return Measured(meter.peak, meter.flops, tuple(meter.timeline or ()))
+
+
+def _vanilla_inference(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:
+    meter = PeakMeter("meta", timeline)
+    meter.count(list(twin.parameters()))
+    with torch.no_grad(), meter:
+        twin(torch.empty(shape, device="meta"))
+    return Measured(meter.peak, meter.flops, tuple(meter.timeline or ()))
