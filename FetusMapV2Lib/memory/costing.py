@@ -1,4 +1,4 @@
-"""What a step costs under given choices: walked with ghosts for plans, measured on data-free tensors for plain autograd."""
+"""What a step costs: walked with ghosts under a plan's choices, measured on data-free tensors for plain autograd."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from FetusMapV2Lib.memory.ghosts import GhostKernels, GhostLoss, Ledger
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph
 from FetusMapV2Lib.memory.walk import Walk
 
@@ -67,6 +68,7 @@ class Costing:
         self.graph, self.input_size, self.batch, self.training = graph, input_size, batch, training
         self.autocast, self.machine = autocast, machine or Machine()
         self.evaluations = 0
+        self._top: Top | None = None
         self._known: dict[tuple[object, ...], Ledger] = {}
 
     def price(self, choices: Choices) -> Ledger:
@@ -89,6 +91,8 @@ class Costing:
         trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
         ledger.take(weights + 2 * trained * self.training)  # Adam keeps two moments
         volume = kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32)
+        if choices.slab_rows:
+            return self._streamed(choices, kernels, volume)
         walk = Walk(self.graph, choices, kernels, keep=self.training, dtype=self.autocast)
         if not self.training:
             output = walk.forward(volume)
@@ -103,13 +107,34 @@ class Costing:
         else:
             gradient = self._whole_loss(kernels, walk.forward(volume))
             walk.backward(gradient)
-        kernels.label("optimiser")
-        largest = max((p.numel() * p.element_size() for p in module.parameters()), default=0)
         del volume
         walk.clear_tensors()
-        ledger.brief(2 * largest)
-        ledger.label("")
+        self._optimise(kernels)
         return ledger
+
+    def _optimise(self, kernels: GhostKernels) -> None:
+        kernels.label("optimiser")
+        largest = max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
+        kernels.ledger.brief(2 * largest)
+        kernels.label("")
+
+    def _streamed(self, choices: Choices, kernels: GhostKernels, volume: Tensor) -> Ledger:
+        if self._top is None:
+            self._top = split_top(self.graph)
+        walk = StreamedWalk(self._top, choices, kernels, keep=self.training)
+        walk.features(volume)
+        if not self.training:
+            output = walk.output()
+            kernels.label("")
+            del output
+            return kernels.ledger
+        walk.value(GhostLoss(kernels.ledger))
+        walk.backward(None)
+        gradients = walk.gradients
+        walk.clear()
+        self._optimise(kernels)
+        del gradients
+        return kernels.ledger
 
     def _whole_loss(self, kernels: GhostKernels, output: Tensor) -> Tensor:
         """A loss on stored heatmaps: the maps, their probabilities and their gradient."""

@@ -165,11 +165,10 @@ class GhostKernels(TorchKernels):
         return Ghost(tuple(parameter.shape), parameter.dtype, None)
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:
-        space = tuple(
+        padding: Any = conv.padding
+        space: tuple[int, ...] = tuple(
             (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(
-                x.shape[2:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True
-            )
+            for n, p, d, k, s in zip(x.shape[2:], padding, conv.dilation, conv.kernel_size, conv.stride, strict=True)
         )
         self._weight_cast(weight, x.dtype)
         result = self.new((x.shape[0], weight.shape[0], *space), x.dtype)
@@ -293,6 +292,35 @@ class GhostKernels(TorchKernels):
     def to_device(self, host: Any, device: torch.device) -> Any:
         self.ledger.transferred += host.bytes
         return self.new(host.shape, host.dtype)
+
+    def pad_rows(self, x: Any, before: int, after: int) -> Any:
+        result = self.new((*x.shape[:2], x.shape[2] + before + after, *x.shape[3:]), x.dtype)
+        self.ledger.work(2 * result.bytes)
+        return result
+
+    def flipped(self, weight: Any) -> Any:
+        return self.new((weight.shape[1], weight.shape[0], *weight.shape[2:]), weight.dtype)
+
+    def norm_sign(self, gamma: Any) -> Any:
+        return None if gamma is None else Ghost((1, gamma.shape[0], 1, 1, 1), gamma.dtype, None)
+
+    def times(self, x: Any, factor: Any) -> Any:
+        self.ledger.work(2 * x.bytes)
+        return self.new(x.shape, x.dtype)
+
+    def merge_statistics(self, known: Statistics | None, found: Statistics) -> Statistics:
+        return found
+
+    def host_room(self, shape: tuple[int, ...], like: Any) -> Any:
+        return Ghost(shape, like.dtype, _Memory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True))
+
+    def rows_to_host(self, host: Any, i: int, j: int, rows: Any) -> None:
+        self.ledger.transferred += rows.bytes
+
+    def rows_to_device(self, host: Any, i: int, j: int, like: Any) -> Any:
+        rows = host[:, :, i:j]
+        self.ledger.transferred += rows.bytes
+        return self.new(rows.shape, rows.dtype)
 
     def call(self, unit: OpaqueUnit, values: list[Any]) -> tuple[Any, Any]:
         shapes = tuple(value.shape for value in values)

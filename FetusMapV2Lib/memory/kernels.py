@@ -66,7 +66,7 @@ class TorchKernels:
     def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, conv: nn.Conv3d) -> Tensor:
         """Forward, in the type of `x`."""
         bias = None if bias is None else bias.to(x.dtype)
-        return F.conv3d(x, weight.to(x.dtype), bias, conv.stride, conv.padding, conv.dilation)  # type: ignore[arg-type]
+        return F.conv3d(x, weight.to(x.dtype), bias, conv.stride, conv.padding, conv.dilation)
 
     def weight_gradient(self, dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d) -> Tensor:
         """From the output's gradient and the input, in the weight's type."""
@@ -81,7 +81,7 @@ class TorchKernels:
     def _backward(
         dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d, wanted: tuple[bool, bool]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+        return torch.ops.aten.convolution_backward(
             dz, x, weight, None, conv.stride, conv.padding, conv.dilation, False, [0, 0, 0], 1, [*wanted, False]
         )
 
@@ -103,7 +103,7 @@ class TorchKernels:
             variance, mean = torch.var_mean(z.to(kind), (0, *_SPACE), correction=0)
         else:
             hint = (None, None) if z.dtype == kind else (z.new_zeros(z.shape[1], dtype=kind),) * 2
-            mean, variance = torch.batch_norm_update_stats(z, *hint, 0.0)
+            mean, variance = torch.batch_norm_update_stats(z, hint[0], hint[1], 0.0)
         return Statistics(mean, variance, count)
 
     def empty_statistics(self, z_like: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -203,7 +203,7 @@ class TorchKernels:
         """Gradient of the pooled tensor's source y."""
         aten, two = torch.ops.aten, [2, 2, 2]
         _, places = aten.max_pool3d_with_indices(y, two, two)
-        return aten.max_pool3d_with_indices_backward(  # type: ignore[no-any-return]
+        return aten.max_pool3d_with_indices_backward(
             gradient.to(y.dtype).contiguous(), y, two, two, [0, 0, 0], [1, 1, 1], False, places
         )
 
@@ -217,7 +217,7 @@ class TorchKernels:
         g = gradient.float() if low else gradient
         coarse = [*g.shape[:2], *(n // 2 for n in g.shape[2:])]
         result = torch.ops.aten.upsample_trilinear3d_backward(g, list(g.shape[2:]), coarse, False, 2.0, 2.0, 2.0)
-        return result.to(gradient.dtype)  # type: ignore[no-any-return]
+        return result.to(gradient.dtype)
 
     def concatenate(self, parts: list[Tensor]) -> Tensor:
         """Along the channels."""
@@ -246,6 +246,57 @@ class TorchKernels:
         """A copy."""
         return x.clone()
 
+    # -- slabs of rows -----------------------------------------------------------------------------------------
+
+    def pad_rows(self, x: Tensor, before: int, after: int) -> Tensor:
+        """Zero rows before and after, along the first axis of space."""
+        return F.pad(x, (0, 0, 0, 0, before, after))
+
+    def flipped(self, weight: Tensor) -> Tensor:
+        """The weight of the transposed convolution, as that of a convolution."""
+        return weight.transpose(0, 1).flip(2, 3, 4)
+
+    def norm_sign(self, gamma: Tensor | None) -> Tensor | None:
+        """-1 where the norm turns the order of values around, else 1, shaped to broadcast; None = nowhere."""
+        if gamma is None:
+            return None
+        return _spread(torch.where(gamma.detach() >= 0, 1.0, -1.0).to(gamma.dtype))
+
+    def times(self, x: Tensor, factor: Tensor) -> Tensor:
+        """Product with a broadcast factor."""
+        return x * factor
+
+    def merge_statistics(self, known: Statistics | None, found: Statistics) -> Statistics:
+        """Statistics of two sets of voxels together (Chan et al. 1983), in float64."""
+        mean, variance = found.mean.double(), found.variance.double()
+        if known is None:
+            merged = Statistics(mean, variance, found.count)
+        else:
+            count = known.count + found.count
+            share = found.count / count
+            delta = mean - known.mean.double()
+            between = delta.square() * (share * (1 - share))
+            merged = Statistics(
+                known.mean.double() + delta * share,
+                known.variance.double() * (1 - share) + variance * share + between,
+                count,
+            )
+        kind = found.mean.dtype
+        return Statistics(merged.mean.to(kind), merged.variance.to(kind), merged.count)
+
+    def host_room(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Memory on the host."""
+        pinned = like.device.type == "cuda" and _has_data(like)
+        return torch.empty(shape, dtype=like.dtype, device="cpu", pin_memory=pinned)
+
+    def rows_to_host(self, host: Tensor, i: int, j: int, rows: Tensor) -> None:
+        """Write rows i to j."""
+        host[:, :, i:j].copy_(rows)
+
+    def rows_to_device(self, host: Tensor, i: int, j: int, like: Tensor) -> Tensor:
+        """Read rows i to j; always a copy, even where host and device are one."""
+        return host[:, :, i:j].to(like.device, copy=True)
+
     # -- opaque units ------------------------------------------------------------------------------------------
 
     def call(self, unit: OpaqueUnit, values: list[Tensor]) -> tuple[Tensor, Any]:
@@ -262,12 +313,14 @@ class TorchKernels:
         self, unit: OpaqueUnit, values: list[Tensor], wanted: list[bool], gradient: Tensor, states: Any
     ) -> tuple[list[Tensor | None], list[tuple[nn.Parameter, Tensor]]]:
         """Gradients of the values that are wanted (None for the others) and of the unit's parameters."""
+        owned = [parameter for parameter in unit.parameters() if parameter.requires_grad]
         with torch.enable_grad(), _replayed(states, unit.module):
             leaves = [value.detach().requires_grad_(want) for value, want in zip(values, wanted, strict=True)]
             result = unit.call(*(_lent(unit, leaf) for leaf in leaves))
-        chosen = [leaf for leaf in leaves if leaf.requires_grad]
-        owned = [parameter for parameter in unit.parameters() if parameter.requires_grad]
-        found = torch.autograd.grad(result, [*chosen, *owned], gradient.to(result.dtype), allow_unused=True)
+            chosen = [leaf for leaf in leaves if leaf.requires_grad]
+            if not result.requires_grad:
+                return [None] * len(values), []
+            found = torch.autograd.grad(result, [*chosen, *owned], gradient.to(result.dtype), allow_unused=True)
         # shares may be one tensor twice, or the gradient itself: each source gets its own to add to
         own = iter(None if share is None else share.clone() for share in found[: len(chosen)])
         shares = [next(own) if want else None for want in wanted]

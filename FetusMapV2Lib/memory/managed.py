@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import MemoryPlan
+from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph, build_units
 from FetusMapV2Lib.memory.walk import Walk
 
@@ -35,8 +37,10 @@ class ManagedNetwork:
     def __init__(self, network: nn.Module, plan: MemoryPlan) -> None:
         self.network, self.plan = network, plan
         self.graph: UnitGraph | None = None if plan.executor == "vanilla" else build_units(network)
+        streams = self.graph is not None and plan.choices.slab_rows > 0
+        self.top: Top | None = split_top(self.graph) if streams and self.graph is not None else None
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable
     def __call__(self, volume: Tensor) -> Tensor:
         """Volume (B, C, K, J, I) to the network's output; differentiable once."""
         if self.graph is None:
@@ -44,12 +48,11 @@ class ManagedNetwork:
             return result
         self._check(volume)
         if not torch.is_grad_enabled():
-            walk = self._walk(volume, keep=False)
             with _exactly(volume.device):
-                return walk.forward(volume)
-        return _run(self, volume, lambda walk: walk.forward(volume.detach()))
+                return _forward(self._walk(volume, keep=False), volume)
+        return _run(self, volume, lambda walk: _forward(walk, volume.detach()))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable
     def loss(self, volume: Tensor, head_loss: HeadLoss) -> Tensor:
         """The scalar loss of the network's output; head and loss are one operation where the plan says so."""
         if self.graph is None or self.graph.head is None or not self.plan.choices.fused_head:
@@ -57,7 +60,10 @@ class ManagedNetwork:
         self._check(volume)
         head, _ = self.graph.head
 
-        def forward(walk: Walk) -> Tensor:
+        def forward(walk: Walk | StreamedWalk) -> Tensor:
+            if isinstance(walk, StreamedWalk):
+                walk.features(volume.detach())
+                return walk.value(head_loss)
             walk.forward(volume.detach(), until=head)
             return walk.fused_head(head_loss)
 
@@ -71,8 +77,12 @@ class ManagedNetwork:
         for check in self.graph.checks:
             check(volume)
 
-    def _walk(self, volume: Tensor, keep: bool) -> Walk:
+    def _walk(self, volume: Tensor, keep: bool) -> Walk | StreamedWalk:
         assert self.graph is not None
+        if self.top is not None:
+            if volume.requires_grad:
+                raise UserError("a streamed plan gives no gradient of the input", remedy="Plan without slab-streaming")
+            return StreamedWalk(self.top, self.plan.choices, TorchKernels(), keep=keep)
         kind = volume.device.type
         autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else None
@@ -80,6 +90,14 @@ class ManagedNetwork:
         return Walk(
             self.graph, choices, TorchKernels(), keep=keep, dtype=dtype, input_gradient=keep and volume.requires_grad
         )
+
+
+def _forward(walk: Walk | StreamedWalk, volume: Tensor) -> Tensor:
+    """The network's output."""
+    if isinstance(walk, Walk):
+        return walk.forward(volume)
+    walk.features(volume)
+    return walk.output()
 
 
 def slab_loss(logits: Tensor, head_loss: HeadLoss) -> Tensor:
@@ -120,7 +138,7 @@ def _exactly(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
 
 
-def _run(managed: ManagedNetwork, volume: Tensor, forward: Callable[[Walk], Tensor]) -> Tensor:
+def _run(managed: ManagedNetwork, volume: Tensor, forward: Callable[[Walk | StreamedWalk], Tensor]) -> Tensor:
     walk = managed._walk(volume, keep=True)
     parameters = [parameter for parameter in managed.network.parameters() if parameter.requires_grad]
     result: Tensor = _Managed.apply(walk, forward, volume, *parameters)
@@ -131,7 +149,13 @@ class _Managed(torch.autograd.Function):
     """One whole pass: autograd sees the volume and the parameters go in and one tensor come out."""
 
     @staticmethod
-    def forward(ctx: Any, walk: Walk, forward: Callable[[Walk], Tensor], volume: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        walk: Walk | StreamedWalk,
+        forward: Callable[[Walk | StreamedWalk], Tensor],
+        volume: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
         """Run the walk forward and keep it."""
         ctx.save_for_backward(*parameters)  # autograd then notices if one is changed before the backward pass
         with _exactly(volume.device):
@@ -144,7 +168,7 @@ class _Managed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
         """Run the walk backward; on any error everything it holds is let go."""
-        walk: Walk | None = ctx.walk
+        walk: Walk | StreamedWalk | None = ctx.walk
         parameters = ctx.saved_tensors
         ctx.walk = None
         if walk is None:
@@ -156,8 +180,8 @@ class _Managed(torch.autograd.Function):
                     walk.backward(None)
                 else:
                     walk.backward(upstream)
-            found = tuple(walk.gradients.get(parameter) for parameter in parameters)  # type: ignore[call-overload]
-            dz = walk.states[walk.graph.input].dz if walk.input_gradient else None
+            found = tuple(walk.gradients.get(parameter) for parameter in parameters)
+            dz = walk.states[walk.graph.input].dz if isinstance(walk, Walk) and walk.input_gradient else None
             return (None, None, dz, *found)
         finally:
             walk.clear()

@@ -13,7 +13,7 @@ from torch import nn
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine, Size
-from FetusMapV2Lib.memory.ghosts import Ledger
+from FetusMapV2Lib.memory.ghosts import GhostKernels, Ledger
 from FetusMapV2Lib.memory.plan import (
     EXACT,
     STRATEGIES,
@@ -26,7 +26,9 @@ from FetusMapV2Lib.memory.plan import (
     UnitChoice,
     shown_bytes,
 )
-from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit, UnitGraph, build_units
+from FetusMapV2Lib.memory.streaming import split_top
+from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit, build_units
+from FetusMapV2Lib.memory.walk import Walk
 
 #: Operations of a step, relative to plain autograd, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.25
@@ -34,7 +36,7 @@ DEFAULT_SLOWDOWN = 1.25
 #: Tried first; what they save costs little time.
 ON_DEVICE = EXACT - {"host-offload", "slab-streaming"}
 
-_EVALUATIONS = 160  # prices looked at in one search: bounds the planning time
+_EVALUATIONS = 90  # prices looked at in one search: bounds the planning time
 _CHUNKS = (1, 2, 4, 8, 16)
 
 
@@ -58,8 +60,8 @@ def plan_training(
         input_size: (k, j, i).
         budget_bytes: for all live tensors, parameters and optimiser state included; leave 10-25 % of a GPU's memory
             for the workspace of its convolutions.
-        max_slowdown: greatest ratio of a step's operations to plain autograd's; 1.25 by custom where no budget is given.
-        allowed: strategies (`plan.STRATEGIES`); by custom those that keep everything on the device, then all exact ones.
+        max_slowdown: greatest ratio of a step's operations to plain autograd's; 1.25 by custom without a budget.
+        allowed: strategies (`plan.STRATEGIES`); by custom those that stay on the device, then all exact ones.
         batch: volumes at once.
         autocast: type that convolutions run in.
         machine: speeds for predicted durations.
@@ -177,13 +179,14 @@ class _Planner:
         smallest: int | None = None
         for allowed in self.rounds:
             self.allowed = allowed
-            leanest = self._search(self._memory_score, self._patterns())
+            effort = _EVALUATIONS if self.budget is None else _EVALUATIONS // 3
+            leanest = self._search(self._memory_score, self._patterns(), effort)
             peak = self.costing.price(leanest).peak
             smallest = peak if smallest is None else min(smallest, peak)
             if self.budget is None:
                 return self._result(leanest)
             if peak <= self.budget:
-                return self._result(self._search(self._time_score, [*self._patterns(), leanest]))
+                return self._result(self._search(self._time_score, [*self._patterns(), leanest], 2 * effort))
         raise self._refusal(smallest or 0)
 
     def smallest(self, evaluations: int) -> int:
@@ -193,9 +196,9 @@ class _Planner:
 
     def _refusal(self, smallest: int) -> BudgetError:
         size = "x".join(str(n) for n in self.costing.input_size)
-        what = "training" if self.costing.training else "inference"
+        told, needed = shown_bytes(self.budget or 0), shown_bytes(smallest)
         return BudgetError(
-            f"{what} at {size} does not fit {shown_bytes(self.budget or 0)}: at least {shown_bytes(smallest)} are needed",
+            f"{self._purpose} at {size} does not fit {told}: at least {needed} are needed",
             smallest,
             remedy="Give more memory or a smaller input size" + (", or allow more operations" if self._limited else ""),
         )
@@ -222,8 +225,8 @@ class _Planner:
         evaluations: int = _EVALUATIONS,
     ) -> Choices:
         """The best start, improved by single changes until none helps or the effort is spent."""
-        end = self.costing.evaluations + evaluations
         best = min(starts, key=score)
+        end = self.costing.evaluations + evaluations
         improved = True
         while improved and self.costing.evaluations < end:
             improved = False
@@ -241,7 +244,11 @@ class _Planner:
         return [unit for unit in self.graph.units if unit not in fixed]
 
     def _changes(self, choices: Choices) -> Iterator[Choices]:
-        """Neighbours: one level's slices, one unit's storage, or the head's slab."""
+        """Neighbours: one level's slices, one unit's storage, or the height of a slab."""
+        if choices.slab_rows:
+            for rows in (4, 8, 16, 32):
+                if rows != choices.slab_rows:
+                    yield replace(choices, slab_rows=rows)
         if "channel-chunks" in self.allowed:
             for level in self.levels:
                 for factor in (2, 0.5):
@@ -291,7 +298,28 @@ class _Planner:
                         for name, storage in kept.items()
                     }
                     result.append(replace(base, units=units))
-        return result
+        return [*result, *self._streamed(result)]
+
+    def _streamed(self, whole: list[Choices]) -> list[Choices]:
+        """The same ways for the levels below a streamed top level."""
+        if "slab-streaming" not in self.allowed or not self._can_stream:
+            return []
+        stores: list[tuple[str, ...]] = [()] if "host-offload" not in self.allowed else [(), ("z", "dy")]
+        return [
+            replace(choices, slab_rows=rows, streamed_to_host=store)
+            for choices in whole
+            if not any(choice.host for choice in choices.units.values())
+            for rows in (16,)
+            for store in stores
+        ]
+
+    @property
+    def _can_stream(self) -> bool:
+        try:
+            split_top(self.graph)
+        except UserError:
+            return False
+        return self.costing.input_size[0] % 2 == 0 and self.costing.autocast is None
 
     def _chunks_of(self, name: str, top: int) -> int:
         """Finer slices for larger tensors: half as many on every coarser level."""
@@ -312,15 +340,23 @@ class _Planner:
         yield never
         inner = {unit.name for unit in units if self._is_inner(unit)}
         yield {**never, **dict.fromkeys(inner, Storage.RECOMPUTED)}
-        deeper = {**never, **{unit.name: Storage.NEVER for unit in units if _depth(unit) <= 2 and isinstance(unit, ConvUnit)}}
+        deeper = {
+            **never,
+            **{unit.name: Storage.NEVER for unit in units if _depth(unit) <= 2 and isinstance(unit, ConvUnit)},
+        }
         yield deeper
-        yield {**deeper, **dict.fromkeys(inner - {n for n, s in deeper.items() if s is Storage.NEVER}, Storage.RECOMPUTED)}
+        yield {
+            **deeper,
+            **dict.fromkeys(inner - {n for n, s in deeper.items() if s is Storage.NEVER}, Storage.RECOMPUTED),
+        }
 
     def _is_inner(self, unit: Unit) -> bool:
         """First of two convolutions on a coarse level: cheap to make again from what is kept around it."""
         top = self.levels[0] if self.levels else frozenset()
         one_reader = len(unit.readers) == 1 and isinstance(unit.readers[0][0], ConvUnit)
-        return isinstance(unit, ConvUnit) and one_reader and unit.name not in top and unit.readers[0][1].upsample is None
+        return (
+            isinstance(unit, ConvUnit) and one_reader and unit.name not in top and unit.readers[0][1].upsample is None
+        )
 
     # -- results -----------------------------------------------------------------------------------------------
 
@@ -387,6 +423,9 @@ class _Planner:
             if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
                 continue
             choice = choices.of(unit.name)
+            if choices.slab_rows and unit.name in self.levels[0]:
+                yield self._streamed_segment(unit, choices, shapes)
+                continue
             size = 4 * _count(shapes[unit.name])
             tensors = {Storage.BOTH: 0, Storage.KEPT: 1, Storage.RECOMPUTED: 2, Storage.NEVER: 2}[choice.storage]
             if isinstance(unit, PoolUnit) or unit is self.graph.output:
@@ -395,6 +434,12 @@ class _Planner:
             again = self._forward_flops(unit, shapes) * (_times_made(unit, choice) - 1) if dropped else 0
             saved = size * tensors + (size if choice.host and choice.storage is Storage.KEPT else 0)
             yield SegmentPlan(unit.name, choice.words, saved if self.costing.training else 0, again)
+
+    def _streamed_segment(self, unit: Unit, choices: Choices, shapes: dict[str, tuple[int, ...]]) -> SegmentPlan:
+        host = bool(choices.streamed_to_host)
+        words = f"streamed, slabs of {choices.slab_rows} rows, " + ("in host memory" if host else "made again")
+        again = 0 if host or not self.costing.training else 2 * self._forward_flops(unit, shapes)
+        return SegmentPlan(unit.name, words, 2 * 4 * _count(shapes[unit.name]), again)
 
     def _forward_flops(self, unit: Unit, shapes: dict[str, tuple[int, ...]]) -> int:
         if not isinstance(unit, ConvUnit):
@@ -440,9 +485,6 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def _shapes(costing: Costing) -> dict[str, tuple[int, ...]]:
     """Of every unit's value."""
-    from FetusMapV2Lib.memory.ghosts import GhostKernels
-    from FetusMapV2Lib.memory.walk import Walk
-
     kernels = GhostKernels(Ledger())
     walk = Walk(costing.graph, Choices(), kernels)
     walk.forward(kernels.new((costing.batch, costing.graph.input_channels, *costing.input_size), torch.float32))

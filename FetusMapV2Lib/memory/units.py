@@ -236,12 +236,13 @@ class _Builder:
         return isinstance(module, nn.Conv3d) and _plain_conv(module)
 
     def _add_conv(self, node: fx.Node, conv: nn.Conv3d) -> None:
-        sources = [Source(source.unit, source.upsample) for source in self.values[node.args[0]]]
+        read = self.values[node.args[0]]  # type: ignore[index]
+        sources = [Source(source.unit, source.upsample) for source in read]
         unit = ConvUnit(self._name(node), sources, conv=conv)
         last = node
         following = self._only_user(last)
         if following is not None and _batch_statistics(module := self.modules.get(str(following.target))):
-            unit.norm, last = module, following  # type: ignore[assignment]
+            unit.norm, last = module, following
             block, other = (str(part.target).rpartition(".")[0] for part in (node, following))
             if block and block == other and block not in self.names:  # the pair stands alone in a block
                 unit.name = block
@@ -336,7 +337,7 @@ def _is_concatenation(node: fx.Node) -> bool:
     if node.op != "call_function" or node.target not in (torch.cat, torch.concat):
         return False
     axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return axis == 1
+    return bool(axis == 1)
 
 
 def _upsampling(node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
@@ -346,7 +347,7 @@ def _upsampling(node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], T
     if isinstance(module, nn.Upsample):
         options = {"scale_factor": module.scale_factor, "mode": module.mode, "align_corners": module.align_corners}
     elif node.target is F.interpolate:
-        options = dict(node.kwargs)
+        options = dict(node.kwargs)  # type: ignore[arg-type]
     else:
         return None
     twice = options.get("scale_factor") in (2, 2.0, (2, 2, 2), (2.0, 2.0, 2.0))
@@ -365,7 +366,7 @@ def _plain_conv(conv: nn.Conv3d) -> bool:
 
 def _halves(pool: nn.MaxPool3d) -> bool:
     def is_two(value: Any) -> bool:
-        return value in (2, (2, 2, 2))
+        return bool(value in (2, (2, 2, 2)))
 
     return (
         is_two(pool.kernel_size)

@@ -174,7 +174,10 @@ class Walk:
             return self.read(unit, channels)
         if isinstance(unit, ConvUnit):
             fresh = state.z is None
-            z = self._convolve(unit, channels) if state.z is None else state.z[:, channels]
+            if state.z is None:
+                z = self._convolve(unit, channels)
+            else:
+                z = state.z if channels == ALL else state.z[:, channels]
             return self._activate(unit, z, channels, in_place=fresh)
         if isinstance(unit, PoolUnit):
             return self._pool(unit, channels)

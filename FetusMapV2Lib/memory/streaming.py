@@ -1,0 +1,554 @@
+"""Slab streaming: the full-resolution level passes slab by slab, batch statistics in two passes; the rest runs whole.
+
+No tensor of full resolution is ever on the device but the input. What a pass needs again is computed again, or was
+written to host memory. Halos make every slab exact: the result is that of the whole volume up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.memory.head import HeadLoss
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
+from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.units import (
+    ALL,
+    ConvUnit,
+    InputUnit,
+    OpaqueUnit,
+    PoolUnit,
+    Source,
+    Unit,
+    UnitGraph,
+    build_units,
+)
+from FetusMapV2Lib.memory.walk import Walk
+
+
+@dataclass(eq=False)
+class RowConv:
+    """A convolution over rows that already carry their halo: no padding along the first axis."""
+
+    kernel_size: tuple[int, int, int]
+    padding: tuple[int, int, int]
+    stride: tuple[int, int, int] = (1, 1, 1)
+    dilation: tuple[int, int, int] = (1, 1, 1)
+
+    @property
+    def halo(self) -> int:
+        """Rows needed on either side."""
+        return self.kernel_size[0] // 2
+
+
+@dataclass(eq=False)
+class Top:
+    """The parts of a network that streaming tells apart.
+
+    Attributes:
+        graph: the whole network.
+        convs: full-resolution convolutions in order, the head last.
+        pool: reads the full-resolution level for the levels below.
+        inner: the levels below as a graph of their own, from the pooled tensor to what is read upsampled.
+    """
+
+    graph: UnitGraph
+    convs: list[ConvUnit]
+    pool: PoolUnit
+    inner: UnitGraph
+
+    @property
+    def head(self) -> ConvUnit:
+        """Makes the heatmaps."""
+        return self.convs[-1]
+
+
+def split_top(graph: UnitGraph) -> Top:
+    """Find the full-resolution level of an encoder-decoder network.
+
+    Raises:
+        UserError: the network is built otherwise.
+    """
+    top = [unit for unit in graph.units if _is_full(unit)]
+    convs = [unit for unit in top if isinstance(unit, ConvUnit)]
+    pools = [unit for unit in graph.units if isinstance(unit, PoolUnit) and _is_full(unit.sources[0].unit)]
+    below = {s.unit for unit in convs for s in unit.sources if s.upsample is not None}
+    whole = all(isinstance(u, ConvUnit) or not u.needs_gradient for u in top)
+    if len(pools) != 1 or len(below) != 1 or not whole or graph.head is None or not all(map(_streamable, convs)):
+        raise UserError("slab streaming does not fit this network", remedy="Plan without slab-streaming")
+    return Top(graph, convs, pools[0], _inner_graph(graph, pools[0], next(iter(below))))
+
+
+def _is_full(unit: Unit) -> bool:
+    """Whether a unit's value has the input's resolution."""
+    if isinstance(unit, InputUnit):
+        return True
+    if isinstance(unit, PoolUnit) or (isinstance(unit, OpaqueUnit) and unit.needs_gradient):
+        return False
+    if isinstance(unit, ConvUnit) and any(s.upsample is not None for s in unit.sources):
+        return any(s.upsample is None and _is_full(s.unit) for s in unit.sources)
+    return all(_is_full(source.unit) for source in unit.sources)
+
+
+def _streamable(unit: ConvUnit) -> bool:
+    conv = unit.conv
+    same = all(k % 2 == 1 and p == k // 2 for k, p in zip(conv.kernel_size, conv.padding, strict=True))
+    plain = all(n == 1 for n in (*conv.stride, *conv.dilation)) and not unit.per_sample
+    return same and plain
+
+
+def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
+    """The levels below as units of their own (built anew, so that the whole graph stays as it is)."""
+    twin = build_units(graph.module)
+    by_name = {unit.name: unit for unit in twin.units}
+    start, end = by_name[pool.name], by_name[output.name]
+    entry = InputUnit("pooled")
+    full = {unit for unit in twin.units if _is_full(unit)}
+    units = [unit for unit in twin.units if unit not in full and unit is not start]
+    entry.readers = start.readers
+    for unit in units:
+        for source in unit.sources:
+            if source.unit is start:
+                source.unit = entry
+    end.readers = [(reader, source) for reader, source in end.readers if reader in units]
+    return UnitGraph(graph.module, entry, units, end, [])
+
+
+class StreamedWalk:
+    """One pass through a network with a streamed top level; `Walk`'s counterpart.
+
+    Args:
+        top: the network.
+        choices: `slab_rows`, `streamed_to_host` ("z" and "dy": which tensors go to host memory), and those of the
+            levels below.
+        kernels: operations on tensors, or on their sizes.
+        keep: False at inference.
+    """
+
+    def __init__(self, top: Top, choices: Choices, kernels: TorchKernels, *, keep: bool = True) -> None:
+        self.top, self.choices, self.kernels, self.keep = top, choices, kernels, keep
+        self.inner = Walk(top.inner, choices, kernels, keep=keep, input_gradient=keep)
+        self.body = top.convs[:-1]
+        self.statistics: dict[Unit, Statistics] = {}
+        self.sums: dict[Unit, tuple[Tensor, Tensor]] = {}
+        self.slab: dict[tuple[str, Unit], tuple[int, int, Tensor]] = {}
+        self.host: dict[tuple[str, Unit], Tensor] = {}
+        self._filled: dict[tuple[str, Unit], int] = {}  # rows of a host tensor that are there
+        self.extra: dict[Unit, Tensor] = {}
+        self.below: Tensor | None = None
+        self.below_gradient: Tensor | None = None
+        self.pooled_gradient: Tensor | None = None
+        self.loss: Any = None
+
+    @property
+    def gradients(self) -> dict[Tensor, Tensor]:
+        """Of the parameters."""
+        return self.inner.gradients
+
+    # -- forward -----------------------------------------------------------------------------------------------
+
+    def features(self, volume: Tensor) -> None:
+        """All statistics of the top level, and the levels below."""
+        self.volume, self.rows = volume, int(volume.shape[2])
+        for unit in self.top.graph.units:
+            if isinstance(unit, OpaqueUnit) and _is_full(unit):
+                self.extra[unit] = self.kernels.call(unit, [volume])[0]
+        for unit in self.body:
+            self.kernels.label(f"{unit.name} statistics")
+            pooled = self._pass_forward(unit)
+            if pooled is not None:
+                self.below = self.inner.forward(pooled)
+                del pooled
+                if self.keep:
+                    self.inner.states[self.top.inner.output].y = None
+
+    def _pass_forward(self, unit: ConvUnit) -> Tensor | None:
+        """Statistics of a unit, and if the pool reads it, the pooled value.
+
+        Norm and activation are monotone: pooling may come first, on z times the sign of the norm's scale.
+        """
+        kernels = self.kernels
+        reads = any(reader is self.top.pool for reader, _ in unit.readers)
+        sign = kernels.norm_sign(unit.norm.weight) if reads and unit.norm is not None else None
+        pooled: Tensor | None = None
+        found: Statistics | None = None
+        for i, j in self._slabs():
+            z = self.z(unit, i, j)
+            if unit.norm is not None:
+                found = kernels.merge_statistics(found, kernels.statistics(z, False))
+            self._to_host("z", unit, i, j, z)
+            if reads:
+                part = kernels.pool(z if sign is None else kernels.times(z, sign))
+                if pooled is None:
+                    pooled = kernels.empty((*part.shape[:2], self.rows // 2, *part.shape[3:]), part)
+                kernels.copy(pooled[:, :, i // 2 : j // 2], part)
+                del part
+            del z
+        if found is not None:
+            self.statistics[unit] = found
+        if pooled is not None:
+            if sign is not None:
+                pooled = kernels.times(pooled, sign)
+            pooled = self._activate(unit, pooled, in_place=True)
+        return pooled
+
+    def output(self) -> Tensor:
+        """The network's output, assembled from slabs."""
+        result: Tensor | None = None
+        self.kernels.label("head")
+        for i, j in self._slabs():
+            part = self.logits(i, j)
+            if result is None:
+                result = self.kernels.empty((*part.shape[:2], self.rows, *part.shape[3:]), part)
+            self.kernels.copy(result[:, :, i:j], part)
+            del part
+        assert result is not None
+        return result
+
+    def value(self, loss: HeadLoss) -> Tensor:
+        """The loss of the output, which is never there whole."""
+        self.loss = loss
+        self.kernels.label("head and loss")
+        shape = (self.volume.shape[0], self.top.head.channels, *self.volume.shape[2:])
+        loss.begin(shape, self.volume.device, self.volume.dtype)
+        for number in range(loss.passes):
+            for i, j in self._slabs():
+                loss.accumulate(number, self.logits(i, j), slice(i, j))
+        return loss.value()
+
+    # -- backward ----------------------------------------------------------------------------------------------
+
+    def backward(self, gradient: Tensor | None) -> None:
+        """Fill `gradients`; `gradient` is the output's, None after `value`."""
+        if gradient is not None:
+            self.loss = _Given(gradient)
+        kernels = self.kernels
+        self._head_gradients()
+        last = self.body[-1]
+        self._sum_pass(last)
+        for unit in reversed(self.body):
+            kernels.label(f"{unit.name} backward")
+            if unit not in self.sums:
+                if self.below_gradient is not None:
+                    self._inner_backward()
+                self._sum_pass(unit)
+            self._weight_pass(unit)
+        self.slab = {}
+
+    def _inner_backward(self) -> None:
+        inner = self.inner
+        if {"z", "dy"} <= set(self.choices.streamed_to_host):
+            self.below = None  # else gradients above the pool are made again, and need it
+        inner.states[self.top.inner.output].pushed, self.below_gradient = self.below_gradient, None
+        inner.backward(None)
+        self.pooled_gradient = inner.states[self.top.inner.input].dz
+        inner.clear_tensors()
+
+    def _head_gradients(self) -> None:
+        kernels, head, body = self.kernels, self.top.head, self.body[-1]
+        weight = kernels.parameter(head.conv.weight)
+        for i, j in self._slabs():
+            y = self.y(body, i, j)
+            upstream = self.loss.gradient(self.logits(i, j), slice(i, j))
+            if head.conv.weight.requires_grad:
+                self._add(head.conv.weight, ALL, kernels.weight_gradient(upstream, y, weight, head.conv))
+            if head.conv.bias is not None and head.conv.bias.requires_grad:
+                self._add(head.conv.bias, ALL, kernels.bias_gradient(upstream, head.conv.bias))
+            del y, upstream
+
+    def _sum_pass(self, unit: ConvUnit) -> None:
+        """The sums that the norm's backward pass needs, over all slabs."""
+        for i, j in self._slabs():
+            self._sum_slab(unit, i, j)
+        self._end_sums(unit)
+
+    def _sum_slab(self, unit: ConvUnit, i: int, j: int) -> None:
+        kernels = self.kernels
+        gradient = self.dy(unit, i, j)
+        self._to_host("dy", unit, i, j, gradient)
+        if unit.norm is None:
+            return
+        z, statistics = self.z(unit, i, j), self.statistics[unit]
+        inverse = self._scale(unit)[2]
+        found = kernels.norm_sums(gradient, z, statistics, inverse, ALL)
+        if unit not in self.sums:
+            self.sums[unit] = found
+        else:
+            kernels.add(self.sums[unit][0], found[0])
+            kernels.add(self.sums[unit][1], found[1])
+
+    def _end_sums(self, unit: ConvUnit) -> None:
+        if unit.norm is None:
+            like: Any = self.volume
+            self.sums[unit] = (like, like)  # marks the unit as done
+            return
+        plain, with_z = self.sums[unit]
+        if unit.norm.weight is not None and unit.norm.weight.requires_grad:
+            self._add(unit.norm.weight, ALL, with_z)
+        if unit.norm.bias is not None and unit.norm.bias.requires_grad:
+            self._add(unit.norm.bias, ALL, plain)
+
+    def _weight_pass(self, unit: ConvUnit) -> None:
+        """Weight gradients of a unit, the gradient of what it reads from below, sums of sources that only it reads."""
+        alone = [s.unit for s in unit.sources if self._is_body(s.unit) and len(s.unit.readers) == 1]
+        weight = self.kernels.parameter(unit.conv.weight)
+        for i, j in self._slabs():
+            for source in alone:
+                assert isinstance(source, ConvUnit)
+                self._sum_slab(source, i, j)
+            dz = self.dz(unit, i, j)
+            if unit.conv.bias is not None and unit.conv.bias.requires_grad:
+                self._add(unit.conv.bias, ALL, self.kernels.bias_gradient(dz, unit.conv.bias))
+            for read in unit.sources:
+                self._weight_from(unit, read, weight, dz, i, j)
+            del dz
+        for source in alone:
+            assert isinstance(source, ConvUnit)
+            self._end_sums(source)
+
+    def _weight_from(self, unit: ConvUnit, source: Source, weight: Tensor, dz: Tensor, i: int, j: int) -> None:
+        kernels, conv = self.kernels, _row_conv(unit)
+        for part in self._parts(unit, source):
+            into = slice(source.offset + part.start, source.offset + part.stop)
+            if unit.conv.weight.requires_grad:
+                x = self._haloed(lambda a, b, p=part: self._source_rows(source, a, b, p), i, j, conv.halo)  # type: ignore[misc]
+                self._add(unit.conv.weight, into, kernels.weight_gradient(dz, x, weight[:, into], conv))  # type: ignore[arg-type]
+                del x
+            if source.upsample is not None:
+                found = self._transposed(unit, i, j, into)
+                self._add_below(found, part, i, j)
+                del found
+
+    def _add_below(self, gradient: Tensor, part: slice, i: int, j: int) -> None:
+        """The adjoint of upsampling, for the rows of a slab."""
+        assert self.below is not None
+        kernels = self.kernels
+        if self.below_gradient is None:
+            self.below_gradient = kernels.zeros(tuple(self.below.shape), self.below)
+        a, b = self._coarse(i, j)
+        padded = kernels.pad_rows(gradient, i - 2 * a, 2 * b - j)
+        found = kernels.cast(kernels.upsample_backward(padded), self.below.dtype)
+        kernels.add(self.below_gradient[:, part, a:b], found)
+
+    # -- slabs of values ---------------------------------------------------------------------------------------
+
+    def z(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        """Rows of a convolution's output."""
+        return self._remembered("z", unit, i, j, lambda: self._convolve(unit, i, j))
+
+    def y(self, unit: Unit, i: int, j: int) -> Tensor:
+        """Rows of a unit's value."""
+        if isinstance(unit, InputUnit):
+            return self.volume[:, :, i:j]
+        if unit in self.extra:
+            return self.extra[unit][:, :, i:j]
+        assert isinstance(unit, ConvUnit)
+        return self._activate(unit, self.z(unit, i, j), in_place=False)
+
+    def logits(self, i: int, j: int) -> Tensor:
+        """Rows of the network's output."""
+        return self._convolve(self.top.head, i, j)
+
+    def _convolve(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        kernels, conv = self.kernels, _row_conv(unit)
+        weight = kernels.parameter(unit.conv.weight)
+        bias = None if unit.conv.bias is None else kernels.parameter(unit.conv.bias)
+        result: Tensor | None = None
+        for source in unit.sources:
+            for part in self._parts(unit, source):
+                into = slice(source.offset + part.start, source.offset + part.stop)
+                x = self._haloed(lambda a, b, s=source, p=part: self._source_rows(s, a, b, p), i, j, conv.halo)  # type: ignore[misc]
+                found = kernels.conv(x, weight[:, into], bias if result is None else None, conv)  # type: ignore[arg-type]
+                del x
+                if result is None:
+                    result = found
+                else:
+                    kernels.add(result, found)
+                del found
+        assert result is not None
+        return result
+
+    def _parts(self, unit: ConvUnit, source: Source) -> list[slice]:
+        """Slices of a source's channels; what is upsampled comes in slices as wide as the unit."""
+        if source.upsample is None:
+            count = unit.conv.in_channels - source.offset
+            others = [s.offset for s in unit.sources if s.offset > source.offset]
+            return [slice(0, min([count, *(o - source.offset for o in others)]))]
+        return cut(unit.conv.in_channels - source.offset, unit.channels)
+
+    def _source_rows(self, source: Source, a: int, b: int, part: slice) -> Tensor:
+        if source.upsample is None:
+            return self.y(source.unit, a, b)
+        assert self.below is not None
+        c, d = self._coarse(a, b)
+        coarse = self.kernels.cast(self.below[:, part, c:d], self.volume.dtype)
+        return self.kernels.upsample(coarse, source.upsample)[:, :, a - 2 * c : b - 2 * c]
+
+    def _coarse(self, a: int, b: int) -> tuple[int, int]:
+        """Rows below that upsampled rows a to b depend on."""
+        return max(a // 2 - 1, 0), min((b + 1) // 2 + 1, self.rows // 2)
+
+    def _haloed(self, rows: Callable[[int, int], Tensor], i: int, j: int, halo: int) -> Tensor:
+        """Rows with their neighbours, zeros beyond the volume."""
+        a, b = max(i - halo, 0), min(j + halo, self.rows)
+        x = rows(a, b)
+        before, after = a - (i - halo), (j + halo) - b
+        return self.kernels.pad_rows(x, before, after) if before or after else x
+
+    # -- slabs of gradients ------------------------------------------------------------------------------------
+
+    def dy(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        """Rows of the gradient of a unit's activation input: already through the activation's mask."""
+
+        def make() -> Tensor:
+            gradient = self._pulled(unit, i, j)
+            return self.kernels.mask(gradient, self.y(unit, i, j), unit.slope)
+
+        return self._remembered("dy", unit, i, j, make)
+
+    def dz(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        """Rows of the gradient of a convolution's output."""
+
+        def make() -> Tensor:
+            gradient = self.dy(unit, i, j)
+            if unit.norm is None:
+                return gradient
+            z, statistics, scale = self.z(unit, i, j), self.statistics[unit], self._scale(unit)
+            result = self.kernels.empty(tuple(z.shape), z)
+            self.kernels.norm_backward(gradient, z, scale, statistics, self.sums[unit], ALL, result)
+            return result
+
+        return self._remembered("dz", unit, i, j, make)
+
+    def _pulled(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        total: Tensor | None = None
+        for reader, source in unit.readers:
+            if reader is self.top.head:
+                part = self._from_head(i, j)
+            elif reader is self.top.pool:
+                part = self._from_pool(unit, i, j)
+            else:
+                assert isinstance(reader, ConvUnit)
+                part = self._transposed(reader, i, j, slice(source.offset, source.offset + unit.channels))
+            if total is None:
+                total = part
+            else:
+                self.kernels.add(total, part)
+            del part
+        assert total is not None
+        return total
+
+    def _from_head(self, i: int, j: int) -> Tensor:
+        kernels, head = self.kernels, self.top.head
+        upstream = self.loss.gradient(self.logits(i, j), slice(i, j))
+        shape = (upstream.shape[0], head.conv.in_channels, *upstream.shape[2:])
+        return kernels.input_gradient(upstream, kernels.parameter(head.conv.weight), shape, head.conv)
+
+    def _from_pool(self, unit: ConvUnit, i: int, j: int) -> Tensor:
+        assert self.pooled_gradient is not None
+        a, b = i - i % 2, j + j % 2
+        found = self.kernels.pool_backward(self.pooled_gradient[:, :, a // 2 : b // 2], self.y(unit, a, b))
+        return found[:, :, i - a : j - a]
+
+    def _transposed(self, reader: ConvUnit, i: int, j: int, into: slice) -> Tensor:
+        """A convolution's share of the gradient of the channels `into` of what it reads."""
+        conv = _row_conv(reader)
+        weight = self.kernels.flipped(self.kernels.parameter(reader.conv.weight)[:, into])
+        dz = self._haloed(lambda a, b: self.dz(reader, a, b), i, j, conv.halo)
+        return self.kernels.conv(dz, weight, None, conv)  # type: ignore[arg-type]
+
+    # -- small parts -------------------------------------------------------------------------------------------
+
+    def _slabs(self) -> Iterator[tuple[int, int]]:
+        step = max(2, self.choices.slab_rows - self.choices.slab_rows % 2)
+        for i in range(0, self.rows, step):
+            self.slab = {}
+            yield i, min(i + step, self.rows)
+        self.slab = {}
+
+    def _remembered(self, kind: str, unit: Unit, i: int, j: int, make: Callable[[], Tensor]) -> Tensor:
+        """Rows that this slab has made already, that wait in host memory, or fresh ones."""
+        key = (kind, unit)
+        known = self.slab.get(key)
+        if known is not None and known[0] <= i and j <= known[1]:
+            return known[2][:, :, i - known[0] : j - known[0]]
+        self.slab.pop(key, None)
+        if key in self.host and self._complete(key):
+            rows = self.kernels.rows_to_device(self.host[key], i, j, self.volume)
+        else:
+            rows = make()
+        self.slab[key] = (i, j, rows)
+        return rows
+
+    def _to_host(self, kind: str, unit: Unit, i: int, j: int, rows: Tensor) -> None:
+        if kind not in self.choices.streamed_to_host or not self.keep:
+            return
+        key = (kind, unit)
+        if key not in self.host:
+            self.host[key] = self.kernels.host_room((*rows.shape[:2], self.rows, *rows.shape[3:]), rows)
+        if not self._complete(key):
+            self.kernels.rows_to_host(self.host[key], i, j, rows)
+            self._filled[key] = j
+
+    def _complete(self, key: tuple[str, Unit]) -> bool:
+        return self._filled.get(key, 0) == self.rows
+
+    def _is_body(self, unit: Unit) -> bool:
+        return isinstance(unit, ConvUnit) and unit in self.body
+
+    def _scale(self, unit: ConvUnit) -> tuple[Tensor, Tensor, Tensor]:
+        norm = unit.norm
+        assert norm is not None
+        gamma = None if norm.weight is None else self.kernels.parameter(norm.weight)
+        beta = None if norm.bias is None else self.kernels.parameter(norm.bias)
+        return self.kernels.scale_and_shift(self.statistics[unit], gamma, beta, norm.eps, ALL)
+
+    def _activate(self, unit: ConvUnit, z: Tensor, in_place: bool) -> Tensor:
+        scale = None if unit.norm is None else self._scale(unit)
+        return self.kernels.activate(z, scale, unit.slope, in_place)
+
+    def _add(self, parameter: Tensor, into: slice, value: Tensor) -> None:
+        index = (ALL, into) if len(parameter.shape) > 1 else (into,)
+        self.inner.add_gradient(parameter, index, value)
+
+    def scale_gradients(self, factor: Tensor) -> None:
+        """Multiply the loss by a factor before its backward pass."""
+        self.loss = _Scaled(self.loss, factor)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self.inner.clear()
+        self.slab, self.host, self.statistics, self.sums, self.extra = {}, {}, {}, {}, {}
+        self.below = self.below_gradient = self.pooled_gradient = self.loss = None
+
+
+class _Given:
+    """The gradient of an output that was there whole."""
+
+    def __init__(self, gradient: Tensor) -> None:
+        self.whole = gradient
+
+    def gradient(self, logits: Tensor, rows: slice) -> Tensor:
+        """Its rows."""
+        return self.whole[:, :, rows]
+
+
+class _Scaled:
+    """A loss times a factor."""
+
+    def __init__(self, loss: HeadLoss, factor: Tensor) -> None:
+        self.loss, self.factor = loss, factor
+
+    def gradient(self, logits: Tensor, rows: slice) -> Tensor:
+        """Of the product."""
+        found = self.loss.gradient(logits, rows)
+        return found.mul_(self.factor.to(found.dtype))
+
+
+def _row_conv(unit: ConvUnit) -> RowConv:
+    kernel: Any = tuple(unit.conv.kernel_size)
+    return RowConv(kernel, (0, kernel[1] // 2, kernel[2] // 2))

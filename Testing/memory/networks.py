@@ -1,0 +1,59 @@
+"""Small networks and the comparison of gradients that the tests of memory plans share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
+from FetusMapV2Lib.network.unet import UNet3d
+
+SIZE = (24, 16, 40)
+
+
+def small_unet(dtype: torch.dtype = torch.float64, coordinates: bool = True, landmarks: int = 5) -> UNet3d:
+    """A UNet of four levels whose norms are no longer at their initial values."""
+    torch.manual_seed(0)
+    network = UNet3d(1, landmarks, (4, 6, 8, 8), coordinates=coordinates)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network.to(dtype)
+
+
+def plan_of(choices: Choices, executor: str = "lean") -> MemoryPlan:
+    """A plan with given choices and no prediction."""
+    return MemoryPlan(SIZE, 1, "training", executor, (), Prediction(1, 1, 1, 1), choices)
+
+
+def managed(network: nn.Module, choices: Choices) -> ManagedNetwork:
+    """A network under given choices."""
+    return ManagedNetwork(network, plan_of(choices, "streamed" if choices.slab_rows else "lean"))
+
+
+def volume(batch: int = 1, dtype: torch.dtype = torch.float64, size: tuple[int, int, int] = SIZE) -> Tensor:
+    """Noise."""
+    return torch.randn(batch, 1, *size, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def run(network: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Output, and all parameter gradients as one vector, of a fixed random functional."""
+    network.zero_grad()
+    output = call(x)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (output * weights.to(output.dtype)).sum().backward()
+    return output.detach(), gradient_vector(network)
+
+
+def gradient_vector(network: nn.Module) -> Tensor:
+    """All gradients in a row, float64; zeros where a parameter has none."""
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()]
+    return torch.cat([part.detach().double().flatten() for part in parts])
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """Relative error of a whole vector."""
+    return float((found.double() - expected.double()).norm() / expected.double().norm())

@@ -1,0 +1,177 @@
+"""A plan changes where tensors live, never what is computed: outputs and gradients equal plain autograd's."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+import torch
+from memory.networks import error, gradient_vector, managed, run, small_unet, volume
+from torch import Tensor, nn
+
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
+from FetusMapV2Lib.memory.units import build_units
+
+WHOLE = [Storage.BOTH, Storage.KEPT, Storage.RECOMPUTED]
+CHAIN = ("down.0.first", "down.0.second")  # short enough to be made again wherever they are read
+
+
+def names(network: nn.Module) -> list[str]:
+    return [unit.name for unit in build_units(network).units]
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return small_unet()
+
+
+@pytest.fixture(scope="module")
+def reference(network: nn.Module) -> tuple[Tensor, Tensor]:
+    return run(network, network, volume(batch=2))
+
+
+@pytest.mark.parametrize("storage", WHOLE)
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("split", [True, False])
+def test_each_strategy_alone(network, reference, storage, chunks, in_place, split):
+    units = {name: UnitChoice(storage, chunks) for name in names(network)}
+    choices = Choices(units=units, in_place=in_place, split_concat=split)
+    output, gradient = run(network, managed(network, choices), volume(batch=2))
+    assert error(output, reference[0]) < 1e-12
+    assert error(gradient, reference[1]) < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_strategies_together(network, reference, seed):
+    pick = random.Random(seed)
+    units = {
+        name: UnitChoice(
+            Storage.NEVER if name in CHAIN and pick.random() < 0.7 else pick.choice(WHOLE),
+            pick.choice((1, 2, 4)),
+            host=pick.random() < 0.3,
+        )
+        for name in names(network)
+    }
+    output, gradient = run(network, managed(network, Choices(units=units)), volume(batch=2))
+    assert error(output, reference[0]) < 1e-12
+    assert error(gradient, reference[1]) < 1e-12
+
+
+@pytest.mark.parametrize("rows", [2, 10, 24])
+@pytest.mark.parametrize("host", [(), ("z",), ("dy",), ("z", "dy")])
+def test_streaming(network, reference, rows, host):
+    streamed = managed(network, Choices(slab_rows=rows, streamed_to_host=host))
+    output, gradient = run(network, streamed, volume(batch=2))
+    assert error(output, reference[0]) < 1e-12
+    assert error(gradient, reference[1]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        Choices(),
+        Choices(units={n: UnitChoice(Storage.NEVER, 2) for n in CHAIN}),
+        Choices(slab_rows=8),
+    ],
+    ids=["kept", "never", "streamed"],
+)
+def test_float32(choices):
+    """Within what float32 itself loses, over the whole gradient."""
+    exact = small_unet()
+    _, expected = run(exact, exact, volume())
+    network = small_unet(torch.float32)
+    _, found = run(network, managed(network, choices), volume(dtype=torch.float32))
+    assert error(found, expected) < 2e-4
+
+
+def test_input_gradient(network):
+    x = volume().requires_grad_()
+    run(network, network, x)
+    expected, x.grad = x.grad, None
+    run(network, managed(network, Choices(units={n: UnitChoice(Storage.RECOMPUTED, 2) for n in names(network)})), x)
+    assert error(x.grad, expected) < 1e-12
+
+
+def test_streamed_plan_refuses_an_input_gradient(network):
+    with pytest.raises(UserError, match="gradient of the input"):
+        managed(network, Choices(slab_rows=8))(volume().requires_grad_())
+
+
+@pytest.mark.parametrize("choices", [Choices(), Choices(slab_rows=8)], ids=["lean", "streamed"])
+def test_inference_equals_the_plain_forward_pass(choices):
+    network = small_unet(torch.float32)
+    x = volume(dtype=torch.float32)
+    with torch.no_grad():
+        expected = network(x)
+        found = managed(network, choices)(x)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+class Residual(nn.Module):
+    """Instance norm, leaky activation, a sum, a strided and a transposed convolution, dropout, a shared layer."""
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv3d(1, 6, 3, padding=1), nn.InstanceNorm3d(6, affine=True), nn.LeakyReLU(0.1))
+        self.shared = nn.Sequential(nn.Conv3d(6, 6, 3, padding=1, bias=False), nn.InstanceNorm3d(6), nn.LeakyReLU(0.1))
+        self.down = nn.Sequential(nn.Conv3d(6, 8, 3, stride=2, padding=1), nn.BatchNorm3d(8), nn.PReLU())
+        self.drop = nn.Dropout3d(p)
+        self.up = nn.ConvTranspose3d(8, 6, 2, stride=2)
+        self.head = nn.Conv3d(6, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.shared(self.shared(x)) + x
+        y = self.up(self.drop(self.down(y))) + y
+        return self.head(torch.relu(y))
+
+
+@pytest.mark.parametrize("storage", WHOLE)
+@pytest.mark.parametrize("batch,size", [(1, (8, 10, 6)), (3, (6, 6, 8))])
+def test_other_layers(storage, batch, size):
+    torch.manual_seed(3)
+    network = Residual().double()
+    twin = copy.deepcopy(network)
+    x = volume(batch, size=size)
+    expected, gradient = run(network, network, x)
+    call = managed(twin, Choices(units={name: UnitChoice(storage, 2) for name in names(twin)}))
+    found, other = run(twin, call, x)
+    assert error(found, expected) < 1e-12
+    assert error(other, gradient) < 1e-12
+    # running statistics move once, not again on recomputation
+    assert torch.allclose(network.down[1].running_mean, twin.down[1].running_mean, rtol=1e-9)
+    assert int(twin.down[1].num_batches_tracked) == 1
+
+
+def test_dropout_is_replayed():
+    torch.manual_seed(3)
+    network = Residual(p=0.5).double()
+    x = volume(2, size=(8, 10, 6))
+    torch.manual_seed(5)
+    expected, gradient = run(network, network, x)
+    torch.manual_seed(5)
+    call = managed(network, Choices(units={name: UnitChoice(Storage.RECOMPUTED) for name in names(network)}))
+    found, other = run(network, call, x)
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    network(x)
+    assert torch.equal(torch.rand(1), after)  # the generator stands where plain training leaves it
+    assert error(found, expected) < 1e-12
+    assert error(other, gradient) < 1e-12
+
+
+def test_dynamic_networks_are_refused():
+    class Dynamic(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(UserError, match="cannot be traced"):
+        build_units(Dynamic())
+
+
+def test_vector_helper_sees_missing_gradients(network):
+    network.zero_grad()
+    assert float(gradient_vector(network).norm()) == 0.0
