@@ -1,4 +1,4 @@
-"""A managed network inside a training loop: accumulation, clipping, averaging, autocast, frozen weights, errors, DDP."""
+"""A managed network inside a training loop: accumulation, clipping, averaging, autocast, errors, two processes."""
 
 from __future__ import annotations
 
@@ -149,6 +149,18 @@ def _fail(*_: object) -> Tensor:
     raise RuntimeError("on purpose")
 
 
+class _Wrapped(nn.Module):
+    """What DistributedDataParallel needs: a module that calls the managed network."""
+
+    def __init__(self, network: nn.Module, choices: Choices) -> None:
+        super().__init__()
+        self.network = network
+        self.call = managed(network, choices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+
 def _train_on_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # loopback only
@@ -158,17 +170,7 @@ def _train_on_two(rank: int, folder: str) -> None:
     )
     for name, chosen in SCHEMES.items():
         network = small_unet()
-
-        class Wrapped(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network
-                self.call = managed(network, chosen)  # noqa: B023
-
-            def forward(self, x: Tensor) -> Tensor:
-                return self.call(x)
-
-        parallel = nn.parallel.DistributedDataParallel(Wrapped())
+        parallel = nn.parallel.DistributedDataParallel(_Wrapped(network, chosen))
         parallel(volume(2)[rank : rank + 1]).square().mean().backward()
         torch.save(gradient_vector(network), Path(folder) / f"{name}{rank}.pt")
     torch.distributed.destroy_process_group()
