@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.cli_memory import plan
 from FetusMapV2Lib.cli_support import (
     check_simulated_spacing,
     out,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.command("plan")(plan)
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 ModelOption = Annotated[
@@ -207,6 +209,12 @@ def train(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0, help="Override the preset's learning rate (0: keep).")
     ] = 0.0,
+    memory_budget: Annotated[
+        Optional[str], typer.Option("--memory-budget", help="Train within this much memory, e.g. 8GiB.")
+    ] = None,
+    max_slowdown: Annotated[
+        float, typer.Option("--max-slowdown", min=0, help="Most operations a step may take, e.g. 1.25 (0: any).")
+    ] = 0.0,
     note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
@@ -214,6 +222,7 @@ def train(
 ) -> None:
     """Train a model on a folder of annotated volumes."""
     require_package("lightning", "training", "train")
+    from FetusMapV2Lib.memory.plan import parse_bytes
     from FetusMapV2Lib.training.fitting import fit
 
     overrides: dict[str, object] = {}
@@ -234,6 +243,8 @@ def train(
         overrides=overrides,
         workers=workers,
         threads=threads or None,
+        memory_budget=parse_bytes(memory_budget) if memory_budget else None,
+        max_slowdown=max_slowdown or None,
     )
     say(f"Model written to {model}")
 

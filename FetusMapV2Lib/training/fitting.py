@@ -27,7 +27,8 @@ from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.progress import OnProgress
-from FetusMapV2Lib.network.unet import build_network
+from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.network.unet import build_network, parameter_bytes
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
 from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
@@ -36,7 +37,7 @@ from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
-_RUN, _CHECKPOINT, _MODEL = "run.json", "last.ckpt", "model.safetensors"
+_RUN, _CHECKPOINT, _MODEL, _PLAN = "run.json", "last.ckpt", "model.safetensors", "memory-plan.json"
 # Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
 _HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
 _SPLIT = 3  # stream of randomness that holds cases out
@@ -89,6 +90,8 @@ def fit(
     cache_dir: str | os.PathLike[str] | None = None,
     note: Mapping[str, Any] | None = None,
     initial_model: str | os.PathLike[str] | None = None,
+    memory_budget: int | None = None,
+    max_slowdown: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Train a network.
@@ -111,6 +114,10 @@ def fit(
         note: JSON values for the model file's training summary, e.g. the commands that made the data.
         initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
             own cases, or going on at another input size. Unused when a checkpoint is resumed.
+        memory_budget: bytes that a training step may take (weights and optimiser included); the network is then run
+            by a memory plan, with the same gradients. A resumed run may have another budget.
+        max_slowdown: greatest ratio of a step's operations to those without a plan; alone, it asks for the plan that
+            takes the least memory within it.
         on_progress: called after every step.
 
     Returns:
@@ -134,6 +141,8 @@ def fit(
     first_step = _steps_done(run.checkpoint) if resume else 0
     if initial_model is not None and not first_step:
         note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
+    if memory_budget is not None or max_slowdown is not None:
+        note = {**(note or {}), "memory_plan": _manage(module, run, memory_budget, max_slowdown)}
     if first_step < run.steps:
         trainer = _trainer(run, module, volumes, chosen, on_progress, note or {})
         loader = _loader(run, volumes, first_step, workers)
@@ -146,6 +155,27 @@ def fit(
         facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
         export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
     return run.model
+
+
+def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None) -> str:
+    """Plan the training step, write the plan beside the checkpoints, and say what was chosen.
+
+    Raises:
+        BudgetError: nothing fits the budget.
+    """
+    beside = parameter_bytes(module.averaged) if module.averaged is not None else 0
+    plan = plan_training(
+        module.network,
+        run.preset.input_size,
+        budget_bytes=None if budget is None else budget - beside,
+        max_slowdown=max_slowdown,
+        batch=run.preset.run.batch_size,
+        autocast=torch.bfloat16 if "bf16" in run.preset.run.precision else None,
+    )
+    module.manage(plan)
+    write_json(run.folder / _PLAN, plan.to_dict())
+    _LOG.info("%s", plan.summary())
+    return plan.summary()
 
 
 def _start_from(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:

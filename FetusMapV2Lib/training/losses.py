@@ -106,6 +106,65 @@ class HeatmapLoss:
         per_landmark = entropy.detach().sum() / counted.sum().clamp_min(1)
         return LossParts(total, {"heatmap": per_landmark})
 
+    def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabHeatmapLoss:
+        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        return SlabHeatmapLoss(points_ijk, fetus_present, self.sigma)
+
+
+class SlabHeatmapLoss:
+    """`HeatmapLoss` met slab by slab: a running log-sum-exp and sum(maps * target) per map, then the gradient.
+
+    Args:
+        points_ijk, fetus_present: see `cross_entropy`.
+        sigma: in voxels.
+    """
+
+    passes = 1
+
+    def __init__(self, points_ijk: Tensor, fetus_present: Tensor, sigma: float) -> None:
+        self.points, self.present, self.sigma = points_ijk, fetus_present, sigma
+
+    def begin(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> None:
+        """Profiles of the targets and empty sums, for logits (B, L, K, J, I) summed in `dtype`."""
+        points, present = self.points.to(device), self.present.to(device)
+        self.known = torch.isfinite(points).all(dim=-1)
+        centres = torch.where(self.known[..., None], points, torch.zeros_like(points)).to(dtype)
+        flat = ~present[:, None]
+        profiles = axis_profiles(centres, torch.Size(shape[2:]), self.sigma)
+        self.along = [torch.where(flat[..., None], torch.full_like(p, 1 / p.shape[-1]), p) for p in profiles]
+        self.counted = self.known | flat
+        self.weight = self.counted.to(dtype) / self.counted.numel()
+        self.log_sum = torch.full(shape[:2], -torch.inf, device=device, dtype=dtype)
+        self.expected = torch.zeros(shape[:2], device=device, dtype=dtype)
+
+    def accumulate(self, number: int, logits: Tensor, rows: slice) -> None:
+        """Take in a slab (B, L, rows, J, I)."""
+        along_k, along_j, along_i = self.along
+        self.log_sum = torch.logaddexp(self.log_sum, torch.logsumexp(logits, dim=(2, 3, 4)))
+        planes = torch.matmul(logits, along_i[:, :, None, :, None]).squeeze(-1)
+        lines = torch.matmul(planes, along_j[:, :, :, None]).squeeze(-1)
+        self.expected += (lines * along_k[:, :, rows]).sum(dim=-1)
+
+    def value(self) -> Tensor:
+        """The loss, () in nats."""
+        return self._entropy.sum() / self.counted.numel()
+
+    @property
+    def _entropy(self) -> Tensor:
+        return torch.where(self.counted, self.log_sum - self.expected, torch.zeros_like(self.expected))
+
+    def parts(self) -> dict[str, Tensor]:
+        """What `HeatmapLoss` logs."""
+        return {"heatmap": self._entropy.sum() / self.counted.sum().clamp_min(1)}
+
+    def gradient(self, logits: Tensor, rows: slice) -> Tensor:
+        """(softmax - target) / number of maps, written over the slab."""
+        along_k, along_j, along_i = self.along
+        result = logits.sub_(self.log_sum[:, :, None, None, None]).exp_()
+        result.mul_(self.weight[:, :, None, None, None])
+        plane = (self.weight[..., None] * along_k[:, :, rows])[..., None] * along_j[:, :, None, :]
+        return result.addcmul_(plane[..., None], along_i[:, :, None, None, :], value=-1)
+
 
 _LOSSES: dict[str, Callable[[float], Loss]] = {"heatmap": HeatmapLoss}
 

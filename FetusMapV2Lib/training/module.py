@@ -10,6 +10,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import MemoryPlan
 from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.data import Sample
 from FetusMapV2Lib.training.losses import build_loss
@@ -49,6 +51,8 @@ class PoseModule(pl.LightningModule):
         if self.averaged is not None:
             self.averaged.load_state_dict(self.network.state_dict())
             self.averaged.requires_grad_(False)
+        #: runs the network by a memory plan; its weights are those of `network`
+        self.managed: ManagedNetwork | None = None
         #: parts of the last step's loss, detached, for logs
         self.last_parts: dict[str, Tensor] = {}
         self._seconds_before = 0.0
@@ -79,8 +83,20 @@ class PoseModule(pl.LightningModule):
             return image.contiguous(memory_format=torch.channels_last_3d)
         return image
 
+    def manage(self, plan: MemoryPlan) -> None:
+        """Run training steps by a memory plan from now on."""
+        if plan.executor == "vanilla":
+            return
+        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.managed = ManagedNetwork(self.network, plan)
+
     def training_step(self, batch: Sample, batch_index: int) -> Tensor:
         """Loss of a batch (see `data.Sample`)."""
+        if self.managed is not None:
+            in_slabs = self.loss.in_slabs(batch["points"], batch["present"])
+            total = self.managed.loss(batch["image"], in_slabs)
+            self.last_parts = {"loss": total.detach(), **in_slabs.parts()}
+            return total
         logits = self.network(self.prepared(batch["image"]))
         parts = self.loss(logits, batch["points"], batch["present"])
         self.last_parts = {"loss": parts.total.detach(), **parts.parts}

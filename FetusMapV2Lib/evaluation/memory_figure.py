@@ -1,0 +1,63 @@
+"""The picture of a memory plan: live memory over one step, with and without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.memory.plan import MemoryPlan
+
+_PLAIN, _PLANNED, _BUDGET = "#b0413e", "#1f6f8b", "#444444"
+
+
+def write_memory_figure(path: Path, plan: MemoryPlan, budget_bytes: int | None = None) -> None:
+    """Write a PNG: GiB of live tensors over the operations of one step.
+
+    Args:
+        path: of the picture.
+        plan: with its timelines.
+        budget_bytes: drawn as a line.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    cost = plan.prediction
+    figure, axes = plt.subplots(figsize=(9, 4.2), dpi=150)
+    axes.fill_between(*_course(cost.vanilla_timeline), color=_PLAIN, alpha=0.18, linewidth=0)
+    axes.plot(*_course(cost.vanilla_timeline), color=_PLAIN, linewidth=1.4)
+    axes.fill_between(*_course(cost.timeline), color=_PLANNED, alpha=0.35, linewidth=0, step="mid")
+    axes.plot(*_course(cost.timeline), color=_PLANNED, linewidth=1.6, drawstyle="steps-mid")
+    gib = 2**30
+    axes.set_ylim(0, 1.18 * cost.vanilla_peak_bytes / gib)
+    axes.set_xlim(0, 100)
+    size = " x ".join(str(n) for n in plan.input_size)
+    step = "training step" if plan.purpose == "training" else "estimate"
+    axes.set_title(f"Live memory over one {step} at {size}", fontsize=11)
+    axes.set_xlabel("course of the step, % of its operations")
+    axes.set_ylabel("live tensors, GiB")
+    _name(axes, cost.vanilla_peak_bytes, f"plain autograd: {cost.vanilla_peak_bytes / gib:.2f} GiB", _PLAIN)
+    words = f"plan: {cost.peak_bytes / gib:.2f} GiB ({100 * cost.peak_share:.0f} %), {cost.flops_ratio:.2f}x operations"
+    _name(axes, cost.peak_bytes, words, _PLANNED)
+    if budget_bytes is not None and budget_bytes < 1.18 * cost.vanilla_peak_bytes:
+        axes.axhline(budget_bytes / gib, color=_BUDGET, linewidth=1, linestyle="--")
+        axes.annotate(f"budget {budget_bytes / gib:.2f} GiB", (1, budget_bytes / gib), va="bottom", color=_BUDGET)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    with written_whole(path) as staged:
+        figure.savefig(staged, format="png")
+    plt.close(figure)
+
+
+def _course(timeline: tuple[tuple[str, int], ...]) -> tuple[list[float], list[float]]:
+    """Percent of the step and GiB; a timeline counts operations, its labels aside."""
+    count = max(1, len(timeline) - 1)
+    return [100 * n / count for n in range(len(timeline))], [size / 2**30 for _, size in timeline]
+
+
+def _name(axes: plt.Axes, peak: int, words: str, colour: str) -> None:
+    axes.annotate(words, (99, peak / 2**30), ha="right", va="bottom", color=colour, fontsize=9, weight="bold")
