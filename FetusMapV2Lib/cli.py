@@ -88,11 +88,15 @@ def estimate(
     kretz_handedness: Annotated[
         str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
     ] = "slicerheart",
+    memory_budget: Annotated[
+        Optional[str], typer.Option("--memory-budget", help="Most memory the network may take, e.g. 2GiB.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate the pose in one volume or many; a bad file does not stop the others."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.imaging.reading import read_frames
+    from FetusMapV2Lib.memory.plan import parse_bytes
 
     spacing_mm = parsed_spacing(spacing)
     if kretz_handedness not in ("slicerheart", "plooney"):
@@ -100,7 +104,9 @@ def estimate(
         raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
     if scene or picture:
         require_package("slicer", "--scene and --picture", "slicer")
-    engine = PoseEngine.load(model, device)
+    engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
+    if engine.memory_plan:
+        say(engine.memory_plan)
     usable_folder(output)
     failed = 0
     written: set[str] = set()

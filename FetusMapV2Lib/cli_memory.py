@@ -47,7 +47,7 @@ def plan(
     """Show how a preset's network is run within a memory budget, and what that costs."""
     from FetusMapV2Lib.anatomy.schema import default_schema
     from FetusMapV2Lib.memory.plan import parse_bytes
-    from FetusMapV2Lib.memory.planner import ON_DEVICE, largest_input, plan_inference, plan_training
+    from FetusMapV2Lib.memory.planner import ON_DEVICE, check_strategies, largest_input, plan_inference, plan_training
     from FetusMapV2Lib.network.unet import build_network, check_input_size
 
     if picture is not None:
@@ -57,6 +57,7 @@ def plan(
     network = build_network(config)
     check_input_size(size, network.multiple)
     budget = parse_bytes(memory_budget) if memory_budget else None
+    check_strategies([*(allow or ()), *(without or ())])
     chosen = frozenset([*ON_DEVICE, *(allow or ())]) - frozenset(without or ()) if allow or without else None
     if inference:
         found = plan_inference(network, size, budget_bytes=budget, batch=batch)

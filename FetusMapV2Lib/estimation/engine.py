@@ -28,7 +28,11 @@ from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import MemoryPlan
+from FetusMapV2Lib.memory.planner import plan_inference
 from FetusMapV2Lib.network.heatmap import Decoded, decode
+from FetusMapV2Lib.network.unet import UNet3d
 
 Array = NDArray[np.float64]
 
@@ -83,6 +87,7 @@ class Estimate:
         warnings: sentences for the user.
         model: name and checksum of the model.
         looks: what each view gave, first to last.
+        memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
     """
 
     pose: Pose
@@ -95,6 +100,7 @@ class Estimate:
     warnings: tuple[str, ...]
     model: str
     looks: tuple[Look, ...] = field(repr=False)
+    memory_plan: str = ""
 
 
 class PoseEngine:
@@ -105,27 +111,39 @@ class PoseEngine:
         >>> estimate = engine.estimate(read_volume("case.nrrd"))   # doctest: +SKIP
     """
 
-    def __init__(self, model: Model, device: torch.device, device_reason: str) -> None:
+    def __init__(
+        self, model: Model, device: torch.device, device_reason: str, memory_budget: int | None = None
+    ) -> None:
         self.model = model
+        self._managed: ManagedNetwork | None = None
+        if memory_budget is not None:
+            self._manage(plan_inference(model.network, model.input_size, budget_bytes=memory_budget))
         self.device_reason = device_reason
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
         self._move_to(device)
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] | None = None, device: str = "auto") -> PoseEngine:
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        memory_budget: int | None = None,
+    ) -> PoseEngine:
         """Load a model by name or path onto a device.
 
         Args:
             model: name in the model index, path of a model file, or None for the default model.
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+            memory_budget: bytes that the network may take, its weights included; None = as much as it takes.
 
         Raises:
             ModelError: the model cannot be used.
             UserError: the device is not there.
+            BudgetError: the network does not fit the budget.
         """
         chosen, reason = choose_device(device)
-        return cls(load_model(find_model(model)), chosen, reason)
+        return cls(load_model(find_model(model)), chosen, reason, memory_budget)
 
     @property
     def calibration(self) -> Calibration:
@@ -203,23 +221,52 @@ class PoseEngine:
         try:
             return self._forward(picture)
         except torch.cuda.OutOfMemoryError:
-            warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
             torch.cuda.empty_cache()
-            self.device_reason = "the GPU ran out of memory"
-            self._move_to(torch.device("cpu"))
-            return self._forward(picture)
+        if self._take_less_memory():
+            try:
+                result = self._forward(picture)
+                warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
+                return result
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()
+        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
+        self._managed = None
+        self.device_reason = "the GPU ran out of memory"
+        self._move_to(torch.device("cpu"))
+        return self._forward(picture)
+
+    @property
+    def memory_plan(self) -> str:
+        """How the network is kept within a budget, one sentence; empty without one."""
+        return "" if self._managed is None else self._managed.plan.summary()
+
+    def _manage(self, plan: MemoryPlan) -> None:
+        self._managed = None if plan.executor == "vanilla" else ManagedNetwork(self.model.network, plan)
+
+    def _take_less_memory(self) -> bool:
+        """Turn to a leaner plan, if there is one."""
+        if self._managed is not None or not isinstance(self.model.network, UNet3d):
+            return False
+        self._manage(plan_inference(self.model.network, self.model.input_size))
+        self._move_to(self._device)
+        return True
 
     @torch.inference_mode()
     def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor]:
         """Landmarks on the CPU, and the heatmap logits (22, K, J, I) where they were made."""
         batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self._device)
-        logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
+        if self._managed is not None:
+            logits = self._managed(batch)[0].float()
+        else:
+            logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return decode(logits, sigma=self.model.sigma).cpu(), logits
 
     def _move_to(self, device: torch.device) -> None:
         self._device = device
         network = self.model.network.to(device).eval()
-        self._network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        # slices of channels want them one after the other; plain convolutions are faster the other way
+        layout = torch.contiguous_format if self._managed is not None else torch.channels_last_3d
+        self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
         last = looks[-1]
@@ -239,6 +286,7 @@ class PoseEngine:
             warnings=tuple(dict.fromkeys(warnings)),
             model=self.model.identity,
             looks=looks,
+            memory_plan=self.memory_plan,
         )
 
     def _pose(self, look: Look, confidence: Array, warnings: list[str]) -> Pose:

@@ -166,14 +166,12 @@ def _flags(choices: Choices) -> tuple[object, ...]:
 def _vanilla_step(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:
     optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], foreach=False)
 
-    def step() -> None:
-        optimiser.zero_grad()
+    def forward_and_backward() -> None:
         logits = twin(torch.empty(shape, device="meta"))
         flat = logits.float().flatten(2)
         loss = -(torch.log_softmax(flat, -1) * torch.empty_like(flat)).sum()
         del logits, flat
         loss.backward()
-        optimiser.step()
 
     for parameter in optimiser.param_groups[0]["params"]:
         parameter.grad = torch.zeros_like(parameter)
@@ -181,8 +179,11 @@ def _vanilla_step(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Me
     meter = PeakMeter("meta", timeline)
     meter.count(list(twin.parameters()), [list(state.values()) for state in optimiser.state.values()])
     with meter:
-        step()
-    return Measured(meter.peak, meter.flops, tuple(meter.timeline or ()))
+        optimiser.zero_grad()
+        forward_and_backward()
+        before = tuple(meter.timeline or ())  # hundreds of small steps of Adam would hide the course of the rest
+        optimiser.step()
+    return Measured(meter.peak, meter.flops, (*before, ("optimiser", meter.current)) if timeline else ())
 
 
 def _vanilla_inference(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:

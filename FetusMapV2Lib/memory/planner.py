@@ -5,7 +5,7 @@ A few patterns that suit encoder-decoder networks are priced first; the best is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -70,7 +70,7 @@ def plan_training(
         BudgetError: nothing fits; it tells the smallest possible peak.
         UserError: a network that cannot be planned for, or an unknown strategy.
     """
-    _check_strategies(allowed)
+    check_strategies(allowed or ())
     graph = build_units(network)
     costing = Costing(graph, input_size, batch=batch, autocast=autocast, machine=machine)
     return _Planner(costing, budget_bytes, max_slowdown, allowed).plan()
@@ -115,7 +115,7 @@ def largest_input(
     Raises:
         BudgetError: not even the smallest size fits.
     """
-    _check_strategies(allowed)
+    check_strategies(allowed or ())
     graph = build_units(network)
 
     def fits(size: Size) -> bool:
@@ -145,8 +145,13 @@ def _growing(aspect: Size, multiple: int, steps: int = 400) -> Iterator[Size]:
             yield last
 
 
-def _check_strategies(allowed: frozenset[str] | None) -> None:
-    unknown = sorted((allowed or frozenset()) - set(STRATEGIES))
+def check_strategies(names: Iterable[str]) -> None:
+    """Refuse unknown strategies.
+
+    Raises:
+        UserError: a name that is not in `plan.STRATEGIES`.
+    """
+    unknown = sorted(set(names) - set(STRATEGIES))
     if unknown:
         raise UserError(f"unknown strategy {unknown[0]!r}", remedy=f"Known: {', '.join(STRATEGIES)}")
 

@@ -1,19 +1,20 @@
 """The training losses over heatmap logits: today the cross-entropy of Eq. 5, in float32 whatever the autocast.
 
-A loss is a callable `(logits, points, present) -> LossParts`; `build_loss` finds it by the preset's name.
+A loss is called with logits, points and presence; `build_loss` finds it by the preset's name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.network.heatmap import axis_profiles
 
 
@@ -25,8 +26,24 @@ class LossParts:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-#: logits (B, L, K, J, I); points (B, L, 3) voxels (i, j, k), NaN = missing; present (B,) bool: there is a fetus.
-Loss = Callable[[Tensor, Tensor, Tensor], LossParts]
+class SlabLoss(HeadLoss, Protocol):
+    """A loss of one batch that meets its logits slab by slab."""
+
+    def parts(self) -> dict[str, Tensor]:
+        """What to log beside the value, detached."""
+
+
+class Loss(Protocol):
+    """A loss in both forms.
+
+    logits (B, L, K, J, I); points (B, L, 3) voxels (i, j, k), NaN = missing; present (B,) bool: there is a fetus.
+    """
+
+    def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
+        """Of logits that are there whole."""
+
+    def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabLoss:
+        """For logits that come slab by slab."""
 
 
 def cross_entropy(logits: Tensor, points_ijk: Tensor, fetus_present: Tensor, sigma: float) -> Tensor:

@@ -1,0 +1,72 @@
+"""`fetusmap plan`: a table for people, JSON for programs, a picture, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from FetusMapV2Lib.cli import app
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.memory.plan import MemoryPlan
+
+SMALL = ["plan", "--preset", "bundled", "--input-size", "64,48,48"]
+
+
+def run(*arguments: str, to: list[str] | None = None):
+    return CliRunner().invoke(app, [*(to or SMALL), *arguments])
+
+
+def test_table_names_every_unit_and_the_cost():
+    result = run()
+    assert result.exit_code == 0, result.output
+    for word in ("down.0.first", "up.0.convs.second", "Peak:", "TFLOP", "10-25 %", "plain autograd"):
+        assert word in result.output
+
+
+def test_json_is_a_plan_and_nothing_else():
+    result = run("--json", "--max-slowdown", "1.1")
+    plan = MemoryPlan.from_dict(json.loads(result.stdout))
+    assert plan.input_size == (64, 48, 48)
+    assert plan.prediction.flops_ratio <= 1.1
+
+
+def test_budget_tells_the_largest_input():
+    result = run("--memory-budget", "90MiB")
+    assert result.exit_code == 0, result.output
+    assert "Largest input" in result.output
+
+
+def test_inference():
+    result = run("--inference", "--json")
+    assert MemoryPlan.from_dict(json.loads(result.stdout)).purpose == "inference"
+
+
+def test_picture(tmp_path: Path):
+    path = tmp_path / "Bild mit Leerzeichen.png"
+    assert run("--memory-budget", "90MiB", "--picture", str(path)).exit_code == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_strategies_are_switched():
+    result = run("--without", "channel-chunks", "--allow", "reduced-storage")
+    assert "slices" not in result.output
+    assert "NOT exact" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (("--memory-budget", "1MiB"), "at least"),
+        (("--memory-budget", "apples"), "not an amount of memory"),
+        (("--input-size", "100,64,64"), "does not fit the network"),
+        (("--without", "magic"), "unknown strategy"),
+        (("--preset", "nothing-of-the-kind"), "nothing-of-the-kind"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, words):
+    result = run(*arguments)
+    assert isinstance(result.exception, UserError)
+    assert words in str(result.exception)

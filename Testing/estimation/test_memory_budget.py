@@ -1,0 +1,66 @@
+"""The engine in a memory budget: the same heatmaps, a smaller plan when a GPU is full, and a clear refusal."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.memory.plan import BudgetError
+from FetusMapV2Lib.network.unet import UNet3d
+
+MIB = 2**20
+
+
+def plain_heatmaps(engine: PoseEngine, picture: np.ndarray) -> torch.Tensor:
+    """The network without a plan, in the memory format of plans: channels-last kernels round differently (5e-5)."""
+    network = copy.deepcopy(engine.model.network).to(memory_format=torch.contiguous_format)
+    with torch.inference_mode():
+        return network(torch.from_numpy(picture)[None, None])[0]
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    engine = PoseEngine.load(device="cpu")
+    return np.random.default_rng(0).random(engine.model.input_size, dtype=np.float32)
+
+
+def test_heatmaps_are_those_of_the_plain_network(picture):
+    plain = PoseEngine.load(device="cpu")
+    expected = plain_heatmaps(plain, picture)
+    assert plain.memory_plan == ""
+    within = PoseEngine.load(device="cpu", memory_budget=40 * MIB)
+    _, found = within._forward(picture)
+    assert "instead of" in within.memory_plan
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+def test_a_large_budget_changes_nothing():
+    assert PoseEngine.load(device="cpu", memory_budget=8 * 2**30).memory_plan == ""
+
+
+def test_an_impossible_budget_is_refused_with_a_number():
+    with pytest.raises(BudgetError, match="at least"):
+        PoseEngine.load(device="cpu", memory_budget=5 * MIB)
+
+
+def test_a_full_gpu_first_tries_a_smaller_plan(picture, monkeypatch):
+    """The plain network's call fails as on a full GPU; the plan runs its layers one by one and does not."""
+    engine = PoseEngine.load(device="cpu")
+    expected = plain_heatmaps(engine, picture)
+
+    plain = UNet3d.forward
+
+    def forward(self: UNet3d, volume: torch.Tensor) -> torch.Tensor:
+        if isinstance(volume, torch.Tensor) and volume.device.type == "cpu":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return plain(self, volume)  # traced, or measured without data
+
+    monkeypatch.setattr(UNet3d, "forward", forward)
+    warnings: list[str] = []
+    _, found = engine._infer(picture, warnings)
+    assert "lean plan" in warnings[0] and len(warnings) == 1
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
