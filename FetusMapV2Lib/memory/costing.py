@@ -83,6 +83,13 @@ class Costing:
         """Predicted duration of a step."""
         return self.machine.seconds(self.price(choices))
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every unit's value, by unit name."""
+        kernels = GhostKernels(Ledger())
+        walk = Walk(self.graph, Choices(), kernels)
+        walk.forward(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
+        return {unit.name: walk.states[unit].shape for unit in self.graph.units}
+
     def _walk(self, choices: Choices) -> Ledger:
         ledger = Ledger()
         kernels = GhostKernels(ledger)

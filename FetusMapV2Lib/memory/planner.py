@@ -13,7 +13,6 @@ from torch import nn
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine, Size
-from FetusMapV2Lib.memory.ghosts import GhostKernels, Ledger
 from FetusMapV2Lib.memory.plan import (
     EXACT,
     STRATEGIES,
@@ -28,7 +27,6 @@ from FetusMapV2Lib.memory.plan import (
 )
 from FetusMapV2Lib.memory.streaming import split_top
 from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit, build_units
-from FetusMapV2Lib.memory.walk import Walk
 
 #: Operations of a step, relative to plain autograd, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.25
@@ -423,7 +421,7 @@ class _Planner:
 
     def _segments(self, choices: Choices) -> Iterator[SegmentPlan]:
         """What each unit's choice saves between the passes, and how much it computes again."""
-        shapes = _shapes(self.costing)
+        shapes = self.costing.shapes()
         for unit in self.graph.units:
             if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
                 continue
@@ -488,17 +486,9 @@ def _count(shape: tuple[int, ...]) -> int:
     return result
 
 
-def _shapes(costing: Costing) -> dict[str, tuple[int, ...]]:
-    """Of every unit's value."""
-    kernels = GhostKernels(Ledger())
-    walk = Walk(costing.graph, Choices(), kernels)
-    walk.forward(kernels.new((costing.batch, costing.graph.input_channels, *costing.input_size), torch.float32))
-    return {unit.name: walk.states[unit].shape for unit in costing.graph.units}
-
-
 def _levels(costing: Costing) -> list[frozenset[str]]:
     """Names of the convolutions by resolution, finest first."""
-    shapes = _shapes(costing)
+    shapes = costing.shapes()
     by_size: dict[int, set[str]] = {}
     for unit in costing.graph.units:
         if isinstance(unit, ConvUnit):

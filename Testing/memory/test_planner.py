@@ -137,6 +137,27 @@ def test_a_larger_budget_is_never_slower():
     assert all(second <= 1.001 * first for first, second in itertools.pairwise(seconds))
 
 
+@pytest.mark.parametrize("limit", [1.02, 1.1, 1.25])
+def test_search_is_near_the_best_of_all_choices(limit):
+    """Every way to store every unit of a small UNet is priced: the search ends within 2 % of the least peak."""
+    network = UNet3d(1, 8, (12, 24))
+    size = (96, 64, 64)
+    allowed = frozenset({"checkpoint", "recompute-norm", "in-place", "no-concat", "fused-head"})
+    plan = plan_training(network, size, allowed=allowed, max_slowdown=limit)
+    graph = build_units(network)
+    costing = Costing(graph, size)
+    free = [unit.name for unit in graph.units if unit not in graph.head]
+    never = {"down.0.first", "down.0.second"}
+    kinds = [[Storage.KEPT, Storage.RECOMPUTED, *([Storage.NEVER] if name in never else [])] for name in free]
+    best = plan.prediction.peak_bytes
+    for storages in itertools.product(*kinds):
+        units = {name: UnitChoice(storage) for name, storage in zip(free, storages, strict=True)}
+        price = costing.price(replace(plan.choices, units=units))
+        if price.flops <= plan.prediction.flops:
+            best = min(best, price.peak)
+    assert plan.prediction.peak_bytes <= 1.02 * best
+
+
 def test_enough_memory_needs_no_plan():
     network = UNet3d(widths=(4, 8))
     plan = plan_training(network, (32, 32, 32), budget_bytes=10**9)
