@@ -175,7 +175,7 @@ def _vanilla_step(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Me
 
     def forward_and_backward() -> None:
         logits = twin(torch.empty(shape, device="meta"))
-        flat = logits.float().flatten(2)
+        flat = logits.float().flatten(2) if logits.dim() > 2 else logits.float()
         loss = -(torch.log_softmax(flat, -1) * torch.empty_like(flat)).sum()
         del logits, flat
         loss.backward()

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
+from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
 _ROUND = 512  # the CUDA allocator hands out multiples of this
@@ -137,7 +139,7 @@ class GhostKernels(TorchKernels):
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._opaque_shapes: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[int, ...]] = {}
+        self._opaque_costs: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[tuple[int, ...], int]] = {}
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
         """A ghost with memory."""
@@ -323,14 +325,22 @@ class GhostKernels(TorchKernels):
         return self.new(rows.shape, rows.dtype)
 
     def call(self, unit: OpaqueUnit, values: list[Any]) -> tuple[Any, Any]:
+        shape, flops = self._opaque(unit, values)
+        result = self.new(shape, values[0].dtype)
+        self.ledger.work(sum(value.bytes for value in values) + result.bytes, flops)
+        return result, None
+
+    def _opaque(self, unit: OpaqueUnit, values: list[Any]) -> tuple[tuple[int, ...], int]:
+        """Shape and operations of an opaque unit's value, from one run without data."""
         shapes = tuple(value.shape for value in values)
         key = (unit.name, shapes)
-        if key not in self._opaque_shapes:
-            with FakeTensorMode(allow_non_fake_inputs=True):
-                self._opaque_shapes[key] = tuple(unit.call(*(torch.empty(shape) for shape in shapes)).shape)
-        result = self.new(self._opaque_shapes[key], values[0].dtype)
-        self.ledger.work(sum(value.bytes for value in values) + result.bytes)
-        return result, None
+        if key not in self._opaque_costs:
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), PeakMeter() as meter:
+                result = unit.call(*(torch.empty(shape) for shape in shapes))
+            if not isinstance(result, Tensor):
+                raise UserError(f"step {unit.name!r} of the network gives something that is no tensor")
+            self._opaque_costs[key] = (tuple(result.shape), meter.flops)
+        return self._opaque_costs[key]
 
     def call_again(self, unit: OpaqueUnit, values: list[Any], states: Any) -> Any:
         return self.call(unit, values)[0]
@@ -339,6 +349,8 @@ class GhostKernels(TorchKernels):
         self, unit: OpaqueUnit, values: list[Any], wanted: list[bool], gradient: Any, states: Any
     ) -> tuple[list[Any], list[tuple[nn.Parameter, Any]]]:
         again = self.call(unit, values)[0]
+        weighed = sum(wanted[:1]) + any(p.requires_grad for p in unit.parameters())
+        self.ledger.work(0, weighed * self._opaque(unit, values)[1])
         shares = [
             self.new(value.shape, value.dtype) if want else None for value, want in zip(values, wanted, strict=True)
         ]

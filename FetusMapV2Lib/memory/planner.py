@@ -166,12 +166,28 @@ class _Planner:
     ) -> None:
         self.costing, self.graph, self.budget = costing, costing.graph, budget
         self.vanilla = costing.vanilla(timeline=True)
+        self._check_trace()
         if max_slowdown is None and budget is None and costing.training:
             max_slowdown = DEFAULT_SLOWDOWN
         self.max_flops = float("inf") if max_slowdown is None else max_slowdown * self.vanilla.flops
         self.rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
         self.allowed = self.rounds[0]
         self.levels = _levels(costing)
+
+    def _check_trace(self) -> None:
+        """Refuse a network that tracing has misread, by a question about its input's type for example."""
+        choices = Choices(fused_head=False)
+        again = sum(unit.name in self._opaque_names for unit in self.graph.units)  # opaque units run twice in training
+        found = self.costing.price(choices).flops
+        if found < 0.999 * self.vanilla.flops or (not again and found > 1.001 * self.vanilla.flops):
+            raise UserError(
+                "the network does something else when it is traced than when it runs",
+                remedy="Memory plans need a forward pass without questions about types, shapes or values",
+            )
+
+    @property
+    def _opaque_names(self) -> set[str]:
+        return {unit.name for unit in self.graph.units if isinstance(unit, OpaqueUnit) and unit.needs_gradient}
 
     def plan(self) -> MemoryPlan:
         """The plan."""
@@ -187,7 +203,7 @@ class _Planner:
             peak = self.costing.price(leanest).peak
             smallest = peak if smallest is None else min(smallest, peak)
             if self.budget is None:
-                return self._result(leanest)
+                return self._result(leanest) if peak < self.vanilla.peak_bytes else self._vanilla_plan()
             if peak <= self.budget:
                 return self._result(self._search(self._time_score, [*self._patterns(), leanest], 2 * effort))
         raise self._refusal(smallest or 0)
