@@ -18,7 +18,6 @@ from torch import Tensor, fx, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.foundation.errors import UserError
@@ -147,9 +146,17 @@ class Recomputed(nn.Module):
             result: Tensor = self.__dict__["_whole"](x)
             return result
         modes = _Modes.of(self)
+        versions = [(tensor, tensor._version) for tensor in (*self.parameters(), *_fixed_statistics(self))]
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            if any(tensor._version != version for tensor, version in versions):
+                raise RuntimeError("a recomputed module's weights were modified by an inplace operation since it ran")
+            with modes.replayed():
+                yield
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), modes.replayed()
+            return nullcontext(), again()
 
         return checkpoint(self.__dict__["_whole"], x, use_reentrant=False, context_fn=contexts)
 
@@ -194,8 +201,7 @@ class _Managed(torch.autograd.Function):
         ]
         totals: list[Tensor | None] = [None] * len(parameters)
         halves = list(y.chunk(2, dim=1))
-        gradient = upstream.clone(memory_format=torch.contiguous_format)  # upstream may be shared, or a view
-        gradients = gradient.chunk(2, dim=1)
+        gradients = list(upstream.chunk(2, dim=1))  # never changed in place: others may read it
         with ctx.modes.replayed(), ctx.autocast():
             for step, used, random_state in reversed(ctx.steps):
                 arguments = {name: parameters[n] for name, n in used.items()}
@@ -203,10 +209,11 @@ class _Managed(torch.autograd.Function):
                     value, pulled = _pull_back(step.branch, arguments, halves[step.source], gradients[step.target])
                 halves[step.target] = halves[step.target] - value
                 del value
-                gradients[step.source].add_(pulled[0])
+                gradients[step.source] = gradients[step.source] + pulled[0]
                 for name, found in zip(arguments, pulled[1:], strict=True):
                     _accumulate(totals, used[name], found)
-        return (None, gradient.to(ctx.input_dtype) if ctx.needs_input_grad[1] else None, *totals)
+        gradient = torch.cat(gradients, dim=1).to(ctx.input_dtype) if ctx.needs_input_grad[1] else None
+        return (None, gradient, *totals)
 
 
 def _pull_back(
@@ -295,16 +302,16 @@ class _Modes:
 
 @contextmanager
 def _statistics_frozen(*modules: nn.Module) -> Iterator[None]:
-    """Batch norms give what they would give, without updating their running statistics."""
-    norms = {part for module in modules for part in module.modules() if isinstance(part, _BatchNorm)}
-    tracking = [norm for norm in norms if norm.track_running_stats]
+    """Modules work on copies of their buffers, so that no running statistic is updated."""
+    parts = {part for module in modules for part in module.modules()}
+    originals = [(part, name, buffer) for part in parts for name, buffer in part.named_buffers(recurse=False)]
     try:
-        for norm in tracking:
-            norm.track_running_stats = False  # in training: batch statistics only; in evaluation: no difference
+        for part, name, buffer in originals:
+            setattr(part, name, buffer.clone())
         yield
     finally:
-        for norm in tracking:
-            norm.track_running_stats = True
+        for part, name, buffer in originals:
+            setattr(part, name, buffer)
 
 
 def _fixed_statistics(module: nn.Module) -> list[Tensor]:
@@ -442,8 +449,9 @@ def _all_passes(network: nn.Module) -> dict[str, tuple[nn.Module, nn.Module]]:
         for path, module in network.named_modules()
         if not any(path == other or path.startswith(f"{other}.") or not other for other in taken)
     }
-    found = {path: _as_pass(module) for path, module in free.items()}
-    return {path: parts for path, parts in found.items() if parts is not None}
+    found = {path: parts for path, module in free.items() if (parts := _as_pass(module)) is not None}
+    wrappers = {path.rpartition(".")[0] for path in found if path}  # a module around nothing but a pass
+    return {path: parts for path, parts in found.items() if path not in wrappers}
 
 
 def _as_pass(module: nn.Module) -> tuple[nn.Module, nn.Module] | None:

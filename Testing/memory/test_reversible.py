@@ -8,7 +8,6 @@ import pytest
 import torch
 from memory.networks import error, gradient_vector, run, volume
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.foundation.errors import UserError
@@ -23,7 +22,8 @@ from FetusMapV2Lib.memory.reversible import (
 )
 from FetusMapV2Lib.network.unet import ConvNormReLU, DoubleConv, UNet3d, parameter_bytes
 
-UNET_PASSES = [*(f"down.{level}.second" for level in range(5)), *(f"up.{level}.convs.second" for level in range(4))]
+WIDTHS = (4, 6, 8, 10)
+UNET_PASSES = [*(f"down.{level}.second" for level in range(4)), *(f"up.{level}.convs.second" for level in range(3))]
 
 
 def block(channels: int = 4, dtype: torch.dtype = torch.float64, tracking: bool = False, **options) -> ReversibleBlock:
@@ -72,7 +72,7 @@ def test_a_block_has_the_gradients_of_plain_autograd(size, batch, couplings, dep
 
 def converted_unet(dtype: torch.dtype, **options) -> nn.Module:
     torch.manual_seed(0)
-    network = UNet3d(1, 5, (4, 6, 8, 8, 10))
+    network = UNet3d(1, 5, WIDTHS)
     return convert(network, find_passes(network), **options).to(dtype)
 
 
@@ -80,16 +80,16 @@ def converted_unet(dtype: torch.dtype, **options) -> nn.Module:
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 2e-4)])
 def test_a_whole_unet_of_reversible_passes(recompute_before, dtype, bound):
     network = converted_unet(dtype, recompute_before=recompute_before)
-    assert sum(isinstance(module, ReversibleBlock) for module in network.modules()) == 9
-    assert sum(isinstance(module, Recomputed) for module in network.modules()) == (9 if recompute_before else 0)
-    assert worst(both_ways(network, volume(2, dtype, (32, 16, 48)))) < bound
+    assert sum(isinstance(module, ReversibleBlock) for module in network.modules()) == 7
+    assert sum(isinstance(module, Recomputed) for module in network.modules()) == (7 if recompute_before else 0)
+    assert worst(both_ways(network, volume(2, dtype, (16, 8, 24)))) < bound
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_within_a_checkpoint(reentrant):
     network = nn.Sequential(DoubleConv(1, 4), DoubleConv(4, 4)).double()
     network = convert(network, find_passes(network))
-    x = volume().requires_grad_()
+    x = volume(size=(6, 5, 7)).requires_grad_()
     _, expected = run(set_managed(network, False), network, x)
     _, found = run(set_managed(network, True), lambda v: checkpoint(network, v, use_reentrant=reentrant), x)
     assert error(found, expected) < 1e-12
@@ -167,8 +167,9 @@ def test_evaluation_mode_uses_and_guards_running_statistics():
         output.sum().backward()
 
 
-def test_a_parameter_changed_before_the_backward_pass_is_noticed():
-    made = block()
+@pytest.mark.parametrize("make", [block, lambda: Recomputed(ConvNormReLU(4, 4).double())])
+def test_a_parameter_changed_before_the_backward_pass_is_noticed(make):
+    made = make()
     output = made(features())
     with torch.no_grad():
         next(made.parameters()).mul_(2)
@@ -202,7 +203,7 @@ def test_dropout_masks_are_those_of_the_forward_pass():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sums_of_low_precision_are_refused(dtype):
     made = block(dtype=dtype)
-    with pytest.raises(UserError, match="cannot be inverted in .*float16"):
+    with pytest.raises(UserError, match=r"cannot be inverted in .*float16"):
         made(features(dtype=dtype))
 
 
@@ -238,7 +239,7 @@ def test_a_pass_without_gradients_leaves_no_cast_weights_behind():
 @pytest.mark.parametrize(("depth", "bound"), [(2, 1e-6), (8, 5e-6), (18, 2e-5), (36, 1e-4)])
 def test_the_inverse_drifts_little_in_float32(depth, bound):
     blocks = [block(8, torch.float32, depth=1) for _ in range(depth)]
-    example = features(8, size=(12, 10, 8)).relu()
+    example = features(8, size=(8, 6, 8)).relu()
     drift = inverse_drift(blocks, example)
     assert 0 < drift < bound
     assert inverse_drift([b.double() for b in blocks], example, torch.float64) < 1e-6 * drift
@@ -246,7 +247,7 @@ def test_the_inverse_drifts_little_in_float32(depth, bound):
 
 def test_the_inverse_is_of_no_use_in_bfloat16():
     blocks = [block(8, torch.float32, depth=1) for _ in range(8)]
-    example = features(8, size=(12, 10, 8)).relu()
+    example = features(8, size=(8, 6, 8)).relu()
     assert inverse_drift(blocks, example, torch.bfloat16) > 1e3 * inverse_drift(blocks, example)
 
 
@@ -262,7 +263,7 @@ def test_the_inverse_of_a_block():
 
 
 def test_the_second_convolution_of_every_level_qualifies():
-    assert find_passes(UNet3d(1, 5, (4, 6, 8, 8, 10))) == UNET_PASSES
+    assert find_passes(UNet3d(1, 5, WIDTHS)) == UNET_PASSES
 
 
 class Residual(nn.Module):
@@ -315,7 +316,7 @@ def test_what_qualifies(module, qualifies):
 
 
 def test_conversion_leaves_the_network_and_every_other_weight_alone():
-    network = UNet3d(1, 5, (4, 6, 8, 8, 10))
+    network = UNet3d(1, 5, WIDTHS)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     converted = convert(network, ["down.1.second"], recompute_before=True).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -389,7 +390,7 @@ def peak(network: nn.Module, x: Tensor) -> int:
 
 
 def test_a_stack_of_blocks_holds_its_outputs_only():
-    network, x = nn.Sequential(*(block(8) for _ in range(5))), features(8, size=(16, 16, 16))
+    network, x = nn.Sequential(*(block(8) for _ in range(5))), features(8, size=(16, 8, 8))
     size = x.numel() * x.element_size()
     assert held(set_managed(network, True), x) == pytest.approx(5 * size, rel=0.05)
     assert held(set_managed(network, False), x) > 4 * 5 * size
@@ -401,7 +402,7 @@ def test_a_stack_of_blocks_holds_its_outputs_only():
 def test_the_input_goes_when_the_pass_before_is_recomputed():
     torch.manual_seed(0)
     plain = DoubleConv(8, 8)
-    x = features(8, size=(16, 16, 16), dtype=torch.float32)
+    x = features(8, size=(16, 8, 8), dtype=torch.float32)
     size = x.numel() * x.element_size()
     # each pass of plain autograd: the convolution's output and the ReLU's
     assert held(plain, x) == pytest.approx(4 * size, rel=0.05)
@@ -413,11 +414,9 @@ def test_the_input_goes_when_the_pass_before_is_recomputed():
 
 def test_it_runs_on_tensors_without_data():
     network = converted_unet(torch.float32, recompute_before=True)
-    x = torch.rand(1, 1, 32, 32, 32)
+    x = torch.rand(1, 1, 16, 16, 16)
     meta = on_meta(network)
     on_cpu = measure_step(lambda: network(x).sum().backward(), "cpu")
     without_data = measure_step(lambda: meta(x.to("meta")).sum().backward(), "meta")
     assert without_data.flops == on_cpu.flops
     assert without_data.peak_bytes == pytest.approx(on_cpu.peak_bytes, rel=0.03)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        block(dtype=torch.float32)(torch.rand(1, 4, 8, 8, 8, device="cuda", requires_grad=True)) if False else None

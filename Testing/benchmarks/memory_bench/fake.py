@@ -1,26 +1,31 @@
-"""One training step on fake tensors of any size: peak, operations, host memory and traffic, without doing the work."""
+"""One training step on tensors without data, of any size: peak, operations, host memory and traffic."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
+from FetusMapV2Lib.memory.planner import plan_inference
 
 from .records import Row
-from .schemes import Scheme, Setting
+from .schemes import Scheme, Setting, Size
 
 
 def measured(scheme: Scheme, setting: Setting) -> Row:
     """Peak and operations of the second step (in the first, Adam makes its state), and what the planner foretold."""
-    with FakeTensorMode():
+    # Tensors on "meta" have no data and no way to the host; those of a fake mode have one, but cannot be copied deep.
+    with FakeTensorMode() if scheme.host else nullcontext():
         job = scheme.prepare(setting)
         job.step(*job.inputs(setting))
         step = _measure_step(lambda: job.step(*job.inputs(setting)), job.standing())
@@ -37,6 +42,29 @@ def measured(scheme: Scheme, setting: Setting) -> Row:
     return row
 
 
+def measured_inference(kind: str, setting: Setting) -> Row:
+    """Peak of one forward pass without gradients: "plain", or by our "fast" or "least" plan."""
+    network = setting.network()
+    run: Callable[[Tensor], Tensor] = network
+    predicted = None
+    if kind != "plain":
+        plan = _inference_plan(network, setting.size, least=kind == "least")
+        predicted, run = plan.prediction.peak_bytes, ManagedNetwork(network, plan)
+    with torch.no_grad():
+        step = _measure_step(lambda: run(torch.empty(1, 1, *setting.size, device="meta")), list(network.parameters()))
+    row = {"inference": kind, "size": list(setting.size), **vars(step)}
+    return row if predicted is None else {**row, "predicted_bytes": predicted}
+
+
+def _inference_plan(network: nn.Module, size: Size, least: bool) -> MemoryPlan:
+    if not least:
+        return plan_inference(network, size)
+    try:
+        return plan_inference(network, size, budget_bytes=1)
+    except BudgetError as error:  # nothing runs in one byte; the refusal tells the least that can be
+        return plan_inference(network, size, budget_bytes=error.smallest_bytes)
+
+
 @dataclass(frozen=True)
 class _Step:
     peak_bytes: int
@@ -45,7 +73,7 @@ class _Step:
     transferred_bytes: int
 
 
-def _measure_step(step: Any, standing: list[Any]) -> _Step:
+def _measure_step(step: Callable[[], Any], standing: list[Any]) -> _Step:
     device, host, traffic = PeakMeter("meta"), _HostMeter("cpu"), _Traffic()
     device.count(standing)
     with device, host, traffic:

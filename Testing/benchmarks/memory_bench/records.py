@@ -41,7 +41,7 @@ class Records:
         row["seconds_to_measure"] = round(time.monotonic() - started, 1)
         row["torch"] = torch.__version__
         write_json(path, row)
-        print(f"{name}: {json.dumps(row)}", flush=True)
+        print(f"{name}: {row['seconds_to_measure']} s", flush=True)
         return row
 
 

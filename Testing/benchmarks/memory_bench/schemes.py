@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from FetusMapV2Lib.memory.checkpointing import kusumoto_choices
+from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import EXACT, MemoryPlan
+from FetusMapV2Lib.memory.plan import EXACT, MemoryPlan, Prediction
 from FetusMapV2Lib.memory.planner import ON_DEVICE, plan_training
 from FetusMapV2Lib.memory.reversible import convert, find_passes
+from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, ConvNormReLU, UNet3d
+from FetusMapV2Lib.training.losses import HeatmapLoss
 
-from .losses import SIGMA, SlabCrossEntropy, plain_loss
-from .peers import memcnn_network
+from .peers import has_memcnn, memcnn_network, partitioned
 
 Size = tuple[int, int, int]
+SIGMA = 2.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Job:
     def step(self, volume: Tensor, truth: Tensor, autocast: torch.dtype | None = None) -> None:
         """Forward, loss, backward, Adam."""
         self.optimiser.zero_grad()
-        with torch.autocast(volume.device.type, dtype=autocast, enabled=autocast is not None) if autocast else _plain():
+        with nullcontext() if autocast is None else torch.autocast(volume.device.type, autocast):
             loss = self.loss(volume, truth)
         loss.backward()
         self.optimiser.step()
@@ -93,10 +98,6 @@ class Job:
     def standing(self) -> list[Any]:
         """Tensors that live from step to step."""
         return [list(self.network.parameters()), [list(state.values()) for state in self.optimiser.state.values()]]
-
-
-def _plain() -> Any:
-    return torch.enable_grad()
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Scheme:
         prepare: makes the job.
         group: "peer", "paper" or "ours".
         exact: gradients equal those of the same network in plain autograd up to rounding.
+        host: tensors may wait in host memory.
     """
 
     key: str
@@ -116,6 +118,13 @@ class Scheme:
     prepare: Callable[[Setting], Job]
     group: str
     exact: bool = True
+    host: bool = False
+
+
+def plain_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Eq. 5 as one writes it down, mean over landmarks: logits and a stored target, both (B, L, K, J, I)."""
+    log_probability = torch.log_softmax(logits.float().flatten(2), -1)
+    return -(log_probability * target.flatten(2)).sum() / (target.shape[0] * target.shape[1])
 
 
 def _by_plain_loss(network: nn.Module) -> Job:
@@ -173,18 +182,77 @@ def reversible(setting: Setting) -> Job:
     return _by_plain_loss(convert(network, find_passes(network)))
 
 
+class _Then(nn.Module):
+    """One module, then another."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the second makes of what the first gives."""
+        result: Tensor = self.second(self.first(*inputs))
+        return result
+
+
 def reversible_and_checkpoint(setting: Setting) -> Job:
-    """The paper's GCP+REV: reversible blocks, and what stands before them recomputed."""
+    """The paper's GCP+REV: on every level a reversible block, and what stands before it recomputed.
+
+    The recomputed part holds pooling, or upsampling and concatenation, and the level's first Conv-BN-ReLU. Nobody keeps
+    the reversible block's input, so that the block frees memory at all.
+    """
     network = setting.network()
-    return _by_plain_loss(convert(network, find_passes(network), recompute_before=True))
+    network = convert(network, find_passes(network), couplings=2, depth=1)
+    for level, block in enumerate(network.down):
+        before = block.first if level == 0 else nn.Sequential(network.pool, block.first)
+        network.down[level] = _Then(_Recomputed(before), block.second)
+    network.pool = nn.Identity()
+    for level, block in enumerate(network.up):
+        second, block.convs = block.convs.second, block.convs.first
+        network.up[level] = _Then(_Recomputed(block), second)
+    return _by_plain_loss(network)
+
+
+def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job:
+    """The paper's GCP: Kusumoto's strategy of the least budget in the published estimate of memory."""
+    costing = Costing(build_units(Setting(setting.size, setting.widths).network()), setting.size)
+    choices = kusumoto_choices(costing, memory_centric=memory_centric)
+    unpriced = Prediction(peak_bytes=0, vanilla_peak_bytes=0, flops=0, vanilla_flops=0)
+    plan = MemoryPlan(setting.size, 1, "training", "lean", (), unpriced, choices)
+    return _by_plain_loss_of(setting.network(), plan)
+
+
+def searched_checkpoints(setting: Setting) -> Job:
+    """Nothing but checkpoints, as in GCP, but chosen by the peak that they really give."""
+    options = {"allowed": frozenset({"checkpoint"}), "max_slowdown": 4 / 3}
+    return _by_plain_loss_of(
+        setting.network(), plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, **options)
+    )
+
+
+def _by_plain_loss_of(network: nn.Module, plan: MemoryPlan) -> Job:
+    """A managed network with the loss of vanilla; without a prediction, because that is for the product's loss."""
+    managed = ManagedNetwork(network, plan)
+    return Job(network, lambda volume, target: plain_loss(managed(volume), target))
+
+
+def activation_budget(setting: Setting, budget: float) -> Job:
+    """torch.compile's own memory saver: its min-cut partitioner under a share of the activations, see `peers`."""
+    network = setting.network()
+    return Job(network, partitioned(network, plain_loss, budget))
 
 
 def planned(setting: Setting, **options: Any) -> Job:
-    """Ours, by a plan; options of `planner.plan_training`."""
+    """Ours, by a plan; options of `planner.plan_training`. The loss is the product's, met slab by slab."""
     plan = plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, **options)
     network = setting.network()
-    managed = ManagedNetwork(network, plan)
-    return Job(network, lambda volume, points: managed.loss(volume, SlabCrossEntropy(points)), dense=False, plan=plan)
+    managed, loss = ManagedNetwork(network, plan), HeatmapLoss(SIGMA)
+
+    def value(volume: Tensor, points: Tensor) -> Tensor:
+        present = torch.ones(len(points), dtype=torch.bool, device=points.device)
+        return managed.loss(volume, loss.in_slabs(points, present))
+
+    return Job(network, value, dense=False, plan=plan)
 
 
 @functools.lru_cache(maxsize=64)
@@ -196,24 +264,67 @@ def plan_of(
     return plan_training(network, size, autocast=autocast, **options)
 
 
-def _ours(**options: Any) -> Callable[[Setting], Job]:
-    return functools.partial(planned, **options)
+def _ours(key: str, title: str, allowed: Iterable[str] | None = None, **options: Any) -> Scheme:
+    strategies = None if allowed is None else frozenset(allowed)
+    return Scheme(
+        key,
+        title,
+        functools.partial(planned, allowed=strategies, **options),
+        "ours",
+        exact="reduced-storage" not in (strategies or ()),
+        host="host-offload" in (strategies or ()),
+    )
 
 
-_HOST, _STREAM = frozenset({"host-offload"}), frozenset({"slab-streaming"})
+def _budget(share: float) -> Scheme:
+    title = f"torch.compile, activation budget {share:g}"
+    return Scheme(f"budget-{share:g}", title, functools.partial(activation_budget, budget=share), "peer")
+
 
 VANILLA = Scheme("vanilla", "vanilla", vanilla, "peer")
+
+#: Side by side in the tables of peaks.
 SCHEMES: tuple[Scheme, ...] = (
     VANILLA,
     Scheme("checkpoint-block", "torch checkpoint per Conv-BN-ReLU", checkpoint_per_block, "peer"),
     Scheme("checkpoint-level", "torch checkpoint per level", checkpoint_per_level, "peer"),
-    Scheme("memcnn", "memcnn, input kept", memcnn, "peer"),
+    *(_budget(share) for share in (0.6, 0.2, 0.05)),
+    Scheme("memcnn", "memcnn 1.5 couplings, input kept", memcnn, "peer"),
+    Scheme("gcp-time", "GCP, Kusumoto, time-centric", published_checkpoints, "paper"),
+    Scheme(
+        "gcp-memory",
+        "GCP, Kusumoto, memory-centric",
+        functools.partial(published_checkpoints, memory_centric=True),
+        "paper",
+    ),
+    Scheme("gcp-searched", "GCP, searched on the true peak", searched_checkpoints, "paper"),
     Scheme("rev", "REV", reversible, "paper"),
-    Scheme("gcp-rev", "GCP + REV", reversible_and_checkpoint, "paper"),
-    Scheme("lean", "default plan", _ours(), "ours"),
-    Scheme("lean-host", "host memory, no streaming", _ours(allowed=EXACT - _STREAM), "ours"),
-    Scheme("streamed-host", "slab streaming, host memory", _ours(allowed=EXACT), "ours"),
-    Scheme("streamed", "slab streaming, all made again", _ours(allowed=EXACT - _HOST, max_slowdown=4.0), "ours"),
-    Scheme("bf16-storage", "bfloat16 storage", _ours(allowed=ON_DEVICE | {"reduced-storage"}), "ours", exact=False),
+    Scheme("gcp-rev", "GCP per level + REV", reversible_and_checkpoint, "paper"),
+    _ours("lean", "default plan: on the device, <= 1.25x"),
+    _ours("lean-host", "whole tensors, host memory allowed, <= 1.25x", EXACT - {"slab-streaming"}),
+    _ours("streamed-host", "slab streaming, host memory, <= 1.25x", EXACT),
+    _ours("streamed", "slab streaming, all made again, <= 4x", EXACT - {"host-offload"}, max_slowdown=4.0),
+    _ours("bf16-storage", "default plan + bfloat16 storage", ON_DEVICE | {"reduced-storage"}),
+    _ours("streamed-bf16", "slab streaming, host memory + bfloat16 storage", EXACT | {"reduced-storage"}),
 )
-BY_KEY = {scheme.key: scheme for scheme in SCHEMES}
+
+_ADDED = ("recompute-norm", "in-place", "no-concat", "fused-head", "channel-chunks", "checkpoint")
+
+#: What each strategy adds to those before it.
+STRATEGY_STEPS: tuple[Scheme, ...] = (
+    VANILLA,
+    *(
+        _ours(f"with-{name}", name if not count else f"+ {name}", _ADDED[: count + 1])
+        for count, name in enumerate(_ADDED)
+    ),
+)
+
+BY_KEY = {scheme.key: scheme for scheme in (*SCHEMES, *STRATEGY_STEPS)}
+
+
+def available(schemes: Iterable[Scheme]) -> list[Scheme]:
+    """Those that can run here; says how to get the others."""
+    if has_memcnn():
+        return list(schemes)
+    print("memcnn is not installed, its row is left out: pip install memcnn", flush=True)
+    return [scheme for scheme in schemes if scheme.key != "memcnn"]

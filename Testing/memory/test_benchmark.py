@@ -1,0 +1,134 @@
+"""The memory benchmark compares what it says it compares: a smoke run of its parts on a tiny network."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.memory_bench import tables, timing
+from benchmarks.memory_bench.fake import measured, measured_inference
+from benchmarks.memory_bench.records import Records, put_between_markers
+from benchmarks.memory_bench.schemes import BY_KEY, STRATEGY_STEPS, VANILLA, Setting
+from memory.networks import error, gradient_vector
+
+SIZE, WIDTHS = (16, 16, 16), (4, 8, 8)
+FAKE = Setting(SIZE, WIDTHS)
+SAME_NETWORK = [
+    "checkpoint-block",
+    "checkpoint-level",
+    "budget-0.2",
+    "gcp-time",
+    "gcp-searched",
+    "lean",
+    "streamed-host",
+]
+OTHERS = [*SAME_NETWORK, "rev", "gcp-rev", "bf16-storage"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors this small are slower on several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def vanilla_row():
+    return measured(VANILLA, FAKE)
+
+
+@pytest.fixture(scope="module")
+def vanilla_gradient():
+    return gradient_of("vanilla")
+
+
+def gradient_of(key: str) -> torch.Tensor:
+    setting = Setting(SIZE, WIDTHS, device="cpu")
+    job = BY_KEY[key].prepare(setting)
+    volume, truth = job.inputs(setting)
+    job.loss(volume, truth).backward()
+    return gradient_vector(job.network)
+
+
+@pytest.mark.parametrize("key", SAME_NETWORK)
+def test_all_schemes_train_the_same_network(key, vanilla_gradient):
+    assert error(gradient_of(key), vanilla_gradient) < 2e-4
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_peaks_are_measured_beside_vanilla(key, vanilla_row):
+    row = measured(BY_KEY[key], FAKE)
+    assert row["flops"] >= 0.99 * vanilla_row["flops"]
+    assert row["parameter_bytes"] == pytest.approx(vanilla_row["parameter_bytes"], rel=0.03)
+    if BY_KEY[key].group == "ours":
+        assert row["peak_bytes"] < 0.5 * vanilla_row["peak_bytes"]
+        assert row["predicted_bytes"] == pytest.approx(row["peak_bytes"], rel=0.1)
+
+
+def test_host_memory_and_traffic_are_seen(vanilla_row):
+    row = measured(BY_KEY["streamed-host"], FAKE)
+    assert vanilla_row["host_bytes"] == vanilla_row["transferred_bytes"] == 0
+    assert row["host_bytes"] > 0
+    assert row["transferred_bytes"] >= 1.9 * row["host_bytes"]  # there and back
+
+
+def test_each_further_strategy_never_costs_memory():
+    peaks = [measured(scheme, FAKE)["peak_bytes"] for scheme in STRATEGY_STEPS[::3]]
+    assert all(after <= 1.01 * before for before, after in itertools.pairwise(peaks))
+
+
+def test_leanest_inference_takes_less_than_the_plain_one():
+    assert measured_inference("least", FAKE)["peak_bytes"] < measured_inference("plain", FAKE)["peak_bytes"]
+
+
+def test_sizes_grow_along_the_aspect_to_the_budget(tmp_path):
+    sizes = list(tables.growing((208, 128, 144), 16))
+    assert (208, 128, 144) in sizes
+    voxels = [k * j * i for k, j, i in sizes]
+    assert voxels == sorted(set(voxels))
+    budget = 1.01 * measured(VANILLA, Setting((64, 32, 48), WIDTHS))["peak_bytes"]
+    table = tables.largest(Records(tmp_path), [VANILLA], (208, 128, 144), budget, WIDTHS)
+    assert "| 64x32x48 |" in table
+
+
+def test_cpu_times_and_the_gpu_part_run_here(tmp_path):
+    schemes = [VANILLA, BY_KEY["lean"]]
+    row = timing.on_cpu(schemes, SIZE, WIDTHS, repeats=2)
+    assert [len(values) for values in row["seconds"].values()] == [2, 2]
+    assert "| vanilla | " in timing.cpu_table(row, schemes)
+    rows = timing.on_device(Records(tmp_path), schemes, [SIZE], WIDTHS, "cpu")
+    assert len(rows) == len(schemes) * len(timing.PRECISIONS)
+    fp32 = next(row for row in rows if row["scheme"] == "lean" and row["precision"] == "fp32")
+    assert fp32["predicted_bytes"] == pytest.approx(fp32["peak_bytes"], rel=0.1)
+    assert timing.device_table(rows, schemes).count("\n") == 2 + len(rows)
+
+
+def test_rows_are_kept_and_time_is_limited(tmp_path):
+    first = Records(tmp_path).row("a", lambda: {"value": 1})
+    assert Records(tmp_path).row("a", lambda: {"value": 2}) == first
+    assert Records(tmp_path, seconds=0).row("b", lambda: {"value": 3}) is None
+
+
+def test_a_page_without_the_place_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing", encoding="utf-8")
+    with pytest.raises(ValueError, match="no place"):
+        put_between_markers(page, "peaks", "table")
+
+
+def test_command_writes_its_table_into_the_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- peaks 16x16x16 -->\nold\n<!-- /peaks 16x16x16 -->\nafter\n", encoding="utf-8")
+    script = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    options = ["peaks", "--size", "16,16,16", "--widths", "4,8,8", "--only", "checkpoint-level"]
+    subprocess.run([sys.executable, script, *options, "--output", tmp_path / "out", "--page", page], check=True)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- peaks 16x16x16 -->\n| one step at 16x16x16 |")
+    assert "old" not in text
+    assert text.count("\n| ") == 4
