@@ -17,10 +17,11 @@ _ROUND = 512  # the CUDA allocator hands out multiples of this
 
 
 class PeakMeter(TorchDispatchMode):
-    """Counts live tensor storages, each once, as `torch.cuda.max_memory_allocated` does, and convolutions' operations.
+    """Counts live tensor storages, each once, as `torch.cuda.max_memory_allocated` does, and floating-point work.
 
     Works on tensors with data and on fake or meta tensors alike. What an operation allocates and frees inside itself
-    (a convolution's workspace) is not seen: leave 10-25 % of headroom on a GPU for it.
+    (a convolution's workspace) is not seen: leave 10-25 % of headroom on a GPU for it. Work is that of convolutions and
+    matrix products.
 
     Args:
         device_type: count only storages on such devices ("cuda", "cpu", "meta"); None = all.
@@ -51,7 +52,7 @@ class PeakMeter(TorchDispatchMode):
             if isinstance(value, Tensor):
                 self._add(value)
         name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
-        self.flops += _conv_flops(name, args, result)
+        self.flops += operation_flops(name, args, result)
         self._note(name)
         return result
 
@@ -62,7 +63,7 @@ class PeakMeter(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         if key in self._live or not size:
             return
-        size = -(-size // _ROUND) * _ROUND
+        size = allocated_bytes(size)
         self._live[key] = size
         self.current += size
         weakref.finalize(storage, self._free, key)
@@ -77,8 +78,8 @@ class PeakMeter(TorchDispatchMode):
             self.timeline.append((name, self.current))
 
 
-def _conv_flops(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """Two operations per multiplication of a convolution, forward or backward."""
+def operation_flops(name: str, args: tuple[Any, ...], result: Any) -> int:
+    """Two operations per multiplication of a convolution, forward or backward, or a matrix product; 0 for all else."""
     if name in ("convolution", "convolution_overrideable"):
         x, weight, transposed = args[0], args[1], args[6]
         places = x if transposed else result
@@ -87,7 +88,15 @@ def _conv_flops(name: str, args: tuple[Any, ...], result: Any) -> int:
         gradient, x, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
         places = x if transposed else gradient
         return 2 * weight.numel() * x.shape[0] * places.shape[2:].numel() * sum(map(int, wanted[:2]))
+    if name in ("mm", "bmm", "addmm", "baddbmm"):
+        left = args[0] if name in ("mm", "bmm") else args[1]
+        return 2 * result.numel() * left.shape[-1]
     return 0
+
+
+def allocated_bytes(size: int) -> int:
+    """What the CUDA allocator counts for a storage of some bytes."""
+    return -(-size // _ROUND) * _ROUND
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Measured:
 
     Attributes:
         peak_bytes: of live tensors.
-        flops: of convolutions; 0 where the CUDA allocator measured.
+        flops: of convolutions and matrix products; 0 where the CUDA allocator measured.
         timeline: (operation, live bytes), if asked for.
     """
 
@@ -112,8 +121,8 @@ def measure_step(
 
     Args:
         step: runs it.
-        device: "cuda": the allocator's own figure; else ("cpu", "meta"; under a `FakeTensorMode`, also "cuda" without
-            a GPU): counted by `PeakMeter`.
+        device: "cuda": the allocator's own figure; else counted by `PeakMeter`. Without a GPU, a `FakeTensorMode` knows
+            "meta" tensors beside "cpu" ones, but not "cuda": "meta" stands for the GPU, "cpu" for the host.
         standing: tensors that live before the step and count.
         timeline: see `PeakMeter`.
     """
