@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib import __version__
-from FetusMapV2Lib.cli_memory import plan
+from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_support import (
     check_simulated_spacing,
     out,
@@ -218,9 +218,7 @@ def train(
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Train within this much memory, e.g. 8GiB.")
     ] = None,
-    max_slowdown: Annotated[
-        float, typer.Option("--max-slowdown", min=0, help="Most operations a step may take, e.g. 1.25 (0: any).")
-    ] = 0.0,
+    max_slowdown: MaxSlowdownOption = None,
     note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
@@ -250,7 +248,7 @@ def train(
         workers=workers,
         threads=threads or None,
         memory_budget=parse_bytes(memory_budget) if memory_budget else None,
-        max_slowdown=max_slowdown or None,
+        max_slowdown=max_slowdown,
     )
     say(f"Model written to {model}")
 

@@ -13,11 +13,18 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib.cli_support import out, parsed_size, require_package, say
+from FetusMapV2Lib.foundation.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from FetusMapV2Lib.memory.plan import MemoryPlan
+    from FetusMapV2Lib.training.preset import Preset
+
+MaxSlowdownOption = Annotated[
+    Optional[float],
+    typer.Option("--max-slowdown", min=1, help="Most operations a step may take, relative to those without a plan."),
+]
 
 
 def plan(
@@ -28,16 +35,14 @@ def plan(
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Greatest peak, e.g. 8GiB, 8GB or 512MiB.")
     ] = None,
-    max_slowdown: Annotated[
-        float, typer.Option("--max-slowdown", min=0, help="Most operations, relative to none managed (0: custom).")
-    ] = 0.0,
+    max_slowdown: MaxSlowdownOption = None,
     allow: Annotated[
         Optional[list[str]], typer.Option("--allow", help="Also use this strategy (may be given more than once).")
     ] = None,
     without: Annotated[
         Optional[list[str]], typer.Option("--without", help="Do not use this strategy (more than once).")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Volumes at once.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=0, help="Volumes at once (0: the preset's).")] = 0,
     inference: Annotated[bool, typer.Option("--inference", help="Plan an estimate, not a training step.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
     picture: Annotated[
@@ -45,26 +50,20 @@ def plan(
     ] = None,
 ) -> None:
     """Show how a preset's network is run within a memory budget, and what that costs."""
-    from FetusMapV2Lib.anatomy.schema import default_schema
-    from FetusMapV2Lib.memory.plan import parse_bytes
-    from FetusMapV2Lib.memory.planner import ON_DEVICE, check_strategies, largest_input, plan_inference, plan_training
-    from FetusMapV2Lib.network.unet import build_network, check_input_size
+    from FetusMapV2Lib.memory.planner import plan_inference
 
     if picture is not None:
         require_package("matplotlib", "the picture", "evaluate")
-    config, custom_size = _network_of(preset, default_schema().count)
-    size = parsed_size(input_size, "--input-size") if input_size else custom_size
-    network = build_network(config)
-    check_input_size(size, network.multiple)
-    budget = parse_bytes(memory_budget) if memory_budget else None
-    check_strategies([*(allow or ()), *(without or ())])
-    chosen = frozenset([*ON_DEVICE, *(allow or ())]) - frozenset(without or ()) if allow or without else None
+    if inference and (allow or without or max_slowdown):
+        remedy = "Leave out --inference, or --allow, --without and --max-slowdown"
+        raise InputError("an estimate is planned by the budget alone", where="--inference", remedy=remedy)
+    chosen, network = _chosen(preset, input_size, memory_budget, max_slowdown, batch)
+    budget = chosen.memory.budget_bytes
+    allowed: frozenset[str] | None = None
     if inference:
-        found = plan_inference(network, size, budget_bytes=budget, batch=batch)
+        found = plan_inference(network, chosen.input_size, budget_bytes=budget, batch=max(1, batch))
     else:
-        found = plan_training(
-            network, size, budget_bytes=budget, max_slowdown=max_slowdown or None, allowed=chosen, batch=batch
-        )
+        found, allowed = _plan_training(chosen, network, allow or [], without or [])
     if picture is not None:
         from FetusMapV2Lib.evaluation.memory_figure import write_memory_figure
 
@@ -72,26 +71,74 @@ def plan(
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
         return
-    out.print(_table(found))
-    _tell_cost(found, network)
-    if budget is not None and not inference:
-        largest = largest_input(
-            network, budget_bytes=budget, aspect=size, max_slowdown=max_slowdown or None, batch=batch
-        )
-        shown = "x".join(str(n) for n in largest.input_size)
-        say(f"Largest input of this shape that trains in the budget: {shown}.")
+    if found.segments:
+        out.print(_table(found))
+    _tell_cost(found, network, chosen)
+    if allowed is not None and budget is not None:
+        size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))
+        say(f"Largest input of this shape that trains in the budget: {size}.")
     if picture is not None:
         say(f"Picture written to {picture}")
 
 
-def _network_of(preset: str, landmarks: int) -> tuple[dict[str, object], tuple[int, int, int]]:
-    """Network description and input size of a preset."""
+def _chosen(
+    preset: str, input_size: str | None, budget: str | None, max_slowdown: float | None, batch: int
+) -> tuple[Preset, nn.Module]:
+    """The preset with what the options change, and its network."""
     require_package("lightning", "a training preset", "train")
+    from FetusMapV2Lib.anatomy.schema import default_schema
+    from FetusMapV2Lib.network.unet import build_network
     from FetusMapV2Lib.training.module import network_config
     from FetusMapV2Lib.training.preset import load_preset
 
-    found = load_preset(preset)
-    return network_config(found, landmarks), found.input_size
+    changes: dict[str, object] = {}
+    if input_size is not None:
+        changes["input_size"] = list(parsed_size(input_size, "--input-size"))
+    if budget is not None:
+        changes["memory.budget"] = budget
+    if max_slowdown is not None:
+        changes["memory.max_slowdown"] = max_slowdown
+    if batch:
+        changes["run.batch_size"] = batch
+    found = load_preset(preset).with_overrides(changes)
+    return found, build_network(network_config(found, default_schema().count))
+
+
+def _plan_training(
+    preset: Preset, network: nn.Module, allow: list[str], without: list[str]
+) -> tuple[MemoryPlan, frozenset[str]]:
+    """The plan and the strategies it was made with: those on the device first, all exact ones if they do not do."""
+    from FetusMapV2Lib.memory.plan import EXACT, BudgetError
+    from FetusMapV2Lib.memory.planner import ON_DEVICE, check_strategies
+    from FetusMapV2Lib.training.module import plan_step
+
+    check_strategies([*allow, *without])
+    gentle, all_exact = (names.union(allow) - set(without) for names in (ON_DEVICE, EXACT))
+    try:
+        return plan_step(preset, network, allowed=gentle), gentle
+    except BudgetError:
+        return plan_step(preset, network, allowed=all_exact), all_exact
+
+
+def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: frozenset[str]) -> tuple[int, int, int]:
+    """The largest input of the plan's shape that trains in the preset's budget; the plan's own at least."""
+    from FetusMapV2Lib.memory.plan import BudgetError
+    from FetusMapV2Lib.memory.planner import largest_input
+    from FetusMapV2Lib.training.module import kept_beside
+
+    try:
+        found = largest_input(
+            network,
+            budget_bytes=(preset.memory.budget_bytes or 0) - kept_beside(preset, network),
+            aspect=plan.input_size,
+            max_slowdown=preset.memory.max_slowdown or None,
+            allowed=allowed,
+            batch=plan.batch,
+            autocast=preset.run.autocast,
+        ).input_size
+    except BudgetError:  # its search is shorter than the plan's
+        return plan.input_size
+    return max(found, plan.input_size)
 
 
 def _table(plan: MemoryPlan) -> Table:
@@ -108,25 +155,35 @@ def _table(plan: MemoryPlan) -> Table:
     return table
 
 
-def _tell_cost(plan: MemoryPlan, network: nn.Module) -> None:
+def _tell_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
     """Peak, operations, time, traffic, and what the figures leave out."""
+    from FetusMapV2Lib.memory.costing import Machine
     from FetusMapV2Lib.memory.plan import shown_bytes
+    from FetusMapV2Lib.network.unet import parameter_bytes
+    from FetusMapV2Lib.training.module import kept_beside
 
-    cost = plan.prediction
+    cost, machine, training = plan.prediction, Machine(), plan.purpose == "training"
+    out.print(f"In short: {plan.summary()}", soft_wrap=True)
     out.print(f"Peak: {shown_bytes(cost.peak_bytes)} ({100 * cost.peak_share:.1f} % of "
               f"{shown_bytes(cost.vanilla_peak_bytes)} without a plan)")  # fmt: skip
     out.print(f"Operations: {cost.flops / 1e12:.2f} TFLOP ({cost.flops_ratio:.2f}x)")
     if cost.seconds is not None and cost.vanilla_seconds is not None:
-        ratio = cost.seconds / cost.vanilla_seconds
-        out.print(f"Predicted step time: {cost.seconds:.2f} s ({ratio:.2f}x), at 20 TFLOP/s and 1 TB/s")
+        out.print(
+            f"Predicted time: {cost.seconds:.2f} s ({cost.seconds / cost.vanilla_seconds:.2f}x), at "
+            f"{machine.flops_per_s / 1e12:g} TFLOP/s, {machine.bytes_per_s / 1e12:g} TB/s and "
+            f"{machine.transfer_per_s / 1e9:g} GB/s to the host",
+            soft_wrap=True,
+        )
     if cost.transferred_bytes:
         out.print(
             f"Host memory: {shown_bytes(cost.host_bytes)}, moved each step: {shown_bytes(cost.transferred_bytes)}"
         )
-    weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    out.print(f"Weights: {shown_bytes(weights)}; weights, gradients and Adam are part of the peak")
-    out.print("The workspace of convolutions is not: leave 10-25 % of a GPU's memory for it.")
+    part = "weights, gradients and Adam are" if training else "they are"
+    out.print(f"Weights: {shown_bytes(parameter_bytes(network))}; {part} part of the peak")
+    if training and (beside := kept_beside(preset, network)):
+        out.print(f"Averaged weights of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
+    out.print("The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True)
     exact = not any(choice.reduced for choice in plan.choices.units.values())
-    out.print(
-        "Gradients: those of plain autograd up to rounding." if exact else "Gradients: NOT exact (bfloat16 storage)."
-    )
+    what = "Gradients" if training else "Heatmaps"
+    same = "those of the plain network up to rounding" if exact else "NOT exact (bfloat16 storage)"
+    out.print(f"{what}: {same}.")

@@ -29,7 +29,7 @@ from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import MemoryPlan
+from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference
 from FetusMapV2Lib.network.heatmap import Decoded, decode
 from FetusMapV2Lib.network.unet import UNet3d
@@ -43,6 +43,8 @@ MAXIMUM_HYPOTHESES = 6
 CLEAR = 0.85
 _SETTLED_DEGREES = 5.0
 _SETTLED_SCALE = 0.05
+#: When a GPU is full, the next plan takes this share of the memory of the last one.
+_NEXT_SHARE = 0.75
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
@@ -115,9 +117,10 @@ class PoseEngine:
         self, model: Model, device: torch.device, device_reason: str, memory_budget: int | None = None
     ) -> None:
         self.model = model
-        self._managed: ManagedNetwork | None = None
+        self._asked: MemoryPlan | None = None
         if memory_budget is not None:
-            self._manage(plan_inference(model.network, model.input_size, budget_bytes=memory_budget))
+            self._asked = plan_inference(model.network, model.input_size, budget_bytes=memory_budget)
+        self._manage(self._asked)
         self.device_reason = device_reason
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
@@ -209,7 +212,8 @@ class PoseEngine:
         template = self.model.template
         hypotheses = []
         if view == "whole" and self.model.looks_closer:
-            maps = torch.softmax(logits.flatten(1), dim=1).view_as(logits).cpu().numpy()
+            # one by one: all probabilities at once would take as much memory as the logits
+            maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
             hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
         frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
@@ -218,38 +222,60 @@ class PoseEngine:
         return Look(view, positions, spread, mass, frame, tuple(hypotheses))
 
     def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, torch.Tensor]:
+        """Landmarks and logits; a full GPU is met with leaner and leaner plans, then with the CPU."""
+        found = self._attempt(picture)
+        if found is not None:
+            return found
+        while self._take_less_memory():
+            found = self._attempt(picture)
+            if found is not None:
+                warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
+                return found
+        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
+        self.device_reason = "the GPU ran out of memory"
+        self._manage(self._asked)
+        self._move_to(torch.device("cpu"))
+        return self._forward(picture)
+
+    def _attempt(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor] | None:
+        """`_forward`, None if the GPU is full."""
         try:
             return self._forward(picture)
         except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-        if self._take_less_memory():
-            try:
-                result = self._forward(picture)
-                warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
-                return result
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
-        self._managed = None
-        self.device_reason = "the GPU ran out of memory"
-        self._move_to(torch.device("cpu"))
-        return self._forward(picture)
+            pass  # until here the error holds on to the tensors of the attempt
+        torch.cuda.empty_cache()
+        return None
 
     @property
     def memory_plan(self) -> str:
         """How the network is kept within a budget, one sentence; empty without one."""
         return "" if self._managed is None else self._managed.plan.summary()
 
-    def _manage(self, plan: MemoryPlan) -> None:
-        self._managed = None if plan.executor == "vanilla" else ManagedNetwork(self.model.network, plan)
+    def _manage(self, plan: MemoryPlan | None) -> None:
+        lean = plan is not None and plan.executor != "vanilla"
+        self._managed = ManagedNetwork(self.model.network, plan) if plan is not None and lean else None
 
     def _take_less_memory(self) -> bool:
-        """Turn to a leaner plan, if there is one."""
-        if self._managed is not None or not isinstance(self.model.network, UNet3d):
+        """Turn to the next leaner plan, if there is one."""
+        if not isinstance(self.model.network, UNet3d):
             return False
-        self._manage(plan_inference(self.model.network, self.model.input_size))
+        plan = self._leaner_plan(self.model.network)
+        if plan is None:
+            return False
+        self._manage(plan)
         self._move_to(self._device)
         return True
+
+    def _leaner_plan(self, network: UNet3d) -> MemoryPlan | None:
+        size = self.model.input_size
+        if self._managed is None:
+            return plan_inference(network, size)
+        peak = self._managed.plan.prediction.peak_bytes
+        try:
+            return plan_inference(network, size, budget_bytes=int(_NEXT_SHARE * peak))
+        except BudgetError as error:
+            least = error.smallest_bytes
+        return plan_inference(network, size, budget_bytes=least) if least < peak else None
 
     @torch.inference_mode()
     def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor]:

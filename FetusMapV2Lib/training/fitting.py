@@ -27,13 +27,12 @@ from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.progress import OnProgress
-from FetusMapV2Lib.memory.planner import plan_training
-from FetusMapV2Lib.network.unet import build_network, parameter_bytes
+from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
 from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
 from FetusMapV2Lib.training.export import export_module
-from FetusMapV2Lib.training.module import PoseModule, network_config
+from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
@@ -114,8 +113,8 @@ def fit(
         note: JSON values for the model file's training summary, e.g. the commands that made the data.
         initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
             own cases, or going on at another input size. Unused when a checkpoint is resumed.
-        memory_budget: bytes that a training step may take (weights and optimiser included); the network is then run
-            by a memory plan, with the same gradients. A resumed run may have another budget.
+        memory_budget: bytes that a training step may take (weights and optimiser included), by custom the preset's;
+            the network is then run by a memory plan, with the same gradients. A resumed run may have another budget.
         max_slowdown: greatest ratio of a step's operations to those without a plan; alone, it asks for the plan that
             takes the least memory within it.
         on_progress: called after every step.
@@ -141,10 +140,9 @@ def fit(
     first_step = _steps_done(run.checkpoint) if resume else 0
     if initial_model is not None and not first_step:
         note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
-    if memory_budget is not None or max_slowdown is not None:
-        note = {**(note or {}), "memory_plan": _manage(module, run, memory_budget, max_slowdown)}
     if first_step < run.steps:
-        trainer = _trainer(run, module, volumes, chosen, on_progress, note or {})
+        note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown)}
+        trainer = _trainer(run, module, volumes, chosen, on_progress, note)
         loader = _loader(run, volumes, first_step, workers)
         # our own file; Lightning's state holds more than tensors
         trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
@@ -157,25 +155,24 @@ def fit(
     return run.model
 
 
-def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None) -> str:
-    """Plan the training step, write the plan beside the checkpoints, and say what was chosen.
+def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None) -> dict[str, str]:
+    """Plan the training step if that is wished, write the plan beside the checkpoints, and say what was chosen.
+
+    Returns:
+        What the model file says about it.
 
     Raises:
         BudgetError: nothing fits the budget.
     """
-    beside = parameter_bytes(module.averaged) if module.averaged is not None else 0
-    plan = plan_training(
-        module.network,
-        run.preset.input_size,
-        budget_bytes=None if budget is None else budget - beside,
-        max_slowdown=max_slowdown,
-        batch=run.preset.run.batch_size,
-        autocast=torch.bfloat16 if "bf16" in run.preset.run.precision else None,
-    )
+    wishes = run.preset.memory
+    if budget is None and max_slowdown is None and not (wishes.budget or wishes.max_slowdown):
+        (run.folder / _PLAN).unlink(missing_ok=True)  # of steps before a resumption
+        return {}
+    plan = plan_step(run.preset, module.network, budget=budget, max_slowdown=max_slowdown)
     module.manage(plan)
     write_json(run.folder / _PLAN, plan.to_dict())
     _LOG.info("%s", plan.summary())
-    return plan.summary()
+    return {"memory_plan": plan.summary()}
 
 
 def _start_from(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:
@@ -225,7 +222,7 @@ def prepare_run(
         cases = CaseFolder(data_dir).cases
         held_out = _held_out(cases, chosen, seed)
     else:
-        if Preset.from_dict(noted["preset"]) != chosen or noted["seed"] != seed:
+        if not chosen.trains_like(Preset.from_dict(noted["preset"])) or noted["seed"] != seed:
             raise UserError(
                 "the run in this folder was begun with another preset, number of steps or seed",
                 where=folder / _RUN,

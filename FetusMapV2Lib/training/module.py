@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import MemoryPlan
-from FetusMapV2Lib.network.unet import build_network
+from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
+from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.network.unet import build_network, parameter_bytes
 from FetusMapV2Lib.training.data import Sample
 from FetusMapV2Lib.training.losses import build_loss
 from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
@@ -123,6 +124,53 @@ class PoseModule(pl.LightningModule):
             optimiser, lambda step: learning_rate_factor(step, self.steps, options)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def plan_step(
+    preset: Preset,
+    network: nn.Module,
+    *,
+    budget: int | None = None,
+    max_slowdown: float | None = None,
+    allowed: frozenset[str] | None = None,
+) -> MemoryPlan:
+    """The memory plan of a preset's training step.
+
+    Args:
+        preset: gives input size, batch and precision, and the wishes that are not given here.
+        network: of the preset.
+        budget: bytes of everything on the device, the averaged weights included.
+        max_slowdown: greatest ratio of operations to those without a plan.
+        allowed: strategies (`memory.plan.STRATEGIES`), None = the planner's custom.
+
+    Raises:
+        BudgetError: nothing fits the budget.
+    """
+    budget = preset.memory.budget_bytes if budget is None else budget
+    beside = kept_beside(preset, network)
+    try:
+        return plan_training(
+            network,
+            preset.input_size,
+            budget_bytes=None if budget is None else max(1, budget - beside),
+            max_slowdown=max_slowdown or preset.memory.max_slowdown or None,
+            allowed=allowed,
+            batch=preset.run.batch_size,
+            autocast=preset.run.autocast,
+        )
+    except BudgetError as error:
+        smallest = error.smallest_bytes + beside
+        size = "x".join(str(n) for n in preset.input_size)
+        raise BudgetError(
+            f"training at {size} does not fit {shown_bytes(budget or 0)}: at least {shown_bytes(smallest)} are needed",
+            smallest,
+            error.remedy,
+        ) from error
+
+
+def kept_beside(preset: Preset, network: nn.Module) -> int:
+    """Bytes of a run on the device that no plan of its step counts: the averaged weights."""
+    return parameter_bytes(network) if preset.run.average_decay else 0
 
 
 def network_config(preset: Preset, landmarks: int) -> dict[str, object]:

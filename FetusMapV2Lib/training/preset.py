@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.memory.plan import parse_bytes
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, check_input_size
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
@@ -116,6 +119,30 @@ class RunOptions:
     checkpoint_minutes: float = 5.0
     cache_spacing_mm: float = 0.6
 
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type that convolutions run in, None = float32."""
+        return torch.bfloat16 if self.precision == "bf16-mixed" else None
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """What a training step may take. It decides how the step is run, not what comes out of it.
+
+    Attributes:
+        budget: for all that is kept on the device, e.g. "8GiB"; "" = as much as it takes.
+        max_slowdown: greatest ratio of a step's operations to those without a plan, at least 1, 0 = any; alone it asks
+            for the least memory within it.
+    """
+
+    budget: str = ""
+    max_slowdown: float = 0.0
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The budget as a number, None if there is none."""
+        return parse_bytes(self.budget) if self.budget else None
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -138,6 +165,11 @@ class Preset:
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
+
+    def trains_like(self, other: Preset) -> bool:
+        """Whether both make the same model: they may differ in the memory that they take."""
+        return dataclasses.replace(self, memory=other.memory) == other
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -288,6 +320,13 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         and run.checkpoint_minutes > 0
         and run.cache_spacing_mm > 0,
     }
+    rules["memory.max_slowdown must be 0 or at least 1"] = preset.memory.max_slowdown == 0 or (
+        preset.memory.max_slowdown >= 1
+    )
     for problem, holds in rules.items():
         if not holds:
             raise UserError(problem, where=where)
+    try:
+        _ = preset.memory.budget_bytes
+    except UserError as error:
+        raise UserError(f"memory.budget: {error.problem}", where=where, remedy=error.remedy) from error

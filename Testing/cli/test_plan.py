@@ -22,7 +22,7 @@ def run(*arguments: str, to: list[str] | None = None):
 def test_table_names_every_unit_and_the_cost():
     result = run()
     assert result.exit_code == 0, result.output
-    for word in ("down.0.first", "up.0.convs.second", "Peak:", "TFLOP", "10-25 %", "plain autograd"):
+    for word in ("down.0.first", "up.0.convs.second", "Peak:", "TFLOP", "10-25 %", "In short:", "plain network"):
         assert word in result.output
 
 

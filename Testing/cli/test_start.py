@@ -10,7 +10,7 @@ import pytest
 from FetusMapV2Lib import __version__, cli_support
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
-COMMANDS = ("estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
+COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
