@@ -157,10 +157,12 @@ class _Managed(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         """Run the walk forward and keep it."""
-        ctx.save_for_backward(*parameters)  # autograd then notices if one is changed before the backward pass
         with _exactly(volume.device):
             value = forward(walk)
-        ctx.walk = walk
+        # autograd then notices if one of them is changed in place before the backward pass
+        held = [value] if isinstance(walk, Walk) and walk.holds(value) else []
+        ctx.save_for_backward(volume, *held, *parameters)
+        ctx.walk, ctx.beside = walk, 1 + len(held)
         ctx.scalar = value.dim() == 0
         return value
 
@@ -169,7 +171,7 @@ class _Managed(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
         """Run the walk backward; on any error everything it holds is let go."""
         walk: Walk | StreamedWalk | None = ctx.walk
-        parameters = ctx.saved_tensors
+        parameters = ctx.saved_tensors[ctx.beside :]
         ctx.walk = None
         if walk is None:
             raise RuntimeError("a managed network's backward pass overwrites what it needs: it can run once only")

@@ -213,6 +213,7 @@ class _Builder:
         return graph
 
     def _add(self, node: fx.Node, placeholder: fx.Node) -> None:
+        self._refuse_shared_writes(node)
         if not node.users:
             if node.op == "call_function" and node.args and node.args[0] is placeholder:
                 self.checks.append(_bound(node))
@@ -228,6 +229,22 @@ class _Builder:
             self._register(node, PoolUnit(self._name(node), [self._whole(node.args[0])]))
         else:
             self._add_opaque(node, module)
+
+    def _refuse_shared_writes(self, node: fx.Node) -> None:
+        """A write into what others read too, or into a view of it, would be lost: a unit gets a copy to write into."""
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        if node.op in ("placeholder", "output", "get_attr") or not _overwrites(node, module):
+            return
+        written = node.args[0] if node.args else None
+        while isinstance(written, fx.Node):
+            if len(written.users) > 1 or not node.users:
+                raise UserError(
+                    f"step {node.name!r} of the network writes in place into what other steps read",
+                    remedy="Write the result to a tensor of its own",
+                )
+            if written.op not in ("call_function", "call_method"):  # a module gives no view of its input
+                return
+            written = written.args[0] if written.args else None
 
     def _feeds_conv(self, user: fx.Node) -> bool:
         if _is_concatenation(user):
@@ -380,7 +397,7 @@ def _halves(pool: nn.MaxPool3d) -> bool:
 
 def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     name = str(getattr(node.target, "__name__", node.target))
-    in_place_call = node.op != "call_module" and (name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv"))
+    in_place_call = node.op != "call_module" and (name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv", "setitem"))
     return (
         in_place_call
         or any(getattr(m, "inplace", False) for m in (module.modules() if module else ()))

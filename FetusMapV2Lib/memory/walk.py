@@ -94,6 +94,11 @@ class Walk:
                 self.states[self.graph.output].y = self.states[self.graph.output].z = None
         return value
 
+    def holds(self, value: Tensor) -> bool:
+        """Whether the output's value is also what the backward pass starts from."""
+        state = self.states[self.graph.output]
+        return any(kept is not None and kept.data_ptr() == value.data_ptr() for kept in (state.z, state.y))
+
     def _run(self, unit: Unit) -> None:
         state = self.states[unit]
         if isinstance(unit, ConvUnit):
