@@ -15,6 +15,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch.utils.data import DataLoader
 
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.foundation.files import written_whole
 from FetusMapV2Lib.foundation.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
@@ -83,7 +84,10 @@ class Validation(pl.Callback):
 
 @torch.no_grad()
 def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
-    """Mean and median distance (mm) to the truth and the mean peak mass, per view."""
+    """Mean and median distance (mm) to the truth and the mean peak mass, per view.
+
+    Sides are named by Eq. 7, as the engine names them: a network trained by the Pair Loss does not know them.
+    """
     network = module.best_network
     errors: dict[int, list[np.ndarray]] = {}
     masses: dict[int, list[float]] = {}
@@ -94,6 +98,7 @@ def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
         found = decode(logits, module.preset.sigma)
         matrix = batch["grid_to_ras"][0].numpy()
         world = found.points_ijk.double().cpu().numpy() @ matrix[:3, :3].T + matrix[:3, 3]
+        world, _ = resolve_sides(world)
         view = int(batch["view"][0])
         errors.setdefault(view, []).append(np.linalg.norm(world - batch["positions"][0].numpy(), axis=1))
         masses.setdefault(view, []).append(float(found.peak_mass.mean()))

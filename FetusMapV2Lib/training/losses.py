@@ -1,22 +1,35 @@
-"""The training losses over heatmap logits: today the cross-entropy of Eq. 5, in float32 whatever the autocast.
+"""The training losses over heatmap logits: the cross-entropy of Eq. 5 and the Pair Loss, summed in float32 at least.
 
 A loss is called with logits, points and presence; `build_loss` finds it by the preset's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.head import HeadLoss
+from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy
+from FetusMapV2Lib.training.pair_loss import SlabPairLoss
+from FetusMapV2Lib.training.preset import LossOptions
 
-__all__ = ["HeatmapLoss", "Loss", "LossParts", "SlabHeatmapLoss", "SlabLoss", "build_loss", "cross_entropy"]
+__all__ = [
+    "HeatmapLoss",
+    "Loss",
+    "LossParts",
+    "PairLoss",
+    "SlabHeatmapLoss",
+    "SlabLoss",
+    "SlabPairLoss",
+    "build_loss",
+    "cross_entropy",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +83,39 @@ class HeatmapLoss:
         return SlabHeatmapLoss(points_ijk, fetus_present, self.sigma)
 
 
-_LOSSES: dict[str, Callable[[float], Loss]] = {"heatmap": HeatmapLoss}
+class PairLoss:
+    """Eq. 8: the Pair Loss for arms and legs, Eq. 5 for the other landmarks; see `SlabPairLoss`.
+
+    The maps of a limb pair then belong to one side each, but not to a known one: `resolve_sides` (Eq. 7) names them.
+
+    Args:
+        sigma: of the Gaussians, in voxels.
+        options: weights of the parts, by custom the paper's.
+        schema: of the maps, None = the bundled one.
+    """
+
+    def __init__(self, sigma: float, options: LossOptions | None = None, schema: Schema | None = None) -> None:
+        self.sigma, self.options, self.schema = sigma, options or LossOptions(), schema or default_schema()
+
+    def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
+        """See `cross_entropy` for the arguments."""
+        slabs = self.in_slabs(points_ijk, fetus_present)
+        # channels_last maps are strewn over memory: sums over one of them at a time would crawl
+        return LossParts(slab_loss(logits.contiguous(), slabs), slabs.parts())
+
+    def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabPairLoss:
+        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        return SlabPairLoss(points_ijk, fetus_present, self.sigma, self.options, self.schema)
 
 
-def build_loss(name: str, sigma: float) -> Loss:
-    """The loss that a preset names.
+def build_loss(name: str, sigma: float, options: LossOptions | None = None) -> Loss:
+    """The loss that a preset names: "heatmap" (Eq. 5 for every landmark) or "pair" (Eq. 8).
 
     Raises:
         UserError: an unknown name.
     """
-    if name not in _LOSSES:
-        raise UserError(f"unknown loss {name!r}", remedy=f"Known: {', '.join(sorted(_LOSSES))}")
-    return _LOSSES[name](sigma)
+    if name == "heatmap":
+        return HeatmapLoss(sigma)
+    if name == "pair":
+        return PairLoss(sigma, options)
+    raise UserError(f"unknown loss {name!r}", remedy="Known: heatmap, pair")

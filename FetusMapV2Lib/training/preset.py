@@ -72,6 +72,21 @@ class AugmentationOptions:
 
 
 @dataclass(frozen=True)
+class LossOptions:
+    """Weights of the parts of the loss "pair" (Eq. 3 and 8), which the paper adds up as they are.
+
+    Attributes:
+        trunk: of K over head and trunk.
+        assigned: of L1, which takes the sides of arms and legs as they fit best.
+        joint: of L2, which keeps both limbs of a pair from one place; 0 leaves it out.
+    """
+
+    trunk: float = 1.0
+    assigned: float = 1.0
+    joint: float = 1.0
+
+
+@dataclass(frozen=True)
 class OptimiserOptions:
     """Adam and its learning rate over the run.
 
@@ -152,7 +167,7 @@ class Preset:
         name, description: for lists and logs.
         input_size: (K, J, I) voxels of the network's grid, multiples of 16.
         sigma: of the Gaussian heatmaps, voxels.
-        loss: name in `losses.build_loss`.
+        loss: name in `losses.build_loss`: "heatmap" or "pair".
     """
 
     name: str
@@ -163,6 +178,7 @@ class Preset:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    loss_weights: LossOptions = field(default_factory=LossOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
     memory: MemoryOptions = field(default_factory=MemoryOptions)
@@ -323,6 +339,8 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
     rules["memory.max_slowdown must be 0 or at least 1"] = preset.memory.max_slowdown == 0 or (
         preset.memory.max_slowdown >= 1
     )
+    weights = dataclasses.astuple(preset.loss_weights)
+    rules["loss_weights must not be negative, and not all zero"] = min(weights) >= 0 < max(weights)
     for problem, holds in rules.items():
         if not holds:
             raise UserError(problem, where=where)
