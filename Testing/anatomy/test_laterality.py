@@ -1,9 +1,6 @@
-"""Left and right by Eq. 7: on constructed bodies, mirrored ones, with missing landmarks, and on real fetal poses."""
+"""Left and right by Eq. 7: on constructed bodies, mirrored ones, and with missing landmarks."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +8,10 @@ from anatomy.bodies import bodies, standing_body
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, left_direction, resolve_sides
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.resources import resource_path
+from FetusMapV2Lib.anatomy.schema import default_schema
 
 SCHEMA = default_schema()
 ARMS, LEGS = slice(10, 16), slice(16, 22)
-REAL_POSES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real-fetal-poses" / "poses.npz"
 
 
 def exchange(poses, rows):
@@ -161,50 +156,3 @@ def test_a_head_turned_back_to_front_is_inconsistent():
     body = standing_body()
     body[:6] = Rotation.from_euler("z", 180, degrees=True).apply(body[:6])
     assert resolve_sides(body)[1].consistent is False
-
-
-def _schema_of_the_real_poses() -> Schema:
-    """Their keypoints have no crest, nasal bone or neck: the same rule with eyes and knees for the front."""
-    document = json.loads(resource_path("Landmarks", "fetusmapv2.json").read_text(encoding="utf-8"))
-    midline = ["mid_shoulders", "mid_eyes", "mid_hips", "mid_knees"]
-    pairs = ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
-    marks = []
-    template = document["landmarks"][0]
-    for number, key in enumerate(midline, start=1):
-        marks.append(template | {"number": number, "key": key, "name": key})
-    for place, joint in enumerate(pairs):
-        for side, other in (("left", 1), ("right", -1)):
-            group = side[0] + ("a" if place < 3 else "l")
-            number = len(marks) + 1
-            extra = {"number": number, "key": f"{side}_{joint}", "name": f"{side} {joint}"}
-            marks.append(template | extra | {"group": group, "side": side, "partner": number + other})
-    document |= {"id": "real-poses", "landmarks": marks, "edges": [], "head_frame": [1, 2, 3], "trunk_frame": [1, 4, 3]}
-    document |= {"registration": [1, 2, 3], "refined": [], "crl": [1, 3], "midsagittal": [1, 2, 3], "face_line": [1, 2]}
-    document["bones"] = {
-        "left_femur": [11, 13],
-        "right_femur": [12, 14],
-        "left_humerus": [5, 7],
-        "right_humerus": [6, 8],
-    }
-    return Schema.from_document(document)
-
-
-@pytest.mark.skipif(not REAL_POSES.exists(), reason="the real fetal poses are not beside the checkout")
-def test_the_rule_agrees_with_real_fetal_poses():
-    with np.load(REAL_POSES) as data:
-        names, points = list(data["keypoints"]), data["positions"].astype(np.float64)
-    schema = _schema_of_the_real_poses()
-
-    def keypoint(name):
-        return points[:, names.index(name)]
-
-    middles = [(keypoint(f"left {n}") + keypoint(f"right {n}")) / 2 for n in ("shoulder", "eye", "hip", "knee")]
-    limbs = [keypoint(key.replace("_", " ")) for key in schema.keys[4:]]
-    answers = [resolve_sides(pose, schema)[1] for pose in np.stack(middles + limbs, axis=1)]
-    arms = np.array([answer.arms_swapped for answer in answers])
-    legs = np.array([answer.legs_swapped for answer in answers])
-    confidence = np.array([answer.arms_confidence for answer in answers])
-    assert len(answers) == 19816
-    assert 1 - arms.mean() >= 0.99
-    assert 1 - legs.mean() >= 0.99
-    assert np.median(confidence[arms]) < 0.5 < np.median(confidence[~arms])

@@ -9,7 +9,9 @@ import torch
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.network.heatmap import gaussian_target
-from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss, cross_entropy
+from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss, cross_entropy
+from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.preset import LossOptions, Preset
 
 SHAPE = (6, 5, 4)
 NAN = float("nan")
@@ -99,3 +101,20 @@ def test_a_sample_without_any_landmark_gives_zero_not_nan() -> None:
 def test_unknown_losses_are_refused() -> None:
     with pytest.raises(UserError, match="unknown loss"):
         build_loss("hinge", 2.0)
+
+
+def test_a_preset_names_its_loss_and_weighs_its_parts() -> None:
+    small = {"name": "small", "network": {"widths": [2, 2]}}
+    plain = PoseModule(Preset.from_dict(small), 22, 1).loss
+    assert isinstance(plain, HeatmapLoss)
+    pair = PoseModule(Preset.from_dict({**small, "loss": "pair", "sigma": 1.5}), 22, 1).loss
+    assert isinstance(pair, PairLoss)
+    assert (pair.sigma, pair.options) == (1.5, LossOptions(1.0, 1.0, 1.0))
+    weights = {"trunk": 2.0, "joint": 0.0}
+    weighed = PoseModule(Preset.from_dict({**small, "loss": "pair", "loss_weights": weights}), 22, 1).loss
+    assert isinstance(weighed, PairLoss)
+    assert weighed.options == LossOptions(2.0, 1.0, 0.0)
+    with pytest.raises(UserError, match="must not be negative"):
+        Preset.from_dict({**small, "loss_weights": {"joint": -1.0}})
+    with pytest.raises(UserError, match="not all zero"):
+        Preset.from_dict({**small, "loss_weights": {"trunk": 0.0, "assigned": 0.0, "joint": 0.0}})
