@@ -156,7 +156,7 @@ class Costing:
         """Plain autograd with the plain loss (log-softmax times a stored target) and Adam, or plain inference."""
         twin = on_meta(self.graph.module)
         shape = (self.batch, self.graph.input_channels, *self.input_size)
-        return (_vanilla_step if self.training else _vanilla_inference)(twin, shape, timeline)
+        return (step_without_data if self.training else _vanilla_inference)(twin, shape, timeline)
 
 
 def _flags(choices: Choices) -> tuple[object, ...]:
@@ -170,7 +170,14 @@ def _flags(choices: Choices) -> tuple[object, ...]:
     )
 
 
-def _vanilla_step(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:
+def step_without_data(twin: nn.Module, shape: tuple[int, ...], timeline: bool = False) -> Measured:
+    """A training step of a network on the meta device with the plain loss (log-softmax times a stored target) and Adam.
+
+    Args:
+        twin: see `meter.on_meta`.
+        shape: of the input (B, C, K, J, I).
+        timeline: keep the course of the live bytes.
+    """
     optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], foreach=False)
 
     def forward_and_backward() -> None:

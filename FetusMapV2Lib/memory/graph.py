@@ -8,7 +8,7 @@ import itertools
 import linecache
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.meter import allocated_bytes, on_meta, operation_flops
+from FetusMapV2Lib.memory.reversible import LEAF_MODULES
 
 #: Sizes per axis that are tried where no example input is given.
 _PROBE_SIZES = (64, 96, 32, 128, 240, 224)
@@ -212,7 +213,28 @@ class Graph:
         return formula
 
 
-def trace(module: nn.Module, example: int | Tensor) -> Graph:
+def follow(
+    module: nn.Module,
+    channels: int,
+    probes: Sequence[tuple[int, ...]] = (),
+    whole: Collection[str] = (),
+) -> Graph:
+    """A network's graph to be run; its costs at other sizes are only known to `trace`.
+
+    Args:
+        module: see `trace`.
+        channels: of the input.
+        probes: sizes that `torch.export` may try.
+        whole: see `trace`.
+
+    Raises:
+        UserError: see `trace`.
+    """
+    axes = len(probes[0]) if probes else _spatial_axes(module)
+    return Graph(_traced(module, channels, probes, whole), channels, axes)
+
+
+def trace(module: nn.Module, example: int | Tensor, whole: Collection[str] = ()) -> Graph:
     """A network's graph of operations.
 
     Torch's own modules stay whole. Where `torch.fx` cannot follow the network, `torch.export` is tried, whose graph
@@ -221,17 +243,16 @@ def trace(module: nn.Module, example: int | Tensor) -> Graph:
     Args:
         module: takes one tensor (B, C, ...); its training mode counts, as dropout and norms do differ.
         example: an input, or the number of input channels.
+        whole: paths of submodules that are to be one node each; reversible blocks are.
 
     Raises:
         UserError: the network's control flow depends on its data, or it refuses the example.
     """
     if isinstance(example, int):
-        channels, axes, batch = example, _spatial_axes(module), 1
-        probes = [(size,) * axes for size in _PROBE_SIZES]
+        batch, probes = 1, [(size,) * _spatial_axes(module) for size in _PROBE_SIZES]
     else:
-        batch, channels, axes = len(example), int(example.shape[1]), example.dim() - 2
-        probes = [tuple(example.shape[2:])]
-    graph = Graph(_traced(module, channels, probes), channels, axes)
+        batch, probes = len(example), [tuple(example.shape[2:])]
+    graph = follow(module, example if isinstance(example, int) else int(example.shape[1]), probes, whole)
     problem = UserError("the network takes no input")
     for size in probes:
         try:
@@ -420,9 +441,23 @@ class _Formula:
 # --- tracing
 
 
-def _traced(module: nn.Module, channels: int, probes: Sequence[tuple[int, ...]]) -> fx.GraphModule:
+class _Tracer(fx.Tracer):
+    """Keeps torch's own modules, reversible blocks and some paths whole."""
+
+    def __init__(self, whole: Collection[str]) -> None:
+        super().__init__()
+        self.whole = frozenset(whole)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        whole = module_qualified_name in self.whole or isinstance(m, LEAF_MODULES)
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(
+    module: nn.Module, channels: int, probes: Sequence[tuple[int, ...]], whole: Collection[str]
+) -> fx.GraphModule:
     try:
-        return fx.GraphModule(module, fx.Tracer().trace(module))
+        return fx.GraphModule(module, _Tracer(whole).trace(module))
     except Exception as error:
         for size in probes:
             with contextlib.suppress(Exception):

@@ -69,6 +69,11 @@ class RecomputationGraph:
         """Nodes of a lower set that something outside reads."""
         return sum(1 << node for node in members(lower) if self.after[node] & ~lower)
 
+    def is_valid(self, nodes: int) -> bool:
+        """Whether nothing outside reads any but the last of some nodes."""
+        inner = nodes & ~(1 << nodes.bit_length() - 1) if nodes else 0
+        return not self.readers(inner) & ~nodes
+
     def lower_sets(self, most: int = _MOST_LOWER_SETS) -> list[int]:
         """Every set that holds, with a node, all that the node reads; smallest first.
 
@@ -139,7 +144,12 @@ def overhead(graph: RecomputationGraph, lower_sets: Sequence[int]) -> int:
 
 
 def plan_within(
-    graph: RecomputationGraph, budget: int, *, family: Sequence[int] | None = None, memory_centric: bool = False
+    graph: RecomputationGraph,
+    budget: int,
+    *,
+    family: Sequence[int] | None = None,
+    memory_centric: bool = False,
+    valid_only: bool = False,
 ) -> Strategy | None:
     """The strategy of least overhead whose surrogate peak fits a budget; None if there is none.
 
@@ -148,6 +158,7 @@ def plan_within(
         budget: bytes.
         family: lower sets to choose from: all (exact, the default) or `pruned_lower_sets` (approximate).
         memory_centric: the greatest overhead instead of the least, which leaves more room to liveness analysis.
+        valid_only: steps from one lower set to the next that keep one value each, as FetusMapV2's section 3.1 wants.
     """
     sets = list(graph.lower_sets() if family is None else family)
     # per lower set: overhead so far -> (bytes cached, lower set before, overhead before)
@@ -158,7 +169,7 @@ def plan_within(
         if not known:
             continue
         for following in sets[position + 1 :]:
-            if lower & ~following:
+            if lower & ~following or (valid_only and not graph.is_valid(following & ~lower)):
                 continue
             boundary = graph.boundary(following)
             room = budget - _transient(graph, lower, following)
@@ -183,17 +194,23 @@ def plan_within(
     return Strategy(tuple(reversed(chosen)), total, kept)
 
 
-def smallest_budget(graph: RecomputationGraph, family: Sequence[int] | None = None) -> int:
-    """The least surrogate peak of any strategy, by bisection."""
+def smallest_budget(
+    graph: RecomputationGraph,
+    family: Sequence[int] | None = None,
+    *,
+    valid_only: bool = False,
+    tolerance: float = 0.0,
+) -> int:
+    """The least surrogate peak of any strategy, by bisection; within a relative tolerance above. See `plan_within`."""
     sets = list(graph.lower_sets() if family is None else family)
     low, high = 0, surrogate_peak(graph, [graph.everything])
-    while low < high:
+    while high - low > tolerance * low:
         middle = (low + high) // 2
-        if plan_within(graph, middle, family=sets) is None:
+        if plan_within(graph, middle, family=sets, valid_only=valid_only) is None:
             low = middle + 1
         else:
             high = middle
-    return low
+    return high
 
 
 def members(nodes: int) -> Iterable[int]:

@@ -18,6 +18,7 @@ from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import MemoryPlan
+from FetusMapV2Lib.memory.segments import segmented
 from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph, build_units
 from FetusMapV2Lib.memory.walk import Walk
@@ -36,7 +37,9 @@ class ManagedNetwork:
 
     def __init__(self, network: nn.Module, plan: MemoryPlan) -> None:
         self.network, self.plan = network, plan
-        self.graph: UnitGraph | None = None if plan.executor == "vanilla" else build_units(network)
+        by_units = plan.executor in ("lean", "streamed")
+        self.graph: UnitGraph | None = build_units(network) if by_units else None
+        self._plain: nn.Module = segmented(network, plan.partition) if plan.executor == "segments" else network
         streams = self.graph is not None and plan.choices.slab_rows > 0
         self.top: Top | None = split_top(self.graph) if streams and self.graph is not None else None
 
@@ -44,7 +47,7 @@ class ManagedNetwork:
     def __call__(self, volume: Tensor) -> Tensor:
         """Volume (B, C, K, J, I) to the network's output; differentiable once."""
         if self.graph is None:
-            result: Tensor = self.network(volume)
+            result: Tensor = self._plain(volume)
             return result
         self._check(volume)
         if not torch.is_grad_enabled():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any
 
 from FetusMapV2Lib.foundation.errors import UserError
@@ -113,6 +113,31 @@ class Choices:
         return self.units.get(unit, UnitChoice())
 
 
+class Technique(IntEnum):
+    """What the execution function f says of a segment."""
+
+    PLAIN = 1
+    CHECKPOINT = 2
+    REVERSIBLE = 3
+
+    @property
+    def words(self) -> str:
+        """For the table of a plan."""
+        return {1: "kept", 2: "checkpoint", 3: "reversible block"}[int(self)]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A subgraph: names of nodes in the order of execution, and how it is run."""
+
+    nodes: tuple[str, ...]
+    technique: Technique = Technique.PLAIN
+
+    def without(self, node: str) -> Segment:
+        """The rest when a node leaves it."""
+        return Segment(tuple(name for name in self.nodes if name != node), self.technique)
+
+
 @dataclass(frozen=True)
 class SegmentPlan:
     """One line of a plan's table: what is done with a unit, what it saves and what it costs.
@@ -174,10 +199,12 @@ class MemoryPlan:
         input_size: (k, j, i).
         batch: volumes at once.
         purpose: "training" or "inference".
-        executor: "vanilla", "lean" or "streamed".
+        executor: "vanilla", "lean", "streamed", or "segments" for a scheme of the paper.
         segments: one line per unit.
         prediction: what it costs.
         choices: what the executor does.
+        partition: what the executor "segments" does.
+        reversible: passes that must be reversible blocks in the network that is run.
     """
 
     input_size: tuple[int, int, int]
@@ -187,6 +214,8 @@ class MemoryPlan:
     segments: tuple[SegmentPlan, ...]
     prediction: Prediction
     choices: Choices = field(default_factory=Choices)
+    partition: tuple[Segment, ...] = ()
+    reversible: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One sentence for logs and result files."""
@@ -237,6 +266,10 @@ class MemoryPlan:
                 segments=tuple(SegmentPlan(**line) for line in values["segments"]),
                 prediction=Prediction(**prediction),
                 choices=Choices(units=units, **choices),
+                partition=tuple(
+                    Segment(tuple(part["nodes"]), Technique(part["technique"])) for part in values.get("partition", ())
+                ),
+                reversible=tuple(values.get("reversible", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a memory plan ({error})") from error

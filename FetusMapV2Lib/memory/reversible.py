@@ -378,6 +378,11 @@ def find_passes(module: nn.Module) -> list[str]:
     return [path for path, (conv, _) in _all_passes(module).items() if _keeps_shape(conv)]
 
 
+def passes_of(module: nn.Module) -> list[str]:
+    """Paths of all submodules that are Conv-BN-ReLU and no more, whether or not they may become reversible."""
+    return list(_all_passes(module))
+
+
 def convert(
     network: nn.Module,
     paths: Collection[str],

@@ -397,7 +397,9 @@ def _halves(pool: nn.MaxPool3d) -> bool:
 
 def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
     name = str(getattr(node.target, "__name__", node.target))
-    in_place_call = node.op != "call_module" and (name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv", "setitem"))
+    in_place_call = node.op != "call_module" and (
+        name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv", "setitem")
+    )
     return (
         in_place_call
         or any(getattr(m, "inplace", False) for m in (module.modules() if module else ()))

@@ -132,7 +132,7 @@ class FreesItsInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         output = self.block(x)
-        
+
         def refill(_: Tensor) -> None:
             x.data.copy_(self.rounded[0].inverse(output.float()))
 
