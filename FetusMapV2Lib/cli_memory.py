@@ -42,6 +42,9 @@ def plan(
     without: Annotated[
         Optional[list[str]], typer.Option("--without", help="Do not use this strategy (more than once).")
     ] = None,
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="A scheme of the paper instead of the best plan: gcp, rev or gcp+rev.")
+    ] = "",
     batch: Annotated[int, typer.Option("--batch", min=0, help="Volumes at once (0: the preset's).")] = 0,
     inference: Annotated[bool, typer.Option("--inference", help="Plan an estimate, not a training step.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
@@ -57,11 +60,16 @@ def plan(
     if inference and (allow or without or max_slowdown):
         remedy = "Leave out --inference, or --allow, --without and --max-slowdown"
         raise InputError("an estimate is planned by the budget alone", where="--inference", remedy=remedy)
+    if scheme and (inference or allow or without or max_slowdown):
+        remedy = "Leave out --scheme, or --inference, --allow, --without and --max-slowdown"
+        raise InputError("a scheme of the paper is planned as it is", where="--scheme", remedy=remedy)
     chosen, network = _chosen(preset, input_size, memory_budget, max_slowdown, batch)
     budget = chosen.memory.budget_bytes
     allowed: frozenset[str] | None = None
     if inference:
         found = plan_inference(network, chosen.input_size, budget_bytes=budget, batch=max(1, batch))
+    elif scheme:
+        found = _plan_scheme(chosen, network, scheme)
     else:
         found, allowed = _plan_training(chosen, network, allow or [], without or [])
     if picture is not None:
@@ -118,6 +126,16 @@ def _plan_training(
         return plan_step(preset, network, allowed=gentle), gentle
     except BudgetError:
         return plan_step(preset, network, allowed=all_exact), all_exact
+
+
+def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
+    """A scheme of the paper for a preset's network."""
+    from FetusMapV2Lib.memory.framework import plan_framework
+    from FetusMapV2Lib.training.module import kept_beside
+
+    budget = preset.memory.budget_bytes
+    rest = None if budget is None else budget - kept_beside(preset, network)
+    return plan_framework(network, preset.input_size, scheme, batch=preset.run.batch_size, budget_bytes=rest)
 
 
 def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: frozenset[str]) -> tuple[int, int, int]:
@@ -183,7 +201,12 @@ def _tell_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
     if training and (beside := kept_beside(preset, network)):
         out.print(f"Averaged weights of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
     out.print("The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True)
+    if plan.reversible:
+        out.print(
+            f"Passes to be made reversible, which changes the network: {', '.join(plan.reversible)}", soft_wrap=True
+        )
     exact = not any(choice.reduced for choice in plan.choices.units.values())
     what = "Gradients" if training else "Heatmaps"
-    same = "those of the plain network up to rounding" if exact else "NOT exact (bfloat16 storage)"
+    of = "this network with reversible blocks" if plan.reversible else "the plain network"
+    same = f"those of {of} up to rounding" if exact else "NOT exact (bfloat16 storage)"
     out.print(f"{what}: {same}.")

@@ -241,11 +241,16 @@ class _Search:
         graph = follow(network, self.channels, whole=self.whole)
         return step_without_data(SegmentedNetwork(graph, segments), self.shape, timeline)
 
+    def _shown(self, name: str) -> str:
+        """A module's path, or the node's own name."""
+        return next((path for path, node in self.node_of.items() if node == name), name)
+
     def line(self, segment: Segment) -> SegmentPlan:
         """A segment in the table of a plan."""
         sized = self.graph.at(self.input_size, self.batch)
-        first, last = segment.nodes[0], segment.nodes[-1]
-        name = first if first == last else f"{first} ... {last}"
+        last = segment.nodes[-1]
+        ends = [self._shown(node) for node in dict.fromkeys((segment.nodes[0], last))]
+        name = " ... ".join(ends)
         if segment.technique is Technique.PLAIN:
             return SegmentPlan(name, segment.technique.words, 0, 0)
         flops = sum(sized.costs[node].flops for node in segment.nodes)

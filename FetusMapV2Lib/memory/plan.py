@@ -30,6 +30,9 @@ STRATEGIES: dict[str, str] = {
 #: Strategies whose gradients equal the unmanaged network's up to rounding, without touching the network.
 EXACT: frozenset[str] = frozenset(STRATEGIES) - {"reversible", "reduced-storage"}
 
+#: Kinds of plans in words, where the executor's name does not say it.
+_KINDS = {"segments": "checkpoint"}
+
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -223,8 +226,9 @@ class MemoryPlan:
         cost = self.prediction
         if self.executor == "vanilla":
             return f"no memory management at {size}: peak {shown_bytes(cost.peak_bytes)}"
+        kind = _KINDS.get(self.executor, self.executor)
         words = (
-            f"{self.executor} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
+            f"{kind} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
             f"{shown_bytes(cost.vanilla_peak_bytes)} ({100 * cost.peak_share:.0f} %)"
         )
         words += f", {cost.flops_ratio:.2f}x the operations"

@@ -164,8 +164,7 @@ def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: floa
     Raises:
         BudgetError: nothing fits the budget.
     """
-    wishes = run.preset.memory
-    if budget is None and max_slowdown is None and not (wishes.budget or wishes.max_slowdown):
+    if budget is None and max_slowdown is None and not run.preset.memory.manages:
         (run.folder / _PLAN).unlink(missing_ok=True)  # of steps before a resumption
         return {}
     plan = plan_step(run.preset, module.network, budget=budget, max_slowdown=max_slowdown)

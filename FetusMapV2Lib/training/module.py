@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
@@ -148,11 +149,15 @@ def plan_step(
     """
     budget = preset.memory.budget_bytes if budget is None else budget
     beside = kept_beside(preset, network)
+    rest = None if budget is None else max(1, budget - beside)
     try:
+        if preset.memory.scheme:
+            batch = preset.run.batch_size
+            return plan_framework(network, preset.input_size, preset.memory.scheme, batch=batch, budget_bytes=rest)
         return plan_training(
             network,
             preset.input_size,
-            budget_bytes=None if budget is None else max(1, budget - beside),
+            budget_bytes=rest,
             max_slowdown=max_slowdown or preset.memory.max_slowdown or None,
             allowed=allowed,
             batch=preset.run.batch_size,

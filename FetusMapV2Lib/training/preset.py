@@ -148,10 +148,18 @@ class MemoryOptions:
         budget: for all that is kept on the device, e.g. "8GiB"; "" = as much as it takes.
         max_slowdown: greatest ratio of a step's operations to those without a plan, at least 1, 0 = any; alone it asks
             for the least memory within it.
+        scheme: "" = whatever the planner finds best, or a scheme of the paper: "gcp", checkpoints alone, beside
+            reversible blocks if the network has them (`memory.framework`).
     """
 
     budget: str = ""
     max_slowdown: float = 0.0
+    scheme: str = ""
+
+    @property
+    def manages(self) -> bool:
+        """Whether steps are to be run by a plan."""
+        return bool(self.budget or self.max_slowdown or self.scheme)
 
     @property
     def budget_bytes(self) -> int | None:
@@ -336,6 +344,7 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         and run.checkpoint_minutes > 0
         and run.cache_spacing_mm > 0,
     }
+    rules["memory.scheme must be gcp or empty"] = preset.memory.scheme in ("", "gcp")
     rules["memory.max_slowdown must be 0 or at least 1"] = preset.memory.max_slowdown == 0 or (
         preset.memory.max_slowdown >= 1
     )

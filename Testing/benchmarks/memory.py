@@ -25,7 +25,7 @@ NATIVE: Size = (464, 320, 320)
 ASPECT: Size = (208, 128, 144)
 CPU_SIZE, CPU_WIDTHS = (96, 64, 64), (16, 32, 64, 128, 256)
 
-_PAPER = ("gcp-time", "rev", "gcp-rev")
+_PAPER = ("gcp-valid", "rev", "gcp-rev")
 _CPU = ("vanilla", "checkpoint-block", "checkpoint-level", *_PAPER, "lean", "lean-host", "streamed-host", "streamed")
 _GPU = ("vanilla", "checkpoint-level", *_PAPER, "lean", "streamed-host")
 

@@ -56,9 +56,18 @@ def test_strategies_are_switched():
     assert "NOT exact" in result.output
 
 
+def test_a_scheme_of_the_paper():
+    plan = MemoryPlan.from_dict(json.loads(run("--scheme", "gcp", "--json").stdout))
+    assert plan.executor == "segments"
+    assert {line.technique for line in plan.segments} == {"checkpoint", "kept"}
+
+
 @pytest.mark.parametrize(
     "arguments,words",
     [
+        (("--scheme", "magic"), "unknown memory scheme"),
+        (("--scheme", "gcp", "--memory-budget", "1MiB"), "does not fit"),
+        (("--scheme", "gcp", "--without", "checkpoint"), "planned as it is"),
         (("--memory-budget", "1MiB"), "at least"),
         (("--memory-budget", "apples"), "not an amount of memory"),
         (("--input-size", "100,64,64"), "does not fit the network"),

@@ -23,6 +23,7 @@ SAME_NETWORK = [
     "budget-0.2",
     "gcp-time",
     "gcp-searched",
+    "gcp-valid",
     "lean",
     "streamed-host",
 ]

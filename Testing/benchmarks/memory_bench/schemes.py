@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.memory.checkpointing import kusumoto_choices
 from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import EXACT, MemoryPlan, Prediction
 from FetusMapV2Lib.memory.planner import ON_DEVICE, plan_training
@@ -182,35 +183,11 @@ def reversible(setting: Setting) -> Job:
     return _by_plain_loss(convert(network, find_passes(network)))
 
 
-class _Then(nn.Module):
-    """One module, then another."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """What the second makes of what the first gives."""
-        result: Tensor = self.second(self.first(*inputs))
-        return result
-
-
-def reversible_and_checkpoint(setting: Setting) -> Job:
-    """The paper's GCP+REV: on every level a reversible block, and what stands before it recomputed.
-
-    The recomputed part holds pooling, or upsampling and concatenation, and the level's first Conv-BN-ReLU. Nobody keeps
-    the reversible block's input, so that the block frees memory at all.
-    """
-    network = setting.network()
-    network = convert(network, find_passes(network), couplings=2, depth=1)
-    for level, block in enumerate(network.down):
-        before = block.first if level == 0 else nn.Sequential(network.pool, block.first)
-        network.down[level] = _Then(_Recomputed(before), block.second)
-    network.pool = nn.Identity()
-    for level, block in enumerate(network.up):
-        second, block.convs = block.convs.second, block.convs.first
-        network.up[level] = _Then(_Recomputed(block), second)
-    return _by_plain_loss(network)
+def framework(setting: Setting, scheme: str) -> Job:
+    """The paper's three steps, or some of them: valid partition, reversible passes where the peak falls."""
+    plan = plan_framework(Setting(setting.size, setting.widths, landmarks=setting.landmarks).network(), setting.size, scheme)
+    network = convert(setting.network(), plan.reversible, couplings=COUPLINGS, depth=DEPTH)
+    return _by_plain_loss_of(network, plan)
 
 
 def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job:
@@ -298,8 +275,10 @@ SCHEMES: tuple[Scheme, ...] = (
         "paper",
     ),
     Scheme("gcp-searched", "GCP, searched on the true peak", searched_checkpoints, "paper"),
-    Scheme("rev", "REV", reversible, "paper"),
-    Scheme("gcp-rev", "GCP per level + REV", reversible_and_checkpoint, "paper"),
+    Scheme("gcp-valid", "GCP, valid partition (step 1)", functools.partial(framework, scheme="gcp"), "paper"),
+    Scheme("rev", "REV wherever it may", reversible, "paper"),
+    Scheme("rev-chosen", "REV where the peak falls", functools.partial(framework, scheme="rev"), "paper"),
+    Scheme("gcp-rev", "GCP + REV (steps 1-3)", functools.partial(framework, scheme="gcp+rev"), "paper"),
     _ours("lean", "default plan: on the device, <= 1.25x"),
     _ours("lean-host", "whole tensors, host memory allowed, <= 1.25x", EXACT - {"slab-streaming"}),
     _ours("streamed-host", "slab streaming, host memory, <= 1.25x", EXACT),
