@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from memory.networks import plan_of, small_unet
+from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
 from FetusMapV2Lib.foundation.errors import UserError
@@ -117,6 +118,9 @@ def test_vanilla_is_measured_on_the_real_thing(paper_network):
     assert found.flops == pytest.approx(5.69e12, rel=0.001)
 
 
+_WITHOUT_CHUNKS = frozenset({"checkpoint", "recompute-norm", "in-place", "no-concat", "fused-head"})
+
+
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.3])
 def test_budgets_are_met(share):
     network = UNet3d(widths=(8, 16, 24, 32))
@@ -142,8 +146,7 @@ def test_search_is_near_the_best_of_all_choices(limit):
     """Every way to store every unit of a small UNet is priced: the search ends within 2 % of the least peak."""
     network = UNet3d(1, 8, (12, 24))
     size = (96, 64, 64)
-    allowed = frozenset({"checkpoint", "recompute-norm", "in-place", "no-concat", "fused-head"})
-    plan = plan_training(network, size, allowed=allowed, max_slowdown=limit)
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
     graph = build_units(network)
     costing = Costing(graph, size)
     free = [unit.name for unit in graph.units if unit not in graph.head]
@@ -156,6 +159,31 @@ def test_search_is_near_the_best_of_all_choices(limit):
         if price.flops <= plan.prediction.flops:
             best = min(best, price.peak)
     assert plan.prediction.peak_bytes <= 1.02 * best
+
+
+@pytest.fixture(scope="module")
+def programme():
+    """Of a UNet with four levels, with the search's other choices at 1.25x."""
+    network = UNet3d(1, 8, (12, 24, 48, 96))
+    size = (96, 64, 64)
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=1.25)
+    graph = build_units(network)
+    free = [unit.name for unit in graph.units if unit not in graph.head]
+    never = {"down.0.first", "down.0.second"}
+    options = {name: (Storage.KEPT, Storage.RECOMPUTED, *([Storage.NEVER] if name in never else [])) for name in free}
+    base = replace(plan.choices, units=base_choices([unit.name for unit in graph.units], options).units)
+    return network, size, StorageProgramme(Costing(graph, size), base, options)
+
+
+@pytest.mark.parametrize("limit", [1.02, 1.1, 1.25, 1.4])
+def test_search_is_near_the_optimum_of_a_mixed_integer_programme(programme, limit):
+    network, size, best = programme
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
+    optimum = best.solve(plan.prediction.flops)
+    price = best.costing.price(optimum.choices)
+    assert price.peak == pytest.approx(optimum.peak_bytes, rel=0.01)  # what the programme believes is so
+    assert price.flops <= 1.0001 * plan.prediction.flops
+    assert plan.prediction.peak_bytes <= 1.02 * price.peak
 
 
 def test_enough_memory_needs_no_plan():
