@@ -91,6 +91,17 @@ def resolve_sides(
     return resolved, laterality
 
 
+def row_order(laterality: Laterality, schema: Schema | None = None) -> list[int]:
+    """Which row of what was given each resolved row came from, so that radii move with landmarks that changed sides."""
+    schema = schema or default_schema()
+    swapped = {"la": laterality.arms_swapped, "ra": laterality.arms_swapped}
+    swapped |= {"ll": laterality.legs_swapped, "rl": laterality.legs_swapped}
+    return [
+        int(schema.mirror_rows[row]) if swapped.get(landmark.group, False) else row
+        for row, landmark in enumerate(schema.landmarks)
+    ]
+
+
 def _resolve_limb(
     positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[_Frame, ...], spread: np.ndarray | None
 ) -> tuple[bool, float]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.laterality import Laterality, resolve_sides
+from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
@@ -214,6 +214,8 @@ class PoseEngine:
         if view == "whole" and self.model.looks_closer:
             # one by one: all probabilities at once would take as much memory as the logits
             maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
+            if self.model.sides_anonymous:  # either map of a pair may hold either limb
+                maps = (maps + maps[self._schema.mirror_rows]) / 2
             hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
         frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
@@ -318,21 +320,11 @@ class PoseEngine:
     def _pose(self, look: Look, confidence: Array, warnings: list[str]) -> Pose:
         radius = self._calibration.radius90_mm(look.spread_mm, look.peak_mass)
         positions, laterality = resolve_sides(look.positions, self._schema, radius)
-        order = self._row_order(laterality)
+        order = row_order(laterality, self._schema)
         if laterality.consistent is False:
             warnings.append("Arms and legs disagree about which side is left; check the sides.")
         pose = Pose(positions, confidence=confidence[order], radius90_mm=radius[order])
         return replace(pose, laterality=laterality)
-
-    def _row_order(self, laterality: Laterality) -> list[int]:
-        """Which heatmap each landmark came from, so that radii move with landmarks that changed sides."""
-        swapped = {"la": laterality.arms_swapped, "ra": laterality.arms_swapped}
-        swapped |= {"ll": laterality.legs_swapped, "rl": laterality.legs_swapped}
-        mirror = self._schema.mirror_rows
-        return [
-            int(mirror[row]) if swapped.get(landmark.group, False) else row
-            for row, landmark in enumerate(self._schema.landmarks)
-        ]
 
     def _reason_against(self, look: Look, presence: float) -> str:
         if presence < self._calibration.presence_threshold:

@@ -99,6 +99,11 @@ class Model:
         return "close" in self.info.views
 
     @property
+    def sides_anonymous(self) -> bool:
+        """Whether the loss left it to the geometry which limb of a pair is the left one (Pair Loss)."""
+        return self.info.preset.get("loss") == "pair"
+
+    @property
     def identity(self) -> str:
         """Name and the beginning of the checksum, for results."""
         return f"{self.info.name} ({self.checksum[:12]})" if self.checksum else self.info.name

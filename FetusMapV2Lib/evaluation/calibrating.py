@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
 from FetusMapV2Lib.estimation.engine import PoseEngine
@@ -59,8 +60,10 @@ def observe(engine: PoseEngine, data: str | os.PathLike[str], on_progress: OnPro
         estimate = engine.estimate(case.volume())
         last = estimate.looks[-1]
         if case.fetus_present:
-            errors = np.linalg.norm(last.positions - case.pose().positions, axis=1)
-            rows.append((errors, last.spread_mm, last.peak_mass, estimate.presence))
+            positions, laterality = resolve_sides(last.positions)
+            order = row_order(laterality)
+            errors = np.linalg.norm(positions - case.pose().positions, axis=1)
+            rows.append((errors, last.spread_mm[order], last.peak_mass[order], estimate.presence))
         else:
             empty.append(estimate.presence)
     columns = default_schema().count

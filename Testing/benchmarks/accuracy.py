@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.estimation.calibration import Calibration
 from FetusMapV2Lib.estimation.engine import Estimate, PoseEngine
 from FetusMapV2Lib.evaluation.table import accuracy_table
@@ -80,12 +81,17 @@ def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
     return {
         "model": estimate.model,
         "truth": _truth_positions(folder, index),
-        "estimate": estimate.looks[-1].positions.tolist() if not estimate.found else estimate.pose.positions.tolist(),
+        "estimate": _positions(estimate).tolist(),
         "radius90": _radius(engine.calibration, estimate),
         "found": estimate.found,
         "seconds": time.perf_counter() - started,
         "weeks": truth["gestational_age_days"] / 7,
     }
+
+
+def _positions(estimate: Estimate) -> np.ndarray:
+    """The estimate, or what the engine saw last where it found no fetus."""
+    return estimate.pose.positions if estimate.found else resolve_sides(estimate.looks[-1].positions)[0]
 
 
 def _truth_positions(folder: Path, index: int) -> list:

@@ -185,7 +185,8 @@ def reversible(setting: Setting) -> Job:
 
 def framework(setting: Setting, scheme: str) -> Job:
     """The paper's three steps, or some of them: valid partition, reversible passes where the peak falls."""
-    plan = plan_framework(Setting(setting.size, setting.widths, landmarks=setting.landmarks).network(), setting.size, scheme)
+    plain = Setting(setting.size, setting.widths, landmarks=setting.landmarks).network()
+    plan = plan_framework(plain, setting.size, scheme)
     network = convert(setting.network(), plan.reversible, couplings=COUPLINGS, depth=DEPTH)
     return _by_plain_loss_of(network, plan)
 
