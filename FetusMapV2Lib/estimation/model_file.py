@@ -27,7 +27,9 @@ from FetusMapV2Lib.network.unet import UNet3d, build_network
 
 FORMAT = "fetusmapv2-model"
 FORMAT_VERSION = 1
-NOTICE = "Research use only; trained on simulated volumes."
+NOTICE = "Research use only."
+NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
+NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
 _WEIGHTS = "network."
 _POSES, _TEMPLATE = "prior.poses", "prior.template"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, save_model
+from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, Model, ModelInfo, save_model
 from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset
@@ -81,8 +81,17 @@ def export_module(
         training=training or {},
         evaluation=evaluation or {},
         weights=weights,
+        notice=_notice(training or {}),
     )
     model = Model(network.eval(), canonical_poses(poses[:LARGEST_LIBRARY], template), template, info)
     with torch.no_grad():
         save_model(path, model)
     return model
+
+
+def _notice(training: dict[str, Any]) -> str:
+    """What whoever shows a result must know of the training cases."""
+    simulated = int(training.get("simulated_cases", 0))
+    if not simulated:
+        return NOTICE
+    return NOTICE_SIMULATED if simulated == training.get("cases") else NOTICE_MIXED

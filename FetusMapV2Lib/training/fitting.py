@@ -375,6 +375,7 @@ def _facts(run: Run, step: int, seconds: float) -> dict[str, Any]:
     return {
         "cases": len(run.training),
         "cases_without_fetus": sum(not case.fetus_present for case in run.training),
+        "simulated_cases": sum("style" in case.truth for case in run.training),
         "held_out_cases": len(run.held_out),
         "steps": step,
         "planned_steps": run.steps,

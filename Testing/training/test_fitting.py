@@ -11,7 +11,7 @@ import pytest
 import torch
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, load_model
 from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
@@ -113,8 +113,18 @@ def test_the_model_knows_where_it_comes_from(cases: Path, tmp_path: Path) -> Non
     assert model.info.preset["name"] == "toy"
     assert model.poses.shape == (6, 22, 3)
     assert model.looks_closer
-    assert "simulated" in model.info.notice
+    assert model.info.notice == NOTICE_SIMULATED
     assert list(tmp_path.glob("logs/events*"))
+
+
+@pytest.mark.parametrize("real,notice", [(4, NOTICE_MIXED), (8, NOTICE)])
+def test_a_model_of_real_cases_is_not_called_simulated(tmp_path: Path, real: int, notice: str) -> None:
+    write_toy_cases(tmp_path / "site", 8)
+    for path in sorted((tmp_path / "site").glob("case-??.json"))[:real]:
+        path.write_text(json.dumps({"fetus_present": json.loads(path.read_text())["fetus_present"]}))
+    preset = toy_preset(steps=1, validation_fraction=0.0)
+    model = load_model(fit(preset, tmp_path / "site", tmp_path / "run", device="cpu", threads=1))
+    assert model.info.notice == notice
 
 
 def test_library_poses_are_upright_and_true_to_size(cases: Path, tmp_path: Path) -> None:
