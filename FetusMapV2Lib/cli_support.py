@@ -20,7 +20,7 @@ from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.estimation.engine import Estimate
+    from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.imaging.volume import Volume
     from FetusMapV2Lib.phantom.case import SimulatedCase
 

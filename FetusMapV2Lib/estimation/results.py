@@ -16,7 +16,7 @@ from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.estimation.engine import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import write_markups

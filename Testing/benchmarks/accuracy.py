@@ -18,7 +18,8 @@ import torch
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.estimation.calibration import Calibration
-from FetusMapV2Lib.estimation.engine import Estimate, PoseEngine
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.evaluation.table import accuracy_table
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.imaging.markups import read_markups

@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.engine import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.results import (
     measurements_csv,
     result_paths,

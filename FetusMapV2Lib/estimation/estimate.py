@@ -1,0 +1,69 @@
+"""What the engine answers for one volume, and what it saw in each view. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.estimation.views import BodyFrame
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the network saw in one view: landmarks with the shape of their heatmaps.
+
+    Attributes:
+        positions: (22, 3) RAS mm.
+        spread_mm: (22,) spread of each heatmap around its landmark.
+        peak_mass: (22,) probability mass around its landmark.
+        frame: the body frame of these landmarks, if they make one.
+        hypotheses: whole view: where the body may lie, most likely first.
+    """
+
+    view: str
+    positions: Array
+    spread_mm: Array
+    peak_mass: Array
+    frame: BodyFrame | None
+    hypotheses: tuple[BodyFrame, ...] = ()
+
+    @property
+    def clarity(self) -> float:
+        """How clearly the landmarks stand out: mean probability mass around them, 0-1."""
+        return float(self.peak_mass.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The answer for one volume.
+
+    Attributes:
+        pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
+        found: whether there is a fetus.
+        presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that.
+        reason: one sentence when `found` is false.
+        device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
+        device_reason: why there.
+        timings: seconds by stage.
+        warnings: sentences for the user.
+        model: name and checksum of the model.
+        looks: what each view gave, first to last.
+        memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
+    """
+
+    pose: Pose
+    found: bool
+    presence: float
+    reason: str
+    device: str
+    device_reason: str
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    model: str
+    looks: tuple[Look, ...] = field(repr=False)
+    memory_plan: str = ""

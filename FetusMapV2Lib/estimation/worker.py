@@ -1,0 +1,134 @@
+"""The pose engine as a process of its own: ``python -m FetusMapV2Lib.estimation.worker``.
+
+Messages (`messages`) come in on standard input and go out on standard output. It ends when its input is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.estimation import messages
+from FetusMapV2Lib.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+#: Seconds between two signs of life.
+HEARTBEAT_S = 1.0
+
+
+def main() -> None:
+    """Serve requests until the input ends."""
+    out = _claim_output()
+    worker = _Worker(out)
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
+    threading.Thread(target=worker.beat, daemon=True).start()
+    worker.say(event="ready", pid=os.getpid(), software=__version__)
+    while True:
+        worker.serve(requests.get())
+
+
+def _claim_output() -> TextIO:
+    """Standard output for messages alone: whatever a library prints goes to standard error."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return os.fdopen(own, "w", encoding="utf-8", newline="\n")
+
+
+def _read(source: TextIO, requests: queue.Queue[str]) -> None:
+    """Hand on lines; at their end this process ends at once, in the midst of an estimate too.
+
+    So nothing stays behind when the other side is killed, or kills a launcher that stands between.
+    """
+    for line in source:
+        requests.put(line)
+    os._exit(0)
+
+
+class _Worker:
+    """Answers requests, one after the other, with an engine that stays loaded."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._engine: PoseEngine | None = None
+        self._loaded: tuple[Any, ...] = ()
+        self._silence = threading.Event()
+
+    def say(self, **message: Any) -> None:
+        """Send a message; ends the process if nobody listens any more."""
+        try:
+            with self._lock:
+                print(messages.encoded(message), file=self._out, flush=True)
+        except (OSError, ValueError):
+            os._exit(1)
+
+    def beat(self) -> None:
+        """Tell that this process lives, however long an estimate takes."""
+        while not self._silence.wait(HEARTBEAT_S):
+            self.say(event="alive")
+
+    def serve(self, line: str) -> None:
+        """Answer one request with a result or an error."""
+        identifier: Any = None
+        try:
+            request = messages.decoded(line)
+            identifier = request.get("id")
+            result = self._answer(request)
+        except UserError as error:
+            self._fail(identifier, "user", error.problem, error.where, error.remedy)
+        except ImportError as error:
+            remedy = "Install the packages that the README names into the Python that runs the engine"
+            self._fail(identifier, "packages", f"the pose engine cannot start ({error})", "", remedy)
+        except MemoryError:
+            self._fail(identifier, "memory", "there is not enough memory for this estimate", "", "Close other programs")
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            problem = f"the pose engine failed ({type(error).__name__}: {error})"
+            self._fail(identifier, "internal", problem, "", "The log has the details")
+        else:
+            self.say(id=identifier, event="result", **result)
+
+    def _fail(self, identifier: Any, kind: str, problem: str, where: str, remedy: str) -> None:
+        self.say(id=identifier, event="error", kind=kind, problem=problem, where=where, remedy=remedy)
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        command = request.get("command")
+        if command not in ("load", "estimate"):
+            raise messages.MessageError(f"unknown command {command!r}")
+        identifier = request.get("id")
+        self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")
+        engine = self._engine_for(request)
+        if command == "load":
+            return {"model": engine.model.identity}
+
+        def tell(fraction: float, stage: str) -> None:
+            self.say(id=identifier, event="progress", fraction=fraction, stage=stage)
+
+        options = dict(request.get("options", {}))
+        estimate = engine.estimate(messages.volume_from(request["volume"]), on_progress=tell, **options)
+        return {"estimate": messages.estimate_message(estimate)}
+
+    def _engine_for(self, request: Mapping[str, Any]) -> PoseEngine:
+        """The engine of the model, device and budget asked for; one at a time, as a GPU holds one model."""
+        from FetusMapV2Lib.estimation.engine import PoseEngine
+
+        wanted = (request.get("model"), request.get("device", "auto"), request.get("memory_budget"))
+        if self._engine is None or self._loaded != wanted:
+            self._engine = None
+            self._engine = PoseEngine.load(wanted[0], wanted[1], wanted[2])
+            self._loaded = wanted
+        return self._engine
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The engine in another process: the same answers, and nothing that happens to that process reaches the caller."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli.balls import ball_engine, ball_volume, model_of
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.estimation import messages
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.model_file import save_model
+from FetusMapV2Lib.estimation.remote import EngineLostError, RemoteEngine
+from FetusMapV2Lib.foundation.errors import Cancelled, OutputError, UserError
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.network.unet import UNet3d
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and scripts of POSIX")
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return ball_volume()[0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Quick to load and to run; it finds nothing."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("Modell ß") / "small.safetensors"
+    network = UNet3d(widths=(2, 3, 4))
+    save_model(path, model_of(network, input_size=(32, 24, 24)).with_info(network=dict(network.config)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(model) -> Iterator[RemoteEngine]:
+    """One warm process for the tests that leave it whole."""
+    with RemoteEngine(model, "cpu") as remote:
+        remote.warm_up()
+        yield remote
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+# ---- messages
+
+
+def test_an_estimate_survives_the_wire(volume):
+    here = ball_engine().estimate(volume)
+    assert here.found
+    there = messages.estimate_from(messages.decoded(messages.encoded(messages.estimate_message(here))))
+    np.testing.assert_array_equal(there.pose.positions, here.pose.positions)
+    assert there.pose.laterality == here.pose.laterality
+    assert (there.found, there.reason, there.model, there.warnings) == (
+        here.found,
+        here.reason,
+        here.model,
+        here.warnings,
+    )
+
+
+def test_missing_landmarks_survive_the_wire():
+    pose = Pose(np.array([[1.0, 2.0, 3.0], [np.nan] * 3]), radius90_mm=np.array([2.0, np.nan]))
+    again = messages.pose_from(messages.decoded(messages.encoded(messages.pose_message(pose))))
+    np.testing.assert_array_equal(again.positions, pose.positions)
+    np.testing.assert_array_equal(again.radius90_mm, pose.radius90_mm)
+    assert again.confidence is None
+
+
+@pytest.mark.parametrize("line", ["", "hello", "[1]", '{"version": 99}', '{"event": "ready"}'])
+def test_what_is_no_message_is_refused(line):
+    with pytest.raises(messages.MessageError):
+        messages.decoded(line)
+
+
+# ---- the same engine
+
+
+def test_the_answer_is_that_of_the_engine_here(engine, model, volume):
+    here = PoseEngine.load(model, "cpu").estimate(volume)
+    seen: list[tuple[float, str]] = []
+    there = engine.estimate(volume, on_progress=lambda fraction, stage: seen.append((fraction, stage)))
+    assert there.presence == pytest.approx(here.presence, rel=1e-3)
+    assert (there.found, there.reason) == (here.found, here.reason)
+    assert there.model == here.model
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert len({stage for _, stage in seen}) >= 3
+
+
+def test_it_stays_warm_and_survives_a_users_mistake(engine, volume):
+    pid = engine.pid
+    with pytest.raises(UserError, match="unknown device"):
+        RemoteEngine.estimate(_as(engine, device="abacus"), volume)
+    engine.estimate(volume)
+    assert engine.pid == pid
+
+
+def _as(engine: RemoteEngine, device: str) -> RemoteEngine:
+    other = RemoteEngine(device=device)
+    other._process = engine._process
+    return other
+
+
+def test_an_unknown_model_is_one_sentence(volume):
+    with RemoteEngine("no-such-model", "cpu") as remote, pytest.raises(UserError, match="no-such-model") as refusal:
+        remote.estimate(volume)
+    assert "\n" not in str(refusal.value)
+
+
+def test_nothing_is_left_of_a_volume(engine, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    engine.estimate(volume)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- cancelling and ending
+
+
+def test_cancelling_ends_the_process_within_a_second(model, volume):
+    remote = RemoteEngine(model, "cpu")
+    remote.warm_up()
+    pid, stages, asked = remote.pid, [], []
+
+    def should_cancel() -> bool:
+        if stages and stages[-1] != "loading the model":
+            asked.append(time.monotonic())
+        return bool(asked)
+
+    with pytest.raises(Cancelled):
+        remote.estimate(volume, on_progress=lambda _, stage: stages.append(stage), should_cancel=should_cancel)
+    assert time.monotonic() - asked[0] < 1.0
+    assert remote.pid is None
+    assert wait_until(lambda: not is_alive(pid), 1.0)
+    assert remote.estimate(volume).model  # it starts again by itself
+    remote.close()
+    assert remote.pid is None
+
+
+@posix
+def test_a_launcher_leaves_nothing_behind(tmp_path, model):
+    """Slicer's own Python is a launcher that starts another process."""
+    pids = tmp_path / "pids"
+    launcher = _script(
+        tmp_path,
+        f"""
+        import subprocess, sys
+        child = subprocess.Popen([{sys.executable!r}, *sys.argv[1:]])
+        open({str(pids)!r}, "w").write(str(child.pid))
+        sys.exit(child.wait())
+        """,
+    )
+    remote = RemoteEngine(model, "cpu", python=launcher)
+    remote.warm_up()
+    child = int(pids.read_text())
+    assert is_alive(child)
+    remote.close()
+    assert wait_until(lambda: not is_alive(child), 1.0)
+
+
+# ---- faults
+
+
+@posix
+@pytest.mark.parametrize("stage", ["loading the model", "looking at the whole volume", "measuring"])
+def test_a_killed_process_is_replaced_and_the_user_is_told(model, volume, stage):
+    with RemoteEngine(model, "cpu") as remote:
+        remote.warm_up()
+        killed = []
+
+        def kill(_: float, reached: str) -> None:
+            if reached == stage and not killed:
+                killed.append(remote.pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        estimate = remote.estimate(volume, on_progress=kill)
+        if stage == "measuring" and not estimate.warnings:
+            return  # it had answered before it was killed
+        assert remote.pid != killed[0]
+        assert "was killed" in estimate.warnings[0]
+        assert "on the CPU" in estimate.warnings[0]
+
+
+@posix
+def test_a_process_that_is_killed_again_and_again_is_an_error(model, volume):
+    with RemoteEngine(model, "cpu") as remote:
+
+        def kill(_: float, reached: str) -> None:
+            if reached != "starting the pose engine" and remote.pid:
+                os.kill(remote.pid, signal.SIGKILL)
+
+        with pytest.raises(EngineLostError, match="was killed"):
+            remote.estimate(volume, on_progress=kill)
+        assert remote.estimate(volume).model
+
+
+@posix
+def test_a_hung_process_is_given_up(model, volume):
+    with RemoteEngine(model, "cpu", hung_s=1.5) as remote:
+        remote.warm_up()
+        os.kill(remote.pid, signal.SIGSTOP)
+        stopped = remote.pid
+        request = {"command": "estimate", "options": {}}
+        started = time.monotonic()
+        with pytest.raises(EngineLostError, match="does not answer"):
+            remote._ask(request, None, None, volume)
+        assert time.monotonic() - started < 4
+        assert wait_until(lambda: not is_alive(stopped), 1.0)
+
+
+@posix
+@pytest.mark.parametrize(
+    "code,words",
+    [
+        ("print('Segmentation fault :-)', flush=True); time.sleep(60)", "unreadable"),
+        ("sys.stderr.write('no space left'); sys.exit(3)", "ended with code 3 \\(no space left\\)"),
+        ("sys.stdout.close(); os.close(1); time.sleep(60)", "closed its output"),
+    ],
+)
+def test_garbage_is_one_sentence(tmp_path, model, volume, code, words):
+    remote = RemoteEngine(model, "cpu", python=_script(tmp_path, f"import os, sys, time\n{code}"))
+    with pytest.raises(EngineLostError, match=words) as lost:
+        remote.estimate(volume)
+    assert "\n" not in str(lost.value)
+    assert remote.pid is None
+
+
+def test_no_interpreter(volume, tmp_path):
+    with pytest.raises(UserError, match="cannot be started"):
+        RemoteEngine(python=tmp_path / "python").estimate(volume)
+
+
+def test_no_torch(volume, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with RemoteEngine() as remote, pytest.raises(UserError, match=r"cannot start .*torch"):
+        remote.estimate(volume)
+
+
+def test_a_full_disk(engine, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match="handed to the pose engine"):
+        engine.estimate(volume)
+    assert engine.pid is not None
+
+
+def _script(folder: Path, code: str) -> Path:
+    path = folder / "python-of-its-own"
+    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
