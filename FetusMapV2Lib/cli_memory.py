@@ -116,8 +116,8 @@ def _plan_training(
     preset: Preset, network: nn.Module, allow: list[str], without: list[str]
 ) -> tuple[MemoryPlan, frozenset[str]]:
     """The plan and the strategies it was made with: those on the device first, all exact ones if they do not do."""
-    from FetusMapV2Lib.memory.plan import EXACT, BudgetError
-    from FetusMapV2Lib.memory.planner import ON_DEVICE, check_strategies
+    from FetusMapV2Lib.memory.plan import BudgetError
+    from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, check_strategies
     from FetusMapV2Lib.training.module import plan_step
 
     check_strategies([*allow, *without])

@@ -13,23 +13,6 @@ from typing import Any
 
 from FetusMapV2Lib.foundation.errors import UserError
 
-#: Every strategy that can be switched on and off, with one line on what it does.
-STRATEGIES: dict[str, str] = {
-    "checkpoint": "drop a layer's activations and compute them again in the backward pass (GCP)",
-    "reversible": "replace Conv-BN-ReLU passes by reversible blocks; changes the network (REV)",
-    "recompute-norm": "keep one tensor per Conv-BN-ReLU; normalisation and ReLU are done again",
-    "in-place": "the backward pass overwrites stored tensors with their gradients",
-    "no-concat": "convolve skip and upsampled features apart and add; upsampling is done again",
-    "fused-head": "head and loss as one operation over slabs; no heatmap is ever stored",
-    "channel-chunks": "work on a slice of channels at a time, top levels first",
-    "host-offload": "move stored tensors to host memory until the backward pass",
-    "slab-streaming": "stream the top level slab by slab, batch statistics in two passes",
-    "reduced-storage": "store activations in bfloat16, sums in float32; not exact",
-}
-
-#: Strategies whose gradients equal the unmanaged network's up to rounding, without touching the network.
-EXACT: frozenset[str] = frozenset(STRATEGIES) - {"reversible", "reduced-storage"}
-
 #: Kinds of plans in words, where the executor's name does not say it.
 _KINDS = {"segments": "checkpoint"}
 

@@ -1,11 +1,11 @@
 """Chooses how a network is run: the fastest way within a memory budget, or the leanest within a price in operations.
 
-A few patterns that suit encoder-decoder networks are priced first; the best is then improved by single changes.
+The strategies propose patterns, which are priced first, and single changes, by which the best is then improved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -14,8 +14,6 @@ from torch import nn
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine, Size
 from FetusMapV2Lib.memory.plan import (
-    EXACT,
-    STRATEGIES,
     BudgetError,
     Choices,
     MemoryPlan,
@@ -25,17 +23,14 @@ from FetusMapV2Lib.memory.plan import (
     UnitChoice,
     shown_bytes,
 )
-from FetusMapV2Lib.memory.streaming import split_top
-from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit, build_units
+from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, Space, check_strategies, named
+from FetusMapV2Lib.memory.strategies.base import with_unit
+from FetusMapV2Lib.memory.units import ConvUnit, OpaqueUnit, PoolUnit, Unit, build_units
 
 #: Operations of a step, relative to plain autograd, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.25
 
-#: Tried first; what they save costs little time.
-ON_DEVICE = EXACT - {"host-offload", "slab-streaming"}
-
 _EVALUATIONS = 90  # prices looked at in one search: bounds the planning time
-_CHUNKS = (1, 2, 4, 8, 16)
 
 
 def plan_training(
@@ -59,7 +54,7 @@ def plan_training(
         budget_bytes: for all live tensors, parameters and optimiser state included; leave 10-25 % of a GPU's memory
             for the workspace of its convolutions.
         max_slowdown: greatest ratio of a step's operations to plain autograd's; 1.25 by custom without a budget.
-        allowed: strategies (`plan.STRATEGIES`); by custom those that stay on the device, then all exact ones.
+        allowed: strategies (`strategies.STRATEGIES`); by custom those that stay on the device, then all exact ones.
         batch: volumes at once.
         autocast: type that convolutions run in.
         machine: speeds for predicted durations.
@@ -143,17 +138,6 @@ def _growing(aspect: Size, multiple: int, steps: int = 400) -> Iterator[Size]:
             yield last
 
 
-def check_strategies(names: Iterable[str]) -> None:
-    """Refuse unknown strategies.
-
-    Raises:
-        UserError: a name that is not in `plan.STRATEGIES`.
-    """
-    unknown = sorted(set(names) - set(STRATEGIES))
-    if unknown:
-        raise UserError(f"unknown strategy {unknown[0]!r}", remedy=f"Known: {', '.join(STRATEGIES)}")
-
-
 class _Planner:
     """One search."""
 
@@ -170,9 +154,9 @@ class _Planner:
         if max_slowdown is None and budget is None and costing.training:
             max_slowdown = DEFAULT_SLOWDOWN
         self.max_flops = float("inf") if max_slowdown is None else max_slowdown * self.vanilla.flops
-        self.rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
-        self.allowed = self.rounds[0]
-        self.levels = _levels(costing)
+        rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
+        self.rounds = [Space(costing, named(names)) for names in rounds]
+        self.space = self.rounds[0]
 
     def _check_trace(self) -> None:
         """Refuse a network that tracing has misread, by a question about its input's type for example."""
@@ -196,8 +180,8 @@ class _Planner:
         if self.budget is None and not self.costing.training:
             return self._result(self._fastest_inference())
         smallest: int | None = None
-        for allowed in self.rounds:
-            self.allowed = allowed
+        for space in self.rounds:
+            self.space = space
             effort = _EVALUATIONS if self.budget is None else _EVALUATIONS // 3
             leanest = self._search(self._memory_score, self._patterns(), effort)
             peak = self.costing.price(leanest).peak
@@ -210,7 +194,7 @@ class _Planner:
 
     def smallest(self, evaluations: int) -> int:
         """The least peak that a short search finds."""
-        self.allowed = self.rounds[-1] if len(self.rounds) == 1 else self.rounds[0]
+        self.space = self.rounds[0]
         return self.costing.price(self._search(self._memory_score, self._patterns(), evaluations)).peak
 
     def _refusal(self, smallest: int) -> BudgetError:
@@ -256,126 +240,25 @@ class _Planner:
                     best, improved = changed, True
         return best
 
-    @property
-    def _free(self) -> list[Unit]:
-        """Units that a choice makes a difference for."""
-        fixed = [] if self.graph.head is None else list(self.graph.head)
-        return [unit for unit in self.graph.units if unit not in fixed]
-
-    def _changes(self, choices: Choices) -> Iterator[Choices]:
-        """Neighbours: one level's slices, one unit's storage, or the height of a slab."""
-        if choices.slab_rows:
-            for rows in (4, 8, 16, 32):
-                if rows != choices.slab_rows:
-                    yield replace(choices, slab_rows=rows)
-        if "channel-chunks" in self.allowed:
-            for level in self.levels:
-                for factor in (2, 0.5):
-                    yield _with_chunks(choices, level, factor)
-        for unit in self._free:
-            current = choices.of(unit.name)
-            for storage in self._storages(unit):
-                if storage is not current.storage:
-                    yield _with(choices, unit, replace(current, storage=storage))
-            if "host-offload" in self.allowed and isinstance(unit, ConvUnit):
-                yield _with(choices, unit, replace(current, host=not current.host))
-        for rows in (4, 8, 16, 32):
-            if rows != choices.head_rows and choices.fused_head:
-                yield replace(choices, head_rows=rows)
-
-    def _storages(self, unit: Unit) -> list[Storage]:
-        """What may be kept of a unit."""
-        kinds: list[Storage] = []
-        if isinstance(unit, ConvUnit) and (unit.norm is not None or unit.slope is not None):
-            kinds.append(Storage.BOTH)
-            if "recompute-norm" in self.allowed:
-                kinds.append(Storage.KEPT)
-        else:
-            kinds.append(Storage.KEPT)
-        if "checkpoint" in self.allowed:
-            kinds.append(Storage.RECOMPUTED)
-            if _depth(unit) <= 2:
-                kinds.append(Storage.NEVER)
-        return kinds
-
     def _patterns(self) -> list[Choices]:
         """Ways that suit encoder-decoder networks, from the fastest to the leanest."""
-        base = Choices(
-            in_place="in-place" in self.allowed,
-            split_concat="no-concat" in self.allowed,
-            fused_head="fused-head" in self.allowed and self.graph.head is not None,
-        )
-        reduced = "reduced-storage" in self.allowed
-        hosts = (False, True) if "host-offload" in self.allowed else (False,)
-        chunks = (1, 2, 4, 8) if "channel-chunks" in self.allowed else (1,)
-        result = []
-        for kept in self._kept_patterns():
-            for top in chunks:
-                for host in hosts:
-                    units = {
-                        name: UnitChoice(storage, self._chunks_of(name, top), host and storage is Storage.KEPT, reduced)
-                        for name, storage in kept.items()
-                    }
-                    result.append(replace(base, units=units))
-        return [*result, *self._streamed(result)]
+        units = {unit.name: UnitChoice(self.space.storages(unit)[0]) for unit in self.graph.units}
+        patterns = [Choices(units=units, in_place=False, split_concat=False, fused_head=False)]
+        for strategy in self.space.allowed:
+            patterns = strategy.spread(patterns, self.space)
+        return patterns
 
-    def _streamed(self, whole: list[Choices]) -> list[Choices]:
-        """The same ways for the levels below a streamed top level."""
-        if "slab-streaming" not in self.allowed or not self._can_stream:
-            return []
-        stores: list[tuple[str, ...]] = [()] if "host-offload" not in self.allowed else [(), ("z", "dy")]
-        return [
-            replace(choices, slab_rows=rows, streamed_to_host=store)
-            for choices in whole
-            if not any(choice.host for choice in choices.units.values())
-            for rows in (16,)
-            for store in stores
-        ]
-
-    @property
-    def _can_stream(self) -> bool:
-        try:
-            split_top(self.graph)
-        except UserError:
-            return False
-        return self.costing.input_size[0] % 2 == 0 and self.costing.autocast is None
-
-    def _chunks_of(self, name: str, top: int) -> int:
-        """Finer slices for larger tensors: half as many on every coarser level."""
-        level = next((number for number, names in enumerate(self.levels) if name in names), len(self.levels))
-        return max(1, top >> level)
-
-    def _kept_patterns(self) -> Iterator[dict[str, Storage]]:
-        units = self.graph.units
-        plain = {unit.name: self._storages(unit)[0] for unit in units}
-        yield plain
-        if "recompute-norm" not in self.allowed and "checkpoint" not in self.allowed:
-            return
-        lean = {unit.name: Storage.KEPT if Storage.KEPT in self._storages(unit) else plain[unit.name] for unit in units}
-        yield lean
-        if "checkpoint" not in self.allowed:
-            return
-        never = {**lean, **{unit.name: Storage.NEVER for unit in units if _depth(unit) == 1}}
-        yield never
-        inner = {unit.name for unit in units if self._is_inner(unit)}
-        yield {**never, **dict.fromkeys(inner, Storage.RECOMPUTED)}
-        deeper = {
-            **never,
-            **{unit.name: Storage.NEVER for unit in units if _depth(unit) <= 2 and isinstance(unit, ConvUnit)},
-        }
-        yield deeper
-        yield {
-            **deeper,
-            **dict.fromkeys(inner - {n for n, s in deeper.items() if s is Storage.NEVER}, Storage.RECOMPUTED),
-        }
-
-    def _is_inner(self, unit: Unit) -> bool:
-        """First of two convolutions on a coarse level: cheap to make again from what is kept around it."""
-        top = self.levels[0] if self.levels else frozenset()
-        one_reader = len(unit.readers) == 1 and isinstance(unit.readers[0][0], ConvUnit)
-        return (
-            isinstance(unit, ConvUnit) and one_reader and unit.name not in top and unit.readers[0][1].upsample is None
-        )
+    def _changes(self, choices: Choices) -> Iterator[Choices]:
+        """Neighbours: a setting of the whole network, or one unit's storage."""
+        for strategy in self.space.allowed:
+            yield from strategy.moves(choices, self.space)
+        for unit in self.space.free:
+            current = choices.of(unit.name)
+            for storage in self.space.storages(unit):
+                if storage is not current.storage:
+                    yield with_unit(choices, unit.name, replace(current, storage=storage))
+            for strategy in self.space.allowed:
+                yield from strategy.unit_moves(choices, unit)
 
     # -- results -----------------------------------------------------------------------------------------------
 
@@ -442,7 +325,7 @@ class _Planner:
             if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
                 continue
             choice = choices.of(unit.name)
-            if choices.slab_rows and unit.name in self.levels[0]:
+            if choices.slab_rows and unit.name in self.space.levels[0]:
                 yield self._streamed_segment(unit, choices, shapes)
                 continue
             size = 4 * _count(shapes[unit.name])
@@ -472,41 +355,8 @@ def _times_made(unit: Unit, choice: UnitChoice) -> int:
     return 2 + (len(unit.readers) - 1 if choice.storage is Storage.NEVER else 0)
 
 
-def _depth(unit: Unit) -> int:
-    """Convolutions between the input and a unit's value, 99 where the way is not a plain chain."""
-    if isinstance(unit, InputUnit):
-        return 0
-    if isinstance(unit, OpaqueUnit):
-        return 0 if not unit.needs_gradient and all(_depth(s.unit) == 0 for s in unit.sources) else 99
-    if isinstance(unit, PoolUnit) or any(source.upsample is not None for source in unit.sources):
-        return 99
-    return min(99, 1 + max(_depth(source.unit) for source in unit.sources))
-
-
-def _with(choices: Choices, unit: Unit, choice: UnitChoice) -> Choices:
-    return replace(choices, units={**choices.units, unit.name: choice})
-
-
-def _with_chunks(choices: Choices, level: frozenset[str], factor: float) -> Choices:
-    units = dict(choices.units)
-    for name in level:
-        choice = choices.of(name)
-        units[name] = replace(choice, chunks=max(_CHUNKS[0], min(_CHUNKS[-1], int(choice.chunks * factor))))
-    return replace(choices, units=units)
-
-
 def _count(shape: tuple[int, ...]) -> int:
     result = 1
     for n in shape:
         result *= n
     return result
-
-
-def _levels(costing: Costing) -> list[frozenset[str]]:
-    """Names of the convolutions by resolution, finest first."""
-    shapes = costing.shapes()
-    by_size: dict[int, set[str]] = {}
-    for unit in costing.graph.units:
-        if isinstance(unit, ConvUnit):
-            by_size.setdefault(_count(shapes[unit.name][2:]), set()).add(unit.name)
-    return [frozenset(by_size[size]) for size in sorted(by_size, reverse=True)]

@@ -142,7 +142,7 @@ def plan_step(
         network: of the preset.
         budget: bytes of everything on the device, the averaged weights included.
         max_slowdown: greatest ratio of operations to those without a plan.
-        allowed: strategies (`memory.plan.STRATEGIES`), None = the planner's custom.
+        allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's custom.
 
     Raises:
         BudgetError: nothing fits the budget.

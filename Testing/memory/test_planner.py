@@ -17,8 +17,6 @@ from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta
 from FetusMapV2Lib.memory.plan import (
-    EXACT,
-    STRATEGIES,
     BudgetError,
     Choices,
     MemoryPlan,
@@ -28,6 +26,7 @@ from FetusMapV2Lib.memory.plan import (
     shown_bytes,
 )
 from FetusMapV2Lib.memory.planner import largest_input, plan_inference, plan_training
+from FetusMapV2Lib.memory.strategies import EXACT, STRATEGIES
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 

@@ -16,9 +16,10 @@ from FetusMapV2Lib.memory.checkpointing import kusumoto_choices
 from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import EXACT, MemoryPlan, Prediction
-from FetusMapV2Lib.memory.planner import ON_DEVICE, plan_training
+from FetusMapV2Lib.memory.plan import MemoryPlan, Prediction
+from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.reversible import convert, find_passes
+from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, ConvNormReLU, UNet3d

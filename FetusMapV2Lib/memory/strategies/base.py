@@ -1,0 +1,147 @@
+"""What a memory strategy is: how the planner turns it on, which single changes it offers, and what it is worth.
+
+Its cost model is the executor itself, walked without data (`costing.Costing`): bytes, operations, transfers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
+from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a strategy does to a step.
+
+    Attributes:
+        bytes_saved: of the peak.
+        flops_added: operations done again.
+        transferred_bytes: to and from host memory.
+    """
+
+    bytes_saved: int
+    flops_added: int
+    transferred_bytes: int
+
+
+class Space:
+    """What there is to choose for a network at one size with some strategies.
+
+    Attributes:
+        costing: prices choices.
+        allowed: the strategies.
+    """
+
+    def __init__(self, costing: Costing, allowed: Sequence[Strategy]) -> None:
+        self.costing, self.allowed = costing, tuple(allowed)
+        self.graph = costing.graph
+
+    @cached_property
+    def free(self) -> list[Unit]:
+        """Units that a choice makes a difference for."""
+        fixed = [] if self.graph.head is None else list(self.graph.head)
+        return [unit for unit in self.graph.units if unit not in fixed]
+
+    @cached_property
+    def levels(self) -> list[frozenset[str]]:
+        """Names of the convolutions by resolution, finest first."""
+        return levels_of(self.costing)
+
+    def level_of(self, name: str) -> int:
+        """Number of a unit's level; that of the coarsest and one more where it has none."""
+        return next((number for number, names in enumerate(self.levels) if name in names), len(self.levels))
+
+    def storages(self, unit: Unit) -> list[Storage]:
+        """What may be kept of a unit, the most first."""
+        kinds = [Storage.BOTH if makes_two(unit) else Storage.KEPT]
+        for strategy in self.allowed:
+            kinds += [kind for kind in strategy.storages(unit) if kind not in kinds]
+        return kinds
+
+
+class Strategy:
+    """One way to save memory; the files beside this one hold them all.
+
+    Attributes:
+        name: on the command line and in plans.
+        summary: what it does, one line.
+        exact: gradients stay those of the unmanaged network up to rounding.
+        on_device: it needs no host memory and hardly any time; such strategies are tried first.
+        changes_network: it trains another network.
+    """
+
+    name: str
+    summary: str
+    exact = True
+    on_device = True
+    changes_network = False
+
+    def storages(self, unit: Unit) -> tuple[Storage, ...]:
+        """Ways to store a unit that it adds."""
+        return ()
+
+    def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
+        """The patterns that a search starts from, with this strategy in them."""
+        return patterns
+
+    def moves(self, choices: Choices, space: Space) -> Iterator[Choices]:
+        """Choices that differ in one setting of the whole network."""
+        yield from ()
+
+    def unit_moves(self, choices: Choices, unit: Unit) -> Iterator[Choices]:
+        """Choices that differ in one unit, beside its storage."""
+        yield from ()
+
+    def without(self, choices: Choices, space: Space) -> Choices:
+        """The same choices with this strategy switched off."""
+        return choices
+
+    def effect(self, choices: Choices, space: Space) -> Effect:
+        """What it is worth within some choices: the price without it, less the price with it."""
+        with_it, without = space.costing.price(choices), space.costing.price(self.without(choices, space))
+        return Effect(
+            without.peak - with_it.peak, with_it.flops - without.flops, with_it.transferred - without.transferred
+        )
+
+
+def makes_two(unit: Unit) -> bool:
+    """Whether plain autograd keeps a convolution's output and the value made from it."""
+    return isinstance(unit, ConvUnit) and (unit.norm is not None or unit.slope is not None)
+
+
+def depth(unit: Unit) -> int:
+    """Convolutions between the input and a unit's value, 99 where the way is not a plain chain."""
+    if isinstance(unit, InputUnit):
+        return 0
+    if isinstance(unit, OpaqueUnit):
+        return 0 if not unit.needs_gradient and all(depth(s.unit) == 0 for s in unit.sources) else 99
+    if isinstance(unit, PoolUnit) or any(source.upsample is not None for source in unit.sources):
+        return 99
+    return min(99, 1 + max(depth(source.unit) for source in unit.sources))
+
+
+def levels_of(costing: Costing) -> list[frozenset[str]]:
+    """Names of the convolutions by resolution, finest first."""
+    shapes = costing.shapes()
+    by_size: dict[int, set[str]] = {}
+    for unit in costing.graph.units:
+        if isinstance(unit, ConvUnit):
+            _, _, k, j, i = shapes[unit.name]
+            by_size.setdefault(k * j * i, set()).add(unit.name)
+    return [frozenset(by_size[size]) for size in sorted(by_size, reverse=True)]
+
+
+def with_unit(choices: Choices, name: str, choice: UnitChoice) -> Choices:
+    """The same choices but for one unit."""
+    return replace(choices, units={**choices.units, name: choice})
+
+
+def with_storages(choices: Choices, storages: Mapping[str, Storage]) -> Choices:
+    """The same choices with some units stored otherwise."""
+    changed = {name: replace(choices.of(name), storage=kind) for name, kind in storages.items()}
+    return replace(choices, units={**choices.units, **changed})

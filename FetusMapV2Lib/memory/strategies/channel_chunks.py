@@ -1,0 +1,51 @@
+"""Work on a slice of channels at a time, so that temporary tensors are small; coarser levels get fewer slices.
+
+Saves most of what a unit needs while it runs; costs more, smaller operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.strategies.base import Space, Strategy
+
+_FEWEST, _MOST = 1, 16
+_TOP_LEVEL = (1, 2, 4, 8)
+
+
+class ChannelChunks(Strategy):
+    """Slices of channels."""
+
+    name = "channel-chunks"
+    summary = "work on a slice of channels at a time, top levels first"
+
+    def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
+        """Some numbers of slices at the top, half as many on every coarser level."""
+        return [_sliced(pattern, top, space) for pattern in patterns for top in _TOP_LEVEL]
+
+    def moves(self, choices: Choices, space: Space) -> Iterator[Choices]:
+        """Twice or half as many on one level."""
+        for level in space.levels:
+            for factor in (2, 0.5):
+                yield _scaled(choices, level, factor)
+
+    def without(self, choices: Choices, space: Space) -> Choices:
+        """Whole tensors."""
+        return replace(choices, units={name: replace(one, chunks=1) for name, one in choices.units.items()})
+
+
+def _sliced(choices: Choices, top: int, space: Space) -> Choices:
+    def slices(name: str) -> int:
+        return max(_FEWEST, top >> space.level_of(name))
+
+    return replace(choices, units={name: replace(one, chunks=slices(name)) for name, one in choices.units.items()})
+
+
+def _scaled(choices: Choices, level: frozenset[str], factor: float) -> Choices:
+    units = dict(choices.units)
+    for name in level:
+        choice = choices.of(name)
+        units[name] = replace(choice, chunks=max(_FEWEST, min(_MOST, int(choice.chunks * factor))))
+    return replace(choices, units=units)

@@ -1,0 +1,32 @@
+"""Keep one tensor per Conv-BN-ReLU, the convolution's output; norm and ReLU are done again from saved statistics.
+
+Saves one tensor per unit; costs memory traffic and no convolution.
+"""
+
+from __future__ import annotations
+
+from FetusMapV2Lib.memory.plan import Choices, Storage
+from FetusMapV2Lib.memory.strategies.base import Space, Strategy, makes_two, with_storages
+from FetusMapV2Lib.memory.units import Unit
+
+
+class RecomputeNorm(Strategy):
+    """Normalisation and ReLU twice."""
+
+    name = "recompute-norm"
+    summary = "keep one tensor per Conv-BN-ReLU; normalisation and ReLU are done again"
+
+    def storages(self, unit: Unit) -> tuple[Storage, ...]:
+        """The convolution's output alone."""
+        return (Storage.KEPT,) if makes_two(unit) else ()
+
+    def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
+        """All units that can."""
+        lean = {unit.name: Storage.KEPT for unit in space.graph.units if makes_two(unit)}
+        return [*patterns, with_storages(patterns[-1], lean)]
+
+    def without(self, choices: Choices, space: Space) -> Choices:
+        """Both tensors are kept."""
+        kept = [unit.name for unit in space.graph.units if makes_two(unit)]
+        kept = [name for name in kept if choices.of(name).storage is Storage.KEPT]
+        return with_storages(choices, dict.fromkeys(kept, Storage.BOTH))

@@ -1,0 +1,17 @@
+"""Conv-BN-ReLU passes become reversible blocks (REV): another network of as many weights, chosen before it is trained.
+
+The planner cannot turn it on for a network that is there: `memory.framework` says which passes pay, and
+`memory.reversible.convert` makes them.
+"""
+
+from __future__ import annotations
+
+from FetusMapV2Lib.memory.strategies.base import Strategy
+
+
+class ReversibleBlocks(Strategy):
+    """Inputs made again from outputs."""
+
+    name = "reversible"
+    summary = "replace Conv-BN-ReLU passes by reversible blocks; changes the network (REV)"
+    changes_network = True

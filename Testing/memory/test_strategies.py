@@ -1,0 +1,95 @@
+"""Every memory strategy alone: it is registered, has an effect that the simulator prices, and can be switched off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from FetusMapV2Lib.memory import strategies
+from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.plan import Choices, Storage
+from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Effect, Space, named
+from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.network.unet import UNet3d
+
+SIZE = (96, 64, 64)
+WITH_MOVES = [name for name, one in STRATEGIES.items() if not one.changes_network]
+
+
+@pytest.fixture(scope="module")
+def network() -> UNet3d:
+    return UNet3d(widths=(8, 16, 24, 32))
+
+
+@pytest.fixture(scope="module")
+def space(network) -> Space:
+    return Space(Costing(build_units(network), SIZE), named(set(EXACT)))
+
+
+def best_with(network: UNet3d, names: frozenset[str], slowdown: float = 4.0) -> Choices:
+    return plan_training(network, SIZE, allowed=names, max_slowdown=slowdown).choices
+
+
+def test_every_file_is_a_registered_strategy():
+    files = {path.stem for path in Path(strategies.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    assert files == {type(one).__module__.rpartition(".")[2] for one in STRATEGIES.values()}
+    assert all(name == one.name and one.summary for name, one in STRATEGIES.items())
+    assert ON_DEVICE < EXACT < set(STRATEGIES)
+    assert set(STRATEGIES) - EXACT == {"reversible", "reduced-storage"}
+
+
+@pytest.mark.parametrize("name", WITH_MOVES)
+def test_it_saves_memory_and_its_effect_is_what_the_simulator_says(network, space, name):
+    allowed = (ON_DEVICE | {name}) - ({"checkpoint"} if name == "in-place" else set())
+    if name == "slab-streaming":
+        allowed |= {"host-offload"}
+    choices = best_with(network, frozenset(allowed))
+    strategy = STRATEGIES[name]
+    without = strategy.without(choices, space)
+    assert without != choices
+    on, off = space.costing.price(choices), space.costing.price(without)
+    assert strategy.effect(choices, space) == Effect(
+        off.peak - on.peak, on.flops - off.flops, on.transferred - off.transferred
+    )
+    assert off.peak >= on.peak
+    assert strategy.without(without, space) == without
+
+
+def test_their_prices_are_of_the_kind_they_say(network, space):
+    choices = best_with(network, ON_DEVICE)
+    checkpoint = STRATEGIES["checkpoint"].effect(choices, space)
+    assert checkpoint.bytes_saved > 0
+    assert checkpoint.flops_added > 0
+    chunks = STRATEGIES["channel-chunks"].effect(choices, space)
+    assert chunks.bytes_saved > 0
+    offloaded = best_with(network, ON_DEVICE | {"host-offload"}, slowdown=1.02)
+    host = STRATEGIES["host-offload"].effect(offloaded, space)
+    assert host.transferred_bytes > 0
+    assert host.bytes_saved > 0
+    assert host.flops_added == 0
+
+
+@pytest.mark.parametrize("name", WITH_MOVES)
+def test_what_is_switched_off_is_in_no_plan(network, name):
+    allowed = (EXACT | {"reduced-storage"}) - {name}
+    choices = best_with(network, frozenset(allowed))
+    units = choices.units.values()
+    used = {
+        "in-place": choices.in_place,
+        "no-concat": choices.split_concat,
+        "fused-head": choices.fused_head,
+        "recompute-norm": False,  # checkpoints keep one tensor, too
+        "checkpoint": any(unit.storage in (Storage.RECOMPUTED, Storage.NEVER) for unit in units),
+        "channel-chunks": any(unit.chunks > 1 for unit in units),
+        "host-offload": any(unit.host for unit in units) or bool(choices.streamed_to_host),
+        "reduced-storage": any(unit.reduced for unit in units),
+        "slab-streaming": bool(choices.slab_rows),
+    }
+    assert not used[name]
+
+
+def test_a_network_is_not_exchanged_by_a_plan():
+    assert STRATEGIES["reversible"].changes_network
+    assert "reversible" not in EXACT
