@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +20,19 @@ from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
-from FetusMapV2Lib.estimation.estimate import Estimate, Look
+from FetusMapV2Lib.estimation.estimate import Estimate, Look, RefineMode, check_mode
 from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
 from FetusMapV2Lib.estimation.model_file import Model, load_model
 from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.estimation.refinement import (
+    ITERATIONS,
+    Refined,
+    Tuning,
+    matching_channels,
+    refined_by_prior,
+    refined_by_tuning,
+)
+from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, whole_view
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
@@ -31,7 +40,7 @@ from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
-from FetusMapV2Lib.memory.planner import plan_inference
+from FetusMapV2Lib.memory.planner import plan_inference, plan_training
 from FetusMapV2Lib.network.heatmap import Decoded, decode
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -62,6 +71,7 @@ class PoseEngine:
         self, model: Model, device: torch.device, device_reason: str, memory_budget: int | None = None
     ) -> None:
         self.model = model
+        self._budget = memory_budget
         self._asked: MemoryPlan | None = None
         if memory_budget is not None:
             self._asked = plan_inference(model.network, model.input_size, budget_bytes=memory_budget)
@@ -102,14 +112,23 @@ class PoseEngine:
         self,
         volume: Volume,
         *,
+        refine: RefineMode = "off",
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Estimate:
         """Estimate the pose of the fetus in a volume.
 
+        Args:
+            volume: of any size and orientation.
+            refine: "full" tunes a copy of the network on this volume by the shape prior (Eq. 9-11), "prior" weighs
+                heatmaps against the shape prior without back-propagation.
+            on_progress, should_cancel: see `foundation.progress`.
+
         Raises:
             Cancelled: `should_cancel` said yes; nothing is kept.
+            UserError: an unknown refinement, or a model without a pose library.
         """
+        check_mode(refine)
         stages = Stages(on_progress, should_cancel)
         timings: dict[str, float] = {}
         warnings = list(volume.warnings)
@@ -120,8 +139,113 @@ class PoseEngine:
             looks += self._look_closer(first, volume, stages, timings, warnings)
         stages.reach(0.95, "measuring")
         estimate = self._conclude(tuple(looks), timings, warnings)
+        if refine != "off" and estimate.found:
+            estimate = self._refined(volume, estimate, refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
+
+    def refine(
+        self,
+        volume: Volume,
+        estimate: Estimate,
+        pinned: Collection[int] = (),
+        *,
+        mode: RefineMode = "prior",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """Refine a pose around landmarks that were set by hand; these stay exactly where they are.
+
+        Pinned landmarks register the library too, and all others may move: one drag can mend several points.
+
+        Args:
+            volume: that the pose belongs to.
+            estimate: an estimate, its pose as edited.
+            pinned: landmark numbers, 1-22.
+            mode: "prior" (no back-propagation) or "full".
+            on_progress, should_cancel: see `foundation.progress`.
+
+        Raises:
+            Cancelled: `should_cancel` said yes.
+            UserError: an unknown landmark or mode, a pinned landmark without a place, or no pose library.
+        """
+        check_mode(mode)
+        rows = tuple(sorted(number - 1 for number in pinned))
+        for row in rows:
+            if not 0 <= row < self._schema.count:
+                raise UserError(f"there is no landmark {row + 1}", remedy=f"Use 1-{self._schema.count}")
+            if not estimate.pose.present[row]:
+                raise UserError(f"landmark {row + 1} is pinned but has no place", remedy="Place it first")
+        stages = Stages(on_progress, should_cancel)
+        result = self._refined(volume, estimate, mode, rows, stages) if mode != "off" else estimate
+        stages.reach(1.0, "done")
+        return result
+
+    def _refined(
+        self, volume: Volume, estimate: Estimate, mode: RefineMode, pinned: tuple[int, ...], stages: Stages
+    ) -> Estimate:
+        """The estimate after refinement around pinned rows."""
+        started = time.perf_counter()
+        prior = ShapePrior(self.model.poses, self._schema)
+        stages.reach(0.95, "refining")
+        refined = None
+        if mode == "full":
+            refined = self._refined_by_tuning(volume, estimate, prior, pinned, stages)
+        if refined is None:
+            refined = refined_by_prior(prior, estimate.pose, pinned)
+        timings = {**estimate.timings, "refining": time.perf_counter() - started}
+        warnings = [*estimate.warnings, *refined.warnings]
+        if refined.refinement.mode != mode:
+            warnings.append("The GPU's memory was too small to tune the network; the shape prior alone was used.")
+        return replace(
+            estimate,
+            pose=refined.pose,
+            refinement=refined.refinement,
+            timings=timings,
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def _refined_by_tuning(
+        self, volume: Volume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...], stages: Stages
+    ) -> Refined | None:
+        """The full refinement, None if the GPU is too small for it."""
+        tuning = self._tuning(volume, self._grid_for(volume, estimate), estimate, prior, pinned)
+        try:
+            tuned = tuning.run(
+                self._device,
+                lambda step: stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}"),
+            )
+        except torch.cuda.OutOfMemoryError:
+            return None
+        rows = range(self._schema.count) if pinned else self._schema.refined_rows
+        return refined_by_tuning(tuned, estimate.pose, rows, pinned)
+
+    def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:
+        """What the network was last shown, or would be for this pose."""
+        if estimate.looks and estimate.looks[-1].grid is not None:
+            return estimate.looks[-1].grid
+        frame = body_frame(estimate.pose.positions, None, self.model.template) if self.model.looks_closer else None
+        return whole_view(volume, self.model.input_size) if frame is None else close_view(frame, self.model.input_size)
+
+    def _tuning(
+        self, volume: Volume, grid: Grid, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]
+    ) -> Tuning:
+        picture = normalise(resample(volume, grid))
+        plan = None
+        if self._asked is not None:
+            budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
+            plan = plan_training(self.model.network, self.model.input_size, budget_bytes=budget)
+        seen = grid.to_world(self._forward(picture)[0].points_ijk.double().numpy())
+        return Tuning(
+            network=self.model.network,
+            picture=picture,
+            grid=grid,
+            sigma=self.model.sigma,
+            prior=prior,
+            channels=matching_channels(estimate.pose.positions, seen, self._schema),
+            pinned={row: estimate.pose.positions[row] for row in pinned},
+            plan=plan,
+        )
 
     def _look_closer(
         self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
@@ -166,7 +290,7 @@ class PoseEngine:
         _add(timings, "resampling", resampled - started)
         _add(timings, "network", seen - resampled)
         _add(timings, "reading heatmaps", time.perf_counter() - seen)
-        return Look(view, positions, spread, mass, frame, tuple(hypotheses))
+        return Look(view, positions, spread, mass, frame, tuple(hypotheses), grid)
 
     def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, torch.Tensor]:
         """Landmarks and logits; a full GPU is met with leaner and leaner plans, then with the CPU."""

@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.views import BodyFrame
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.imaging.grid import Grid
 
 Array = NDArray[np.float64]
+
+
+RefineMode = Literal["off", "prior", "full"]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What refinement did to an estimate.
+
+    Attributes:
+        mode: "off", "prior" (library and heatmaps weighed) or "full" (network tuned on this volume).
+        moved: numbers of the landmarks that it moved.
+        pinned: numbers of the landmarks that were set by hand.
+        iterations: of the network that was kept; 0 = the untuned one.
+        residual_before_mm, residual_after_mm: distance of the pose from the nearest library poses before and
+            after, the criterion by which an iterate is kept; None where it was not measured.
+    """
+
+    mode: RefineMode = "off"
+    moved: tuple[int, ...] = ()
+    pinned: tuple[int, ...] = ()
+    iterations: int = 0
+    residual_before_mm: float | None = None
+    residual_after_mm: float | None = None
+
+
+def check_mode(mode: str) -> None:
+    """Refuse an unknown mode.
+
+    Raises:
+        UserError: it is none of `RefineMode`.
+    """
+    if mode not in get_args(RefineMode):
+        raise UserError(f"unknown refinement {mode!r}", remedy=f"Use one of: {', '.join(get_args(RefineMode))}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +60,7 @@ class Look:
         peak_mass: (22,) probability mass around its landmark.
         frame: the body frame of these landmarks, if they make one.
         hypotheses: whole view: where the body may lie, most likely first.
+        grid: what the network was shown.
     """
 
     view: str
@@ -31,6 +69,8 @@ class Look:
     peak_mass: Array
     frame: BodyFrame | None
     hypotheses: tuple[BodyFrame, ...] = ()
+    grid: Grid | None = None
+    grid: Grid | None = field(default=None, repr=False)
 
     @property
     def clarity(self) -> float:
@@ -54,6 +94,7 @@ class Estimate:
         model: name and checksum of the model.
         looks: what each view gave, first to last.
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
+        refinement: what was done to the pose after the last look.
     """
 
     pose: Pose
@@ -67,3 +108,5 @@ class Estimate:
     model: str
     looks: tuple[Look, ...] = field(repr=False)
     memory_plan: str = ""
+    refinement: Refinement = Refinement()
+    refinement: Refinement = Refinement()

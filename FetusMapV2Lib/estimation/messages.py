@@ -16,7 +16,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: Raised whenever a message changes its meaning; both sides refuse another version.
@@ -100,8 +100,9 @@ def pose_from(message: Mapping[str, Any]) -> Pose:
     )
 
 
+_OTHER = ("pose", "looks", "warnings", "timings", "refinement")
 #: Fields of an estimate that travel as they are.
-_PLAIN = tuple(field.name for field in fields(Estimate) if field.name not in ("pose", "looks", "warnings", "timings"))
+_PLAIN = tuple(field.name for field in fields(Estimate) if field.name not in _OTHER)
 
 
 def estimate_message(estimate: Estimate) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def estimate_message(estimate: Estimate) -> dict[str, Any]:
         "presence": _number(estimate.presence),
         "timings": {stage: round(seconds, 6) for stage, seconds in estimate.timings.items()},
         "warnings": list(estimate.warnings),
+        "refinement": asdict(estimate.refinement),
     }
 
 
@@ -124,8 +126,18 @@ def estimate_from(message: Mapping[str, Any]) -> Estimate:
         pose=pose_from(message["pose"]),
         timings=dict(message["timings"]),
         warnings=tuple(message["warnings"]),
+        refinement=_refinement_from(message["refinement"]),
         looks=(),
+        refinement=_refinement_from(message["refinement"]),
     )
+
+
+def _refinement_from(message: Mapping[str, Any]) -> Refinement:
+    return Refinement(**{**message, "moved": tuple(message["moved"]), "pinned": tuple(message["pinned"])})
+
+
+def _refinement_from(message: Mapping[str, Any]) -> Refinement:
+    return Refinement(**{**message, "moved": tuple(message["moved"]), "pinned": tuple(message["pinned"])})
 
 
 def _number(value: float) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
         "device_reason": estimate.device_reason,
         "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},
         "warnings": list(estimate.warnings),
+        "refinement": asdict(estimate.refinement),
     }
     if estimate.found:
         document |= _pose_document(estimate.pose, schema)
