@@ -1,0 +1,144 @@
+"""The shape prior against a literal reading of Eq. 9 and 10, and what the weighing of heatmaps and library does."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.anatomy.registration import register
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.estimation.shape_prior import NEAREST_POSES, ShapePrior
+from FetusMapV2Lib.foundation.errors import UserError
+
+SCHEMA = default_schema()
+M = [1, 2, 4, 6, 8]  # landmarks 2, 3, 5, 7, 9
+REFINED = [0, 3, 5, 7, 9]  # landmarks 1, 4, 6, 8, 10
+
+
+@functools.cache
+def poses() -> np.ndarray:
+    """Those of the bundled model."""
+    return load_model(find_model(None)).poses
+
+
+def unseen(number: int) -> np.ndarray:
+    """A pose that `library` does not hold."""
+    return poses()[-1 - number]
+
+
+@pytest.fixture(scope="module")
+def library() -> np.ndarray:
+    return poses()[:60]
+
+
+@pytest.fixture(scope="module")
+def pose() -> np.ndarray:
+    """A body that is not in the library, somewhere else and turned."""
+    turn = Rotation.from_euler("xyz", (40, -70, 110), degrees=True).as_matrix()
+    return unseen(0) @ turn.T + [30.0, -12.0, 55.0]
+
+
+def literal(library: np.ndarray, pose: np.ndarray, scale: bool) -> tuple[np.ndarray, np.ndarray]:
+    """D_t of Eq. 9 and P_p of Eq. 10, pose by pose and landmark by landmark."""
+    costs, moved = [], []
+    for one in library:
+        fit = register(one[M], pose[M], scale=scale)
+        there = np.array([fit.matrix[:3, :3] @ point + fit.matrix[:3, 3] for point in one])
+        costs.append(sum(np.linalg.norm(there[j] - pose[j]) for j in M))
+        moved.append(there)
+    chosen = np.argsort(costs, kind="stable")[:NEAREST_POSES]
+    labels = np.full_like(pose, np.nan)
+    for i in REFINED:
+        labels[i] = (pose[i] + sum(moved[a][i] for a in chosen) / NEAREST_POSES) / 2
+    return chosen, labels
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_the_equations_to_the_letter(library, pose, scale):
+    chosen, labels = literal(library, pose, scale)
+    found = ShapePrior(library, scale=scale).pseudo_labels(pose)
+    np.testing.assert_array_equal(found.chosen, chosen)
+    np.testing.assert_allclose(found.positions, labels, atol=1e-9)
+    assert list(SCHEMA.registration_rows) == M
+    assert list(SCHEMA.refined_rows) == REFINED
+
+
+def test_a_pose_of_the_library_is_its_own_nearest(library):
+    moved = 1.3 * library[7] + [5.0, 6.0, 7.0]
+    found = ShapePrior(library, neighbours=1).pseudo_labels(moved)
+    assert found.chosen.tolist() == [7]
+    assert found.residual_mm < 1e-9
+    np.testing.assert_allclose(found.positions[REFINED], moved[REFINED], atol=1e-9)
+
+
+def test_a_mirrored_pose_is_not_matched_by_a_reflection(library):
+    mirrored = library[7] * [-1.0, 1.0, 1.0]
+    assert ShapePrior(mirrored[None], neighbours=1).pseudo_labels(library[7]).residual_mm > 0.1
+
+
+def test_the_same_twice_and_ties_in_the_librarys_order(library, pose):
+    twice = ShapePrior(np.concatenate([library, library]))
+    first, again = twice.pseudo_labels(pose), twice.pseudo_labels(pose)
+    np.testing.assert_array_equal(first.positions, again.positions)
+    assert len(set(first.chosen % 60)) == NEAREST_POSES // 2
+    assert first.chosen[0] + 60 == first.chosen[1]
+
+
+def test_missing_landmarks(library, pose):
+    holes = library.copy()
+    holes[3, 1], holes[4, 0] = np.nan, np.nan
+    lacking = pose.copy()
+    lacking[[0, 1]] = np.nan
+    found = ShapePrior(holes).pseudo_labels(lacking)
+    assert np.isfinite(found.positions[REFINED]).all()  # the missing one comes from the library
+    lacking[M] = np.nan
+    assert ShapePrior(holes).pseudo_labels(lacking) is None
+    with pytest.raises(UserError, match="add-poses"):
+        ShapePrior(np.full((3, 22, 3), np.nan))
+
+
+def test_a_thousand_poses_take_milliseconds(library, pose):
+    prior = ShapePrior(np.tile(library, (17, 1, 1))[:1000])
+    prior.pseudo_labels(pose)
+    started = time.perf_counter()
+    prior.pseudo_labels(pose)
+    seconds = time.perf_counter() - started
+    print(f"1000 poses: {1000 * seconds:.1f} ms")
+    assert seconds < 0.5  # some milliseconds; this only catches a loop over poses on a busy machine
+
+
+def test_a_doubtful_landmark_moves_and_clear_ones_stay(library, pose):
+    prior = ShapePrior(poses()[:-20])
+    radius = np.full(22, 0.8)
+    wrong = pose.copy()
+    wrong[9] += [0.0, 12.0, 0.0]
+    radius[9] = 20.0
+    moved = prior.weighed(wrong, radius)
+    assert np.linalg.norm(moved[9] - pose[9]) < 0.5 * 12.0
+    others = [row for row in range(22) if row not in REFINED]
+    np.testing.assert_array_equal(moved[others], wrong[others])
+    assert np.linalg.norm(moved[0] - wrong[0]) < 0.8
+
+
+def test_one_drag_mends_its_neighbours():
+    """Both trunk landmarks are off by the same way; putting one of them right brings the other nearer."""
+    prior = ShapePrior(poses()[:-20])
+    gains = []
+    for seed in range(8):
+        truth = unseen(seed)
+        wrong = truth.copy()
+        wrong[[8, 9]] += [0.0, 6.0, 4.0]
+        radius = np.full(22, 1.5)
+        radius[[8, 9]] = 12.0
+        wrong[8] = truth[8]
+        free = [row for row in range(22) if row != 8]
+        mended = prior.weighed(wrong, radius, [8], free)
+        np.testing.assert_allclose(mended[8], truth[8])
+        gains.append(np.linalg.norm(wrong[9] - truth[9]) - np.linalg.norm(mended[9] - truth[9]))
+    assert np.mean(gains) > 2.0
