@@ -20,17 +20,20 @@ from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
-from FetusMapV2Lib.estimation.estimate import Estimate, Look, RefineMode, check_mode
+from FetusMapV2Lib.estimation.estimate import Estimate, Look, Refinement, RefineMode, check_mode
 from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
 from FetusMapV2Lib.estimation.model_file import Model, load_model
 from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.refinement import (
+    DROPPED,
     ITERATIONS,
-    Refined,
+    TOO_LITTLE,
+    Tuned,
     Tuning,
-    matching_channels,
-    refined_by_prior,
-    refined_by_tuning,
+    by_prior,
+    by_tuning,
+    pinned_rows,
+    sides_again,
 )
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, whole_view
@@ -170,12 +173,7 @@ class PoseEngine:
             UserError: an unknown landmark or mode, a pinned landmark without a place, or no pose library.
         """
         check_mode(mode)
-        rows = tuple(sorted(number - 1 for number in pinned))
-        for row in rows:
-            if not 0 <= row < self._schema.count:
-                raise UserError(f"there is no landmark {row + 1}", remedy=f"Use 1-{self._schema.count}")
-            if not estimate.pose.present[row]:
-                raise UserError(f"landmark {row + 1} is pinned but has no place", remedy="Place it first")
+        rows = pinned_rows(estimate.pose, tuple(pinned), self._schema)
         stages = Stages(on_progress, should_cancel)
         result = self._refined(volume, estimate, mode, rows, stages) if mode != "off" else estimate
         stages.reach(1.0, "done")
@@ -188,37 +186,51 @@ class PoseEngine:
         started = time.perf_counter()
         prior = ShapePrior(self.model.poses, self._schema)
         stages.reach(0.95, "refining")
-        refined = None
+        warnings = list(estimate.warnings)
+        found = None
         if mode == "full":
-            refined = self._refined_by_tuning(volume, estimate, prior, pinned, stages)
-        if refined is None:
-            refined = refined_by_prior(prior, estimate.pose, pinned)
+            tuned = self._tuned(volume, estimate, prior, pinned, stages, warnings)
+            found = None if tuned is None else by_tuning(estimate.pose, tuned, prior, pinned)
+            if tuned is not None and not tuned.best:
+                warnings.append(DROPPED)
+        if mode == "prior" or pinned:  # what was set by hand moves its neighbours in any case
+            pose = estimate.pose if found is None else found[0]
+            rows = [row for row in range(self._schema.count) if row not in pinned] if pinned else ()
+            found = by_prior(pose, prior, pinned, rows) or found
+        if found is None:
+            warnings.append(TOO_LITTLE)
+            found = estimate.pose, Refinement()
+        pose, record = found
         timings = {**estimate.timings, "refining": time.perf_counter() - started}
-        warnings = [*estimate.warnings, *refined.warnings]
-        if refined.refinement.mode != mode:
-            warnings.append("The GPU's memory was too small to tune the network; the shape prior alone was used.")
         return replace(
             estimate,
-            pose=refined.pose,
-            refinement=refined.refinement,
+            pose=pose if pinned else sides_again(pose, self._schema),
+            refinement=replace(record, mode=mode) if record.moved else record,
             timings=timings,
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _refined_by_tuning(
-        self, volume: Volume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...], stages: Stages
-    ) -> Refined | None:
-        """The full refinement, None if the GPU is too small for it."""
-        tuning = self._tuning(volume, self._grid_for(volume, estimate), estimate, prior, pinned)
+    def _tuned(
+        self,
+        volume: Volume,
+        estimate: Estimate,
+        prior: ShapePrior,
+        pinned: tuple[int, ...],
+        stages: Stages,
+        warnings: list[str],
+    ) -> Tuned | None:
+        """The network tuned on this volume, None if the GPU is too small for that or the prior has nothing to say."""
+
+        def tell(step: int) -> None:
+            stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}")
+
         try:
-            tuned = tuning.run(
-                self._device,
-                lambda step: stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}"),
+            return self._tuning(volume, self._grid_for(volume, estimate), estimate, prior, pinned).run(
+                self._device, tell
             )
         except torch.cuda.OutOfMemoryError:
+            warnings.append("The GPU's memory was too small to tune the network on this volume.")
             return None
-        rows = range(self._schema.count) if pinned else self._schema.refined_rows
-        return refined_by_tuning(tuned, estimate.pose, rows, pinned)
 
     def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:
         """What the network was last shown, or would be for this pose."""
@@ -242,7 +254,7 @@ class PoseEngine:
             grid=grid,
             sigma=self.model.sigma,
             prior=prior,
-            channels=matching_channels(estimate.pose.positions, seen, self._schema),
+            channels=_matching_channels(estimate.pose.positions, seen, self._schema),
             pinned={row: estimate.pose.positions[row] for row in pinned},
             plan=plan,
         )
@@ -444,6 +456,18 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)
+
+
+def _matching_channels(positions: Array, seen: Array, schema: Schema) -> list[int]:
+    """The heatmap of each landmark (22, 3): left and right limbs as they lie nearest to what the network sees."""
+    channels = np.arange(schema.count)
+    mirror = np.asarray(schema.mirror_rows)
+    own, other = (np.linalg.norm(positions - seen[rows], axis=1) for rows in (channels, mirror))
+    for groups in (("la", "ra"), ("ll", "rl")):
+        rows = [row for group in groups for row in schema.rows(group)]
+        if np.nansum(other[rows]) < np.nansum(own[rows]):
+            channels[rows] = mirror[rows]
+    return [int(channel) for channel in channels]
 
 
 def _settled(before: BodyFrame, after: BodyFrame | None) -> bool:

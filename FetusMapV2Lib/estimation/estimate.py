@@ -69,7 +69,6 @@ class Look:
     peak_mass: Array
     frame: BodyFrame | None
     hypotheses: tuple[BodyFrame, ...] = ()
-    grid: Grid | None = None
     grid: Grid | None = field(default=None, repr=False)
 
     @property
@@ -108,5 +107,4 @@ class Estimate:
     model: str
     looks: tuple[Look, ...] = field(repr=False)
     memory_plan: str = ""
-    refinement: Refinement = Refinement()
     refinement: Refinement = Refinement()

@@ -128,12 +128,7 @@ def estimate_from(message: Mapping[str, Any]) -> Estimate:
         warnings=tuple(message["warnings"]),
         refinement=_refinement_from(message["refinement"]),
         looks=(),
-        refinement=_refinement_from(message["refinement"]),
     )
-
-
-def _refinement_from(message: Mapping[str, Any]) -> Refinement:
-    return Refinement(**{**message, "moved": tuple(message["moved"]), "pinned": tuple(message["pinned"])})
 
 
 def _refinement_from(message: Mapping[str, Any]) -> Refinement:

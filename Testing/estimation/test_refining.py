@@ -1,0 +1,195 @@
+"""Refinement through the engine: what it may move, what it must leave alone, and how it is called off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cli.balls import ball_engine, ball_volume, layout
+from torch import Tensor, nn
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.calibration import uncalibrated
+from FetusMapV2Lib.estimation.engine import PoseEngine, _matching_channels
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.model_file import Model, ModelInfo
+from FetusMapV2Lib.estimation.refinement import ITERATIONS
+from FetusMapV2Lib.estimation.views import canonical_template, whole_view
+from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.network.heatmap import gaussian_target
+
+SCHEMA = default_schema()
+SHAPE = (40, 32, 32)
+RUMP = 9  # row of landmark 10, in the refined set
+
+
+class MovableHeatmaps(nn.Module):
+    """Gaussian heatmaps whose centres are its weights; no picture changes them."""
+
+    def __init__(self, points_ijk: np.ndarray) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.as_tensor(points_ijk, dtype=torch.float32))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        axes = [torch.arange(n, dtype=torch.float32) for n in batch.shape[:1:-1]]
+        away = [(axis[None] - self.points[:, n, None]) ** 2 for n, axis in enumerate(axes)]
+        squares = away[2][:, :, None, None] + away[1][:, None, :, None] + away[0][:, None, None, :]
+        return (-squares / 8.0)[None]
+
+
+def world() -> tuple[Volume, np.ndarray, np.ndarray]:
+    """An empty volume of 2 mm voxels, and a body in it: (22, 3) voxels of what the network is shown, and RAS mm."""
+    points = layout() * 0.6 * SHAPE[0] / np.ptp(layout()[:, 2]) + (np.array(SHAPE[::-1]) - 1) / 2
+    volume = Volume(np.random.default_rng(0).integers(0, 255, SHAPE, dtype=np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    return volume, points, whole_view(volume, SHAPE).to_world(points)
+
+
+def engine_seeing(points_ijk: np.ndarray, library: np.ndarray) -> PoseEngine:
+    info = ModelInfo(name="movable", network={"kind": "stub"}, input_size=SHAPE, sigma=2.0)
+    calibration = replace(uncalibrated(), presence_threshold=0.0)
+    template = canonical_template(library)
+    model = Model(MovableHeatmaps(points_ijk), library, template, info, calibration)  # type: ignore[arg-type]
+    return PoseEngine(model, torch.device("cpu"), "for a test")
+
+
+def library_of(body: np.ndarray, count: int = 20) -> np.ndarray:
+    """Poses of nearly the body's own shape, mm."""
+    generator = np.random.default_rng(1)
+    return np.stack([body + generator.normal(0, 0.3, body.shape) for _ in range(count)])
+
+
+@pytest.fixture(scope="module")
+def wrong_rump() -> tuple[PoseEngine, Volume, Estimate, np.ndarray]:
+    """The network sees the rump 8 mm beside its place; the truth in mm."""
+    volume, points, truth = world()
+    seen = points.copy()
+    seen[RUMP] += [4.0, 0.0, 0.0]
+    engine = engine_seeing(seen, library_of(truth))
+    return engine, volume, engine.estimate(volume), truth
+
+
+def miss(estimate: Estimate, truth: np.ndarray, row: int) -> float:
+    return float(np.linalg.norm(estimate.pose.positions[row] - truth[row]))
+
+
+def state(engine: PoseEngine) -> list[Tensor]:
+    return [tensor.clone() for tensor in engine.model.network.state_dict().values()]
+
+
+def test_off_is_as_ever(wrong_rump):
+    engine, volume, plain, _ = wrong_rump
+    assert plain.found
+    assert plain.refinement.mode == "off"
+    again = engine.estimate(volume, refine="off")
+    np.testing.assert_array_equal(again.pose.positions, plain.pose.positions)
+
+
+def test_full_refinement_moves_the_refined_set_towards_the_library(wrong_rump, monkeypatch):
+    from FetusMapV2Lib.estimation import refinement
+
+    monkeypatch.setattr(refinement, "LEARNING_RATE", 0.2)  # these weights are voxels
+    engine, volume, plain, truth = wrong_rump
+    before = state(engine)
+    refined = engine.estimate(volume, refine="full")
+    assert all(torch.equal(a, b) for a, b in zip(before, state(engine), strict=True))  # a copy was tuned
+    if refined.refinement.iterations:
+        assert miss(refined, truth, RUMP) < miss(plain, truth, RUMP)
+        assert refined.refinement.residual_after_mm < refined.refinement.residual_before_mm
+    else:
+        assert any("dropped" in warning for warning in refined.warnings)
+    others = [row for row in range(22) if row not in SCHEMA.refined_rows]
+    np.testing.assert_array_equal(refined.pose.positions[others], plain.pose.positions[others])
+    again = engine.estimate(volume, refine="full")
+    np.testing.assert_array_equal(again.pose.positions, refined.pose.positions)
+
+
+def test_what_comes_no_nearer_is_left_out(wrong_rump, monkeypatch):
+    from FetusMapV2Lib.estimation import refinement
+
+    monkeypatch.setattr(refinement, "LEARNING_RATE", 0.0)
+    engine, volume, plain, _ = wrong_rump
+    refined = engine.refine(volume, plain, mode="full")
+    assert refined.refinement.iterations == 0
+    assert "dropped" in refined.warnings[-1]
+    np.testing.assert_array_equal(refined.pose.positions, plain.pose.positions)
+
+
+def test_prior_alone_mends_a_doubtful_landmark(wrong_rump):
+    engine, volume, plain, truth = wrong_rump
+    radius = np.full(22, 1.0)
+    radius[RUMP] = 20.0
+    doubtful = replace(plain, pose=replace(plain.pose, radius90_mm=radius))
+    refined = engine.refine(volume, doubtful, mode="prior")
+    assert miss(refined, truth, RUMP) < 0.5 * miss(plain, truth, RUMP)
+    assert refined.refinement.moved
+    assert set(refined.refinement.moved) <= {row + 1 for row in SCHEMA.refined_rows}
+    assert "refining" in refined.timings
+
+
+@pytest.mark.parametrize("mode", ["prior", "full"])
+def test_pinned_landmarks_stay_exactly(wrong_rump, mode):
+    engine, volume, plain, truth = wrong_rump
+    positions = plain.pose.positions.copy()
+    positions[RUMP] = truth[RUMP]
+    edited = replace(plain, pose=plain.pose.with_positions(positions))
+    refined = engine.refine(volume, edited, [RUMP + 1, 1], mode=mode)
+    np.testing.assert_array_equal(refined.pose.positions[[0, RUMP]], positions[[0, RUMP]])
+    assert refined.refinement.pinned == (1, RUMP + 1)
+
+
+def test_mistakes(wrong_rump):
+    engine, volume, plain, _ = wrong_rump
+    with pytest.raises(UserError, match="unknown refinement"):
+        engine.estimate(volume, refine="perhaps")
+    with pytest.raises(UserError, match="no landmark 23"):
+        engine.refine(volume, plain, [23])
+    positions = plain.pose.positions.copy()
+    positions[4] = np.nan
+    with pytest.raises(UserError, match="landmark 5 has no position"):
+        engine.refine(volume, replace(plain, pose=plain.pose.with_positions(positions)), [5])
+    empty = engine_seeing(world()[1], library_of(world()[2]))
+    empty.model.poses[:] = np.nan
+    with pytest.raises(UserError, match="pose library is empty"):
+        empty.refine(volume, plain)
+
+
+def test_cancelling_between_steps(wrong_rump):
+    engine, volume, _, _ = wrong_rump
+    stages: list[str] = []
+    with pytest.raises(Cancelled):
+        engine.estimate(
+            volume,
+            refine="full",
+            on_progress=lambda _, stage: stages.append(stage),
+            should_cancel=lambda: f"refining 3/{ITERATIONS}" in stages,
+        )
+    assert stages[-1] == f"refining 3/{ITERATIONS}"
+
+
+def test_no_fetus_is_not_refined():
+    volume, _ = ball_volume()
+    engine = ball_engine(calibration=replace(uncalibrated(), presence_threshold=2.0))
+    assert engine.estimate(volume, refine="prior").refinement.mode == "off"
+
+
+def test_limbs_keep_their_heatmaps_whatever_their_names():
+    seen = layout()
+    named = seen.copy()
+    mirror = np.asarray(SCHEMA.mirror_rows)
+    arms = [row for group in ("la", "ra") for row in SCHEMA.rows(group)]
+    named[arms] = seen[mirror[arms]]
+    channels = np.array(_matching_channels(named, seen, SCHEMA))
+    assert channels[arms].tolist() == mirror[arms].tolist()
+    legs = [row for group in ("ll", "rl") for row in SCHEMA.rows(group)]
+    assert channels[legs].tolist() == legs
+
+
+def test_heatmaps_of_the_movable_network_are_gaussian():
+    _, points, _ = world()
+    with torch.no_grad():
+        maps = torch.softmax(MovableHeatmaps(points)(torch.zeros(1, 1, *SHAPE)).flatten(2), dim=-1)
+    expected = gaussian_target(torch.as_tensor(points, dtype=torch.float32), torch.Size(SHAPE), 2.0)
+    torch.testing.assert_close(maps.view(22, *SHAPE), expected, atol=1e-4, rtol=1e-2)
