@@ -41,6 +41,7 @@ from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.memory.costing import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference, plan_training
@@ -77,7 +78,9 @@ class PoseEngine:
         self._budget = memory_budget
         self._asked: MemoryPlan | None = None
         if memory_budget is not None:
-            self._asked = plan_inference(model.network, model.input_size, budget_bytes=memory_budget)
+            self._asked = plan_inference(
+                model.network, model.input_size, budget_bytes=memory_budget, machine=Machine.of(device)
+            )
         self._manage(self._asked)
         self.device_reason = device_reason
         self._schema: Schema = default_schema()
@@ -246,7 +249,9 @@ class PoseEngine:
         plan = None
         if self._asked is not None:
             budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
-            plan = plan_training(self.model.network, self.model.input_size, budget_bytes=budget)
+            plan = plan_training(
+                self.model.network, self.model.input_size, budget_bytes=budget, machine=Machine.of(self._device)
+            )
         seen = grid.to_world(self._forward(picture)[0].points_ijk.double().numpy())
         return Tuning(
             network=self.model.network,

@@ -26,12 +26,25 @@ class Machine:
         bytes_per_s: of everything else.
         transfer_per_s: bytes between device and host.
         launch_s: time to start an operation.
+        slice_channels, slice_bytes: least that convolutions work on well; thinner slices of channels are not chosen.
     """
 
     flops_per_s: float = 20e12
     bytes_per_s: float = 1.0e12
     transfer_per_s: float = 20e9
     launch_s: float = 5e-6
+    slice_channels: int = 4
+    slice_bytes: int = 2**20
+
+    @classmethod
+    def cpu(cls) -> Machine:
+        """A few cores; their convolutions want 16 channels at a time, the block of oneDNN."""
+        return cls(flops_per_s=1e11, bytes_per_s=1e10, transfer_per_s=1e10, slice_channels=16)
+
+    @classmethod
+    def of(cls, device: torch.device | str) -> Machine:
+        """For a device."""
+        return cls.cpu() if torch.device(device).type == "cpu" else cls()
 
     def seconds(self, ledger: Ledger) -> float:
         """Predicted duration of what a ledger counted."""

@@ -156,6 +156,8 @@ class _Planner:
         self.max_flops = float("inf") if max_slowdown is None else max_slowdown * self.vanilla.flops
         rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
         self.rounds = [Space(costing, named(names)) for names in rounds]
+        if budget is not None:  # the last resort
+            self.rounds.append(Space(costing, named(rounds[-1]), thin_slices=True))
         self.space = self.rounds[0]
 
     def _check_trace(self) -> None:

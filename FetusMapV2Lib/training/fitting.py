@@ -141,7 +141,7 @@ def fit(
     if initial_model is not None and not first_step:
         note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
     if first_step < run.steps:
-        note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown)}
+        note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
         trainer = _trainer(run, module, volumes, chosen, on_progress, note)
         loader = _loader(run, volumes, first_step, workers)
         # our own file; Lightning's state holds more than tensors
@@ -155,7 +155,9 @@ def fit(
     return run.model
 
 
-def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None) -> dict[str, str]:
+def _manage(
+    module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None, device: torch.device
+) -> dict[str, str]:
     """Plan the training step if that is wished, write the plan beside the checkpoints, and say what was chosen.
 
     Returns:
@@ -167,7 +169,7 @@ def _manage(module: PoseModule, run: Run, budget: int | None, max_slowdown: floa
     if budget is None and max_slowdown is None and not run.preset.memory.manages:
         (run.folder / _PLAN).unlink(missing_ok=True)  # of steps before a resumption
         return {}
-    plan = plan_step(run.preset, module.network, budget=budget, max_slowdown=max_slowdown)
+    plan = plan_step(run.preset, module.network, budget=budget, max_slowdown=max_slowdown, device=device)
     module.manage(plan)
     write_json(run.folder / _PLAN, plan.to_dict())
     _LOG.info("%s", plan.summary())

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from FetusMapV2Lib.memory.costing import Machine
 from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
@@ -134,6 +135,7 @@ def plan_step(
     budget: int | None = None,
     max_slowdown: float | None = None,
     allowed: frozenset[str] | None = None,
+    device: torch.device | str = "cuda",
 ) -> MemoryPlan:
     """The memory plan of a preset's training step.
 
@@ -143,6 +145,7 @@ def plan_step(
         budget: bytes of everything on the device, the averaged weights included.
         max_slowdown: greatest ratio of operations to those without a plan.
         allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's custom.
+        device: that the step will run on.
 
     Raises:
         BudgetError: nothing fits the budget.
@@ -162,6 +165,7 @@ def plan_step(
             allowed=allowed,
             batch=preset.run.batch_size,
             autocast=preset.run.autocast,
+            machine=Machine.of(device),
         )
     except BudgetError as error:
         smallest = error.smallest_bytes + beside

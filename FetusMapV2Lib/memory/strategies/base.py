@@ -5,6 +5,7 @@ Its cost model is the executor itself, walked without data (`costing.Costing`): 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,10 +36,11 @@ class Space:
     Attributes:
         costing: prices choices.
         allowed: the strategies.
+        thin_slices: slices may be thinner than the machine works on well.
     """
 
-    def __init__(self, costing: Costing, allowed: Sequence[Strategy]) -> None:
-        self.costing, self.allowed = costing, tuple(allowed)
+    def __init__(self, costing: Costing, allowed: Sequence[Strategy], thin_slices: bool = False) -> None:
+        self.costing, self.allowed, self.thin_slices = costing, tuple(allowed), thin_slices
         self.graph = costing.graph
 
     @cached_property
@@ -48,9 +50,18 @@ class Space:
         return [unit for unit in self.graph.units if unit not in fixed]
 
     @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every unit's value (B, C, K, J, I), by name."""
+        return self.costing.shapes()
+
+    @cached_property
     def levels(self) -> list[frozenset[str]]:
         """Names of the convolutions by resolution, finest first."""
-        return levels_of(self.costing)
+        by_size: dict[int, set[str]] = {}
+        for unit in self.graph.units:
+            if isinstance(unit, ConvUnit):
+                by_size.setdefault(math.prod(self.shapes[unit.name][2:]), set()).add(unit.name)
+        return [frozenset(by_size[size]) for size in sorted(by_size, reverse=True)]
 
     def level_of(self, name: str) -> int:
         """Number of a unit's level; that of the coarsest and one more where it has none."""
@@ -123,17 +134,6 @@ def depth(unit: Unit) -> int:
     if isinstance(unit, PoolUnit) or any(source.upsample is not None for source in unit.sources):
         return 99
     return min(99, 1 + max(depth(source.unit) for source in unit.sources))
-
-
-def levels_of(costing: Costing) -> list[frozenset[str]]:
-    """Names of the convolutions by resolution, finest first."""
-    shapes = costing.shapes()
-    by_size: dict[int, set[str]] = {}
-    for unit in costing.graph.units:
-        if isinstance(unit, ConvUnit):
-            _, _, k, j, i = shapes[unit.name]
-            by_size.setdefault(k * j * i, set()).add(unit.name)
-    return [frozenset(by_size[size]) for size in sorted(by_size, reverse=True)]
 
 
 def with_unit(choices: Choices, name: str, choice: UnitChoice) -> Choices:

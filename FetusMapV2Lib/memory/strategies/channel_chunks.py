@@ -5,6 +5,7 @@ Saves most of what a unit needs while it runs; costs more, smaller operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ class ChannelChunks(Strategy):
         """Twice or half as many on one level."""
         for level in space.levels:
             for factor in (2, 0.5):
-                yield _scaled(choices, level, factor)
+                yield _scaled(choices, level, factor, space)
 
     def without(self, choices: Choices, space: Space) -> Choices:
         """Whole tensors."""
@@ -37,15 +38,25 @@ class ChannelChunks(Strategy):
 
 
 def _sliced(choices: Choices, top: int, space: Space) -> Choices:
-    def slices(name: str) -> int:
-        return max(_FEWEST, top >> space.level_of(name))
+    units = {
+        name: replace(one, chunks=_useful(name, top >> space.level_of(name), space))
+        for name, one in choices.units.items()
+    }
+    return replace(choices, units=units)
 
-    return replace(choices, units={name: replace(one, chunks=slices(name)) for name, one in choices.units.items()})
 
-
-def _scaled(choices: Choices, level: frozenset[str], factor: float) -> Choices:
+def _scaled(choices: Choices, level: frozenset[str], factor: float, space: Space) -> Choices:
     units = dict(choices.units)
     for name in level:
         choice = choices.of(name)
-        units[name] = replace(choice, chunks=max(_FEWEST, min(_MOST, int(choice.chunks * factor))))
+        units[name] = replace(choice, chunks=_useful(name, int(choice.chunks * factor), space))
     return replace(choices, units=units)
+
+
+def _useful(name: str, wanted: int, space: Space) -> int:
+    """Slices that are neither too thin nor too small for the machine to work on them well."""
+    machine, (_, channels, *axes) = space.costing.machine, space.shapes[name]
+    if space.thin_slices:
+        return max(_FEWEST, min(_MOST, wanted, channels))
+    thinnest = max(machine.slice_channels, math.ceil(machine.slice_bytes / (4 * math.prod(axes))))
+    return max(_FEWEST, min(_MOST, wanted, channels // thinnest))

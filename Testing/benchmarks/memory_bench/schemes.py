@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.memory.checkpointing import kusumoto_choices
-from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import MemoryPlan, Prediction
@@ -223,7 +223,8 @@ def activation_budget(setting: Setting, budget: float) -> Job:
 
 def planned(setting: Setting, **options: Any) -> Job:
     """Ours, by a plan; options of `planner.plan_training`. The loss is the product's, met slab by slab."""
-    plan = plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, **options)
+    machine = Machine.of(setting.device)
+    plan = plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, machine=machine, **options)
     network = setting.network()
     managed, loss = ManagedNetwork(network, plan), HeatmapLoss(SIGMA)
 
