@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_support import (
     check_simulated_spacing,
@@ -43,6 +44,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command("plan")(plan)
+app.command("evaluate")(evaluate)
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 ModelOption = Annotated[
@@ -91,10 +93,14 @@ def estimate(
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Most memory the network may take, e.g. 2GiB.")
     ] = None,
+    refine: Annotated[
+        str, typer.Option("--refine", help="Refine by the shape prior: off, prior (quick) or full (tunes a copy).")
+    ] = "off",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Estimate the pose in one volume or many; a bad file does not stop the others."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.estimation.estimate import check_mode
     from FetusMapV2Lib.imaging.reading import read_frames
     from FetusMapV2Lib.memory.plan import parse_bytes
 
@@ -104,6 +110,7 @@ def estimate(
         raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
     if scene or picture:
         require_package("slicer", "--scene and --picture", "slicer")
+    mode = check_mode(refine)
     engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
     if engine.memory_plan:
         say(engine.memory_plan)
@@ -125,7 +132,7 @@ def estimate(
                     for kept in result_files(output, stem, scene=scene, picture=picture):
                         refuse_existing(kept, overwrite)
                     volume = frames[index]
-                    result = engine.estimate(volume, on_progress=reporter(bar, task, label))
+                    result = engine.estimate(volume, refine=mode, on_progress=reporter(bar, task, label))
                     write_all(output, stem, result, volume, scene=scene, picture=picture, overwrite=overwrite)
                     tell(stem, result)
             except UserError as error:
@@ -292,6 +299,24 @@ def add_model(
 
     entry = install_model(file, name, description=description, default=default, overwrite=overwrite)
     say(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
+
+
+@models_app.command("add-poses")
+def add_poses(
+    model: Annotated[str, typer.Argument(help="Name or path of a model.")],
+    cases: Annotated[Path, typer.Argument(help="Folder of annotated cases: volumes with their Markups JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Extend a model's pose library by a site's own annotated cases; its weights stay as they are."""
+    from FetusMapV2Lib.estimation.library import extended_model
+    from FetusMapV2Lib.estimation.model_file import load_model, save_model
+    from FetusMapV2Lib.estimation.model_index import find_model
+
+    refuse_existing(output, overwrite)
+    extended, added = extended_model(load_model(find_model(model)), cases)
+    save_model(output, extended, overwrite=overwrite)
+    say(f"{added} poses added, {len(extended.poses)} in all: {output}")
 
 
 @models_app.command("verify")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +40,15 @@ class Refinement:
     residual_after_mm: float | None = None
 
 
-def check_mode(mode: str) -> None:
-    """Refuse an unknown mode.
+def check_mode(mode: str) -> RefineMode:
+    """The mode, if it is one.
 
     Raises:
         UserError: it is none of `RefineMode`.
     """
     if mode not in get_args(RefineMode):
         raise UserError(f"unknown refinement {mode!r}", remedy=f"Use one of: {', '.join(get_args(RefineMode))}")
+    return cast(RefineMode, mode)
 
 
 @dataclass(frozen=True, eq=False)

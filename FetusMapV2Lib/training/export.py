@@ -10,39 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.library import LARGEST_LIBRARY, canonical_poses
 from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, Model, ModelInfo, save_model
 from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset
 
 Array = NDArray[np.float64]
-
-#: More poses than this say nothing new and make the file large.
-LARGEST_LIBRARY = 2000
-
-
-def canonical_poses(poses: Array, template: Array) -> Array:
-    """Poses moved and turned, not scaled, into the canonical frame of the template.
-
-    Args:
-        poses: (N, 22, 3) RAS mm, NaN = missing.
-        template: (22, 3) of `canonical_template`.
-
-    Returns:
-        (M, 22, 3) mm; poses with fewer than four known head and trunk landmarks are left out.
-    """
-    rows = list(default_schema().rows("ht"))
-    result = []
-    for pose in poses:
-        if np.isfinite(pose[rows]).all(axis=1).sum() < 4:
-            continue
-        fit = register(pose[rows], template[rows])
-        moved = pose @ np.asarray(fit.rotation).T
-        # the shift that the similarity would give, at the pose's own size
-        result.append(moved + fit.matrix[:3, 3] / float(fit.scale))
-    return np.array(result).reshape(-1, *poses.shape[1:])
 
 
 def export_module(

@@ -155,3 +155,36 @@ def test_without_any_model_the_demonstration_says_so_at_once(fetusmap, tmp_path:
     answer = fetusmap("demo", "--output", tmp_path / "demo")
     assert answer.code == 2 and "no model is installed" in answer.errors()[0]
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_site_extends_the_pose_library(fetusmap, cases: Path, preset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train = ("train", "--preset", preset, "--data", cases, "--output", run, "--device", "cpu", "--threads", 1)
+    assert fetusmap(*train).code == 0
+    model, extended = run / "model.safetensors", tmp_path / "eigene Posen.safetensors"
+    answer = fetusmap("models", "add-poses", model, cases, "-o", extended)
+    assert answer.code == 0, answer.err
+    before, after = load_model(model), load_model(extended)
+    assert "11 poses added" in answer.err
+    assert len(after.poses) == len(before.poses) + 11
+    assert after.checksum != before.checksum
+    assert all((a == b).all() for a, b in zip(before.network.parameters(), after.network.parameters(), strict=True))
+
+    again = fetusmap("models", "add-poses", model, cases, "-o", extended)
+    assert again.code == 2
+    assert "exists" in again.errors()[0]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert fetusmap("models", "add-poses", model, empty, "-o", tmp_path / "x.safetensors").code == 2
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_an_estimate_is_refined(fetusmap, cases: Path, tmp_path: Path) -> None:
+    volume = cases / "case-00.nrrd"
+    answer = fetusmap("estimate", volume, "-o", tmp_path / "out", "--device", "cpu", "--refine", "prior")
+    assert answer.code == 0, answer.err
+    document = json.loads((tmp_path / "out" / "case-00.measurements.json").read_text())
+    assert document["refinement"]["mode"] == ("prior" if document["found"] else "off")
+    answer = fetusmap("estimate", volume, "-o", tmp_path / "out2", "--refine", "perhaps")
+    assert answer.code == 2
+    assert "unknown refinement" in answer.errors()[0]
