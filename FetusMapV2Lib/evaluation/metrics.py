@@ -121,12 +121,29 @@ def side_rates(predictions: np.ndarray, truths: np.ndarray, schema: Schema | Non
     return rates
 
 
+def swaps_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> dict[str, np.ndarray]:
+    """Which cases have limbs on the wrong side: (C,) 1 yes, 0 no, NaN unknown.
+
+    ``arms``, ``legs``: both limbs of the pair lie where the other one is. ``any``: at least one limb of the four does.
+    """
+    wrong = 1 - limb_sides_right(predictions, truths, schema)
+    any_wrong = np.where(np.isnan(wrong).all(axis=1), np.nan, (wrong == 1).any(axis=1))
+    return {"arms": wrong[:, :2].min(axis=1), "legs": wrong[:, 2:].min(axis=1), "any": any_wrong}
+
+
 def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> dict[str, float]:
-    """Mean absolute errors of what is read off a pose (table 8 of the paper).
+    """Means over the cases of `application_errors_by_case`, NaN where no case gives a value."""
+    return {key: _mean(errors) for key, errors in application_errors_by_case(predictions, truths, schema).items()}
+
+
+def application_errors_by_case(
+    predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None
+) -> dict[str, np.ndarray]:
+    """Absolute errors of what is read off a pose (table 8 of the paper), (C,) each, NaN where there is no value.
 
     Lengths in mm (``crl``, ``left_femur``, ...); ``plane_angle_deg`` between the midsagittal normals (a plane whose
     left and right are exchanged is 180 degrees off); ``plane_distance_mm`` of the true plane's middle from the
-    estimated plane. NaN where no case gives a value.
+    estimated plane.
     """
     schema = schema or default_schema()
     errors: dict[str, list[float]] = {key: [] for key in ("crl", *schema.bones, "plane_angle_deg", "plane_distance_mm")}
@@ -136,7 +153,7 @@ def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Sche
         angle, distance = _plane_errors(estimate, truth, schema)
         errors["plane_angle_deg"].append(angle)
         errors["plane_distance_mm"].append(distance)
-    return {key: _mean(np.array(values)) for key, values in errors.items()}
+    return {key: np.array(values) for key, values in errors.items()}
 
 
 def _plane_errors(estimate: np.ndarray, truth: np.ndarray, schema: Schema) -> tuple[float, float]:

@@ -32,7 +32,8 @@ _SIDE_NAMES = {
     "legs": "both legs",
     "all": "all four limbs",
 }
-_APPLICATION_NAMES = {
+#: What is read off a pose (`metrics.application_errors`).
+APPLICATION_NAMES = {
     "crl": "Crown-rump length (mm)",
     "left_femur": "Left femur (mm)",
     "right_femur": "Right femur (mm)",
@@ -81,13 +82,13 @@ class AccuracyTable:
         """The tables as GitHub Markdown."""
         head = ("Landmark", *_HEADS)
         rows = [(_label(score), *_shown(score)) for score in (*self.landmarks, self.mean)]
-        sides = [(name, _percent(self.sides[key])) for key, name in _SIDE_NAMES.items()]
-        lengths = [(name, _decimal(self.applications[key])) for key, name in _APPLICATION_NAMES.items()]
+        sides = [(name, percent(self.sides[key])) for key, name in _SIDE_NAMES.items()]
+        lengths = [(name, decimal(self.applications[key])) for key, name in APPLICATION_NAMES.items()]
         parts = [
             f"{self.cases} cases. AUC: area under the PCK curve from 0 to {metrics.AUC_LIMIT_MM:g} mm.",
-            _markdown_table(head, rows),
-            _markdown_table(("Right side", "cases"), sides),
-            _markdown_table(("Mean absolute error", ""), lengths),
+            markdown_table(head, rows),
+            markdown_table(("Right side", "cases"), sides),
+            markdown_table(("Mean absolute error", ""), lengths),
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -97,7 +98,7 @@ class AccuracyTable:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("number", "key", "name", *_COLUMNS))
         for score in (*self.landmarks, self.mean):
-            values = (_null(getattr(score, column)) for column in _COLUMNS)
+            values = (null(getattr(score, column)) for column in _COLUMNS)
             writer.writerow([_blank(value) for value in (score.number, score.key, score.name, *values)])
         return out.getvalue()
 
@@ -107,8 +108,8 @@ class AccuracyTable:
             "cases": self.cases,
             "auc_limit_mm": metrics.AUC_LIMIT_MM,
             "mean": _fields(self.mean),
-            "sides": {key: _null(value) for key, value in self.sides.items()},
-            "applications": {key: _null(value) for key, value in self.applications.items()},
+            "sides": {key: null(value) for key, value in self.sides.items()},
+            "applications": {key: null(value) for key, value in self.applications.items()},
             "landmarks": [_fields(score) for score in self.landmarks],
         }
 
@@ -194,25 +195,29 @@ def _label(score: Score) -> str:
 
 
 def _shown(score: Score) -> tuple[str, ...]:
-    lengths = (_decimal(value) for value in (score.ed_mm, score.ed_sd_mm, score.ed_median_mm))
+    lengths = (decimal(value) for value in (score.ed_mm, score.ed_sd_mm, score.ed_median_mm))
     rates = (score.auc, score.sr_2_5, score.sr_5, score.sr_10, score.coverage)
-    return (str(score.n), str(score.missed), *lengths, *(_percent(rate) for rate in rates))
+    return (str(score.n), str(score.missed), *lengths, *(percent(rate) for rate in rates))
 
 
-def _markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as GitHub Markdown, numbers to the right."""
     lines = [head, ("---", *("--:" for _ in head[1:])), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _percent(rate: float) -> str:
+def percent(rate: float) -> str:
+    """A fraction as a percentage, "-" for NaN."""
     return f"{100 * rate:.1f} %" if math.isfinite(rate) else "-"
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
+    """Two decimals, "-" for NaN."""
     return f"{value:.2f}" if math.isfinite(value) else "-"
 
 
-def _null(value: float) -> float | None:
+def null(value: float) -> float | None:
+    """Strict JSON has no NaN."""
     return value if math.isfinite(value) else None
 
 
@@ -221,5 +226,5 @@ def _blank(value: object) -> object:
 
 
 def _fields(score: Score) -> dict[str, Any]:
-    values = {column: _null(getattr(score, column)) for column in _COLUMNS}
+    values = {column: null(getattr(score, column)) for column in _COLUMNS}
     return {"number": score.number, "key": score.key, "name": score.name, **values}

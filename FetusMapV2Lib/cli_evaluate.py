@@ -1,0 +1,95 @@
+"""`fetusmap evaluate` and `fetusmap reproduce`: tables, tests and figures for models on annotated cases.
+
+Heavy libraries are imported where they are needed, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from FetusMapV2Lib.cli_support import out, progress_bar, reporter, require_package, say
+from FetusMapV2Lib.foundation.files import usable_folder
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.evaluation.comparison import Comparison
+    from FetusMapV2Lib.evaluation.predictions import Prediction
+
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def evaluate(
+    cases: Annotated[Path, typer.Argument(help="Folder of annotated cases: NAME.nrrd with NAME.mrk.json.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for predictions, tables and figures.")],
+    model: Annotated[
+        Optional[list[str]],
+        typer.Option("--model", help="A model's name or file, or LABEL=FILE; more than once to compare."),
+    ] = None,
+    refine: Annotated[str, typer.Option("--refine", help="off, prior or full, for all models.")] = "off",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Score models on annotated cases: tables with 95 % intervals, paired tests, figures. Goes on where it was cut."""
+    require_package("matplotlib", "the figures of an evaluation", "evaluate")
+    from FetusMapV2Lib.estimation.estimate import check_mode
+    from FetusMapV2Lib.evaluation.comparison import case_set, compare
+    from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
+    from FetusMapV2Lib.imaging.cases import find_cases
+
+    check_mode(refine)
+    models = chosen_models(model or [], refine)  # type: ignore[arg-type]  # checked above
+    chosen = case_set(find_cases(cases))
+    usable_folder(output)
+    predictions = {}
+    with progress_bar() as bar:
+        for one in models:
+            task = bar.add_task(one.name, total=1.0)
+            report = reporter(bar, task, one.name)
+            predictions[one.name] = predict(
+                one, chosen.cases, output / "predictions", device=device, on_progress=report, say=say
+            )
+            bar.remove_task(task)
+    comparison = compare(chosen, predictions, {one.name: one.refine for one in models}, seed=seed)
+    comparison.write(output)
+    write_figures(output, comparison, predictions)
+    _tell(comparison)
+    say(f"Tables and figures in {output}")
+
+
+def write_figures(folder: Path, comparison: Comparison, predictions: dict[str, list[Prediction]]) -> None:
+    """``pck.png``, and ``skeletons-MODEL.png`` for each model."""
+    import numpy as np
+
+    from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY
+    from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_skeleton_figure
+
+    cases = comparison.cases
+    notice = f"{cases.volumes}. {RESEARCH_ONLY}"
+    write_pck_figure(folder / "pck.png", {one.name: one.distances for one in comparison.models}, f"PCK on {notice}")
+    names = [case.name for case, there in zip(cases.cases, cases.present, strict=True) if there]
+    for name, answers in predictions.items():
+        positions = np.stack([answer.positions for answer in answers])[cases.present]
+        heading = f"{name} on {notice}"
+        write_skeleton_figure(folder / f"skeletons-{name}.png", names, positions, cases.truths[cases.present], heading)
+
+
+def _tell(comparison: Comparison) -> None:
+    """The main figures on standard output."""
+    from rich.table import Table
+
+    from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, with_bounds
+    from FetusMapV2Lib.evaluation.table import decimal, percent
+
+    volumes = comparison.cases.volumes
+    head = ("model", "ED (mm)", "AUC", "fetus found")
+    table = Table(*head, title=f"On {volumes}", caption=RESEARCH_ONLY)
+    for one in comparison.models:
+        table.add_row(
+            one.name,
+            with_bounds(one.intervals["ed_mm"][1], decimal),
+            with_bounds(one.intervals["auc"][1], percent),
+            with_bounds(one.found, percent),
+        )
+    out.print(table)

@@ -1,0 +1,171 @@
+"""Figures of an evaluation: PCK curves per landmark (fig. 7 of the paper), skeletons over the truth (fig. 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.evaluation.metrics import AUC_LIMIT_MM, pck
+from FetusMapV2Lib.evaluation.statistics import row_means
+from FetusMapV2Lib.foundation.files import written_whole
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's colours, told apart with any colour vision; the yellow is left out, too pale for a line
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# a second sign for those who see no colour, and for more models than colours
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), (0, (8, 2)))
+_TRUTH, _ESTIMATE = "#0072B2", "#D55E00"
+_COLUMNS = 6
+#: So many cases are drawn, spread evenly from the best to the worst.
+SKELETONS = 8
+
+
+def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, schema: Schema | None = None) -> None:
+    """Write a PNG: one PCK curve per model in a panel per landmark, and one panel over all.
+
+    Args:
+        path: of the picture.
+        distances: model -> (C, 22) mm, infinite = missed, NaN = not scored.
+        heading: over the whole figure.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    schema = schema or default_schema()
+    panels = [(f"{mark.number} {mark.name}", [mark.row]) for mark in schema.landmarks]
+    panels.append(("All landmarks", list(range(schema.count))))
+    rows = -(-(len(panels) + 1) // _COLUMNS)
+    figure, axes = plt.subplots(
+        rows, _COLUMNS, figsize=(2.6 * _COLUMNS, 2.35 * rows + 0.6), dpi=130, sharex=True, sharey=True
+    )
+    steps = np.linspace(0, AUC_LIMIT_MM, 201)
+    for (title, columns), panel in zip(panels, axes.flat, strict=False):
+        for number, values in enumerate(distances.values()):
+            panel.plot(steps, 100 * pck(values[:, columns], steps), **_style(number))
+        panel.set_title(title, fontsize=10)
+        panel.set_xlim(0, AUC_LIMIT_MM)
+        panel.set_ylim(0, 102)
+        panel.grid(color="#dddddd", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in axes.flat[len(panels) :]:
+        panel.axis("off")
+    for panel in axes.flat[len(panels) - _COLUMNS : len(panels)]:
+        panel.tick_params(labelbottom=True)
+    lines = [Line2D([], [], label=name, **_style(number)) for number, name in enumerate(distances)]
+    axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
+    figure.suptitle(heading, fontsize=13)
+    figure.supxlabel("distance to the truth, mm", fontsize=12)
+    figure.supylabel("landmarks found, %", fontsize=12)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def write_skeleton_figure(
+    path: Path, names: Sequence[str], predictions: Array, truths: Array, heading: str, schema: Schema | None = None
+) -> None:
+    """Write a PNG: true and estimated skeletons from the front and from the left, from the best case to the worst.
+
+    Args:
+        path: of the picture.
+        names: of C cases.
+        predictions, truths: (C, 22, 3) RAS mm, NaN = missing.
+        heading: over the whole figure.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    schema = schema or default_schema()
+    errors = row_means(np.linalg.norm(predictions - truths, axis=-1))
+    chosen = _spread(errors)
+    columns = min(4, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(7.5, 3.6 * columns), 3.9 * rows + 0.9), dpi=130, squeeze=False
+    )
+    for panel in axes.flat:
+        panel.axis("off")
+    for place, panel in zip(chosen, axes.flat, strict=False):
+        _draw_views(panel, predictions[place], truths[place], schema)
+        panel.set_title(f"{names[place]}: mean ED {errors[place]:.1f} mm", fontsize=10)
+    lines = [Line2D([], [], label="truth", **_SKELETON[0]), Line2D([], [], label="estimate", **_SKELETON[1])]
+    figure.suptitle(f"{heading}\nseen from the front (left) and from the fetal left (right)", fontsize=12)
+    figure.legend(handles=lines, loc="lower center", ncols=2, frameon=False, fontsize=11, handlelength=3.5)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    _save(figure, path)
+
+
+_SKELETON: tuple[dict[str, Any], dict[str, Any]] = (
+    {"color": _TRUTH, "linestyle": "-", "marker": "o", "markersize": 3.5, "linewidth": 2.4, "alpha": 0.75},
+    {"color": _ESTIMATE, "linestyle": (0, (4, 1.2)), "marker": "s", "markersize": 3.0, "linewidth": 1.5},
+)
+
+
+def _draw_views(panel: Any, prediction: Array, truth: Array, schema: Schema) -> None:
+    """Two projections side by side, in the true body's own axes, in mm."""
+    origin, left, cranial, dorsal = _axes(truth, schema)
+    known = truth[np.isfinite(truth).all(axis=1)]
+    # from the front the fetal left is on the right; from its left the back is on the right
+    views = (left, dorsal)
+    starts: list[float] = []
+    edge = 0.0
+    for across in views:
+        reach = (known - origin) @ across
+        starts.append(edge - float(reach.min()))
+        edge += float(np.ptp(reach)) + 14.0
+    # a wild estimate is cut off at the frame, not shown at the truth's cost
+    height = (known - origin) @ cranial
+    for across, start in zip(views, starts, strict=True):
+        for points, style in zip((truth, prediction), _SKELETON, strict=True):
+            x, y = (points - origin) @ across + start, (points - origin) @ cranial
+            for edge_line in schema.edges:
+                panel.plot(x[[edge_line.start, edge_line.end]], y[[edge_line.start, edge_line.end]], **style)
+    low = float(height.min()) - 14.0
+    panel.plot([-8.0, 2.0], [low + 3.0] * 2, color="#444444", linewidth=2)
+    panel.text(4.0, low + 3.0, "10 mm", fontsize=8, va="center", color="#444444")
+    panel.set_xlim(-10.0, edge - 4.0)
+    panel.set_ylim(low, float(height.max()) + 10.0)
+    panel.set_aspect("equal")
+
+
+def _axes(truth: Array, schema: Schema) -> tuple[Array, Array, Array, Array]:
+    """A point of the body and its unit vectors to the left, the crown and the back; the world's own without a plane."""
+    plane = midsagittal_plane(truth, schema)
+    if plane is None:
+        middle: Array = np.nanmean(truth, axis=0)
+        return middle, np.array([1.0, 0, 0]), np.array([0, 0, 1.0]), np.array([0, -1.0, 0])
+    return plane.origin, plane.normal, plane.y_axis, plane.x_axis
+
+
+def _spread(errors: Array) -> list[int]:
+    """Places of cases spread evenly over the ranks of their error."""
+    ranked = np.argsort(errors, kind="stable")[: int(np.isfinite(errors).sum())]
+    picks = np.linspace(0, len(ranked) - 1, min(SKELETONS, len(ranked))).round().astype(int)
+    return [int(ranked[pick]) for pick in picks]
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+        "linewidth": 1.7,
+    }
+
+
+def _save(figure: Any, path: Path) -> None:
+    try:
+        with written_whole(path) as staged:
+            figure.savefig(staged, format="png", facecolor="white")
+    finally:
+        plt.close(figure)

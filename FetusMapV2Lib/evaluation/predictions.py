@@ -1,0 +1,208 @@
+"""What models answer for annotated cases, kept as one JSON file per model and case, so that a cut costs one case."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
+from FetusMapV2Lib.estimation.model_index import file_sha256, find_model
+from FetusMapV2Lib.foundation.errors import InputError, ModelError
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.progress import OnProgress, Stages
+from FetusMapV2Lib.imaging.cases import CaseFiles
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model under evaluation.
+
+    Attributes:
+        name: for tables and file names.
+        path: the model file.
+        sha256: of the file; predictions of another file are made again.
+        refine: how the engine refines its estimates.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    refine: RefineMode = "off"
+
+    @classmethod
+    def of(cls, path: Path, name: str, refine: RefineMode = "off") -> ModelChoice:
+        """A model file under a name.
+
+        Raises:
+            ModelError: no such file.
+            UserError: an unknown refinement.
+        """
+        check_mode(refine)
+        if not path.is_file():
+            raise ModelError("there is no such model file", where=path, remedy="Give a model's name or file")
+        return cls(name, path, file_sha256(path), refine)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answer for one case.
+
+    Attributes:
+        case: name.
+        found: whether the engine found a fetus.
+        positions: (22, 3) RAS mm: the answer, or where none was found what the network saw last; NaN = missing.
+        radii_mm: (22,) 90 % radii, NaN where there is none.
+        presence: score that decides on `found`.
+        seconds: from the volume in memory to the answer.
+    """
+
+    case: str
+    found: bool
+    positions: Array
+    radii_mm: Array
+    presence: float
+    seconds: float
+
+
+def chosen_models(texts: Sequence[str], refine: RefineMode) -> list[ModelChoice]:
+    """The models of ``--model`` options: NAME, FILE or LABEL=FILE; none = the default model.
+
+    Raises:
+        ModelError: an unknown model, or two of one name.
+    """
+    models = [_model(text, refine) for text in texts or [""]]
+    names = [model.name.casefold() for model in models]
+    for model, name in zip(models, names, strict=True):
+        if names.count(name) > 1:
+            raise ModelError(
+                f"two models are called '{model.name}'",
+                where=model.path,
+                remedy="Name them apart: --model LABEL=FILE",
+            )
+    return models
+
+
+def _model(text: str, refine: RefineMode) -> ModelChoice:
+    label, equals, rest = text.partition("=")
+    if equals and not Path(text).is_file():
+        if not label or any(sign in label for sign in '/\\:*?"<>|'):
+            raise ModelError("not a label for a model", where=f"--model {text}", remedy="Write LABEL=FILE")
+        return ModelChoice.of(find_model(rest), label, refine)
+    path = find_model(text or None)
+    name = path.stem if path.stem != "model" else path.absolute().parent.name  # training calls every model "model"
+    return ModelChoice.of(path, name, refine)
+
+
+def predict(
+    model: ModelChoice,
+    cases: Sequence[CaseFiles],
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Prediction]:
+    """Estimate every case that has no prediction of this model yet; the engine is loaded only if one is missing.
+
+    Args:
+        model: which.
+        cases: in the order of the result.
+        folder: for ``NAME/CASE.json``.
+        device: see `PoseEngine.load`.
+        say: told what each new case gave.
+
+    Raises:
+        UserError: the model or a case cannot be read, or a file cannot be written; what was finished is kept.
+    """
+    stages = Stages(on_progress)
+    engine: PoseEngine | None = None
+    found = []
+    for number, case in enumerate(cases):
+        stages.reach(number / len(cases), case.name)
+        path = Path(folder) / model.name / f"{case.name}.json"
+        key = _key(model, case)
+        kept = _kept(path, key)
+        if kept is None:
+            engine = engine or PoseEngine.load(model.path, device)
+            estimate = engine.estimate(case.volume(), refine=model.refine)
+            kept = key | _record(engine, estimate)
+            write_json(path, kept)
+            if say is not None:
+                say(f"{model.name}, {case.name}: {'found' if estimate.found else 'no fetus found'}")
+        found.append(_prediction(case.name, kept))
+    stages.reach(1.0, "done")
+    return found
+
+
+def _key(model: ModelChoice, case: CaseFiles) -> dict[str, Any]:
+    """What a kept prediction must agree with."""
+    facts = case.volume_path.stat()
+    volume = {"file": case.volume_path.name, "bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
+    return {"model_sha256": model.sha256, "refine": model.refine, "volume": volume}
+
+
+def _kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier run, None if there is none of this model file, refinement and volume."""
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"a kept prediction cannot be read ({error})", where=path, remedy="Remove it") from error
+    if not isinstance(record, dict) or any(record.get(name) != value for name, value in key.items()):
+        return None
+    return record
+
+
+def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
+    last = estimate.looks[-1]
+    if estimate.found:
+        positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
+    else:
+        positions = resolve_sides(last.positions)[0]
+        radii = engine.calibration.radius90_mm(last.spread_mm, last.peak_mass)
+    if radii is None:
+        radii = np.full(len(positions), np.nan)
+    return {
+        "model": estimate.model,
+        "device": estimate.device,
+        "found": estimate.found,
+        "reason": estimate.reason,
+        "presence": float(estimate.presence),
+        "seconds": float(sum(estimate.timings.values())),
+        "positions": [_numbers(row) for row in positions],
+        "radius90_mm": _numbers(radii),
+    }
+
+
+def _prediction(name: str, record: dict[str, Any]) -> Prediction:
+    count = default_schema().count
+    try:
+        return Prediction(
+            case=name,
+            found=bool(record["found"]),
+            positions=np.array(record["positions"], dtype=np.float64).reshape(count, 3),
+            radii_mm=np.array(record["radius90_mm"], dtype=np.float64).reshape(count),
+            presence=float(record["presence"]),
+            seconds=float(record["seconds"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        remedy = "Remove its file from the folder of predictions"
+        raise InputError(f"a kept prediction is incomplete ({error})", where=name, remedy=remedy) from error
+
+
+def _numbers(values: Array) -> list[float | None]:
+    """Strict JSON has no NaN."""
+    return [float(value) if np.isfinite(value) else None for value in values]
