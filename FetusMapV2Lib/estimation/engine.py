@@ -32,6 +32,7 @@ from FetusMapV2Lib.estimation.refinement import (
     Tuning,
     by_prior,
     by_tuning,
+    numbers_of,
     pinned_rows,
     sides_again,
 )
@@ -190,26 +191,24 @@ class PoseEngine:
         prior = ShapePrior(self.model.poses, self._schema)
         stages.reach(0.95, "refining")
         warnings = list(estimate.warnings)
-        found = None
-        if mode == "full":
-            tuned = self._tuned(volume, estimate, prior, pinned, stages, warnings)
-            found = None if tuned is None else by_tuning(estimate.pose, tuned, prior, pinned)
-            if tuned is not None and not tuned.best:
-                warnings.append(DROPPED)
-        if mode == "prior" or pinned:  # what was set by hand moves its neighbours in any case
-            pose = estimate.pose if found is None else found[0]
+        tuned = self._tuned(volume, estimate, prior, pinned, stages, warnings) if mode == "full" else None
+        pose, record = estimate.pose, Refinement(pinned=numbers_of(pinned, self._schema))
+        if tuned is None or pinned:  # what was set by hand moves its neighbours in any case
             rows = [row for row in range(self._schema.count) if row not in pinned] if pinned else ()
-            found = by_prior(pose, prior, pinned, rows) or found
-        if found is None:
-            warnings.append(TOO_LITTLE)
-            found = estimate.pose, Refinement()
-        pose, record = found
-        timings = {**estimate.timings, "refining": time.perf_counter() - started}
+            found = by_prior(pose, prior, pinned, rows)
+            if found is None:
+                warnings.append(TOO_LITTLE)
+            else:
+                pose, record = found
+        if tuned is not None and not tuned.best:
+            warnings.append(DROPPED)
+        if tuned is not None:
+            pose, record = by_tuning(pose, tuned, prior, record)
         return replace(
             estimate,
             pose=pose if pinned else sides_again(pose, self._schema),
-            refinement=replace(record, mode=mode) if record.moved else record,
-            timings=timings,
+            refinement=record,
+            timings={**estimate.timings, "refining": time.perf_counter() - started},
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
@@ -222,7 +221,7 @@ class PoseEngine:
         stages: Stages,
         warnings: list[str],
     ) -> Tuned | None:
-        """The network tuned on this volume, None if the GPU is too small for that or the prior has nothing to say."""
+        """The network tuned on this volume; None if memory is short or the prior has nothing to say."""
 
         def tell(step: int) -> None:
             stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}")
@@ -231,8 +230,8 @@ class PoseEngine:
             return self._tuning(volume, self._grid_for(volume, estimate), estimate, prior, pinned).run(
                 self._device, tell
             )
-        except torch.cuda.OutOfMemoryError:
-            warnings.append("The GPU's memory was too small to tune the network on this volume.")
+        except (torch.cuda.OutOfMemoryError, BudgetError):
+            warnings.append("The memory was too small to tune the network; the pose library alone was used.")
             return None
 
     def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:

@@ -6,7 +6,7 @@ The model itself is never changed by a case.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -172,27 +172,30 @@ def by_prior(
     positions = prior.weighed(pose.positions, pose.radius90_mm, pinned, rows)
     if positions is None:
         return None
-    numbers = [landmark.number for landmark in prior.schema.landmarks]
-    moved = tuple(numbers[row] for row in np.flatnonzero((positions != pose.positions).any(axis=1) & pose.present))
-    return pose.with_positions(positions), Refinement("prior", moved, tuple(numbers[row] for row in sorted(pinned)))
+    moved = np.flatnonzero((positions != pose.positions).any(axis=1) & pose.present)
+    record = Refinement("prior", numbers_of(moved, prior.schema), numbers_of(pinned, prior.schema))
+    return pose.with_positions(positions), record
 
 
-def by_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, pinned: Sequence[int] = ()) -> tuple[Pose, Refinement]:
-    """A pose with its refined set as the best iterate saw it; the pose as it is if tuning made it worse."""
+def by_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refinement) -> tuple[Pose, Refinement]:
+    """A pose with its refined set as the best iterate saw it; the pose as it is if tuning made it worse.
+
+    Args:
+        pose: perhaps refined by the library already.
+        tuned: what the tuned network saw.
+        prior: which landmarks are refined.
+        record: what was done to `pose` before, with the landmarks set by hand.
+    """
     residuals = [one.residual_mm for one in tuned.iterates]
-    numbers = [landmark.number for landmark in prior.schema.landmarks]
-    rows = [row for row in prior.refined_rows(pinned) if pose.present[row]] if tuned.best else []
+    measured = replace(record, residual_before_mm=residuals[0], residual_after_mm=residuals[tuned.best])
+    if not tuned.best:
+        return pose, measured
+    kept_rows = {mark.row for mark in prior.schema.landmarks if mark.number in record.pinned}
+    rows = [row for row in prior.refined_rows(kept_rows) if pose.present[row]]
     positions = np.array(pose.positions)
     positions[rows] = tuned.iterates[tuned.best].positions[rows]
-    record = Refinement(
-        mode="full" if tuned.best else "off",
-        moved=tuple(numbers[row] for row in rows),
-        pinned=tuple(numbers[row] for row in sorted(pinned)),
-        iterations=tuned.best,
-        residual_before_mm=residuals[0],
-        residual_after_mm=residuals[tuned.best],
-    )
-    return pose.with_positions(positions), record
+    moved = tuple(sorted({*record.moved, *numbers_of(rows, prior.schema)}))
+    return pose.with_positions(positions), replace(measured, mode="full", moved=moved, iterations=tuned.best)
 
 
 def sides_again(pose: Pose, schema: Schema) -> Pose:
@@ -212,6 +215,11 @@ def sides_again(pose: Pose, schema: Schema) -> Pose:
         radius90_mm=None if pose.radius90_mm is None else pose.radius90_mm[order],
         laterality=found_twice,
     )
+
+
+def numbers_of(rows: Iterable[int], schema: Schema) -> tuple[int, ...]:
+    """Landmark numbers of rows, in their order."""
+    return tuple(schema.landmarks[row].number for row in sorted(rows))
 
 
 def pinned_rows(pose: Pose, numbers: Sequence[int], schema: Schema) -> tuple[int, ...]:

@@ -28,6 +28,8 @@ UNKNOWN_RADIUS_MM = 6.0
 _PINNED_SD_MM = 1e-3
 _SMALLEST_SD_MM = 0.3
 _MISSING_SD_MM = 1e4
+#: Less than this is not worth moving a point on a screen.
+_SMALLEST_SHIFT_MM = 0.1
 #: Share of the covariance that is taken landmark by landmark, and what every axis varies beside it.
 _SHRINKAGE = 0.1
 _OWN_VARIANCE_MM2 = 0.25
@@ -157,6 +159,9 @@ class ShapePrior:
         aligned, give the mean and the covariance of shapes. The result is the mean of the Gaussian posterior, with
         observations that contradict everything else counting less (Student's t, reweighted).
 
+        Around landmarks set by hand the others move by what these add: the posterior with them less the posterior
+        without them. A landmark put where the others expect it thus moves next to nothing.
+
         Args:
             positions: (22, 3) RAS mm, NaN = missing, and stays so.
             radius90_mm: (22,) 90 % radii, NaN = unknown, or None.
@@ -166,31 +171,44 @@ class ShapePrior:
         Returns:
             (22, 3), only `rows` changed; None if there is too little to register by or too small a library.
         """
-        free = set(rows or self.refined_rows(pinned)) - set(pinned)
-        spread = self._deviations(positions, radius90_mm, pinned)
-        by = sorted({*self.schema.rows("ht"), *self.registration_rows(pinned)})
-        variance = spread**2
-        posterior = positions
+        positions = np.asarray(positions, dtype=np.float64)
+        spread = self._deviations(positions, radius90_mm)
+        spread[list(pinned)] = _PINNED_SD_MM
+        shift = self._posterior(positions, spread, self.registration_rows(pinned))
+        if shift is not None:
+            shift = shift - positions
+        if pinned and shift is not None:
+            spread[list(pinned)] = _MISSING_SD_MM
+            without = self._posterior(positions, spread, sorted({*self.schema.registration_rows} - set(pinned)))
+            shift = None if without is None else shift + positions - without
+        if shift is None:
+            return None
+        free = sorted(set(rows or self.refined_rows(pinned)) - set(pinned))
+        moved = [row for row in free if np.linalg.norm(shift[row]) >= _SMALLEST_SHIFT_MM]  # false for NaN
+        result = positions.copy()
+        result[moved] += shift[moved]
+        return result
+
+    def _posterior(self, positions: Array, spread: Array, registering: Sequence[int]) -> Array | None:
+        """(22, 3) mean of the posterior of observations with standard deviations (22,), mm, robustly."""
+        fixed = (spread <= _PINNED_SD_MM) | (spread >= _MISSING_SD_MM)
+        by = sorted({*self.schema.rows("ht"), *registering} - set(np.flatnonzero(spread >= _MISSING_SD_MM)))
+        variance, posterior = spread**2, positions
         for _ in range(_ROBUST_PASSES):
             shapes = self._shapes(positions, by, 1.0 / np.maximum(variance, _SMALLEST_SD_MM**2))
             if shapes is None:
                 return None
-            posterior = _posterior(positions, variance, shapes)
+            posterior = _gaussian_posterior(positions, variance, shapes)
             miss = np.nansum((positions - posterior) ** 2, axis=1)
-            variance = spread**2 * (_TAIL + miss / spread**2) / (_TAIL + 3.0)
-            variance[list(pinned)] = _PINNED_SD_MM**2
-        result = np.array(positions, dtype=np.float64)
-        moved = [row for row in sorted(free) if np.isfinite(positions[row] + posterior[row]).all()]
-        result[moved] = posterior[moved]
-        return result
+            variance = np.where(fixed, spread**2, spread**2 * (_TAIL + miss / spread**2) / (_TAIL + 3.0))
+        return posterior
 
-    def _deviations(self, positions: Array, radius90_mm: Array | None, pinned: Collection[int]) -> Array:
+    def _deviations(self, positions: Array, radius90_mm: Array | None) -> Array:
         """(22,) standard deviation per axis of each observation, mm."""
         radius = np.full(len(positions), np.nan) if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64)
         spread = np.where(np.isfinite(radius), radius, UNKNOWN_RADIUS_MM) / RADIUS90_IN_SD
         spread = np.maximum(spread, _SMALLEST_SD_MM)
         spread[~np.isfinite(positions).all(axis=1)] = _MISSING_SD_MM
-        spread[list(pinned)] = _PINNED_SD_MM
         return spread
 
     def _shapes(self, positions: Array, rows: list[int], weights: Array) -> _Shapes | None:
@@ -204,7 +222,7 @@ class ShapePrior:
         return _Shapes(mean, (1 - _SHRINKAGE) * covariance + own)
 
 
-def _posterior(positions: Array, variance: Array, shapes: _Shapes) -> Array:
+def _gaussian_posterior(positions: Array, variance: Array, shapes: _Shapes) -> Array:
     """Mean of the shapes given observations with independent errors; (22, 3), NaN where the library knows nothing."""
     noise = np.diag(np.repeat(variance, 3))
     away = np.nan_to_num(positions - shapes.mean)
