@@ -96,6 +96,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._closed = self._cancelRequested = True
         self.setParameterNode(None)
         self.removeObservers()
+        if self.logic is not None:
+            self.logic.close()
 
     def enter(self) -> None:
         self.initializeParameterNode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +27,12 @@ class Outcome:
 
 
 def loadEngine(device: str):
-    """The engine with the default model on a device."""
+    """The engine with the default model on a device, in a process of its own: whatever happens there, Slicer lives."""
     requirements.require()
-    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.estimation.remote import RemoteEngine
 
-    return PoseEngine.load(device=device)
+    # inside Slicer, sys.executable is Slicer itself
+    return RemoteEngine(device=device, python=shutil.which("PythonSlicer") or sys.executable)
 
 
 class PoseEstimation:
@@ -93,8 +96,16 @@ class PoseEstimation:
         """Name and checksum of the model that made these landmarks, if known."""
         return landmarks.GetAttribute(_MODEL_ATTRIBUTE) or ""
 
+    def close(self) -> None:
+        """End the engine's process; the next estimate starts a new one."""
+        for engine in self._engines.values():
+            if hasattr(engine, "close"):
+                engine.close()
+        self._engines = {}
+
     def _engine(self, device: str):
         if device not in self._engines:
+            self.close()
             self._engines = {device: self._engineLoader(device)}  # one at a time: a GPU holds one model
         return self._engines[device]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -31,3 +35,66 @@ def test_estimate_with_the_bundled_model_and_correct_a_landmark(open_window, sce
     after = window.module_widget._poseScene.pose().positions[0]
     np.testing.assert_allclose(after, released, atol=0.7)
     assert ui.resultsTable.item(0, 1).text() != text
+
+
+def test_cancel_is_heard_while_the_engine_works_and_leaves_the_scene_as_it_was(open_window, scene):
+    import qt
+    from FetusMapV2Panel.estimation import loadEngine
+
+    from FetusMapV2Lib.phantom.case import simulate_case
+    from FetusMapV2Lib.scene.volumes import add_volume_node
+
+    add_volume_node(scene, simulate_case(20261, 0, shape_kji=(70, 48, 48), spacing_mm=2.0).volume)
+    engines = []
+
+    def load(device):
+        engines.append(loadEngine(device))
+        return engines[-1]
+
+    window = open_window(load)
+    ui, count = window.module_widget.ui, scene.GetNumberOfNodes()
+    clicked = []
+
+    def cancel() -> None:
+        clicked.append(time.monotonic())
+        window.click(ui.cancelButton)
+
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(700)
+    timer.connect("timeout()", cancel)
+    timer.start()
+    window.click(ui.estimateButton)
+    assert clicked
+    assert time.monotonic() - clicked[0] < 1.0
+    assert "Cancelled" in ui.messageLabel.text
+    assert engines[0].pid is None
+    assert scene.GetNumberOfNodes() == count
+    assert ui.estimateButton.enabled
+
+
+def test_a_killed_engine_does_no_harm_to_slicer(open_window, scene):
+    import qt
+    from FetusMapV2Panel.estimation import loadEngine
+
+    from FetusMapV2Lib.phantom.case import simulate_case
+    from FetusMapV2Lib.scene.volumes import add_volume_node
+
+    add_volume_node(scene, simulate_case(20261, 0, shape_kji=(70, 48, 48), spacing_mm=2.0).volume)
+    engines = []
+
+    def load(device):
+        engines.append(loadEngine(device))
+        return engines[-1]
+
+    window = open_window(load)
+    timer = qt.QTimer()
+    timer.setInterval(200)
+    timer.connect("timeout()", lambda: engines and engines[-1].pid and os.kill(engines[-1].pid, signal.SIGTERM))
+    timer.start()
+    window.click(window.module_widget.ui.estimateButton)
+    timer.stop()
+    message = window.module_widget.ui.messageLabel.text
+    assert "pose engine" in message
+    assert "Try again" in message
+    assert window.module_widget.ui.estimateButton.enabled
