@@ -15,6 +15,7 @@ from rich.table import Table
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
+from FetusMapV2Lib.cli_reproduce import reproduce
 from FetusMapV2Lib.cli_support import (
     check_simulated_spacing,
     out,
@@ -45,6 +46,7 @@ models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command("plan")(plan)
 app.command("evaluate")(evaluate)
+app.command("reproduce")(reproduce)
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 ModelOption = Annotated[

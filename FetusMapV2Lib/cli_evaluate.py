@@ -1,4 +1,4 @@
-"""`fetusmap evaluate` and `fetusmap reproduce`: tables, tests and figures for models on annotated cases.
+"""`fetusmap evaluate`: tables, tests and figures for models on annotated cases.
 
 Heavy libraries are imported where they are needed, as in `cli`.
 """

@@ -102,7 +102,7 @@ def write_skeleton_figure(
     lines = [Line2D([], [], label="truth", **_SKELETON[0]), Line2D([], [], label="estimate", **_SKELETON[1])]
     figure.suptitle(f"{heading}\nseen from the front (left) and from the fetal left (right)", fontsize=12)
     figure.legend(handles=lines, loc="lower center", ncols=2, frameon=False, fontsize=11, handlelength=3.5)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.tight_layout(rect=(0, 0.05, 1, 1), h_pad=2.5)
     _save(figure, path)
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def fit(
     initial_model: str | os.PathLike[str] | None = None,
     memory_budget: int | None = None,
     max_slowdown: float | None = None,
+    cases: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Train a network.
@@ -117,6 +118,7 @@ def fit(
             the network is then run by a memory plan, with the same gradients. A resumed run may have another budget.
         max_slowdown: greatest ratio of a step's operations to those without a plan; alone, it asks for the plan that
             takes the least memory within it.
+        cases: names of the cases to use, by custom all of `data_dir`: one part of a cross-validation.
         on_progress: called after every step.
 
     Returns:
@@ -125,7 +127,9 @@ def fit(
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
     """
-    run = prepare_run(preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides)
+    run = prepare_run(
+        preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
+    )
     chosen, _ = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -205,6 +209,7 @@ def prepare_run(
     steps: int | None = None,
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
+    cases: Sequence[str] | None = None,
 ) -> Run:
     """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
 
@@ -220,8 +225,8 @@ def prepare_run(
             raise OutputError(
                 "this folder holds a training run", where=folder, remedy="Pass --resume, or choose another folder"
             )
-        cases = CaseFolder(data_dir).cases
-        held_out = _held_out(cases, chosen, seed)
+        loaded = CaseFolder(data_dir, cases).cases
+        held_out = _held_out(loaded, chosen, seed)
     else:
         if not chosen.trains_like(Preset.from_dict(noted["preset"])) or noted["seed"] != seed:
             raise UserError(
@@ -229,11 +234,11 @@ def prepare_run(
                 where=folder / _RUN,
                 remedy="Resume with the same ones, or choose another folder",
             )
-        cases = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
+        loaded = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
         held_out = set(noted["held_out"])
-    training = [case for case in cases if case.name not in held_out]
+    training = [case for case in loaded if case.name not in held_out]
     run = Run(
-        folder, chosen, seed, training, [case for case in cases if case.name in held_out],
+        folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
         _template(training, data_dir), _step_count(chosen, len(training)),
     )  # fmt: skip
     if noted is None:
