@@ -188,7 +188,7 @@ class PoseEngine:
     ) -> Estimate:
         """The estimate after refinement around pinned rows."""
         started = time.perf_counter()
-        prior = ShapePrior(self.model.poses, self._schema)
+        prior = ShapePrior(self.model.poses, self.model.refined_schema)
         stages.reach(0.95, "refining")
         warnings = list(estimate.warnings)
         tuned = self._tuned(volume, estimate, prior, pinned, stages, warnings) if mode == "full" else None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration
 from FetusMapV2Lib.foundation.errors import ModelError, UserError
 from FetusMapV2Lib.foundation.files import written_whole
@@ -104,6 +104,15 @@ class Model:
     def sides_anonymous(self) -> bool:
         """Whether the loss left it to the geometry which limb of a pair is the left one (Pair Loss)."""
         return self.info.preset.get("loss") == "pair"
+
+    @property
+    def refined_schema(self) -> Schema:
+        """The bundled schema with the set that this model's online refinement moves (Eq. 10)."""
+        schema = default_schema()
+        if self.info.preset.get("refinement", {}).get("refined") != "limbs":
+            return schema
+        limbs = tuple(landmark.row for landmark in schema.landmarks if landmark.side is not None)
+        return replace(schema, refined_rows=limbs)
 
     @property
     def identity(self) -> str:

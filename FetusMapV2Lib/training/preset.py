@@ -168,6 +168,19 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True)
+class RefinementOptions:
+    """How estimates of the trained model are meant to be refined online (Eq. 9-11); part of the model file.
+
+    Attributes:
+        mode: "off", "prior" or "full" (`estimation.estimate.RefineMode`), as a comparison of systems uses it.
+        refined: "trunk", the schema's refined set, or "limbs", as in the authors' earlier FetusMap.
+    """
+
+    mode: str = "off"
+    refined: str = "trunk"
+
+
+@dataclass(frozen=True)
 class Preset:
     """One training recipe.
 
@@ -190,6 +203,7 @@ class Preset:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
     memory: MemoryOptions = field(default_factory=MemoryOptions)
+    refinement: RefinementOptions = field(default_factory=RefinementOptions)
 
     def trains_like(self, other: Preset) -> bool:
         """Whether both make the same model: they may differ in the memory that they take."""
@@ -344,6 +358,8 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         and run.checkpoint_minutes > 0
         and run.cache_spacing_mm > 0,
     }
+    rules["refinement.mode must be off, prior or full"] = preset.refinement.mode in ("off", "prior", "full")
+    rules["refinement.refined must be trunk or limbs"] = preset.refinement.refined in ("trunk", "limbs")
     rules["memory.scheme must be gcp or empty"] = preset.memory.scheme in ("", "gcp")
     rules["memory.max_slowdown must be 0 or at least 1"] = preset.memory.max_slowdown == 0 or (
         preset.memory.max_slowdown >= 1

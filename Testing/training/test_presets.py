@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.imaging.cases import find_cases
+from FetusMapV2Lib.estimation.model_file import Model, load_model
+from FetusMapV2Lib.estimation.refinement import DROPPED
+from FetusMapV2Lib.estimation.shape_prior import ShapePrior
+from FetusMapV2Lib.evaluation.paper import paper_methods
+from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 from FetusMapV2Lib.training.fitting import fit
-from FetusMapV2Lib.training.preset import list_presets, load_preset, preset_names
+from FetusMapV2Lib.training.preset import Preset, list_presets, load_preset, preset_names
 
 TINY = {
     "input_size": [32, 24, 24],
@@ -35,33 +40,61 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_trains_resumes_and_estimates(name: str, cases: Path, tmp_path: Path) -> None:
-    preset = load_preset(name).with_overrides({**TINY, "run.steps": 3})
-    stopped: list[float] = []
-
-    class StopError(Exception):
-        pass
-
-    def stop(fraction: float, stage: str) -> None:
-        stopped.append(fraction)
-        if len(stopped) == 2:
-            raise StopError
-
-    with pytest.raises(StopError):
-        fit(preset, cases, tmp_path, device="cpu", threads=1, on_progress=stop)
-    steps: list[float] = []
-    model_path = fit(
-        preset, cases, tmp_path, device="cpu", threads=1, resume=True, on_progress=lambda f, s: steps.append(f)
-    )
-    assert len(steps) < 3  # it went on, and did not begin again
-    model = load_model(model_path)
-    assert model.info.preset["name"] == preset.name
-    assert model.info.preset["loss"] == preset.loss
-    estimate = PoseEngine.load(model_path, "cpu").estimate(find_cases(cases)[0].volume())
+    preset = load_preset(name).with_overrides({**TINY, "run.steps": 4})
+    model = load_model(trained_in_two_parts(preset, cases, tmp_path))
+    assert model.info.preset == preset.to_dict()
+    engine = PoseEngine.load(tmp_path / "model.safetensors", "cpu")
+    case = find_cases(cases)[0]
+    estimate = engine.estimate(case.volume())
     assert np.isfinite(estimate.looks[-1].positions).all()
     planned = tmp_path / "memory-plan.json"
     assert planned.is_file() == preset.memory.manages
     if preset.memory.scheme:
         assert json.loads(planned.read_text())["executor"] == "segments"
+    if preset.refinement.mode != "off":
+        check_refinement(engine, model, preset, case)
+
+
+def trained_in_two_parts(preset: Preset, cases: Path, output: Path) -> Path:
+    """Two steps, killed, then the rest."""
+    before: list[float] = []
+    after: list[float] = []
+
+    class KilledError(Exception):
+        pass
+
+    def kill(fraction: float, stage: str) -> None:
+        before.append(fraction)
+        if len(before) == 3:  # the second step is in a checkpoint
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(preset, cases, output, device="cpu", threads=1, on_progress=kill)
+    model = fit(preset, cases, output, device="cpu", threads=1, resume=True, on_progress=lambda f, _: after.append(f))
+    assert after == [0.75, 1.0]  # it went on, and did not begin again
+    return model
+
+
+def check_refinement(engine: PoseEngine, model: Model, preset: Preset, case: CaseFiles) -> None:
+    """The network is tuned towards the library in the set that the preset names, and nowhere else."""
+    limbs = [mark.row for mark in model.refined_schema.landmarks if mark.group != "ht"]
+    expected = limbs if preset.refinement.refined == "limbs" else [0, 3, 5, 7, 9]
+    labels = ShapePrior(model.poses, model.refined_schema).pseudo_labels(case.pose().positions)
+    assert labels is not None
+    assert np.flatnonzero(np.isfinite(labels.positions).all(axis=1)).tolist() == expected
+    seen = replace(engine.estimate(case.volume()), pose=Pose(case.pose().positions), found=True)
+    refined = engine.refine(case.volume(), seen, mode="full")
+    assert set(refined.refinement.moved) <= {row + 1 for row in expected}
+    assert refined.refinement.iterations or DROPPED in refined.warnings
+
+
+def test_every_system_of_the_paper_is_a_preset() -> None:
+    for method in paper_methods():
+        preset = load_preset(method.preset)
+        assert preset.input_size == method.input_size, method.name
+        assert (preset.refinement.mode == "full") == method.ssl, method.name
+        assert preset.memory.scheme == ("gcp" if "gcp" in method.scheme else ""), method.name
+        assert bool(preset.network.reversible) == ("rev" in method.scheme), method.name
 
 
 def test_every_preset_says_what_sets_it_apart() -> None:
