@@ -20,7 +20,6 @@ from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.files import usable_folder, write_json, write_text
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.estimation.estimate import RefineMode
     from FetusMapV2Lib.evaluation.comparison import CaseSet, Comparison
     from FetusMapV2Lib.evaluation.paper import MemoryFact, PaperTable, RunFact, Size
     from FetusMapV2Lib.evaluation.predictions import Prediction
@@ -121,7 +120,7 @@ def run_protocol(
     refine: dict[str, str] = {}
     runs: dict[str, RunFact] = {}
     for number, preset in enumerate(protocol.presets):
-        refine[preset.name] = _refinement(preset)
+        refine[preset.name] = preset.refinement.mode
         report = _part_of(on_progress, number, len(protocol.presets))
         predictions[preset.name], runs[preset.name] = _cross_validated(protocol, preset, report, say)
     comparison = compare(protocol.cases, predictions, refine, seed=protocol.seed)
@@ -196,7 +195,7 @@ def _cross_validated(
             note={"fold": f"{number + 1} of {len(protocol.parts)}"},
             on_progress=_part_of(report, 0, 2),
         )
-        model = ModelChoice.of(path, preset.name, _refinement(preset))
+        model = ModelChoice.of(path, preset.name, preset.refinement.mode)  # type: ignore[arg-type]  # checked there
         answers = predict(
             model,
             [case for case in protocol.cases.cases if case.name in tested],
@@ -210,13 +209,6 @@ def _cross_validated(
         seconds.append(facts["seconds"] / (facts["steps"] * preset.run.batch_size))
     in_order = [found[case.name] for case in protocol.cases.cases]
     return in_order, RunFact(preset.input_size, sum(seconds) / len(seconds), _peak_as_trained(preset))
-
-
-def _refinement(preset: Preset) -> RefineMode:
-    """Whether the paper refines the estimates of this method online."""
-    from FetusMapV2Lib.evaluation.paper import paper_methods
-
-    return "full" if any(method.preset == preset.name and method.ssl for method in paper_methods()) else "off"
 
 
 def _memory_facts(protocol: Protocol) -> dict[tuple[str, Size], MemoryFact]:

@@ -35,14 +35,12 @@ class Method:
         preset: our counterpart.
         scheme: of memory management: "", "gcp", "rev" or "gcp+rev".
         input_size: (k, j, i) of the paper.
-        ssl: whether its estimates are refined online.
     """
 
     name: str
     preset: str
     scheme: str
     input_size: Size
-    ssl: bool
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def paper_figures() -> dict[str, Any]:
 def paper_methods() -> tuple[Method, ...]:
     """The methods of table 1 and the variants of tables 4-7."""
     return tuple(
-        Method(name, one["preset"], one["scheme"].lower(), tuple(one["input_size"]), one["ssl"])
+        Method(name, one["preset"], one["scheme"].lower(), _as_size(one["input_size"]))
         for name, one in paper_figures()["methods"].items()
     )
 
@@ -183,7 +181,8 @@ def _resources(
     """Table 4: input size, memory, parameters, time and accuracy."""
     head = ("Method", "input size", "memory (GB), paper", "memory, ours", "% of UNet, paper", "% of UNet, ours",
             "parameters (MB), paper", "parameters, ours", "s per volume, paper", "ED (mm), paper", "AUC (%), paper",
-            "trained by us at", "memory as trained (GB)", "s per volume, ours", "ED (mm), ours", "AUC (%), ours")  # fmt: skip
+            "trained by us at", "memory as trained (GB)", "s per volume, ours", "ED (mm), ours",
+            "AUC (%), ours")  # fmt: skip
     methods = {method.name: method for method in paper_methods()}
     plain = memory.get(memory_rows()[0])
     rows: list[tuple[str, ...]] = []
