@@ -257,10 +257,9 @@ def _peak_as_trained(preset: Preset) -> int | None:
     from FetusMapV2Lib.anatomy.schema import default_schema
     from FetusMapV2Lib.memory.costing import step_without_data
     from FetusMapV2Lib.memory.meter import on_meta
-    from FetusMapV2Lib.network.unet import build_network
-    from FetusMapV2Lib.training.module import kept_beside, network_config, plan_step
+    from FetusMapV2Lib.training.module import PoseModule, kept_beside, plan_step
 
-    network = build_network(network_config(preset, default_schema().count))
+    network = PoseModule(preset, default_schema().count, steps=1).network
     try:
         if preset.memory.manages:
             peak = plan_step(preset, network).prediction.peak_bytes

@@ -1,4 +1,4 @@
-"""`fetusmap reproduce`: every case is tested once by a model that did not see it; a cut run ends with the same tables."""
+"""`fetusmap reproduce`: every case is tested by a model that did not see it; a cut run ends with the same tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Cut(Exception):
+class PowerCutError(Exception):
     """Stands for a power cut."""
 
 
@@ -56,9 +56,9 @@ def test_a_cut_run_ends_with_the_same_tables(toys: Path, tmp_path: Path) -> None
 
         def on_progress(fraction: float, stage: str, moment: float = moment) -> None:
             if fraction >= moment:
-                raise Cut
+                raise PowerCutError
 
-        with pytest.raises(Cut):
+        with pytest.raises(PowerCutError):
             run_protocol(protocol(toys, cut), on_progress=on_progress)
         assert not (cut / "tables.json").exists()
     before = {path: path.read_bytes() for path in (cut / "predictions").rglob("*.json")}

@@ -88,7 +88,7 @@ def test_values_are_those_of_the_accuracy_table(two: Comparison):
 
 
 def test_missing_landmarks(truths: np.ndarray):
-    shifted = truths + [1.0, 0, 0]
+    shifted = truths + np.array([1.0, 0, 0])
     with_gaps = shifted.copy()
     with_gaps[:6, 12] = np.nan  # missed: a failure for every rate, left out of the distance
     unknown = truths.copy()

@@ -74,7 +74,9 @@ def tables():
     truths = bodies(3, 8)
     off = {"unet": "off", "mine": "off"}
     comparison = compare(
-        cases_of(truths), {"unet": answers(truths + [2.0, 0, 0]), "mine": answers(truths + [4.0, 0, 0])}, off
+        cases_of(truths),
+        {"unet": answers(truths + np.array([2.0, 0, 0])), "mine": answers(truths + np.array([4.0, 0, 0]))},
+        off,
     )
     runs = {"unet": RunFact((176, 112, 112), 1.25, 6_000_000_000), "mine": RunFact((64, 48, 48), 0.5, None)}
     memory = {("", (176, 112, 112)): MemoryFact(6_000_000_000, 148_000_000)}
