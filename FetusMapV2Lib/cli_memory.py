@@ -95,7 +95,7 @@ def _chosen(
     """The preset with what the options change, and its network."""
     require_package("lightning", "a training preset", "train")
     from FetusMapV2Lib.anatomy.schema import default_schema
-    from FetusMapV2Lib.network.unet import build_network
+    from FetusMapV2Lib.estimation.networks import build_network
     from FetusMapV2Lib.training.module import network_config
     from FetusMapV2Lib.training.preset import load_preset
 

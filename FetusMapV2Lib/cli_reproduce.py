@@ -213,18 +213,28 @@ def _cross_validated(
 
 def _memory_facts(protocol: Protocol) -> dict[tuple[str, Size], MemoryFact]:
     """Predicted memory for the rows of table 4: the paper's network at the paper's sizes, kept in ``memory.json``."""
-    from FetusMapV2Lib.evaluation.paper import MemoryFact, memory_rows
+    from FetusMapV2Lib.evaluation.paper import memory_rows
 
     path = protocol.output / _MEMORY
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = _kept_memory(path)
     facts = {}
     for scheme, size in memory_rows() if protocol.predict_memory else ():
         key = f"{scheme or 'plain'} {'x'.join(map(str, size))}"
         if key not in kept:
-            kept[key] = dataclasses.asdict(predicted_memory(scheme, size))
-            write_json(path, kept)
-        facts[scheme, size] = MemoryFact(**kept[key])
+            kept[key] = predicted_memory(scheme, size)
+            write_json(path, {name: dataclasses.asdict(fact) for name, fact in kept.items()})
+        facts[scheme, size] = kept[key]
     return facts
+
+
+def _kept_memory(path: Path) -> dict[str, MemoryFact]:
+    """The predictions of an earlier call; none if they cannot be read, as they are soon made again."""
+    from FetusMapV2Lib.evaluation.paper import MemoryFact
+
+    try:
+        return {key: MemoryFact(**fact) for key, fact in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def predicted_memory(scheme: str, size: Size, widths: Sequence[int] | None = None) -> MemoryFact:

@@ -21,9 +21,10 @@ from safetensors.torch import save
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration
+from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.foundation.errors import ModelError, UserError
 from FetusMapV2Lib.foundation.files import written_whole
-from FetusMapV2Lib.network.unet import UNet3d, build_network
+from FetusMapV2Lib.network.unet import UNet3d
 
 FORMAT = "fetusmapv2-model"
 FORMAT_VERSION = 1

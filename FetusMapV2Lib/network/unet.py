@@ -128,6 +128,8 @@ class UNet3d(nn.Module):
         self.landmarks = landmarks
         self.coordinates = bool(coordinates)
         self.widths = tuple(int(width) for width in widths)
+        #: which passes were made reversible after building, for `config`
+        self.reversible: dict[str, object] = {}
         self.multiple = 2 ** (len(self.widths) - 1)
         first = in_channels + 3 * self.coordinates
         self.down = nn.ModuleList(
@@ -170,30 +172,15 @@ class UNet3d(nn.Module):
 
     @property
     def config(self) -> dict[str, object]:
-        """What `build_network` needs to build it again."""
-        return {
+        """What `estimation.networks.build_network` needs to build it again."""
+        description: dict[str, object] = {
             "kind": "unet",
             "in_channels": self.in_channels,
             "landmarks": self.landmarks,
             "widths": list(self.widths),
             "coordinates": self.coordinates,
         }
-
-
-def build_network(config: dict[str, object]) -> UNet3d:
-    """The network that a preset's or model file's network description names.
-
-    Raises:
-        UserError: an unknown kind or option.
-    """
-    options = dict(config)
-    kind = options.pop("kind", "unet")
-    if kind != "unet":
-        raise UserError(f"unknown network kind {kind!r}", remedy="Known: unet")
-    try:
-        return UNet3d(**options)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the network description cannot be used ({error})") from error
+        return {**description, "reversible": dict(self.reversible)} if self.reversible else description
 
 
 def parameter_bytes(network: nn.Module) -> int:

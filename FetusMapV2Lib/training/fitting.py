@@ -23,11 +23,11 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import choose_device
 from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.progress import OnProgress
-from FetusMapV2Lib.network.unet import build_network
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
 from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews

