@@ -311,9 +311,9 @@ def add_poses(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Extend a model's pose library by a site's own annotated cases; its weights stay as they are."""
-    from FetusMapV2Lib.estimation.library import extended_model
     from FetusMapV2Lib.estimation.model_file import load_model, save_model
     from FetusMapV2Lib.estimation.model_index import find_model
+    from FetusMapV2Lib.estimation.pose_library import extended_model
 
     refuse_existing(output, overwrite)
     extended, added = extended_model(load_model(find_model(model)), cases)

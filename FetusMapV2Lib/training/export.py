@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.library import LARGEST_LIBRARY, canonical_poses
 from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, Model, ModelInfo, save_model
 from FetusMapV2Lib.estimation.networks import build_network
+from FetusMapV2Lib.estimation.pose_library import LARGEST_LIBRARY, canonical_poses
 from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset
 
