@@ -86,7 +86,8 @@ class Validation(pl.Callback):
 def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
     """Mean and median distance (mm) to the truth and the mean peak mass, per view.
 
-    Sides are named by Eq. 7, as the engine names them: a network trained by the Pair Loss does not know them.
+    A network trained by the Pair Loss does not know sides: they are named by Eq. 7, as the engine names them. Any other
+    network is judged by its own names, as early in training Eq. 7 errs with the head that it rests on.
     """
     network = module.best_network
     errors: dict[int, list[np.ndarray]] = {}
@@ -98,7 +99,8 @@ def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
         found = decode(logits, module.preset.sigma)
         matrix = batch["grid_to_ras"][0].numpy()
         world = found.points_ijk.double().cpu().numpy() @ matrix[:3, :3].T + matrix[:3, 3]
-        world, _ = resolve_sides(world)
+        if module.preset.loss == "pair":
+            world, _ = resolve_sides(world)
         view = int(batch["view"][0])
         errors.setdefault(view, []).append(np.linalg.norm(world - batch["positions"][0].numpy(), axis=1))
         masses.setdefault(view, []).append(float(found.peak_mass.mean()))
