@@ -18,14 +18,14 @@ from FetusMapV2Lib.memory.plan import (
     Choices,
     MemoryPlan,
     Prediction,
-    SegmentPlan,
     Storage,
     UnitChoice,
     shown_bytes,
 )
+from FetusMapV2Lib.memory.segment_table import segment_plans
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, Space, check_strategies, named
 from FetusMapV2Lib.memory.strategies.base import with_unit
-from FetusMapV2Lib.memory.units import ConvUnit, OpaqueUnit, PoolUnit, Unit, build_units
+from FetusMapV2Lib.memory.units import ConvUnit, OpaqueUnit, build_units
 
 #: Operations of a step, relative to plain autograd, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.25
@@ -315,50 +315,7 @@ class _Planner:
             self.costing.batch,
             self._purpose,
             "streamed" if choices.slab_rows else "lean",
-            tuple(self._segments(choices)),
+            tuple(segment_plans(self.space, choices)),
             prediction,
             choices,
         )
-
-    def _segments(self, choices: Choices) -> Iterator[SegmentPlan]:
-        """What each unit's choice saves between the passes, and how much it computes again."""
-        shapes = self.costing.shapes()
-        for unit in self.graph.units:
-            if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
-                continue
-            choice = choices.of(unit.name)
-            if choices.slab_rows and unit.name in self.space.levels[0]:
-                yield self._streamed_segment(unit, choices, shapes)
-                continue
-            size = 4 * _count(shapes[unit.name])
-            tensors = {Storage.BOTH: 0, Storage.KEPT: 1, Storage.RECOMPUTED: 2, Storage.NEVER: 2}[choice.storage]
-            if isinstance(unit, PoolUnit) or unit is self.graph.output:
-                tensors = min(1, tensors) if choice.storage is not Storage.KEPT else 0
-            dropped = choice.storage in (Storage.RECOMPUTED, Storage.NEVER) and self.costing.training
-            again = self._forward_flops(unit, shapes) * (_times_made(unit, choice) - 1) if dropped else 0
-            saved = size * tensors + (size if choice.host and choice.storage is Storage.KEPT else 0)
-            yield SegmentPlan(unit.name, choice.words, saved if self.costing.training else 0, again)
-
-    def _streamed_segment(self, unit: Unit, choices: Choices, shapes: dict[str, tuple[int, ...]]) -> SegmentPlan:
-        host = bool(choices.streamed_to_host)
-        words = f"streamed, slabs of {choices.slab_rows} rows, " + ("in host memory" if host else "made again")
-        again = 0 if host or not self.costing.training else 2 * self._forward_flops(unit, shapes)
-        return SegmentPlan(unit.name, words, 2 * 4 * _count(shapes[unit.name]), again)
-
-    def _forward_flops(self, unit: Unit, shapes: dict[str, tuple[int, ...]]) -> int:
-        if not isinstance(unit, ConvUnit):
-            return 0
-        shape = shapes[unit.name]
-        return 2 * unit.conv.weight.numel() * shape[0] * shape[2] * shape[3] * shape[4]
-
-
-def _times_made(unit: Unit, choice: UnitChoice) -> int:
-    """How often a dropped unit is computed: forward, and again for the backward pass and later readers."""
-    return 2 + (len(unit.readers) - 1 if choice.storage is Storage.NEVER else 0)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    result = 1
-    for n in shape:
-        result *= n
-    return result

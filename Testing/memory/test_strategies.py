@@ -11,6 +11,7 @@ from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Effect, Space, named
+from FetusMapV2Lib.memory.strategies.base import makes_two
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -64,6 +65,7 @@ def test_their_prices_are_of_the_kind_they_say(network, space):
     assert checkpoint.flops_added > 0
     chunks = STRATEGIES["channel-chunks"].effect(choices, space)
     assert chunks.bytes_saved > 0
+    assert chunks.flops_added == 0
     offloaded = best_with(network, ON_DEVICE | {"host-offload"}, slowdown=1.02)
     host = STRATEGIES["host-offload"].effect(offloaded, space)
     assert host.transferred_bytes > 0
@@ -74,13 +76,18 @@ def test_their_prices_are_of_the_kind_they_say(network, space):
 @pytest.mark.parametrize("name", WITH_MOVES)
 def test_what_is_switched_off_is_in_no_plan(network, name):
     allowed = (EXACT | {"reduced-storage"}) - {name}
+    if name == "recompute-norm":
+        allowed -= {"checkpoint", "reduced-storage", "slab-streaming"}  # they, too, keep one tensor of a unit
     choices = best_with(network, frozenset(allowed))
     units = choices.units.values()
     used = {
         "in-place": choices.in_place,
         "no-concat": choices.split_concat,
         "fused-head": choices.fused_head,
-        "recompute-norm": False,  # checkpoints keep one tensor, too
+        "recompute-norm": any(
+            makes_two(unit) and choices.of(unit.name).storage is Storage.KEPT
+            for unit in Space(Costing(build_units(network), SIZE), []).free
+        ),
         "checkpoint": any(unit.storage in (Storage.RECOMPUTED, Storage.NEVER) for unit in units),
         "channel-chunks": any(unit.chunks > 1 for unit in units),
         "host-offload": any(unit.host for unit in units) or bool(choices.streamed_to_host),
