@@ -24,7 +24,7 @@ def position(landmarks, row: int) -> list[float]:
 
 def estimate(window):
     window.click(window.module_widget.ui.estimateButton)
-    return window.module_widget._parameterNode.landmarks
+    return window.module_widget.state.parameterNode.landmarks
 
 
 def test_button_waits_for_a_volume(open_window, scene):
@@ -36,7 +36,7 @@ def test_button_waits_for_a_volume(open_window, scene):
     node = selftest.addVolume(scene)
     ui.inputSelector.setCurrentNode(node)
     assert ui.estimateButton.enabled
-    assert window.module_widget._parameterNode.inputVolume is node
+    assert window.module_widget.state.parameterNode.inputVolume is node
 
 
 def test_estimate_shows_landmarks_measurements_and_the_research_line(open_window, volume):
@@ -84,7 +84,7 @@ def test_undo_and_redo_of_edit_and_estimate(open_window, volume, scene):
     estimate(window)
     original = crl_text(window)
     estimate(window)  # into the same nodes, and the state before it is kept
-    window.module_widget._parameterNode.landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
+    window.module_widget.state.parameterNode.landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
     assert crl_text(window) != original
     while scene.GetNumberOfUndoLevels():
         scene.Undo()
@@ -110,7 +110,7 @@ def test_saved_scene_comes_back_live(open_window, volume, scene, tmp_path):
     slicer.app.processEvents()
     assert crl_text(window) == text
     assert "stand-in" in window.module_widget.ui.detailsLabel.text
-    landmarks = window.module_widget._parameterNode.landmarks
+    landmarks = window.module_widget.state.parameterNode.landmarks
     landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
     assert crl_text(window) != text
 
@@ -179,7 +179,7 @@ class _Failing:
             UserError("there is no such CUDA GPU", where="cuda", remedy="Use CPU"),
             "cuda: there is no such CUDA GPU. Use CPU.",
         ),
-        (ZeroDivisionError("division by zero"), "The estimate failed: division by zero"),
+        (ZeroDivisionError("division by zero"), "Something went wrong: division by zero"),
         (Cancelled("stop"), "Cancelled"),
     ],
 )
@@ -244,7 +244,7 @@ def test_second_click_while_running_does_nothing(open_window, volume, scene):
 
     def click_again():
         calls.append(1)
-        window.module_widget.onEstimate()
+        window.module_widget.sections[0].onEstimate()
 
     window = open_window(lambda device: _During(device, click_again))
     estimate(window)
@@ -262,14 +262,14 @@ def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene
     closing.module_widget.ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
     estimate(closing)
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
-    assert not closing.module_widget._running
+    assert not closing.module_widget.state.running
 
 
 def test_unloading_while_running_is_quiet(open_window, volume):
     window = open_window(lambda device: _During(device, window.unload))
     widget = window.module_widget
-    widget.onEstimate()
-    assert widget._closed
+    widget.sections[0].onEstimate()
+    assert widget.state.closed
 
 
 def test_volume_without_an_image_is_refused_in_words(open_window, scene):
@@ -296,7 +296,7 @@ def test_device_choice_reaches_the_engine_and_the_scene(open_window, volume):
     estimate(window)
     estimate(window)
     assert asked == ["cpu"]  # loaded once, warm afterwards
-    assert window.module_widget._parameterNode.parameterNode.GetParameter("device") == "CPU"
+    assert window.module_widget.state.parameterNode.parameterNode.GetParameter("device") == "CPU"
 
 
 def test_doubtful_values_are_marked(scene, application):

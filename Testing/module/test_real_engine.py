@@ -23,16 +23,16 @@ def test_estimate_with_the_bundled_model_and_correct_a_landmark(open_window, sce
     window = open_window(loadEngine)
     ui = window.module_widget.ui
     window.click(ui.estimateButton)
-    landmarks = window.module_widget._parameterNode.landmarks
+    landmarks = window.module_widget.state.parameterNode.landmarks
     assert landmarks is not None, ui.messageLabel.text
-    pose = window.module_widget._poseScene.pose()
+    pose = window.module_widget.state.poseScene.pose()
     assert np.nanmean(np.linalg.norm(pose.positions - case.pose.positions, axis=1)) < 6.0
     before = pose.positions[0]
     text = ui.resultsTable.item(0, 1).text()
     window.views["Red"].view.logic.SetSliceOffset(before[2])
     slicer.app.processEvents()
     released = window.drag("Red", before, (40, 30))
-    after = window.module_widget._poseScene.pose().positions[0]
+    after = window.module_widget.state.poseScene.pose().positions[0]
     np.testing.assert_allclose(after, released, atol=0.7)
     assert ui.resultsTable.item(0, 1).text() != text
 

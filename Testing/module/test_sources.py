@@ -12,25 +12,42 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "FetusMapV2").rglob("*.py"))
-UI = ET.parse(ROOT / "FetusMapV2" / "Resources" / "UI" / "FetusMapV2.ui").getroot()
+UI = {path.name: ET.parse(path).getroot() for path in sorted((ROOT / "FetusMapV2" / "Resources" / "UI").glob("*.ui"))}
+FRAME = "FetusMapV2.ui"
 
 
-def test_every_selector_is_connected_to_the_scene():
-    root_name = UI.find("widget").get("name")
-    selectors = {w.get("name") for w in UI.iter("widget") if w.get("class").startswith("qMRML")} - {root_name}
+@pytest.mark.parametrize("name", UI)
+def test_every_selector_is_connected_to_the_scene(name):
+    ui = UI[name]
+    root = ui.find("widget")
+    selectors = {w.get("name") for w in ui.iter("widget") if w.get("class").startswith("qMRML") and w is not root}
     connected = {
         c.findtext("receiver")
-        for c in UI.iter("connection")
-        if c.findtext("sender") == root_name
+        for c in ui.iter("connection")
+        if c.findtext("sender") == root.get("name")
         and c.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"
         and c.findtext("slot") == "setMRMLScene(vtkMRMLScene*)"
     }
     assert selectors == connected
-    assert len(selectors) == 2
+    assert not selectors or root.get("class") == "qMRMLWidget"
+
+
+def test_there_are_selectors_to_connect():
+    assert sum(w.get("class") == "qMRMLNodeComboBox" for ui in UI.values() for w in ui.iter("widget")) >= 2
+
+
+def test_names_of_widgets_are_unique_in_the_panel():
+    names = [w.get("name") for ui in UI.values() for w in ui.iter("widget")]
+    assert len(names) == len(set(names))
 
 
 def test_bound_names_are_parameters():
-    bound = {p.findtext("string") for p in UI.iter("property") if p.get("name") == "SlicerParameterName"}
+    bound = {
+        p.findtext("string")
+        for ui in UI.values()
+        for p in ui.iter("property")
+        if p.get("name") == "SlicerParameterName"
+    }
     tree = ast.parse((ROOT / "FetusMapV2/FetusMapV2Panel/parameters.py").read_text(encoding="utf-8"))
     node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "FetusMapV2ParameterNode")
     parameters = {member.target.id for member in node.body if isinstance(member, ast.AnnAssign)}
@@ -48,7 +65,9 @@ def test_translatable_texts_are_literals(path):
 
 def test_research_line_is_outside_every_collapsible_part():
     top = {
-        item.find("widget").get("name") for item in UI.findall("widget/layout/item") if item.find("widget") is not None
+        item.find("widget").get("name")
+        for item in UI[FRAME].findall("widget/layout/item")
+        if item.find("widget") is not None
     }
     assert "researchLabel" in top
 

@@ -1,0 +1,57 @@
+"""The strip below the section that works or speaks: progress, Cancel, and the last message."""
+
+from __future__ import annotations
+
+import slicer
+
+from FetusMapV2Panel.state import Change, PanelState
+
+_ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
+
+
+class Activity:
+    """Shows what `PanelState` runs and says; moves below the section that it comes from.
+
+    Args:
+        frame: the panel's widget, whose layout holds the sections and the strip.
+    """
+
+    def __init__(self, state: PanelState, frame):
+        self._state, self._frame = state, frame
+        self._ui = slicer.util.childWidgetVariables(frame)
+        self._ui.cancelButton.connect("clicked(bool)", lambda checked=False: state.cancel())
+        self._stopListening = state.addListener(self.onChange)
+        self._show()
+
+    def onChange(self, change: Change) -> None:
+        if change is Change.PROGRESS:
+            self._showProgress()
+        elif change in (Change.RUNNING, Change.MESSAGE):
+            self._show()
+
+    def close(self) -> None:
+        self._stopListening()
+
+    def _show(self) -> None:
+        self._moveBelow(self._state.speaker)
+        running, text = self._state.running, self._state.message
+        for widget in (self._ui.progressBar, self._ui.stageLabel, self._ui.cancelButton):
+            widget.setVisible(running)
+        colour = _ERROR_COLOUR if self._state.isError else _NOTE_COLOUR
+        self._ui.messageLabel.setText(text)
+        self._ui.messageLabel.setStyleSheet(f"color: {colour}; font-weight: 600;")
+        self._ui.messageLabel.setVisible(bool(text))
+        self._ui.activityWidget.setVisible(running or bool(text))
+        self._showProgress()
+
+    def _showProgress(self) -> None:
+        self._ui.progressBar.setValue(round(100 * self._state.fraction))
+        self._ui.stageLabel.setText(self._state.stage)
+
+    def _moveBelow(self, section) -> None:
+        if section is None:
+            return
+        layout, strip = self._frame.layout(), self._ui.activityWidget
+        if layout.indexOf(strip) != layout.indexOf(section.widget) + 1:
+            layout.removeWidget(strip)
+            layout.insertWidget(layout.indexOf(section.widget) + 1, strip)

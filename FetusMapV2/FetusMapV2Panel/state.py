@@ -1,0 +1,191 @@
+"""What is on show in the panel, shared by all its sections, and the one long job that may run at a time.
+
+Knows no widgets: sections and the activity strip listen to its changes.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+
+OnProgress = Callable[[float, str], None]
+ShouldCancel = Callable[[], bool]
+
+
+class Change(enum.Enum):
+    """What listeners are told."""
+
+    POSE_SHOWN = "another pose, or none, is on show"
+    POSE_MOVED = "landmarks of the pose moved or changed their state"
+    PARAMETERS = "a setting changed, or the parameter node was replaced"
+    RUNNING = "a job started or ended"
+    PROGRESS = "the job got on"
+    MESSAGE = "the panel has something to say"
+
+
+def _nothing() -> None:
+    """No listener to remove."""
+
+
+class PanelState:
+    """Shared by all sections.
+
+    Attributes:
+        logic: the module's logic.
+        parameterNode: the settings, None while a scene closes.
+        poseScene: the live nodes of the pose on show, None without a pose.
+        outcome: the estimate that gave this pose in this session, None otherwise.
+        running: whether a job runs; inputs are locked meanwhile.
+        closed: whether the panel is gone, perhaps in the midst of a job.
+        fraction, stage: how far the job is.
+        message, isError: the last thing said.
+        speaker: the section that works or speaks, None at first.
+    """
+
+    def __init__(self, logic):
+        self.logic = logic
+        self.parameterNode: Any | None = None
+        self.poseScene: Any | None = None
+        self.outcome: Any | None = None
+        self.running = self.closed = self.isError = False
+        self.fraction, self.stage, self.message = 0.0, "", ""
+        self.speaker: Any | None = None
+        self.lastLandmarksID = ""
+        self._cancelRequested = False
+        self._stopWatching = _nothing
+        self._listeners: list[Callable[[Change], None]] = []
+
+    # --- listeners
+
+    def addListener(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `callback(change)` on every change; returns a function that ends this."""
+        self._listeners.append(callback)
+
+        def remove() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return remove
+
+    def announce(self, change: Change) -> None:
+        """Tell all listeners; nothing once the panel is closed."""
+        for listener in [] if self.closed else list(self._listeners):
+            listener(change)
+
+    def close(self) -> None:
+        """The panel goes: a job is cancelled, nobody is told anything any more."""
+        self.cancel()
+        self._watch(None, None)
+        self.closed = True
+        self._listeners = []
+
+    # --- settings and the pose on show
+
+    def setParameterNode(self, parameterNode) -> None:
+        """Use other settings, None while a scene closes."""
+        self.parameterNode = parameterNode
+        if parameterNode is None:
+            self.showPose(None)
+        self.followParameters()
+
+    def followParameters(self) -> None:
+        """Call when a parameter was modified: the chosen landmarks are put on show."""
+        landmarks = self.parameterNode.landmarks if self.parameterNode is not None else None
+        shown = self.poseScene.landmarks_node if self.poseScene is not None else None
+        if landmarks is not shown:
+            self._showLandmarks(landmarks)
+        self.announce(Change.PARAMETERS)
+
+    def showPose(self, poseScene, outcome=None) -> None:
+        """Put a pose, or none, on show; the chosen landmarks become those of the pose."""
+        self._watch(poseScene, outcome)
+        if self.parameterNode is not None and poseScene is not None:
+            self.parameterNode.landmarks = poseScene.landmarks_node
+        self.announce(Change.POSE_SHOWN)
+
+    def pose(self):
+        """The pose on show as it is now, None without one."""
+        return self.poseScene.pose() if self.poseScene is not None else None
+
+    def _showLandmarks(self, landmarks) -> None:
+        """The pose around a landmarks node, e.g. after a scene was loaded."""
+        try:
+            self.showPose(self.logic.poseSceneOf(landmarks) if landmarks is not None else None)
+        except UserError as error:
+            self.showPose(None)
+            self.say(error.line(), isError=True)
+
+    def _watch(self, poseScene, outcome) -> None:
+        self.outcome = outcome
+        if poseScene is not self.poseScene:
+            self._stopWatching()
+            self._stopWatching = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _nothing
+            self.poseScene = poseScene
+        if poseScene is not None:
+            self.lastLandmarksID = poseScene.landmarks_node.GetID()
+
+    def _onPoseChanged(self, poseScene) -> None:
+        """On every move of a landmark, and when the pose leaves the scene (removed, undone, scene closed)."""
+        if poseScene.is_open:
+            self.announce(Change.POSE_MOVED)
+        else:
+            self.showPose(None)
+
+    # --- one long job at a time
+
+    def run(self, job: Callable[[OnProgress, ShouldCancel], None], section=None) -> bool:
+        """Do something long with progress and Cancel; whatever goes wrong is said below the section.
+
+        Args:
+            job: gets `onProgress(fraction, stage)`, to be called often so that the window stays alive, and
+                `shouldCancel()`; it raises Cancelled when that says yes.
+            section: the section that asks for it.
+
+        Returns:
+            Whether it came to its end; false at once while another job runs.
+        """
+        if self.running or self.closed:
+            return False
+        self._cancelRequested = False
+        self.say("", section=section)
+        self._setRunning(True)
+        try:
+            job(self._onProgress, lambda: self._cancelRequested)
+            return True
+        except Cancelled:
+            self.say(_("Cancelled; the scene is as it was."))
+        except UserError as error:
+            self.say(error.line(), isError=True)
+        except Exception as error:
+            logging.exception("FetusMapV2: a job failed")
+            self.say(_("Something went wrong: {0}. The log has the details.").format(error), isError=True)
+        finally:
+            self._setRunning(False)
+        return False
+
+    def cancel(self) -> None:
+        """Ask the running job to stop."""
+        self._cancelRequested = True
+
+    def say(self, text: str, isError: bool = False, section=None) -> None:
+        """A line in the panel, below a section; no pop-up, so that nothing waits for a click."""
+        self.message, self.isError = text, isError
+        self.speaker = section or self.speaker
+        self.announce(Change.MESSAGE)
+
+    def _setRunning(self, running: bool) -> None:
+        self.running = running
+        self.fraction, self.stage = 0.0, ""
+        self.announce(Change.RUNNING)
+
+    def _onProgress(self, fraction: float, stage: str) -> None:
+        self.fraction, self.stage = fraction, stage
+        self.announce(Change.PROGRESS)
+        slicer.app.processEvents()
