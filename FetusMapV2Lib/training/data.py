@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.views import body_frame, close_view, whole_view
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.training.cases import Case, ReducedVolumes
@@ -77,7 +78,9 @@ class TrainingViews(Dataset[Sample]):
         volume = self.volumes.get(case)
         view, grid = self._draw(case, volume, generator)
         picture = distorted(normalise(resample(volume, grid)), self.preset.augmentation, generator)
-        return make_sample(picture, grid, case, view, number)
+        sample = make_sample(picture, grid, case, view, number)
+        mirror = self.preset.augmentation.mirror
+        return mirrored(sample) if mirror and generator.random() < mirror else sample
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
@@ -139,6 +142,25 @@ def make_sample(picture: NDArray[np.float32], grid: Grid, case: Case, view: int,
         "grid_to_ras": torch.from_numpy(grid.grid_to_ras.copy()),
         "view": torch.tensor(view),
         "case": torch.tensor(number),
+    }
+
+
+def mirrored(sample: Sample) -> Sample:
+    """The mirror image of a sample along i: a fetus whose left is the other one's right.
+
+    The grid becomes left-handed, so that it still leads from the points to the positions.
+    """
+    last = sample["image"].shape[-1] - 1
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    rows = list(default_schema().mirror_rows)
+    matrix = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    matrix[0, 3] = last
+    return {
+        **sample,
+        "image": sample["image"].flip(-1),
+        "points": sample["points"][rows] * flip + torch.tensor([float(last), 0.0, 0.0]),
+        "positions": sample["positions"][rows],
+        "grid_to_ras": sample["grid_to_ras"] @ matrix,
     }
 
 

@@ -66,6 +66,7 @@ class AugmentationOptions:
         gamma, gain: ranges of an exponent and a factor on the grey values (drawn on a logarithmic scale).
         noise: largest standard deviation of added noise (grey 1 = the bright end).
         shadow: probability of a darkened half-space.
+        mirror: probability that a view is mirrored; left and right landmarks then change their names.
     """
 
     quarter_turns: str = "all"
@@ -80,6 +81,7 @@ class AugmentationOptions:
     gain: tuple[float, float] = (1.0, 1.0)
     noise: float = 0.0
     shadow: float = 0.0
+    mirror: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -358,6 +360,8 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         "augmentation ranges must be positive and rising": all(
             0 < low <= high for low, high in (augmentation.scale, augmentation.gamma, augmentation.gain)
         ),
+        "augmentation.mirror and augmentation.shadow must lie in 0-1": 0 <= augmentation.mirror <= 1
+        and 0 <= augmentation.shadow <= 1,
         "optimiser.schedule must be constant or cosine": optimiser.schedule in ("constant", "cosine"),
         "optimiser.learning_rate must be positive": optimiser.learning_rate > 0,
         "run.precision must be 32-true or bf16-mixed": run.precision in ("32-true", "bf16-mixed"),

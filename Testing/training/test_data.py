@@ -11,7 +11,9 @@ import pytest
 import torch
 from training.toy_cases import BODY, write_toy_cases
 
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.markups import write_markups
@@ -54,9 +56,10 @@ def test_the_quarter_turns_are_the_24_proper_ones() -> None:
     assert np.array_equal(turns[0], np.eye(3))
 
 
-def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path) -> None:
-    """At every landmark of every view there is a bright ball, whatever the turn and the scale."""
-    views = training_views(folder, tmp_path)
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: float) -> None:
+    """At every landmark of every view there is a bright ball, whatever the turn and the scale, mirrored or not."""
+    views = training_views(folder, tmp_path, mirror=mirror)
     seen = set()
     for index in range(24):
         sample = views[index]
@@ -72,8 +75,22 @@ def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path) -> None:
         world = (sample["grid_to_ras"][:3, :3] @ sample["points"].double().T).T + sample["grid_to_ras"][:3, 3]
         error = (world - sample["positions"]).norm(dim=1)
         assert float(error[error.isfinite()].max()) < 1e-3
-        assert float(torch.linalg.det(sample["grid_to_ras"][:3, :3])) > 0
+        assert (float(torch.linalg.det(sample["grid_to_ras"][:3, :3])) < 0) == bool(mirror)
     assert seen == {0, 1}
+
+
+def test_a_mirrored_fetus_has_its_left_on_the_other_side(folder: Path, tmp_path: Path) -> None:
+    plain, turned = training_views(folder, tmp_path)[0], training_views(folder, tmp_path, mirror=1.0)[0]
+    assert torch.equal(turned["image"].flip(-1), plain["image"])
+    left, right = default_schema().rows("la"), default_schema().rows("ra")
+    assert torch.equal(turned["positions"][list(left)], plain["positions"][list(right)])
+    points = turned["points"].double().numpy()
+    known = np.isfinite(points).all(axis=1)
+    assert known.sum() > 10
+    # in a picture taken for a real, unmirrored body, Eq. 7 finds the sides that the sample says
+    _, laterality = resolve_sides(points)
+    assert not laterality.arms_swapped
+    assert not laterality.legs_swapped
 
 
 def test_samples_depend_on_seed_and_index_alone(folder: Path, tmp_path: Path) -> None:
