@@ -22,6 +22,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
 from FetusMapV2Lib.estimation.estimate import Estimate, Look, Refinement, RefineMode, check_mode
 from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
+from FetusMapV2Lib.estimation.limbs import limb_pairs, settle_limbs
 from FetusMapV2Lib.estimation.model_file import Model, load_model
 from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.refinement import (
@@ -86,6 +87,7 @@ class PoseEngine:
         self.device_reason = device_reason
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
+        self._limbs = limb_pairs(model.poses, model.template) if model.settles_limbs else ()
         self._move_to(device)
 
     @classmethod
@@ -291,10 +293,15 @@ class PoseEngine:
         resampled = time.perf_counter()
         found, logits = self._infer(picture, warnings)
         seen = time.perf_counter()
+        template = self.model.template
         positions = grid.to_world(found.points_ijk.double().numpy())
         mass = found.peak_mass.double().numpy()
+        frame = body_frame(positions, np.maximum(mass, 1e-6), template)
+        if self._limbs and frame is not None and (view == "close" or not self.model.looks_closer):
+            found = settle_limbs(logits, found, self.model.sigma, grid, frame.length_mm, self._limbs)
+            positions = grid.to_world(found.points_ijk.double().numpy())
+            mass = found.peak_mass.double().numpy()
         spread = found.spread.double().numpy() * grid.spacing_mm
-        template = self.model.template
         hypotheses = []
         if view == "whole" and self.model.looks_closer:
             # one by one: all probabilities at once would take as much memory as the logits
@@ -302,7 +309,6 @@ class PoseEngine:
             if self.model.sides_anonymous:  # either map of a pair may hold either limb
                 maps = (maps + maps[self._schema.mirror_rows]) / 2
             hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
-        frame = body_frame(positions, np.maximum(mass, 1e-6), template)
         _add(timings, "resampling", resampled - started)
         _add(timings, "network", seen - resampled)
         _add(timings, "reading heatmaps", time.perf_counter() - seen)

@@ -107,6 +107,11 @@ class Model:
         return self.info.preset.get("loss") == "pair"
 
     @property
+    def settles_limbs(self) -> bool:
+        """Whether limbs are read from the heatmaps as wholes instead of joint by joint (`estimation.limbs`)."""
+        return self.info.preset.get("decoding") == "limbs"
+
+    @property
     def refined_schema(self) -> Schema:
         """The bundled schema with the set that this model's online refinement moves (Eq. 10)."""
         schema = default_schema()

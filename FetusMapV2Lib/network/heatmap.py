@@ -92,13 +92,13 @@ def decode(logits: Tensor, sigma: float) -> Decoded:
     centre = torch.stack((peak % size_i, peak // size_i % size_j, peak // (size_i * size_j)), dim=1)
     radius = max(1, math.ceil(WINDOW_SIGMAS * sigma))
     points, mass, spread = zip(
-        *(_window_moments(maps[row], centre[row].tolist(), radius) for row in range(count)), strict=True
+        *(window_moments(maps[row], centre[row].tolist(), radius) for row in range(count)), strict=True
     )
     return Decoded(torch.stack(points), torch.stack(mass).clamp(max=1.0), torch.stack(spread), entropy)
 
 
-def _window_moments(one_map: Tensor, centre_ijk: list[int], radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre of mass (i, j, k), mass and per-axis deviation of a map within +-radius voxels of a peak."""
+def window_moments(one_map: Tensor, centre_ijk: list[int], radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre of mass (i, j, k), mass and per-axis deviation of a (K, J, I) map within +-radius voxels of a peak."""
     ranges = [
         (max(0, at - radius), min(size, at + radius + 1))
         for at, size in zip(reversed(centre_ijk), one_map.shape, strict=True)

@@ -202,6 +202,7 @@ class Preset:
         input_size: (K, J, I) voxels of the network's grid, multiples of 16.
         sigma: of the Gaussian heatmaps, voxels.
         loss: name in `losses.build_loss`: "heatmap" or "pair".
+        decoding: how estimates read the heatmaps: "peaks", each by itself, or "limbs", arms and legs as wholes.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Preset:
     input_size: tuple[int, int, int] = (176, 112, 112)
     sigma: float = 2.0
     loss: str = "heatmap"
+    decoding: str = "peaks"
     network: NetworkOptions = field(default_factory=NetworkOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
@@ -377,6 +379,7 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
     rules["network.part_channels must be at least 1, network.boosted_level at least 0"] = (
         preset.network.part_channels >= 1 and preset.network.boosted_level >= 0
     )
+    rules["decoding must be peaks or limbs"] = preset.decoding in ("peaks", "limbs")
     rules["refinement.mode must be off, prior or full"] = preset.refinement.mode in ("off", "prior", "full")
     rules["refinement.refined must be trunk or limbs"] = preset.refinement.refined in ("trunk", "limbs")
     rules["memory.scheme must be gcp or empty"] = preset.memory.scheme in ("", "gcp")
