@@ -357,7 +357,7 @@ def _trainer(
         precision=options.precision,  # type: ignore[arg-type]
         max_steps=run.steps,
         max_epochs=-1,
-        gradient_clip_val=run.preset.optimiser.gradient_clip or None,
+        gradient_clip_val=(run.preset.optimiser.gradient_clip or None) if module.automatic_optimization else None,
         logger=TensorBoardLogger(run.folder, name="", version="logs"),
         callbacks=[
             WeightAverage(),

@@ -14,15 +14,19 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.networks import build_network, described_reversible
+from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.costing import Machine
 from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.network.unet import parameter_bytes
+from FetusMapV2Lib.training.adversarial import Adversary, bytes_beside
 from FetusMapV2Lib.training.data import Sample
 from FetusMapV2Lib.training.losses import build_loss
-from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
+from FetusMapV2Lib.training.preset import WHOLE_HEATMAPS, OptimiserOptions, Preset
+
+_USE_SCHEME = "Leave the memory plan out, or set memory.scheme to gcp"
 
 
 def learning_rate_factor(step: int, steps: int, options: OptimiserOptions) -> float:
@@ -58,6 +62,9 @@ class PoseModule(pl.LightningModule):
         if self.averaged is not None:
             self.averaged.load_state_dict(self.network.state_dict())
             self.averaged.requires_grad_(False)
+        #: what the network is trained against, if anything; the steps of both sides are then taken by hand
+        self.adversary = Adversary(preset.adversarial, landmarks, preset.sigma) if preset.adversarial.active else None
+        self.automatic_optimization = self.adversary is None
         #: runs the network by a memory plan; its weights are those of `network`
         self.managed: ManagedNetwork | None = None
         #: parts of the last step's loss, detached, for logs
@@ -91,14 +98,22 @@ class PoseModule(pl.LightningModule):
         return image
 
     def manage(self, plan: MemoryPlan) -> None:
-        """Run training steps by a memory plan from now on."""
+        """Run training steps by a memory plan from now on.
+
+        Raises:
+            UserError: the plan never holds the heatmaps whole, and there is a discriminator to look at them.
+        """
         if plan.executor == "vanilla":
             return
+        if self.adversary is not None and plan.executor != "segments":
+            raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.managed = ManagedNetwork(self.network, plan)
 
     def training_step(self, batch: Sample, batch_index: int) -> Tensor:
         """Loss of a batch (see `data.Sample`)."""
+        if self.adversary is not None:
+            return self._adversarial_step(self.adversary, batch)
         if self.managed is not None:
             in_slabs = self.loss.in_slabs(batch["points"], batch["present"])
             total = self.managed.loss(batch["image"], in_slabs)
@@ -109,6 +124,35 @@ class PoseModule(pl.LightningModule):
         self.last_parts = {"loss": parts.total.detach(), **parts.parts}
         return parts.total
 
+    def _adversarial_step(self, adversary: Adversary, batch: Sample) -> Tensor:
+        """The discriminators take a step on the heatmaps found, then the network takes one against them."""
+        optimisers, schedules = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimisers, list) and isinstance(schedules, list)
+        of_network, of_discriminators = optimisers
+        image = batch["image"]
+        logits = self.managed(image) if self.managed is not None else self.network(self.prepared(image))
+        poses = adversary.poses(logits, image, batch["points"], batch["present"])
+        judging, judged = adversary.judging_loss(poses)
+        self._backward(judging, of_discriminators.optimizer)
+        of_discriminators.optimizer.step()  # past Lightning, which counts: a step of the run is one of the network
+        parts = self.loss(logits, batch["points"], batch["present"])
+        deceiving, deceived = adversary.deceiving_loss(poses)
+        total = parts.total + deceiving
+        self._backward(total, of_network.optimizer)
+        of_network.step()
+        for schedule in schedules:
+            schedule.step()  # type: ignore[call-arg]  # none of ours waits for a metric
+        self.last_parts = {"loss": total.detach(), **parts.parts, **judged, **deceived}
+        return total.detach()
+
+    def _backward(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """New gradients for the parameters of an optimiser, clipped as the preset says."""
+        optimiser.zero_grad()
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss)
+        if clip := self.preset.optimiser.gradient_clip:
+            self.clip_gradients(optimiser, gradient_clip_val=clip, gradient_clip_algorithm="norm")
+
     @torch.no_grad()
     def average_weights(self) -> None:
         """Move the averaged weights towards the new ones, less and less as the run grows older."""
@@ -118,13 +162,17 @@ class PoseModule(pl.LightningModule):
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def configure_optimizers(self) -> Any:
-        """Adam with the preset's schedule, stepped after every batch."""
+        """Adam with the preset's schedule, stepped after every batch; a second one for the discriminators."""
+        options = self.preset.optimiser
+        of_network = self._adam(self.network, options.learning_rate, options.weight_decay)
+        if self.adversary is None:
+            return of_network
+        return of_network, self._adam(self.adversary, self.preset.adversarial.learning_rate)
+
+    def _adam(self, network: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> dict[str, Any]:
         options = self.preset.optimiser
         optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=options.weight_decay,
+            network.parameters(), lr=learning_rate, betas=options.betas, weight_decay=weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, self.steps, options)
@@ -153,7 +201,10 @@ def plan_step(
 
     Raises:
         BudgetError: nothing fits the budget.
+        UserError: the preset has discriminators and no scheme.
     """
+    if preset.adversarial.active and not preset.memory.scheme:
+        raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
     budget = preset.memory.budget_bytes if budget is None else budget
     beside = kept_beside(preset, network)
     rest = None if budget is None else max(1, budget - beside)
@@ -192,8 +243,9 @@ def _plan_scheme(
 
 
 def kept_beside(preset: Preset, network: nn.Module) -> int:
-    """Bytes of a run on the device that no plan of its step counts: the averaged weights."""
-    return parameter_bytes(network) if preset.run.average_decay else 0
+    """Bytes of a run on the device that no plan of its step counts: averaged weights and adversarial training."""
+    averaged = parameter_bytes(network) if preset.run.average_decay else 0
+    return averaged + bytes_beside(preset, default_schema().count)
 
 
 def network_config(preset: Preset, landmarks: int) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,10 @@ import torch
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.memory.plan import parse_bytes
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, check_input_size
+from FetusMapV2Lib.training.preset_json import build, merged
 
+#: Why discriminators and most memory plans do not go together.
+WHOLE_HEATMAPS = "discriminators need whole heatmaps, which plans for a budget or a slowdown may never store"
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 
 
@@ -97,6 +99,34 @@ class LossOptions:
     trunk: float = 1.0
     assigned: float = 1.0
     joint: float = 1.0
+
+
+@dataclass(frozen=True)
+class AdversarialOptions:
+    """Discriminators that the network is trained against (`training.adversarial`); they are no part of the model.
+
+    Attributes:
+        pose_weight: of the pose discriminator in the network's loss, 0 = none.
+        confidence_weight: of the confidence discriminator, 0 = none.
+        pose_threshold: a found landmark nearer to the truth than this fraction of the body's length passes as real.
+        confidence_threshold: a heatmap that differs from the Gaussian by less than this fraction of it passes as real.
+        reduction: voxels along the edge of a cell; the discriminators see heatmaps and volume at this lower resolution.
+        widths: channels per level of a discriminator, finest first.
+        learning_rate: of the discriminators; betas and schedule are those of `OptimiserOptions`.
+    """
+
+    pose_weight: float = 0.0
+    confidence_weight: float = 0.0
+    pose_threshold: float = 0.1
+    confidence_threshold: float = 0.7
+    reduction: int = 4
+    widths: tuple[int, ...] = (16, 32, 64)
+    learning_rate: float = 1e-4
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a discriminator."""
+        return max(self.pose_weight, self.confidence_weight) > 0
 
 
 @dataclass(frozen=True)
@@ -215,6 +245,7 @@ class Preset:
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     loss_weights: LossOptions = field(default_factory=LossOptions)
+    adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     run: RunOptions = field(default_factory=RunOptions)
     memory: MemoryOptions = field(default_factory=MemoryOptions)
@@ -236,7 +267,7 @@ class Preset:
         Raises:
             UserError: an unknown or missing key, a value of the wrong kind or outside its range.
         """
-        preset = _build(cls, data, where, "")
+        preset = build(cls, data, where)
         _check(preset, where)
         return typing.cast(Preset, preset)
 
@@ -305,48 +336,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     inherited = _read(base, (*seen, path))
     inherited.pop("description", None)
     inherited.pop("name", None)
-    return _merged(inherited, data)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
-    return result
-
-
-def _build(kind: type[Any], data: Any, where: str | os.PathLike[str] | None, prefix: str) -> Any:
-    """A dataclass from a JSON object, strict about keys and types."""
-    if not isinstance(data, Mapping):
-        raise UserError(f"{prefix.rstrip('.') or 'the preset'} must be a JSON object", where=where)
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise UserError(
-            f"unknown preset key {prefix}{unknown[0]}", where=where, remedy=f"Known here: {', '.join(hints)}"
-        )
-    try:
-        return kind(**{key: _value(hints[key], value, where, prefix + key) for key, value in data.items()})
-    except TypeError as error:
-        raise UserError(f"the preset is incomplete ({error})", where=where) from error
-
-
-def _value(hint: Any, value: Any, where: str | os.PathLike[str] | None, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where, name + ".")
-    if typing.get_origin(hint) is tuple:
-        kinds = typing.get_args(hint)
-        free = len(kinds) == 2 and kinds[1] is Ellipsis
-        if isinstance(value, (list, tuple)) and (free or len(value) == len(kinds)):
-            each = (kinds[0] for _ in value) if free else iter(kinds)
-            return tuple(_value(one, item, where, name) for one, item in zip(each, value, strict=True))
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is hint:
-        return value
-    shown = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
-    raise UserError(f"preset key {name} must be {shown}, found {value!r}", where=where)
+    return merged(inherited, data)
 
 
 def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
@@ -388,6 +378,7 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
     )
     weights = dataclasses.astuple(preset.loss_weights)
     rules["loss_weights must not be negative, and not all zero"] = min(weights) >= 0 < max(weights)
+    rules |= _adversarial_rules(preset)
     for problem, holds in rules.items():
         if not holds:
             raise UserError(problem, where=where)
@@ -395,3 +386,21 @@ def _check(preset: Preset, where: str | os.PathLike[str] | None) -> None:
         _ = preset.memory.budget_bytes
     except UserError as error:
         raise UserError(f"memory.budget: {error.problem}", where=where, remedy=error.remedy) from error
+
+
+def _adversarial_rules(preset: Preset) -> dict[str, bool]:
+    options = preset.adversarial
+    positive = min(options.pose_threshold, options.confidence_threshold, options.learning_rate) > 0
+    sized = options.reduction >= 1 and len(options.widths) >= 1 and min(options.widths) >= 1
+    rules = {
+        "adversarial weights must not be negative": min(options.pose_weight, options.confidence_weight) >= 0,
+        "adversarial thresholds and adversarial.learning_rate must be positive": positive,
+        "adversarial.reduction and each of adversarial.widths must be at least 1": sized,
+    }
+    if options.active and sized:
+        cells = options.reduction * 2 ** (len(options.widths) - 1)
+        fits = not any(size % cells for size in preset.input_size)
+        rules[f"input_size must be a multiple of {cells} for the discriminators"] = fits
+        rules["discriminators judge landmarks by name, which the loss pair does not teach"] = preset.loss != "pair"
+        rules[f"{WHOLE_HEATMAPS}; use memory.scheme"] = bool(preset.memory.scheme) or not preset.memory.manages
+    return rules
