@@ -19,6 +19,7 @@ from FetusMapV2Lib.memory.costing import step_without_data
 from FetusMapV2Lib.memory.meter import measure_step, on_meta
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masses
+from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.training.adversarial import Adversary, Poses, bytes_beside, like_truth, near_truth, peak_voxels
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.module import PoseModule, kept_beside, plan_step
@@ -302,22 +303,25 @@ def test_both_gradients_are_clipped(tmp_path: Path, norms: list[tuple[int, float
     assert all(norm == pytest.approx(1e-3, rel=1e-2) for _, norm in norms[4:])
 
 
-def test_it_is_another_training_than_without(cases: Path, tmp_path: Path) -> None:
-    with_it, without = (
-        load_model(fit(toy_preset(**{"run.steps": 2, **off}), cases, tmp_path / name, device="cpu", threads=1))
-        for name, off in (("a", {}), ("b", {"adversarial.pose_weight": 0.0, "adversarial.confidence_weight": 0.0}))
-    )
-    assert with_it.network.config == without.network.config
-    assert not torch.equal(with_it.network.head.weight, without.network.head.weight)
+@pytest.fixture(scope="module")
+def trained(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> UNet3d:
+    """A network after two steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    return load_model(fit(toy_preset(**{"run.steps": 2}), cases, folder, device="cpu", threads=1)).network
 
 
-def test_checkpointing_goes_with_it(cases: Path, tmp_path: Path) -> None:
-    plain, planned = (
-        load_model(fit(toy_preset(**{"run.steps": 2, **scheme}), cases, tmp_path / name, device="cpu", threads=1))
-        for name, scheme in (("a", {}), ("b", {"memory.scheme": "gcp"}))
-    )
-    assert (tmp_path / "b" / "memory-plan.json").is_file()
-    pairs = zip(plain.network.state_dict().values(), planned.network.state_dict().values(), strict=True)
+def test_it_is_another_training_than_without(trained: UNet3d, cases: Path, tmp_path: Path) -> None:
+    off = {"adversarial.pose_weight": 0.0, "adversarial.confidence_weight": 0.0}
+    without = load_model(fit(toy_preset(**{"run.steps": 2, **off}), cases, tmp_path, device="cpu", threads=1)).network
+    assert trained.config == without.config
+    assert not torch.equal(trained.head.weight, without.head.weight)
+
+
+def test_checkpointing_goes_with_it(trained: UNet3d, cases: Path, tmp_path: Path) -> None:
+    preset = toy_preset(**{"run.steps": 2, "memory.scheme": "gcp"})
+    planned = load_model(fit(preset, cases, tmp_path, device="cpu", threads=1)).network
+    assert (tmp_path / "memory-plan.json").is_file()
+    pairs = zip(trained.state_dict().values(), planned.state_dict().values(), strict=True)
     assert all(torch.allclose(one, two, atol=1e-4) for one, two in pairs)
 
 
