@@ -199,7 +199,8 @@ def _tell_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
     part = "weights, gradients and Adam are" if training else "they are"
     out.print(f"Weights: {shown_bytes(parameter_bytes(network))}; {part} part of the peak")
     if training and (beside := kept_beside(preset, network)):
-        what = "Averaged weights and discriminators" if preset.adversarial.active else "Averaged weights"
+        wanted = {"averaged weights": preset.run.average_decay > 0, "discriminators": preset.adversarial.active}
+        what = " and ".join(name for name, there in wanted.items() if there).capitalize()
         out.print(f"{what} of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
     out.print("The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True)
     if plan.reversible:
