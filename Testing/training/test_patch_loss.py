@@ -1,4 +1,4 @@
-"""The loss of patches against a literal float64 reading: a Gaussian of the volume, cut by the patch, the rest outside."""
+"""The loss of patches against a literal float64 reading: the volume's Gaussian cut by the patch, the rest outside."""
 
 from __future__ import annotations
 
