@@ -153,7 +153,7 @@ def inside(sample: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def test_patches_know_where_all_landmarks_are(folder: Path, tmp_path: Path) -> None:
     """Inside there is a ball at each; outside they are not missing, unless they are missing in the case."""
-    views = patch_views(folder, tmp_path, rotation_deg=10.0)
+    views = patch_views(folder, tmp_path, rotation_deg=10.0, mirror=0.5)
     views.cases[0].positions[4] = np.nan
     seen = 0
     for index in range(30):
