@@ -168,7 +168,7 @@ def simulate(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Simulate ultrasound volumes of articulated fetuses with their true landmarks."""
-    from FetusMapV2Lib.estimation.engine import choose_device
+    from FetusMapV2Lib.estimation.running import choose_device
     from FetusMapV2Lib.phantom.case import simulate_case, write_case
     from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case
 

@@ -206,7 +206,8 @@ def _cross_validated(
         )
         found |= {answer.case: answer for answer in answers}
         facts = load_model(path).info.training
-        seconds.append(facts["seconds"] / (facts["steps"] * preset.run.batch_size))
+        samples = facts["steps"] * preset.run.batch_size
+        seconds.append(facts["seconds"] * preset.samples_per_volume / samples)
     in_order = [found[case.name] for case in protocol.cases.cases]
     return in_order, RunFact(preset.input_size, sum(seconds) / len(seconds), _peak_as_trained(preset))
 
@@ -303,16 +304,26 @@ def _presets(names: str, steps: int, input_size: str | None, widths: list[int]) 
     changes: dict[str, object] = {}
     if steps:
         changes["run.steps"] = steps
-    if input_size is not None:
-        changes["input_size"] = list(parsed_size(input_size, "--input-size"))
     if widths:
         changes["network.widths"] = widths
+    size = None if input_size is None else parsed_size(input_size, "--input-size")
     listed = [name.strip() for name in names.split(",") if name.strip()]
-    chosen = tuple(load_preset(name).with_overrides(changes) for name in listed)
+    chosen = tuple(_changed(load_preset(name), changes, size) for name in listed)
     called = [preset.name for preset in chosen]
     if not chosen or len(set(called)) < len(called):
         raise UserError("no presets, or one twice", where=f"--presets {names}", remedy="Name each once, with commas")
     return chosen
+
+
+def _changed(preset: Preset, changes: dict[str, object], size: Size | None) -> Preset:
+    """A preset with changes, perhaps at another input size: then patches stay as long in mm as whole views do."""
+    if size is None:
+        return preset.with_overrides(changes)
+    changes = {**changes, "input_size": list(size)}
+    if preset.sees_patches:
+        spacing = preset.views.patch_spacing_mm * preset.input_size[0] / size[0]
+        changes |= {"views.patch_spacing_mm": spacing, "run.cache_spacing_mm": spacing}
+    return preset.with_overrides(changes)
 
 
 def _widths(text: str | None) -> list[int]:

@@ -1,13 +1,13 @@
 """The pose engine: load a model once, estimate poses many times, on a GPU or a CPU.
 
-It looks at the whole volume first, then closer along the body's own axes if the model was trained for that.
+It looks at the whole volume first, then closer along the body's own axes if the model was trained for that; or part
+by part, with a model of patches.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -37,18 +37,15 @@ from FetusMapV2Lib.estimation.refinement import (
     pinned_rows,
     sides_again,
 )
+from FetusMapV2Lib.estimation.running import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
-from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, whole_view
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.estimation.stitching import Stitching, cut_patch
+from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, patch_grid, whole_view
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.memory.costing import Machine
-from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
-from FetusMapV2Lib.memory.planner import plan_inference, plan_training
-from FetusMapV2Lib.network.heatmap import Decoded, decode
-from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.memory.plan import BudgetError
+from FetusMapV2Lib.network.heatmap import Decoded, decode, log_probabilities
 
 Array = NDArray[np.float64]
 
@@ -59,8 +56,6 @@ MAXIMUM_HYPOTHESES = 6
 CLEAR = 0.85
 _SETTLED_DEGREES = 5.0
 _SETTLED_SCALE = 0.05
-#: When a GPU is full, the next plan takes this share of the memory of the last one.
-_NEXT_SHARE = 0.75
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
@@ -77,18 +72,10 @@ class PoseEngine:
         self, model: Model, device: torch.device, device_reason: str, memory_budget: int | None = None
     ) -> None:
         self.model = model
-        self._budget = memory_budget
-        self._asked: MemoryPlan | None = None
-        if memory_budget is not None:
-            self._asked = plan_inference(
-                model.network, model.input_size, budget_bytes=memory_budget, machine=Machine.of(device)
-            )
-        self._manage(self._asked)
-        self.device_reason = device_reason
+        self._runner = NetworkRunner(model.network, model.input_size, device, device_reason, memory_budget)
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
         self._limbs = limb_pairs(model.poses, model.template) if model.settles_limbs else ()
-        self._move_to(device)
 
     @classmethod
     def load(
@@ -141,13 +128,9 @@ class PoseEngine:
         stages = Stages(on_progress, should_cancel)
         timings: dict[str, float] = {}
         warnings = list(volume.warnings)
-        stages.reach(0.0, "looking at the whole volume")
-        first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
-        looks = [first]
-        if self.model.looks_closer:
-            looks += self._look_closer(first, volume, stages, timings, warnings)
+        looks = self._looks(volume, stages, timings, warnings)
         stages.reach(0.95, "measuring")
-        estimate = self._conclude(tuple(looks), timings, warnings)
+        estimate = self._conclude(looks, timings, warnings)
         if refine != "off" and estimate.found:
             estimate = self._refined(volume, estimate, refine, (), stages)
         stages.reach(1.0, "done")
@@ -228,9 +211,12 @@ class PoseEngine:
         def tell(step: int) -> None:
             stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}")
 
+        if self.model.patch_spacing_mm is not None:
+            warnings.append("A network of patches is not tuned on a volume; the pose library alone was used.")
+            return None
         try:
             return self._tuning(volume, self._grid_for(volume, estimate), estimate, prior, pinned).run(
-                self._device, tell
+                self._runner.device, tell
             )
         except (torch.cuda.OutOfMemoryError, BudgetError):
             warnings.append("The memory was too small to tune the network; the pose library alone was used.")
@@ -247,13 +233,8 @@ class PoseEngine:
         self, volume: Volume, grid: Grid, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]
     ) -> Tuning:
         picture = normalise(resample(volume, grid))
-        plan = None
-        if self._asked is not None:
-            budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
-            plan = plan_training(
-                self.model.network, self.model.input_size, budget_bytes=budget, machine=Machine.of(self._device)
-            )
-        seen = grid.to_world(self._forward(picture)[0].points_ijk.double().numpy())
+        plan = self._runner.training_plan()
+        seen = grid.to_world(self._runner.run_once(picture, self._decoded).points_ijk.double().numpy())
         return Tuning(
             network=self.model.network,
             picture=picture,
@@ -264,6 +245,20 @@ class PoseEngine:
             pinned={row: estimate.pose.positions[row] for row in pinned},
             plan=plan,
         )
+
+    def _looks(
+        self, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+    ) -> tuple[Look, ...]:
+        """All looks at a volume, the last one the best."""
+        spacing = self.model.patch_spacing_mm
+        if spacing is not None:
+            grid = patch_grid(volume, self.model.input_size, spacing)
+            return (self._look_at_patches(grid, volume, stages, timings, warnings),)
+        stages.reach(0.0, "looking at the whole volume")
+        first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
+        if not self.model.looks_closer:
+            return (first,)
+        return (first, *self._look_closer(first, volume, stages, timings, warnings))
 
     def _look_closer(
         self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
@@ -291,101 +286,59 @@ class PoseEngine:
         started = time.perf_counter()
         picture = normalise(resample(volume, grid))
         resampled = time.perf_counter()
-        found, logits = self._infer(picture, warnings)
+        found, logits = self._runner.run(picture, lambda logits: (self._decoded(logits), logits), warnings)
         seen = time.perf_counter()
-        template = self.model.template
-        positions = grid.to_world(found.points_ijk.double().numpy())
-        mass = found.peak_mass.double().numpy()
-        frame = body_frame(positions, np.maximum(mass, 1e-6), template)
-        if self._limbs and frame is not None and (view == "close" or not self.model.looks_closer):
-            found = settle_limbs(logits, found, self.model.sigma, grid, frame.length_mm, self._limbs)
-            positions = grid.to_world(found.points_ijk.double().numpy())
-            mass = found.peak_mass.double().numpy()
-        spread = found.spread.double().numpy() * grid.spacing_mm
-        hypotheses = []
+        look = self._look_of(view, grid, found)
+        if self._limbs and look.frame is not None and (view == "close" or not self.model.looks_closer):
+            found = settle_limbs(logits, found, self.model.sigma, grid, look.frame.length_mm, self._limbs)
+            look = self._look_of(view, grid, found)
         if view == "whole" and self.model.looks_closer:
             # one by one: all probabilities at once would take as much memory as the logits
             maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
             if self.model.sides_anonymous:  # either map of a pair may hold either limb
                 maps = (maps + maps[self._schema.mirror_rows]) / 2
-            hypotheses = body_hypotheses(maps, grid, template, MAXIMUM_HYPOTHESES)
+            hypotheses = body_hypotheses(maps, grid, self.model.template, MAXIMUM_HYPOTHESES)
+            look = replace(look, hypotheses=tuple(hypotheses))
         _add(timings, "resampling", resampled - started)
         _add(timings, "network", seen - resampled)
         _add(timings, "reading heatmaps", time.perf_counter() - seen)
-        return Look(view, positions, spread, mass, frame, tuple(hypotheses), grid)
+        return look
 
-    def _infer(self, picture: NDArray[np.float32], warnings: list[str]) -> tuple[Decoded, torch.Tensor]:
-        """Landmarks and logits; a full GPU is met with leaner and leaner plans, then with the CPU."""
-        found = self._attempt(picture)
-        if found is not None:
-            return found
-        while self._take_less_memory():
-            found = self._attempt(picture)
-            if found is not None:
-                warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
-                return found
-        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
-        self.device_reason = "the GPU ran out of memory"
-        self._manage(self._asked)
-        self._move_to(torch.device("cpu"))
-        return self._forward(picture)
+    def _look_at_patches(
+        self, grid: Grid, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+    ) -> Look:
+        """A look at the whole volume through patches that cover its grid."""
+        stages.reach(0.0, "preparing the volume")
+        started = time.perf_counter()
+        picture = normalise(resample(volume, grid))
+        _add(timings, "resampling", time.perf_counter() - started)
+        stitching = Stitching(grid.shape, self.model.input_size, self._schema.count, self.model.sigma)
+        for number, place in enumerate(stitching.places):
+            count = len(stitching.places)
+            stages.reach(0.05 + 0.9 * number / count, f"looking at part {number + 1} of {count}")
+            started = time.perf_counter()
+            patch = cut_patch(picture, place, self.model.input_size)
+            maps = self._runner.run(patch, lambda logits: log_probabilities(logits).cpu(), warnings)
+            seen = time.perf_counter()
+            stitching.add(place, maps)
+            _add(timings, "network", seen - started)
+            _add(timings, "reading heatmaps", time.perf_counter() - seen)
+        return self._look_of("patch", grid, stitching.landmarks())
 
-    def _attempt(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor] | None:
-        """`_forward`, None if the GPU is full."""
-        try:
-            return self._forward(picture)
-        except torch.cuda.OutOfMemoryError:
-            pass  # until here the error holds on to the tensors of the attempt
-        torch.cuda.empty_cache()
-        return None
+    def _decoded(self, logits: torch.Tensor) -> Decoded:
+        return decode(logits, sigma=self.model.sigma).cpu()
+
+    def _look_of(self, view: str, grid: Grid, found: Decoded) -> Look:
+        positions = grid.to_world(found.points_ijk.double().numpy())
+        mass = found.peak_mass.double().numpy()
+        spread = found.spread.double().numpy() * grid.spacing_mm
+        frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template)
+        return Look(view, positions, spread, mass, frame, grid=grid)
 
     @property
     def memory_plan(self) -> str:
         """How the network is kept within a budget, one sentence; empty without one."""
-        return "" if self._managed is None else self._managed.plan.summary()
-
-    def _manage(self, plan: MemoryPlan | None) -> None:
-        lean = plan is not None and plan.executor != "vanilla"
-        self._managed = ManagedNetwork(self.model.network, plan) if plan is not None and lean else None
-
-    def _take_less_memory(self) -> bool:
-        """Turn to the next leaner plan, if there is one."""
-        if not isinstance(self.model.network, UNet3d):
-            return False
-        plan = self._leaner_plan(self.model.network)
-        if plan is None:
-            return False
-        self._manage(plan)
-        self._move_to(self._device)
-        return True
-
-    def _leaner_plan(self, network: UNet3d) -> MemoryPlan | None:
-        size = self.model.input_size
-        if self._managed is None:
-            return plan_inference(network, size)
-        peak = self._managed.plan.prediction.peak_bytes
-        try:
-            return plan_inference(network, size, budget_bytes=int(_NEXT_SHARE * peak))
-        except BudgetError as error:
-            least = error.smallest_bytes
-        return plan_inference(network, size, budget_bytes=least) if least < peak else None
-
-    @torch.inference_mode()
-    def _forward(self, picture: NDArray[np.float32]) -> tuple[Decoded, torch.Tensor]:
-        """Landmarks on the CPU, and the heatmap logits (22, K, J, I) where they were made."""
-        batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self._device)
-        if self._managed is not None:
-            logits = self._managed(batch)[0].float()
-        else:
-            logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
-        return decode(logits, sigma=self.model.sigma).cpu(), logits
-
-    def _move_to(self, device: torch.device) -> None:
-        self._device = device
-        network = self.model.network.to(device).eval()
-        # slices of channels want them one after the other; plain convolutions are faster the other way
-        layout = torch.contiguous_format if self._managed is not None else torch.channels_last_3d
-        self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        return self._runner.memory_plan
 
     def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
         last = looks[-1]
@@ -399,8 +352,8 @@ class PoseEngine:
             found=not reason,
             presence=presence,
             reason=reason,
-            device=describe_device(self._device),
-            device_reason=self.device_reason,
+            device=describe_device(self._runner.device),
+            device_reason=self._runner.reason,
             timings=timings,
             warnings=tuple(dict.fromkeys(warnings)),
             model=self.model.identity,
@@ -437,35 +390,6 @@ def presence_in(looks: Sequence[Look]) -> float:
     rows = list(default_schema().rows("ht"))
     first, last = (float(look.peak_mass[rows].mean()) for look in (looks[0], looks[-1]))
     return math.sqrt(max(first, 0.0) * max(last, 0.0))
-
-
-def choose_device(device: str) -> tuple[torch.device, str]:
-    """The torch device for "auto", "cpu", "cuda" or "cuda:N", and why it was chosen.
-
-    Raises:
-        UserError: a GPU was asked for and there is none, or the name is unknown.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0), "a CUDA GPU is available"
-        return torch.device("cpu"), "no CUDA GPU was found"
-    # Not left to torch.device, which wraps numbers beyond 127 around.
-    named = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device)
-    if named is None:
-        raise UserError(f"unknown device {device!r}", remedy="Use auto, cpu, cuda or cuda:N")
-    if device == "cpu":
-        return torch.device("cpu"), "chosen by the user"
-    number = int(named[1] or 0)
-    if number >= torch.cuda.device_count():
-        raise UserError("there is no such CUDA GPU", where=device, remedy="Use --device auto or cpu")
-    return torch.device("cuda", number), "chosen by the user"
-
-
-def describe_device(device: torch.device) -> str:
-    """A device as a user knows it."""
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return str(device)
 
 
 def _matching_channels(positions: Array, seen: Array, schema: Schema) -> list[int]:

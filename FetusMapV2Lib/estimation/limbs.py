@@ -18,7 +18,7 @@ from torch import Tensor
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.grid import Grid
-from FetusMapV2Lib.network.heatmap import WINDOW_SIGMAS, Decoded, window_moments
+from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius
 
 Array = NDArray[np.float64]
 
@@ -189,7 +189,6 @@ def _coverage(
 
 def _moments_at(voxel: NDArray[np.int64], own: Tensor, other: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Point, mass in the joint's own map, and spread around a peak that may be the other map's."""
-    radius = max(1, math.ceil(WINDOW_SIGMAS * sigma))
     centre = [int(at) for at in voxel[::-1]]
-    point, mass, spread = window_moments(own + 1e-3 * other, centre, radius)
+    point, mass, spread = window_moments(own + 1e-3 * other, centre, window_radius(sigma))
     return point, mass / (1 + 1e-3), spread

@@ -44,7 +44,8 @@ class ModelInfo:
         network: the description that `build_network` understands.
         input_size: (K, J, I) voxels of the network's grid.
         sigma: of the Gaussian heatmaps, voxels.
-        views: views it was trained on, "whole" and perhaps "close".
+        views: views it was trained on: "whole" and perhaps "close", or "patch" alone.
+        patch_spacing_mm: voxel size of patches, None where there are none.
         preset: the training recipe.
         training: cases, steps, seed, duration, commands.
         weights: "float32" or "float16", as stored.
@@ -57,6 +58,7 @@ class ModelInfo:
     input_size: tuple[int, int, int]
     sigma: float
     views: tuple[str, ...] = ("whole",)
+    patch_spacing_mm: float | None = None
     preset: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +102,11 @@ class Model:
     def looks_closer(self) -> bool:
         """Whether the network was trained on close views."""
         return "close" in self.info.views
+
+    @property
+    def patch_spacing_mm(self) -> float | None:
+        """Voxel size of the patches that the network was trained on; None if it sees volumes as a whole."""
+        return self.info.patch_spacing_mm if "patch" in self.info.views else None
 
     @property
     def sides_anonymous(self) -> bool:
@@ -278,6 +285,8 @@ def _info(header: dict[str, Any], file: Path) -> ModelInfo:
         values["input_size"] = tuple(int(n) for n in values["input_size"])
         values["views"] = tuple(str(view) for view in values["views"])
         values["sigma"] = float(values["sigma"])
+        if "patch" in values["views"] and not float(values["patch_spacing_mm"]) > 0:
+            raise ValueError("the spacing of its patches is not positive")
         return ModelInfo(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model's description is incomplete ({error})", where=file) from error

@@ -1,6 +1,7 @@
 """The views of a volume that the network is shown: the whole of it, and a closer look along the body's own axes.
 
 The first look finds head and trunk anywhere; the second sees every fetus upright, facing one way and equally large.
+A network of patches is shown the whole volume part by part instead.
 """
 
 from __future__ import annotations
@@ -138,6 +139,11 @@ def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
     spacing = CLOSE_EXTENT * frame.length_mm / max(input_size)
     centre = frame.centre + frame.axes @ CLOSE_CENTRE * frame.length_mm
     return Grid.around(centre, frame.axes, spacing, input_size)
+
+
+def patch_grid(volume: Volume, patch_size: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """The whole volume at the spacing of patches, from which they are cut; at least one patch large."""
+    return Grid.covering(volume, spacing_mm, patch_size)
 
 
 def _aligned(pose: Array, mean: Array, rows: list[int]) -> Array:

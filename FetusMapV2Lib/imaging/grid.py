@@ -100,14 +100,34 @@ class Grid:
         more intensity; i completes a right-handed frame. All of it is read off the volume in world space, so
         that index permutations and flips give the same grid, and turning the volume turns the grid.
         """
-        axes, extents = _box(volume)
-        offset = _intensity_offset(volume)
-        along = axes.T @ offset
-        order = _order_of_axes(axes, extents, along)
-        k_axis, j_axis = (_signed(axes[:, a], along[a], extents[a]) for a in order[:2])
-        directions = np.stack([np.cross(j_axis, k_axis), j_axis, k_axis], axis=1)
-        spacing = max(extents[a] / size for a, size in zip(order, input_size, strict=True))
+        directions, extents = _directions(volume)
+        spacing = max(extent / size for extent, size in zip(extents, input_size, strict=True))
         return cls.around(volume.centre_ras, directions, spacing, input_size)
+
+    @classmethod
+    def covering(cls, volume: Volume, spacing_mm: float, smallest: Shape) -> Grid:
+        """The grid of a given spacing that holds the whole volume, centred; its axes are those of `fit`.
+
+        Args:
+            volume: of any size.
+            spacing_mm: sample distance.
+            smallest: (k, j, i) samples that the grid has at least; what lies beyond the volume is padding.
+        """
+        directions, extents = _directions(volume)
+        k, j, i = (
+            max(least, math.ceil(extent / spacing_mm - _TIE)) for extent, least in zip(extents, smallest, strict=True)
+        )
+        return cls.around(volume.centre_ras, directions, spacing_mm, (k, j, i))
+
+
+def _directions(volume: Volume) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+    """Axes of a grid for this volume (see `Grid.fit`), and the volume's extents in mm along k, j, i."""
+    axes, extents = _box(volume)
+    along = axes.T @ _intensity_offset(volume)
+    order = _order_of_axes(axes, extents, along)
+    k_axis, j_axis = (_signed(axes[:, a], along[a], extents[a]) for a in order[:2])
+    directions = np.stack([np.cross(j_axis, k_axis), j_axis, k_axis], axis=1)
+    return directions, tuple(float(extents[a]) for a in order)
 
 
 def _box(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -242,14 +262,21 @@ def _needed_box(
     return start, stop
 
 
-def normalise(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Grey values as the network sees them: divided by the 99.5 percentile of the positive ones, in 0 to 1.5.
+def normalise(array: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
+    """Grey values as the network sees them: divided by their bright end, in 0 to 1.5.
 
     Monotone, blind to the scale of the grey values, and zero stays zero, so padding stays black.
+
+    Args:
+        array: grey values.
+        top: the bright end, by custom that of `array`; a part of a volume is given the whole volume's.
     """
     grey = np.maximum(np.asarray(array, dtype=np.float32), np.float32(0))
-    positive = grey[grey > 0]
-    if positive.size == 0:
-        return grey
-    top = np.float32(np.percentile(positive, 99.5))
-    return np.minimum(grey / top, np.float32(1.5))
+    top = bright_end(grey) if top is None else top
+    return np.minimum(grey / np.float32(top), np.float32(1.5)) if top > 0 else grey
+
+
+def bright_end(array: NDArray[Any]) -> float:
+    """The 99.5 percentile of the positive grey values, 0 without any."""
+    positive = array[array > 0]
+    return float(np.float32(np.percentile(positive, 99.5))) if positive.size else 0.0

@@ -24,17 +24,15 @@ class Decoded:
         points_ijk: (L, 3) float32 voxel coordinates in (i, j, k) order.
         peak_mass: (L,) probability within the window around the peak, 0-1.
         spread: (L,) root mean square deviation per axis inside the window, in voxels (sigma for a perfect map).
-        entropy: (L,) entropy of the whole map in nats (log of the voxel count for a flat map).
     """
 
     points_ijk: Tensor
     peak_mass: Tensor
     spread: Tensor
-    entropy: Tensor
 
     def cpu(self) -> Decoded:
         """The same on the CPU."""
-        return Decoded(self.points_ijk.cpu(), self.peak_mass.cpu(), self.spread.cpu(), self.entropy.cpu())
+        return Decoded(self.points_ijk.cpu(), self.peak_mass.cpu(), self.spread.cpu())
 
 
 def axis_profiles(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,6 +70,43 @@ def gaussian_target(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> T
     return along_k[:, :, None, None] * along_j[:, None, :, None] * along_i[:, None, None, :]
 
 
+def cut_profiles(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`axis_profiles` of Gaussians that may reach beyond the grid, or lie there: what the grid shows of each.
+
+    The outer product sums to the share of the Gaussian that is inside: 1 far from the border, 0 far outside. (One
+    over sigma sqrt(2 pi) normalises the sum over all voxels to better than 0.001 for sigma >= 0.7.)
+    """
+    profiles = []
+    for axis, size in enumerate(shape):
+        centre = points_ijk[..., 2 - axis, None]
+        steps = torch.arange(size, device=points_ijk.device, dtype=points_ijk.dtype)
+        profiles.append(torch.exp(-((steps - centre) ** 2) / (2 * sigma * sigma)) / (sigma * math.sqrt(2 * math.pi)))
+    return profiles[0], profiles[1], profiles[2]
+
+
+def outside_logit(shape: Sequence[int]) -> float:
+    """The fixed logit of "outside this patch", one more place that a landmark may have beside a patch's voxels.
+
+    It weighs as much as all voxels of an undecided patch together, so that a new network finds both equally likely.
+    """
+    return math.log(math.prod(shape))
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """How likely each landmark is at each voxel of a patch, "outside" being possible too; logarithms.
+
+    Args:
+        logits: (L, K, J, I) of a patch, overwritten if float32.
+
+    Returns:
+        (L, K, J, I) float32; the probabilities of a landmark sum to that of its being inside.
+    """
+    maps = logits.float()
+    inside = torch.stack([torch.logsumexp(one.flatten(), dim=0) for one in maps])
+    total = torch.logaddexp(inside, torch.full_like(inside, outside_logit(maps.shape[1:])))
+    return maps.sub_(total[:, None, None, None])
+
+
 def decode(logits: Tensor, sigma: float) -> Decoded:
     """Landmarks from heatmap logits: softmax, peak voxel, then the centre of mass around it.
 
@@ -83,18 +118,20 @@ def decode(logits: Tensor, sigma: float) -> Decoded:
         `Decoded` on the logits' device, in float32.
     """
     count, size_k, size_j, size_i = logits.shape
-    flat = logits.reshape(count, -1).float()
-    logarithms = torch.log_softmax(flat, dim=1)
-    probabilities = logarithms.exp()
-    entropy = -(probabilities * logarithms.clamp_min(-1e4)).sum(dim=1)
+    probabilities = torch.softmax(logits.reshape(count, -1).float(), dim=1)
     peak = probabilities.argmax(dim=1)
     maps = probabilities.view(count, size_k, size_j, size_i)
     centre = torch.stack((peak % size_i, peak // size_i % size_j, peak // (size_i * size_j)), dim=1)
-    radius = max(1, math.ceil(WINDOW_SIGMAS * sigma))
+    radius = window_radius(sigma)
     points, mass, spread = zip(
         *(window_moments(maps[row], centre[row].tolist(), radius) for row in range(count)), strict=True
     )
-    return Decoded(torch.stack(points), torch.stack(mass).clamp(max=1.0), torch.stack(spread), entropy)
+    return Decoded(torch.stack(points), torch.stack(mass).clamp(max=1.0), torch.stack(spread))
+
+
+def window_radius(sigma: float) -> int:
+    """Voxels on either side of a peak that decoding looks at."""
+    return max(1, math.ceil(WINDOW_SIGMAS * sigma))
 
 
 def window_moments(one_map: Tensor, centre_ijk: list[int], radius: int) -> tuple[Tensor, Tensor, Tensor]:

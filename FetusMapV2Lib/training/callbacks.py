@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.foundation.files import written_whole
 from FetusMapV2Lib.foundation.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
-from FetusMapV2Lib.training.data import VIEW_NAMES, ValidationViews
+from FetusMapV2Lib.training.data import VIEW_NAMES, ValidationViews, points_inside
 from FetusMapV2Lib.training.module import PoseModule
 
 _LOG = logging.getLogger(__name__)
@@ -84,14 +84,14 @@ class Validation(pl.Callback):
 
 @torch.no_grad()
 def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
-    """Mean and median distance (mm) to the truth and the mean peak mass, per view.
+    """Mean and median distance (mm) to the truth and the mean peak mass, per view; in a patch of the landmarks inside.
 
     A network trained by the Pair Loss does not know sides: they are named by Eq. 7, as the engine names them. Any other
     network is judged by its own names, as early in training Eq. 7 errs with the head that it rests on.
     """
     network = module.best_network
     errors: dict[int, list[np.ndarray]] = {}
-    masses: dict[int, list[float]] = {}
+    masses: dict[int, list[np.ndarray]] = {}
     for batch in DataLoader(views, batch_size=1):
         if not bool(batch["present"][0]):
             continue
@@ -102,14 +102,19 @@ def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
         if module.preset.loss == "pair":
             world, _ = resolve_sides(world)
         view = int(batch["view"][0])
-        errors.setdefault(view, []).append(np.linalg.norm(world - batch["positions"][0].numpy(), axis=1))
-        masses.setdefault(view, []).append(float(found.peak_mass.mean()))
+        distance = np.linalg.norm(world - batch["positions"][0].numpy(), axis=1)
+        mass = found.peak_mass.cpu().numpy()
+        if VIEW_NAMES[view] == "patch":
+            inside = points_inside(batch["points"][0].numpy(), logits.shape[1:])
+            distance, mass = distance[inside], mass[inside]
+        errors.setdefault(view, []).append(distance)
+        masses.setdefault(view, []).append(mass)
     result: dict[str, float] = {}
     for view, rows in sorted(errors.items()):
         distance = np.concatenate(rows)
         result[f"ed_mm_{VIEW_NAMES[view]}"] = float(np.nanmean(distance))
         result[f"median_mm_{VIEW_NAMES[view]}"] = float(np.nanmedian(distance))
-        result[f"mass_{VIEW_NAMES[view]}"] = float(np.mean(masses[view]))
+        result[f"mass_{VIEW_NAMES[view]}"] = float(np.concatenate(masses[view]).mean())
     return result
 
 

@@ -14,6 +14,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, Model, ModelInfo, save_model
 from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.estimation.pose_library import LARGEST_LIBRARY, canonical_poses
+from FetusMapV2Lib.training.data import VIEW_NAMES
 from FetusMapV2Lib.training.module import PoseModule, network_config
 from FetusMapV2Lib.training.preset import Preset
 
@@ -45,13 +46,14 @@ def export_module(
     config = network_config(preset, default_schema().count)
     network = build_network(config)
     network.load_state_dict({key: value.detach().cpu() for key, value in module.best_network.state_dict().items()})
-    views = tuple(name for name, weight in (("whole", preset.views.whole), ("close", preset.views.close)) if weight)
+    views = tuple(name for name in VIEW_NAMES if getattr(preset.views, name))
     info = ModelInfo(
         name=Path(path).stem,
         network=dict(config),
         input_size=preset.input_size,
         sigma=preset.sigma,
         views=views,
+        patch_spacing_mm=preset.views.patch_spacing_mm if preset.sees_patches else None,
         preset=preset.to_dict(),
         training=training or {},
         evaluation=evaluation or {},

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.engine import choose_device
 from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.networks import build_network
+from FetusMapV2Lib.estimation.running import choose_device
 from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
@@ -268,7 +268,7 @@ def _template(training: list[Case], data_dir: str | os.PathLike[str]) -> NDArray
 def _step_count(preset: Preset, cases: int) -> int:
     if preset.run.steps:
         return preset.run.steps
-    return preset.run.epochs * -(-cases // preset.run.batch_size)
+    return preset.run.epochs * -(-cases * preset.samples_per_volume // preset.run.batch_size)
 
 
 def _noted(path: Path) -> dict[str, Any] | None:

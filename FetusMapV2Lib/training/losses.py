@@ -17,6 +17,7 @@ from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy
 from FetusMapV2Lib.training.pair_loss import SlabPairLoss
+from FetusMapV2Lib.training.patch_loss import SlabPatchLoss
 from FetusMapV2Lib.training.preset import LossOptions
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "Loss",
     "LossParts",
     "PairLoss",
+    "PatchLoss",
     "SlabHeatmapLoss",
     "SlabLoss",
     "SlabPairLoss",
+    "SlabPatchLoss",
     "build_loss",
     "cross_entropy",
 ]
@@ -51,6 +54,7 @@ class Loss(Protocol):
     """A loss in both forms.
 
     logits (B, L, K, J, I); points (B, L, 3) voxels (i, j, k), NaN = missing; present (B,) bool: there is a fetus.
+    Only the loss of patches takes points outside the grid.
     """
 
     def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
@@ -99,23 +103,49 @@ class PairLoss:
 
     def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
         """See `cross_entropy` for the arguments."""
-        slabs = self.in_slabs(points_ijk, fetus_present)
-        # channels_last maps are strewn over memory: sums over one of them at a time would crawl
-        return LossParts(slab_loss(logits.contiguous(), slabs), slabs.parts())
+        return _of_whole_maps(logits, self.in_slabs(points_ijk, fetus_present))
 
     def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabPairLoss:
         """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
         return SlabPairLoss(points_ijk, fetus_present, self.sigma, self.options, self.schema)
 
 
-def build_loss(name: str, sigma: float, options: LossOptions | None = None) -> Loss:
+class PatchLoss:
+    """Mean of Eq. 5 over the landmarks of patches, in which a landmark may also be outside; see `SlabPatchLoss`."""
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+    def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
+        """See `SlabPatchLoss` for the arguments."""
+        return _of_whole_maps(logits, self.in_slabs(points_ijk, fetus_present))
+
+    def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabPatchLoss:
+        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        return SlabPatchLoss(points_ijk, fetus_present, self.sigma)
+
+
+def _of_whole_maps(logits: Tensor, slabs: SlabLoss) -> LossParts:
+    # channels_last maps are strewn over memory: sums over one of them at a time would crawl
+    return LossParts(slab_loss(logits.contiguous(), slabs), slabs.parts())
+
+
+def build_loss(name: str, sigma: float, options: LossOptions | None = None, *, of_patches: bool = False) -> Loss:
     """The loss that a preset names: "heatmap" (Eq. 5 for every landmark) or "pair" (Eq. 8).
 
+    Args:
+        name: of the loss.
+        sigma: of the Gaussians, in voxels.
+        options: weights of the Pair Loss.
+        of_patches: landmarks may lie outside what the network sees (`PatchLoss`).
+
     Raises:
-        UserError: an unknown name.
+        UserError: an unknown name, or the Pair Loss of patches.
     """
+    if of_patches and name != "heatmap":
+        raise UserError(f"the loss {name!r} cannot be used with patches", remedy="Use the loss heatmap")
     if name == "heatmap":
-        return HeatmapLoss(sigma)
+        return PatchLoss(sigma) if of_patches else HeatmapLoss(sigma)
     if name == "pair":
         return PairLoss(sigma, options)
     raise UserError(f"unknown loss {name!r}", remedy="Known: heatmap, pair")

@@ -56,7 +56,7 @@ class PoseModule(pl.LightningModule):
         self.network = build_network(network_config(preset, landmarks))
         if preset.run.channels_last:
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.loss = build_loss(preset.loss, preset.sigma, preset.loss_weights)
+        self.loss = build_loss(preset.loss, preset.sigma, preset.loss_weights, of_patches=preset.sees_patches)
         # a second network, not a hook: Lightning saves and restores it with everything else
         self.averaged = build_network(network_config(preset, landmarks)) if preset.run.average_decay else None
         if self.averaged is not None:

@@ -1,4 +1,4 @@
-"""Drawing a view of a case at random: the whole volume turned and scaled, or a close look with an imperfect aim.
+"""Drawing a view of a case at random: the whole volume turned and scaled, a close look with an imperfect aim, a patch.
 
 Everything is a pure function of the generator handed in.
 """
@@ -57,10 +57,7 @@ def random_whole_view(
         options: see `AugmentationOptions`.
         generator: source of randomness.
     """
-    turns = {"all": _TURNS, "long-axis": _LONG_AXIS_TURNS}.get(options.quarter_turns, _TURNS[:1])
-    axes = fitted.axes @ turns[generator.integers(len(turns))]
-    axes = axes @ _random_turn(options.rotation_deg, generator)
-    spacing = fitted.spacing_mm * generator.uniform(*options.scale)
+    axes, spacing = _turned_and_scaled(fitted, options, generator)
     size = spacing * np.array(fitted.shape[::-1], dtype=float)
     centre = axes.T @ volume.centre_ras + generator.uniform(-1, 1, 3) * options.shift * size
     known = positions[np.isfinite(positions).all(axis=1)]
@@ -71,6 +68,47 @@ def random_whole_view(
         low, high = along.max(axis=0) - room, along.min(axis=0) + room
         centre = np.where(low <= high, np.clip(centre, low, high), (low + high) / 2)
     return Grid.around(axes @ centre, axes, spacing, fitted.shape)
+
+
+def random_patch(
+    whole: Grid,
+    patch_size: Shape,
+    positions: Array,
+    aimed: float,
+    options: AugmentationOptions,
+    generator: np.random.Generator,
+) -> Grid:
+    """A patch of a volume, turned and scaled at random, inside the volume as far as it fits in.
+
+    Args:
+        whole: `patch_grid` of the volume.
+        patch_size: (k, j, i) voxels.
+        positions: (22, 3) RAS mm, NaN = missing; may be all missing.
+        aimed: probability that the patch holds a landmark, one of those that are known, anywhere in it.
+        options: see `AugmentationOptions`; quarter turns, turn and scale as for whole views.
+        generator: source of randomness.
+    """
+    axes, spacing = _turned_and_scaled(whole, options, generator)
+    half = spacing * np.array(patch_size[::-1], dtype=float) / 2
+    volume_half = np.abs(axes.T @ whole.axes) @ (whole.spacing_mm * np.array(whole.shape[::-1], dtype=float)) / 2
+    middle = axes.T @ whole.centre_ras
+    free = np.maximum(volume_half - half, 0.0)
+    place = generator.uniform(-1, 1, 3)
+    known = positions[np.isfinite(positions).all(axis=1)]
+    if len(known) and generator.random() < aimed:
+        landmark = axes.T @ known[generator.integers(len(known))]
+        centre = np.clip(landmark + place * half, middle - free, middle + free)
+    else:
+        centre = middle + place * free
+    return Grid.around(axes @ centre, axes, spacing, patch_size)
+
+
+def _turned_and_scaled(grid: Grid, options: AugmentationOptions, generator: np.random.Generator) -> tuple[Array, float]:
+    """Axes and spacing of a grid after a random turn and change of scale."""
+    turns = {"all": _TURNS, "long-axis": _LONG_AXIS_TURNS}.get(options.quarter_turns, _TURNS[:1])
+    axes = grid.axes @ turns[generator.integers(len(turns))]
+    axes = axes @ _random_turn(options.rotation_deg, generator)
+    return axes, grid.spacing_mm * generator.uniform(*options.scale)
 
 
 def random_close_view(

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.cli_reproduce import settled_folds
 from FetusMapV2Lib.cli_support import parsed_size
-from FetusMapV2Lib.estimation.engine import choose_device
+from FetusMapV2Lib.estimation.running import choose_device
 from FetusMapV2Lib.estimation.views import whole_view
 from FetusMapV2Lib.evaluation.comparison import CaseSet, case_set, compare, with_bounds
 from FetusMapV2Lib.evaluation.page import fill_page

@@ -60,23 +60,42 @@ def ball_volume(
 class BallReader(nn.Module):
     """Logits that are high where a neighbourhood is flat and has the grey of the landmark's ball."""
 
+    def greys(self, batch: Tensor) -> Tensor:
+        """Of the volume, from a picture that shows the brightest ball."""
+        return batch / batch.max().clamp_min(1e-6) * float(GREYS[-1])
+
     def forward(self, batch: Tensor) -> Tensor:
-        grey = batch / batch.max().clamp_min(1e-6) * float(GREYS[-1])
-        mean = F.avg_pool3d(grey, 3, stride=1, padding=1)
-        variance = F.avg_pool3d(grey**2, 3, stride=1, padding=1) - mean**2
+        grey = self.greys(batch)
+        mean, square = (F.avg_pool3d(one, 3, stride=1, padding=1, count_include_pad=False) for one in (grey, grey**2))
+        variance = square - mean**2
         levels = torch.as_tensor(GREYS, dtype=grey.dtype, device=grey.device)[None, :, None, None, None]
         return -(((mean - levels) / 2.0) ** 2) - variance / 4.0
+
+
+class PatchReader(BallReader):
+    """The same for a part of the volume; where there is no ball of a landmark, the landmark is outside."""
+
+    def greys(self, batch: Tensor) -> Tensor:
+        """Of the volume, as parts are normalised by the whole."""
+        return batch * float(GREYS[-1])
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return super().forward(batch) + 20.0
 
 
 def model_of(
     network: nn.Module,
     *,
     views: tuple[str, ...] = ("whole",),
+    patch_spacing_mm: float | None = None,
     input_size: tuple[int, int, int] = INPUT_SIZE,
     calibration: Calibration | None = None,
 ) -> Model:
     """A model around any network; its template is the layout's own shape."""
-    info = ModelInfo(name="stub", network={"kind": "stub"}, input_size=input_size, sigma=2.0, views=views)
+    info = ModelInfo(
+        name="stub", network={"kind": "stub"}, input_size=input_size, sigma=2.0, views=views,
+        patch_spacing_mm=patch_spacing_mm,
+    )  # fmt: skip
     template = canonical_template(layout()[None])
     return Model(network, layout()[None], template, info, calibration or uncalibrated())  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ import pytest
 from cli.conftest import Command
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.cli_reproduce import Protocol, predicted_memory, run_protocol, settled_folds
+from FetusMapV2Lib.cli_reproduce import Protocol, _presets, predicted_memory, run_protocol, settled_folds
 from FetusMapV2Lib.evaluation.comparison import case_set
 from FetusMapV2Lib.evaluation.paper import PLANNER
 from FetusMapV2Lib.foundation.errors import UserError
@@ -111,6 +111,16 @@ def test_mistakes_are_one_line(
     (line,) = answer.errors()
     assert words in line
     assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize("size", ["88,64,64", "352,224,224"])
+def test_another_input_size_shows_patches_of_the_same_length(size: str) -> None:
+    plain, patches = _presets("unet,upatch", 7, size, [2, 3, 4])
+    assert plain == load_preset("unet").with_overrides(
+        {"run.steps": 7, "input_size": [int(n) for n in size.split(",")], "network.widths": [2, 3, 4]}
+    )
+    assert patches.input_size == plain.input_size and patches.run.steps == 7
+    assert patches.input_size[0] * patches.views.patch_spacing_mm == pytest.approx(88.0)
 
 
 def test_folds_are_dealt_once(toys: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import uncalibrated
-from FetusMapV2Lib.estimation.engine import MAXIMUM_CLOSE_LOOKS, PoseEngine, choose_device
+from FetusMapV2Lib.estimation.engine import MAXIMUM_CLOSE_LOOKS, PoseEngine
 from FetusMapV2Lib.estimation.model_file import Model, save_model
+from FetusMapV2Lib.estimation.running import choose_device
 from FetusMapV2Lib.estimation.views import whole_view
 from FetusMapV2Lib.foundation.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.imaging.volume import Volume

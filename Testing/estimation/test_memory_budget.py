@@ -33,7 +33,7 @@ def test_heatmaps_are_those_of_the_plain_network(picture):
     expected = plain_heatmaps(plain, picture)
     assert plain.memory_plan == ""
     within = PoseEngine.load(device="cpu", memory_budget=40 * MIB)
-    _, found = within._forward(picture)
+    found = within._runner.run_once(picture, torch.clone)
     assert "instead of" in within.memory_plan
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
 
@@ -61,6 +61,6 @@ def test_a_full_gpu_first_tries_a_smaller_plan(picture, monkeypatch):
 
     monkeypatch.setattr(UNet3d, "forward", forward)
     warnings: list[str] = []
-    _, found = engine._infer(picture, warnings)
+    found = engine._runner.run(picture, torch.clone, warnings)
     assert "lean plan" in warnings[0] and len(warnings) == 1
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5

@@ -56,6 +56,17 @@ def test_round_trip(model: Model, tmp_path: Path) -> None:
     assert again.identity.startswith("toy (")
 
 
+def test_a_model_of_patches_knows_their_spacing(model: Model, tmp_path: Path) -> None:
+    assert model.patch_spacing_mm is None
+    patches = model.with_info(views=("patch",), patch_spacing_mm=0.4)
+    save_model(tmp_path / "patches", patches)
+    assert load_model(tmp_path / "patches").patch_spacing_mm == 0.4
+    for wrong in (None, 0.0, -1.0):
+        save_model(tmp_path / "wrong", patches.with_info(patch_spacing_mm=wrong))
+        with pytest.raises(ModelError, match="incomplete"):
+            load_model(tmp_path / "wrong")
+
+
 def test_half_precision_halves_the_weights(model: Model, tmp_path: Path) -> None:
     wide = replace(model, network=UNet3d(widths=(8, 16, 32)))
     wide = wide.with_info(network=dict(wide.network.config))

@@ -10,7 +10,7 @@ from imaging.samples import ORIENTATIONS, blobs, oblique, reordered, sample
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.imaging.blocks import block_mean
-from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, bright_end, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
 
 SIZE = (24, 16, 16)
@@ -74,6 +74,20 @@ def test_the_whole_volume_is_in_view_longest_axis_first_and_never_mirrored():
     assert np.allclose(np.abs(grid.axes), np.eye(3))
     assert grid.spacing_mm == pytest.approx(max(48 / 24, 40 / 16, 18 / 10))
     assert np.allclose(grid.centre_ras, volume.centre_ras)
+
+
+@pytest.mark.parametrize("rotation", [None, oblique()], ids=["straight", "oblique"])
+def test_a_grid_of_a_given_spacing_covers_the_volume(rotation):
+    volume = sample((16, 40, 20), (0.9, 1.0, 3.0), rotation)  # extents i 18, j 40, k 48 mm
+    grid = Grid.covering(volume, 1.5, (8, 8, 16))
+    assert grid.shape == (32, 27, 16)  # 40 / 1.5 = 26.7; 18 mm are padded to 16 samples
+    assert grid.spacing_mm == pytest.approx(1.5)
+    assert np.allclose(grid.axes, Grid.fit(volume, SIZE).axes)
+    assert np.allclose(grid.centre_ras, volume.centre_ras)
+    i, j, k = (n - 0.5 for n in volume.shape[::-1])
+    corners = np.array([[x, y, z, 1.0] for x in (-0.5, i) for y in (-0.5, j) for z in (-0.5, k)])
+    voxels = grid.to_voxel((corners @ volume.ijk_to_ras.T)[:, :3])
+    assert (voxels > -0.51).all() and (voxels < np.array(grid.shape[::-1]) - 0.49).all()
 
 
 def test_axes_point_to_the_brighter_side():
@@ -163,6 +177,9 @@ def test_normalising_is_robust_monotone_and_blind_to_scale():
     bright[0, 0, 0] = 1e6
     assert np.abs(normalise(bright)[1:] - once[1:]).max() < 0.05
     assert (normalise(np.zeros((4, 4, 4))) == 0).all()
+    part = grey[: len(grey) // 2]
+    assert np.array_equal(normalise(part, bright_end(grey)), once[: len(grey) // 2])
+    assert bright_end(np.zeros(3)) == 0.0 and (normalise(np.zeros(3), 0.0) == 0).all()
     assert np.array_equal(np.argsort(once.ravel(), kind="stable"), np.argsort(grey.ravel(), kind="stable"))
 
 

@@ -126,6 +126,89 @@ def test_whole_views_keep_the_fetus_inside(folder: Path, tmp_path: Path) -> None
             assert bool(torch.isfinite(sample["points"]).all())
 
 
+# --- patches
+
+
+def patch_views(folder: Path, tmp_path: Path, aimed: float = 0.5, **augmentation: object) -> TrainingViews:
+    """Patches of 32x24x24 voxels of 1.5 mm, a half of the toy volumes' sides."""
+    chosen = Preset.from_dict(
+        {
+            "name": "toy",
+            "input_size": [32, 24, 24],
+            "network": {"widths": [2, 3]},
+            "views": {"whole": 0, "patch": 1, "patch_spacing_mm": 1.5, "patch_aimed": aimed},
+            "run": {"cache_spacing_mm": 1.5},
+            "augmentation": {"scale": [0.9, 1.1], **augmentation},
+        }
+    )
+    cases = CaseFolder(folder)
+    template = canonical_template(cases.poses())
+    return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 1.5), chosen, template, 5)
+
+
+def inside(sample: dict[str, torch.Tensor]) -> torch.Tensor:
+    limits = torch.tensor(sample["image"].shape[:0:-1]) - 0.5
+    return ((sample["points"] >= -0.5) & (sample["points"] <= limits)).all(dim=1)
+
+
+def test_patches_know_where_all_landmarks_are(folder: Path, tmp_path: Path) -> None:
+    """Inside there is a ball at each; outside they are not missing, unless they are missing in the case."""
+    views = patch_views(folder, tmp_path, rotation_deg=10.0, mirror=0.5)
+    views.cases[0].positions[4] = np.nan
+    seen = 0
+    for index in range(30):
+        sample = views[index]
+        assert int(sample["view"]) == 2
+        known = torch.isfinite(sample["points"]).all(dim=1)
+        expected = 21 if int(sample["case"]) == 0 else 22
+        assert int(known.sum()) == (expected if sample["present"] else 0)
+        within = inside(sample)
+        seen += int(within.sum())
+        i, j, k = sample["points"][within].round().long().T
+        assert (sample["image"][0][k, j, i] > 0.15).all()  # the background is below 0.06
+    assert seen > 60
+
+
+def test_aimed_patches_hold_a_landmark(folder: Path, tmp_path: Path) -> None:
+    aimed, anywhere = (patch_views(folder, tmp_path, share, scale=[0.4, 0.5]) for share in (1.0, 0.0))
+    hits = [[bool(inside(views[n]).any()) for n in range(60) if views[n]["present"]] for views in (aimed, anywhere)]
+    assert all(hits[0])
+    assert 0.05 < np.mean(hits[1]) < 0.9
+    empty = [views for n in range(12) if not (views := aimed[n])["present"]]
+    assert empty and not any(inside(sample).any() for sample in empty)
+
+
+def test_patches_stay_in_the_volume_and_are_turned(folder: Path, tmp_path: Path) -> None:
+    views = patch_views(folder, tmp_path)
+    turns = set()
+    for index in range(40):
+        sample = views[index]
+        shape = np.array(sample["image"].shape[:0:-1])
+        corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * shape - 0.5
+        matrix = sample["grid_to_ras"].numpy()
+        world = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        assert (np.abs(world).max(axis=0) <= np.array([36, 36, 48]) + 1e-6).all()  # the volume's half sides
+        turns.add(tuple(np.round(matrix[:3, :3] / np.linalg.norm(matrix[:3, 0])).ravel()))
+    assert len(turns) > 12
+
+
+def test_a_patch_is_as_bright_as_the_volume_it_is_cut_from(folder: Path, tmp_path: Path) -> None:
+    """The percentile is that of the whole volume: speckle alone is not blown up to the brightness of a ball."""
+    views = patch_views(folder, tmp_path, aimed=0.0, scale=[0.3, 0.4])
+    dark = [sample for n in range(60) if (sample := views[n])["present"] and not inside(sample).any()]
+    assert dark
+    assert min(float(sample["image"].max()) for sample in dark) < 0.2
+
+
+def test_validation_looks_at_the_patch_with_most_landmarks(folder: Path, tmp_path: Path) -> None:
+    views = patch_views(folder, tmp_path)
+    held_out = ValidationViews(views.cases[:3], views.volumes, views.preset, views.template)
+    assert len(held_out) == 3
+    counts = [int(inside(held_out[number]).sum()) for number in range(3)]
+    assert min(counts) >= 6 and max(counts) < 22
+    assert all(int(held_out[number]["view"]) == 2 for number in range(3))
+
+
 def test_validation_looks_at_each_case_in_each_view(folder: Path, tmp_path: Path) -> None:
     cases = CaseFolder(folder).cases[:3]
     template = canonical_template(CaseFolder(folder).poses())

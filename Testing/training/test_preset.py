@@ -25,6 +25,15 @@ def test_unet_is_the_papers_recipe() -> None:
     assert preset.augmentation.scale[0] < 1 < preset.augmentation.scale[1]
 
 
+def test_upatch_differs_from_unet_in_its_views_alone() -> None:
+    patches, plain = load_preset("upatch"), load_preset("unet")
+    assert (patches.views.whole, patches.views.patch, patches.views.patch_spacing_mm) == (0.0, 1.0, 0.5)
+    assert patches.samples_per_volume == 27 and plain.samples_per_volume == 1
+    back = {"views": plain.to_dict()["views"], "description": plain.description, "name": plain.name}
+    run = {**patches.to_dict()["run"], "cache_spacing_mm": plain.run.cache_spacing_mm}
+    assert Preset.from_dict({**patches.to_dict(), **back, "run": run}) == plain
+
+
 def test_the_bundled_model_fits_into_its_15_megabytes() -> None:
     preset = load_preset("bundled")
     from FetusMapV2Lib.estimation.networks import build_network
@@ -54,6 +63,13 @@ def test_every_bundled_preset_loads_and_survives_json() -> None:
         ({"run": {"steps": 1.5}}, "run.steps must be int"),
         ({"optimiser": {"schedule": "magic"}}, "schedule"),
         ({"views": {"whole": 0, "close": 0}}, "positive weight"),
+        ({"views": {"patch": -1}}, "positive weight"),
+        ({"views": {"patch": 1}, "run": {"cache_spacing_mm": 0.5}}, "no other view"),
+        ({"views": {"whole": 0, "patch": 1}, "loss": "pair", "run": {"cache_spacing_mm": 0.5}}, "loss heatmap"),
+        ({"views": {"whole": 0, "patch": 1}}, "cache_spacing_mm no larger"),
+        ({"views": {"patch_spacing_mm": 0}}, "patch_spacing_mm must be positive"),
+        ({"views": {"patch_aimed": 2}}, "patch_aimed"),
+        ({"views": {"patches_per_volume": 0}}, "patches_per_volume"),
         ({"extends": "nobody"}, "which does not exist"),
         ({"network": 3}, "must be a JSON object"),
     ],

@@ -33,6 +33,7 @@ TINY = {
 TINY_BY_NAME: dict[str, dict[str, object]] = {
     "urnn": {"network.widths": [4, 6, 8], "network.part_channels": 2},
     "ugan": {"adversarial.widths": [4, 6], "run.average_decay": 0.9, "optimiser.gradient_clip": 5.0},
+    "upatch": {"input_size": [24, 16, 16], "views.patch_spacing_mm": 3.0},
 }
 
 
@@ -52,6 +53,7 @@ def test_a_preset_trains_resumes_and_estimates(name: str, cases: Path, tmp_path:
     case = find_cases(cases)[0]
     estimate = engine.estimate(case.volume())
     assert np.isfinite(estimate.looks[-1].positions).all()
+    assert [look.view for look in estimate.looks][:1] == ["patch" if preset.sees_patches else "whole"]
     planned = tmp_path / "memory-plan.json"
     assert planned.is_file() == preset.memory.manages
     if preset.memory.scheme:
@@ -93,19 +95,13 @@ def check_refinement(engine: PoseEngine, model: Model, preset: Preset, case: Cas
     assert refined.refinement.iterations or DROPPED in refined.warnings
 
 
-#: Systems of Table 1 that are still to come.
-NOT_YET = {"upatch"}
-
-
 def test_every_system_of_the_paper_is_a_preset() -> None:
-    assert NOT_YET.isdisjoint(preset_names())
     for method in paper_methods():
-        if method.preset in NOT_YET:
-            continue
         preset = load_preset(method.preset)
         assert preset.input_size == method.input_size, method.name
         assert preset.memory.scheme == ("gcp" if "gcp" in method.scheme else ""), method.name
         assert bool(preset.network.reversible) == ("rev" in method.scheme), method.name
+        assert preset.sees_patches == (method.name == "UPatch")
 
 
 def test_every_preset_says_what_sets_it_apart() -> None:
