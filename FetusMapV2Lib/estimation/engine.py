@@ -47,6 +47,7 @@ from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference, plan_training
 from FetusMapV2Lib.network.heatmap import Decoded, decode
+from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.network.unet import UNet3d
 
 Array = NDArray[np.float64]
@@ -251,17 +252,22 @@ class PoseEngine:
             plan = plan_training(
                 self.model.network, self.model.input_size, budget_bytes=budget, machine=Machine.of(self._device)
             )
-        seen = grid.to_world(self._forward(picture)[0].points_ijk.double().numpy())
         return Tuning(
             network=self.model.network,
             picture=picture,
             grid=grid,
             sigma=self.model.sigma,
             prior=prior,
-            channels=_matching_channels(estimate.pose.positions, seen, self._schema),
+            channels=_matching_channels(estimate.pose.positions, self._seen(picture, grid, estimate), self._schema),
             pinned={row: estimate.pose.positions[row] for row in pinned},
             plan=plan,
         )
+
+    def _seen(self, picture: NDArray[np.float32], grid: Grid, estimate: Estimate) -> Array:
+        """(22, 3) RAS mm that the network itself sees in a picture: of the last look, if that was this one."""
+        if estimate.looks and estimate.looks[-1].grid is grid and estimate.model == self.model.identity:
+            return estimate.looks[-1].positions
+        return grid.to_world(self._forward(picture)[0].points_ijk.double().numpy())
 
     def _look_closer(
         self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
@@ -371,7 +377,8 @@ class PoseEngine:
         if self._managed is not None:
             logits = self._managed(batch)[0].float()
         else:
-            logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
+            with small_convolutions_by_onednn(self._network):
+                logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return decode(logits, sigma=self.model.sigma).cpu(), logits
 
     def _move_to(self, device: torch.device) -> None:
