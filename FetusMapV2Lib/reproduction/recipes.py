@@ -107,7 +107,7 @@ def recipe_text(chosen: Sequence[Recipe], weights: Mapping[str, str], cases: str
             recipe.preset.name,
             _size(recipe.paper),
             _size(recipe.preset),
-            _memory(recipe.preset),
+            memory_scheme(recipe.preset),
             recipe.preset.loss,
             _refinement(recipe.preset),
             "its own" if weights[recipe.preset.name] == recipe.preset.name else f"of {weights[recipe.preset.name]}",
@@ -149,7 +149,8 @@ def _size(preset: Preset) -> str:
     return "x".join(map(str, preset.input_size))
 
 
-def _memory(preset: Preset) -> str:
+def memory_scheme(preset: Preset) -> str:
+    """As the paper names schemes, in small letters; "-" for none."""
     schemes = [
         *(["rev"] if preset.network.reversible else []),
         *([preset.memory.scheme] if preset.memory.scheme else []),
