@@ -17,8 +17,10 @@ from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
 from FetusMapV2Lib.cli_support import (
+    SetOption,
     check_simulated_spacing,
     out,
+    parsed_settings,
     parsed_size,
     parsed_spacing,
     progress_bar,
@@ -224,6 +226,7 @@ def train(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0, help="Override the preset's learning rate (0: keep).")
     ] = 0.0,
+    settings: SetOption = None,
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Train within this much memory, e.g. 8GiB.")
     ] = None,
@@ -238,7 +241,7 @@ def train(
     from FetusMapV2Lib.memory.plan import parse_bytes
     from FetusMapV2Lib.training.fitting import fit
 
-    overrides: dict[str, object] = {}
+    overrides: dict[str, object] = parsed_settings(settings)
     if input_size is not None:
         overrides["input_size"] = list(parsed_size(input_size, "--input-size"))
     if learning_rate:

@@ -15,7 +15,6 @@ from FetusMapV2Lib.foundation.files import usable_folder
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.evaluation.comparison import Comparison
-    from FetusMapV2Lib.evaluation.predictions import Prediction
 
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
@@ -35,6 +34,7 @@ def evaluate(
     require_package("matplotlib", "the figures of an evaluation", "evaluate")
     from FetusMapV2Lib.estimation.estimate import check_mode
     from FetusMapV2Lib.evaluation.comparison import case_set, compare
+    from FetusMapV2Lib.evaluation.figures import write_figures
     from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
     from FetusMapV2Lib.imaging.cases import find_cases
 
@@ -56,23 +56,6 @@ def evaluate(
     write_figures(output, comparison, predictions)
     _tell(comparison)
     say(f"Tables and figures in {output}")
-
-
-def write_figures(folder: Path, comparison: Comparison, predictions: dict[str, list[Prediction]]) -> None:
-    """``pck.png``, and ``skeletons-MODEL.png`` for each model."""
-    import numpy as np
-
-    from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY
-    from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_skeleton_figure
-
-    cases = comparison.cases
-    notice = f"{cases.volumes}. {RESEARCH_ONLY}"
-    write_pck_figure(folder / "pck.png", {one.name: one.distances for one in comparison.models}, f"PCK on {notice}")
-    names = [case.name for case, there in zip(cases.cases, cases.present, strict=True) if there]
-    for name, answers in predictions.items():
-        positions = np.stack([answer.positions for answer in answers])[cases.present]
-        heading = f"{name} on {notice}"
-        write_skeleton_figure(folder / f"skeletons-{name}.png", names, positions, cases.truths[cases.present], heading)
 
 
 def _tell(comparison: Comparison) -> None:

@@ -5,12 +5,14 @@ Heavy libraries are imported where they are needed, as in `cli`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.imaging.volume import Volume
     from FetusMapV2Lib.phantom.case import SimulatedCase
+
+SetOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", help="Change a field of the preset, e.g. optimiser.learning_rate=1e-3 (more than once)."),
+]
 
 # What is printed holds file names, in which nothing is markup.
 out = Console(markup=False, emoji=False, highlight=False)
@@ -172,6 +179,27 @@ def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
     if min(first, second, third) < 16:
         raise InputError("too few voxels", where=f"{option} {text}", remedy="Use at least 16 voxels a side")
     return first, second, third
+
+
+def parsed_settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Preset fields by dotted path, of ``--set`` options; a value that is no JSON is text.
+
+    Raises:
+        InputError: not FIELD=VALUE, or a field twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        field, equals, value = text.partition("=")
+        if not equals or not field.strip():
+            remedy = "Write FIELD=VALUE, for example optimiser.learning_rate=1e-3"
+            raise InputError("not a setting of a preset", where=f"--set {text}", remedy=remedy)
+        if field.strip() in found:
+            raise InputError("the same setting twice", where=f"--set {text}", remedy="Give it once")
+        try:
+            found[field.strip()] = json.loads(value)
+        except ValueError:
+            found[field.strip()] = value.strip()
+    return found
 
 
 def check_simulated_spacing(spacing: float) -> None:

@@ -234,14 +234,13 @@ class PoseEngine:
     ) -> Tuning:
         picture = normalise(resample(volume, grid))
         plan = self._runner.training_plan()
-        seen = grid.to_world(self._runner.run_once(picture, self._decoded).points_ijk.double().numpy())
         return Tuning(
             network=self.model.network,
             picture=picture,
             grid=grid,
             sigma=self.model.sigma,
             prior=prior,
-            channels=_matching_channels(estimate.pose.positions, seen, self._schema),
+            channels=_matching_channels(estimate.pose.positions, self._seen(picture, grid, estimate), self._schema),
             pinned={row: estimate.pose.positions[row] for row in pinned},
             plan=plan,
         )
@@ -259,6 +258,12 @@ class PoseEngine:
         if not self.model.looks_closer:
             return (first,)
         return (first, *self._look_closer(first, volume, stages, timings, warnings))
+
+    def _seen(self, picture: NDArray[np.float32], grid: Grid, estimate: Estimate) -> Array:
+        """(22, 3) RAS mm that the network itself sees in a picture: of the last look, if that was this one."""
+        if estimate.looks and estimate.looks[-1].grid is grid and estimate.model == self.model.identity:
+            return estimate.looks[-1].positions
+        return grid.to_world(self._runner.run_once(picture, self._decoded).points_ijk.double().numpy())
 
     def _look_closer(
         self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import MemoryPlan
 from FetusMapV2Lib.network.heatmap import decode
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy
+from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 
 Array = NDArray[np.float64]
 
@@ -38,7 +40,10 @@ DROPPED = "Tuning the network moved the pose away from the pose library; what it
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """The pose (22, 3) RAS mm that the network saw after some steps, and its distance from the library (Eq. 9)."""
+    """The pose (22, 3) RAS mm that the network saw after some steps, and its distance from the library (Eq. 9).
+
+    Only landmarks that register or are refined are looked at; the others are NaN.
+    """
 
     positions: Array
     residual_mm: float
@@ -98,6 +103,17 @@ class Tuning:
         network = copy.deepcopy(self.network).requires_grad_(True).eval()
         managed = None if self.plan is None or self.plan.executor == "vanilla" else self._managed(network, self.plan)
         batch = torch.from_numpy(np.ascontiguousarray(self.picture))[None, None].to(device)
+        # a plan counts on the convolutions that it knows
+        with small_convolutions_by_onednn(network) if managed is None else nullcontext():
+            return self._steps(network, managed, batch, before_step)
+
+    def _steps(
+        self,
+        network: nn.Module,
+        managed: ManagedNetwork | None,
+        batch: Tensor,
+        before_step: Callable[[int], None] | None,
+    ) -> Tuned | None:
         optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=_BETAS)
         iterates: list[Iterate] = []
         losses: list[float] = []
@@ -114,7 +130,7 @@ class Tuning:
             if now is None or labels is None:
                 return None
             iterates.append(Iterate(positions, now.residual_mm))
-            targets = self._targets(labels).to(device)
+            targets = self._targets(labels).to(batch.device)
             if managed is None:
                 loss = self._loss(logits, targets)
             else:
@@ -136,8 +152,10 @@ class Tuning:
         return ManagedNetwork(contiguous, plan)
 
     def _positions(self, logits: Tensor) -> Array:
-        found = decode(logits[0].float(), sigma=self.sigma).points_ijk.cpu().double().numpy()
-        positions = self.grid.to_world(found)[list(self.channels)]
+        rows = sorted({*self.prior.registration_rows(self.pinned), *self.prior.refined_rows(self.pinned)})
+        maps = logits[0, [self.channels[row] for row in rows]].float()
+        positions = np.full((len(self.channels), 3), np.nan)
+        positions[rows] = self.grid.to_world(decode(maps, sigma=self.sigma).points_ijk.cpu().double().numpy())
         for row, place in self.pinned.items():
             positions[row] = place
         return positions
@@ -152,7 +170,9 @@ class Tuning:
         return torch.from_numpy(by_channel).float()[None]
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(logits, targets, _present(targets), self.sigma).sum() / _count(targets)
+        known = torch.isfinite(targets[0]).all(dim=-1).nonzero().flatten()
+        each = cross_entropy(logits[:, known], targets[:, known], _present(targets), self.sigma)
+        return each.sum() / _count(targets)
 
     def _slab_loss(self, managed: ManagedNetwork, batch: Tensor, targets: Tensor) -> Tensor:
         loss = managed.loss(batch, SlabHeatmapLoss(targets, _present(targets), self.sigma))

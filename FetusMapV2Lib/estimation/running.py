@@ -16,6 +16,7 @@ from FetusMapV2Lib.memory.costing import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference, plan_training
+from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.network.unet import UNet3d
 
 Answer = TypeVar("Answer")
@@ -89,7 +90,9 @@ class NetworkRunner:
         batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self.device)
         if self._managed is not None:
             return read(self._managed(batch)[0].float())
-        return read(self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float())
+        with small_convolutions_by_onednn(self._network):
+            logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
+        return read(logits)
 
     def training_plan(self) -> MemoryPlan | None:
         """How a training step of the network stays within the budget; None without one.

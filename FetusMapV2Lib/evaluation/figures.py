@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, Comparison
 from FetusMapV2Lib.evaluation.metrics import AUC_LIMIT_MM, pck
+from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import row_means
 from FetusMapV2Lib.foundation.files import written_whole
 
@@ -30,6 +32,22 @@ _TRUTH, _ESTIMATE = "#0072B2", "#D55E00"
 _COLUMNS = 6
 #: So many cases are drawn, spread evenly from the best to the worst.
 SKELETONS = 8
+
+
+def write_figures(folder: Path, comparison: Comparison, predictions: Mapping[str, Sequence[Prediction]]) -> None:
+    """``pck.png``, and ``skeletons-MODEL.png`` for each model.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    cases = comparison.cases
+    notice = f"{cases.volumes}. {RESEARCH_ONLY}"
+    write_pck_figure(folder / "pck.png", {one.name: one.distances for one in comparison.models}, f"PCK on {notice}")
+    names = [case.name for case, there in zip(cases.cases, cases.present, strict=True) if there]
+    for name, answers in predictions.items():
+        positions = np.stack([answer.positions for answer in answers])[cases.present]
+        heading = f"{name} on {notice}"
+        write_skeleton_figure(folder / f"skeletons-{name}.png", names, positions, cases.truths[cases.present], heading)
 
 
 def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, schema: Schema | None = None) -> None:

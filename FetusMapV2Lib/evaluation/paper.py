@@ -62,12 +62,12 @@ class RunFact:
 
     Attributes:
         input_size: (k, j, i) it was trained at.
-        seconds_per_volume: mean over the folds.
+        seconds_per_volume: mean over the folds, None where the weights are those of a training under another scheme.
         peak_bytes: predicted for a step as it was run, None where the network cannot be planned for.
     """
 
     input_size: Size
-    seconds_per_volume: float
+    seconds_per_volume: float | None
     peak_bytes: int | None
 
 
@@ -128,13 +128,14 @@ def paper_tables(
     )
 
 
-def page(comparison: Comparison, tables: Iterable[PaperTable]) -> str:
-    """All tables as one page."""
+def page(comparison: Comparison, tables: Iterable[PaperTable], recipe: str = "") -> str:
+    """All tables as one page, with how ours were made (Markdown) before them."""
     head = f"# The paper's tables, on {comparison.cases.volumes}"
     source = paper_figures()["source"]
     text = f'{RESEARCH_ONLY} "Paper" is quoted from {source}. The two columns are of different fetuses and cannot be \
 set against each other case by case.'
-    return "\n\n".join([head, text, *(table.markdown().strip() for table in tables)]) + "\n"
+    parts = [head, text, recipe, *(table.markdown().strip() for table in tables)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _landmark_rows(number: int, key: str, unit: str, ours: Mapping[str, ModelScores], on: str) -> PaperTable:
@@ -220,8 +221,9 @@ def _run_cells(model: ModelScores | None, run: RunFact | None) -> tuple[str, ...
     if model is None or run is None:
         return (_NOT_RUN,) * 5
     peak = "-" if run.peak_bytes is None else f"{run.peak_bytes / 1e9:.2f}"
+    seconds = "-" if run.seconds_per_volume is None else decimal(run.seconds_per_volume)
     accuracy = (with_bounds(_values(model, key)[1], decimal) for key in ("ed_mm", "auc_percent"))
-    return (_size(run.input_size), peak, decimal(run.seconds_per_volume), *accuracy)
+    return (_size(run.input_size), peak, seconds, *accuracy)
 
 
 def _resource_rows() -> list[dict[str, Any]]:

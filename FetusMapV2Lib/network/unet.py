@@ -45,11 +45,15 @@ def check_input_size(size: Sequence[int], multiple: int = 16) -> None:
 def upsample_twice(x: Tensor) -> Tensor:
     """Trilinear upsampling by two, (B, C, K, J, I) to (B, C, 2K, 2J, 2I); one node for graph tracing.
 
-    On a CPU it is done in float32: the backward pass of PyTorch's bfloat16 kernel takes several times as long.
+    On a CPU it is done in float32: the backward pass of PyTorch's bfloat16 kernel takes several times as long. So does
+    that of the float32 kernel for a gradient that is a slice of channels, as the one of a concatenation is.
     """
     if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
         return F.interpolate(x.float(), scale_factor=2, mode="trilinear", align_corners=False).to(x.dtype)
-    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+    result = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+    if result.requires_grad and x.device.type == "cpu" and result.is_contiguous(memory_format=torch.channels_last_3d):
+        result.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last_3d))
+    return result
 
 
 upsample_twice.memory_role = "upsample-twice"  # type: ignore[attr-defined]  # a memory plan may take it apart

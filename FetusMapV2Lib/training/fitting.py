@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
 from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
@@ -36,7 +38,9 @@ from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
-_RUN, _CHECKPOINT, _MODEL, _PLAN = "run.json", "last.ckpt", "model.safetensors", "memory-plan.json"
+#: What a training leaves in its folder.
+MODEL_FILE = "model.safetensors"
+_RUN, _CHECKPOINT, _PLAN = "run.json", "last.ckpt", "memory-plan.json"
 # Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
 _HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
 _SPLIT = 3  # stream of randomness that holds cases out
@@ -71,7 +75,7 @@ class Run:
     @property
     def model(self) -> Path:
         """The model file."""
-        return self.folder / _MODEL
+        return self.folder / MODEL_FILE
 
 
 def fit(
@@ -148,8 +152,9 @@ def fit(
         note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
         trainer = _trainer(run, module, volumes, chosen, on_progress, note)
         loader = _loader(run, volumes, first_step, workers)
-        # our own file; Lightning's state holds more than tensors
-        trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
+        with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
+            # our own file; Lightning's state holds more than tensors
+            trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
     elif not run.model.is_file():
         state = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
         module.load_state_dict(state["state_dict"])
@@ -244,6 +249,16 @@ def prepare_run(
     if noted is None:
         _note(run)
     return run
+
+
+def begun_with(folder: Path) -> Preset | None:
+    """The preset that the run in a folder was begun with, None if there is no run.
+
+    Raises:
+        UserError: the notes of the run cannot be read.
+    """
+    noted = _noted(folder / _RUN)
+    return None if noted is None else Preset.from_dict(noted["preset"], where=folder / _RUN)
 
 
 def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:

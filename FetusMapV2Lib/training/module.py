@@ -91,6 +91,11 @@ class PoseModule(pl.LightningModule):
         """The weights to validate and export: the averaged ones if there are any."""
         return self.averaged if self.averaged is not None else self.network
 
+    @property
+    def runs_modules(self) -> bool:
+        """Whether steps call the network's own modules, and not the kernels of a memory plan in their place."""
+        return self.managed is None or self.managed.graph is None
+
     def prepared(self, image: Tensor) -> Tensor:
         """An image batch in the memory format of the network."""
         if self.preset.run.channels_last:

@@ -278,6 +278,11 @@ class Preset:
         """Whether both make the same model: they may differ in the memory that they take."""
         return dataclasses.replace(self, memory=other.memory) == other
 
+    def has_weights_of(self, other: Preset) -> bool:
+        """Whether both arrive at the same weights: they may also differ in their names and in the refinement."""
+        alike = dataclasses.replace(self, name=other.name, description=other.description, refinement=other.refinement)
+        return alike.trains_like(other)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))

@@ -21,7 +21,6 @@ from monai.networks.nets import UNet
 from torch.nn import functional as F
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.cli_reproduce import settled_folds
 from FetusMapV2Lib.cli_support import parsed_size
 from FetusMapV2Lib.estimation.running import choose_device
 from FetusMapV2Lib.estimation.views import whole_view
@@ -35,6 +34,7 @@ from FetusMapV2Lib.foundation.files import write_json, written_whole
 from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.grid import normalise, resample
 from FetusMapV2Lib.network.heatmap import gaussian_target
+from FetusMapV2Lib.reproduction.protocol import settled_folds
 from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import TrainingViews
 from FetusMapV2Lib.training.fitting import fit

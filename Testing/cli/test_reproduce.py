@@ -9,12 +9,13 @@ import pytest
 from cli.conftest import Command
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.cli_reproduce import Protocol, _presets, predicted_memory, run_protocol, settled_folds
 from FetusMapV2Lib.evaluation.comparison import case_set
 from FetusMapV2Lib.evaluation.paper import PLANNER
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.imaging.cases import find_cases
-from FetusMapV2Lib.training.preset import load_preset
+from FetusMapV2Lib.reproduction.memory_facts import predicted_memory
+from FetusMapV2Lib.reproduction.protocol import Protocol, run_protocol, settled_folds
+from FetusMapV2Lib.reproduction.recipes import recipes
 
 TINY = {"run.steps": 2, "input_size": [32, 24, 24], "network.widths": [2, 3, 4], "run.cache_spacing_mm": 3.0}
 OPTIONS = ["--steps", "2", "--input-size", "32,24,24", "--widths", "2,3,4", "--device", "cpu", "--no-memory"]
@@ -34,10 +35,9 @@ class PowerCutError(Exception):
 
 def protocol(data: Path, output: Path) -> Protocol:
     """A tiny protocol of one preset."""
-    presets = (load_preset("unet").with_overrides(TINY),)
     cases = case_set(find_cases(data))
     parts = settled_folds(output, cases, 2, 0)
-    return Protocol(data, output, presets, cases, parts, device="cpu", predict_memory=False)
+    return Protocol(data, output, recipes("unet", TINY), cases, parts, device="cpu", predict_memory=False)
 
 
 def untimed(output: Path) -> dict[str, object]:
@@ -98,6 +98,11 @@ def test_no_model_is_tested_on_what_it_saw(fetusmap: Command, toys: Path, tmp_pa
         (("--presets", "unet,unet"), "one twice"),
         (("--presets", ","), "no presets"),
         (("--widths", "wide"), "not channels per level"),
+        (("--scale", "1/4"), "its own size under --scale"),
+        (("--set", "run.steps"), "FIELD=VALUE"),
+        (("--set", "run.step=3"), "no field 'run.step'"),
+        (("--set", "run.steps=3", "--set", "run.steps=4"), "twice"),
+        (("--set", "run.precision=half"), "32-true or bf16-mixed"),
         (("--folds", "4"), "too few for 4 folds"),
         (("--page", "none.md"), "cannot be read"),
         (("--data", "none"), "does not exist"),
@@ -113,16 +118,6 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out" / "runs").exists()
 
 
-@pytest.mark.parametrize("size", ["88,64,64", "352,224,224"])
-def test_another_input_size_shows_patches_of_the_same_length(size: str) -> None:
-    plain, patches = _presets("unet,upatch", 7, size, [2, 3, 4])
-    assert plain == load_preset("unet").with_overrides(
-        {"run.steps": 7, "input_size": [int(n) for n in size.split(",")], "network.widths": [2, 3, 4]}
-    )
-    assert patches.input_size == plain.input_size and patches.run.steps == 7
-    assert patches.input_size[0] * patches.views.patch_spacing_mm == pytest.approx(88.0)
-
-
 def test_folds_are_dealt_once(toys: Path, tmp_path: Path) -> None:
     cases = case_set(find_cases(toys))
     parts = settled_folds(tmp_path, cases, 2, 0)
@@ -136,3 +131,25 @@ def test_memory_of_a_scheme_lies_below_the_plain_step() -> None:
     plain, gcp, ours = (predicted_memory(scheme, (32, 32, 32), (4, 6)) for scheme in ("", "gcp", PLANNER))
     assert plain.peak_bytes > gcp.peak_bytes > plain.parameter_bytes
     assert plain.peak_bytes > ours.peak_bytes
+
+
+def test_a_miniature_of_several_systems(fetusmap: Command, toys: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- reproduce recipe -->\nnot run yet\n<!-- /reproduce recipe -->\n", encoding="utf-8")
+    arguments = ["--data", toys, "--output", tmp_path / "out", "--steps", "1", "--scale", "1/8", "--widths", "2,4"]
+    arguments += ["--set", "optimiser.learning_rate=1e-3", "--device", "cpu", "--no-memory", "--page", page]
+    answer = fetusmap("reproduce", *arguments, "--presets", "fetusmap,ugcp")
+    assert answer.code == 0, answer.err
+    text = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    assert text.startswith("# The paper's tables, on simulated volumes\n\nResearch use only.")
+    assert text.index("optimiser.learning_rate` 0.001 instead of 0.0001") < text.index("### Table 2")
+    assert "| fetusmap | 192x112x128 | 24x14x16 | gcp | heatmap | full, limbs | its own |" in text
+    assert "| ugcp | 192x112x128 | 24x14x16 | gcp | heatmap | - | of fetusmap |" in text
+    assert "6 simulated volumes with a fetus and 1 without, in 2 folds" in text
+    assert "24x14x16" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scale", ["0", "2", "half", "1/0"])
+def test_a_scale_is_a_fraction(fetusmap: Command, toys: Path, tmp_path: Path, scale: str) -> None:
+    answer = fetusmap("reproduce", "--data", toys, "--output", tmp_path / "out", "--scale", scale)
+    assert answer.code == 2 and "not a fraction of a size" in answer.errors()[0]
