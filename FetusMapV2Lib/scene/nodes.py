@@ -17,6 +17,7 @@ from vtk.util import numpy_support
 
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import appearance
 
 Array = NDArray[np.float64]
@@ -51,6 +52,32 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
     return [node for node in nodes if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
 
 
+def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
+    """`name`, or `name 2`, ... if the scene has landmarks of that name already."""
+    number, unique = 1, name
+    while scene.GetFirstNodeByName(f"{unique} landmarks") is not None:
+        number += 1
+        unique = f"{name} {number}"
+    return unique
+
+
+def check_landmarks(node: Any, schema: Schema) -> None:
+    """Raise InputError unless `node` holds the landmarks of the schema in their order."""
+    where = node.GetName() if node is not None else ""
+    if node is None or not node.IsA("vtkMRMLMarkupsFiducialNode"):
+        raise InputError("this is not a point list", where=where, remedy="Choose the landmarks of a fetus")
+    kept = node.GetAttribute(SCHEMA_ATTRIBUTE)
+    if kept and kept != schema.id:
+        raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
+    labels = [node.GetNthControlPointLabel(row) for row in range(node.GetNumberOfControlPoints())]
+    if labels != [landmark.name for landmark in schema.landmarks]:
+        raise InputError(
+            f"the point list does not hold the {schema.count} landmarks in their order",
+            where=where,
+            remedy="Estimate the pose anew, or load a landmark file made by this extension",
+        )
+
+
 def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     """A fiducial node with one named point per landmark, all missing, their number fixed."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
@@ -58,12 +85,19 @@ def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     for landmark in schema.landmarks:
         row = node.AddControlPoint(0.0, 0.0, 0.0, landmark.name)
         node.SetNthControlPointPositionMissing(row)
+    node.EndModify(before)
+    make_landmarks(node, schema)
+    return node
+
+
+def make_landmarks(node: Any, schema: Schema) -> None:
+    """Make a point list with the right points the landmarks of a pose, e.g. one that was loaded from a file."""
+    before = node.StartModify()
     node.SetFixedNumberOfControlPoints(True)
     node.SetAttribute(ROLE_ATTRIBUTE, LANDMARKS_ROLE)
     node.SetAttribute(SCHEMA_ATTRIBUTE, schema.id)
     node.EndModify(before)
     _with_display(node, appearance.show_landmarks)
-    return node
 
 
 def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
@@ -161,6 +195,20 @@ def place_point(node: Any, row: int, world: Sequence[float] | Array) -> None:
         node.SetNthControlPointPositionWorld(row, x, y, z)
     elif node.GetNthControlPointPositionStatus(row) != node.PositionMissing:
         node.SetNthControlPointPositionMissing(row)
+
+
+def place_local(node: Any, row: int, place: Array) -> None:
+    """`place_point` in the node's own coordinates, free of rounding by a parent transform."""
+    if np.isfinite(place).all():
+        node.SetNthControlPointPosition(row, *place.tolist())
+    else:
+        place_point(node, row, place)
+
+
+def locks(node: Any) -> NDArray[np.bool_]:
+    """(N,) which points are locked."""
+    rows = range(node.GetNumberOfControlPoints())
+    return np.fromiter((bool(node.GetNthControlPointLocked(row)) for row in rows), dtype=bool)
 
 
 def place_line(node: Any, start: Array, end: Array) -> None:
