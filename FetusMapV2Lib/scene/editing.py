@@ -1,24 +1,22 @@
 """`LandmarkEditor`: what a user does to the landmarks of a pose beside dragging them, each a step that can be undone.
 
-Slicer itself keeps the state before a drag; here the scene's undo is turned on for that.
+Slicer itself keeps the state before a drag, once undo is turned on; that is done here, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import slicer
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene import history, nodes
 from FetusMapV2Lib.scene.corrections import LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 from FetusMapV2Lib.scene.skeleton import finite_rows
 
 Array = NDArray[np.float64]
@@ -39,7 +37,7 @@ class LandmarkEditor:
     def __init__(self, fetus: PoseScene) -> None:
         self.fetus = fetus
         self._node, self._scene, self._schema = fetus.landmarks_node, fetus.scene, fetus.schema
-        self._scene.SetUndoOn()
+        history.turn_on(fetus.scene)
 
     # Steps.
 
@@ -105,33 +103,13 @@ class LandmarkEditor:
         locked = {row for row in np.flatnonzero(nodes.locks(self._node)).tolist() if self._is_present(row)}
         return tuple(self._schema.landmarks[row].number for row in sorted(locked | set(self._by_hand())))
 
-    # Back and forth.
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether the scene keeps an earlier state."""
-        return self._scene.GetNumberOfUndoLevels() > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether the scene keeps a state that was undone."""
-        return self._scene.GetNumberOfRedoLevels() > 0
-
-    def undo(self) -> None:
-        """Go back by one step that can be seen."""
-        _until_changed(self._scene, self._scene.Undo, self._scene.GetNumberOfUndoLevels)
-
-    def redo(self) -> None:
-        """Go forth by one step that can be seen."""
-        _until_changed(self._scene, self._scene.Redo, self._scene.GetNumberOfRedoLevels)
-
     # How.
 
     @contextlib.contextmanager
     def _step(self, concerned: Collection[Any]) -> Iterator[None]:
         """Keep the state before a change for undo, unless nothing is concerned; tell of the change once."""
         if concerned:
-            self._scene.SaveStateForUndo()
+            history.keep(self._scene)
         before = self._node.StartModify()
         try:
             yield
@@ -175,23 +153,3 @@ class LandmarkEditor:
 
     def _free(self, rows: Iterable[int]) -> list[int]:
         return [row for row in rows if not self._node.GetNthControlPointLocked(row)]
-
-
-def _until_changed(scene: slicer.vtkMRMLScene, go: Callable[[], Any], levels: Callable[[], int]) -> None:
-    """Go on in the scene's history until landmarks change: a click on a point that moves nothing keeps a state too."""
-    before = _landmarks_in(scene)
-    while levels() and _landmarks_in(scene) == before:
-        go()
-
-
-def _landmarks_in(scene: slicer.vtkMRMLScene) -> list[tuple[Any, ...]]:
-    """All that a user can see change in the landmarks of all poses."""
-    return [
-        (
-            node.GetID(),
-            nodes.local_positions(node).tobytes(),
-            nodes.locks(node).tobytes(),
-            *map(node.GetAttribute, ATTRIBUTES),
-        )
-        for node in nodes.find_landmarks(scene)
-    ]

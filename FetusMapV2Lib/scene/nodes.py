@@ -211,6 +211,12 @@ def locks(node: Any) -> NDArray[np.bool_]:
     return np.fromiter((bool(node.GetNthControlPointLocked(row)) for row in rows), dtype=bool)
 
 
+def moving_row(node: Any) -> int | None:
+    """The point that the mouse has grabbed, as Slicer tells with PointStartInteractionEvent; None without one."""
+    index = node.GetAttribute("Markups.MovingMarkupIndex") or ""
+    return int(index) if index.isdecimal() and int(index) < node.GetNumberOfControlPoints() else None
+
+
 def place_line(node: Any, start: Array, end: Array) -> None:
     """Put a line between two world points; it disappears if either is NaN."""
     before = node.StartModify()

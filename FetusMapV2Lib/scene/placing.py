@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene import history, nodes
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 
 
@@ -41,7 +41,7 @@ class Placement:
             self._modes.SwitchToViewTransformMode()
 
     def _start(self) -> None:
-        self._scene.SaveStateForUndo()
+        history.keep(self._scene)
         # Slicer would keep the state without the landmark's place, too.
         self._scene.SetUndoOff()
         self._node.UnsetNthControlPointPosition(self.row)
@@ -53,7 +53,7 @@ class Placement:
         self._modes.SetCurrentInteractionMode(self._modes.Place)
         scene = self._scene
         self._listen(self._modes, self._modes.InteractionModeChangedEvent, self._on_mode)
-        for event in (scene.StartCloseEvent, scene.StartSaveEvent, scene.StartImportEvent):
+        for event in (scene.StartCloseEvent, scene.StartImportEvent):
             self._listen(scene, event, lambda *_: self.cancel())
         self._listen(scene, scene.NodeRemovedEvent, lambda *_: self._on_node_removed())
 

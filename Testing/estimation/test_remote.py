@@ -218,18 +218,17 @@ def test_a_launcher_leaves_nothing_behind(tmp_path, model):
     assert wait_until(lambda: not is_alive(child), 1.0)
 
 
-def test_refining_is_cancelled_within_a_second(model, volume, edited):
-    remote = RemoteEngine(model, "cpu")
-    pid, stages, asked = [], [], []
+def test_refining_is_cancelled_within_a_second(engine, volume, edited):
+    engine.warm_up()
+    pid, stages, asked = engine.pid, [], []
 
     def should_cancel() -> bool:
         if stages and stages[-1].startswith("refining"):
-            pid.append(remote.pid)
             asked.append(time.monotonic())
         return bool(asked)
 
     with pytest.raises(Cancelled):
-        remote.refine(
+        engine.refine(
             volume,
             edited,
             [1],
@@ -238,25 +237,24 @@ def test_refining_is_cancelled_within_a_second(model, volume, edited):
             should_cancel=should_cancel,
         )
     assert time.monotonic() - asked[0] < 1.0
-    assert wait_until(lambda: not is_alive(pid[0]), 1.0)
+    assert wait_until(lambda: not is_alive(pid), 1.0)
 
 
 # ---- faults
 
 
 @posix
-def test_a_process_killed_while_refining_is_replaced_and_the_user_is_told(model, volume, edited):
-    with RemoteEngine(model, "cpu") as remote:
-        killed = []
+def test_a_process_killed_while_refining_is_replaced_and_the_user_is_told(engine, volume, edited):
+    killed = []
 
-        def kill(_: float, reached: str) -> None:
-            if reached == "refining" and not killed:
-                killed.append(remote.pid)
-                os.kill(killed[0], signal.SIGKILL)
+    def kill(_: float, reached: str) -> None:
+        if reached == "refining" and not killed:
+            killed.append(engine.pid)
+            os.kill(killed[0], signal.SIGKILL)
 
-        refined = remote.refine(volume, edited, [1], mode="full", on_progress=kill)
-        assert "was killed" in refined.warnings[0]
-        assert "refined on the CPU" in refined.warnings[0]
+    refined = engine.refine(volume, edited, [1], mode="full", on_progress=kill)
+    assert "was killed" in refined.warnings[0]
+    assert "refined on the CPU" in refined.warnings[0]
 
 
 @posix
