@@ -76,6 +76,14 @@ def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Pl
     return Plane(origin, normal, x_axis, y_axis, residual, extent)
 
 
+def same_plane(one: Plane | None, other: Plane | None) -> bool:
+    """Whether two planes, or none, have the same place, axes and extent, to the last digit."""
+    if one is None or other is None:
+        return one is other
+    arrays = ("origin", "normal", "x_axis", "y_axis", "extent_mm")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
+
+
 def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
     """A vector to the fetal left, zero if nothing tells it."""
     frames = (left_direction(positions, rows) for rows in (schema.head_frame_rows, schema.trunk_frame_rows))

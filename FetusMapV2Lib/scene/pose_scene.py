@@ -14,7 +14,7 @@ import vtk
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
@@ -47,6 +47,7 @@ class PoseScene:
         self._provenance = Provenance.load(landmarks_node, schema)
         self._kept: tuple[Any, ...] = ()
         self._states: tuple[PointState, ...] = ()
+        self._plane: Plane | None = None
         self._listeners: list[Listener] = []
         self._observed: list[tuple[Any, int]] = []
         self._busy = False
@@ -332,9 +333,10 @@ class PoseScene:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
             self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
-        plane = self.plane_node
-        if plane is not None:
-            nodes.place_plane(plane, midsagittal_plane(world, self.schema))
+        plane = midsagittal_plane(world, self.schema)
+        if self.plane_node is not None and (anew or not same_plane(plane, self._plane)):
+            nodes.place_plane(self.plane_node, plane)
+        self._plane = plane
         lines = self.line_nodes
         for key, (start, end) in nodes.length_rows(self.schema).items():
             if key in lines and (changed[start] or changed[end]):
