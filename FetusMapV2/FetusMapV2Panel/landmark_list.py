@@ -23,7 +23,7 @@ NAME, CONFIDENCE, STATE = range(3)
 #: Blue, orange and purple of Okabe and Ito's palette, which all eyes tell apart: sure, fair, doubtful.
 _SURE_COLOUR, _FAIR_COLOUR, _DOUBTFUL_COLOUR = "#0072B2", "#E69F00", "#CC79A7"
 _SURE_CONFIDENCE = 0.8
-_ICON_WIDTH, _ICON_HEIGHT, _SWATCH_WIDTH = 32, 12, 16
+_ICON_WIDTH, _ICON_HEIGHT, _SWATCH_WIDTH = 24, 12, 12
 _INDENTATION = 12
 _NOTHING = "–"
 
@@ -47,6 +47,11 @@ class Line:
         """Still the model's, and below the confidence from which it counts as found."""
         return self.confidence is not None and self.confidence < DOUBTFUL_CONFIDENCE
 
+    @property
+    def setByHand(self) -> bool:
+        """Refinement takes it for the truth, see `LandmarkEditor.pinned`."""
+        return self.state in ("edited", "confirmed") or (self.locked and self.state != "missing")
+
     def stateText(self) -> str:
         names = {
             "estimated": _("estimated"),
@@ -63,19 +68,24 @@ class Line:
 
 def lines(poseScene) -> list[Line]:
     """One line per landmark of a pose."""
-    pose, states = poseScene.pose(), poseScene.states()
-    locked = nodes.locks(poseScene.landmarks_node).tolist()
-    unknown = np.full(len(states), np.nan)
-    confidence = unknown if pose.confidence is None else pose.confidence
-    radius = unknown if pose.radius90_mm is None else pose.radius90_mm
+    node, provenance = poseScene.landmarks_node, poseScene.provenance
+    local = nodes.local_positions(node)
+    estimate, moved = provenance.named, provenance.moved(local)
+    rows = zip(
+        provenance.states(local),
+        estimate.confidence.tolist(),
+        np.where(moved, np.nan, estimate.radius90_mm).tolist(),
+        nodes.locks(node).tolist(),
+        strict=True,
+    )
     return [
         Line(
             state,
-            _known(confidence[row]) if state == "estimated" else None,
-            _known(radius[row]),
-            locked[row],
+            _known(confidence) if state == "estimated" else None,
+            _known(radius) if state != "missing" else None,
+            locked,
         )
-        for row, state in enumerate(states)
+        for state, confidence, radius, locked in rows
     ]
 
 
@@ -235,7 +245,7 @@ def _barPicture(confidence: float):
 def _swatch(colour: tuple[float, float, float]):
     """The colour that the landmark has in the views."""
     name = "#{:02x}{:02x}{:02x}".format(*(round(255 * channel) for channel in colour))
-    return _picture([((_ICON_WIDTH - _SWATCH_WIDTH) // 2, _SWATCH_WIDTH, name)])
+    return _picture([(_ICON_WIDTH - _SWATCH_WIDTH, _SWATCH_WIDTH, name)])
 
 
 def _picture(bars: list[tuple[int, int, str]]):

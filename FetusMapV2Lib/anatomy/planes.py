@@ -38,6 +38,12 @@ class Plane:
     residual_mm: float
     extent_mm: tuple[float, float]
 
+    @property
+    def corners(self) -> np.ndarray:
+        """(4, 3) RAS mm, around the extent."""
+        x, y = self.x_axis * self.extent_mm[0] / 2, self.y_axis * self.extent_mm[1] / 2
+        return np.array([self.origin - x - y, self.origin + x - y, self.origin + x + y, self.origin - x + y])
+
     def distances_mm(self, points: np.ndarray) -> np.ndarray:
         """Signed distances of (N, 3) points, positive on the fetal left."""
         distances: np.ndarray = (np.asarray(points, dtype=np.float64) - self.origin) @ self.normal

@@ -28,6 +28,7 @@ LANDMARKS_ROLE = "landmarks"
 SKELETON_REFERENCE = "FetusMapV2.Skeleton"
 COLOURS_REFERENCE = "FetusMapV2.Colours"
 PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
+TRACE_REFERENCE = "FetusMapV2.MidsagittalTrace"
 LENGTH_REFERENCE = "FetusMapV2.Length."
 VOLUME_REFERENCE = "FetusMapV2.Volume"
 
@@ -137,6 +138,19 @@ def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
     return node
 
 
+def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
+    """A model node that shows where the midsagittal plane cuts the slices: a line, drawn in a tenth of the time that
+    views need for the outline of a plane node."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} midsagittal plane in slices")
+    node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_trace")
+    node.SetSelectable(False)
+    polydata = vtk.vtkPolyData()
+    polydata.SetPoints(vtk.vtkPoints())
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, appearance.show_trace)
+    return node
+
+
 def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
     """A locked line node with its length measurement."""
     label = _LINE_NAMES.get(key, key.replace("_", " "))
@@ -234,13 +248,30 @@ def place_plane(node: Any, plane: Plane | None) -> None:
     if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
         # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
         place_point(node, 0, plane.origin)
-    # One event in place of two: for each, all slice views work out the outline anew, the dearest part of a move.
+    # One event in place of two: views draw the plane for each.
     node.SetDisableModifiedEvent(True)
     node.SetOriginWorld(plane.origin.tolist())
     node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
     node.SetSizeWorld(*plane.extent_mm)
     node.SetDisableModifiedEvent(False)
     node.InvokeCustomModifiedEvent(node.PointModifiedEvent)
+
+
+def place_trace(node: Any, plane: Plane | None) -> None:
+    """Put the trace where `plane` is (world); it disappears if there is none."""
+    polydata = node.GetPolyData()
+    if polydata.GetNumberOfCells() != (plane is not None):
+        polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())
+    corners = np.zeros((4, 3)) if plane is None else to_local(node, plane.corners)
+    polydata.GetPoints().SetData(numpy_support.numpy_to_vtk(corners, deep=True))
+    polydata.GetPoints().Modified()
+    polydata.Modified()
+
+
+def _one_cell(points: int) -> vtk.vtkCellArray:
+    cells = vtk.vtkCellArray()
+    cells.InsertNextCell(points, list(range(points)))
+    return cells
 
 
 def to_local(node: Any, world: Array) -> Array:

@@ -127,6 +127,11 @@ class PoseScene:
         return self.landmarks_node.GetNodeReference(nodes.PLANE_REFERENCE)
 
     @property
+    def trace_node(self) -> Any:
+        """The vtkMRMLModelNode that shows the midsagittal plane in slice views, or None."""
+        return self.landmarks_node.GetNodeReference(nodes.TRACE_REFERENCE)
+
+    @property
     def line_nodes(self) -> dict[str, Any]:
         """The vtkMRMLMarkupsLineNodes by key: crl, left_femur, right_femur, left_humerus, right_humerus."""
         found = {
@@ -143,7 +148,7 @@ class PoseScene:
     @property
     def all_nodes(self) -> list[Any]:
         """The landmarks node and all that follow it."""
-        followers = (self.skeleton_node, self.plane_node, *self.line_nodes.values())
+        followers = (self.skeleton_node, self.plane_node, self.trace_node, *self.line_nodes.values())
         return [self.landmarks_node, *(node for node in followers if node is not None)]
 
     @property
@@ -245,6 +250,9 @@ class PoseScene:
         if self.plane_node is None:
             node = nodes.add_plane(self.scene, name)
             landmarks.SetNodeReferenceID(nodes.PLANE_REFERENCE, node.GetID())
+        if self.trace_node is None:
+            node = nodes.add_trace(self.scene, name)
+            landmarks.SetNodeReferenceID(nodes.TRACE_REFERENCE, node.GetID())
         for key in nodes.length_rows(self.schema).keys() - self.line_nodes.keys():
             node = nodes.add_line(self.scene, name, key)
             landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, node.GetID())
@@ -333,14 +341,20 @@ class PoseScene:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
             self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
-        plane = midsagittal_plane(world, self.schema)
-        if self.plane_node is not None and (anew or not same_plane(plane, self._plane)):
-            nodes.place_plane(self.plane_node, plane)
-        self._plane = plane
+        self._follow_plane(midsagittal_plane(world, self.schema), anew=anew)
         lines = self.line_nodes
         for key, (start, end) in nodes.length_rows(self.schema).items():
             if key in lines and (changed[start] or changed[end]):
                 nodes.place_line(lines[key], world[start], world[end])
+
+    def _follow_plane(self, plane: Plane | None, *, anew: bool) -> None:
+        if same_plane(plane, self._plane) and not anew:
+            return
+        self._plane = plane
+        if self.plane_node is not None:
+            nodes.place_plane(self.plane_node, plane)
+        if self.trace_node is not None:
+            nodes.place_trace(self.trace_node, plane)
 
     def _describe(self, *, anew: bool) -> None:
         """Say at each point where it comes from, and show doubtful ones as not selected."""

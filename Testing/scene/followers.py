@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,19 @@ from FetusMapV2Lib.scene.skeleton import BALL_RADIUS_MM
 
 def skeleton_points(fetus: PoseScene) -> np.ndarray:
     """World coordinates of the vertices that cells use."""
-    polydata = fetus.skeleton_node.GetPolyData()
+    return _used_points(fetus.skeleton_node)
+
+
+def trace_corners(fetus: PoseScene) -> np.ndarray:
+    """(4, 3) world coordinates."""
+    return _used_points(fetus.trace_node)
+
+
+def _used_points(node: Any) -> np.ndarray:
+    polydata = node.GetPolyData()
     used = np.unique(vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()))
     points = vtk_to_numpy(polydata.GetPoints().GetData())[used].astype(float)
-    parent = fetus.skeleton_node.GetParentTransformNode()
+    parent = node.GetParentTransformNode()
     if parent is None:
         return points
     transform = vtk.vtkGeneralTransform()
@@ -42,6 +52,7 @@ def assert_followers_agree(fetus: PoseScene, positions: np.ndarray) -> None:
     np.testing.assert_allclose(fetus.plane_node.GetOriginWorld(), plane.origin, atol=1e-4)
     np.testing.assert_allclose(fetus.plane_node.GetNormalWorld(), plane.normal, atol=1e-5)
     np.testing.assert_allclose(fetus.plane_node.GetSizeWorld(), plane.extent_mm, atol=1e-4)
+    np.testing.assert_allclose(trace_corners(fetus), plane.corners, atol=1e-4)
     for found in measure(Pose(positions)):
         length = fetus.line_nodes[found.key].GetMeasurement("length")
         if math.isnan(found.value_mm):

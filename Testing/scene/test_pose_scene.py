@@ -95,6 +95,7 @@ def test_without_enough_midline_points_there_is_no_plane_until_they_come(scene: 
     positions[2:10] = np.nan
     fetus = PoseScene.create(scene, pose.with_positions(positions))
     assert not fetus.plane_node.GetIsPlaneValid()
+    assert fetus.trace_node.GetPolyData().GetNumberOfCells() == 0
     fetus.set_pose(pose)
     assert fetus.plane_node.GetIsPlaneValid()
     assert_followers_agree(fetus, pose.positions)
@@ -219,7 +220,7 @@ def test_a_new_estimate_uses_the_same_nodes(scene: Any, pose: Pose) -> None:
 
 def test_a_deleted_follower_is_not_missed_and_comes_back_on_attach(scene: Any, pose: Pose) -> None:
     fetus = PoseScene.create(scene, pose)
-    for node in (fetus.skeleton_node, fetus.plane_node, fetus.line_nodes["crl"]):
+    for node in (fetus.skeleton_node, fetus.plane_node, fetus.trace_node, fetus.line_nodes["crl"]):
         scene.RemoveNode(node)
     fetus.landmarks_node.SetNthControlPointPositionWorld(0, 1, 2, 3)
     assert fetus.skeleton_node is None and "crl" not in fetus.line_nodes
@@ -340,7 +341,7 @@ def test_one_folder_holds_all_nodes_where_slicer_lists_them(listed_scene: Any, p
 def test_without_hierarchy_items_none_are_made_for_nodes(scene: Any, pose: Pose) -> None:
     fetus = PoseScene.create(scene, pose)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 8
+    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 9
 
 
 @pytest.mark.parametrize("spoil", ["other", "points", "labels", "schema"])

@@ -107,7 +107,7 @@ class LandmarksSection(Section):
             self.ui.missingButton: free and any(line.state != "missing" for line in movable),
             self.ui.lockButton: free and bool(chosen),
             self.ui.resetButton: free and bool(movable),
-            self.ui.refineButton: free and bool(self._editor.pinned()),
+            self.ui.refineButton: free and any(line.setByHand for line in self._lines),
             self.ui.undoButton: not running and not placing and history.can_undo(slicer.mrmlScene),
             self.ui.redoButton: not running and not placing and history.can_redo(slicer.mrmlScene),
         }
