@@ -33,13 +33,17 @@ class Line:
     """What the list says about one landmark.
 
     Attributes:
-        confidence: of the model, None where it does not hold (edited, confirmed, missing, unknown).
         state: "estimated", "edited", "confirmed" or "missing".
+        confidence: of the model, None where it does not hold (edited, confirmed, missing, unknown).
+        radius90_mm: of the model, None where it does not hold (edited, missing, unknown).
+        refined: moved by refinement, and not by hand since.
+        locked: protected from moves.
     """
 
     state: str
     confidence: float | None = None
     radius90_mm: float | None = None
+    refined: bool = False
     locked: bool = False
 
     @property
@@ -59,8 +63,8 @@ class Line:
             "confirmed": _("confirmed"),
             "missing": _("missing"),
         }
-        parts = [names[self.state], _("doubtful") if self.doubtful else "", _("locked") if self.locked else ""]
-        return ", ".join(filter(None, parts))
+        marks = ((self.refined, _("refined")), (self.doubtful, _("doubtful")), (self.locked, _("locked")))
+        return ", ".join([names[self.state], *(text for holds, text in marks if holds)])
 
     def confidenceText(self) -> str:
         return _NOTHING if self.confidence is None else f"{self.confidence:.0%}"
@@ -75,6 +79,7 @@ def lines(poseScene) -> list[Line]:
         provenance.states(local),
         estimate.confidence.tolist(),
         np.where(moved, np.nan, estimate.radius90_mm).tolist(),
+        provenance.refined(local).tolist(),
         nodes.locks(node).tolist(),
         strict=True,
     )
@@ -83,9 +88,10 @@ def lines(poseScene) -> list[Line]:
             state,
             _known(confidence) if state == "estimated" else None,
             _known(radius) if state != "missing" else None,
+            refined and state == "estimated",
             locked,
         )
-        for state, confidence, radius, locked in rows
+        for state, confidence, radius, refined, locked in rows
     ]
 
 
@@ -190,6 +196,7 @@ class LandmarkList:
         item.setIcon(CONFIDENCE, self._bar(None if line is None else line.confidence))
         item.setText(STATE, "" if line is None else line.stateText())
         item.setToolTip(CONFIDENCE, _confidenceTip(line, self._schema.landmarks[row]))
+        item.setToolTip(STATE, "" if line is None else line.stateText())
 
     def _bar(self, confidence: float | None):
         """Colour and length tell the same; made once per percent."""

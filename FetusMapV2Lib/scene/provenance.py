@@ -96,7 +96,11 @@ class Provenance:
 
     def moved(self, local: Array) -> Flags:
         """(N,) which present points lie neither where they were estimated nor where they were refined to."""
-        return finite_rows(local) & ~_at(local, self.named.positions) & ~_at(local, self.corrections.refined)
+        return finite_rows(local) & ~_at(local, self.named.positions) & ~self.refined(local)
+
+    def refined(self, local: Array) -> Flags:
+        """(N,) which points lie where refinement around landmarks set by hand put them."""
+        return _at(local, self.corrections.refined)
 
     def doubtful(self, local: Array) -> Flags:
         """(N,) which points are still the model's and have a confidence below `DOUBTFUL_CONFIDENCE`."""
@@ -139,7 +143,7 @@ class Provenance:
         """What the descriptions of the points say, one per row."""
         named, origin = self.named, swapped_rows(self.corrections.swapped, self.schema)
         away = np.isfinite(named.positions).all(axis=1) & ~_at(local, named.positions)
-        refined = _at(local, self.corrections.refined)
+        refined = self.refined(local)
         landmarks = self.schema.landmarks
         return [
             PointNote(

@@ -355,7 +355,7 @@ def test_refining_moves_the_others_and_is_one_step(panel):
     others = [row for row in range(22) if row not in (CREST, ELBOW)]
     np.testing.assert_allclose(after[others], before[others] - [0, 0, 3], atol=1e-9)
     assert panel.ui.messageLabel.text == "20 landmarks moved by up to 3.0 mm."
-    assert panel.text(CHIN) == "estimated, doubtful"
+    assert panel.text(CHIN) == "estimated, refined, doubtful"
     panel.press("Z")
     np.testing.assert_array_equal(panel.fetus.pose().positions, before)
     panel.press("Y")
