@@ -162,6 +162,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.setUp()
         self.test_logic_measures_and_follows_an_edit()
         self.setUp()
+        self.test_corrections_are_undone_and_redone()
+        self.setUp()
         self.test_nothing_is_left_without_a_fetus()
 
     def test_logic_measures_and_follows_an_edit(self):
@@ -177,6 +179,32 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         landmarks.GetNthControlPointPositionWorld(0, position)
         landmarks.SetNthControlPointPositionWorld(0, position[0], position[1], position[2] + 10.0)
         self.assertNotEqual(results_table.rows(outcome.poseScene.pose())[0].value, before)
+        self.delayDisplay("Test passed")
+
+    def test_corrections_are_undone_and_redone(self):
+        from FetusMapV2Panel import selftest
+
+        from FetusMapV2Lib.scene import history
+        from FetusMapV2Lib.scene.editing import LandmarkEditor
+
+        self.delayDisplay("Correcting landmarks")
+        logic = FetusMapV2Logic(selftest.EngineStandIn)
+        fetus = logic.process(selftest.addVolume(slicer.mrmlScene)).poseScene
+        editor, before = LandmarkEditor(fetus), fetus.pose().positions
+        editor.set_missing([5])
+        editor.swap_sides()
+        editor.confirm([0])
+        logic.refine(fetus)
+        states, after = fetus.states(), fetus.pose().positions
+        self.assertEqual((states[0], states[5]), ("confirmed", "missing"))
+        for _step in range(4):
+            history.undo(slicer.mrmlScene)
+        self.assertEqual(set(fetus.states()), {"estimated"})
+        self.assertEqual(fetus.pose().positions.tolist(), before.tolist())
+        for _step in range(4):
+            history.redo(slicer.mrmlScene)
+        self.assertEqual(fetus.states(), states)
+        self.assertEqual(fetus.pose().positions[0].tolist(), after[0].tolist())
         self.delayDisplay("Test passed")
 
     def test_nothing_is_left_without_a_fetus(self):

@@ -38,6 +38,12 @@ class Plane:
     residual_mm: float
     extent_mm: tuple[float, float]
 
+    @property
+    def corners(self) -> np.ndarray:
+        """(4, 3) RAS mm, around the extent."""
+        x, y = self.x_axis * self.extent_mm[0] / 2, self.y_axis * self.extent_mm[1] / 2
+        return np.array([self.origin - x - y, self.origin + x - y, self.origin + x + y, self.origin - x + y])
+
     def distances_mm(self, points: np.ndarray) -> np.ndarray:
         """Signed distances of (N, 3) points, positive on the fetal left."""
         distances: np.ndarray = (np.asarray(points, dtype=np.float64) - self.origin) @ self.normal
@@ -74,6 +80,14 @@ def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Pl
     origin = centre + x_axis * _middle(across) + y_axis * _middle(along)
     extent = (float(np.ptp(across)) * _MARGIN, float(np.ptp(along)) * _MARGIN)
     return Plane(origin, normal, x_axis, y_axis, residual, extent)
+
+
+def same_plane(one: Plane | None, other: Plane | None) -> bool:
+    """Whether two planes, or none, have the same place, axes and extent, to the last digit."""
+    if one is None or other is None:
+        return one is other
+    arrays = ("origin", "normal", "x_axis", "y_axis", "extent_mm")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
 
 
 def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:

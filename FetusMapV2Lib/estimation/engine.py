@@ -165,6 +165,9 @@ class PoseEngine:
         rows = pinned_rows(estimate.pose, tuple(pinned), self._schema)
         stages = Stages(on_progress, should_cancel)
         result = self._refined(volume, estimate, mode, rows, stages) if mode != "off" else estimate
+        if estimate.model not in ("", self.model.identity):
+            warning = f"The pose was estimated with {estimate.model} and refined with {self.model.identity}."
+            result = replace(result, warnings=(*result.warnings, warning))
         stages.reach(1.0, "done")
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
@@ -85,7 +86,7 @@ class Estimate:
     Attributes:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
         found: whether there is a fetus.
-        presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that.
+        presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that; NaN = not looked.
         reason: one sentence when `found` is false.
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
@@ -109,3 +110,19 @@ class Estimate:
     looks: tuple[Look, ...] = field(repr=False)
     memory_plan: str = ""
     refinement: Refinement = Refinement()
+
+    @classmethod
+    def given(cls, pose: Pose, model: str = "") -> Estimate:
+        """An estimate for a pose that is at hand, e.g. from a saved scene, so that it can be refined."""
+        return cls(
+            pose=pose,
+            found=True,
+            presence=math.nan,
+            reason="",
+            device="",
+            device_reason="",
+            timings={},
+            warnings=(),
+            model=model,
+            looks=(),
+        )

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -104,7 +104,35 @@ class RemoteEngine:
             EngineLostError: the process was lost twice.
             UserError: what the engine itself refuses, or a volume that cannot be handed over.
         """
-        request = {"command": "estimate", "options": options}
+        return self._twice({"command": "estimate", "options": options}, on_progress, should_cancel, volume)
+
+    def refine(
+        self,
+        volume: Volume,
+        estimate: Estimate,
+        pinned: Collection[int] = (),
+        *,
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+        **options: Any,
+    ) -> Estimate:
+        """See `PoseEngine.refine`; lost processes, cancelling and errors as in `estimate`."""
+        request = {
+            "command": "refine",
+            "estimate": messages.estimate_message(estimate),
+            "pinned": sorted(pinned),
+            "options": options,
+        }
+        return self._twice(request, on_progress, should_cancel, volume)
+
+    def _twice(
+        self,
+        request: Mapping[str, Any],
+        on_progress: OnProgress | None,
+        should_cancel: ShouldCancel | None,
+        volume: Volume,
+    ) -> Estimate:
+        """The estimate that answers a request, asked once more on the CPU if the process is lost on the way."""
         try:
             answer = self._ask(request, on_progress, should_cancel, volume)
         except EngineLostError as lost:
@@ -113,7 +141,8 @@ class RemoteEngine:
             return messages.estimate_from(answer["estimate"])
         answer = self._ask({**request, "device": "cpu"}, on_progress, should_cancel, volume)
         estimate = messages.estimate_from(answer["estimate"])
-        warning = f"{first.problem[:1].upper()}{first.problem[1:]}; the estimate was made again on the CPU."
+        done = {"estimate": "the estimate was made again", "refine": "the pose was refined"}[request["command"]]
+        warning = f"{first.problem[:1].upper()}{first.problem[1:]}; {done} on the CPU."
         return replace(estimate, warnings=(warning, *estimate.warnings))
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
-from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.markups import pose_note, write_markups
 
 JOINT_CENTRES = (
     "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
@@ -53,7 +53,7 @@ def write_results(
     with written_together(folder) as staging:
         staged = result_paths(staging, stem)
         if estimate.found:
-            lines = descriptions(estimate.pose, schema)
+            lines = descriptions(estimate.pose, schema, estimate.model)
             write_markups(staged["landmarks"], estimate.pose, schema, descriptions=lines)
             write_text(staged["csv"], measurements_csv(findings(estimate.pose, schema)))
         write_json(staged["json"], results_document(estimate, schema))
@@ -62,21 +62,9 @@ def write_results(
     return paths
 
 
-def descriptions(pose: Pose, schema: Schema) -> list[str]:
-    """One line per landmark for the control point's description: confidence, radius, assumed definition."""
-    lines = []
-    for row, landmark in enumerate(schema.landmarks):
-        parts = []
-        if not pose.present[row]:
-            parts.append("not found")
-        if pose.confidence is not None and math.isfinite(pose.confidence[row]):
-            parts.append(f"confidence {pose.confidence[row]:.2f}")
-        if pose.radius90_mm is not None and math.isfinite(pose.radius90_mm[row]):
-            parts.append(f"90 % radius {pose.radius90_mm[row]:.1f} mm")
-        if landmark.source == "assumed":
-            parts.append("definition assumed")
-        lines.append("; ".join(parts))
-    return lines
+def descriptions(pose: Pose, schema: Schema, model: str = "") -> list[str]:
+    """One line per landmark for the control point's description: confidence, radius, model, assumed definition."""
+    return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in schema.landmarks]
 
 
 def measurements_csv(found: Findings) -> str:

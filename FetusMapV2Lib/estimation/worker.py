@@ -103,7 +103,7 @@ class _Worker:
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         command = request.get("command")
-        if command not in ("load", "estimate"):
+        if command not in ("load", "estimate", "refine"):
             raise messages.MessageError(f"unknown command {command!r}")
         identifier = request.get("id")
         self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")
@@ -115,7 +115,12 @@ class _Worker:
             self.say(id=identifier, event="progress", fraction=fraction, stage=stage)
 
         options = dict(request.get("options", {}))
-        estimate = engine.estimate(messages.volume_from(request["volume"]), on_progress=tell, **options)
+        volume = messages.volume_from(request["volume"])
+        if command == "estimate":
+            estimate = engine.estimate(volume, on_progress=tell, **options)
+        else:
+            known = messages.estimate_from(request["estimate"])
+            estimate = engine.refine(volume, known, tuple(request["pinned"]), on_progress=tell, **options)
         return {"estimate": messages.estimate_message(estimate)}
 
     def _engine_for(self, request: Mapping[str, Any]) -> PoseEngine:

@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.imaging.point_notes import PointNote
 
 SCHEMA_URL = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -107,12 +108,18 @@ def _description(pose: Pose, mark: Landmark, given: Sequence[str] | Mapping[str,
         return str(given.get(mark.key, ""))
     if given is not None:
         return str(given[mark.row])
-    parts = []
-    if pose.confidence is not None and math.isfinite(pose.confidence[mark.row]):
-        parts.append(f"confidence {pose.confidence[mark.row]:.2f}")
-    if pose.radius90_mm is not None and math.isfinite(pose.radius90_mm[mark.row]):
-        parts.append(f"90 % within {pose.radius90_mm[mark.row]:.1f} mm")
-    return ", ".join(parts)
+    return pose_note(pose, mark.row).text()
+
+
+def pose_note(pose: Pose, row: int, *, model: str = "", assumed: bool = False) -> PointNote:
+    """What an estimated pose says of one of its landmarks."""
+    return PointNote(
+        state="estimated" if pose.present[row] else "missing",
+        confidence=math.nan if pose.confidence is None else float(pose.confidence[row]),
+        radius90_mm=math.nan if pose.radius90_mm is None else float(pose.radius90_mm[row]),
+        model=model,
+        assumed=assumed,
+    )
 
 
 def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> Pose:

@@ -64,7 +64,7 @@ def show_skeleton(display: Any, colours: Any) -> None:
 
 
 def show_plane(display: Any) -> None:
-    """A faint sheet with an outline, without handles, names or points; a line where it meets a slice."""
+    """A faint sheet with an outline in 3D, without handles, names or points; in slices see `show_trace`."""
     _single_colour(display, PLANE_COLOUR)
     display.SetFillOpacity(0.10)
     display.SetOutlineOpacity(0.7)
@@ -72,7 +72,17 @@ def show_plane(display: Any) -> None:
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(LINE_DIAMETER_MM)
     display.SetHandlesInteractive(False)
+    display.SetVisibility2D(False)
     _without_text(display)
+
+
+def show_trace(display: Any) -> None:
+    """A thin line where a plane meets a slice, nothing in 3D."""
+    display.SetColor(*PLANE_COLOUR)
+    display.SetVisibility3D(False)
+    display.SetVisibility2D(True)
+    display.SetSliceDisplayModeToIntersection()
+    display.SetSliceIntersectionThickness(1)
 
 
 def show_line(display: Any, *, main: bool) -> None:

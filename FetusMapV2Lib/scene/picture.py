@@ -105,11 +105,12 @@ def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer:
         fetus = PoseScene.create(scene, pose, schema, volume_node=volume_node)
         fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
         fetus.skeleton_node.GetDisplayNode().SetSliceIntersectionThickness(2 * _OVERSAMPLING)
+        fetus.trace_node.GetDisplayNode().SetSliceIntersectionThickness(_OVERSAMPLING)
         image, pixels = _skeleton(scene, viewpoint, pose.positions)
         sheet.add_skeleton(canvas, image, pixels, viewpoint.title, doubtful, schema)
-        # Slices across the plane show it as a line; in the plane itself it would only dim the picture.
+        # Slices across the plane show it as a line; in the plane itself there is nothing to see of it.
         for panel, cut in zip(sheet.SLICES, slices, strict=True):
-            _show_plane(fetus.plane_node, across=cut is not slices[0])
+            fetus.trace_node.GetDisplayNode().SetVisibility(cut is not slices[0])
             image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
             near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
             pixels[~near] = np.nan
@@ -144,12 +145,6 @@ def _averaged(image: Image) -> Image:
     height, width, channels = (size // _OVERSAMPLING for size in (*image.shape[:2], image.shape[2] * _OVERSAMPLING))
     blocks = image.reshape(height, _OVERSAMPLING, width, _OVERSAMPLING, channels)
     return np.asarray(blocks.mean(axis=(1, 3)).round(), dtype=np.uint8)
-
-
-def _show_plane(node: Any, *, across: bool) -> None:
-    display = node.GetDisplayNode()
-    display.SetVisibility2D(across)
-    display.SetFillVisibility(not across)
 
 
 @contextmanager

@@ -5,8 +5,7 @@ Twenty-two points that can be dragged, and what follows them: skeleton, midsagit
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,18 @@ import vtk
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.markups import markups_document
+from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import nodes
-from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
-from FetusMapV2Lib.scene.record import ATTRIBUTE as ESTIMATE_ATTRIBUTE
-from FetusMapV2Lib.scene.record import EstimateRecord
-from FetusMapV2Lib.scene.skeleton import SkeletonMesh, finite_rows
+from FetusMapV2Lib.scene.corrections import Corrections
+from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
+from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
+from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
-
-#: What a hand-placed point says of itself, in place of a confidence that is no longer its own.
-EDITED_DESCRIPTION = "placed by hand"
 
 
 class PoseScene:
@@ -49,9 +44,10 @@ class PoseScene:
         self._buffer = vtk.vtkPoints()
         self._buffer.SetDataTypeToDouble()
         self._world = np.full((schema.count, 3), np.nan)
-        self._edited = np.zeros(schema.count, dtype=bool)
-        self._record = EstimateRecord.load(landmarks_node, schema.count)
-        self._record_text = ""
+        self._provenance = Provenance.load(landmarks_node, schema)
+        self._kept: tuple[Any, ...] = ()
+        self._states: tuple[PointState, ...] = ()
+        self._plane: Plane | None = None
         self._listeners: list[Listener] = []
         self._observed: list[tuple[Any, int]] = []
         self._busy = False
@@ -66,7 +62,7 @@ class PoseScene:
         *,
         volume_node: Any = None,
         name: str = "Fetus",
-        descriptions: Iterable[str] | None = None,
+        model: str = "",
     ) -> PoseScene:
         """Add the nodes of a pose to a scene.
 
@@ -77,20 +73,20 @@ class PoseScene:
             volume_node: the volume it was estimated in; the points share its parent transform, so that they move
                 with it.
             name: of the folder, and the beginning of all node names; made unique in the scene.
-            descriptions: one text per landmark; confidence and 90 % radius if not given.
+            model: name and checksum of the model that gave the pose.
 
         Raises:
             ValueError: the pose has another number of landmarks than the schema.
         """
         schema = schema or default_schema()
         _check_count(pose, schema)
-        name = _unique_name(scene, name)
+        name = nodes.unique_name(scene, name)
         landmarks = nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
             landmarks.SetNodeReferenceID(nodes.VOLUME_REFERENCE, volume_node.GetID())
             landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         result = cls(scene, landmarks, schema)
-        result._fill(pose, descriptions)
+        result._fill(pose, model)
         result._start(name)
         return result
 
@@ -98,13 +94,17 @@ class PoseScene:
     def attach(cls, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema | None = None) -> PoseScene:
         """Make the nodes of a pose live again, after a scene was loaded or an undo brought them back.
 
-        Nodes that are gone are made again; all others keep their display.
+        Nodes that are gone are made again; all others keep their display. Landmarks from a file (.mrk.json) become
+        a pose, with what the descriptions of the points tell about their estimate.
 
         Raises:
             InputError: the node is not a landmarks node of this schema.
         """
         schema = schema or default_schema()
-        _check(landmarks_node, schema)
+        nodes.check_landmarks(landmarks_node, schema)
+        if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
+            nodes.make_landmarks(landmarks_node, schema)
+            Provenance.from_notes(landmarks_node, schema).save(landmarks_node)
         result = cls(scene, landmarks_node, schema)
         result._start(landmarks_node.GetName().removesuffix(" landmarks"))
         return result
@@ -127,6 +127,11 @@ class PoseScene:
         return self.landmarks_node.GetNodeReference(nodes.PLANE_REFERENCE)
 
     @property
+    def trace_node(self) -> Any:
+        """The vtkMRMLModelNode that shows the midsagittal plane in slice views, or None."""
+        return self.landmarks_node.GetNodeReference(nodes.TRACE_REFERENCE)
+
+    @property
     def line_nodes(self) -> dict[str, Any]:
         """The vtkMRMLMarkupsLineNodes by key: crl, left_femur, right_femur, left_humerus, right_humerus."""
         found = {
@@ -143,7 +148,7 @@ class PoseScene:
     @property
     def all_nodes(self) -> list[Any]:
         """The landmarks node and all that follow it."""
-        followers = (self.skeleton_node, self.plane_node, *self.line_nodes.values())
+        followers = (self.skeleton_node, self.plane_node, self.trace_node, *self.line_nodes.values())
         return [self.landmarks_node, *(node for node in followers if node is not None)]
 
     @property
@@ -153,58 +158,40 @@ class PoseScene:
 
     # The pose.
 
-    def pose(self) -> Pose:
-        """The pose as it is now, in world coordinates.
+    @property
+    def provenance(self) -> Provenance:
+        """The estimate and what was corrected in it, as kept with the points now."""
+        if self._kept_now() == self._kept:
+            return self._provenance
+        return Provenance.load(self.landmarks_node, self.schema)
 
-        A point placed by hand has confidence 1 and no 90 % radius (NaN); a missing one has NaN for all.
-        """
-        positions = nodes.world_positions(self.landmarks_node, self._buffer)
-        record = self._record
-        moved = record.moved(nodes.local_positions(self.landmarks_node))
-        present = finite_rows(positions)
-        confidence = np.where(moved, 1.0, np.where(present, record.confidence, np.nan))
-        radius = np.where(moved | ~present, np.nan, record.radius90_mm)
-        return Pose(
-            positions,
-            confidence if np.isfinite(record.confidence).any() else None,
-            radius if np.isfinite(record.radius90_mm).any() else None,
-            record.laterality,
-        )
+    @property
+    def model(self) -> str:
+        """Name and checksum of the model that gave the pose, empty if unknown."""
+        return self.provenance.model
+
+    def pose(self) -> Pose:
+        """The pose as it is now, in world coordinates; see `Provenance.pose`. A missing point has NaN for all."""
+        world = nodes.world_positions(self.landmarks_node, self._buffer)
+        return self.provenance.pose(world, nodes.local_positions(self.landmarks_node))
 
     def measurements(self) -> tuple[Measurement, ...]:
         """CRL, femora and humeri of the present pose."""
         return measure(self.pose(), self.schema)
 
-    def states(self) -> tuple[str, ...]:
-        """Per landmark: "estimated", "edited" (moved or added by hand) or "missing"."""
-        local = nodes.local_positions(self.landmarks_node)
-        moved = self._record.moved(local)
-        present = finite_rows(local)
-        return tuple(
-            "missing" if not there else "edited" if edited else "estimated"
-            for there, edited in zip(present.tolist(), moved.tolist(), strict=True)
-        )
+    def states(self) -> tuple[PointState, ...]:
+        """Per landmark: "estimated", "edited" (moved or added by hand), "confirmed" or "missing"."""
+        return self.provenance.states(nodes.local_positions(self.landmarks_node))
 
-    def set_pose(self, pose: Pose, descriptions: Iterable[str] | None = None) -> None:
-        """Take a new estimate into the same nodes; ValueError if it has another number of landmarks."""
+    def set_pose(self, pose: Pose, model: str = "") -> None:
+        """Take a new estimate into the same nodes, in place of all corrections.
+
+        Raises:
+            ValueError: it has another number of landmarks.
+        """
         _check_count(pose, self.schema)
-        self._fill(pose, descriptions)
+        self._fill(pose, model)
         self._update()
-
-    def set_missing(self, row: int) -> None:
-        """Mark a landmark as not visible in the volume."""
-        nodes.place_point(self.landmarks_node, row, (math.nan,) * 3)
-
-    def reset(self, rows: Iterable[int] | None = None) -> None:
-        """Put landmarks (all if not given) back to where they were estimated."""
-        before = self.landmarks_node.StartModify()
-        for row in range(self.schema.count) if rows is None else rows:
-            position = self._record.positions[row]
-            if np.isfinite(position).all():
-                self.landmarks_node.SetNthControlPointPosition(row, *position.tolist())
-            else:
-                nodes.place_point(self.landmarks_node, row, position)
-        self.landmarks_node.EndModify(before)
 
     # Who follows.
 
@@ -233,20 +220,17 @@ class PoseScene:
         self._tell()
         self._listeners.clear()
 
-    def _fill(self, pose: Pose, descriptions: Iterable[str] | None) -> None:
-        """Positions, descriptions and the record of an estimate."""
+    def _fill(self, pose: Pose, model: str) -> None:
+        """Positions of an estimate, and what it is kept as."""
         node, busy = self.landmarks_node, self._busy
         self._busy = True
         before = node.StartModify()
         try:
-            texts = list(descriptions) if descriptions is not None else _descriptions(pose, self.schema)
-            for row, (position, text) in enumerate(zip(pose.positions, texts, strict=True)):
+            for row, position in enumerate(pose.positions):
                 nodes.place_point(node, row, position)
-                node.SetNthControlPointDescription(row, text)
-                node.SetNthControlPointSelected(row, not _doubtful(pose, row))
-            self._record = EstimateRecord.of(pose, nodes.local_positions(node))
-            self._record.save(node)
-            self._edited[:] = False
+                node.SetNthControlPointLocked(row, False)
+            record = EstimateRecord.of(pose, nodes.local_positions(node))
+            Provenance(record, Corrections.none(self.schema.count), model, self.schema).save(node)
         finally:
             node.EndModify(before)
             self._busy = busy
@@ -255,7 +239,6 @@ class PoseScene:
         self._complete(name)
         nodes.gather_in_folder(self.scene, name, self.all_nodes)
         self._observe()
-        self._edited = self._record.moved(nodes.local_positions(self.landmarks_node))
         self._update(everything=True)
 
     def _complete(self, name: str) -> None:
@@ -267,6 +250,9 @@ class PoseScene:
         if self.plane_node is None:
             node = nodes.add_plane(self.scene, name)
             landmarks.SetNodeReferenceID(nodes.PLANE_REFERENCE, node.GetID())
+        if self.trace_node is None:
+            node = nodes.add_trace(self.scene, name)
+            landmarks.SetNodeReferenceID(nodes.TRACE_REFERENCE, node.GetID())
         for key in nodes.length_rows(self.schema).keys() - self.line_nodes.keys():
             node = nodes.add_line(self.scene, name, key)
             landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, node.GetID())
@@ -284,7 +270,8 @@ class PoseScene:
 
     def _observe(self) -> None:
         node = self.landmarks_node
-        for event in (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent):
+        points = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
+        for event in (*points, vtk.vtkCommand.ModifiedEvent):  # the last for what is kept in attributes
             self._listen(node, event, self._on_points)
         for follower in self.all_nodes:
             self._listen(follower, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_transform)
@@ -323,14 +310,30 @@ class PoseScene:
             changed = ~((world == self._world) | (np.isnan(world) & np.isnan(self._world))).all(axis=1)
             if everything:
                 changed[:] = True
-            if not changed.any():
+            kept_anew = self._read()
+            if not changed.any() and not kept_anew:
                 return
             self._world = world
-            self._note_edits()
-            self._follow(world, changed, anew=everything)
+            self._describe(anew=everything or kept_anew)
+            if changed.any():
+                self._follow(world, changed, anew=everything)
         finally:
             self._busy = False
         self._tell()
+
+    def _kept_now(self) -> tuple[Any, ...]:
+        """What is kept with the points beside their places."""
+        node = self.landmarks_node
+        return (*map(node.GetAttribute, ATTRIBUTES), *nodes.locks(node).tolist())
+
+    def _read(self) -> bool:
+        """Read again what is kept with the points if it changed: a sequence or an undo may have exchanged it."""
+        kept = self._kept_now()
+        if kept == self._kept:
+            return False
+        self._kept = kept
+        self._provenance = Provenance.load(self.landmarks_node, self.schema)
+        return True
 
     def _follow(self, world: Array, changed: NDArray[np.bool_], *, anew: bool) -> None:
         skeleton = self.skeleton_node
@@ -338,74 +341,41 @@ class PoseScene:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
             self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
-        plane = self.plane_node
-        if plane is not None:
-            nodes.place_plane(plane, midsagittal_plane(world, self.schema))
+        self._follow_plane(midsagittal_plane(world, self.schema), anew=anew)
         lines = self.line_nodes
         for key, (start, end) in nodes.length_rows(self.schema).items():
             if key in lines and (changed[start] or changed[end]):
                 nodes.place_line(lines[key], world[start], world[end])
 
-    def _note_edits(self) -> None:
-        """Say at the point itself that it was placed by hand, or what was estimated once it is put back.
-
-        The record is read again when it changed: a sequence or an undo may have exchanged it.
-        """
-        text = self.landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE) or ""
-        if text != self._record_text:
-            self._record_text = text
-            self._record = EstimateRecord.load(self.landmarks_node, self.schema.count)
-        edited = self._record.moved(nodes.local_positions(self.landmarks_node))
-        if np.array_equal(edited, self._edited):
+    def _follow_plane(self, plane: Plane | None, *, anew: bool) -> None:
+        if same_plane(plane, self._plane) and not anew:
             return
-        estimated = Pose(self._record.positions, self._record.confidence, self._record.radius90_mm)
-        texts = _descriptions(estimated, self.schema)
-        for row in np.flatnonzero(edited != self._edited).tolist():
-            doubtful = not edited[row] and _doubtful(estimated, row)
-            self.landmarks_node.SetNthControlPointDescription(row, EDITED_DESCRIPTION if edited[row] else texts[row])
-            self.landmarks_node.SetNthControlPointSelected(row, not doubtful)
-        self._edited = edited
+        self._plane = plane
+        if self.plane_node is not None:
+            nodes.place_plane(self.plane_node, plane)
+        if self.trace_node is not None:
+            nodes.place_trace(self.trace_node, plane)
+
+    def _describe(self, *, anew: bool) -> None:
+        """Say at each point where it comes from, and show doubtful ones as not selected."""
+        node, local = self.landmarks_node, nodes.local_positions(self.landmarks_node)
+        states = self._provenance.states(local)
+        if states == self._states and not anew:
+            return
+        self._states = states
+        doubtful = self._provenance.doubtful(local)
+        for row, note in enumerate(self._provenance.notes(local)):
+            text = note.text()
+            if node.GetNthControlPointDescription(row) != text:
+                node.SetNthControlPointDescription(row, text)
+            if node.GetNthControlPointSelected(row) == doubtful[row]:
+                node.SetNthControlPointSelected(row, not doubtful[row])
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener(self)
 
 
-def _unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
-    """`name`, or `name 2`, ... if the scene has landmarks of that name already."""
-    number, unique = 1, name
-    while scene.GetFirstNodeByName(f"{unique} landmarks") is not None:
-        number += 1
-        unique = f"{name} {number}"
-    return unique
-
-
 def _check_count(pose: Pose, schema: Schema) -> None:
     if len(pose.positions) != schema.count:
         raise ValueError(f"the pose has {len(pose.positions)} landmarks, the schema {schema.count}")
-
-
-def _check(node: Any, schema: Schema) -> None:
-    where = node.GetName() if node is not None else ""
-    if node is None or not node.IsA("vtkMRMLMarkupsFiducialNode"):
-        raise InputError("this is not a point list", where=where, remedy="Choose the landmarks of a fetus")
-    kept = node.GetAttribute(nodes.SCHEMA_ATTRIBUTE)
-    if kept and kept != schema.id:
-        raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
-    labels = [node.GetNthControlPointLabel(row) for row in range(node.GetNumberOfControlPoints())]
-    if labels != [landmark.name for landmark in schema.landmarks]:
-        raise InputError(
-            f"the point list does not hold the {schema.count} landmarks in their order",
-            where=where,
-            remedy="Estimate the pose anew, or load a landmark file made by this extension",
-        )
-
-
-def _descriptions(pose: Pose, schema: Schema) -> list[str]:
-    """The same words as in the landmark files."""
-    points = markups_document(pose, schema)["markups"][0]["controlPoints"]
-    return [str(point["description"]) for point in points]
-
-
-def _doubtful(pose: Pose, row: int) -> bool:
-    return pose.confidence is not None and bool(pose.confidence[row] < DOUBTFUL_CONFIDENCE)

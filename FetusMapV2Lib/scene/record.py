@@ -1,13 +1,13 @@
 """What was estimated, kept with the landmarks node so that it is saved, copied per frame and undone with it.
 
-Comparing it with the present positions tells which points were moved by hand, and lets them be put back.
+Nobody changes it but the next estimate: points that were moved can be put back, after reopening a scene too.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 
 Array = NDArray[np.float64]
 
-ATTRIBUTE = "FetusMapV2.Estimate"
-
-#: Points closer than this to their estimate count as not moved (mm; files keep fewer digits than memory).
-MOVED_MM = 1e-3
+ESTIMATE_ATTRIBUTE = "FetusMapV2.Estimate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,31 +45,34 @@ class EstimateRecord:
         radius = unknown if pose.radius90_mm is None else pose.radius90_mm
         return cls(local_positions, confidence, radius, pose.laterality)
 
-    def moved(self, local_positions: Array) -> NDArray[np.bool_]:
-        """(N,) which present points are not where they were estimated (or were not estimated at all)."""
-        present = np.isfinite(local_positions).all(axis=1)
-        distance = np.linalg.norm(local_positions - self.positions, axis=1)
-        return present & ~(distance <= MOVED_MM)
+    def in_order(self, order: NDArray[np.intp]) -> EstimateRecord:
+        """With the rows in another order, as after landmarks changed their names."""
+        return replace(
+            self,
+            positions=self.positions[order],
+            confidence=self.confidence[order],
+            radius90_mm=self.radius90_mm[order],
+        )
 
     def save(self, node: Any) -> None:
         """Keep the record in `node`."""
         document = {
-            "positions": [_numbers(row) for row in self.positions],
-            "confidence": _numbers(self.confidence),
-            "radius90_mm": _numbers(self.radius90_mm),
+            "positions": [numbers(row) for row in self.positions],
+            "confidence": numbers(self.confidence),
+            "radius90_mm": numbers(self.radius90_mm),
             "laterality": None if self.laterality is None else asdict(self.laterality),
         }
-        node.SetAttribute(ATTRIBUTE, json.dumps(document, separators=(",", ":")))
+        node.SetAttribute(ESTIMATE_ATTRIBUTE, json.dumps(document, separators=(",", ":")))
 
     @classmethod
     def load(cls, node: Any, count: int) -> EstimateRecord:
         """The record kept in `node`; an empty one if there is none or if it does not fit `count` landmarks."""
         try:
-            document = json.loads(node.GetAttribute(ATTRIBUTE) or "")
+            document = json.loads(node.GetAttribute(ESTIMATE_ATTRIBUTE) or "")
             record = cls(
-                np.array([_floats(row) for row in document["positions"]]).reshape(count, 3),
-                np.array(_floats(document["confidence"])).reshape(count),
-                np.array(_floats(document["radius90_mm"])).reshape(count),
+                np.array([floats(row) for row in document["positions"]]).reshape(count, 3),
+                np.array(floats(document["confidence"])).reshape(count),
+                np.array(floats(document["radius90_mm"])).reshape(count),
                 None if document["laterality"] is None else Laterality(**document["laterality"]),
             )
         except (ValueError, KeyError, TypeError):
@@ -81,10 +81,11 @@ class EstimateRecord:
         return record
 
 
-def _numbers(values: Array) -> list[float | None]:
+def numbers(values: Array) -> list[float | None]:
     """JSON has no NaN: unknown numbers are null."""
     return [round(float(value), 6) if math.isfinite(value) else None for value in values]
 
 
-def _floats(values: list[float | None]) -> list[float]:
+def floats(values: list[float | None]) -> list[float]:
+    """The inverse of `numbers`."""
     return [math.nan if value is None else float(value) for value in values]

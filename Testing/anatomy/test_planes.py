@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from anatomy.bodies import bodies, standing_body
 
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import midsagittal_plane, same_plane
 
 
 def test_the_plane_of_the_upright_body():
@@ -86,3 +86,13 @@ def test_collinear_or_coinciding_landmarks_give_no_plane():
     body[:10] = 4.0
     assert midsagittal_plane(body) is None
     assert midsagittal_plane(np.full((22, 3), np.nan)) is None
+
+
+def test_planes_are_the_same_to_the_last_digit():
+    body = standing_body()
+    plane = midsagittal_plane(body)
+    assert same_plane(plane, midsagittal_plane(body.copy()))
+    moved = body.copy()
+    moved[0, 2] += 1e-9
+    assert not same_plane(plane, midsagittal_plane(moved))
+    assert not same_plane(plane, None) and same_plane(None, None)

@@ -94,8 +94,7 @@ class SliceView(View):
 
     def resize(self, width: int, height: int) -> None:
         super().resize(width, height)
-        self.node.SetDimensions(width, height, 1)
-        self.logic.FitSliceToBackground()
+        self.logic.ResizeSliceNode(width, height)
 
     def render(self) -> None:
         self.mapper.SetInputConnection(self.logic.GetImageDataConnection())

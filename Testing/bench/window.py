@@ -12,6 +12,8 @@ from PySide6.QtTest import QTest
 from bench import modules
 from bench.view_widgets import FourUpLayout
 
+_STEP_MS = 10
+
 
 class LayoutManager:
     """What slicer.util and the module may ask of qSlicerLayoutManager."""
@@ -58,7 +60,12 @@ class MainWindow(QtWidgets.QMainWindow):
         """Load a module and show its panel."""
         self.unload()
         self._loaded = modules.load_module(module_path, make_logic)
-        self._splitter.insertWidget(0, self._loaded.panel)
+        # in Slicer too, a panel that is too tall for the window is scrolled
+        self._scroll = QtWidgets.QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QtWidgets.QFrame.NoFrame)
+        self._scroll.setWidget(self._loaded.panel)
+        self._splitter.insertWidget(0, self._scroll)
         self._splitter.setSizes(self._sizes)
         slicer.app.processEvents()
 
@@ -66,11 +73,40 @@ class MainWindow(QtWidgets.QMainWindow):
         """Unload the module, as on reload or exit."""
         if self._loaded is not None:
             self._loaded.unload()
+            self._scroll.setParent(None)
+            self._scroll.deleteLater()
             self._loaded = None
 
     def click(self, button) -> None:
         """A real left click on a button."""
+        self._scroll.ensureWidgetVisible(button)
         QTest.mouseClick(button, QtCore.Qt.LeftButton)
+        slicer.app.processEvents()
+
+    def click_item(self, view, index) -> None:
+        """A real left click on an item of a list, table or tree, given by its model index."""
+        view.scrollTo(index)
+        QTest.mouseClick(view.viewport(), QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, view.visualRect(index).center())
+        slicer.app.processEvents()
+
+    def press(self, key) -> None:
+        """A key, pressed where the keyboard's focus is; buttons that have it as their shortcut are clicked."""
+        self.activateWindow()
+        QTest.keyClick(self.focusWidget() or self, key)
+        # a button pressed by its shortcut is clicked a tenth of a second later (QAbstractButton.animateClick)
+        while any(button.isDown() for button in self.findChildren(QtWidgets.QPushButton)):
+            QTest.qWait(_STEP_MS)
+        slicer.app.processEvents()
+
+    def click_view(self, view_name: str, ras, button=QtCore.Qt.LeftButton) -> None:
+        """Move the mouse to where a world point is in a slice view, and click."""
+        widget = self.views[view_name]
+        x, y, _depth = widget.view.to_pixel(ras)
+        for away in (12, 4, 0):
+            QTest.mouseMove(widget, QtCore.QPoint(round(x) - away, round(widget.height - 1 - y)))
+            slicer.app.processEvents()
+        at = QtCore.QPoint(round(x), round(widget.height - 1 - y))
+        QTest.mouseClick(widget, button, QtCore.Qt.NoModifier, at)
         slicer.app.processEvents()
 
     def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:

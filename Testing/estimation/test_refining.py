@@ -140,6 +140,18 @@ def test_pinned_landmarks_stay_exactly(wrong_rump, mode):
     assert refined.refinement.pinned == (1, RUMP + 1)
 
 
+def test_a_pose_without_an_estimate_is_refined_as_one(wrong_rump):
+    engine, volume, plain, truth = wrong_rump
+    positions = plain.pose.positions.copy()
+    positions[RUMP] = truth[RUMP]
+    pose = plain.pose.with_positions(positions)
+    for model, told in (("", False), (engine.model.identity, False), ("another (12ab)", True)):
+        refined = engine.refine(volume, Estimate.given(pose, model), [RUMP + 1])
+        expected = engine.refine(volume, replace(plain, pose=pose), [RUMP + 1])
+        np.testing.assert_array_equal(refined.pose.positions, expected.pose.positions)
+        assert any("another (12ab)" in warning for warning in refined.warnings) == told
+
+
 def test_mistakes(wrong_rump):
     engine, volume, plain, _ = wrong_rump
     with pytest.raises(UserError, match="unknown refinement"):

@@ -10,16 +10,18 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cli.balls import ball_engine, ball_volume, model_of
+from cli.balls import ball_engine, ball_volume, layout, model_of
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation import messages
 from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.model_file import save_model
 from FetusMapV2Lib.estimation.remote import EngineLostError, RemoteEngine
 from FetusMapV2Lib.foundation.errors import Cancelled, OutputError, UserError
@@ -36,11 +38,13 @@ def volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """Quick to load and to run; it finds nothing."""
+    """Quick to load and to run; it finds nothing, but its library knows how a body looks."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("Modell ß") / "small.safetensors"
     network = UNet3d(widths=(2, 3, 4))
-    save_model(path, model_of(network, input_size=(32, 24, 24)).with_info(network=dict(network.config)))
+    poses = layout() + np.random.default_rng(2).normal(0, 1.0, (20, 22, 3))
+    small = replace(model_of(network, input_size=(32, 24, 24)), poses=poses)
+    save_model(path, small.with_info(network=dict(network.config)))
     return path
 
 
@@ -50,6 +54,14 @@ def engine(model) -> Iterator[RemoteEngine]:
     with RemoteEngine(model, "cpu") as remote:
         remote.warm_up()
         yield remote
+
+
+@pytest.fixture
+def edited() -> Estimate:
+    """A body in the volume whose crest was put 6 mm higher by hand."""
+    positions = ball_volume()[1].copy()
+    positions[0] += [0.0, 0.0, 6.0]
+    return Estimate.given(Pose(positions, np.full(22, 0.5), np.full(22, 6.0)))
 
 
 def is_alive(pid: int) -> bool:
@@ -114,6 +126,26 @@ def test_the_answer_is_that_of_the_engine_here(engine, model, volume):
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert len({stage for _, stage in seen}) >= 3
+
+
+@pytest.mark.parametrize("mode", ["prior", "full"])
+def test_refining_around_landmarks_set_by_hand_is_that_of_the_engine_here(engine, model, volume, edited, mode):
+    here = PoseEngine.load(model, "cpu").refine(volume, edited, [1, 10], mode=mode)
+    seen: list[str] = []
+    there = engine.refine(volume, edited, [10, 1], mode=mode, on_progress=lambda _, stage: seen.append(stage))
+    np.testing.assert_allclose(there.pose.positions, here.pose.positions, atol=1e-3)
+    np.testing.assert_array_equal(there.pose.positions[[0, 9]], edited.pose.positions[[0, 9]])
+    assert np.abs(there.pose.positions - edited.pose.positions).max() > 0.1
+    assert there.refinement.pinned == (1, 10)
+    assert there.warnings == here.warnings
+    assert any(stage.startswith("refining") for stage in seen)
+
+
+def test_refining_says_what_the_engine_refuses(engine, volume, edited):
+    pid = engine.pid
+    with pytest.raises(UserError, match="no landmark 23"):
+        engine.refine(volume, edited, [23])
+    assert engine.pid == pid
 
 
 def test_it_stays_warm_and_survives_a_users_mistake(engine, volume):
@@ -186,7 +218,43 @@ def test_a_launcher_leaves_nothing_behind(tmp_path, model):
     assert wait_until(lambda: not is_alive(child), 1.0)
 
 
+def test_refining_is_cancelled_within_a_second(engine, volume, edited):
+    engine.warm_up()
+    pid, stages, asked = engine.pid, [], []
+
+    def should_cancel() -> bool:
+        if stages and stages[-1].startswith("refining"):
+            asked.append(time.monotonic())
+        return bool(asked)
+
+    with pytest.raises(Cancelled):
+        engine.refine(
+            volume,
+            edited,
+            [1],
+            mode="full",
+            on_progress=lambda _, stage: stages.append(stage),
+            should_cancel=should_cancel,
+        )
+    assert time.monotonic() - asked[0] < 1.0
+    assert wait_until(lambda: not is_alive(pid), 1.0)
+
+
 # ---- faults
+
+
+@posix
+def test_a_process_killed_while_refining_is_replaced_and_the_user_is_told(engine, volume, edited):
+    killed = []
+
+    def kill(_: float, reached: str) -> None:
+        if reached == "refining" and not killed:
+            killed.append(engine.pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    refined = engine.refine(volume, edited, [1], mode="full", on_progress=kill)
+    assert "was killed" in refined.warnings[0]
+    assert "refined on the CPU" in refined.warnings[0]
 
 
 @posix

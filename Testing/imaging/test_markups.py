@@ -41,7 +41,7 @@ def test_document_is_what_slicer_expects(pose):
     assert len({point["id"] for point in points}) == 22
     assert [point["positionStatus"] for point in points].count("missing") == 2
     assert "position" not in points[4] and points[0]["position"] == pytest.approx(pose.positions[0])
-    assert points[0]["description"] == "confidence 0.88, 90 % within 3.2 mm"
+    assert points[0]["description"] == "confidence 0.88; 90 % radius 3.2 mm"
     json.dumps(document, allow_nan=False)
 
 

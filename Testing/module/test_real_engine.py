@@ -35,6 +35,11 @@ def test_estimate_with_the_bundled_model_and_correct_a_landmark(open_window, sce
     after = window.module_widget.state.poseScene.pose().positions[0]
     np.testing.assert_allclose(after, released, atol=0.7)
     assert ui.resultsTable.item(0, 1).text() != text
+    window.click(ui.refineButton)
+    refined = window.module_widget.state.poseScene.pose()
+    assert "moved" in ui.messageLabel.text or "No landmark had to move" in ui.messageLabel.text
+    np.testing.assert_array_equal(refined.positions[0], after)
+    assert np.nanmax(np.linalg.norm(refined.positions - pose.positions, axis=1)[1:]) > 0.1
 
 
 def test_cancel_is_heard_while_the_engine_works_and_leaves_the_scene_as_it_was(open_window, scene):

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-import vtk
+from scene.followers import assert_followers_agree
 from vtk.util.numpy_support import vtk_to_numpy
 
 from FetusMapV2Lib.anatomy.biometry import measure
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.skeleton import BALL_RADIUS_MM
 from FetusMapV2Lib.scene.volumes import add_volume_node, matrix_to_vtk
 
 SCHEMA = default_schema()
@@ -31,41 +30,6 @@ def add_transform(scene: Any, matrix: np.ndarray) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     node.SetMatrixTransformToParent(matrix_to_vtk(matrix))
     return node
-
-
-def skeleton_points(fetus: PoseScene) -> np.ndarray:
-    """World coordinates of the vertices that cells use."""
-    polydata = fetus.skeleton_node.GetPolyData()
-    used = np.unique(vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()))
-    points = vtk_to_numpy(polydata.GetPoints().GetData())[used].astype(float)
-    parent = fetus.skeleton_node.GetParentTransformNode()
-    if parent is None:
-        return points
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
-    return np.array([transform.TransformPoint(point) for point in points])
-
-
-def assert_followers_agree(fetus: PoseScene, positions: np.ndarray) -> None:
-    """Skeleton, plane, lines and measurements are those of `positions`."""
-    np.testing.assert_allclose(fetus.pose().positions, positions, atol=1e-6)
-    present = positions[np.isfinite(positions).all(axis=1)]
-    vertices = skeleton_points(fetus)
-    np.testing.assert_allclose(vertices.min(axis=0), present.min(axis=0) - BALL_RADIUS_MM, atol=0.1)
-    np.testing.assert_allclose(vertices.max(axis=0), present.max(axis=0) + BALL_RADIUS_MM, atol=0.1)
-    plane = midsagittal_plane(positions)
-    assert plane is not None
-    np.testing.assert_allclose(fetus.plane_node.GetOriginWorld(), plane.origin, atol=1e-4)
-    np.testing.assert_allclose(fetus.plane_node.GetNormalWorld(), plane.normal, atol=1e-5)
-    np.testing.assert_allclose(fetus.plane_node.GetSizeWorld(), plane.extent_mm, atol=1e-4)
-    for found in measure(Pose(positions)):
-        length = fetus.line_nodes[found.key].GetMeasurement("length")
-        if math.isnan(found.value_mm):
-            assert not length.GetValueDefined()
-        else:
-            assert length.GetValue() == pytest.approx(found.value_mm, abs=1e-4)
-    values = [found.value_mm for found in fetus.measurements()]
-    np.testing.assert_allclose(values, [found.value_mm for found in measure(Pose(positions))], atol=1e-5)
 
 
 def test_points_are_named_fixed_in_number_and_described(scene: Any, pose: Pose) -> None:
@@ -121,7 +85,7 @@ def test_missing_points_are_missing_and_what_needs_them_disappears(scene: Any, p
     node.SetNthControlPointPositionWorld(SCHEMA.index("left_knee"), pose.positions[SCHEMA.index("left_knee")])
     assert fetus.skeleton_node.GetPolyData().GetNumberOfPolys() > complete
     assert_followers_agree(fetus, pose.positions)
-    fetus.set_missing(SCHEMA.index("left_knee"))
+    node.SetNthControlPointPositionMissing(SCHEMA.index("left_knee"))
     assert fetus.skeleton_node.GetPolyData().GetNumberOfPolys() == complete
     assert_followers_agree(fetus, positions)
 
@@ -131,6 +95,7 @@ def test_without_enough_midline_points_there_is_no_plane_until_they_come(scene: 
     positions[2:10] = np.nan
     fetus = PoseScene.create(scene, pose.with_positions(positions))
     assert not fetus.plane_node.GetIsPlaneValid()
+    assert fetus.trace_node.GetPolyData().GetNumberOfCells() == 0
     fetus.set_pose(pose)
     assert fetus.plane_node.GetIsPlaneValid()
     assert_followers_agree(fetus, pose.positions)
@@ -198,36 +163,6 @@ def test_a_listener_may_move_points_itself(scene: Any, pose: Pose) -> None:
     assert_followers_agree(fetus, positions)
 
 
-def test_edited_points_say_so_and_can_be_put_back(scene: Any, pose: Pose) -> None:
-    fetus = PoseScene.create(scene, pose)
-    row = SCHEMA.index("right_ankle")
-    node = fetus.landmarks_node
-    described = node.GetNthControlPointDescription(row)
-    node.SetNthControlPointPositionWorld(row, 1, 2, 3)
-    assert fetus.states().count("edited") == 1 and fetus.states()[row] == "edited"
-    assert "hand" in node.GetNthControlPointDescription(row)
-    assert node.GetNthControlPointSelected(row), "what was placed by hand is not doubtful"
-    edited = fetus.pose()
-    assert edited.confidence is not None and edited.radius90_mm is not None
-    assert edited.confidence[row] == 1.0 and math.isnan(edited.radius90_mm[row])
-    assert edited.confidence[0] == pytest.approx(0.9)
-    fetus.reset([row])
-    assert set(fetus.states()) == {"estimated"}
-    assert node.GetNthControlPointDescription(row) == described
-    assert not node.GetNthControlPointSelected(row)
-    assert_followers_agree(fetus, pose.positions)
-
-
-def test_reset_of_all_points(scene: Any, pose: Pose) -> None:
-    positions = pose.positions.copy()
-    positions[4] = np.nan
-    fetus = PoseScene.create(scene, pose.with_positions(positions))
-    fetus.landmarks_node.SetNthControlPointPositionWorld(4, 1, 2, 3)
-    fetus.set_missing(7)
-    fetus.reset()
-    assert_followers_agree(fetus, positions)
-
-
 def test_landmarks_and_followers_under_transforms(scene: Any, pose: Pose, transform_matrix: np.ndarray) -> None:
     fetus = PoseScene.create(scene, pose)
     transform = add_transform(scene, transform_matrix)
@@ -285,7 +220,7 @@ def test_a_new_estimate_uses_the_same_nodes(scene: Any, pose: Pose) -> None:
 
 def test_a_deleted_follower_is_not_missed_and_comes_back_on_attach(scene: Any, pose: Pose) -> None:
     fetus = PoseScene.create(scene, pose)
-    for node in (fetus.skeleton_node, fetus.plane_node, fetus.line_nodes["crl"]):
+    for node in (fetus.skeleton_node, fetus.plane_node, fetus.trace_node, fetus.line_nodes["crl"]):
         scene.RemoveNode(node)
     fetus.landmarks_node.SetNthControlPointPositionWorld(0, 1, 2, 3)
     assert fetus.skeleton_node is None and "crl" not in fetus.line_nodes
@@ -383,7 +318,7 @@ def test_points_of_a_sequence_keep_the_estimate_of_their_frame(scene: Any, pose:
     assert set(fetus.states()) == {"estimated"}
     browser.SetSelectedItemNumber(1)
     assert fetus.states()[3] == "edited"
-    fetus.reset([3])
+    LandmarkEditor(fetus).reset([3])
     assert_followers_agree(fetus, pose.positions + 1)
 
 
@@ -406,7 +341,7 @@ def test_one_folder_holds_all_nodes_where_slicer_lists_them(listed_scene: Any, p
 def test_without_hierarchy_items_none_are_made_for_nodes(scene: Any, pose: Pose) -> None:
     fetus = PoseScene.create(scene, pose)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 8
+    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 9
 
 
 @pytest.mark.parametrize("spoil", ["other", "points", "labels", "schema"])

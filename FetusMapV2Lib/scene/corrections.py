@@ -1,0 +1,94 @@
+"""What a user made of an estimate beyond moving points, kept with the landmarks: confirmed, refined, sides swapped.
+
+Places are kept, not flags: a confirmed point that is dragged on is no longer confirmed, whoever moved it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.scene.record import floats, numbers
+
+Array = NDArray[np.float64]
+
+CORRECTIONS_ATTRIBUTE = "FetusMapV2.Corrections"
+
+#: The limbs whose sides can be swapped, with the groups of the landmark schema that they exchange.
+LIMBS = {"arms": ("la", "ra"), "legs": ("ll", "rl")}
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """The corrections of one pose.
+
+    Attributes:
+        confirmed: (N, 3) mm where a landmark was confirmed, in the node's own coordinates; NaN = was not.
+        refined: (N, 3) where refinement around landmarks set by hand put it; NaN = did not.
+        swapped: limbs ("arms", "legs") that have the sides opposite to the estimate's.
+    """
+
+    confirmed: Array
+    refined: Array
+    swapped: frozenset[str] = frozenset()
+
+    @classmethod
+    def none(cls, count: int) -> Corrections:
+        """Nothing was corrected."""
+        return cls(np.full((count, 3), np.nan), np.full((count, 3), np.nan))
+
+    def with_confirmed(self, rows: Iterable[int], places: Array) -> Corrections:
+        """With rows confirmed at `places` (N, 3), or not confirmed where those are NaN."""
+        return replace(self, confirmed=_exchanged(self.confirmed, rows, places))
+
+    def with_refined(self, rows: Iterable[int], places: Array) -> Corrections:
+        """With rows refined to `places` (N, 3), or not refined where those are NaN."""
+        return replace(self, refined=_exchanged(self.refined, rows, places))
+
+    def with_sides_swapped(self, limbs: Iterable[str], schema: Schema) -> Corrections:
+        """With the sides of limbs exchanged once more; what is known of a point goes with it to its new name."""
+        limbs = frozenset(limbs)
+        order = swapped_rows(limbs, schema)
+        return Corrections(self.confirmed[order], self.refined[order], self.swapped ^ limbs)
+
+    def save(self, node: Any) -> None:
+        """Keep the corrections in `node`."""
+        document = {
+            "confirmed": [numbers(row) for row in self.confirmed],
+            "refined": [numbers(row) for row in self.refined],
+            "swapped": sorted(self.swapped),
+        }
+        node.SetAttribute(CORRECTIONS_ATTRIBUTE, json.dumps(document, separators=(",", ":")))
+
+    @classmethod
+    def load(cls, node: Any, count: int) -> Corrections:
+        """The corrections kept in `node`; none if there are none or if they do not fit `count` landmarks."""
+        try:
+            document = json.loads(node.GetAttribute(CORRECTIONS_ATTRIBUTE) or "")
+            confirmed, refined = (
+                np.array([floats(row) for row in document[name]]).reshape(count, 3) for name in ("confirmed", "refined")
+            )
+            return cls(confirmed, refined, frozenset(document["swapped"]) & LIMBS.keys())
+        except (ValueError, KeyError, TypeError):
+            return cls.none(count)
+
+
+def swapped_rows(limbs: Iterable[str], schema: Schema) -> NDArray[np.intp]:
+    """Permutation p, (N,), its own inverse: ``pose[p]`` has the sides of `limbs` exchanged."""
+    order = np.arange(schema.count)
+    rows = [row for limb in limbs for group in LIMBS[limb] for row in schema.rows(group)]
+    order[rows] = schema.mirror_rows[rows]
+    return order
+
+
+def _exchanged(kept: Array, rows: Iterable[int], places: Array) -> Array:
+    result = kept.copy()
+    chosen = list(rows)
+    result[chosen] = places[chosen]
+    return result

@@ -1,0 +1,481 @@
+"""Looking at landmarks and correcting them in the panel: real clicks, keys and drags, real views, real nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.foundation.progress import Stages
+
+SCHEMA = default_schema()
+NAME, CONFIDENCE, STATE = range(3)
+CREST, CHIN, NECK, WRIST, ELBOW = (
+    SCHEMA.index(key) for key in ("cranial_crest", "chin", "hind_neck", "left_wrist", "left_elbow")
+)
+DOUBTFUL = (CHIN, WRIST)
+
+
+def doubting_engine(device):
+    """An engine stand-in that is not sure of two landmarks."""
+    from FetusMapV2Panel import selftest
+
+    class Engine(selftest.EngineStandIn):
+        def estimate(self, volume, **arguments):
+            found = super().estimate(volume, **arguments)
+            found.pose.confidence.flags.writeable = True
+            found.pose.confidence[list(DOUBTFUL)] = 0.3
+            return found
+
+    return Engine(device)
+
+
+class Panel:
+    """The hands and eyes of a user of the section."""
+
+    def __init__(self, window):
+        self.window = window
+        self.ui = window.module_widget.ui
+        self.tree = self.ui.landmarksTree
+
+    def estimate(self):
+        self.window.click(self.ui.estimateButton)
+        return self
+
+    @property
+    def fetus(self):
+        return self.window.module_widget.state.poseScene
+
+    def index(self, row: int, column: int = NAME):
+        group = SCHEMA.landmarks[row].group
+        model = self.tree.model()
+        branch = model.index(SCHEMA.groups.index(group), 0)
+        return model.index(SCHEMA.rows(group).index(row), column, branch)
+
+    def text(self, row: int, column: int = STATE) -> str:
+        return self.index(row, column).data()
+
+    def choose(self, row: int) -> None:
+        self.window.click_item(self.tree, self.index(row))
+
+    def current(self) -> str:
+        return self.tree.currentItem().text(NAME) if self.tree.currentItem() is not None else ""
+
+    def press(self, key: str) -> None:
+        import qt
+
+        self.window.press(getattr(qt.Qt, "Key_" + key))
+
+    def position(self, row: int) -> np.ndarray:
+        return self.fetus.pose().positions[row]
+
+    def show(self, row: int) -> None:
+        """Bring a landmark into the red view."""
+        import slicer
+
+        self.window.views["Red"].view.logic.SetSliceOffset(self.position(row)[2])
+        slicer.app.processEvents()
+
+    def drag(self, row: int, by_pixels=(40, -20)) -> np.ndarray:
+        self.show(row)
+        return np.array(self.window.drag("Red", self.position(row), by_pixels, steps=2))
+
+
+@pytest.fixture
+def panel(open_window, volume) -> Panel:
+    return Panel(open_window(doubting_engine)).estimate()
+
+
+def crosshair(scene) -> np.ndarray:
+    return np.array(scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS())
+
+
+# ---- looking
+
+
+def test_the_list_has_every_landmark_in_its_group_with_confidence_and_definition(panel):
+    model = panel.tree.model()
+    groups = [model.index(number, 0).data() for number in range(model.rowCount())]
+    assert groups == ["Head and trunk", "Left arm", "Right arm", "Left leg", "Right leg"]
+    pose = panel.fetus.pose()
+    for mark in SCHEMA.landmarks:
+        assert panel.text(mark.row, NAME) == f"{mark.number} {mark.name}"
+        assert panel.text(mark.row, CONFIDENCE) == f"{pose.confidence[mark.row]:.0%}"
+        assert panel.text(mark.row) == ("estimated, doubtful" if mark.row in DOUBTFUL else "estimated")
+        tip = panel.tree.itemFromIndex(panel.index(mark.row)).toolTip(NAME)
+        assert mark.definition in tip
+        assert ("Assumed" in tip) == mark.assumed
+    assert panel.ui.summaryLabel.text == "2 doubtful · 0 edited · 0 confirmed · 0 missing"
+
+
+def bar_colour(panel, row: int) -> str:
+    icon = panel.tree.itemFromIndex(panel.index(row)).icon(CONFIDENCE)
+    return icon.pixmap(panel.tree.iconSize).toImage().pixelColor(1, 5).name().upper()
+
+
+def test_confidence_has_a_colour_that_all_eyes_tell_apart(panel):
+    ankle = SCHEMA.index("right_ankle")
+    colours = [bar_colour(panel, row) for row in (CHIN, CREST, ankle)]
+    assert panel.text(CREST, CONFIDENCE) == "50%" and panel.text(ankle, CONFIDENCE) == "99%"
+    assert colours == ["#CC79A7", "#E69F00", "#0072B2"]  # of Okabe and Ito
+
+
+def test_a_click_turns_the_slices_to_the_landmark(panel, scene):
+    panel.choose(WRIST)
+    np.testing.assert_allclose(crosshair(scene), panel.position(WRIST), atol=1e-6)
+    crossing = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    assert crossing.GetCrosshairMode() != crossing.NoCrosshair
+    for name in ("Red", "Yellow", "Green"):
+        view = panel.window.views[name].view
+        middle = np.array(view.to_pixel(panel.position(WRIST)))
+        np.testing.assert_allclose(middle[:2], np.array(view.node.GetDimensions()[:2]) / 2, atol=1.0)
+        assert abs(middle[2]) < 0.51
+    assert SCHEMA.landmarks[WRIST].definition in panel.ui.definitionLabel.text
+    panel.choose(CHIN)
+    np.testing.assert_allclose(crosshair(scene), panel.position(CHIN), atol=1e-6)
+
+
+def test_arrow_keys_go_from_landmark_to_landmark(panel, scene):
+    panel.choose(CREST)
+    panel.press("Down")
+    assert panel.current() == "2 Forehead"
+    np.testing.assert_allclose(crosshair(scene), panel.position(1), atol=1e-6)
+
+
+def test_a_key_goes_from_one_doubtful_landmark_to_the_next(panel, scene):
+    seen = []
+    for _ in range(3):
+        panel.press("N")
+        seen.append(panel.current())
+    assert seen == ["5 Chin", "13 Left wrist", "5 Chin"]
+    np.testing.assert_allclose(crosshair(scene), panel.position(CHIN), atol=1e-6)
+    panel.press("C")
+    panel.press("N")
+    panel.press("C")
+    assert panel.ui.summaryLabel.text == "0 doubtful · 0 edited · 2 confirmed · 0 missing"
+    assert not panel.ui.nextDoubtfulButton.enabled
+
+
+def test_without_a_pose_nothing_can_be_done(open_window, volume, scene):
+    panel = Panel(open_window(doubting_engine))
+    buttons = [
+        panel.ui.nextDoubtfulButton, panel.ui.confirmButton, panel.ui.placeButton, panel.ui.missingButton,
+        panel.ui.lockButton, panel.ui.resetButton, panel.ui.resetAllButton, panel.ui.swapArmsButton,
+        panel.ui.swapLegsButton, panel.ui.swapAllButton, panel.ui.refineButton, panel.ui.undoButton,
+        panel.ui.redoButton,
+    ]  # fmt: skip
+    assert not any(button.enabled for button in buttons)
+    assert not panel.tree.enabled
+    for key in "NCPMLEZY":
+        panel.press(key)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
+    assert all(button.toolTip for button in buttons)
+
+
+# ---- correcting
+
+
+def test_a_dragged_landmark_is_edited_chosen_confirmed_and_undone_by_keys(panel):
+    before = panel.position(CREST)
+    released = panel.drag(CREST)
+    np.testing.assert_allclose(panel.position(CREST), released, atol=0.5)
+    assert panel.current() == "1 Cranial crest"
+    assert (panel.text(CREST), panel.text(CREST, CONFIDENCE)) == ("edited", "–")
+    panel.press("C")
+    assert panel.text(CREST) == "confirmed"
+    assert panel.ui.confirmButton.checked
+    panel.press("Z")
+    assert panel.text(CREST) == "edited"
+    panel.press("Z")
+    assert panel.text(CREST) == "estimated"
+    np.testing.assert_allclose(panel.position(CREST), before, atol=1e-6)
+    panel.press("Y")
+    panel.press("Y")
+    assert panel.text(CREST) == "confirmed"
+    np.testing.assert_allclose(panel.position(CREST), released, atol=0.5)
+    panel.window.click(panel.ui.confirmButton)
+    assert panel.text(CREST) == "edited"
+
+
+def test_a_click_that_moves_nothing_needs_no_undo_of_its_own(panel):
+    panel.drag(CREST)
+    panel.drag(CREST, by_pixels=(0, 0))
+    panel.press("Z")
+    assert panel.text(CREST) == "estimated"
+
+
+def test_the_estimate_itself_is_undone_and_redone(panel):
+    panel.press("Z")
+    assert panel.fetus is None
+    assert panel.text(CREST) == ""
+    assert not panel.tree.enabled
+    panel.press("Y")
+    assert panel.text(CREST) == "estimated"
+    panel.choose(CREST)
+    panel.press("M")
+    assert panel.text(CREST) == "missing"
+
+
+def test_several_landmarks_at_once(panel):
+    panel.choose(CREST)
+    for row in (3, 4):
+        panel.tree.itemFromIndex(panel.index(row)).setSelected(True)
+    panel.press("M")
+    assert [panel.text(row) for row in (0, 1, 3, 4)] == ["missing", "estimated", "missing", "missing"]
+    assert panel.ui.resultsTable.item(0, 1).text() == "–"
+    panel.press("E")
+    assert [panel.text(row) for row in (0, 3)] == ["estimated", "estimated"]
+
+
+def test_a_locked_landmark_cannot_be_dragged_or_changed(panel):
+    panel.choose(CREST)
+    panel.press("L")
+    assert panel.text(CREST) == "estimated, locked"
+    before = panel.position(CREST)
+    panel.drag(CREST)
+    np.testing.assert_array_equal(panel.position(CREST), before)
+    for button in (panel.ui.placeButton, panel.ui.missingButton, panel.ui.resetButton):
+        assert not button.enabled
+    panel.press("L")
+    panel.drag(CREST)
+    assert panel.text(CREST) == "edited"
+
+
+def test_reset_of_one_and_of_all(panel):
+    original = panel.fetus.pose().positions
+    panel.drag(CREST)
+    panel.drag(WRIST)
+    panel.choose(NECK)
+    panel.press("M")
+    panel.window.click(panel.ui.swapLegsButton)
+    panel.choose(WRIST)
+    panel.press("E")
+    assert [panel.text(row) for row in (CREST, NECK)] == ["edited", "missing"]
+    np.testing.assert_allclose(panel.position(WRIST), original[WRIST], atol=1e-6)
+    panel.window.click(panel.ui.resetAllButton)
+    np.testing.assert_allclose(panel.fetus.pose().positions, original, atol=1e-6)
+    panel.press("Z")
+    assert [panel.text(row) for row in (CREST, NECK)] == ["edited", "missing"]
+
+
+@pytest.mark.parametrize(
+    ("button", "groups"),
+    [("swapArmsButton", "la ra"), ("swapLegsButton", "ll rl"), ("swapAllButton", "la ra ll rl")],
+)
+def test_sides_are_swapped(panel, button, groups):
+    before = panel.fetus.pose().positions
+    order = np.arange(22)
+    rows = [row for group in groups.split() for row in SCHEMA.rows(group)]
+    order[rows] = SCHEMA.mirror_rows[rows]
+    panel.window.click(getattr(panel.ui, button))
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before[order])
+    assert panel.ui.summaryLabel.text.startswith("2 doubtful · 0 edited")
+    panel.press("Z")
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
+
+
+# ---- placing
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_next_click_in_a_view_places_the_landmark(panel, missing):
+    panel.choose(CHIN)
+    if missing:
+        panel.press("M")
+    before = panel.fetus.pose().positions
+    panel.show(CREST)
+    wanted = np.array([14.0, 6.0, panel.position(CREST)[2]])
+    panel.press("P")
+    assert panel.ui.placeButton.checked
+    assert "Click in a view where Chin is" in panel.ui.messageLabel.text
+    panel.window.click_view("Red", wanted)
+    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
+    assert panel.text(CHIN) == "edited"
+    assert not panel.ui.placeButton.checked
+    assert panel.ui.messageLabel.text == ""
+    panel.window.click_view("Red", wanted + 10 * np.eye(3)[0])
+    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
+    panel.press("Z")
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
+    panel.press("Y")
+    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
+
+
+@pytest.mark.parametrize("how", ["Escape", "P", "right click", "next estimate"])
+def test_thinking_better_of_placing_changes_nothing(panel, how):
+    import qt
+
+    panel.choose(CREST)
+    panel.press("M")
+    panel.choose(CHIN)
+    before = panel.fetus.pose().positions
+    panel.press("P")
+    assert panel.text(CHIN) == "missing"
+    if how == "right click":
+        panel.window.click_view("Red", (10, 10, 0), qt.Qt.RightButton)
+    elif how == "next estimate":
+        panel.window.click(panel.ui.estimateButton)
+        panel.press("Z")
+    else:
+        panel.press(how)
+    assert not panel.ui.placeButton.checked
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
+    assert panel.text(CHIN) == "estimated, doubtful"
+    panel.press("Z")
+    assert panel.text(CREST) == "estimated", "the step before is undone"
+
+
+@pytest.mark.parametrize("end", ["close", "unload", "remove"])
+def test_placing_ends_with_the_scene_the_panel_and_the_landmarks(panel, scene, end):
+    panel.choose(CHIN)
+    panel.press("P")
+    modes = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    assert modes.GetCurrentInteractionMode() == modes.Place
+    if end == "close":
+        scene.Clear(0)
+    elif end == "unload":
+        panel.window.unload()
+    else:
+        scene.RemoveNode(panel.fetus.landmarks_node)
+    assert modes.GetCurrentInteractionMode() != modes.Place
+
+
+# ---- refinement
+
+
+def test_refining_moves_the_others_and_is_one_step(panel):
+    assert not panel.ui.refineButton.enabled
+    panel.drag(CREST)
+    panel.choose(ELBOW)
+    panel.press("C")
+    before = panel.fetus.pose().positions
+    panel.window.click(panel.ui.refineButton)
+    after = panel.fetus.pose().positions
+    np.testing.assert_array_equal(after[[CREST, ELBOW]], before[[CREST, ELBOW]])
+    others = [row for row in range(22) if row not in (CREST, ELBOW)]
+    np.testing.assert_allclose(after[others], before[others] - [0, 0, 3], atol=1e-9)
+    assert panel.ui.messageLabel.text == "20 landmarks moved by up to 3.0 mm."
+    assert panel.text(CHIN) == "estimated, refined, doubtful"
+    panel.press("Z")
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
+    panel.press("Y")
+    np.testing.assert_array_equal(panel.fetus.pose().positions, after)
+    panel.choose(CHIN)
+    panel.press("E")
+    np.testing.assert_allclose(panel.position(CHIN), before[CHIN], atol=1e-6)
+
+
+def refining_engine(during):
+    """A stand-in that does something in the middle of refining."""
+    from FetusMapV2Panel import selftest
+
+    class Engine(selftest.EngineStandIn):
+        def refine(self, volume, estimate, pinned, *, on_progress=None, should_cancel=None):
+            stages = Stages(on_progress, should_cancel)
+            stages.reach(0.95, "refining")
+            during()
+            stages.reach(0.97, "refining 2/8")
+            return super().refine(volume, estimate, pinned)
+
+    return Engine
+
+
+def test_refining_shows_its_progress_and_is_cancelled(open_window, volume):
+    seen = {}
+
+    def press_cancel():
+        ui = panel.ui
+        seen.update(visible=ui.cancelButton.visible, stage=ui.stageLabel.text, free=ui.confirmButton.enabled)
+        panel.window.click(ui.cancelButton)
+
+    panel = Panel(open_window(refining_engine(press_cancel))).estimate()
+    panel.drag(CREST)
+    before = panel.fetus.pose().positions
+    panel.window.click(panel.ui.refineButton)
+    assert seen == {"visible": True, "stage": "refining", "free": False}
+    assert "Cancelled" in panel.ui.messageLabel.text
+    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
+    panel.press("Z")
+    assert panel.text(CREST) == "estimated"
+
+
+def test_what_is_dragged_while_refining_stays_where_it_was_put(open_window, volume):
+    put = []
+    panel = Panel(open_window(refining_engine(lambda: put.append(panel.drag(WRIST))))).estimate()
+    panel.drag(CREST)
+    panel.window.click(panel.ui.refineButton)
+    np.testing.assert_allclose(panel.position(WRIST), put[0], atol=0.5)
+    assert panel.text(WRIST) == "edited"
+
+
+@pytest.mark.parametrize("gone", ["pose", "scene"])
+def test_a_pose_that_leaves_the_scene_while_it_is_refined(open_window, volume, scene, gone):
+    def leave():
+        if gone == "pose":
+            scene.RemoveNode(panel.fetus.landmarks_node)
+        else:
+            scene.Clear(0)
+
+    panel = Panel(open_window(refining_engine(leave))).estimate()
+    panel.drag(CREST)
+    panel.window.click(panel.ui.refineButton)
+    assert panel.fetus is None
+    assert "Cancelled" in panel.ui.messageLabel.text
+
+
+def test_a_script_is_told_what_refinement_needs(scene, volume):
+    from FetusMapV2Panel import selftest
+    from FetusMapV2Panel.estimation import PoseEstimation
+
+    from FetusMapV2Lib.foundation.errors import InputError
+    from FetusMapV2Lib.scene.editing import LandmarkEditor
+
+    logic = PoseEstimation(selftest.EngineStandIn)
+    fetus = logic.process(volume).poseScene
+    with pytest.raises(InputError, match="no landmark is set by hand"):
+        logic.refine(fetus)
+    LandmarkEditor(fetus).confirm([0])
+    scene.RemoveNode(volume)
+    with pytest.raises(InputError, match="volume of this pose"):
+        logic.refine(fetus)
+
+
+# ---- saved and reopened
+
+
+def test_a_reopened_scene_has_all_states_links_and_the_model(panel, scene, tmp_path):
+    import slicer
+
+    original = panel.fetus.pose().positions
+    panel.drag(CREST)
+    panel.choose(ELBOW)
+    panel.press("C")
+    panel.choose(NECK)
+    panel.press("M")
+    panel.choose(CHIN)
+    panel.press("L")
+    panel.window.click(panel.ui.swapLegsButton)
+    panel.window.click(panel.ui.refineButton)
+    texts = [[panel.text(row, column) for column in (NAME, CONFIDENCE, STATE)] for row in range(22)]
+    table = [panel.ui.resultsTable.item(row, 1).text() for row in range(9)]
+    path = tmp_path / "Fall ü 1.mrb"
+    assert slicer.util.saveScene(str(path))
+    scene.Clear(0)
+    slicer.app.processEvents()
+    assert panel.text(CREST) == ""
+    slicer.util.loadScene(str(path))
+    slicer.app.processEvents()
+    assert [[panel.text(row, column) for column in (NAME, CONFIDENCE, STATE)] for row in range(22)] == texts
+    assert [panel.ui.resultsTable.item(row, 1).text() for row in range(9)] == table
+    assert panel.fetus.model == "stand-in"
+    assert panel.fetus.volume_node.GetName() == "made-up volume"
+    before = panel.ui.resultsTable.item(0, 1).text()
+    panel.drag(CREST, (10, 30))
+    assert panel.ui.resultsTable.item(0, 1).text() != before
+    panel.press("Z")
+    assert panel.ui.resultsTable.item(0, 1).text() == before
+    panel.choose(CHIN)
+    panel.press("L")
+    panel.window.click(panel.ui.resetAllButton)
+    np.testing.assert_allclose(panel.fetus.pose().positions, original, atol=1e-4)
+    assert {panel.text(row) for row in range(22)} == {"estimated", "estimated, doubtful"}
