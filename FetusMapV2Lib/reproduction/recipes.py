@@ -71,6 +71,8 @@ def _changed(preset: Preset, changes: Mapping[str, Any], scale: Fraction | None)
     ours: dict[str, Any] = {}
     if scale is not None:
         ours |= miniature(preset, scale, levels=len(widths))
+    if preset.adversarial.active:
+        ours |= _discriminator_fields(preset, levels=len(widths))
     if preset.sees_patches:
         ours |= _patch_fields(preset, changes.get("input_size", ours.get("input_size", preset.input_size))[0])
     if preset.network.kind == "unet-rnn":  # a network with fewer levels is boosted one below its finest
@@ -82,6 +84,13 @@ def _patch_fields(preset: Preset, length: int) -> dict[str, Any]:
     """Patches of so many voxels stay as long in mm as they were, and so do not become whole views."""
     spacing = preset.views.patch_spacing_mm * preset.input_size[0] / length
     return {"views.patch_spacing_mm": spacing, "run.cache_spacing_mm": spacing}
+
+
+def _discriminator_fields(preset: Preset, levels: int) -> dict[str, Any]:
+    """Discriminators that halve a grid no more often than a network of so many levels does, in finer cells instead."""
+    widths = preset.adversarial.widths[:levels]
+    reduction = min(preset.adversarial.reduction, 2 ** (levels - len(widths)))
+    return {"adversarial.widths": widths, "adversarial.reduction": reduction}
 
 
 def miniature(preset: Preset, scale: Fraction, levels: int) -> dict[str, Any]:

@@ -94,6 +94,13 @@ def test_patches_stay_as_long_as_they_were(changes: dict[str, object], scale: Fr
     assert patches.preset.input_size[0] * patches.preset.views.patch_spacing_mm == pytest.approx(88.0)
 
 
+@pytest.mark.parametrize("levels,halvings,reduction", [(5, 2, 4), (4, 2, 2), (3, 2, 1), (2, 1, 1)])
+def test_discriminators_shrink_with_the_network(levels: int, halvings: int, reduction: int) -> None:
+    (recipe,) = recipes("ugan", {"network.widths": [4] * levels}, Fraction(1, 2 ** (5 - levels)))
+    assert len(recipe.preset.adversarial.widths) == halvings + 1
+    assert recipe.preset.adversarial.reduction == reduction
+
+
 def test_a_change_that_no_preset_knows() -> None:
     with pytest.raises(UserError, match=r"no field 'optimizer\.rate'"):
         recipes("unet", {"optimizer.rate": 1.0})

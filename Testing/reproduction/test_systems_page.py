@@ -14,8 +14,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "systems.md"
 
 
 def rows() -> dict[str, dict[str, str]]:
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    head, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line)
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(("| Preset", "| `"))]
+    head, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return {cells[0].strip("`"): dict(zip(head, cells, strict=True)) for cells in body}
 
 
