@@ -143,6 +143,7 @@ class PoseModule(pl.LightningModule):
         parts = self.loss(logits, batch["points"], batch["present"])
         deceiving, deceived = adversary.deceiving_loss(poses)
         total = parts.total + deceiving
+        del logits, poses  # large, and the way back goes by the graph
         self._backward(total, of_network.optimizer)
         of_network.step()
         for schedule in schedules:
