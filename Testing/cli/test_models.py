@@ -39,11 +39,14 @@ def preset(tmp_path: Path) -> Path:
 def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run [a]"
     train = ("train", "--preset", preset, "--data", cases, "--output", run, "--device", "cpu", "--threads", 1)
+    train += ("--set", "optimiser.betas=[0.9,0.99]", "--set", "optimiser.schedule=cosine")
     answer = fetusmap(*train)
     assert answer.code == 0, answer.err
     model = run / "model.safetensors"
     assert f"Model written to {model}" in answer.err
     assert load_model(model).calibration is None
+    optimiser = load_model(model).info.preset["optimiser"]
+    assert (optimiser["betas"], optimiser["schedule"]) == ([0.9, 0.99], "cosine")
 
     again = fetusmap(*train)
     assert again.code == 2 and "--resume" in again.errors()[0]
@@ -75,6 +78,7 @@ def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path:
         (("--preset", "no-such-preset"), "no-such-preset"),
         (("--input-size", "33,24,24"), "multiples"),
         (("--input-size", "32,24"), "--input-size"),
+        (("--set", "optimiser.rate=1"), "no field 'optimiser.rate'"),
         (("--device", "gpu"), "unknown device"),
         (("--initial-model", "no/such.safetensors"), "no such model"),
     ],

@@ -106,6 +106,18 @@ def test_full_refinement_moves_the_refined_set_towards_the_library(wrong_rump, m
     np.testing.assert_array_equal(again.pose.positions, refined.pose.positions)
 
 
+def test_every_forward_pass_is_needed(wrong_rump):
+    engine, volume, plain, _ = wrong_rump
+    passes: list[int] = []
+    hook = engine.model.network.register_forward_hook(lambda *_: passes.append(1))  # its copies have it too
+    engine.refine(volume, plain, mode="full")
+    assert len(passes) == ITERATIONS + 1
+    passes.clear()
+    engine.refine(volume, replace(plain, model="of another model"), mode="full")
+    assert len(passes) == ITERATIONS + 2  # what that one saw is not what this one sees
+    hook.remove()
+
+
 def test_what_comes_no_nearer_is_left_out(wrong_rump, monkeypatch):
     from FetusMapV2Lib.estimation import refinement
 

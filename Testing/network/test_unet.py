@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, coordinate_maps, parameter_bytes
+from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, coordinate_maps, parameter_bytes, upsample_twice
 
 
 def test_paper_width_has_the_papers_size() -> None:
@@ -87,3 +88,14 @@ def test_unknown_descriptions_are_refused() -> None:
         build_network({"kind": "transformer"})
     with pytest.raises(UserError, match="cannot be used"):
         build_network({"kind": "unet", "depth": 3})
+
+
+def test_upsampling_passes_back_the_gradient_of_a_slice_of_channels() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 3, 4, 5).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    skip = torch.randn(1, 2, 6, 8, 10).contiguous(memory_format=torch.channels_last_3d)
+    upstream = torch.randn(1, 6, 6, 8, 10)
+    (found,) = torch.autograd.grad(torch.cat((skip, upsample_twice(x)), dim=1), x, upstream)
+    plain = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+    (expected,) = torch.autograd.grad(plain, x, upstream[:, 2:])
+    torch.testing.assert_close(found, expected)
