@@ -25,10 +25,10 @@ try:
 except ModuleNotFoundError:  # run from the source tree, where the library lies beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from FetusMapV2Panel import results_table
+from FetusMapV2Panel import results_table, setups
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
-from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode
+from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode, Settings
 from FetusMapV2Panel.sections import SECTIONS
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import PanelState
@@ -60,6 +60,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = logic
         self.sections: list[Section] = []
         self._guiTag = None
+        self._sceneIsNew = False
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -74,8 +75,9 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for event, slot in (
             (slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
             (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
-            (slicer.mrmlScene.EndImportEvent, self.onSceneEndClose),
-            (slicer.mrmlScene.EndRedoEvent, self.onSceneEndRedo),
+            (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport),
+            (slicer.mrmlScene.EndUndoEvent, self.onSceneEndUndo),
+            (slicer.mrmlScene.EndRedoEvent, self.onSceneEndUndo),
         ):
             self.addObserver(slicer.mrmlScene, event, slot)
         self.initializeParameterNode()
@@ -99,27 +101,52 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             section.close()
         self.logic.close()
 
+    def section(self, kind: type[Section]) -> Section:
+        """The section of a class."""
+        return next(section for section in self.sections if isinstance(section, kind))
+
     def enter(self) -> None:
-        self.initializeParameterNode()
+        if self.state.parameterNode is None:
+            self.initializeParameterNode()
+        else:
+            self.chooseVolume()
 
     def onSceneStartClose(self, caller, event) -> None:
         self.state.cancel()
         self.setParameterNode(None)
+        self.logic.close()
+        self._sceneIsNew = True
 
     def onSceneEndClose(self, caller, event) -> None:
         if self.parent.isEntered and not self.state.closed:
             self.initializeParameterNode()
 
-    def onSceneEndRedo(self, caller, event) -> None:
-        """An estimate that was undone is back: show it again."""
+    def onSceneEndImport(self, caller, event) -> None:
+        self._sceneIsNew = False  # it brings its own settings
+        self.onSceneEndClose(caller, event)
+
+    def onSceneEndUndo(self, caller, event) -> None:
+        """An estimate may have come back: show it again."""
         identifier, parameters = self.state.lastLandmarksID, self.state.parameterNode
         landmarks = slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
-        if landmarks is not None and parameters is not None and parameters.landmarks is None:
+        if landmarks is None or parameters is None:
+            return
+        self.logic.restoreAfterUndo(landmarks)
+        if parameters.landmarks is None:
             parameters.landmarks = landmarks
 
     def initializeParameterNode(self) -> None:
+        known = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        isNew, self._sceneIsNew = self._sceneIsNew or known is None, False
         parameters = self.logic.getParameterNode()
+        if isNew:
+            setups.remembered().applyTo(parameters)
         self.setParameterNode(parameters)
+        self.chooseVolume()
+
+    def chooseVolume(self) -> None:
+        """The first volume, where none is chosen."""
+        parameters = self.state.parameterNode
         if parameters.inputVolume is None:
             parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
 
@@ -141,7 +168,7 @@ class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation):
     """One process() for the button and for batch scripts; runs without a main window.
 
     Args:
-        engineLoader: gives an engine for a device name; by default the bundled model's. Tests pass their own.
+        engineLoader: gives an engine for EngineSettings; by default one in a process of its own. Tests pass their own.
     """
 
     def __init__(self, engineLoader=None):
@@ -171,7 +198,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         self.delayDisplay("Estimating with a stand-in engine")
         volumeNode = selftest.addVolume(slicer.mrmlScene)
-        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, device=Device.CPU)
+        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU))
         landmarks = outcome.poseScene.landmarks_node
         self.assertEqual(landmarks.GetNumberOfControlPoints(), 22)
         before = results_table.rows(outcome.poseScene.pose())[0].value
@@ -212,6 +239,6 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         volumeNode = selftest.addVolume(slicer.mrmlScene)
         count = slicer.mrmlScene.GetNumberOfNodes()
-        logic = FetusMapV2Logic(lambda device: selftest.EngineStandIn(device, found=False))
+        logic = FetusMapV2Logic(lambda settings: selftest.EngineStandIn(settings, found=False))
         self.assertIsNone(logic.process(volumeNode).poseScene)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)

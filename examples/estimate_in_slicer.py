@@ -1,60 +1,113 @@
-"""Estimates one volume inside 3D Slicer without its main window, and saves scene and measurements.
+"""Estimates volumes inside 3D Slicer without its main window; cut short, it goes on where it was.
 
-    Slicer --no-main-window --python-script examples/estimate_in_slicer.py -- VOLUME OUTPUT_FOLDER
+    Slicer --no-main-window --python-script examples/estimate_in_slicer.py -- VOLUMES... --output FOLDER
 
-VOLUME is any file that Slicer loads. OUTPUT_FOLDER gets NAME.mrb (volume, landmarks, skeleton, lengths) and
-NAME.csv (the table of the panel). Exit code 0: done, 1: no fetus found, 2: something the user can mend.
-The FetusMapV2 extension must be installed, and PyTorch with it (open the module once and click Estimate pose).
+VOLUMES are files that Slicer loads, or folders of such files. For each, the output folder gets NAME.mrb (volume,
+landmarks, skeleton, lengths) and then NAME.csv (the table of the panel; one line if there is no fetus). A volume that
+has its NAME.csv is done and skipped. One that fails costs one line and does not stop the others. Exit code 0: all are
+done, 2: some failed, 130: interrupted. --help names the options.
+The FetusMapV2 extension must be installed, and PyTorch with it (first-time setup in the module).
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
 
 import slicer
 
+_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz")
 
-def estimate(volume_file: Path, folder: Path, logic) -> int:
-    """Estimate one volume with a module logic; returns the exit code."""
+
+def volumes(paths: list[Path]) -> list[Path]:
+    """Files as they are, and the volume files of folders in order of their names."""
+    found = []
+    for path in paths:
+        inside = path.iterdir() if path.is_dir() else [path]
+        found += sorted(one for one in inside if one == path or one.name.lower().endswith(_SUFFIXES))
+    return found
+
+
+def estimate(file: Path, output: Path, logic, settings) -> str:
+    """Estimate one volume with a module logic; returns what there is to say.
+
+    Raises:
+        UserError, RuntimeError: the volume cannot be loaded or used, or a result cannot be written.
+    """
     from FetusMapV2Panel.results_table import rows
 
-    from FetusMapV2Lib.foundation.errors import UserError
+    from FetusMapV2Lib.imaging.reading import volume_name
     from FetusMapV2Lib.scene.files import save_scene
 
-    try:
-        volume = slicer.util.loadVolume(str(volume_file))
-        outcome = logic.process(volume, onProgress=lambda fraction, stage: print(f"{fraction:4.0%} {stage}"))
-        for warning in outcome.estimate.warnings:
-            print(f"{volume_file.name}: {warning}")
-        if outcome.poseScene is None:
-            print(f"{volume_file.name}: {outcome.estimate.reason}")
-            return 1
-        folder.mkdir(parents=True, exist_ok=True)
-        save_scene(slicer.mrmlScene, folder / f"{volume_file.name.split('.')[0]}.mrb")
-        with (folder / f"{volume_file.name.split('.')[0]}.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["measurement", "value", "remark"])
-            writer.writerows(row.cells() for row in rows(outcome.poseScene.pose()))
-    except UserError as error:
-        print(error.line(), file=sys.stderr)
-        return error.exit_code
-    except RuntimeError as error:  # slicer.util.loadVolume
-        print(error, file=sys.stderr)
-        return 2
-    print(f"written to {folder}. Research use only; default weights were trained on simulated volumes.")
-    return 0
+    name = volume_name(file)
+    table = output / f"{name}.csv"
+    if table.exists():
+        return "done before"
+    slicer.mrmlScene.Clear(0)
+    outcome = logic.process(slicer.util.loadVolume(str(file), {"name": name}), settings=settings)
+    if outcome.poseScene is None:
+        write_table(table, [(outcome.estimate.reason, "", "")])
+        return outcome.estimate.reason
+    save_scene(slicer.mrmlScene, output / f"{name}.mrb")
+    write_table(table, [row.cells() for row in rows(outcome.poseScene.pose())])
+    return " ".join(["done.", *outcome.estimate.warnings])
 
 
-def main(arguments: list[str]) -> int:
+def write_table(path: Path, cells) -> None:
+    """Write the measurements, whole or not at all: this file says that a volume is done."""
+    from FetusMapV2Lib.foundation.files import written_whole
+
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["measurement", "value", "remark"])
+        writer.writerows(cells)
+
+
+def estimate_all(files: list[Path], output: Path, logic, settings) -> int:
+    """Estimate volumes, one line for each; returns how many failed."""
+    from FetusMapV2Lib.foundation.errors import UserError
+
+    failed = 0
+    for number, file in enumerate(files, start=1):
+        label = f"{number}/{len(files)} {file.name}:"
+        try:
+            print(label, estimate(file, output, logic, settings), flush=True)
+        except (UserError, RuntimeError) as error:  # RuntimeError: slicer.util.loadVolume
+            failed += 1
+            print(label, "failed.", " ".join(str(error).split()), file=sys.stderr, flush=True)
+    return failed
+
+
+def main(arguments: list[str], make_logic=None) -> int:
     """The command line after ``--``."""
-    if len(arguments) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    from FetusMapV2 import FetusMapV2Logic
+    from FetusMapV2Panel.parameters import Device, Refine, Settings
 
-    return estimate(Path(arguments[0]), Path(arguments[1]), FetusMapV2Logic())
+    parser = argparse.ArgumentParser(prog="estimate_in_slicer.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("volumes", nargs="+", type=Path, help="files or folders")
+    parser.add_argument("--output", required=True, type=Path, help="folder for the results")
+    parser.add_argument("--device", default="auto", choices=[device.value for device in Device])
+    parser.add_argument("--memory-budget", default=0.0, type=float, help="GiB for the network; 0: as much as it takes")
+    parser.add_argument("--refine", default="off", choices=[refine.value for refine in Refine])
+    parser.add_argument("--mirrored", action="store_true", help="the device delivers mirrored volumes")
+    parser.add_argument("--model", default="", help="name or path of a model")
+    given = parser.parse_args(arguments)
+    settings = Settings(Device(given.device), given.memory_budget, Refine(given.refine), given.mirrored, given.model)
+    files = volumes(given.volumes)
+    if make_logic is None:
+        from FetusMapV2 import FetusMapV2Logic as make_logic  # noqa: N813
+    logic = make_logic()
+    try:
+        failed = estimate_all(files, given.output, logic, settings)
+    except KeyboardInterrupt:
+        print("Stopped; what was finished is kept.", file=sys.stderr)
+        return 130
+    finally:
+        logic.close()
+    print(f"{len(files) - failed} of {len(files)} done, {failed} failed: {given.output}")
+    print("Research use only; default weights were trained on simulated volumes.")
+    return 2 if failed or not files else 0
 
 
 if __name__ == "__main__":

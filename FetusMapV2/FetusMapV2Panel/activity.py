@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import slicer
+from slicer.i18n import tr as _
 
+from FetusMapV2Panel import durations
 from FetusMapV2Panel.state import Change, PanelState
 
 _ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
@@ -37,6 +39,7 @@ class Activity:
         running, text = self._state.running, self._state.message
         for widget in (self._ui.progressBar, self._ui.stageLabel, self._ui.cancelButton):
             widget.setVisible(running)
+        self._ui.cancelButton.setEnabled(self._state.cancellable)
         colour = _ERROR_COLOUR if self._state.isError else _NOTE_COLOUR
         self._ui.messageLabel.setText(text)
         self._ui.messageLabel.setStyleSheet(f"color: {colour}; font-weight: 600;")
@@ -46,7 +49,10 @@ class Activity:
 
     def _showProgress(self) -> None:
         self._ui.progressBar.setValue(round(100 * self._state.fraction))
-        self._ui.stageLabel.setText(self._state.stage)
+        stage, remaining = self._state.stage, self._state.remaining
+        if remaining is not None:
+            stage = _("{0}, about {1} left").format(stage, durations.inWords(remaining))
+        self._ui.stageLabel.setText(stage)
 
     def _moveBelow(self, section) -> None:
         if section is None:

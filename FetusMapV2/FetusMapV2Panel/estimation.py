@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
 from FetusMapV2Panel import requirements
-from FetusMapV2Panel.parameters import Device
+from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
 
 
 @dataclass
@@ -22,78 +24,110 @@ class Outcome:
     inputVolume: Any
     estimate: Any
     poseScene: Any | None
+    seconds: float = 0.0
 
 
-def loadEngine(device: str):
-    """The engine with the default model on a device, in a process of its own: whatever happens there, Slicer lives."""
+def loadEngine(settings: EngineSettings):
+    """An engine in a process of its own: whatever happens there, Slicer lives.
+
+    Raises:
+        UserError: Python packages are missing.
+    """
     requirements.require()
     from FetusMapV2Lib.estimation.remote import RemoteEngine
 
     # inside Slicer, sys.executable is Slicer itself
-    return RemoteEngine(device=device, python=shutil.which("PythonSlicer") or sys.executable)
+    python = shutil.which("PythonSlicer") or sys.executable
+    return RemoteEngine(settings.model, settings.device, settings.memoryBudget, python=python)
 
 
 class PoseEstimation:
     """Keeps the engine warm between cases and the pose scenes alive while their nodes live."""
 
-    def __init__(self, engineLoader: Callable[[str], Any] | None = None):
+    def __init__(self, engineLoader: Callable[[EngineSettings], Any] | None = None):
         self._engineLoader = engineLoader or loadEngine
-        self._engines: dict[str, Any] = {}
+        self._engines: dict[EngineSettings, Any] = {}
         self._poseScenes: dict[str, Any] = {}
 
     def process(
         self,
         inputVolume,
         landmarks=None,
-        device: Device = Device.AUTO,
+        settings: Settings | None = None,
         onProgress: Callable[[float, str], None] | None = None,
         shouldCancel: Callable[[], bool] | None = None,
-    ) -> Outcome:
+        waitForCompletion: bool = True,
+    ) -> Outcome | Generator[None, None, Outcome]:
         """Estimate the pose in a volume node and show it in the node's scene.
 
         Args:
             inputVolume: scalar or vector volume node; its parent transform counts.
             landmarks: a landmarks node of an earlier estimate of this volume to put the result into, or None.
-            device: where the network runs.
+            settings: device, memory, refinement, model; the defaults if not given.
+            onProgress: called with the fraction done and the name of the stage.
+            shouldCancel: asked often.
+            waitForCompletion: true returns the outcome. False returns a generator that makes it, yielding whenever
+                it waits for the engine, to be carried on by the event loop (`jobs.Job`).
 
         Raises:
             UserError: the volume, the model or the device cannot be used.
             Cancelled: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
         """
+        from FetusMapV2Lib.estimation.remote import finished
+
+        steps = self._estimating(inputVolume, landmarks, settings or Settings(), onProgress, shouldCancel)
+        return finished(steps) if waitForCompletion else steps
+
+    def _estimating(self, inputVolume, landmarks, settings, onProgress, shouldCancel) -> Generator[None, None, Outcome]:
+        started = time.monotonic()
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
-        engine, volume = self._engineAndVolume(device, inputVolume, onProgress)
-        estimate = engine.estimate(volume, on_progress=onProgress, should_cancel=shouldCancel)
+        _tell(onProgress, _("reading the volume"))
+        volume = _volumeOf(inputVolume, settings.mirrored)
+        _tell(onProgress, _("loading the model"))
+        options = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
+        estimate = yield from _inSteps(
+            self.engine(settings.engine), "estimate", volume,
+            on_progress=onProgress, should_cancel=shouldCancel, **options,
+        )  # fmt: skip
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
-        if not estimate.found:
-            return Outcome(inputVolume, estimate, None)
-        return Outcome(inputVolume, estimate, self._show(estimate, inputVolume, landmarks))
+        poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored) if estimate.found else None
+        return Outcome(inputVolume, estimate, poseScene, time.monotonic() - started)
 
     def refine(
         self,
         poseScene,
         inputVolume=None,
-        device: Device = Device.AUTO,
+        settings: Settings | None = None,
         onProgress: Callable[[float, str], None] | None = None,
         shouldCancel: Callable[[], bool] | None = None,
+        waitForCompletion: bool = True,
     ):
         """Refine a pose around its landmarks that were set by hand: edited, confirmed or locked; these do not move.
 
         Args:
             poseScene: the live nodes of the pose; the result goes into them, as one step that can be undone.
             inputVolume: its volume, if the pose does not know it.
-            device: where the network runs.
+            settings: device, memory, model; the defaults if not given.
+            waitForCompletion: see `process`.
 
         Returns:
-            The refined estimate.
+            The refined estimate, or a generator that makes it.
 
         Raises:
             UserError: no landmark is set by hand, there is no volume, or the engine refuses.
             Cancelled: `shouldCancel` said yes or the pose left the scene; the scene is as it was.
         """
+        from FetusMapV2Lib.estimation.remote import finished
+
+        steps = self._refining(poseScene, inputVolume, settings or Settings(), onProgress, shouldCancel)
+        return finished(steps) if waitForCompletion else steps
+
+    def _refining(self, poseScene, inputVolume, settings, onProgress, shouldCancel) -> Generator[None, None, Any]:
         from FetusMapV2Lib.estimation.estimate import Estimate
         from FetusMapV2Lib.scene.editing import LandmarkEditor
+        from FetusMapV2Lib.scene.mirroring import is_put_right
 
         editor = LandmarkEditor(poseScene)
         pinned = editor.pinned()
@@ -103,13 +137,50 @@ class PoseEstimation:
         volumeNode = poseScene.volume_node or inputVolume
         if volumeNode is None:
             raise InputError(_("the volume of this pose is not in the scene"), remedy=_("Load and choose it"))
-        engine, volume = self._engineAndVolume(device, volumeNode, onProgress)
-        estimate = Estimate.given(poseScene.pose(), poseScene.model)
-        refined = engine.refine(volume, estimate, pinned, on_progress=onProgress, should_cancel=shouldCancel)
+        _tell(onProgress, _("reading the volume"))
+        volume = _volumeOf(volumeNode, is_put_right(volumeNode))
+        _tell(onProgress, _("loading the model"))
+        refined = yield from _inSteps(
+            self.engine(settings.engine), "refine", volume, Estimate.given(poseScene.pose(), poseScene.model), pinned,
+            on_progress=onProgress, should_cancel=shouldCancel,
+        )  # fmt: skip
         if not poseScene.is_open:
             raise Cancelled("the pose left the scene")
         editor.take_refined(refined.pose)
         return refined
+
+    def lookingOut(self, inputVolume, settings: Settings) -> Generator[None, None, Any]:
+        """The engine's `Outlook` for a volume node, in steps; None from an engine that gives none.
+
+        Raises:
+            UserError: the model or the device cannot be used.
+        """
+        image = inputVolume.GetImageData()
+        engine = self.engine(settings.engine)
+        if image is None or not hasattr(engine, "looking_out"):
+            return None
+        return (yield from engine.looking_out(image.GetNumberOfPoints(), settings.refine.value))
+
+    def installingModels(self, folder: Path) -> Generator[None, None, list[str]]:
+        """Copy the models of a folder into this installation, in steps; returns the names of those that are new.
+
+        Raises:
+            UserError: one is no good model, or the installation cannot be written to.
+        """
+        from FetusMapV2Lib.estimation.model_index import list_models
+
+        known = {entry.name for entry in list_models()}
+        new = [path for path in sorted(folder.glob("*.safetensors")) if path.stem not in known]
+        for path in new:
+            yield from self.engine(EngineSettings()).installing(path, path.stem)
+        return [path.stem for path in new]
+
+    def engine(self, settings: EngineSettings):
+        """The engine for these settings, kept warm; one at a time, as a GPU holds one model."""
+        if settings not in self._engines:
+            self.close()
+            self._engines = {settings: self._engineLoader(settings)}
+        return self._engines[settings]
 
     def poseSceneOf(self, landmarks):
         """The live nodes around a landmarks node, attached again after a scene was loaded.
@@ -125,6 +196,14 @@ class PoseEstimation:
             self._poseScenes[identifier] = PoseScene.attach(landmarks.GetScene(), landmarks)
         return self._poseScenes[identifier]
 
+    def restoreAfterUndo(self, landmarks) -> None:
+        """Undo and redo may bring back landmarks of a time when the volume was not put right."""
+        from FetusMapV2Lib.scene.mirroring import rejoin
+
+        volume = self.poseSceneOf(landmarks).volume_node
+        if volume is not None:
+            rejoin(volume, landmarks)
+
     def modelOf(self, landmarks) -> str:
         """Name and checksum of the model that made these landmarks, if known."""
         return self.poseSceneOf(landmarks).model
@@ -136,28 +215,14 @@ class PoseEstimation:
                 engine.close()
         self._engines = {}
 
-    def _engineAndVolume(self, device: Device, volumeNode, onProgress):
-        from FetusMapV2Lib.imaging.checks import checked
-        from FetusMapV2Lib.scene.volumes import volume_from_node
-
-        report = onProgress or (lambda fraction, stage: None)
-        report(0.0, _("reading the volume"))
-        volume = checked(volume_from_node(volumeNode))
-        report(0.0, _("loading the model"))
-        return self._engine(device.value), volume
-
-    def _engine(self, device: str):
-        if device not in self._engines:
-            self.close()
-            self._engines = {device: self._engineLoader(device)}  # one at a time: a GPU holds one model
-        return self._engines[device]
-
-    def _show(self, estimate, inputVolume, landmarks):
+    def _show(self, estimate, inputVolume, landmarks, mirrored: bool):
         from FetusMapV2Lib.scene import history
+        from FetusMapV2Lib.scene.mirroring import set_put_right
         from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         scene = inputVolume.GetScene()
         self._forgetRemoved()
+        set_put_right(inputVolume, mirrored)
         history.turn_on(scene)
         history.keep(scene)
         poseScene = self._poseSceneToUpdate(landmarks, inputVolume)
@@ -180,3 +245,29 @@ class PoseEstimation:
         for identifier, poseScene in list(self._poseScenes.items()):
             if not poseScene.is_open:
                 del self._poseScenes[identifier]
+
+
+def _tell(onProgress: Callable[[float, str], None] | None, stage: str) -> None:
+    if onProgress is not None:
+        onProgress(0.0, stage)
+
+
+def _volumeOf(node, mirrored: bool):
+    """The checked volume of a node, as it is or put right."""
+    from FetusMapV2Lib.imaging.checks import checked
+    from FetusMapV2Lib.scene.mirroring import is_put_right
+    from FetusMapV2Lib.scene.volumes import volume_from_node
+
+    volume = checked(volume_from_node(node))
+    return volume if mirrored == is_put_right(node) else volume.mirrored()
+
+
+#: Requests to an engine, and what they are called in steps.
+_STEPS = {"estimate": "estimating", "refine": "refining"}
+
+
+def _inSteps(engine, request: str, *arguments, **options) -> Generator[None, None, Any]:
+    """An engine in another process lets the window live while it works; one in this process does it in one go."""
+    if hasattr(engine, _STEPS[request]):
+        return (yield from getattr(engine, _STEPS[request])(*arguments, **options))
+    return getattr(engine, request)(*arguments, **options)

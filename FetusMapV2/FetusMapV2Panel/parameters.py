@@ -1,10 +1,15 @@
-"""The settings of the module, kept in the scene's parameter node and bound to the panel by name."""
+"""The settings of the module: in the scene's parameter node, bound to the panel by name, and as plain values."""
 
 import enum
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated
 
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+#: GiB; no device has more.
+MOST_MEMORY = 1024.0
 
 
 class Device(enum.Enum):
@@ -20,14 +25,99 @@ class Device(enum.Enum):
         return texts[self]
 
 
+class Refine(enum.Enum):
+    """What is done to a pose after the network; the value is what the engine takes."""
+
+    OFF = "off"
+    PRIOR = "prior"
+    FULL = "full"
+
+    def label(self) -> str:
+        """The text in the panel's combo box."""
+        texts = {
+            Refine.OFF: _("Off"),
+            Refine.PRIOR: _("By the pose library (quick)"),
+            Refine.FULL: _("Tune the network to the volume (slow)"),
+        }
+        return texts[self]
+
+
 @parameterNodeWrapper
 class FetusMapV2ParameterNode:
     """
     inputVolume - the ultrasound volume.
     landmarks - the pose that is shown and corrected; empty for new landmarks at the next estimate.
     device - where the network runs.
+    memoryBudget - GiB that the network may take; 0 = as much as it takes.
+    refine - what is done to the pose after the network.
+    mirrored - the device delivers its volumes mirrored; they are put right.
+    model - name in the index or path of a model; empty for the default one.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
     landmarks: vtkMRMLMarkupsFiducialNode
     device: Device = Device.AUTO
+    memoryBudget: Annotated[float, WithinRange(0.0, MOST_MEMORY)] = 0.0
+    refine: Refine = Refine.OFF
+    mirrored: bool = False
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an estimate is made, without what it is made of; see `FetusMapV2ParameterNode`."""
+
+    device: Device = Device.AUTO
+    memoryBudget: float = 0.0
+    refine: Refine = Refine.OFF
+    mirrored: bool = False
+    model: str = ""
+
+    @classmethod
+    def of(cls, parameterNode) -> "Settings":
+        """The settings in a parameter node."""
+        return cls(**{field.name: getattr(parameterNode, field.name) for field in fields(cls)})
+
+    def applyTo(self, parameterNode) -> None:
+        """Write them into a parameter node, as one change."""
+        before = parameterNode.StartModify()
+        for field in fields(self):
+            setattr(parameterNode, field.name, getattr(self, field.name))
+        parameterNode.EndModify(before)
+
+    def toPlain(self) -> dict:
+        """As JSON values."""
+        return {**asdict(self), "device": self.device.value, "refine": self.refine.value}
+
+    @classmethod
+    def fromPlain(cls, values: dict) -> "Settings":
+        """The settings of `toPlain`; what is missing has its default.
+
+        Raises:
+            ValueError, TypeError: these are no settings.
+        """
+        known = {field.name for field in fields(cls)}
+        found = {name: value for name, value in values.items() if name in known}
+        converters = {"device": Device, "memoryBudget": float, "refine": Refine, "mirrored": bool, "model": str}
+        return cls(**{name: converters[name](value) for name, value in found.items()})
+
+    @property
+    def engine(self) -> "EngineSettings":
+        """Those that an engine is loaded with."""
+        budget = round(self.memoryBudget * 2**30) or None
+        return EngineSettings(self.device.value, budget, self.model or None)
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is loaded with.
+
+    Attributes:
+        device: "auto", "cuda" or "cpu".
+        memoryBudget: bytes, None = as much as it takes.
+        model: name or path, None = the default one.
+    """
+
+    device: str = "auto"
+    memoryBudget: int | None = None
+    model: str | None = None

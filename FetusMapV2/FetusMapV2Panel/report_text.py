@@ -9,6 +9,8 @@ from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Panel import durations
+from FetusMapV2Panel.parameters import Settings
 
 _LOW_SIDE_CONFIDENCE = 0.5
 _LEAST_CERTAIN = 3
@@ -21,6 +23,27 @@ def warningsText(estimate) -> str:
     if sides is not None and min(sides.arms_confidence, sides.legs_confidence) < _LOW_SIDE_CONFIDENCE:
         lines.append(_("Left and right are uncertain in this pose; check the sides."))
     return "\n".join(lines)
+
+
+def durationKind(where, settings: Settings) -> str:
+    """What estimates that take about equally long have in common; `where` is an Outlook or an Estimate."""
+    return f"{where.device} | {where.model} | {settings.refine.value} | {settings.memoryBudget:g}"
+
+
+def outlookText(outlook, usualSeconds: float | None) -> str:
+    """Where an estimate will run, why, how long and with how much memory."""
+    device = _("the processor (CPU)") if outlook.device == "cpu" else outlook.device
+    lines = [_("Runs on {0}: {1}.").format(device, outlook.device_reason)]
+    if usualSeconds is not None:
+        lines.append(_("Takes about {0}.").format(durations.inWords(usualSeconds)))
+    else:
+        lines.append(_("How long it takes will be known after the first estimate."))
+    if outlook.memory_bytes is not None and outlook.device_bytes is not None:
+        text = _("Memory: about {0:.1f} of {1:.1f} GiB.")
+        lines.append(text.format(outlook.memory_bytes / 2**30, outlook.device_bytes / 2**30))
+    elif outlook.memory_bytes is not None:
+        lines.append(_("Memory: about {0:.1f} GiB.").format(outlook.memory_bytes / 2**30))
+    return " ".join(lines)
 
 
 def detailsHtml(pose: Pose | None, estimate, model: str) -> str:
@@ -38,6 +61,8 @@ def detailsHtml(pose: Pose | None, estimate, model: str) -> str:
     if estimate is not None:
         lines.append((_("Device"), f"{estimate.device} ({estimate.device_reason})"))
         lines.append((_("Time"), _("{0:.1f} s").format(sum(estimate.timings.values()))))
+        if getattr(estimate, "memory_plan", ""):
+            lines.append((_("Memory"), estimate.memory_plan))
     return "<table cellspacing='3'>" + "".join(_line(*line) for line in lines) + "</table>"
 
 

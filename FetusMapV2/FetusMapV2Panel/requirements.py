@@ -1,13 +1,17 @@
-"""PyTorch and safetensors inside Slicer: found out without importing them, installed only after one question.
+"""PyTorch and safetensors inside Slicer: found out without importing them, installed only when a user asks for it.
 
-Nothing here runs at import time, and numpy, SimpleITK and pydicom are never touched.
+Nothing here runs at import time, no dialog is opened, and numpy, SimpleITK and pydicom are never touched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
@@ -17,9 +21,12 @@ from FetusMapV2Lib.foundation.errors import UserError
 _PACKAGES = ("torch", "safetensors")
 _TORCH_VERSION = ">=2.2"
 
+Log = Callable[[str], None]
+
 
 def missingPackages() -> list[str]:
     """The Python packages that an estimate needs and this Slicer lacks."""
+    importlib.invalidate_caches()
     return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
 
 
@@ -29,39 +36,93 @@ def require() -> None:
     if missing:
         raise UserError(
             _("Python packages are missing: {0}").format(", ".join(missing)),
-            remedy=_("Open the FetusMapV2 module in Slicer once and click Estimate pose: it offers to install them"),
+            remedy=_("Open the FetusMapV2 module in Slicer once: its first-time setup installs them"),
         )
 
 
-def ensure(onProgress: Callable[[float, str], None]) -> bool:
-    """Install what is missing after asking once; false if the user declined. Call on the main thread.
+def explanation(missing: list[str]) -> str:
+    """What will happen, for whom it may concern, before anything is installed."""
+    return _(
+        "An estimate needs Python packages that this Slicer lacks: {0}. They are downloaded by the PyTorch extension "
+        "(up to a few gigabytes with GPU support) and installed into this Slicer alone. It takes some minutes."
+    ).format(", ".join(missing))
+
+
+def installOnline(log: Log) -> None:
+    """Download and install what is missing, PyTorch through the PyTorch extension. Call on the main thread.
+
+    Args:
+        log: gets every line of the installation.
 
     Raises:
-        UserError: the PyTorch extension is missing, or the installation failed.
+        UserError: the extension is missing, or the installation failed.
     """
     missing = missingPackages()
-    if not missing:
-        return True
     torchUtils = _torchUtils() if "torch" in missing else None
-    question = _(
-        "FetusMapV2 needs these Python packages: {0}.\n\nThey will be downloaded (up to a few gigabytes with GPU "
-        "support) and installed into this Slicer by the PyTorch extension. It takes some minutes. Install now?"
-    ).format(", ".join(missing))
-    if not slicer.util.confirmOkCancelDisplay(question, _("FetusMapV2 first-time setup")):
-        return False
-    if torchUtils is not None:
-        onProgress(0.0, _("installing PyTorch"))
-        if (
-            torchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=_TORCH_VERSION)
-            is None
-        ):
-            raise UserError(_("PyTorch could not be installed"), remedy=_("Check the network connection and the log"))
-    if "safetensors" in missing:
-        onProgress(0.5, _("installing safetensors"))
-        slicer.util.pip_install("--no-deps safetensors")
-    importlib.invalidate_caches()
+    with _logged(log), _failuresExplained(_("Check the network connection, or install from a folder")):
+        if torchUtils is not None:
+            logic = torchUtils.PyTorchUtilsLogic()
+            logic.installTorch(askConfirmation=False, torchVersionRequirement=_TORCH_VERSION)
+        if "safetensors" in missing:
+            _pip(["install", "--no-deps", "safetensors"])
     require()
-    return True
+
+
+def installFromFolder(folder: Path, log: Log) -> None:
+    """Install what is missing from a folder with wheels, without a network. Call on the main thread.
+
+    Raises:
+        UserError: the folder lacks a wheel that fits this computer, or the installation failed.
+    """
+    if not folder.is_dir() or not any(folder.glob("*.whl")):
+        remedy = _("Put the wheels of torch, safetensors and what they need for this computer there")
+        raise UserError(_("there are no Python wheels here"), where=folder, remedy=remedy)
+    wanted = [name + _TORCH_VERSION if name == "torch" else name for name in missingPackages()]
+    remedy = _("See which package the log names, and put its wheel for this computer into the folder")
+    with _logged(log), _failuresExplained(remedy):
+        _pip(["install", "--no-index", "--find-links", str(folder), *wanted])
+    require()
+
+
+def _pip(arguments: list[str]) -> None:
+    """Slicer's own pip, its output printed line by line; unlike slicer.util.pip_install it never opens a dialog."""
+    run = getattr(slicer.util, "executePythonModule", None) or slicer.util._executePythonModule  # before Slicer 5.11
+    run("pip", arguments)
+
+
+@contextlib.contextmanager
+def _failuresExplained(remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        problem = _("the installation failed with code {0}").format(error.returncode)
+        raise UserError(problem, remedy=remedy) from error
+    except (OSError, ImportError, RuntimeError) as error:
+        raise UserError(_("the installation failed ({0})").format(error), remedy=remedy) from error
+
+
+@contextlib.contextmanager
+def _logged(log: Log) -> Iterator[None]:
+    """Whatever is printed goes into the log, too; Slicer prints what the processes that it starts say."""
+    with contextlib.redirect_stdout(_Tee(sys.stdout, log)):
+        yield
+
+
+class _Tee:
+    """A text stream whose lines are told to a listener."""
+
+    def __init__(self, stream, log: Log):
+        self._stream, self._log, self._line = stream, log, ""
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._log(line)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _torchUtils():
@@ -70,5 +131,5 @@ def _torchUtils():
     except ModuleNotFoundError as error:
         raise UserError(
             _("The PyTorch extension is not installed"),
-            remedy=_("Install 'PyTorch' in the Extensions Manager, restart Slicer, and click Estimate pose again"),
+            remedy=_("Install 'PyTorch' in the Extensions Manager and restart Slicer, or install from a folder"),
         ) from error

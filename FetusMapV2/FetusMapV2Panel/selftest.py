@@ -33,10 +33,10 @@ def addVolume(scene):
 class EngineStandIn:
     """Answers like PoseEngine, always with the same body."""
 
-    def __init__(self, device: str, found: bool = True):
-        self._device, self._found = device, found
+    def __init__(self, settings, found: bool = True):
+        self._device, self._found = settings.device, found
 
-    def estimate(self, volume, *, on_progress=None, should_cancel=None):
+    def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
         if on_progress is not None:
             on_progress(0.5, "looking at the whole volume")
         count = default_schema().count

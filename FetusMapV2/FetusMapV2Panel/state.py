@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+from FetusMapV2Panel import durations
+from FetusMapV2Panel.jobs import Job
 
 OnProgress = Callable[[float, str], None]
 ShouldCancel = Callable[[], bool]
+#: What a section asks to be run: a function, or a generator function that yields whenever it waits.
+Work = Callable[[OnProgress, ShouldCancel], "Generator[None, None, None] | None"]
 
 
 class Change(enum.Enum):
@@ -28,6 +33,7 @@ class Change(enum.Enum):
     RUNNING = "a job started or ended"
     PROGRESS = "the job got on"
     MESSAGE = "the panel has something to say"
+    INSTALLED = "Python packages or models were installed"
 
 
 def _nothing() -> None:
@@ -43,8 +49,10 @@ class PanelState:
         poseScene: the live nodes of the pose on show, None without a pose.
         outcome: the estimate that gave this pose in this session, None otherwise.
         running: whether a job runs; inputs are locked meanwhile.
+        cancellable: whether the job can be cancelled.
         closed: whether the panel is gone, perhaps in the midst of a job.
         fraction, stage: how far the job is.
+        remaining: about how many seconds it will still take, None if that cannot be told.
         message, isError: the last thing said.
         speaker: the section that works or speaks, None at first.
     """
@@ -55,10 +63,14 @@ class PanelState:
         self.poseScene: Any | None = None
         self.outcome: Any | None = None
         self.running = self.closed = self.isError = False
+        self.cancellable = True
         self.fraction, self.stage, self.message = 0.0, "", ""
+        self.remaining: float | None = None
         self.speaker: Any | None = None
         self.lastLandmarksID = ""
         self._cancelRequested = False
+        self._job: Job | None = None
+        self._started, self._usual = 0.0, None
         self._stopWatching = _nothing
         self._listeners: list[Callable[[Change], None]] = []
 
@@ -80,11 +92,13 @@ class PanelState:
             listener(change)
 
     def close(self) -> None:
-        """The panel goes: a job is cancelled, nobody is told anything any more."""
+        """The panel goes: a job is left where it is, nobody is told anything any more."""
         self.cancel()
         self._watch(None, None)
         self.closed = True
         self._listeners = []
+        if self._job is not None:
+            self._job.leave()
 
     # --- settings and the pose on show
 
@@ -140,35 +154,46 @@ class PanelState:
 
     # --- one long job at a time
 
-    def run(self, job: Callable[[OnProgress, ShouldCancel], None], section=None) -> bool:
+    def run(self, work: Work, section=None, usualSeconds: float | None = None, cancellable: bool = True) -> bool:
         """Do something long with progress and Cancel; whatever goes wrong is said below the section.
 
         Args:
-            job: gets `onProgress(fraction, stage)`, to be called often so that the window stays alive, and
-                `shouldCancel()`; it raises Cancelled when that says yes.
+            work: gets `onProgress(fraction, stage)` and `shouldCancel()`, and raises Cancelled when that says yes. A
+                plain function must call `onProgress` often, which keeps the window alive; a generator function
+                yields instead, and goes on after this returns.
             section: the section that asks for it.
+            usualSeconds: how long this takes as a rule, for the remaining time.
+            cancellable: false if it must not be stopped on the way.
 
         Returns:
-            Whether it came to its end; false at once while another job runs.
+            Whether it is done and went well; false at once while another job runs.
         """
         if self.running or self.closed:
             return False
-        self._cancelRequested = False
+        self._cancelRequested, self.cancellable = False, cancellable
+        self._started, self._usual, self._job = time.monotonic(), usualSeconds, None
         self.say("", section=section)
         self._setRunning(True)
-        try:
-            job(self._onProgress, lambda: self._cancelRequested)
-            return True
-        except Cancelled:
-            self.say(_("Cancelled; the scene is as it was."))
-        except UserError as error:
-            self.say(error.line(), isError=True)
-        except Exception as error:
-            logging.exception("FetusMapV2: a job failed")
-            self.say(_("Something went wrong: {0}. The log has the details.").format(error), isError=True)
-        finally:
+        problems: list[Exception] = []
+
+        def ended(result: Any, error: Exception | None) -> None:
+            if error is not None:
+                problems.append(error)
+                self._sayFailure(error)
             self._setRunning(False)
-        return False
+
+        job = Job(_inSteps(work, self._onProgress, lambda: self._cancelRequested), ended)
+        self._job = job if job.isRunning else None
+        return not job.isRunning and not problems
+
+    def _sayFailure(self, error: Exception) -> None:
+        if isinstance(error, Cancelled):
+            self.say(_("Cancelled; the scene is as it was."))
+        elif isinstance(error, UserError):
+            self.say(error.line(), isError=True)
+        else:
+            logging.error("FetusMapV2: a job failed", exc_info=error)
+            self.say(_("Something went wrong: {0}. The log has the details.").format(error), isError=True)
 
     def cancel(self) -> None:
         """Ask the running job to stop."""
@@ -182,10 +207,19 @@ class PanelState:
 
     def _setRunning(self, running: bool) -> None:
         self.running = running
-        self.fraction, self.stage = 0.0, ""
+        self.fraction, self.stage, self.remaining = 0.0, "", None
         self.announce(Change.RUNNING)
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.fraction, self.stage = fraction, stage
+        self.remaining = durations.remaining(time.monotonic() - self._started, fraction, self._usual)
         self.announce(Change.PROGRESS)
-        slicer.app.processEvents()
+        if self._job is None:  # within the call that started it; afterwards the event loop runs by itself
+            slicer.app.processEvents()
+
+
+def _inSteps(work: Work, *arguments: Any) -> Generator[None, None, None]:
+    """A job as a generator, whichever it is."""
+    going = work(*arguments)
+    if isinstance(going, Generator):
+        yield from going

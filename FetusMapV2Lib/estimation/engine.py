@@ -25,6 +25,7 @@ from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
 from FetusMapV2Lib.estimation.limbs import limb_pairs, settle_limbs
 from FetusMapV2Lib.estimation.model_file import Model, load_model
 from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.estimation.outlook import Outlook, expected_bytes
 from FetusMapV2Lib.estimation.refinement import (
     DROPPED,
     ITERATIONS,
@@ -135,6 +136,29 @@ class PoseEngine:
             estimate = self._refined(volume, estimate, refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
+
+    def outlook(self, voxels: int, refine: RefineMode = "off") -> Outlook:
+        """What an estimate of a volume of so many voxels would take.
+
+        Raises:
+            UserError: an unknown refinement.
+        """
+        check_mode(refine)
+        runner = self._runner
+        return Outlook(
+            device=describe_device(runner.device),
+            device_reason=runner.reason,
+            model=self.model.identity,
+            memory_bytes=expected_bytes(
+                runner.expected_bytes(refine == "full"), voxels, runner.total_bytes is not None
+            ),
+            device_bytes=runner.total_bytes,
+            memory_plan=self.memory_plan,
+        )
+
+    def take_less_memory(self) -> bool:
+        """Turn to the next smaller memory plan; false if there is none."""
+        return self._runner.take_less_memory()
 
     def refine(
         self,

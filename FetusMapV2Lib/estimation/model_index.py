@@ -1,4 +1,7 @@
-"""The index of bundled models: names, files, sizes and SHA-256 sums in ``Resources/Models/models.json``."""
+"""The index of bundled models: names, files, sizes and SHA-256 sums in ``Resources/Models/models.json``.
+
+Listing and finding models needs no torch, only checking a file does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.files import write_json, written_whole
 from FetusMapV2Lib.foundation.resources import resource_path
@@ -92,6 +94,8 @@ def verify(
     Raises:
         ModelError: after the last line, if a model is not good; the first problem.
     """
+    from FetusMapV2Lib.estimation.model_file import load_model
+
     if name_or_path is None:
         names: list[str | os.PathLike[str]] = [entry.name for entry in list_models(index)]
     else:
@@ -124,6 +128,8 @@ def install_model(
         ModelError: the file is no good model, or the name is no plain file name.
         OutputError: a model of that name is there and `overwrite` is false, or the folder cannot be written.
     """
+    from FetusMapV2Lib.estimation.model_file import load_model
+
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ModelError("not a name for a model", where=name, remedy="Use letters, digits, '.', '_' and '-'")
     load_model(file)

@@ -24,6 +24,8 @@ Size = tuple[int, int, int]
 
 #: When a GPU is full, the next plan takes this share of the memory of the last one.
 _NEXT_SHARE = 0.75
+#: A budget that any network fits.
+_PLENTY = 2**62
 
 
 class NetworkRunner:
@@ -69,7 +71,7 @@ class NetworkRunner:
         answer = self._attempt(picture, read)
         if answer is not None:
             return answer
-        while self._take_less_memory():
+        while self.take_less_memory():
             answer = self._attempt(picture, read)
             if answer is not None:
                 warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
@@ -94,6 +96,21 @@ class NetworkRunner:
             logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return read(logits)
 
+    @property
+    def total_bytes(self) -> int | None:
+        """Memory of the GPU, None on the CPU."""
+        return torch.cuda.get_device_properties(self.device).total_memory if self.device.type == "cuda" else None
+
+    def expected_bytes(self, training: bool) -> int | None:
+        """Predicted peak of a run, or of a training step, of the network; None where that cannot be predicted."""
+        if self._asked is not None:
+            return self._asked.prediction.peak_bytes
+        planned = plan_training if training else plan_inference
+        try:
+            return planned(self.network, self.input_size, budget_bytes=_PLENTY).prediction.peak_bytes
+        except UserError:
+            return None
+
     def training_plan(self) -> MemoryPlan | None:
         """How a training step of the network stays within the budget; None without one.
 
@@ -104,6 +121,17 @@ class NetworkRunner:
             return None
         budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
         return plan_training(self.network, self.input_size, budget_bytes=budget, machine=Machine.of(self.device))
+
+    def take_less_memory(self) -> bool:
+        """Turn to the next leaner plan; false if there is none."""
+        if not isinstance(self.network, UNet3d):
+            return False
+        plan = self._leaner_plan()
+        if plan is None:
+            return False
+        self._manage(plan)
+        self._move_to(self.device)
+        return True
 
     def _attempt(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer | None:
         """`run_once`, None if the GPU is full."""
@@ -117,17 +145,6 @@ class NetworkRunner:
     def _manage(self, plan: MemoryPlan | None) -> None:
         lean = plan is not None and plan.executor != "vanilla"
         self._managed = ManagedNetwork(self.network, plan) if plan is not None and lean else None
-
-    def _take_less_memory(self) -> bool:
-        """Turn to the next leaner plan, if there is one."""
-        if not isinstance(self.network, UNet3d):
-            return False
-        plan = self._leaner_plan()
-        if plan is None:
-            return False
-        self._manage(plan)
-        self._move_to(self.device)
-        return True
 
     def _leaner_plan(self) -> MemoryPlan | None:
         if self._managed is None:

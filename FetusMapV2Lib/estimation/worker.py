@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from FetusMapV2Lib import __version__
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two signs of life.
 HEARTBEAT_S = 1.0
+#: A process that nobody has asked anything for so long gives its memory back by ending.
+IDLE_S = 1800.0
+_COMMANDS = ("load", "install", "outlook", "estimate", "refine")
+_TOO_LITTLE_MEMORY = "there was not enough memory for this estimate"
 
 
 def main() -> None:
-    """Serve requests until the input ends."""
+    """Serve requests until the input ends, or until nobody asks for long."""
     out = _claim_output()
     worker = _Worker(out)
     requests: queue.Queue[str] = queue.Queue()
@@ -33,7 +38,11 @@ def main() -> None:
     threading.Thread(target=worker.beat, daemon=True).start()
     worker.say(event="ready", pid=os.getpid(), software=__version__)
     while True:
-        worker.serve(requests.get())
+        try:
+            line = requests.get(timeout=IDLE_S)
+        except queue.Empty:
+            return
+        worker.serve(line)
 
 
 def _claim_output() -> TextIO:
@@ -90,8 +99,11 @@ class _Worker:
             remedy = "Install the packages that the README names into the Python that runs the engine"
             self._fail(identifier, "packages", f"the pose engine cannot start ({error})", "", remedy)
         except MemoryError:
-            self._fail(identifier, "memory", "there is not enough memory for this estimate", "", "Close other programs")
+            self._fail(identifier, "memory", _TOO_LITTLE_MEMORY, "", "Close other programs")
         except Exception as error:
+            if "DefaultCPUAllocator" in str(error):  # torch has no type of its own for this
+                self._fail(identifier, "memory", _TOO_LITTLE_MEMORY, "", "Close other programs")
+                return
             traceback.print_exc(file=sys.stderr)
             problem = f"the pose engine failed ({type(error).__name__}: {error})"
             self._fail(identifier, "internal", problem, "", "The log has the details")
@@ -103,13 +115,20 @@ class _Worker:
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         command = request.get("command")
-        if command not in ("load", "estimate", "refine"):
+        if command not in _COMMANDS:
             raise messages.MessageError(f"unknown command {command!r}")
+        if command == "install":
+            from FetusMapV2Lib.estimation.model_index import install_model
+
+            install_model(request["file"], request["name"], index=request["index"])
+            return {}
         identifier = request.get("id")
         self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")
         engine = self._engine_for(request)
         if command == "load":
             return {"model": engine.model.identity}
+        if command == "outlook":
+            return {"outlook": asdict(engine.outlook(int(request["voxels"]), request["refine"]))}
 
         def tell(fraction: float, stage: str) -> None:
             self.say(id=identifier, event="progress", fraction=fraction, stage=stage)
@@ -124,13 +143,16 @@ class _Worker:
         return {"estimate": messages.estimate_message(estimate)}
 
     def _engine_for(self, request: Mapping[str, Any]) -> PoseEngine:
-        """The engine of the model, device and budget asked for; one at a time, as a GPU holds one model."""
+        """The engine of the model, device and memory asked for; one at a time, as a GPU holds one model."""
         from FetusMapV2Lib.estimation.engine import PoseEngine
 
-        wanted = (request.get("model"), request.get("device", "auto"), request.get("memory_budget"))
+        asked = (request.get("model"), request.get("device", "auto"), request.get("memory_budget"))
+        wanted = (*asked, bool(request.get("leaner")))
         if self._engine is None or self._loaded != wanted:
             self._engine = None
-            self._engine = PoseEngine.load(wanted[0], wanted[1], wanted[2])
+            self._engine = PoseEngine.load(*asked)
+            if wanted[-1]:
+                self._engine.take_less_memory()
             self._loaded = wanted
         return self._engine
 

@@ -82,13 +82,26 @@ def volume_from_node(node: Any) -> Volume:
         raise InputError("the volume holds no image", where=name, remedy="Load the volume again")
     values = numpy_support.vtk_to_numpy(scalars)
     array = _kept_type(_grey(values)).reshape(image.GetDimensions()[::-1])
+    return Volume(array=array, ijk_to_ras=ijk_to_world(node), name=name, source=_file_name(node))
+
+
+def ijk_to_world(node: Any) -> NDArray[np.float64]:
+    """(4, 4) voxel indices (i, j, k) of a volume node to world RAS mm, its parent transform included.
+
+    Raises:
+        InputError: a parent transform that is not linear.
+    """
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    world = _parent_to_world(node) @ matrix_from_vtk(matrix)
-    return Volume(array=array, ijk_to_ras=world, name=name, source=_file_name(node))
+    return np.asarray(parent_to_world(node) @ matrix_from_vtk(matrix))
 
 
-def _parent_to_world(node: Any) -> NDArray[np.float64]:
+def parent_to_world(node: Any) -> NDArray[np.float64]:
+    """(4, 4) of the transforms above a node.
+
+    Raises:
+        InputError: one of them is not linear.
+    """
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)

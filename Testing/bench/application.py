@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class Application(QObject):
         self._io = CoreIOManager(scene, module_logics)
         self._modules = ModuleManager()
         self._layout = None
+        # Never the settings of whoever runs this; empty in every process.
+        self._settings = str(Path(tempfile.mkdtemp(prefix="bench-settings-")) / "Slicer.ini")
 
     def applicationLogic(self):
         return self._logic
@@ -76,7 +79,7 @@ class Application(QObject):
         qt_shim.application().restoreOverrideCursor()
 
     def userSettings(self):
-        return QSettings("FetusMapV2", "bench")
+        return QSettings(self._settings, QSettings.IniFormat)
 
 
 def start(testing: bool = True):

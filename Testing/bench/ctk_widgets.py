@@ -56,6 +56,30 @@ class ctkComboBox(QtWidgets.QComboBox):
 
 
 @custom_widget
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """A path that can be typed; its button would open a file dialog, which nobody answers on the bench."""
+
+    currentPathChanged = Signal(str)
+    SIGNATURES = frozenset({"currentPathChanged(QString)"})
+    Dirs, Files = 0x001, 0x002
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.filters, self.nameFilters, self.settingKey = self.Files | self.Dirs, [], ""
+        self._edit = QtWidgets.QLineEdit(self)
+        button = QtWidgets.QToolButton(self)
+        button.setText("…")
+        button.setEnabled(False)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._edit)
+        layout.addWidget(button)
+        self._edit.textChanged.connect(self.currentPathChanged)
+
+    currentPath = Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
+
+
+@custom_widget
 class ctkMessageBox(QtWidgets.QMessageBox):
     """A message box; on the bench it must never be opened, because nobody would answer it."""
 

@@ -185,7 +185,9 @@ class QUiLoader(QtUiTools.QUiLoader):
             widget = _child(root, element.get("name", ""))
             for entry in element.findall("property"):
                 name = entry.get("name", "")
-                if entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
+                if name == "buddy":  # no property, but what a label's key leads to
+                    _child(root, entry.findtext("cstring", ""))
+                elif entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
                     self._problems.append(f"{element.get('class')} {element.get('name')}: unknown property {name}")
 
 

@@ -34,6 +34,8 @@ def main(output: Path) -> None:
     ui = window.module_widget.ui
     ui.detailsCollapsibleButton.collapsed = False
     window.click(ui.estimateButton)
+    if not window.wait_until(lambda: not window.module_widget.state.running, 600.0):
+        raise TimeoutError("the estimate takes too long")
     print(ui.messageLabel.text or "no warnings")
     window.picture(output)
     print(output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
@@ -109,6 +111,15 @@ class MainWindow(QtWidgets.QMainWindow):
         QTest.mouseClick(widget, button, QtCore.Qt.NoModifier, at)
         slicer.app.processEvents()
 
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+        """Let the event loop run until something holds; false if it never did."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            QTest.qWait(_STEP_MS)
+        return True
+
     def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:
         """Drag what lies at a world point in a slice view; returns the world point where the mouse let go."""
         widget = self.views[view_name]
@@ -130,8 +141,8 @@ class MainWindow(QtWidgets.QMainWindow):
         return widget.view.to_world(end.x(), widget.height - 1 - end.y())
 
     def picture(self, path: Path) -> None:
-        """Write the window as a PNG."""
-        slicer.app.processEvents()
+        """Write the window as a PNG, once its layouts have settled."""
+        QTest.qWait(5 * _STEP_MS)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not self.grab().save(str(path)):
             raise OSError(f"cannot write {path}")

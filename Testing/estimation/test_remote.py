@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -23,7 +25,10 @@ from FetusMapV2Lib.estimation import messages
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.model_file import save_model
-from FetusMapV2Lib.estimation.remote import EngineLostError, RemoteEngine
+from FetusMapV2Lib.estimation.model_index import list_models
+from FetusMapV2Lib.estimation.outlook import BYTES_PER_VOXEL
+from FetusMapV2Lib.estimation.process import EngineLostError
+from FetusMapV2Lib.estimation.remote import RemoteEngine, finished
 from FetusMapV2Lib.foundation.errors import Cancelled, OutputError, UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.unet import UNet3d
@@ -174,7 +179,78 @@ def test_nothing_is_left_of_a_volume(engine, volume, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+# ---- models
+
+
+def test_a_model_is_checked_and_installed_by_the_other_process(engine, model, tmp_path):
+    index = tmp_path / "models.json"
+    finished(engine.installing(model, "site-1", index))
+    (entry,) = list_models(index)
+    assert (entry.name, entry.path.read_bytes()) == ("site-1", model.read_bytes())
+    (tmp_path / "broken.safetensors").write_text("not a model")
+    with pytest.raises(UserError, match="broken"):
+        finished(engine.installing(tmp_path / "broken.safetensors", "site-2", index))
+    assert [one.name for one in list_models(index)] == ["site-1"]
+
+
+# ---- the outlook before an estimate
+
+
+def test_the_outlook_tells_device_reason_and_memory(engine, model):
+    seen = engine.outlook(10**6)
+    here = PoseEngine.load(model, "cpu").outlook(10**6)
+    assert seen == here
+    assert (seen.device, seen.device_reason, seen.device_bytes) == ("cpu", "chosen by the user", None)
+    assert seen.model == engine.warm_up()
+    assert engine.outlook(10**8).memory_bytes == seen.memory_bytes + BYTES_PER_VOXEL * (10**8 - 10**6)
+    assert engine.outlook(10**6, refine="full").memory_bytes > seen.memory_bytes
+    with pytest.raises(UserError, match="unknown refinement"):
+        engine.outlook(1, refine="twice")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak where Linux tells it")
+def test_the_outlook_is_about_right(model, volume):
+    with RemoteEngine(model, "cpu") as remote:
+        foretold = remote.outlook(volume.array.size).memory_bytes
+        remote.estimate(volume)
+        status = Path(f"/proc/{remote.pid}/status").read_text()
+    taken = 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+    assert 0.7 * taken < foretold < 1.4 * taken
+
+
+def test_an_outlook_that_nobody_waits_for_leaves_the_engine_warm(engine, volume):
+    pid = engine.pid
+    steps = engine.looking_out(10**6)
+    next(steps)
+    steps.close()
+    assert engine.estimate(volume).model
+    assert engine.pid == pid
+
+
 # ---- cancelling and ending
+
+
+def test_an_estimate_in_steps_lets_its_caller_live(engine, volume):
+    lived, answers = [], []
+
+    def work():
+        answers.append((yield from engine.estimating(volume)))
+
+    for _ in work():
+        lived.append(time.sleep(0.01))
+    assert len(lived) > 3
+    assert answers[0].model
+
+
+def test_an_estimate_that_is_left_ends_its_process(model, volume):
+    remote = RemoteEngine(model, "cpu")
+    remote.warm_up()
+    pid = remote.pid
+    steps = remote.estimating(volume)
+    next(steps)
+    steps.close()
+    assert remote.pid is None
+    assert wait_until(lambda: not is_alive(pid), 1.0)
 
 
 def test_cancelling_ends_the_process_within_a_second(model, volume):
@@ -198,6 +274,23 @@ def test_cancelling_ends_the_process_within_a_second(model, volume):
 
 
 @posix
+def test_it_ends_when_its_owner_is_killed():
+    code = (
+        "import sys, time; from FetusMapV2Lib.estimation.process import EngineProcess\n"
+        "process = EngineProcess(sys.executable, 60)\n"
+        "while process._next() is None: time.sleep(0.02)\n"  # it is ready
+        "print(process.pid, flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    assert is_alive(pid)
+    owner.kill()
+    owner.wait()
+    assert wait_until(lambda: not is_alive(pid), 2.0)
+
+
+@posix
 def test_a_launcher_leaves_nothing_behind(tmp_path, model):
     """Slicer's own Python is a launcher that starts another process."""
     pids = tmp_path / "pids"
@@ -214,6 +307,7 @@ def test_a_launcher_leaves_nothing_behind(tmp_path, model):
     remote.warm_up()
     child = int(pids.read_text())
     assert is_alive(child)
+    os.kill(child, signal.SIGSTOP)  # it hears nothing any more, not even that its input was closed
     remote.close()
     assert wait_until(lambda: not is_alive(child), 1.0)
 
@@ -274,7 +368,40 @@ def test_a_killed_process_is_replaced_and_the_user_is_told(model, volume, stage)
             return  # it had answered before it was killed
         assert remote.pid != killed[0]
         assert "was killed" in estimate.warnings[0]
-        assert "on the CPU" in estimate.warnings[0]
+        assert "on the CPU with a smaller memory plan" in estimate.warnings[0]
+        assert estimate.memory_plan
+
+
+@posix
+def test_short_memory_is_met_with_a_smaller_plan(tmp_path, model, volume):
+    """The first process may take next to nothing beyond what it has when it is ready to work."""
+    launcher = _script(
+        tmp_path,
+        f"""
+        import builtins, os, pathlib, resource, runpy, sys
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from FetusMapV2Lib.estimation.engine import PoseEngine
+        first = pathlib.Path({str(tmp_path / "first")!r})
+        if not first.exists():
+            first.touch()
+            import torch
+            estimate = PoseEngine.estimate
+            def starved(*arguments, **options):
+                size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+                resource.setrlimit(resource.RLIMIT_AS, (size + 2**20, size + 2**20))
+                torch.zeros(2**26)  # asked of the operating system, and refused
+                return estimate(*arguments, **options)
+            PoseEngine.estimate = starved
+        runpy.run_module("FetusMapV2Lib.estimation.worker", run_name="__main__")
+        """,
+    )
+    with RemoteEngine(model, "cpu", python=launcher) as remote:
+        estimate = remote.estimate(volume)
+    assert estimate.warnings[0] == (
+        "There was not enough memory for this estimate; the estimate was made again on the CPU with a smaller "
+        "memory plan."
+    )
+    assert "lean" in estimate.memory_plan or "streamed" in estimate.memory_plan
 
 
 @posix
@@ -292,14 +419,15 @@ def test_a_process_that_is_killed_again_and_again_is_an_error(model, volume):
 
 @posix
 def test_a_hung_process_is_given_up(model, volume):
-    with RemoteEngine(model, "cpu", hung_s=1.5) as remote:
+    with RemoteEngine(model, "cpu") as remote:
         remote.warm_up()
         os.kill(remote.pid, signal.SIGSTOP)
         stopped = remote.pid
+        remote._process._hung_s = 1.5
         request = {"command": "estimate", "options": {}}
         started = time.monotonic()
         with pytest.raises(EngineLostError, match="does not answer"):
-            remote._ask(request, None, None, volume)
+            finished(remote._asking(request, None, None, volume))
         assert time.monotonic() - started < 4
         assert wait_until(lambda: not is_alive(stopped), 1.0)
 

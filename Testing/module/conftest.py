@@ -28,7 +28,10 @@ def application() -> Any:
 
 @pytest.fixture
 def scene(application: Any) -> Iterator[Any]:
-    """The application's scene, empty before and after the test."""
+    """The application's scene, empty before and after the test, and a user without settings."""
+    import slicer
+
+    slicer.app.userSettings().clear()
     application.Clear(0)
     application.ClearUndoStack()
     application.ClearRedoStack()

@@ -21,39 +21,99 @@ def example(name: str) -> ModuleType:
     return module
 
 
+class Counted:
+    """Makes module logics with a stand-in engine, and counts its estimates; some volumes have a fetus, some do not."""
+
+    def __init__(self, python) -> None:
+        self._python, self.names, self.empty = python, [], set()
+
+    def __call__(self):
+        from FetusMapV2Panel import selftest
+
+        counted = self
+
+        class Engine(selftest.EngineStandIn):
+            def estimate(self, volume, **options):
+                counted.names.append(volume.name)
+                if volume.name == "interrupted":
+                    raise KeyboardInterrupt
+                self._found = volume.name not in counted.empty
+                return super().estimate(volume, **options)
+
+        return self._python.FetusMapV2Logic(Engine)
+
+
 @pytest.fixture
-def logic_with(scene):
+def logic(scene):
     from bench.modules import load_python
-    from FetusMapV2Panel import selftest
 
-    python = load_python(EXAMPLES.parent / "FetusMapV2" / "FetusMapV2.py")
-    return lambda **arguments: python.FetusMapV2Logic(lambda device: selftest.EngineStandIn(device, **arguments))
+    return Counted(load_python(EXAMPLES.parent / "FetusMapV2" / "FetusMapV2.py"))
 
 
 @pytest.fixture
-def volume_file(volume, scene, tmp_path):
+def folder(volume, scene, tmp_path):
+    """Three volumes, one file that is none, and one that is nothing to it."""
     import slicer
 
-    path = tmp_path / "Fall ü 1.nrrd"
-    assert slicer.util.saveNode(volume, str(path))
+    cases = tmp_path / "Fälle"
+    cases.mkdir()
+    for name in ("a.1.nrrd", "a.2.nrrd", "leer.nrrd"):
+        assert slicer.util.saveNode(volume, str(cases / name))
+    (cases / "broken.nrrd").write_text("not a volume")
+    (cases / "notes.txt").touch()
     scene.Clear(0)
-    return path
+    return cases
 
 
-def test_slicer_script_writes_scene_and_table(volume_file, logic_with, tmp_path, capsys):
-    assert example("estimate_in_slicer").estimate(volume_file, tmp_path / "out", logic_with()) == 0
-    assert (tmp_path / "out" / "Fall ü 1.mrb").stat().st_size > 1000
-    lines = (tmp_path / "out" / "Fall ü 1.csv").read_text(encoding="utf-8").splitlines()
+def test_slicer_script_works_through_a_folder_and_goes_on_where_it_was(folder, logic, tmp_path, capsys):
+    main, out = example("estimate_in_slicer").main, tmp_path / "out"
+    logic.empty.add("leer")
+    assert main([str(folder), "--output", str(out)], logic) == 2
+    assert {path.name for path in out.iterdir()} == {"a.1.mrb", "a.1.csv", "a.2.mrb", "a.2.csv", "leer.csv"}
+    lines = (out / "a.1.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 10
     assert lines[1].startswith("Crown-rump length,60.1 ± 1.9 mm")
-    assert "Research use only" in capsys.readouterr().out
+    assert (out / "a.1.mrb").stat().st_size > 1000
+    assert "No fetus found." in (out / "leer.csv").read_text(encoding="utf-8")
+    said = capsys.readouterr()
+    assert "3 of 4 done, 1 failed" in said.out
+    assert "Research use only" in said.out
+    (failure,) = [line for line in said.err.splitlines() if "failed" in line]
+    assert "broken.nrrd" in failure
+    assert logic.names == ["a.1", "a.2", "leer"]
+
+    (out / "a.2.csv").unlink()  # as if it had been cut short while it worked on this one
+    (folder / "broken.nrrd").unlink()
+    assert main([str(folder), "--output", str(out)], logic) == 0
+    assert logic.names == ["a.1", "a.2", "leer", "a.2"]
 
 
-def test_slicer_script_without_a_fetus_or_a_file(volume_file, logic_with, tmp_path, capsys):
-    script = example("estimate_in_slicer")
-    assert script.estimate(volume_file, tmp_path / "out", logic_with(found=False)) == 1
-    assert not (tmp_path / "out").exists()
-    assert script.estimate(tmp_path / "none.nrrd", tmp_path / "out", logic_with()) == 2
+def test_slicer_script_keeps_what_was_finished_when_it_is_interrupted(folder, logic, tmp_path, capsys):
+    (folder / "a.2.nrrd").rename(folder / "interrupted.nrrd")
+    main, out = example("estimate_in_slicer").main, tmp_path / "out"
+    (folder / "broken.nrrd").unlink()
+    assert main([str(folder), "--output", str(out)], logic) == 130
+    assert {path.name for path in out.iterdir()} == {"a.1.mrb", "a.1.csv"}
+    assert "what was finished is kept" in capsys.readouterr().err
+
+
+def test_slicer_script_passes_its_options_on(folder, logic, tmp_path):
+    script, seen = example("estimate_in_slicer"), []
+    options = ["--device", "cpu", "--memory-budget", "1.5", "--refine", "prior", "--mirrored", "--model", "m"]
+
+    class Logic:
+        def process(self, volume, settings):
+            seen.append(settings.toPlain())
+            raise RuntimeError("enough")
+
+        def close(self):
+            seen.append("closed")
+
+    assert script.main([str(folder / "a.1.nrrd"), "--output", str(tmp_path / "out"), *options], Logic) == 2
+    assert seen == [
+        {"device": "cpu", "memoryBudget": 1.5, "refine": "prior", "mirrored": True, "model": "m"},
+        "closed",
+    ]
 
 
 def test_folder_script_calls_the_command_line(tmp_path, monkeypatch):

@@ -22,6 +22,12 @@ def position(landmarks, row: int) -> list[float]:
     return point
 
 
+def estimate_section():
+    from FetusMapV2Panel.sections.estimate import EstimateSection
+
+    return EstimateSection
+
+
 def estimate(window):
     window.click(window.module_widget.ui.estimateButton)
     return window.module_widget.state.parameterNode.landmarks
@@ -184,7 +190,7 @@ class _Failing:
     ],
 )
 def test_failures_are_said_in_the_panel_and_leave_the_scene_alone(open_window, volume, scene, error, said):
-    window = open_window(lambda device: _Failing(error))
+    window = open_window(lambda settings: _Failing(error))
     nodes = scene.GetNumberOfNodes()
     estimate(window)
     ui = window.module_widget.ui
@@ -198,7 +204,7 @@ def test_failures_are_said_in_the_panel_and_leave_the_scene_alone(open_window, v
 def test_no_fetus_is_an_answer(open_window, volume, scene):
     from FetusMapV2Panel import selftest
 
-    window = open_window(lambda device: selftest.EngineStandIn(device, found=False))
+    window = open_window(lambda settings: selftest.EngineStandIn(settings, found=False))
     nodes = scene.GetNumberOfNodes()
     assert estimate(window) is None
     assert window.module_widget.ui.messageLabel.text == "No fetus found."
@@ -208,10 +214,10 @@ def test_no_fetus_is_an_answer(open_window, volume, scene):
 class _During:
     """An engine that does something in the middle of an estimate, then goes on as long as it may."""
 
-    def __init__(self, device: str, action) -> None:
+    def __init__(self, settings, action) -> None:
         from FetusMapV2Panel import selftest
 
-        self._inner, self._action = selftest.EngineStandIn(device), action
+        self._inner, self._action = selftest.EngineStandIn(settings), action
 
     def estimate(self, volume, *, on_progress=None, should_cancel=None):
         from FetusMapV2Lib.foundation.progress import Stages
@@ -231,7 +237,7 @@ def test_cancel_button_ends_the_estimate(open_window, volume, scene):
         seen.update(visible=ui.cancelButton.visible, stage=ui.stageLabel.text, bar=ui.progressBar.value)
         window.click(ui.cancelButton)
 
-    window = open_window(lambda device: _During(device, press_cancel))
+    window = open_window(lambda settings: _During(settings, press_cancel))
     nodes = scene.GetNumberOfNodes()
     assert estimate(window) is None
     assert seen == {"visible": True, "stage": "looking at the whole volume", "bar": 30}
@@ -244,21 +250,21 @@ def test_second_click_while_running_does_nothing(open_window, volume, scene):
 
     def click_again():
         calls.append(1)
-        window.module_widget.sections[0].onEstimate()
+        window.module_widget.section(estimate_section()).onEstimate()
 
-    window = open_window(lambda device: _During(device, click_again))
+    window = open_window(lambda settings: _During(settings, click_again))
     estimate(window)
     assert calls == [1]
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
 
 
 def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene):
-    window = open_window(lambda device: _During(device, lambda: scene.RemoveNode(volume)))
+    window = open_window(lambda settings: _During(settings, lambda: scene.RemoveNode(volume)))
     estimate(window)
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
     from FetusMapV2Panel import selftest
 
-    closing = open_window(lambda device: _During(device, lambda: scene.Clear(0)))
+    closing = open_window(lambda settings: _During(settings, lambda: scene.Clear(0)))
     closing.module_widget.ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
     estimate(closing)
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
@@ -266,9 +272,9 @@ def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene
 
 
 def test_unloading_while_running_is_quiet(open_window, volume):
-    window = open_window(lambda device: _During(device, window.unload))
+    window = open_window(lambda settings: _During(settings, window.unload))
     widget = window.module_widget
-    widget.sections[0].onEstimate()
+    widget.section(estimate_section()).onEstimate()
     assert widget.state.closed
 
 
@@ -285,9 +291,9 @@ def test_device_choice_reaches_the_engine_and_the_scene(open_window, volume):
 
     asked = []
 
-    def loader(device):
-        asked.append(device)
-        return selftest.EngineStandIn(device)
+    def loader(settings):
+        asked.append(settings.device)
+        return selftest.EngineStandIn(settings)
 
     window = open_window(loader)
     combo = window.module_widget.ui.deviceComboBox

@@ -1,85 +1,194 @@
-"""First use without PyTorch: one question, clear words, nothing installed behind the user's back."""
+"""First use without PyTorch: explained in the panel, one click, the log in sight, no dialog; also without a network.
+
+The folder's packages are installed by the real pip, into a folder of the test's own.
+"""
 
 from __future__ import annotations
 
+import importlib.machinery
+import os
+import subprocess
 import sys
+import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from FetusMapV2Lib.foundation.errors import UserError
 
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a script of POSIX as PythonSlicer")
+
 
 @pytest.fixture
 def bare(application, monkeypatch):
-    """A Slicer without PyTorch; returns what was asked and installed."""
+    """A Slicer without PyTorch but with its extension; notes what was installed."""
     import slicer
     from FetusMapV2Panel import requirements
 
-    log = SimpleNamespace(missing=["torch", "safetensors"], questions=[], installed=[], answer=True)
+    log = SimpleNamespace(missing=["torch", "safetensors"], installed=[], fail=False)
     monkeypatch.setattr(requirements, "missingPackages", lambda: list(log.missing))
-
-    def confirm(text, title=None, **_):
-        log.questions.append(text)
-        return log.answer
 
     def install_torch(askConfirmation=True, torchVersionRequirement=None):  # noqa: N803
         assert askConfirmation is False
+        print("Collecting torch")
+        if log.fail:
+            raise subprocess.CalledProcessError(7, "pip")
         log.installed.append("torch" + torchVersionRequirement)
         log.missing.remove("torch")
         return object()
 
-    def pip_install(arguments):
-        log.installed.append(arguments)
+    def run_module(module, arguments):
+        log.installed.append(" ".join([module, *arguments]))
         log.missing.remove("safetensors")
 
     logic = SimpleNamespace(installTorch=install_torch)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm)
-    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    monkeypatch.setattr(slicer.util, "executePythonModule", run_module)
     return log
 
 
-def test_asks_once_then_installs(bare):
-    from FetusMapV2Panel import requirements
+def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume):
+    window = open_window()
+    ui = window.module_widget.ui
+    assert ui.installCollapsibleButton.visible
+    assert "torch, safetensors" in ui.installLabel.text
+    assert "gigabytes" in ui.installLabel.text
+    assert "First-time setup" in ui.outlookLabel.text
+    assert not ui.estimateButton.enabled
+    assert bare.installed == []  # nothing without being asked
+    window.click(ui.installOnlineButton)
+    assert bare.installed == ["torch>=2.2", "pip install --no-deps safetensors"]
+    assert "Collecting torch" in ui.installLogEdit.toPlainText()
+    assert ui.messageLabel.text == "Everything is installed."
+    assert not ui.installCollapsibleButton.visible
+    window.click(ui.estimateButton)
+    assert ui.resultsTable.rowCount == 9
 
-    stages = []
-    assert requirements.ensure(lambda fraction, stage: stages.append(stage))
-    assert len(bare.questions) == 1
-    assert "torch, safetensors" in bare.questions[0]
-    assert bare.installed == ["torch>=2.2", "--no-deps safetensors"]
-    assert stages == ["installing PyTorch", "installing safetensors"]
+
+def test_a_failed_installation_is_one_sentence_and_its_log_stays(bare, open_window, volume):
+    bare.fail = True
+    window = open_window()
+    ui = window.module_widget.ui
+    window.click(ui.installOnlineButton)
+    assert "the installation failed with code 7. Check the network" in ui.messageLabel.text
+    assert ui.installLogEdit.visible
+    assert "Collecting torch" in ui.installLogEdit.toPlainText()
+    assert ui.installOnlineButton.enabled
 
 
-def test_no_means_no(bare):
-    from FetusMapV2Panel import requirements
-
-    bare.answer = False
-    assert not requirements.ensure(lambda fraction, stage: None)
+def test_without_the_pytorch_extension_says_where_to_get_it(bare, open_window, volume, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    window = open_window()
+    window.click(window.module_widget.ui.installOnlineButton)
+    assert "Extensions Manager" in window.module_widget.ui.messageLabel.text
     assert bare.installed == []
 
 
-def test_without_the_pytorch_extension_says_where_to_get_it(bare, monkeypatch):
-    from FetusMapV2Panel import requirements
-
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
-    with pytest.raises(UserError, match="Extensions Manager"):
-        requirements.ensure(lambda fraction, stage: None)
-    assert bare.questions == []
+def test_the_section_is_hidden_where_nothing_is_missing(open_window, volume):
+    assert not open_window().module_widget.ui.installCollapsibleButton.visible
 
 
 def test_scripts_get_an_error_instead_of_a_question(bare):
     from FetusMapV2Panel.estimation import loadEngine
+    from FetusMapV2Panel.parameters import EngineSettings
 
     with pytest.raises(UserError, match="torch, safetensors"):
-        loadEngine("cpu")
-    assert bare.questions == []
+        loadEngine(EngineSettings("cpu"))
 
 
-def test_declined_installation_leaves_the_panel_ready(bare, open_window, volume, scene):
-    bare.answer = False
+# ---- without a network
+
+
+def wheel(folder: Path, name: str, version: str) -> None:
+    """A package of one empty module, as pip takes it."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}/__init__.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def offline(application, monkeypatch, tmp_path):
+    """A PythonSlicer whose pip installs into `site`, and an empty folder for wheels."""
+    from FetusMapV2Panel import requirements
+
+    site, folder, programs = tmp_path / "site", tmp_path / "Räder 1", tmp_path / "bin"
+    for made in (site, folder, programs):
+        made.mkdir()
+    launcher = programs / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\nPIP_TARGET="{site}" exec "{sys.executable}" "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # a site's own sources of packages are none of this test's
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+    def missing():
+        importlib.machinery.PathFinder.invalidate_caches()
+        names = ("torch", "safetensors")
+        return [name for name in names if importlib.machinery.PathFinder.find_spec(name, [str(site)]) is None]
+
+    monkeypatch.setattr(requirements, "missingPackages", missing)
+    return SimpleNamespace(site=site, folder=folder)
+
+
+def install_from(folder: Path, window) -> str:
+    ui = window.module_widget.ui
+    ui.installFolderPathLineEdit.currentPath = str(folder)
+    window.click(ui.installFolderButton)
+    assert window.wait_until(lambda: not window.module_widget.state.running)
+    return ui.messageLabel.text
+
+
+@posix
+def test_packages_come_from_a_folder(offline, open_window, volume):
+    wheel(offline.folder, "torch", "2.9.0")
+    wheel(offline.folder, "safetensors", "0.5")
     window = open_window()
-    nodes = scene.GetNumberOfNodes()
-    window.click(window.module_widget.ui.estimateButton)
-    assert window.module_widget.ui.estimateButton.enabled
-    assert scene.GetNumberOfNodes() == nodes
+    ui = window.module_widget.ui
+    assert not ui.installFolderButton.enabled  # no folder yet
+    assert install_from(offline.folder, window) == "Everything is installed."
+    assert (offline.site / "torch" / "__init__.py").is_file()
+    assert "Successfully installed" in ui.installLogEdit.toPlainText()
+    assert not ui.installCollapsibleButton.visible
+
+
+@posix
+def test_models_in_the_folder_become_known(offline, open_window, volume):
+    from FetusMapV2Panel import selftest
+
+    class Engine(selftest.EngineStandIn):
+        installed = []  # noqa: RUF012
+
+        def installing(self, file, name):
+            yield
+            self.installed.append((file, name))
+
+    wheel(offline.folder, "torch", "2.9.0")
+    wheel(offline.folder, "safetensors", "0.5")
+    (offline.folder / "site-7.safetensors").touch()
+    (offline.folder / "simulated-1.safetensors").touch()  # bundled already
+    text = install_from(offline.folder, open_window(Engine))
+    assert text == "Everything is installed, and these models: site-7."
+    assert Engine.installed == [(offline.folder / "site-7.safetensors", "site-7")]
+
+
+@posix
+@pytest.mark.parametrize(
+    ("wheels", "said", "logged"),
+    [
+        ((), "there are no Python wheels here", ""),
+        (("safetensors",), "the installation failed with code 1. See which package the log names", "torch"),
+        (("torch-old",), "the installation failed with code 1", "torch>=2.2"),
+    ],
+)
+def test_a_folder_that_lacks_something_installs_nothing(offline, open_window, volume, wheels, said, logged):
+    for name in wheels:
+        wheel(offline.folder, name.removesuffix("-old"), "1.0")
+    window = open_window()
+    assert said in install_from(offline.folder, window)
+    assert logged in window.module_widget.ui.installLogEdit.toPlainText()
+    assert not any(offline.site.iterdir())
+    assert window.module_widget.ui.installCollapsibleButton.visible

@@ -42,6 +42,7 @@ window = MainWindow()
 window.load(tree / "FetusMapV2.py", lambda python: python.FetusMapV2Logic(loadEngine))
 ui = window.module_widget.ui
 window.click(ui.estimateButton)
+assert window.wait_until(lambda: not window.module_widget.state.running, 200.0)
 print("MESSAGE", ui.messageLabel.text)
 print("ROWS", ui.resultsTable.rowCount, ui.resultsTable.item(0, 1).text(), flush=True)
 os._exit(0)

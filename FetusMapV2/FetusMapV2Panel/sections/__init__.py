@@ -1,11 +1,13 @@
 """The sections of the panel, in the order of the work."""
 
 from FetusMapV2Panel.sections.estimate import EstimateSection
+from FetusMapV2Panel.sections.install import InstallSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
 
 #: To add one: write it, and name it here.
 SECTIONS = (
+    InstallSection,
     EstimateSection,
     LandmarksSection,
     MeasurementsSection,

@@ -37,6 +37,6 @@ class Section:
         """A line below this section."""
         self.state.say(text, isError, section=self)
 
-    def run(self, job) -> bool:
+    def run(self, work, **options) -> bool:
         """Do something long with progress and Cancel below this section, see `PanelState.run`."""
-        return self.state.run(job, section=self)
+        return self.state.run(work, section=self, **options)

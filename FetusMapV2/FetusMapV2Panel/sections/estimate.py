@@ -1,12 +1,16 @@
-"""The section that estimates: volume, landmarks, device, and the button."""
+"""The section that estimates: volume, landmarks, options, what it will take, and the button."""
 
 from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from FetusMapV2Panel import requirements, views
-from FetusMapV2Panel.report_text import warningsText
+from FetusMapV2Panel import durations, requirements, setups, views
+from FetusMapV2Panel.model_choice import ModelChoice
+from FetusMapV2Panel.outlook_line import OutlookLine
+from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.report_text import durationKind, warningsText
 from FetusMapV2Panel.sections.base import Section
+from FetusMapV2Panel.setup_choice import SetupChoice
 from FetusMapV2Panel.state import Change
 
 
@@ -17,42 +21,62 @@ class EstimateSection(Section):
 
     def __init__(self, state, widget):
         Section.__init__(self, state, widget)
+        self._models = ModelChoice(state, self.ui)
+        self._setups = SetupChoice(state, self.ui)
+        self._outlook = OutlookLine(state, self.ui.outlookLabel)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
         if change in (Change.PARAMETERS, Change.RUNNING):
             self._updateButtons()
+            self._outlook.update()
+        if change is Change.PARAMETERS:
+            self._models.update()
+        if change is Change.INSTALLED:
+            self._updateButtons()
+            self._models.fill()
+            self._outlook.update()
+
+    def close(self) -> None:
+        self._outlook.forget()
+        Section.close(self)
 
     def onEstimate(self, checked: bool = False) -> None:
-        if self.state.parameterNode is not None:
-            self.run(self._estimate)
-
-    def _estimate(self, onProgress, shouldCancel) -> None:
-        parameters = self.state.parameterNode
-        if not requirements.ensure(onProgress):
+        if self.state.parameterNode is None or self.state.running:
             return
-        outcome = self.state.logic.process(
+        setups.remember(Settings.of(self.state.parameterNode))
+        self.run(self._estimate, usualSeconds=self._outlook.usualSeconds())
+
+    def _estimate(self, onProgress, shouldCancel):
+        parameters = self.state.parameterNode
+        settings = Settings.of(parameters)
+        self._outlook.stopAsking()
+        outcome = yield from self.state.logic.process(
             parameters.inputVolume,
             landmarks=parameters.landmarks,
-            device=parameters.device,
+            settings=settings,
             onProgress=onProgress,
             shouldCancel=shouldCancel,
+            waitForCompletion=False,
         )
         if self.state.closed:
             return
+        durations.add(durationKind(outcome.estimate, settings), outcome.seconds)
+        self._outlook.show()
+        warnings = warningsText(outcome.estimate)
         if outcome.poseScene is None:
-            self.say(outcome.estimate.reason, isError=True)
+            self.say(f"{outcome.estimate.reason}\n{warnings}".strip(), isError=True)
             return
         self.state.showPose(outcome.poseScene, outcome)
-        self.say(warningsText(outcome.estimate))
+        self.say(warnings)
         views.show(outcome.inputVolume, outcome.estimate.pose)
 
     def _updateButtons(self) -> None:
         parameters, running = self.state.parameterNode, self.state.running
         hasVolume = parameters is not None and parameters.inputVolume is not None
-        self.ui.estimateButton.setEnabled(hasVolume and not running)
-        for widget in (self.ui.inputSelector, self.ui.landmarksSelector, self.ui.deviceComboBox):
+        self.ui.estimateButton.setEnabled(hasVolume and not running and not requirements.missingPackages())
+        for widget in (self.ui.inputSelector, self.ui.landmarksSelector, self.ui.optionsCollapsibleButton):
             widget.setEnabled(not running)
         ready, missing = _("Find the 22 landmarks in this volume."), _("Load and choose an ultrasound volume first.")
         self.ui.estimateButton.setToolTip(ready if hasVolume else missing)

@@ -13,8 +13,8 @@ from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.focus import focus_on
 from FetusMapV2Lib.scene.nodes import moving_row
 from FetusMapV2Lib.scene.placing import Placement
-from FetusMapV2Panel import requirements
 from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, lines
+from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
 
@@ -220,13 +220,16 @@ class LandmarksSection(Section):
         if self._editor is not None and self.state.parameterNode is not None:
             self.run(self._refine)
 
-    def _refine(self, onProgress, shouldCancel) -> None:
+    def _refine(self, onProgress, shouldCancel):
         parameters, poseScene = self.state.parameterNode, self._editor.fetus
-        if not requirements.ensure(onProgress):
-            return
         before = poseScene.pose().positions
-        refined = self.state.logic.refine(
-            poseScene, parameters.inputVolume, parameters.device, onProgress=onProgress, shouldCancel=shouldCancel
+        refined = yield from self.state.logic.refine(
+            poseScene,
+            parameters.inputVolume,
+            Settings.of(parameters),
+            onProgress=onProgress,
+            shouldCancel=shouldCancel,
+            waitForCompletion=False,
         )
         if not self.state.closed:
             moved = np.linalg.norm(poseScene.pose().positions - before, axis=1)

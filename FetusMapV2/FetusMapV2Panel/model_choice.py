@@ -1,0 +1,67 @@
+"""The choice of a model: one of the index by name, or a file."""
+
+from __future__ import annotations
+
+import ctk
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Panel.state import PanelState
+
+_DEFAULT, _FILE = "", "a file"
+
+
+class ModelChoice:
+    """Keeps the combo box and the path below it equal to the parameter `model`."""
+
+    def __init__(self, state: PanelState, ui):
+        self._state, self._combo, self._path = state, ui.modelComboBox, ui.modelPathLineEdit
+        self._path.filters = ctk.ctkPathLineEdit.Files
+        self._path.nameFilters = [_("Models") + " (*.safetensors)"]
+        self._path.settingKey = "FetusMapV2/ModelFile"
+        self.fill()
+        self._combo.connect("activated(int)", self._onChosen)
+        self._path.connect("currentPathChanged(QString)", self._onPath)
+
+    def fill(self) -> None:
+        """List the models that are installed now."""
+        from FetusMapV2Lib.estimation.model_index import list_models
+
+        self._combo.clear()
+        self._combo.addItem(_("Default"), _DEFAULT)
+        try:
+            for entry in list_models():
+                self._combo.addItem(entry.name, entry.name)
+        except UserError as error:
+            self._state.say(error.line(), isError=True)
+        self._combo.addItem(_("A file …"), _FILE)
+        self.update()
+
+    def update(self) -> None:
+        """Show the parameter."""
+        parameters = self._state.parameterNode
+        model = parameters.model if parameters is not None else _DEFAULT
+        index = self._combo.findData(model)
+        if index < 0:
+            index = self._combo.findData(_FILE)
+            if self._path.currentPath != model:
+                self._path.currentPath = model
+        self._combo.setCurrentIndex(index)
+        self._path.setEnabled(self._fileChosen())
+
+    def _fileChosen(self) -> bool:
+        return self._combo.itemData(self._combo.currentIndex) == _FILE
+
+    def _onChosen(self, index: int) -> None:
+        self._path.setEnabled(self._fileChosen())
+        model = self._path.currentPath if self._fileChosen() else self._combo.itemData(index)
+        if model or not self._fileChosen():  # without a path yet, the model stays what it was
+            self._set(model)
+
+    def _onPath(self, path: str) -> None:
+        if self._fileChosen():
+            self._set(path)
+
+    def _set(self, model: str) -> None:
+        if self._state.parameterNode is not None:
+            self._state.parameterNode.model = model

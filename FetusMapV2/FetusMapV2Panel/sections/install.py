@@ -1,0 +1,78 @@
+"""The section that installs PyTorch on first use; hidden as soon as nothing is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ctk
+import slicer
+from slicer.i18n import tr as _
+
+from FetusMapV2Panel import requirements
+from FetusMapV2Panel.sections.base import Section
+from FetusMapV2Panel.state import Change
+
+
+class InstallSection(Section):
+    """Says what is missing and why, and installs it at one click, from the network or from a folder."""
+
+    UI = "FetusMapV2Install.ui"
+
+    def __init__(self, state, widget):
+        Section.__init__(self, state, widget)
+        self.ui.installFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        self.ui.installFolderPathLineEdit.settingKey = "FetusMapV2/InstallFolder"
+        self.ui.installFolderPathLineEdit.connect("currentPathChanged(QString)", lambda path: self._update())
+        self.ui.installOnlineButton.connect("clicked(bool)", self.onInstallOnline)
+        self.ui.installFolderButton.connect("clicked(bool)", self.onInstallFromFolder)
+        self.ui.installLogEdit.setVisible(False)
+        self._update()
+
+    def onChange(self, change: Change) -> None:
+        if change is Change.RUNNING:
+            self._update()
+
+    def onInstallOnline(self, checked: bool = False) -> None:
+        self._install(requirements.installOnline)
+
+    def onInstallFromFolder(self, checked: bool = False) -> None:
+        folder = Path(self.ui.installFolderPathLineEdit.currentPath)
+        self._install(lambda log: requirements.installFromFolder(folder, log), folder)
+
+    def _install(self, install, folder: Path | None = None) -> None:
+        """Packages first, then the models of the folder, which only the engine can check."""
+
+        def work(onProgress, shouldCancel):
+            onProgress(0.0, _("installing Python packages"))
+            install(self._log)
+            models = []
+            if folder is not None:
+                onProgress(0.9, _("installing models"))
+                models = yield from self.state.logic.installingModels(folder)
+            self.say(_installedText(models))
+            self.state.announce(Change.INSTALLED)
+
+        self.ui.installLogEdit.clear()
+        self.ui.installLogEdit.setVisible(True)
+        self.run(work, cancellable=False)  # half an installation would be worse than none
+
+    def _log(self, line: str) -> None:
+        if self.state.closed:
+            return
+        self.ui.installLogEdit.appendPlainText(line)
+        slicer.app.processEvents()
+
+    def _update(self) -> None:
+        missing, running = requirements.missingPackages(), self.state.running
+        self.widget.setVisible(bool(missing) or (running and self.state.speaker is self))
+        if missing:
+            self.ui.installLabel.setText(requirements.explanation(missing))
+        self.ui.installOnlineButton.setEnabled(not running)
+        self.ui.installFolderPathLineEdit.setEnabled(not running)
+        self.ui.installFolderButton.setEnabled(not running and bool(self.ui.installFolderPathLineEdit.currentPath))
+
+
+def _installedText(models: list[str]) -> str:
+    if models:
+        return _("Everything is installed, and these models: {0}.").format(", ".join(models))
+    return _("Everything is installed.")

@@ -1,0 +1,72 @@
+"""Putting right a volume that a device or its reader delivers mirrored: a reflection among the transforms above it.
+
+The voxels stay as they are, and the volume's landmarks go with it. Undo leaves the reflection alone: a transform that
+it removes would take the places of the points with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene.volumes import ijk_to_world, matrix_to_vtk, parent_to_world
+
+ATTRIBUTE = "FetusMapV2.PutRight"
+
+
+def is_put_right(volume_node: Any) -> bool:
+    """Whether the volume is reflected by `set_put_right`."""
+    transform = _transform_of(volume_node)
+    return transform is not None and transform.GetAttribute(ATTRIBUTE) == "1"
+
+
+def set_put_right(volume_node: Any, wanted: bool) -> None:
+    """Reflect a volume about its centre in the world's R, or take this back; nothing happens if it is so already.
+
+    The same reflection as `Volume.mirrored`.
+
+    Raises:
+        InputError: the volume is under a transform that is not linear.
+    """
+    if wanted == is_put_right(volume_node):
+        return
+    matrix = _reflection(volume_node) if wanted else np.eye(4)
+    transform = _transform_of(volume_node) or _insert_transform(volume_node)
+    transform.SetMatrixTransformToParent(matrix_to_vtk(matrix))
+    transform.SetAttribute(ATTRIBUTE, "1" if wanted else "0")
+
+
+def rejoin(volume_node: Any, landmarks_node: Any) -> None:
+    """After undo or redo, which may bring back landmarks of the time before the transform was there."""
+    transform = _transform_of(volume_node)
+    if transform is not None and landmarks_node.GetParentTransformNode() is not transform:
+        landmarks_node.SetAndObserveTransformNodeID(transform.GetID())
+
+
+def _transform_of(volume_node: Any) -> Any:
+    parent = volume_node.GetParentTransformNode()
+    return parent if parent is not None and parent.GetAttribute(ATTRIBUTE) is not None else None
+
+
+def _reflection(volume_node: Any) -> Any:
+    """(4, 4) in the space that the volume's geometry is given in."""
+    size = np.array(volume_node.GetImageData().GetDimensions(), dtype=float)
+    centre = ijk_to_world(volume_node) @ np.append((size - 1) / 2, 1.0)
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    mirror[0, 3] = 2.0 * centre[0]
+    above = parent_to_world(volume_node)
+    return np.linalg.inv(above) @ mirror @ above
+
+
+def _insert_transform(volume_node: Any) -> Any:
+    """A transform between a volume with its landmarks and what is above them."""
+    scene = volume_node.GetScene()
+    name = scene.GenerateUniqueName(f"{volume_node.GetName()} put right")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+    transform.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    own = [node for node in nodes.find_landmarks(scene) if node.GetNodeReference(nodes.VOLUME_REFERENCE) is volume_node]
+    for node in (volume_node, *own):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    return transform
