@@ -61,7 +61,7 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
         table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
     for mine_age in estimated.known_datings:
         remark = "" if mine_age.valid else " (outside its valid range)"
-        age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
+        age = f"{mine_age.weeks_text} ± {mine_age.combined_days:.0f} d{remark}"
         table.add_row(f"Gestational age, {mine_age.name}", age, _weeks(case.truth["gestational_age_days"]))
     errors = distances_mm(result.pose.positions[None], case.pose.positions[None])
     table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")

@@ -154,7 +154,7 @@ def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -
     canvas.text(TABLE.x + 20, y, "Gestational age from CRL", WHITE, 19, bold=True)
     for dating in found.datings:
         y += 30
-        text = f"{dating.weeks_text} ± {dating.interval_days:.0f} d" if dating.weeks_text else "not available"
+        text = f"{dating.weeks_text} ± {dating.combined_days:.0f} d" if dating.weeks_text else "not available"
         outside = bool(dating.weeks_text) and not dating.valid
         _row(canvas, y, dating.name, text + (" (out of range)" if outside else ""), WARNING if outside else WHITE)
     _add_legend(canvas, pose, schema, y + 30)
