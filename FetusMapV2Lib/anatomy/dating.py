@@ -124,9 +124,7 @@ def check_formula(formula: str) -> None:
         raise InputError(f"unknown dating formula '{formula}'", remedy=f"Choose one of {', '.join(FORMULAS)}")
 
 
-def gestational_age(
-    crl_mm: float, formula: str = "intergrowth21", crl_uncertainty_mm: float | None = None
-) -> Dating:
+def gestational_age(crl_mm: float, formula: str = "intergrowth21", crl_uncertainty_mm: float | None = None) -> Dating:
     """Gestational age from the crown-rump length in mm and, if known, the half-width of its 90 % interval.
 
     - ``intergrowth21``: d = 40.9041 + 3.21585 sqrt(CRL) + 0.348956 CRL, SD = 2.39102 + 0.0193474 CRL, made
