@@ -7,9 +7,9 @@ import math
 import numpy as np
 import slicer
 
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene.viewpoints import best_viewpoint, fetal_axes
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint
 
 # Square views need no room for names beside the fetus.
 _VIEW_SIZE, _NO_MARGIN = (600, 600), 0

@@ -19,6 +19,10 @@ Z90 = 1.6448536
 #: Neck angles outside this range are pointed out, as CRL is meant for a neutral neck; limits of our choice.
 NEUTRAL_NECK_DEG = (-15.0, 40.0)
 
+#: What to know when reading a bone length.
+JOINT_CENTRES = (
+    "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
+)
 #: Step of the numeric derivatives of angles.
 _STEP_MM = 1e-4
 

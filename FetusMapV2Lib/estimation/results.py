@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
 from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.planes import Plane
@@ -22,10 +23,6 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import pose_note, write_markups
-
-JOINT_CENTRES = (
-    "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
-)
 
 
 def result_paths(folder: Path, stem: str) -> dict[str, Path]:

@@ -27,7 +27,10 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Study:
-    """Patient and study of a volume. Texts are DICOM values ("Doe^Jane", "20240131"), empty where the input had none."""
+    """Patient and study of a volume.
+
+    Texts are DICOM values ("Doe^Jane", "20240131"), empty where the input had none.
+    """
 
     patient_name: str = ""
     patient_id: str = ""

@@ -12,9 +12,9 @@ from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.foundation.labels import place_labels
 from FetusMapV2Lib.scene.appearance import CRL_COLOUR, DOUBTFUL_COLOUR, DOUBTFUL_CONFIDENCE
 from FetusMapV2Lib.scene.canvas import Canvas, Colour, Image, text_width
-from FetusMapV2Lib.scene.labels import place_labels
 from FetusMapV2Lib.scene.viewpoints import SlicePose
 
 Array = NDArray[np.float64]
@@ -68,12 +68,12 @@ def new_sheet(title: str, footer: str) -> Canvas:
 
 
 def add_skeleton(
-    canvas: Canvas, image: Image, pixels: Array, title: str, doubtful: NDArray[np.bool_], schema: Schema
+    canvas: Canvas, panel: Panel, image: Image, pixels: Array, title: str, doubtful: NDArray[np.bool_], schema: Schema
 ) -> None:
     """The 3D view with the name of every landmark beside it."""
-    canvas.paste(image, SKELETON.x, SKELETON.y)
-    _panel_title(canvas, SKELETON, title)
-    _add_labels(canvas, SKELETON, pixels, doubtful, schema, _LABEL_SIZE, top=64)
+    canvas.paste(image, panel.x, panel.y)
+    _panel_title(canvas, panel, title)
+    _add_labels(canvas, panel, pixels, doubtful, schema, _LABEL_SIZE, top=64)
 
 
 def add_slice(
