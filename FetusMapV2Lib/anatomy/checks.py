@@ -61,6 +61,11 @@ class Check:
         """Whether it deserves a look."""
         return self.verdict in ("borderline", "flagged")
 
+    @property
+    def beyond(self) -> Literal["low", "high", ""]:
+        """Which limit the value lies beyond."""
+        return _beyond(self.value, *self.limits)
+
 
 def check_pose(
     measurements: Sequence[Measurement], neck_deg: float, neck_uncertainty_deg: float | None

@@ -70,13 +70,14 @@ def iso_date(value: str) -> str:
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}" if len(digits) == 8 and digits.isdigit() else ""
 
 
-def read_study(path: str | os.PathLike[str]) -> Study | None:
-    """Patient and study of a DICOM file, or of a folder with one series; None for every other kind of file.
+def read_study(*paths: str | os.PathLike[str]) -> Study | None:
+    """Patient and study of DICOM files, or of a folder, of one series; None for every other kind of file.
 
     Raises:
         InputError: a DICOM file that cannot be read.
     """
-    return study_of([read_dataset(file, pixels=False) for file in dicom_files(Path(path))])
+    files = [file for path in paths for file in dicom_files(Path(path))]
+    return study_of([read_dataset(file, pixels=False) for file in files])
 
 
 def study_of(datasets: Sequence[Dataset]) -> Study | None:

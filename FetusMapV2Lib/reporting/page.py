@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import struct
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -19,8 +20,8 @@ from FetusMapV2Lib.reporting.report import SOFTWARE, Report
 
 #: Width of the page's content in CSS pixels: that of an A4 sheet between margins of 2 cm, at 96 an inch.
 _WIDTH = 620
-#: Width of a view, so that the guide map and four of them share a sheet.
-_VIEW_WIDTH = 262
+#: Largest width and height of a view, so that the guide map and four of them share a sheet.
+_VIEW_BOX = (262, 274)
 _NOTHING, _NO_BREAK = "–", "\u00a0"
 #: The guide map is drawn this much larger than shown, for printers.
 _MAP_SIZE, _MAP_SCALE = (880, 360), 2.5
@@ -203,11 +204,16 @@ def _map(report: Report) -> str:
 def _pictures(report: Report) -> str:
     if not report.pictures:
         return ""
-    cells = [
-        f"<td>{_image('image/png', one.png, one.title, _VIEW_WIDTH)}{_small(one.title)}</td>" for one in report.pictures
-    ]
+    views = ((_image("image/png", one.png, one.title, _fitted(one.png)), one.title) for one in report.pictures)
+    cells = [f"<td>{image}{_small(title)}</td>" for image, title in views]
     rows = ("<tr>" + "".join(cells[start : start + 2]) + "</tr>" for start in range(0, len(cells), 2))
     return f"<h2>Views</h2><table>{''.join(rows)}</table>"
+
+
+def _fitted(png: bytes) -> int:
+    """The width at which a PNG fits into the box of a view; its size stands at the head of the file."""
+    width, height = struct.unpack(">II", png[16:24])
+    return max(round(min(_VIEW_BOX[0], _VIEW_BOX[1] * width / max(height, 1))), 1)
 
 
 def _image(kind: str, content: bytes, title: str, width: int) -> str:

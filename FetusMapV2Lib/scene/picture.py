@@ -172,7 +172,7 @@ def _slice(
 ) -> tuple[Image, Array]:
     view = SliceView(scene, cut.title, (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
     try:
-        view.look_at(volume_node, cut.centre, cut.right, cut.up, cut.height_mm)
+        view.look_at(volume_node, cut)
         return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING
     finally:
         view.close()

@@ -185,6 +185,8 @@ class QUiLoader(QtUiTools.QUiLoader):
             widget = _child(root, element.get("name", ""))
             for entry in element.findall("property"):
                 name = entry.get("name", "")
+                if name == "buddy":  # no property of QLabel: the loader calls setBuddy()
+                    continue
                 if entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
                     self._problems.append(f"{element.get('class')} {element.get('name')}: unknown property {name}")
 

@@ -13,7 +13,7 @@ from reporting.samples import STATES, png, pose, report
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.page import report_page
-from FetusMapV2Lib.reporting.report import Report
+from FetusMapV2Lib.reporting.report import Picture, Report
 
 VOID = {"meta", "br", "img"}
 
@@ -74,6 +74,12 @@ def test_the_pictures_are_in_it(page: Page) -> None:
     assert b"<svg" in base64.b64decode(page.images[0]["src"].split(",")[1])
     assert all(image["alt"] for image in page.images)
     assert "Midsagittal" in page.text and "Coronal" in page.text
+
+
+def test_tall_and_wide_views_fit_their_place() -> None:
+    page = Page(report_page(report(pictures=(Picture("tall", png(100, 400)), Picture("wide", png(400, 100))))))
+    tall, wide = (float(image["width"]) for image in page.images[1:])
+    assert tall * 4 <= 275 and wide == 262
 
 
 def test_the_table_holds_the_findings(page: Page) -> None:

@@ -3,10 +3,12 @@
 from FetusMapV2Panel.sections.estimate import EstimateSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
+from FetusMapV2Panel.sections.report import ReportSection
 
 #: To add one: write it, and name it here.
 SECTIONS = (
     EstimateSection,
     LandmarksSection,
     MeasurementsSection,
+    ReportSection,
 )
