@@ -222,16 +222,19 @@ def test_a_volume_that_left_the_scene_leaves_the_numbers(window, volume, scene, 
 
 @pytest.fixture
 def samples(application, scene, tmp_path, monkeypatch):
-    """The registered samples, with a cache of their own; simulating is quick because little is simulated."""
+    """The registered samples, with a cache of their own and only two frames."""
     import slicer
     from FetusMapV2Panel import sample_data
 
     monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
-    scene.GetCacheManager().SetRemoteCacheDirectory(str(tmp_path / "cache"))
+    cache = scene.GetCacheManager()
+    before = cache.GetRemoteCacheDirectory()
+    cache.SetRemoteCacheDirectory(str(tmp_path / "cache"))
     monkeypatch.setattr(sample_data, "_FRAMES", 2)
     sample_data.register()
     sample_data.register()
-    return {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
+    yield {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
+    cache.SetRemoteCacheDirectory(before)
 
 
 def test_samples_are_registered_once_with_their_thumbnails(samples):
@@ -244,7 +247,7 @@ def test_a_sample_is_made_on_the_spot_and_kept(samples, tmp_path):
     node = samples["FetusMapV2Case"].click()
     assert node.IsA("vtkMRMLScalarVolumeNode") and node.GetName() == "FetusMapV2Case"
     assert node.GetImageData().GetDimensions() == (94, 94, 138)
-    (kept,) = (tmp_path / "cache").iterdir()
+    (kept,) = (tmp_path / "cache").glob("*.nrrd")
     made = kept.stat().st_mtime_ns
     assert samples["FetusMapV2Case"].click() is not node
     assert kept.stat().st_mtime_ns == made
@@ -264,4 +267,4 @@ def test_a_sample_that_cannot_be_made_is_said_and_leaves_nothing(samples, tmp_pa
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: told.append(text))
     assert samples["FetusMapV2Case"].click() is None
     assert "PyTorch" in told[0]
-    assert not list(tmp_path.glob("cache/*"))
+    assert not list(tmp_path.glob("cache/*.nrrd"))

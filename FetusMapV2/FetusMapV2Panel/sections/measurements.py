@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import qt
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.findings import findings
@@ -11,6 +12,8 @@ from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
 from FetusMapV2Panel.views import Direction
+
+_MAP_INTERVAL_MS = 40
 
 
 class MeasurementsSection(Section):
@@ -30,12 +33,21 @@ class MeasurementsSection(Section):
         ):
             button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
         self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: views.turnBack(self.state.pose()))
+        # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
+        self._mapTimer = qt.QTimer()
+        self._mapTimer.setSingleShot(True)
+        self._mapTimer.setInterval(_MAP_INTERVAL_MS)
+        self._mapTimer.connect("timeout()", self._showMap)
         self.ui.guideMapCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self._showMap())
         self._show()
 
     def onChange(self, change: Change) -> None:
         if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.PARAMETERS):
             self._show()
+
+    def close(self) -> None:
+        self._mapTimer.stop()
+        Section.close(self)
 
     def onTurnTo(self, *directions: Direction) -> None:
         pose = self.state.pose()
@@ -51,7 +63,8 @@ class MeasurementsSection(Section):
         results_table.fill(self.ui.resultsTable, contents)
         model = self.state.logic.modelOf(self.state.poseScene.landmarks_node) if pose is not None else ""
         self.ui.detailsLabel.setText(detailsHtml(pose, outcome.estimate if outcome else None, model))
-        self._showMap()
+        if not self._mapTimer.isActive():
+            self._mapTimer.start()
         for button in (
             self.ui.midsagittalButton,
             self.ui.coronalButton,
