@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError:  # run from the source tree, where the library lies beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from FetusMapV2Panel import results_table, setups
+from FetusMapV2Panel import results_table, sample_data, setups
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
 from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode, Settings
@@ -49,6 +49,8 @@ class FetusMapV2(ScriptedLoadableModule):
             "Research use only; default weights were trained on simulated volumes."
         )
         parent.acknowledgementText = _("The 22-landmark pose and its network follow the FetusMapV2 paper.")
+        # The SampleData module is there once all modules are loaded.
+        slicer.app.connect("startupCompleted()", sample_data.register)
 
 
 class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.cli_evaluate import evaluate
+from FetusMapV2Lib.cli_files import Extras, result_files, result_stems, write_all
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
 from FetusMapV2Lib.cli_support import (
@@ -26,13 +27,10 @@ from FetusMapV2Lib.cli_support import (
     progress_bar,
     reporter,
     require_package,
-    result_files,
-    result_stems,
     say,
     say_error,
     tell,
     truth_table,
-    write_all,
 )
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
@@ -84,6 +82,15 @@ def estimate(
     device: DeviceOption = "auto",
     scene: Annotated[bool, typer.Option("--scene", help="Also write a Slicer scene (.mrb).")] = False,
     picture: Annotated[bool, typer.Option("--picture", help="Also write a picture (.png).")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write a report: HTML page, DICOM SR, FHIR.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report's page as PDF.")] = False,
+    without_identifiers: Annotated[
+        bool,
+        typer.Option("--without-identifiers", help="Leave patient, study and name of the volume out of the report."),
+    ] = False,
+    dating: Annotated[
+        str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
+    ] = "intergrowth21",
     spacing: Annotated[
         Optional[str],
         typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
@@ -112,8 +119,8 @@ def estimate(
     if kretz_handedness not in ("slicerheart", "plooney"):
         remedy = "Use slicerheart or plooney"
         raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
-    if scene or picture:
-        require_package("slicer", "--scene and --picture", "slicer")
+    extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating)
+    extras.check()
     mode = check_mode(refine)
     engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
     if engine.memory_plan:
@@ -133,11 +140,11 @@ def estimate(
                     kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked above
                 )
                 for index, stem in enumerate(result_stems(path, len(frames), written)):
-                    for kept in result_files(output, stem, scene=scene, picture=picture):
+                    for kept in result_files(output, stem, extras):
                         refuse_existing(kept, overwrite)
                     volume = frames[index]
                     result = engine.estimate(volume, refine=mode, on_progress=reporter(bar, task, label))
-                    write_all(output, stem, result, volume, scene=scene, picture=picture, overwrite=overwrite)
+                    write_all(output, stem, result, volume, extras, overwrite=overwrite, source=path)
                     tell(stem, result)
             except UserError as error:
                 failed += 1
@@ -360,10 +367,11 @@ def demo(
 
     stem = "case-0000.estimate"
     require_package("slicer", "the demonstration", "slicer")
+    extras = Extras(scene=True, picture=True)
     engine = PoseEngine.load()
     usable_folder(output)
     case_files = [output / f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
-    for path in [*case_files, *result_files(output, stem, scene=True, picture=True)]:
+    for path in [*case_files, *result_files(output, stem, extras)]:
         refuse_existing(path, overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
@@ -371,7 +379,7 @@ def demo(
         write_case(output, case, 0, overwrite=overwrite)
         result = engine.estimate(case.volume, on_progress=reporter(bar, task))
         bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
-        write_all(output, stem, result, case.volume, scene=True, picture=True, overwrite=overwrite)
+        write_all(output, stem, result, case.volume, extras, overwrite=overwrite)
     tell("case-0000", result)
     out.print(truth_table(case, result))
     if result.found:

@@ -1,4 +1,4 @@
-"""What the command line prints, parses and writes: messages, progress, tables, options, result files.
+"""What the command line prints and parses: messages, progress, tables, options.
 
 Heavy libraries are imported where they are needed, as in `cli`.
 """
@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -18,12 +17,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
-from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
+from FetusMapV2Lib.foundation.errors import InputError, UserError
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
-    from FetusMapV2Lib.imaging.volume import Volume
     from FetusMapV2Lib.phantom.case import SimulatedCase
 
 SetOption = Annotated[
@@ -61,7 +58,7 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
         table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
     for mine_age in estimated.known_datings:
         remark = "" if mine_age.valid else " (outside its valid range)"
-        age = f"{mine_age.weeks_text} ± {mine_age.interval_days:.0f} d{remark}"
+        age = f"{mine_age.weeks_text} ± {mine_age.combined_days:.0f} d{remark}"
         table.add_row(f"Gestational age, {mine_age.name}", age, _weeks(case.truth["gestational_age_days"]))
     errors = distances_mm(result.pose.positions[None], case.pose.positions[None])
     table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
@@ -76,51 +73,6 @@ def _weeks(days: float) -> str:
 def with_interval(value: float, interval: float | None, unit: str) -> str:
     """A value with its 90 % interval, if it has one."""
     return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
-
-
-def result_stems(path: Path, frames: int, written: set[str]) -> list[str]:
-    """Names of the results of a file's frames; refuses those that another file of this run has taken."""
-    from FetusMapV2Lib.imaging.reading import volume_name
-
-    name = volume_name(path)
-    stems = [name] if frames == 1 else [f"{name}_{index:04d}" for index in range(frames)]
-    folded = {stem.casefold() for stem in stems}  # not every file system tells A from a
-    if folded & written:
-        remedy = "Give files of the same name different output folders"
-        raise OutputError(f"the results of '{name}' are already those of another file", where=path, remedy=remedy)
-    written |= folded
-    return stems
-
-
-def result_files(folder: Path, stem: str, *, scene: bool, picture: bool) -> list[Path]:
-    """Every file that an estimate may write."""
-    from FetusMapV2Lib.estimation.results import result_paths
-
-    extra = [(scene, ".mrb"), (picture, ".png")]
-    return [*result_paths(folder, stem).values(), *(folder / f"{stem}{suffix}" for asked, suffix in extra if asked)]
-
-
-def write_all(
-    folder: Path, stem: str, result: Estimate, volume: Volume, *, scene: bool, picture: bool, overwrite: bool
-) -> None:
-    """All files of an estimate, or none; those of an earlier estimate do not stay beside the new ones."""
-    from FetusMapV2Lib.estimation.results import write_results
-
-    wanted = result_files(folder, stem, scene=scene, picture=picture)
-    for path in wanted:
-        refuse_existing(path, overwrite)
-    with written_together(folder) as staging:
-        write_results(staging, stem, result)
-        if scene and result.found:
-            from FetusMapV2Lib.scene.files import write_pose_scene
-
-            write_pose_scene(staging / f"{stem}.mrb", volume, result.pose)
-        if picture and result.found:
-            from FetusMapV2Lib.scene.picture import write_picture
-
-            write_picture(staging / f"{stem}.png", volume, result.pose)
-        new = {path.name for path in staging.iterdir()}
-    remove_outdated(*(path for path in wanted if path.name not in new))
 
 
 def tell(stem: str, result: Estimate) -> None:

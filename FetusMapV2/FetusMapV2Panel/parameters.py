@@ -42,6 +42,23 @@ class Refine(enum.Enum):
         return texts[self]
 
 
+class DatingFormula(enum.Enum):
+    """The formula that dates the pregnancy; the value is its key in the library."""
+
+    INTERGROWTH21 = "intergrowth21"
+    ROBINSON = "robinson"
+    HADLOCK = "hadlock"
+
+    def label(self) -> str:
+        """The text in the panel's combo box."""
+        texts = {
+            DatingFormula.INTERGROWTH21: _("INTERGROWTH-21st (2014)"),
+            DatingFormula.ROBINSON: _("Robinson and Fleming (1975)"),
+            DatingFormula.HADLOCK: _("Hadlock (1992)"),
+        }
+        return texts[self]
+
+
 @parameterNodeWrapper
 class FetusMapV2ParameterNode:
     """
@@ -52,6 +69,9 @@ class FetusMapV2ParameterNode:
     refine - what is done to the pose after the network.
     mirrored - the device delivers its volumes mirrored; they are put right.
     model - name in the index or path of a model; empty for the default one.
+    datingFormula - which gestational age comes first.
+    reportPage, reportPdf, reportTable, reportDicom, reportFhir - which files a report consists of.
+    reportWithoutIdentifiers - leave patient, study, reader and the volume's name out of it.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -61,6 +81,13 @@ class FetusMapV2ParameterNode:
     refine: Refine = Refine.OFF
     mirrored: bool = False
     model: str = ""
+    datingFormula: DatingFormula = DatingFormula.INTERGROWTH21
+    reportPage: bool = True
+    reportPdf: bool = True
+    reportTable: bool = True
+    reportDicom: bool = True
+    reportFhir: bool = False
+    reportWithoutIdentifiers: bool = False
 
 
 @dataclass(frozen=True)

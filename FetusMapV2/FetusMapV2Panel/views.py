@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import enum
 import math
 
 import numpy as np
 import slicer
 
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene.viewpoints import best_viewpoint, fetal_axes
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.scene.slices import turn_slice
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
 
 # Square views need no room for names beside the fetus.
 _VIEW_SIZE, _NO_MARGIN = (600, 600), 0
+
+
+#: How Slicer's slice views look at a volume at first.
+_OWN_AXES = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+
+
+class Direction(enum.Enum):
+    """A standard plane of the fetus; the value is the slice view that is turned into it, where it is open."""
+
+    MIDSAGITTAL = "Yellow"
+    CORONAL = "Green"
+    TRANSVERSE = "Red"
 
 
 def show(volumeNode, pose: Pose) -> None:
@@ -20,10 +35,43 @@ def show(volumeNode, pose: Pose) -> None:
     if slicer.app.layoutManager() is None:
         return
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-    centre = np.nanmean(pose.positions, axis=0)
-    slicer.modules.markups.logic().JumpSlicesToLocation(*(float(value) for value in centre), True)
+    _jumpToMiddle(pose)
     slicer.util.resetThreeDViews()
     _faceFetus(pose)
+
+
+def turnTo(pose: Pose, *directions: Direction) -> bool:
+    """Turn slice views into standard planes of the fetus, the whole of it in sight.
+
+    Returns:
+        False if no slice view is open, or the pose has no landmark.
+    """
+    if slicer.app.layoutManager() is None or not pose.present.any():
+        return False
+    nodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+    shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
+    if not shown:
+        return False
+    plane = midsagittal_plane(pose.positions)
+    cuts = slice_poses(pose.positions, fetal_axes(plane), plane, default_schema(), aspect=1.0)
+    for direction, cut in zip(Direction, cuts, strict=True):
+        if direction in directions:
+            turn_slice(shown.get(direction.value) or next(iter(shown.values())), cut)
+    return True
+
+
+def turnBack(pose: Pose | None) -> None:
+    """Give the slice views the volume's own axes again, cut through the middle of the fetus."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if node.GetLayoutName() in _OWN_AXES:
+            node.SetOrientation(_OWN_AXES[node.GetLayoutName()])
+    if pose is not None and pose.present.any():
+        _jumpToMiddle(pose)
+
+
+def _jumpToMiddle(pose: Pose) -> None:
+    centre = np.nanmean(pose.positions, axis=0)
+    slicer.modules.markups.logic().JumpSlicesToLocation(*(float(value) for value in centre), True)
 
 
 def _faceFetus(pose: Pose) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, left_direction
+from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
@@ -18,6 +18,13 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 Z90 = 1.6448536
 #: Neck angles outside this range are pointed out, as CRL is meant for a neutral neck; limits of our choice.
 NEUTRAL_NECK_DEG = (-15.0, 40.0)
+
+#: What to know when reading a bone length.
+JOINT_CENTRES = (
+    "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
+)
+#: Step of the numeric derivatives of angles.
+_STEP_MM = 1e-4
 
 _BONE_NOTE = "Between joint centres; longer than the sonographic {bone} length, which is the ossified shaft only"
 _NAMES = {
@@ -71,24 +78,45 @@ def neck_flexion_deg(positions: np.ndarray, schema: Schema | None = None) -> flo
     trunk frame.
     """
     schema = schema or default_schema()
-    points = np.asarray(positions, dtype=np.float64)
-    forehead, chin = (points[row] for row in schema.face_rows)
-    upper, _, lower = (points[row] for row in schema.trunk_frame_rows)
-    left = left_direction(points, schema.trunk_frame_rows)
-    length = float(np.linalg.norm(left))
-    # Collinear trunk landmarks give no median plane; NaN compares false as well.
-    if not length > 1e-6:
-        return math.nan
-    left = left / length
+    rows = [*schema.face_rows, *schema.trunk_frame_rows]
+    return float(_neck_angles(np.asarray(positions, dtype=np.float64)[rows]))
+
+
+def neck_uncertainty_deg(pose: Pose, schema: Schema | None = None) -> float | None:
+    """Half-width in degrees of the 90 % interval of the neck flexion; None if angle or radii are unknown.
+
+    The errors of the landmarks are taken as independent isotropic Gaussians with the pose's 90 % radii and carried
+    through the angle to first order.
+    """
+    schema = schema or default_schema()
+    rows = [*schema.face_rows, *schema.trunk_frame_rows]
+    if pose.radius90_mm is None:
+        return None
+    points = pose.positions[rows]
+    moves = np.eye(points.size).reshape(-1, *points.shape) * _STEP_MM
+    turned = (_neck_angles(points + moves) - _neck_angles(points) + 180.0) % 360.0 - 180.0
+    deviations = np.repeat(pose.radius90_mm[rows] / RADIUS90_IN_SD, 3)
+    spread = float(np.linalg.norm(turned / _STEP_MM * deviations))
+    return Z90 * spread if math.isfinite(spread) else None
+
+
+def _neck_angles(points: np.ndarray) -> np.ndarray:
+    """Neck flexion in degrees, (...,), of (..., 5, 3): forehead, chin, and the trunk frame; NaN where undefined."""
+    forehead, chin, upper, middle, lower = np.moveaxis(points, -2, 0)
     trunk, face = lower - upper, chin - forehead
+    left = np.cross(middle - upper, trunk)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sine = _length(left) / (_length(middle - upper) * _length(trunk))
+        # Collinear trunk landmarks give no median plane; NaN compares false as well.
+        left = np.where(sine > 1e-6, left / _length(left), np.nan)
+    across = trunk - (trunk * left).sum(axis=-1, keepdims=True) * left
     # Turning the face line about the left axis by the right hand brings the chin to the chest.
-    return math.degrees(math.atan2(float(left @ np.cross(trunk, face)), float(_across(trunk, left) @ face)))
+    angle = np.arctan2((left * np.cross(trunk, face)).sum(axis=-1), (across * face).sum(axis=-1))
+    return np.asarray(np.degrees(angle))
 
 
-def _across(vector: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The part of a vector that lies in the plane with the unit `normal`."""
-    part: np.ndarray = vector - (vector @ normal) * normal
-    return part
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def _crl_note(flexion: float) -> str:

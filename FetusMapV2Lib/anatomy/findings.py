@@ -1,4 +1,4 @@
-"""Everything that is derived from one pose: lengths, gestational ages, the midsagittal plane, the neck's posture.
+"""Everything that is derived from one pose: lengths, gestational ages, the midsagittal plane, posture, checks.
 
 Files, tables and pictures all show these same findings.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg
-from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, gestational_age
+from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg, neck_uncertainty_deg
+from FetusMapV2Lib.anatomy.checks import Check, check_pose
+from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, check_formula, gestational_age
 from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
@@ -22,29 +23,51 @@ class Findings:
     Attributes:
         measurements: CRL first, then femora and humeri, mm.
         datings: gestational age by each formula; NaN days if the CRL is missing.
+        formula: key of the formula that was chosen.
         plane: midsagittal plane, None with too few landmarks.
         neck_flexion_deg: 0 when neutral, positive with the chin to the chest, NaN if unknown.
+        checks: unequal sides, bones against the CRL, posture; see `checks.check_pose`.
     """
 
     measurements: tuple[Measurement, ...]
     datings: tuple[Dating, ...]
+    formula: str
     plane: Plane | None
     neck_flexion_deg: float
+    checks: tuple[Check, ...]
 
     @property
     def known_datings(self) -> tuple[Dating, ...]:
         """The datings that give an age."""
         return tuple(dating for dating in self.datings if math.isfinite(dating.days))
 
+    @property
+    def dating(self) -> Dating:
+        """The dating by the chosen formula."""
+        return next(dating for dating in self.datings if dating.key == self.formula)
 
-def findings(pose: Pose, schema: Schema | None = None) -> Findings:
-    """Measurements, gestational ages and the midsagittal plane of a pose."""
+    @property
+    def doubts(self) -> tuple[Check, ...]:
+        """The checks that deserve a look."""
+        return tuple(check for check in self.checks if check.doubtful)
+
+
+def findings(pose: Pose, schema: Schema | None = None, formula: str = FORMULAS[0]) -> Findings:
+    """Measurements, gestational ages, the midsagittal plane and the checks of a pose.
+
+    Raises:
+        InputError: an unknown dating formula.
+    """
     schema = schema or default_schema()
+    check_formula(formula)
     measurements = measure(pose, schema)
-    crl = next(m.value_mm for m in measurements if m.key == "crl")
+    crl = next(m for m in measurements if m.key == "crl")
+    neck = neck_flexion_deg(pose.positions, schema)
     return Findings(
         measurements=measurements,
-        datings=tuple(gestational_age(crl, name) for name in FORMULAS),
+        datings=tuple(gestational_age(crl.value_mm, name, crl.uncertainty_mm) for name in FORMULAS),
+        formula=formula,
         plane=midsagittal_plane(pose.positions, schema),
-        neck_flexion_deg=neck_flexion_deg(pose.positions, schema),
+        neck_flexion_deg=neck,
+        checks=check_pose(measurements, neck, neck_uncertainty_deg(pose, schema)),
     )

@@ -50,6 +50,22 @@ class Plane:
         return distances
 
 
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Unit vectors (3,) of the fetus in RAS; ``cross(dorsal, cranial) = left``."""
+
+    left: np.ndarray
+    dorsal: np.ndarray
+    cranial: np.ndarray
+
+
+def fetal_axes(plane: Plane | None) -> Axes:
+    """The axes of the midsagittal plane; those of the scanner if there is none."""
+    if plane is None:
+        return Axes(np.array([-1.0, 0, 0]), np.array([0, -1.0, 0]), np.array([0, 0, 1.0]))
+    return Axes(plane.normal, plane.x_axis, plane.y_axis)
+
+
 def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Plane | None:
     """The least-squares plane through the midline landmarks.
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -21,10 +23,6 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.markups import pose_note, write_markups
-
-JOINT_CENTRES = (
-    "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
-)
 
 
 def result_paths(folder: Path, stem: str) -> dict[str, Path]:
@@ -77,18 +75,12 @@ def measurements_csv(found: Findings) -> str:
     for d in found.known_datings:
         low, high = d.valid_range_mm
         remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
-        writer.writerow(
-            [
-                f"Gestational age ({d.name})",
-                _cell(d.days, 1),
-                "d",
-                _cell(d.interval_days, 1),
-                "90 %",
-                d.valid,
-                remark,
-            ]
-        )
-    writer.writerow(["Neck flexion", _cell(found.neck_flexion_deg, 0), "deg", "", "", "", "posture biases CRL"])
+        name, interval = f"Gestational age ({d.name})", _cell(d.combined_days, 1)
+        writer.writerow([name, _cell(d.days, 1), "d", interval, "90 %", d.valid, remark])
+    for c in found.checks:
+        fits = "" if c.verdict == "unknown" else not c.doubtful
+        remark = f"{c.remark}; usual {_cell(c.limits[0], 1)} to {_cell(c.limits[1], 1)} {c.unit}; {c.source}"
+        writer.writerow([c.name, _cell(c.value, 1), c.unit, _cell(c.uncertainty, 1), "90 %", fits, remark])
     writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}"])
     return out.getvalue()
 
@@ -144,7 +136,9 @@ def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
                 "formula": d.name,
                 "days": _number(d.days),
                 "weeks": d.weeks_text,
-                "interval_days": _number(d.interval_days),
+                "interval_days": _number(d.combined_days),
+                "interval_of_a_fetus_days": _number(d.interval_days),
+                "interval_of_the_length_days": _number(d.length_days),
                 "valid": d.valid,
                 "valid_range_mm": list(d.valid_range_mm),
                 "source": d.source,
@@ -152,7 +146,23 @@ def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
             for d in found.known_datings
         ],
         "neck_flexion_deg": _number(found.neck_flexion_deg),
+        "checks": [check_document(check) for check in found.checks],
         "midsagittal_plane": _plane_document(found.plane),
+    }
+
+
+def check_document(check: Check) -> dict[str, Any]:
+    """A check as JSON values."""
+    return {
+        "key": check.key,
+        "name": check.name,
+        "value": _number(check.value),
+        "unit": check.unit,
+        "uncertainty": _number(check.uncertainty),
+        "usual_range": [_number(limit) for limit in check.limits],
+        "verdict": check.verdict,
+        "remark": check.remark,
+        "source": check.source,
     }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -57,6 +58,13 @@ def output_error(error: OSError, target: Path) -> OutputError:
     if isinstance(error, PermissionError):
         return OutputError("no permission to write here", where=target, remedy="Choose a folder you may write to")
     return OutputError(f"cannot be written ({error.strerror or error})", where=target)
+
+
+def safe_stem(name: str, default: str = "case") -> str:
+    """A name that every operating system takes for a file: what one of them forbids becomes an underscore."""
+    plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", name).strip(" .")
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain, re.IGNORECASE)
+    return f"_{plain}" if reserved else plain or default
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = True) -> None:

@@ -55,8 +55,8 @@ def open_dicom(path: Path, handedness: Handedness) -> Source:
     raise InputError("this DICOM file holds a 2D image or cine loop, not a 3D volume", where=path, remedy=_EXPORT)
 
 
-def read_dataset(path: Path) -> Dataset:
-    """The DICOM data set of a file.
+def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
+    """The DICOM data set of a file, on request without pixels and what comes behind them.
 
     Raises:
         InputError: not DICOM, truncated, or encrypted.
@@ -64,7 +64,7 @@ def read_dataset(path: Path) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
             encrypted = "EncryptedAttributesSequence" in dataset
             known = "SOPClassUID" in dataset or _KRETZ_DATA in dataset
         except (EOFError, struct.error, ValueError, KeyError, OverflowError, NotImplementedError):

@@ -69,6 +69,19 @@ def look_at(path: Path) -> FileFacts:
     raise InputError("this is not a volume file that can be read", where=path, remedy=READABLE)
 
 
+def dicom_files(path: Path) -> list[Path]:
+    """The DICOM files at a path: itself, or those of a folder in the order of their names; none for other files."""
+    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in candidates if file.is_file() and _is_dicom(file)]
+
+
+def _is_dicom(file: Path) -> bool:
+    try:
+        return file.name.upper() != "DICOMDIR" and look_at(file).kind == "dicom"
+    except InputError:
+        return False
+
+
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:

@@ -15,7 +15,7 @@ import numpy as np
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, checked, with_warnings
 from FetusMapV2Lib.imaging.dicom import kretz_source, open_dicom, open_slices, read_dataset
-from FetusMapV2Lib.imaging.headers import READABLE, look_at
+from FetusMapV2Lib.imaging.headers import READABLE, dicom_files, look_at
 from FetusMapV2Lib.imaging.itk_files import open_itk
 from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness
 from FetusMapV2Lib.imaging.source import Source
@@ -137,7 +137,7 @@ def _open(path: Path, handedness: Handedness) -> Source:
 
 def _open_folder(folder: Path, handedness: Handedness) -> Source:
     """A folder with one DICOM volume: a single multi-frame file, or single slices with positions."""
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and _is_dicom(file)]
+    files = dicom_files(folder)
     if not files:
         raise InputError("the folder holds no DICOM file", where=folder, remedy=READABLE)
     if len(files) == 1:
@@ -147,13 +147,6 @@ def _open_folder(folder: Path, handedness: Handedness) -> Source:
         remedy = "Name the one to be read"
         raise InputError(f"the folder holds {len(files)} DICOM files with volumes", where=folder, remedy=remedy)
     return open_slices(datasets, folder)
-
-
-def _is_dicom(file: Path) -> bool:
-    try:
-        return file.name.upper() != "DICOMDIR" and look_at(file).kind == "dicom"
-    except InputError:
-        return False
 
 
 __all__: list[Any] = ["Frames", "Spacing", "read_frames", "read_volume", "volume_name"]

@@ -6,7 +6,6 @@ Coordinates are pixels, x to the right, y down. Text is set by VTK's own font, s
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,8 +75,8 @@ class Canvas:
         top = min(max(top, 0), self.pixels.shape[0] - height)
         _blend(self.pixels[top : top + height, left : left + width], cover, colour)
 
-    def write_png(self, path: Path) -> None:
-        """Write the picture as PNG."""
+    def png(self) -> bytes:
+        """The picture as PNG."""
         height, width, _ = self.pixels.shape
         image = vtk.vtkImageData()
         image.SetDimensions(width, height, 1)
@@ -87,7 +86,7 @@ class Canvas:
         writer.SetInputData(image)
         writer.WriteToMemoryOn()
         writer.Write()
-        path.write_bytes(numpy_support.vtk_to_numpy(writer.GetResult()).tobytes())
+        return bytes(numpy_support.vtk_to_numpy(writer.GetResult()).tobytes())
 
 
 def text_width(text: str, size: int, bold: bool = False) -> int:

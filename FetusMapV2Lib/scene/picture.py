@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
@@ -28,7 +28,7 @@ from FetusMapV2Lib.scene import sheet
 from FetusMapV2Lib.scene.canvas import Canvas, Image
 from FetusMapV2Lib.scene.files import open_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.viewpoints import SlicePose, Viewpoint, best_viewpoint, fetal_axes, slice_poses
+from FetusMapV2Lib.scene.viewpoints import SlicePose, Viewpoint, best_viewpoint, slice_poses
 from FetusMapV2Lib.scene.views import SliceView, ThreeDView
 from FetusMapV2Lib.scene.volumes import add_volume_node
 
@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 
 #: Views are drawn this much larger and averaged, as software renderers have no smooth edges.
 _OVERSAMPLING = 2
+#: The skeleton on a picture of its own: as wide for its height as a slice, its names as legible when shown as small.
+_SKELETON_SIZE = (660, 686)
 #: Landmarks within this distance of a slice are named in it.
 _NEAR_MM = 3.0
 
@@ -74,7 +76,7 @@ def write_picture(
     check_rendering(target)
     canvas = draw_picture(volume, pose, schema, title or volume.name, footer)
     with written_whole(target, overwrite=overwrite) as temporary:
-        canvas.write_png(temporary)
+        temporary.write_bytes(canvas.png())
 
 
 def check_rendering(where: Path | str = "") -> None:
@@ -95,10 +97,43 @@ def check_rendering(where: Path | str = "") -> None:
 def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer: str) -> Canvas:
     """The picture itself; see `write_picture`."""
     plane = midsagittal_plane(pose.positions, schema)
-    axes = fetal_axes(plane)
     canvas = sheet.new_sheet(title, footer)
+    panels = iter((sheet.SKELETON, *sheet.SLICES))
+    _draw_views(volume, pose, schema, sheet.SKELETON.size, lambda title, size: (canvas, next(panels)))
+    sheet.add_table(canvas, pose, plane, schema)
+    return canvas
+
+
+def view_pictures(volume: Volume, pose: Pose, schema: Schema | None = None) -> list[tuple[str, bytes]]:
+    """The skeleton and three slices along the fetal axes, each on its own: (title, PNG).
+
+    Raises:
+        InputError: the pose has no landmarks.
+        OutputError: this computer cannot draw without a screen.
+    """
+    if not pose.present.any():
+        raise InputError("there is no landmark to draw", where=volume.name, remedy="Estimate the pose first")
+    check_rendering(volume.name)
+    drawn: list[tuple[str, Canvas]] = []
+
+    def place(title: str, size: tuple[int, int]) -> tuple[Canvas, sheet.Panel]:
+        drawn.append((title, Canvas(*size, sheet.BACKGROUND)))
+        return drawn[-1][1], sheet.Panel(0, 0, *size)
+
+    _draw_views(volume, pose, schema or default_schema(), _SKELETON_SIZE, place)
+    return [(title, canvas.png()) for title, canvas in drawn]
+
+
+#: Gives the canvas and the panel on it for a view of this title and size.
+_Place = Callable[[str, tuple[int, int]], tuple[Canvas, sheet.Panel]]
+
+
+def _draw_views(volume: Volume, pose: Pose, schema: Schema, skeleton_size: tuple[int, int], place: _Place) -> None:
+    """The skeleton, then midsagittal, coronal and transverse slice, each where `place` wants it."""
+    plane = midsagittal_plane(pose.positions, schema)
+    axes = fetal_axes(plane)
     doubtful = sheet.doubtful_rows(pose)
-    viewpoint = best_viewpoint(pose.positions, axes, sheet.SKELETON.size, sheet.SKELETON_MARGIN)
+    viewpoint = best_viewpoint(pose.positions, axes, skeleton_size, sheet.SKELETON_MARGIN)
     slices = slice_poses(pose.positions, axes, plane, schema, sheet.SLICES[0].aspect)
     with open_scene() as scene, _quiet():
         volume_node = add_volume_node(scene, volume)
@@ -106,22 +141,24 @@ def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer:
         fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
         fetus.skeleton_node.GetDisplayNode().SetSliceIntersectionThickness(2 * _OVERSAMPLING)
         fetus.trace_node.GetDisplayNode().SetSliceIntersectionThickness(_OVERSAMPLING)
-        image, pixels = _skeleton(scene, viewpoint, pose.positions)
-        sheet.add_skeleton(canvas, image, pixels, viewpoint.title, doubtful, schema)
+        image, pixels = _skeleton(scene, viewpoint, skeleton_size, pose.positions)
+        canvas, panel = place(viewpoint.title, skeleton_size)
+        sheet.add_skeleton(canvas, panel, image, pixels, viewpoint.title, doubtful, schema)
         # Slices across the plane show it as a line; in the plane itself there is nothing to see of it.
-        for panel, cut in zip(sheet.SLICES, slices, strict=True):
+        for cut in slices:
+            canvas, panel = place(cut.title, sheet.SLICES[0].size)
             fetus.trace_node.GetDisplayNode().SetVisibility(cut is not slices[0])
             image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
             near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
             pixels[~near] = np.nan
             sheet.add_slice(canvas, panel, image, pixels, cut, doubtful, schema)
         fetus.close()
-    sheet.add_table(canvas, pose, plane, schema)
-    return canvas
 
 
-def _skeleton(scene: slicer.vtkMRMLScene, viewpoint: Viewpoint, positions: Array) -> tuple[Image, Array]:
-    width, height = sheet.SKELETON.size
+def _skeleton(
+    scene: slicer.vtkMRMLScene, viewpoint: Viewpoint, size: tuple[int, int], positions: Array
+) -> tuple[Image, Array]:
+    width, height = size
     view = ThreeDView(scene, (width * _OVERSAMPLING, height * _OVERSAMPLING), sheet.PANEL_COLOUR)
     try:
         view.look_at(viewpoint.centre, viewpoint.towards, viewpoint.up, viewpoint.height_mm)
@@ -135,7 +172,7 @@ def _slice(
 ) -> tuple[Image, Array]:
     view = SliceView(scene, cut.title, (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
     try:
-        view.look_at(volume_node, cut.centre, cut.right, cut.up, cut.height_mm)
+        view.look_at(volume_node, cut)
         return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING
     finally:
         view.close()

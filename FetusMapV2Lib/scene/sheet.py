@@ -12,9 +12,9 @@ from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.foundation.labels import place_labels
 from FetusMapV2Lib.scene.appearance import CRL_COLOUR, DOUBTFUL_COLOUR, DOUBTFUL_CONFIDENCE
 from FetusMapV2Lib.scene.canvas import Canvas, Colour, Image, text_width
-from FetusMapV2Lib.scene.labels import place_labels
 from FetusMapV2Lib.scene.viewpoints import SlicePose
 
 Array = NDArray[np.float64]
@@ -68,12 +68,12 @@ def new_sheet(title: str, footer: str) -> Canvas:
 
 
 def add_skeleton(
-    canvas: Canvas, image: Image, pixels: Array, title: str, doubtful: NDArray[np.bool_], schema: Schema
+    canvas: Canvas, panel: Panel, image: Image, pixels: Array, title: str, doubtful: NDArray[np.bool_], schema: Schema
 ) -> None:
     """The 3D view with the name of every landmark beside it."""
-    canvas.paste(image, SKELETON.x, SKELETON.y)
-    _panel_title(canvas, SKELETON, title)
-    _add_labels(canvas, SKELETON, pixels, doubtful, schema, _LABEL_SIZE, top=64)
+    canvas.paste(image, panel.x, panel.y)
+    _panel_title(canvas, panel, title)
+    _add_labels(canvas, panel, pixels, doubtful, schema, _LABEL_SIZE, top=64)
 
 
 def add_slice(
@@ -154,7 +154,7 @@ def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -
     canvas.text(TABLE.x + 20, y, "Gestational age from CRL", WHITE, 19, bold=True)
     for dating in found.datings:
         y += 30
-        text = f"{dating.weeks_text} ± {dating.interval_days:.0f} d" if dating.weeks_text else "not available"
+        text = f"{dating.weeks_text} ± {dating.combined_days:.0f} d" if dating.weeks_text else "not available"
         outside = bool(dating.weeks_text) and not dating.valid
         _row(canvas, y, dating.name, text + (" (out of range)" if outside else ""), WARNING if outside else WHITE)
     _add_legend(canvas, pose, schema, y + 30)

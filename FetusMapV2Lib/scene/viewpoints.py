@@ -8,22 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.planes import Plane
+from FetusMapV2Lib.anatomy.planes import Axes, Plane
 from FetusMapV2Lib.anatomy.schema import Schema
 
 Array = NDArray[np.float64]
 
 #: Angles of the 3D viewpoint from straight in front of the fetus, degrees (positive = from its left).
 _AZIMUTHS = (25, 35, 45, 55, 65, -25, -35, -45, -55, -65)
-
-
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """Unit vectors (3,) of the fetus in RAS."""
-
-    left: Array
-    dorsal: Array
-    cranial: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +37,6 @@ class Viewpoint:
     towards: Array
     up: Array
     height_mm: float
-
-
-def fetal_axes(plane: Plane | None) -> Axes:
-    """The axes of the midsagittal plane; those of the scanner if there is none."""
-    if plane is None:
-        return Axes(np.array([-1.0, 0, 0]), np.array([0, -1.0, 0]), np.array([0, 0, 1.0]))
-    return Axes(plane.normal, plane.x_axis, plane.y_axis)
 
 
 def slice_poses(positions: Array, axes: Axes, plane: Plane | None, schema: Schema, aspect: float) -> list[SlicePose]:

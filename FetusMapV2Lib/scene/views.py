@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from FetusMapV2Lib.scene.files import application_of
+from FetusMapV2Lib.scene.slices import turn_slice
+from FetusMapV2Lib.scene.viewpoints import SlicePose
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -99,16 +101,10 @@ class SliceView(OffscreenView):
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         return super().image()
 
-    def look_at(self, volume_node: Any, centre: Array, right: Array, up: Array, height_mm: float) -> None:
-        """Show the plane through `centre` (RAS mm) spanned by the unit vectors `right` and `up` on the screen."""
+    def look_at(self, volume_node: Any, cut: SlicePose) -> None:
+        """Show the volume in the plane of `cut`."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
-        matrix = self.node.GetSliceToRAS()
-        for column, axis in enumerate((right, up, np.cross(right, up), centre)):
-            for row in range(3):
-                matrix.SetElement(row, column, float(axis[row]))
-        self.node.UpdateMatrices()
-        width, height = self.size
-        self.node.SetFieldOfView(height_mm * width / height, height_mm, 1.0)
+        turn_slice(self.node, cut)
 
     def to_pixels(self, points: Array) -> Array:
         """(N, 2) pixels (x to the right, y down) of world points (N, 3)."""

@@ -99,3 +99,16 @@ def test_every_formula_names_its_source_and_an_unknown_one_is_refused():
         assert gestational_age(50, formula).key == formula
     with pytest.raises(InputError, match="unknown dating formula 'naegele'"):
         gestational_age(50, "naegele")
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_an_uncertain_length_widens_the_interval(formula):
+    sure, unsure = gestational_age(60, formula), gestational_age(60, formula, 4.0)
+    assert sure.length_days is None and sure.combined_days == sure.interval_days
+    assert unsure.days == sure.days
+    # half the days between the ends of the length's interval
+    ends = gestational_age(64, formula).days - gestational_age(56, formula).days
+    assert unsure.length_days == pytest.approx(ends / 2)
+    assert unsure.combined_days == pytest.approx(math.hypot(unsure.interval_days, ends / 2))
+    assert math.isfinite(gestational_age(3.0, formula, 10.0).combined_days)
+    assert gestational_age(math.nan, formula, 4.0).length_days is None

@@ -18,6 +18,10 @@ _EXTENSION = str(Path(__file__).parent / "slicer_ext")
 if _EXTENSION not in slicer.__path__:
     slicer.__path__.append(_EXTENSION)  # slicer.ScriptedLoadableModule, slicer.parameterNodeWrapper, slicer.i18n
 
+from bench import sample_data  # noqa: E402 - needs slicer in place
+
+sys.modules["SampleData"] = sample_data
+
 from bench import mrml_widgets  # noqa: E402, F401 - publishes slicer.qMRML*, and needs `qt` in place
 
 

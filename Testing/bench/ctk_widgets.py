@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6 import QtWidgets
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QSettings, Qt, Signal
 
 from bench.qt_shim import custom_widget
 
@@ -51,13 +51,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
 
 @custom_widget
-class ctkComboBox(QtWidgets.QComboBox):
-    """A combo box with a default text."""
-
-
-@custom_widget
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A path that can be typed; its button would open a file dialog, which nobody answers on the bench."""
+    """A line with the path of a file or folder; the button that browses does nothing here."""
 
     currentPathChanged = Signal(str)
     SIGNATURES = frozenset({"currentPathChanged(QString)"})
@@ -65,18 +60,37 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.filters, self.nameFilters, self.settingKey = self.Files | self.Dirs, [], ""
-        self._edit = QtWidgets.QLineEdit(self)
-        button = QtWidgets.QToolButton(self)
-        button.setText("…")
-        button.setEnabled(False)
+        self._key, self._filters = "", 0
+        self.line = QtWidgets.QLineEdit()
+        self.line.textChanged.connect(self.currentPathChanged)
+        browse = QtWidgets.QToolButton()
+        browse.setText("...")
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._edit)
-        layout.addWidget(button)
-        self._edit.textChanged.connect(self.currentPathChanged)
+        layout.addWidget(self.line)
+        layout.addWidget(browse)
 
-    currentPath = Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
+    def _set_key(self, key):
+        """Under a key the last paths are remembered in the application's settings."""
+        self._key = key
+        kept = QSettings("FetusMapV2", "bench").value(key)
+        if kept:
+            self.line.setText(kept)
+
+    def _set_filters(self, filters):
+        self._filters = filters
+
+    def addCurrentPathToHistory(self):
+        QSettings("FetusMapV2", "bench").setValue(self._key, self.line.text)
+
+    currentPath = Property(str, lambda self: self.line.text, lambda self, value: self.line.setText(value))
+    settingKey = Property(str, lambda self: self._key, _set_key)
+    filters = Property(int, lambda self: self._filters, _set_filters)
+
+
+@custom_widget
+class ctkComboBox(QtWidgets.QComboBox):
+    """A combo box with a default text."""
 
 
 @custom_widget

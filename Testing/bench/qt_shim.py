@@ -11,11 +11,11 @@ import xml.etree.ElementTree as ET
 
 import PySide6
 import shiboken6
-from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtPrintSupport, QtUiTools, QtWidgets
 from PySide6.QtTest import QTest
 
 _THIS = sys.modules[__name__]
-for _module in (QtCore, QtGui, QtWidgets):
+for _module in (QtCore, QtGui, QtWidgets, QtPrintSupport):
     for _name in dir(_module):
         if _name.startswith("Q"):
             setattr(_THIS, _name, getattr(_module, _name))

@@ -60,6 +60,20 @@ class ViewWidget(QtWidgets.QWidget):
         self._image = QtGui.QImage(self._pixels.data, width, height, 3 * width, QtGui.QImage.Format_RGB888)
         self._stale = False
 
+    # --- as qMRMLSliceWidget and qMRMLThreeDWidget give their views
+
+    def sliceView(self):
+        return self
+
+    def threeDView(self):
+        return self
+
+    def renderWindow(self):
+        return self.view.window
+
+    def forceRender(self):
+        self.view.render()
+
     # --- mouse
 
     def _send(self, name, event):

@@ -26,6 +26,16 @@ class LayoutManager:
     def sliceViewNames(self):
         return tuple(name for name in self._views if name != "3D")
 
+    def sliceWidget(self, name):
+        return self._views[name]
+
+    @property
+    def threeDViewCount(self):
+        return 1
+
+    def threeDWidget(self, _index):
+        return self._views["3D"]
+
     def mrmlSliceLogics(self):
         logics = vtk.vtkCollection()
         for name in self.sliceViewNames():

@@ -119,10 +119,17 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
     for dating, entry in zip(found.datings, document["gestational_age"], strict=True):
         row = rows[f"Gestational age ({dating.name})"]
         assert float(row["value"]) == pytest.approx(dating.days, abs=0.051)
-        assert float(row["plus_minus"]) == pytest.approx(dating.interval_days, abs=0.051)
+        assert float(row["plus_minus"]) == pytest.approx(dating.combined_days, abs=0.051)
         assert row["valid"] == str(entry["valid"]) == str(dating.valid)
         assert entry["weeks"] == dating.weeks_text
         assert entry["source"] in row["remark"]
+    assert len(document["checks"]) == len(found.checks) == 7
+    for check, entry in zip(found.checks, document["checks"], strict=True):
+        row = rows[check.name]
+        assert entry["key"] == check.key and entry["verdict"] == check.verdict
+        assert float(row["value"]) == pytest.approx(check.value, abs=0.051)
+        assert row["unit"] == check.unit and check.remark in row["remark"] and check.source in row["remark"]
+        assert row["valid"] == ("" if check.verdict == "unknown" else str(not check.doubtful))
     crl = np.linalg.norm(0.9 * (BODY[0] - BODY[9]))
     assert document["measurements"][0]["value_mm"] == pytest.approx(crl, abs=1e-3)
     plane = document["midsagittal_plane"]

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from FetusMapV2Lib.foundation.errors import OutputError, UserError
-from FetusMapV2Lib.foundation.files import write_json, write_text, written_whole
+from FetusMapV2Lib.foundation.files import safe_stem, write_json, write_text, written_whole
 from FetusMapV2Lib.foundation.resources import resource_path
 
 
@@ -56,3 +56,22 @@ def test_the_line_names_place_and_remedy():
 def test_missing_resource_says_so():
     with pytest.raises(UserError, match="installation"):
         resource_path("no-such-thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("Fall 1", "Fall 1"),
+        ("Doe, Jane: 3D / 1", "Doe, Jane_ 3D _ 1"),
+        ("a\\b|c*?<d>\n", "a_b_c_d_"),
+        (" .hidden. ", "hidden"),
+        ("", "case"),
+        ("...", "case"),
+        ("CON", "_CON"),
+        ("lpt1.txt", "_lpt1.txt"),
+        ("Фетус é", "Фетус é"),
+    ],
+)
+def test_a_stem_is_a_file_name_everywhere(tmp_path, name, stem):
+    assert safe_stem(name) == stem
+    (tmp_path / f"{safe_stem(name)}.txt").write_text("", encoding="utf-8")

@@ -143,7 +143,7 @@ def test_choosing_landmarks_shows_their_measurements(open_window, volume, scene)
     ui.landmarksSelector.setCurrentNode(None)
     assert ui.resultsTable.rowCount == 0
     ui.landmarksSelector.setCurrentNode(first)
-    assert ui.resultsTable.rowCount == 9
+    assert ui.resultsTable.rowCount == 11
 
 
 def test_foreign_point_list_is_refused_in_words(open_window, volume, scene):

@@ -1,29 +1,83 @@
-"""The section that measures: a table that follows every edit, and the details of the estimate."""
+"""The section that measures: table and guide map that follow every edit, planes of the fetus, details."""
 
 from __future__ import annotations
 
-from FetusMapV2Panel import results_table
+import qt
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.anatomy.findings import findings
+from FetusMapV2Panel import results_table, views
+from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.views import Direction
+
+_MAP_INTERVAL_MS = 40
 
 
 class MeasurementsSection(Section):
-    """Lengths, gestational age, neck angle, and what is known about the estimate."""
+    """Lengths, gestational age, checks, and what is known about the estimate."""
 
     UI = "FetusMapV2Measurements.ui"
 
     def __init__(self, state, widget):
         Section.__init__(self, state, widget)
+        self._found = None
         results_table.prepare(self.ui.resultsTable)
+        for button, directions in (
+            (self.ui.midsagittalButton, (Direction.MIDSAGITTAL,)),
+            (self.ui.coronalButton, (Direction.CORONAL,)),
+            (self.ui.transverseButton, (Direction.TRANSVERSE,)),
+            (self.ui.allPlanesButton, tuple(Direction)),
+        ):
+            button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
+        self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: views.turnBack(self.state.pose()))
+        # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
+        self._mapTimer = qt.QTimer()
+        self._mapTimer.setSingleShot(True)
+        self._mapTimer.setInterval(_MAP_INTERVAL_MS)
+        self._mapTimer.connect("timeout()", self._showMap)
+        self.ui.guideMapCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self._showMap())
         self._show()
 
     def onChange(self, change: Change) -> None:
-        if change in (Change.POSE_SHOWN, Change.POSE_MOVED):
+        if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.PARAMETERS):
             self._show()
 
+    def close(self) -> None:
+        self._mapTimer.stop()
+        Section.close(self)
+
+    def onTurnTo(self, *directions: Direction) -> None:
+        pose = self.state.pose()
+        if pose is not None and not views.turnTo(pose, *directions):
+            self.say(_("Open a slice view first, for example with the layout Four-Up."))
+
     def _show(self) -> None:
-        pose, outcome = self.state.pose(), self.state.outcome
-        results_table.fill(self.ui.resultsTable, results_table.rows(pose))
+        pose, outcome, parameters = self.state.pose(), self.state.outcome, self.state.parameterNode
+        self._found = None
+        if pose is not None and parameters is not None:
+            self._found = findings(pose, formula=parameters.datingFormula.value)
+        contents = results_table.rowsOf(self._found) if self._found is not None else []
+        results_table.fill(self.ui.resultsTable, contents)
         model = self.state.logic.modelOf(self.state.poseScene.landmarks_node) if pose is not None else ""
         self.ui.detailsLabel.setText(detailsHtml(pose, outcome.estimate if outcome else None, model))
+        if not self._mapTimer.isActive():
+            self._mapTimer.start()
+        for button in (
+            self.ui.midsagittalButton,
+            self.ui.coronalButton,
+            self.ui.transverseButton,
+            self.ui.allPlanesButton,
+        ):
+            button.setEnabled(pose is not None)
+
+    def _showMap(self) -> None:
+        """Draw the guide map, unless nobody sees it."""
+        if self.ui.guideMapCollapsibleButton.collapsed:
+            return
+        pose = self.state.pose()
+        plane = self._found.plane if self._found is not None else None
+        states = self.state.poseScene.states() if pose is not None else ()
+        showGuideMap(self.ui.guideMapLabel, pose, plane, states)

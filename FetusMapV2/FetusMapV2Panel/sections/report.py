@@ -1,0 +1,171 @@
+"""The section that hands over: the report's files, and the case as a training case."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import ctk
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import safe_stem
+from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
+from FetusMapV2Lib.scene.volumes import volume_from_node
+from FetusMapV2Panel import view_pictures
+from FetusMapV2Panel.dicom_study import studyOf
+from FetusMapV2Panel.sections.base import Section
+from FetusMapV2Panel.state import Change
+
+_READER_SETTING = "FetusMapV2/Reader"
+
+
+class ReportSection(Section):
+    """Writes what leaves Slicer."""
+
+    UI = "FetusMapV2Report.ui"
+
+    def __init__(self, state, widget):
+        Section.__init__(self, state, widget)
+        self._page: Path | None = None
+        self.ui.readerLineEdit.setText(_reader())
+        for edit, name in ((self.ui.reportFolderEdit, "reports"), (self.ui.trainingFolderEdit, "training cases")):
+            edit.filters = ctk.ctkPathLineEdit.Dirs
+            if not edit.currentPath:
+                edit.currentPath = str(_documents() / "FetusMapV2" / name)
+        self.ui.readerLineEdit.connect("editingFinished()", self.onReaderEdited)
+        self.ui.writeReportButton.connect("clicked(bool)", lambda checked: self.run(self._writeReport))
+        self.ui.openReportButton.connect("clicked(bool)", self.onOpenReport)
+        self.ui.saveCaseButton.connect("clicked(bool)", lambda checked: self.run(self._saveCase))
+        self._updateButtons()
+
+    def onChange(self, change: Change) -> None:
+        if change is Change.POSE_SHOWN:
+            self._page = None
+        if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.RUNNING, Change.PARAMETERS):
+            self._updateButtons()
+
+    def onReaderEdited(self) -> None:
+        slicer.app.userSettings().setValue(_READER_SETTING, self.ui.readerLineEdit.text)
+
+    def onOpenReport(self, checked: bool = False) -> None:
+        """The page in the user's browser."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
+
+    def _writeReport(self, onProgress, shouldCancel) -> None:
+        from FetusMapV2Lib.reporting.files import write_report
+        from FetusMapV2Lib.reporting.pdf import print_pdf
+
+        kinds = self._kinds()
+        onProgress(0.1, _("drawing the pictures"))
+        report, remark = self._report()
+        onProgress(0.6, _("writing the files"))
+        paths = write_report(
+            _folder(self.ui.reportFolderEdit),
+            self._stem(report.created),
+            report,
+            kinds,
+            print_pdf=lambda given, path: print_pdf(given, path, qt),
+            overwrite=self.ui.replaceReportCheckBox.checked,
+        )
+        self.ui.reportFolderEdit.addCurrentPathToHistory()
+        self._page = paths.get("html") or paths.get("pdf")
+        names = ", ".join(path.name for path in paths.values())
+        self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))))
+
+    def _kinds(self) -> list[str]:
+        parameters = self.state.parameterNode
+        chosen = {
+            ("html",): parameters.reportPage,
+            ("pdf",): parameters.reportPdf,
+            ("csv", "landmarks"): parameters.reportTable,
+            ("dicom",): parameters.reportDicom,
+            ("fhir",): parameters.reportFhir,
+        }
+        kinds = [kind for kinds, wanted in chosen.items() if wanted for kind in kinds]
+        if not kinds:
+            raise InputError(_("no file is chosen"), remedy=_("Tick at least one kind of file"))
+        return kinds
+
+    def _report(self):
+        """The report, and a remark on what is not in it."""
+        from FetusMapV2Lib.reporting.report import Report
+
+        parameters, poseScene, outcome = self.state.parameterNode, self.state.poseScene, self.state.outcome
+        pose, volumeNode = poseScene.pose(), self._volumeNode()
+        anonymous = parameters.reportWithoutIdentifiers
+        # Slicer writes names of patients into the corners of its views.
+        pictures, remark = ([] if anonymous else view_pictures.openViews()), ""
+        if not pictures and volumeNode is not None:
+            pictures, remark = view_pictures.drawnViews(volume_from_node(volumeNode), pose)
+        estimate = outcome.estimate if outcome is not None else None
+        report = Report(
+            pose=pose,
+            created=datetime.now().astimezone(),
+            name=volumeNode.GetName() if volumeNode is not None else poseScene.landmarks_node.GetName(),
+            formula=parameters.datingFormula.value,
+            states=poseScene.states(),
+            model=self.state.logic.modelOf(poseScene.landmarks_node),
+            device=estimate.device if estimate is not None else "",
+            warnings=tuple(estimate.warnings) if estimate is not None else (),
+            operator=self.ui.readerLineEdit.text.strip(),
+            study=studyOf(volumeNode) if volumeNode is not None and not anonymous else None,
+            pictures=pictures,
+        )
+        return (report.without_identifiers() if anonymous else report), remark
+
+    def _stem(self, created: datetime) -> str:
+        """The volume's name; only the time where the name may tell the patient."""
+        volumeNode = self._volumeNode()
+        if self.state.parameterNode.reportWithoutIdentifiers or volumeNode is None:
+            return f"report-{created:%Y%m%d-%H%M%S}"
+        return safe_stem(volumeNode.GetName())
+
+    def _saveCase(self, onProgress, shouldCancel) -> None:
+        poseScene, volumeNode = self.state.poseScene, self._volumeNode()
+        if volumeNode is None:
+            raise InputError(_("the volume of these landmarks is not in the scene"), remedy=_("Load it, estimate anew"))
+        folder, states = _folder(self.ui.trainingFolderEdit), poseScene.states()
+        onProgress(0.2, _("writing the case"))
+        annotation = Annotation(
+            states, self.ui.readerLineEdit.text.strip(), self.state.logic.modelOf(poseScene.landmarks_node)
+        )
+        name = next_case_name(folder)
+        write_training_case(folder, name, volume_from_node(volumeNode), poseScene.pose(), annotation)
+        self.ui.trainingFolderEdit.addCurrentPathToHistory()
+        text = _("Saved as {0}: {1} of {2} landmarks were set or confirmed by hand; the others are left out.")
+        self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)))
+
+    def _volumeNode(self):
+        """The volume that the pose was estimated in."""
+        poseScene, parameters = self.state.poseScene, self.state.parameterNode
+        return poseScene.volume_node or parameters.inputVolume
+
+    def _updateButtons(self) -> None:
+        ready = self.state.poseScene is not None and self.state.parameterNode is not None and not self.state.running
+        self.ui.writeReportButton.setEnabled(ready)
+        self.ui.saveCaseButton.setEnabled(ready)
+        self.ui.openReportButton.setEnabled(self._page is not None)
+        missing = _("Estimate a pose or choose its landmarks first.")
+        self.ui.writeReportButton.setToolTip(_("Write the chosen files into the folder.") if ready else missing)
+        save = _("Add volume and landmarks to a folder that fetusmap train takes as it is.")
+        self.ui.saveCaseButton.setToolTip(save if ready else missing)
+
+
+def _folder(edit) -> Path:
+    path = edit.currentPath.strip()
+    if not path:
+        raise InputError(_("no folder is chosen"), remedy=_("Choose a folder that you may write to"))
+    return Path(path)
+
+
+def _documents() -> Path:
+    return Path(qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation) or Path.home())
+
+
+def _reader() -> str:
+    """Who was reading last, or the user that Slicer knows."""
+    kept = slicer.app.userSettings().value(_READER_SETTING)
+    return kept or slicer.app.applicationLogic().GetUserInformation().GetName() or ""

@@ -1,0 +1,55 @@
+"""Pictures for the report: Slicer's views as they are, or drawn off-screen where there are none to show."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.reporting.report import Picture
+
+#: A sheet has room for so many.
+_MOST = 4
+
+
+def openViews() -> list[Picture]:
+    """The 3D view and the slice views that are open, as the user sees them; none without a main window."""
+    layout = slicer.app.layoutManager()
+    if layout is None:
+        return []
+    views = [
+        (_("3D view"), layout.threeDWidget(number).threeDView(), layout.threeDWidget(number).visible)
+        for number in range(layout.threeDViewCount)
+    ]
+    for name in layout.sliceViewNames():
+        widget = layout.sliceWidget(name)
+        views.append((_("{0} slice view").format(name), widget.sliceView(), widget.visible))
+    return [Picture(title, _png(view)) for title, view, visible in views if visible][:_MOST]
+
+
+def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
+    """Skeleton and planes of the fetus drawn off-screen, and why there are none if that cannot be done here."""
+    from FetusMapV2Lib.scene.picture import view_pictures
+
+    try:
+        return [Picture(title, png) for title, png in view_pictures(volume, pose)], ""
+    except UserError as error:
+        return [], error.line()
+
+
+def _png(view) -> bytes:
+    """What a view shows, rendered now."""
+    view.forceRender()
+    grabber = vtk.vtkWindowToImageFilter()
+    grabber.SetInput(view.renderWindow())
+    grabber.ReadFrontBufferOff()
+    grabber.ShouldRerenderOff()
+    writer = vtk.vtkPNGWriter()
+    writer.SetInputConnection(grabber.GetOutputPort())
+    writer.WriteToMemoryOn()
+    writer.Write()
+    return vtk_to_numpy(writer.GetResult()).tobytes()

@@ -1,0 +1,213 @@
+"""The guide map: the skeleton of one fetus from the front and from the side, with every landmark, as SVG.
+
+Drawn from the pose alone and quick enough to follow a drag; browsers, Qt and printers show it sharp at any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.planes import Axes, Plane, fetal_axes
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.foundation.labels import spread
+
+Array = NDArray[np.float64]
+
+_BACKGROUND, _WHITE, _GREY = "#161a22", "#f2f4f7", "#a3adbd"
+_LINE_HEIGHT = 17.0
+_TITLE_HEIGHT, _FOOT_HEIGHT = 34.0, 26.0
+_SMALLEST_HEIGHT_MM = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One of the two drawings: unit vectors to the right and up on the page, and what is labelled in it."""
+
+    title: str
+    ends: tuple[str, str]
+    right: Array
+    up: Array
+    labelled: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where a view is drawn, pixels; `margin` is kept on either side for labels."""
+
+    left: float
+    width: float
+    height: float
+    margin: float
+
+    @property
+    def middle(self) -> float:
+        return self.left + self.width / 2
+
+
+def guide_map(
+    pose: Pose,
+    plane: Plane | None,
+    schema: Schema | None = None,
+    *,
+    size: tuple[int, int] = (880, 420),
+    scale: float = 1.0,
+    names: bool = True,
+    states: Sequence[str] = (),
+) -> str:
+    """The map of a pose as an SVG document.
+
+    Front and side stand next to each other at one scale. The limbs are labelled in the front view, head and trunk in
+    the side view. Open circles are landmarks that nobody has confirmed or moved; missing ones are left out.
+
+    Args:
+        pose: (N, 3) RAS mm.
+        plane: its midsagittal plane; without one the scanner's axes are used.
+        size: width and height in which the map is laid out, pixels.
+        scale: the document's own size is `size` times this.
+        names: names of the landmarks, or only their numbers where there is little room.
+        states: per landmark "estimated", "edited", "confirmed" or "missing"; all count as estimated if not given.
+    """
+    schema = schema or default_schema()
+    width, height = size
+    views = _views(fetal_axes(plane), schema)
+    settled = np.array([state in ("edited", "confirmed") for state in states] or [False] * schema.count)
+    frames = _frames(views, schema, names, width, height)
+    room = frames[0].width - 2 * frames[0].margin
+    mm = _pixels_per_mm(pose.positions, views, room, height - _TITLE_HEIGHT - _FOOT_HEIGHT)
+    parts = [f'<rect width="{width}" height="{height}" fill="{_BACKGROUND}"/>']
+    for view, frame in zip(views, frames, strict=True):
+        parts += _drawing(view, pose, schema, settled, names, mm, frame)
+    parts += _scale_bar(mm, frames[0])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * scale:.0f}" height="{height * scale:.0f}" '
+        f'viewBox="0 0 {width} {height}" font-family="Arial, Helvetica, DejaVu Sans, sans-serif" font-size="12">'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _views(axes: Axes, schema: Schema) -> tuple[_View, _View]:
+    trunk = schema.rows(schema.groups[0])
+    limbs = tuple(row for group in schema.groups[1:] for row in schema.rows(group))
+    return (
+        _View("From the front", ("R", "L"), axes.left, axes.cranial, limbs),
+        _View("From the fetal right", ("back", "front"), -axes.dorsal, axes.cranial, trunk),
+    )
+
+
+def _frames(views: Sequence[_View], schema: Schema, names: bool, width: float, height: float) -> list[_Frame]:
+    """Side by side, with as much room for either drawing once the labels have theirs."""
+    margins = [max(_text_room(_label(schema, row, names)) for row in view.labelled) + 10.0 for view in views]
+    room = max((width - 2 * sum(margins)) / len(views), 40.0)
+    frames, left = [], 0.0
+    for margin in margins:
+        frames.append(_Frame(left, room + 2 * margin, float(height), margin))
+        left += frames[-1].width
+    return frames
+
+
+def _pixels_per_mm(positions: Array, views: Sequence[_View], width: float, height: float) -> float:
+    """The largest scale at which both drawings have room."""
+    present = positions[np.isfinite(positions).all(axis=1)]
+    if not len(present):
+        return height / _SMALLEST_HEIGHT_MM
+    tall = max(float(np.ptp(present @ views[0].up)), _SMALLEST_HEIGHT_MM)
+    wide = max(max(float(np.ptp(present @ view.right)) for view in views), 1.0)
+    return min(height / tall, width / wide) * 0.92
+
+
+def _drawing(
+    view: _View,
+    pose: Pose,
+    schema: Schema,
+    settled: NDArray[np.bool_],
+    names: bool,
+    mm: float,
+    frame: _Frame,
+) -> list[str]:
+    parts = [_text(frame.middle, 21, view.title, _WHITE, "middle", weight="bold", size=14)]
+    foot = frame.height - 9
+    parts.append(_text(frame.left + 12, foot, view.ends[0], _GREY, "start"))
+    parts.append(_text(frame.left + frame.width - 12, foot, view.ends[1], _GREY, "end"))
+    present = np.flatnonzero(pose.present)
+    if not len(present):
+        return parts
+    flat = np.stack([pose.positions @ view.right, -pose.positions @ view.up], axis=1) * mm
+    centre = (flat[present].max(axis=0) + flat[present].min(axis=0)) / 2
+    points = flat - centre + [frame.middle, (frame.height + _TITLE_HEIGHT - _FOOT_HEIGHT) / 2]
+    there = set(present.tolist())
+    for edge in schema.edges:
+        if edge.start in there and edge.end in there:
+            colour = _colour(schema, schema.rows(edge.group)[0])
+            parts.append(_line(points[edge.start], points[edge.end], colour, 3.0))
+    for row in present.tolist():
+        parts.append(_dot(points[row], _colour(schema, row), filled=bool(settled[row])))
+    rows = [row for row in view.labelled if row in there]
+    return parts + _labels(rows, points, schema, names, frame)
+
+
+def _labels(rows: list[int], points: Array, schema: Schema, names: bool, frame: _Frame) -> list[str]:
+    """Two columns beside the drawing, each label on the side of its point, as near to it as the others allow."""
+    parts = []
+    top, bottom = _TITLE_HEIGHT + _LINE_HEIGHT / 2, frame.height - _FOOT_HEIGHT - _LINE_HEIGHT / 2
+    for on_right in (False, True):
+        members = [row for row in rows if (points[row][0] >= frame.middle) == on_right]
+        members.sort(key=lambda row: points[row][1])
+        heights = spread(points[members, 1] if members else np.zeros(0), top, bottom, _LINE_HEIGHT)
+        x = frame.left + frame.width - 10 if on_right else frame.left + 10
+        for row, y in zip(members, heights, strict=True):
+            text = _label(schema, row, names)
+            inner = x - _text_room(text) if on_right else x + _text_room(text)
+            parts.append(_line((inner, y), points[row], _colour(schema, row), 0.8, opacity=0.75))
+            parts.append(_text(x, y + 4, text, _WHITE, "end" if on_right else "start"))
+    return parts
+
+
+def _label(schema: Schema, row: int, names: bool) -> str:
+    mark = schema.landmarks[row]
+    return f"{mark.number} {mark.name}" if names else str(mark.number)
+
+
+def _text_room(text: str) -> float:
+    """Pixels that a label takes at most, and a gap."""
+    return 6.4 * len(text) + 6.0
+
+
+def _scale_bar(mm: float, frame: _Frame) -> list[str]:
+    half, y = 5 * mm, frame.height - 9
+    return [
+        _line((frame.middle - half, y), (frame.middle + half, y), _WHITE, 2.0),
+        _text(frame.middle, y - 5, "10 mm", _WHITE, "middle", size=11),
+    ]
+
+
+def _colour(schema: Schema, row: int) -> str:
+    red, green, blue = (round(255 * channel) for channel in schema.landmarks[row].colour)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _line(
+    start: Sequence[float] | Array, end: Sequence[float] | Array, colour: str, width: float, opacity: float = 1.0
+) -> str:
+    return (
+        f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
+        f'stroke="{colour}" stroke-width="{width}" stroke-opacity="{opacity}" stroke-linecap="round"/>'
+    )
+
+
+def _dot(centre: Array, colour: str, *, filled: bool) -> str:
+    fill, at = colour if filled else _BACKGROUND, f'cx="{centre[0]:.1f}" cy="{centre[1]:.1f}"'
+    return f'<circle {at} r="3.6" fill="{fill}" stroke="{colour}" stroke-width="1.8"/>'
+
+
+def _text(x: float, y: float, text: str, colour: str, anchor: str, weight: str = "normal", size: int = 12) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'font-size="{size}">{escape(text)}</text>'
+    )

@@ -1,0 +1,38 @@
+"""The report as PDF, printed from its page by Qt's rich text.
+
+Qt is handed in by the caller: Slicer's own `qt` in the panel, PySide6 on the command line. So nothing needs to be
+installed in Slicer, and names in any script come out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.reporting.page import report_page
+from FetusMapV2Lib.reporting.report import Report
+
+
+def print_pdf(report: Report, path: Path, qt: Any) -> None:
+    """Print the page of a report on A4 sheets.
+
+    Args:
+        path: the file; an existing one is replaced.
+        qt: a namespace with Qt's QTextDocument, QPrinter, QPageSize and QMarginsF; a Qt application runs already.
+
+    Raises:
+        OutputError: Qt wrote nothing.
+    """
+    printer = qt.QPrinter(qt.QPrinter.HighResolution)
+    printer.setOutputFormat(qt.QPrinter.PdfFormat)
+    printer.setOutputFileName(str(path))
+    printer.setPageSize(qt.QPageSize(qt.QPageSize.A4))
+    # Qt keeps 2 cm of its own around a document.
+    printer.setPageMargins(qt.QMarginsF(0.0, 0.0, 0.0, 0.0))
+    document = qt.QTextDocument()
+    document.setHtml(report_page(report, screen=False))
+    # PythonQt names the method as C++ does; PySide6 kept the name that Python 2 forced on it.
+    (document.print_ if hasattr(document, "print_") else document.print)(printer)
+    if not path.is_file() or not path.stat().st_size:
+        raise OutputError("the PDF could not be written", where=path, remedy="Check the free space on the disk")

@@ -1,0 +1,82 @@
+"""What a report of one case says, whatever file it ends up in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.dating import FORMULAS
+from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.imaging.study import Study
+
+SOFTWARE = f"FetusMapV2 {__version__}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for the page, PNG."""
+
+    title: str
+    png: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One case to report.
+
+    Attributes:
+        pose: landmarks, RAS mm.
+        created: when the report was made, with its time zone.
+        name: of the volume; empty if it is not to be told.
+        formula: key of the dating formula chosen.
+        states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if unknown.
+        model: name and checksum of the model; empty if unknown.
+        device: where the network ran.
+        warnings: what the engine said.
+        operator: who looked at the landmarks.
+        study: patient and study, if the input was DICOM and they are to be told.
+        pictures: views of volume and skeleton.
+        identifiers_left_out: whether somebody asked for that.
+    """
+
+    pose: Pose
+    created: datetime
+    name: str = ""
+    formula: str = FORMULAS[0]
+    schema: Schema | None = None
+    states: Sequence[str] = ()
+    model: str = ""
+    device: str = ""
+    warnings: Sequence[str] = ()
+    operator: str = ""
+    study: Study | None = None
+    pictures: Sequence[Picture] = ()
+    identifiers_left_out: bool = False
+
+    @cached_property
+    def landmarks(self) -> Schema:
+        """The landmark schema."""
+        return self.schema or default_schema()
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Everything derived from the pose.
+
+        Raises:
+            InputError: an unknown dating formula.
+        """
+        return findings(self.pose, self.landmarks, self.formula)
+
+    @property
+    def edited(self) -> int:
+        """How many landmarks a person set or confirmed."""
+        return sum(state in ("edited", "confirmed") for state in self.states)
+
+    def without_identifiers(self) -> Report:
+        """The same report with nothing that tells the patient, the study or the reader."""
+        return replace(self, name="", operator="", study=None, identifiers_left_out=True)

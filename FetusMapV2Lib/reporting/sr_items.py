@@ -1,0 +1,100 @@
+"""Content items of DICOM structured reports as pydicom data sets.
+
+pydicom is at hand in Slicer as on the command line; these are the few item types that the report needs (PS3.3 C.17.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+MM, DAYS = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days")
+
+
+def container(name: Code, items: Sequence[Dataset], relation: str = "CONTAINS", template: str = "") -> Dataset:
+    """A CONTAINER with its items, each separate; `template` is the identifier of a DICOM template (TID)."""
+    item = _item("CONTAINER", name, relation)
+    item.ContinuityOfContent = "SEPARATE"
+    if template:
+        used = Dataset()
+        used.MappingResource, used.TemplateIdentifier = "DCMR", template
+        item.ContentTemplateSequence = [used]
+    return with_items(item, items)
+
+
+def num(name: Code, value: float, unit: Code, items: Sequence[Dataset] = (), relation: str = "CONTAINS") -> Dataset:
+    """A NUM, rounded to two decimals."""
+    item = _item("NUM", name, relation)
+    measured = Dataset()
+    measured.NumericValue = f"{value:.2f}"
+    measured.MeasurementUnitsCodeSequence = [coded(unit)]
+    item.MeasuredValueSequence = [measured]
+    return with_items(item, items)
+
+
+def text(name: Code, value: str, relation: str = "CONTAINS") -> Dataset:
+    """A TEXT."""
+    item = _item("TEXT", name, relation)
+    item.TextValue = value
+    return item
+
+
+def code(name: Code, value: Code, relation: str, items: Sequence[Dataset] = ()) -> Dataset:
+    """A CODE."""
+    item = _item("CODE", name, relation)
+    item.ConceptCodeSequence = [coded(value)]
+    return with_items(item, items)
+
+
+def person(name: Code, value: str, relation: str) -> Dataset:
+    """A PNAME."""
+    item = _item("PNAME", name, relation)
+    item.PersonName = value
+    return item
+
+
+def uid(name: Code, value: str, relation: str) -> Dataset:
+    """A UIDREF."""
+    item = _item("UIDREF", name, relation)
+    item.UID = value
+    return item
+
+
+def image(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """An IMAGE of an image library."""
+    item = Dataset()
+    item.RelationshipType, item.ValueType = "CONTAINS", "IMAGE"
+    item.ReferencedSOPSequence = [reference(sop_class_uid, sop_instance_uid)]
+    return item
+
+
+def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """A reference to a DICOM object."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+    return item
+
+
+def coded(value: Code) -> Dataset:
+    """A code as the one item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value.value, value.scheme_designator, value.meaning
+    return item
+
+
+def with_items(item: Dataset, items: Sequence[Dataset]) -> Dataset:
+    """The item with content items below it."""
+    if items:
+        item.ContentSequence = list(items)
+    return item
+
+
+def _item(value_type: str, name: Code, relation: str) -> Dataset:
+    item = Dataset()
+    if relation:
+        item.RelationshipType = relation
+    item.ValueType = value_type
+    item.ConceptNameCodeSequence = [coded(name)]
+    return item

@@ -1,0 +1,112 @@
+"""`fetusmap estimate --report`: the report's files beside the results, with and without a patient."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+from cli.balls import ball_volume
+from imaging.samples import enhanced_us, sample, save
+
+from FetusMapV2Lib.imaging.writing import write_volume
+
+pytest.importorskip("slicer")
+REPORT = (".fhir.json", ".measurements.csv", ".measurements.json", ".mrk.json", ".report.html", ".sr.dcm")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def dicom_file(tmp_path: Path) -> Path:
+    """Ball volume as DICOM of a patient."""
+    dataset = enhanced_us([ball_volume()[0]])
+    dataset.PatientName, dataset.PatientID, dataset.StudyInstanceUID = "Doe^Jane", "P-17", pydicom.uid.generate_uid()
+    dataset.SeriesInstanceUID, dataset.StudyDate = pydicom.uid.generate_uid(), "20240131"
+    save(dataset, tmp_path / "doe.dcm")
+    return tmp_path / "doe.dcm"
+
+
+def test_a_report_of_a_dicom_volume_belongs_to_its_patient(fetusmap, sees_balls, dicom_file, tmp_path) -> None:
+    answer = fetusmap("estimate", dicom_file, "-o", tmp_path / "out", "--report", "--dating", "hadlock")
+    assert answer.code == 0, answer.err
+    assert names(tmp_path / "out") == sorted(f"doe{suffix}" for suffix in REPORT)
+    structured, source = pydicom.dcmread(tmp_path / "out" / "doe.sr.dcm"), pydicom.dcmread(dicom_file)
+    assert structured.PatientID == "P-17" and structured.StudyInstanceUID == source.StudyInstanceUID
+    html = (tmp_path / "out" / "doe.report.html").read_text(encoding="utf-8")
+    assert "Doe, Jane" in html and "Gestational age, Hadlock (chosen)" in html
+    assert html.count("data:image/png") == 4 and html.count("data:image/svg+xml") == 1
+    bundle = json.loads((tmp_path / "out" / "doe.fhir.json").read_text(encoding="utf-8"))
+    assert any(entry["resource"]["resourceType"] == "Patient" for entry in bundle["entry"])
+
+
+def test_identifiers_are_left_out_on_request(fetusmap, sees_balls, dicom_file, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert fetusmap("estimate", dicom_file, "-o", out, "--report", "--without-identifiers").code == 0
+    for suffix in (".sr.dcm", ".report.html", ".fhir.json"):
+        content = (out / f"doe{suffix}").read_bytes()
+        assert b"Jane" not in content and b"P-17" not in content and b"2024-01-31" not in content
+    assert pydicom.dcmread(out / "doe.sr.dcm").PatientIdentityRemoved == "YES"
+
+
+def test_without_a_fetus_there_is_no_report_and_an_old_one_goes(fetusmap, sees_balls, tmp_path, monkeypatch) -> None:
+    from dataclasses import replace
+
+    from cli.balls import ball_engine
+
+    from FetusMapV2Lib.estimation.calibration import uncalibrated
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    write_volume(tmp_path / "b.nrrd", ball_volume()[0])
+    assert fetusmap("estimate", tmp_path / "b.nrrd", "-o", tmp_path / "out", "--report").code == 0
+    strict = ball_engine(calibration=replace(uncalibrated(), presence_threshold=1.01))
+    monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: strict))
+    answer = fetusmap("estimate", tmp_path / "b.nrrd", "-o", tmp_path / "out", "--report", "--overwrite")
+    assert answer.code == 0 and names(tmp_path / "out") == ["b.measurements.json"]
+
+
+def test_an_existing_report_is_kept_and_costs_no_estimate(fetusmap, sees_balls, tmp_path, monkeypatch) -> None:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    write_volume(tmp_path / "b.nrrd", ball_volume()[0])
+    (tmp_path / "b.sr.dcm").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(PoseEngine, "estimate", lambda *_, **__: pytest.fail("estimated in vain"))
+    answer = fetusmap("estimate", tmp_path / "b.nrrd", "-o", tmp_path, "--report")
+    assert answer.code == 2 and "b.sr.dcm" in answer.err and "--overwrite" in answer.err
+    assert names(tmp_path) == ["b.nrrd", "b.sr.dcm"]
+
+
+def test_an_unknown_formula_is_refused_at_once(fetusmap, model_file, tmp_path) -> None:
+    write_volume(tmp_path / "v.nrrd", sample())
+    answer = fetusmap(
+        "estimate", tmp_path / "v.nrrd", "-o", tmp_path / "out", "--model", model_file, "--dating", "naegele"
+    )
+    assert answer.code == 2 and "unknown dating formula 'naegele'" in answer.err and "hadlock" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+#: The command with an engine whose answer is known.
+PROGRAM = """
+from cli.balls import ball_engine
+from FetusMapV2Lib import cli
+from FetusMapV2Lib.estimation.engine import PoseEngine
+PoseEngine.load = classmethod(lambda cls, *_: ball_engine())
+cli.main()
+"""
+
+
+def test_the_pdf_is_printed_by_a_process_without_a_screen(tmp_path) -> None:
+    write_volume(tmp_path / "v.nrrd", ball_volume()[0])
+    environment = {name: text for name, text in os.environ.items() if name != "QT_QPA_PLATFORM"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", PROGRAM, "estimate", tmp_path / "v.nrrd", "-o", tmp_path / "out", "--pdf"]
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "v.report.pdf").read_bytes().startswith(b"%PDF-")
+    assert not (tmp_path / "out" / "v.report.html").exists()

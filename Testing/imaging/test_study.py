@@ -1,0 +1,110 @@
+"""Patient and study as DICOM inputs state them, and nothing from any other file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from imaging.samples import enhanced_us, kretz_file, kretz_in_dicom, multiframe, sample, save
+from pydicom.uid import generate_uid
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.study import Study, iso_date, read_study
+from FetusMapV2Lib.imaging.writing import write_volume
+
+PATIENT = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": "Müller^Jana^Ä",
+    "PatientID": "P-17",
+    "IssuerOfPatientID": "Klinik",
+    "PatientBirthDate": "19900203",
+    "PatientSex": "F",
+    "StudyInstanceUID": generate_uid(),
+    "SeriesInstanceUID": generate_uid(),
+    "StudyID": "S1",
+    "StudyDate": "20240131",
+    "StudyTime": "101530",
+    "AccessionNumber": "A-3",
+    "ReferringPhysicianName": "Arzt^Anna",
+    "StudyDescription": "12-week scan",
+}
+
+
+def with_patient(dataset):
+    for keyword, value in PATIENT.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def test_a_dicom_volume_tells_whose_it_is(tmp_path: Path) -> None:
+    dataset = with_patient(enhanced_us([sample()]))
+    save(dataset, tmp_path / "v.dcm")
+    study = read_study(tmp_path / "v.dcm")
+    assert study.patient_name == PATIENT["PatientName"]
+    assert study.readable_name == "Müller, Jana Ä"
+    assert (study.patient_id, study.issuer_of_patient_id, study.sex) == ("P-17", "Klinik", "F")
+    assert (study.readable_birth_date, study.readable_date) == ("1990-02-03", "2024-01-31")
+    assert study.study_uid == PATIENT["StudyInstanceUID"] and study.accession_number == "A-3"
+    assert (study.time, study.study_id, study.description) == ("101530", "S1", "12-week scan")
+    (image,) = study.images
+    assert image.sop_instance_uid == dataset.SOPInstanceUID and image.sop_class_uid == dataset.SOPClassUID
+    assert image.series_uid == PATIENT["SeriesInstanceUID"]
+
+
+def test_a_kretz_volume_inside_dicom_has_its_study(tmp_path: Path) -> None:
+    import numpy as np
+
+    raw = kretz_file(np.zeros((16, 16, 16)), 1.0, 5.0, 0.0, np.linspace(-1, 1, 16), np.linspace(-1, 1, 16))
+    save(with_patient(kretz_in_dicom(raw)), tmp_path / "k.dcm")
+    assert read_study(tmp_path / "k.dcm").patient_id == "P-17"
+
+
+def test_a_folder_of_slices_refers_to_every_slice(tmp_path: Path) -> None:
+    for number in range(3):
+        slice_ = multiframe(sample().array[number : number + 1], "1.2.840.10008.5.1.4.1.1.6.1", "US")
+        save(with_patient(slice_), tmp_path / f"{number}.dcm")
+    (tmp_path / "notes.txt").write_text("not DICOM", encoding="utf-8")
+    study = read_study(tmp_path)
+    assert len({image.sop_instance_uid for image in study.images}) == 3
+    assert study.patient_id == "P-17"
+
+
+def test_other_files_tell_nothing(tmp_path: Path) -> None:
+    write_volume(tmp_path / "v.nrrd", sample())
+    assert read_study(tmp_path / "v.nrrd") is None
+    assert read_study(tmp_path / "missing.dcm") is None
+    (tmp_path / "empty").mkdir()
+    assert read_study(tmp_path / "empty") is None
+
+
+def test_a_broken_dicom_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "v.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\x00")
+    with pytest.raises(InputError, match=r"v\.dcm"):
+        read_study(tmp_path / "v.dcm")
+
+
+def test_absent_values_are_empty(tmp_path: Path) -> None:
+    dataset = enhanced_us([sample()])
+    del dataset.PatientName
+    save(dataset, tmp_path / "v.dcm")
+    study = read_study(tmp_path / "v.dcm")
+    assert study.patient_name == study.readable_name == study.birth_date == study.readable_date == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [
+        ("Doe^Jane", "Doe, Jane"),
+        ("Doe", "Doe"),
+        ("^Jane", "Jane"),
+        ("", ""),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou / 山田, 太郎 / やまだ, たろう"),
+    ],
+)
+def test_names_as_a_person_writes_them(name: str, readable: str) -> None:
+    assert Study(patient_name=name).readable_name == readable
+
+
+@pytest.mark.parametrize(("value", "written"), [("20240131", "2024-01-31"), ("2024", ""), ("", ""), ("2024013x", "")])
+def test_dates(value: str, written: str) -> None:
+    assert iso_date(value) == written

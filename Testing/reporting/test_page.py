@@ -1,0 +1,182 @@
+"""The report's page: complete, self-contained, escaped, and silent about patients when asked."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from reporting.samples import STATES, png, pose, report
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.reporting.page import report_page
+from FetusMapV2Lib.reporting.report import Picture, Report
+
+VOID = {"meta", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Cells of all tables, the text, and addresses of the pictures; unbalanced tags raise."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.rows, self.images, self.addresses = "", [], [], []
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open, f"left open: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.addresses += [values[name] for name in ("src", "href") if name in values]
+        if tag == "img":
+            self.images.append(values)
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self._open:
+            return
+        self.text += data
+        if self._open and self._open[-1] in ("td", "th") and self.rows:
+            self.rows[-1][-1] += data
+
+    def row(self, name: str) -> list[str]:
+        (found,) = [row for row in self.rows if row and row[0] == name]
+        return [cell.replace("\u00a0", " ") for cell in found]
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page(report_page(report()))
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
+    assert page.addresses and all(address.startswith("data:image/") for address in page.addresses)
+    html = report_page(report())
+    assert "http" not in html.replace('xmlns="http://www.w3.org/2000/svg"', "") and "<script" not in html
+    assert "url(" not in html
+
+
+def test_the_pictures_are_in_it(page: Page) -> None:
+    kinds = [image["src"].split(";")[0] for image in page.images]
+    assert kinds == ["data:image/svg+xml", "data:image/png", "data:image/png"]
+    assert base64.b64decode(page.images[1]["src"].split(",")[1]) == png()
+    assert b"<svg" in base64.b64decode(page.images[0]["src"].split(",")[1])
+    assert all(image["alt"] for image in page.images)
+    assert "Midsagittal" in page.text and "Coronal" in page.text
+
+
+def test_tall_and_wide_views_fit_their_place() -> None:
+    page = Page(report_page(report(pictures=(Picture("tall", png(100, 400)), Picture("wide", png(400, 100))))))
+    tall, wide = (float(image["width"]) for image in page.images[1:])
+    assert tall * 4 <= 275 and wide == 262
+
+
+def test_the_table_holds_the_findings(page: Page) -> None:
+    found = report().findings
+    crl, *bones = found.measurements
+    assert page.row("Crown-rump length")[1:3] == [f"{crl.value_mm:.1f} mm", f"{crl.uncertainty_mm:.1f} mm"]
+    for bone in bones:
+        cells = page.row(f"{bone.name} *")
+        assert cells[1:3] == [f"{bone.value_mm:.1f} mm", f"{bone.uncertainty_mm:.1f} mm"]
+        assert cells[4] == "fits the CRL" and " to " in cells[3]
+    for dating in found.datings:
+        name = f"Gestational age, {dating.name}" + (" (chosen)" if dating is found.dating else "")
+        assert page.row(name)[1:3] == [dating.weeks_text, f"{dating.combined_days:.0f} d"]
+    assert page.row("Neck flexion")[4] == "neutral"
+    assert "joint centres" in page.text
+
+
+def test_the_chosen_formula_comes_first() -> None:
+    page = Page(report_page(report(formula="hadlock")))
+    ages = [row[0] for row in page.rows if row and row[0].startswith("Gestational age")]
+    assert ages[0] == "Gestational age, Hadlock (chosen)" and len(ages) == 3
+
+
+def test_research_use_model_and_software_are_told(page: Page) -> None:
+    assert page.text.count(RESEARCH_USE) == 2
+    assert f"FetusMapV2 {__version__}" in page.text and "toy (0123)" in page.text
+    assert "the voxel size is odd" in page.text and "2024-02-29 13:05" in page.text
+    assert "22 of 22 found, 5 of them set or confirmed by hand" in page.text
+
+
+def test_every_landmark_has_its_line(page: Page) -> None:
+    landmarks = report().landmarks.landmarks
+    lines = [row for row in page.rows if len(row) == 8 and row[0].isdigit()]
+    assert [row[1].replace(" †", "") for row in lines] == [mark.name for mark in landmarks]
+    assert [row[2] for row in lines] == list(STATES)
+    assert lines[0][3:] == ["0.90", "1.5", "0.0", "0.0", "35.0"]
+    assert [("†" in row[1]) for row in lines] == [mark.assumed for mark in landmarks]
+
+
+def test_patient_and_study_where_the_input_had_them(page: Page) -> None:
+    for text in ("Müller, Jana Ä", "P-17 Klinik", "1990-02-03", "2024-01-31 12-week scan", "A-3", "Łuk Żaneta"):
+        assert text in page.text
+    assert "Patient" not in Page(report_page(report(study=None))).text
+
+
+def test_identifiers_can_be_left_out() -> None:
+    html = report_page(report().without_identifiers())
+    for text in ("Müller", "P-17", "1990", "2024-01-31", "A-3", "Fall", "Ärztin", "Klinik"):
+        assert text not in html
+    assert "Crown-rump length" in html
+
+
+def test_what_people_typed_is_escaped() -> None:
+    html = report_page(report(operator="<script>alert(1)</script>", warnings=("a < b & c",)))
+    assert "<script" not in html and "&lt;script&gt;" in html
+    page = Page(html)
+    assert "Fall <7> & Co" in page.text and "a < b & c" in page.text
+
+
+def test_doubts_are_listed_with_their_source() -> None:
+    positions = pose().positions.copy()
+    positions[17] = positions[16] + 0.15 * (positions[17] - positions[16])
+    doubtful = report(pose=pose().with_positions(positions))
+    page = Page(report_page(doubtful))
+    assert "Femora, left minus right: " in page.text and "left shorter than right" in page.text
+    assert "De Biasio" in page.text and "No check raised a doubt" not in page.text
+    assert "No check raised a doubt." in Page(report_page(report())).text
+
+
+def test_a_pose_with_gaps_is_reported_without_numbers_that_are_none() -> None:
+    page = Page(report_page(report(pose=pose(0, 12, 17), states=())))
+    assert "nan" not in page.text.lower()
+    assert page.row("Crown-rump length")[1] == "–"
+    assert page.row("Gestational age, INTERGROWTH-21st (chosen)")[1] == "–"
+    assert page.row("Left femur *")[4] == "not checked: a landmark is missing"
+    assert "Not checked: " in page.text
+    assert "19 of 22 found" in page.text
+    assert sum(row[2] == "missing" for row in page.rows if len(row) == 8) == 3
+
+
+def test_a_pose_without_confidence_or_radius() -> None:
+    bare = Report(pose=pose().with_positions(pose().positions), created=report().created)
+    bare = Report(pose=type(bare.pose)(bare.pose.positions), created=bare.created)
+    page = Page(report_page(bare))
+    assert page.row("Crown-rump length")[2] == ""
+    assert "Views" not in page.text and "Volume" not in page.text
+
+
+def test_the_margins_of_a_window_are_not_those_of_a_sheet() -> None:
+    assert "@media screen" in report_page(report())
+    assert "@media" not in report_page(report(), screen=False)
+    assert len(re.findall("page-break-before", report_page(report()))) == 2
+
+
+def test_numbers_follow_the_pose() -> None:
+    moved = pose().positions.copy()
+    moved[0] += [0, 0, 5.0]
+    crl = np.linalg.norm(moved[0] - moved[9])
+    page = Page(report_page(report(pose=pose().with_positions(moved))))
+    assert page.row("Crown-rump length")[1] == f"{crl:.1f} mm"

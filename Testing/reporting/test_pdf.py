@@ -1,0 +1,75 @@
+"""The PDF as Qt prints it: its sheets, its text in any script, its pictures."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reporting.samples import STUDY, png, report
+
+from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.reporting.pdf import print_pdf
+from FetusMapV2Lib.reporting.report import Picture
+
+
+@pytest.fixture(scope="module")
+def qt():
+    """Qt as the bench has it in place of Slicer's."""
+    import os
+
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    qt_shim = pytest.importorskip("bench.qt_shim")
+    qt_shim.application()
+    return qt_shim
+
+
+def sheets_of(path: Path) -> list[str]:
+    """The text of every sheet, in one line each, without ligatures."""
+    from pypdf import PdfReader
+
+    texts = (sheet.extract_text() for sheet in PdfReader(path).pages)
+    return [" ".join(unicodedata.normalize("NFKC", text).split()) for text in texts]
+
+
+def test_the_report_fits_three_sheets_of_a4(qt, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    pictures = [Picture(title, png(300, 312)) for title in ("Skeleton", "Midsagittal", "Coronal", "Transverse")]
+    print_pdf(report(pictures=pictures), tmp_path / "Bericht ü.pdf", qt)
+    for sheet in PdfReader(tmp_path / "Bericht ü.pdf").pages:
+        assert [float(side) for side in sheet.mediabox[2:]] == pytest.approx([595, 842], abs=1)
+    first, second, third = sheets_of(tmp_path / "Bericht ü.pdf")
+    for text in (
+        "Fetal pose report",
+        RESEARCH_USE,
+        "Müller, Jana Ä",
+        "Fall <7> & Co",
+        "Crown-rump length",
+        "toy (0123)",
+    ):
+        assert text in first
+    assert "Guide map" in second and "Transverse" in second
+    assert "Umbilical cord insertion" in third and RESEARCH_USE in third
+
+
+def test_names_in_other_scripts_are_text(qt, tmp_path: Path) -> None:
+    study = replace(STUDY, patient_name="Иванова^Анна", referring_physician="Łuk^Żaneta")
+    print_pdf(report(study=study, pictures=()), tmp_path / "r.pdf", qt)
+    text = sheets_of(tmp_path / "r.pdf")[0]
+    assert "Иванова, Анна" in text and "Łuk Żaneta" in text
+
+
+def test_the_guide_map_is_printed_finely(qt, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    print_pdf(report(pictures=()), tmp_path / "r.pdf", qt)
+    (image,) = PdfReader(tmp_path / "r.pdf").pages[1].images
+    assert image.image.width >= 2000
+
+
+def test_a_pdf_that_cannot_be_written_is_an_error(qt, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="PDF could not be written"):
+        print_pdf(report(pictures=()), tmp_path / "no folder" / "r.pdf", qt)
