@@ -9,6 +9,7 @@ from module.test_panel import estimate, position
 from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.scene.editing import LandmarkEditor
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_flexed_neck_is_flagged_at_the_crl_too(window):
 
 
 def test_a_missing_landmark_leaves_its_rows_empty(window):
-    window.module_widget.state.poseScene.set_missing(17)
+    LandmarkEditor(window.module_widget.state.poseScene).set_missing([17])
     shown = table(window)
     assert shown["Left femur*"] == ("–", "landmark missing")
     assert shown["Femora, left − right"] == ("–", "landmark missing")
