@@ -137,11 +137,11 @@ def _settle_pair(
     expected = bones.mean * length_mm
     deviation = np.sqrt((bones.deviation * length_mm) ** 2 + noise**2)
     chains = [_chains(peaks, expected, deviation) for peaks in sides]
-    scores = chains[0][1][:, None] + chains[1][1][None, :]
-    for joint in range(len(left)):
-        pair = (sides[n][joint] for n in range(2))
-        picked = (chains[n][0][:, joint] for n in range(2))
-        scores = scores + _coverage(*pair, *picked, reach_mm=_OVERLAP_SIGMAS * sigma * grid.spacing_mm)
+    (choices, likely), (others, as_likely) = chains
+    scores: Array = likely[:, None] + as_likely[None]
+    reach_mm = _OVERLAP_SIGMAS * sigma * grid.spacing_mm
+    for joint, (one, two) in enumerate(zip(*sides, strict=True)):
+        scores += _coverage(one, two, choices[:, joint], others[:, joint], reach_mm=reach_mm)
     best = np.unravel_index(int(np.argmax(scores)), scores.shape)
     return {
         row: sides[n][joint].voxels[chains[n][0][best[n], joint]]

@@ -77,7 +77,7 @@ def _in_halves(conv: nn.Conv3d, volume: Tensor) -> Tensor:
     padded = F.pad(volume, (0, 0, 0, 0, reach, reach + 2 * half - planes))
     halves = torch.cat((padded[:, :, : half + 2 * reach], padded[:, :, half:]))
     halves = halves.contiguous(memory_format=torch.channels_last_3d)
-    found = F.conv3d(halves, conv.weight, conv.bias, padding=(0, *conv.padding[1:]))  # type: ignore[arg-type]
+    found = F.conv3d(halves, conv.weight, conv.bias, padding=(0, *conv.padding[1:]))
     # with the channels last the halves lie one behind the other in memory: no copy
     whole = found.permute(0, 2, 3, 4, 1).flatten(0, 1)[None].permute(0, 4, 1, 2, 3)
     return whole[:, :, :planes]
