@@ -152,8 +152,8 @@ class RemoteEngine:
         **options: Any,
     ) -> Estimate:
         """See `PoseEngine.refine`; lost processes, cancelling and errors as in `estimate`."""
-        told = {"on_progress": on_progress, "should_cancel": should_cancel}
-        return finished(self.refining(volume, estimate, pinned, **told, **options))
+        steps = self.refining(volume, estimate, pinned, on_progress=on_progress, should_cancel=should_cancel, **options)
+        return finished(steps)
 
     def refining(
         self,
