@@ -66,8 +66,7 @@ def _load(source, make: Callable[[Path], None]):
 
 
 def _make(make: Callable[[Path], None], path: Path) -> None:
-    if not requirements.ensure(lambda fraction, stage: slicer.util.showStatusMessage(stage)):
-        raise UserError(_("the samples are simulated with PyTorch, which is not installed"))
+    requirements.require()  # the samples are simulated with PyTorch
     slicer.util.showStatusMessage(_("Simulating ultrasound; this takes some seconds ..."))
     slicer.app.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
     try:
