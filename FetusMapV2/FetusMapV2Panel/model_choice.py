@@ -18,7 +18,6 @@ class ModelChoice:
         self._state, self._combo, self._path = state, ui.modelComboBox, ui.modelPathLineEdit
         self._path.filters = ctk.ctkPathLineEdit.Files
         self._path.nameFilters = [_("Models") + " (*.safetensors)"]
-        self._path.settingKey = "FetusMapV2/ModelFile"
         self.fill()
         self._combo.connect("activated(int)", self._onChosen)
         self._path.connect("currentPathChanged(QString)", self._onPath)

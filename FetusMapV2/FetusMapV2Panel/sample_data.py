@@ -66,7 +66,7 @@ def _load(source, make: Callable[[Path], None]):
 
 
 def _make(make: Callable[[Path], None], path: Path) -> None:
-    requirements.require()  # samples are simulated with PyTorch
+    requirements.require()  # the samples are simulated with PyTorch
     slicer.util.showStatusMessage(_("Simulating ultrasound; this takes some seconds ..."))
     slicer.app.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import slicer
 from PySide6 import QtWidgets
-from PySide6.QtCore import Property, QSettings, Qt, Signal
+from PySide6.QtCore import Property, Qt, Signal
 
 from bench.qt_shim import custom_widget
 
@@ -73,7 +74,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def _set_key(self, key):
         """Under a key the last paths are remembered in the application's settings."""
         self._key = key
-        kept = QSettings("FetusMapV2", "bench").value(key)
+        kept = slicer.app.userSettings().value(key)
         if kept:
             self.line.setText(kept)
 
@@ -81,7 +82,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._filters = filters
 
     def addCurrentPathToHistory(self):
-        QSettings("FetusMapV2", "bench").setValue(self._key, self.line.text)
+        slicer.app.userSettings().setValue(self._key, self.line.text)
 
     currentPath = Property(str, lambda self: self.line.text, lambda self, value: self.line.setText(value))
     settingKey = Property(str, lambda self: self._key, _set_key)

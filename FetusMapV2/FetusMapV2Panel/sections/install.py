@@ -36,6 +36,7 @@ class InstallSection(Section):
         self._install(requirements.installOnline)
 
     def onInstallFromFolder(self, checked: bool = False) -> None:
+        self.ui.installFolderPathLineEdit.addCurrentPathToHistory()
         folder = Path(self.ui.installFolderPathLineEdit.currentPath)
         self._install(lambda log: requirements.installFromFolder(folder, log), folder)
 
