@@ -1,0 +1,139 @@
+"""Poses over a sequence of volumes: each frame is looked at where the body was before, sides are settled over all frames.
+
+Works with an engine here or in another process; needs no torch itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.imaging.volume import Volume
+
+Array = NDArray[np.float64]
+
+EXCHANGED = "Left and right limbs of this frame were exchanged to agree with the other frames."
+
+
+class FrameEngine(Protocol):
+    """What estimates one frame: `PoseEngine`, `RemoteEngine`, or a stand-in."""
+
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        before: Estimate | None = None,
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+        **options: Any,
+    ) -> Estimate:
+        """See `PoseEngine.estimate`."""
+        ...
+
+
+def estimate_sequence(
+    engine: FrameEngine,
+    frames: Sequence[Volume],
+    *,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+    schema: Schema | None = None,
+    **options: Any,
+) -> tuple[Estimate, ...]:
+    """Estimate the pose in every frame; a frame without a fetus is an answer like any other.
+
+    Args:
+        engine: kept warm from frame to frame.
+        frames: volumes over time, each asked for once and in order.
+        on_progress, should_cancel: see `foundation.progress`.
+        options: of the engine for every frame, such as ``refine="prior"``.
+
+    Returns:
+        One estimate per frame, left and right settled over the whole sequence (`side_tracking.settle_sides`).
+
+    Raises:
+        Cancelled: `should_cancel` said yes; nothing is kept.
+        UserError: a frame cannot be read, or the engine refuses.
+    """
+    estimates: list[Estimate] = []
+    last_found: Estimate | None = None
+    count = len(frames)
+    stages = Stages(on_progress, should_cancel)
+    for number in range(count):
+
+        def tell(fraction: float, stage: str, number: int = number) -> None:
+            stages.reach((number + fraction) / count, f"frame {number + 1} of {count}: {stage}")
+
+        tell(0.0, "reading")
+        estimate = engine.estimate(
+            frames[number], before=last_found, on_progress=tell, should_cancel=should_cancel, **options
+        )
+        estimates.append(estimate)
+        last_found = estimate if estimate.found else last_found
+    settled = with_settled_sides(estimates, schema)
+    stages.reach(1.0, "done")
+    return settled
+
+
+def with_settled_sides(estimates: Sequence[Estimate], schema: Schema | None = None) -> tuple[Estimate, ...]:
+    """The estimates of a sequence with limbs named left and right alike in all frames; those changed say so."""
+    schema = schema or default_schema()
+    if not any(estimate.found for estimate in estimates):
+        return tuple(estimates)
+    sides = settle_sides(*stacked([estimate.pose for estimate in estimates]), schema)
+    settled = []
+    for number, estimate in enumerate(estimates):
+        if estimate.found:
+            pose = _reordered(estimate.pose, sides.order[number])
+            laterality = sides.laterality[number]
+            given = estimate.pose.laterality
+            if given is not None:  # exchanged twice is not exchanged
+                laterality = replace(
+                    laterality,
+                    arms_swapped=laterality.arms_swapped != given.arms_swapped,
+                    legs_swapped=laterality.legs_swapped != given.legs_swapped,
+                )
+            warnings = (*estimate.warnings, EXCHANGED) if sides.changed[number] else estimate.warnings
+            estimate = replace(estimate, pose=replace(pose, laterality=laterality), warnings=warnings)
+        settled.append(estimate)
+    return tuple(settled)
+
+
+def movement_of(poses: Sequence[Pose], times_s: Array | None = None, schema: Schema | None = None) -> Movement:
+    """The movement over a sequence of poses, all landmarks missing where there is no fetus.
+
+    Args:
+        poses: one per frame.
+        times_s: (T,) seconds, None = unknown.
+
+    Raises:
+        ValueError: see `analyse_movement`.
+    """
+    positions, radii = stacked(poses)
+    return analyse_movement(positions, times_s, radii, schema)
+
+
+def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
+    """Positions (T, N, 3) and 90 % radii (T, N) of poses, NaN where unknown."""
+    positions = np.stack([pose.positions for pose in poses])
+    unknown = np.full(positions.shape[1], np.nan)
+    return positions, np.stack([unknown if pose.radius90_mm is None else pose.radius90_mm for pose in poses])
+
+
+def _reordered(pose: Pose, order: NDArray[np.intp]) -> Pose:
+    return replace(
+        pose,
+        positions=pose.positions[order],
+        confidence=None if pose.confidence is None else pose.confidence[order],
+        radius90_mm=None if pose.radius90_mm is None else pose.radius90_mm[order],
+    )
