@@ -78,24 +78,22 @@ def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Sc
     spread = np.asarray(radius90_mm, dtype=np.float64) / RADIUS90_IN_SD
     deviations = []
     for angle, measure in _measured(schema or default_schema()):
-        variance = np.zeros(points.shape[:-2])
-        for row in angle.rows:
-            slope = np.stack([_derivative(measure, points, row, axis) for axis in range(3)], axis=-1)
-            variance = variance + (spread[..., row, None] * slope**2 * spread[..., row, None]).sum(axis=-1)
-        deviations.append(np.sqrt(variance))
+        slopes = _derivatives(measure, points, angle.rows)  # (rows, axes, ...)
+        spreads = np.moveaxis(spread[..., list(angle.rows)], -1, 0)
+        deviations.append(np.sqrt((spreads**2 * (slopes**2).sum(axis=1)).sum(axis=0)))
     return np.minimum(Z90 * np.stack(deviations, axis=-1), 180.0)
 
 
-def _derivative(
-    measure: Callable[[np.ndarray], np.ndarray], points: np.ndarray, row: int, axis: int
+def _derivatives(
+    measure: Callable[[np.ndarray], np.ndarray], points: np.ndarray, rows: tuple[int, ...]
 ) -> np.ndarray:
-    """Degrees per mm when one coordinate of one landmark changes."""
-    ahead, behind = points.copy(), points.copy()
-    ahead[..., row, axis] += _STEP_MM
-    behind[..., row, axis] -= _STEP_MM
-    change = measure(ahead) - measure(behind)
+    """(len(rows), 3, ...): degrees per mm when one coordinate of one landmark changes."""
+    steps = np.zeros((len(rows), 3, *(1,) * (points.ndim - 2), *points.shape[-2:]))
+    for number, row in enumerate(rows):
+        steps[number, range(3), ..., row, range(3)] = _STEP_MM
+    change = measure(points + steps) - measure(points - steps)
     # The neck's angle may step from 180 to -180 degrees.
-    return (change + 180.0) % 360.0 / (2 * _STEP_MM) - 90.0 / _STEP_MM
+    return np.asarray(((change + 180.0) % 360.0 - 180.0) / (2 * _STEP_MM))
 
 
 @lru_cache(maxsize=4)

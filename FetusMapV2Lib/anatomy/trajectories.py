@@ -56,9 +56,10 @@ def in_body_frame(
         return own, turns
     mean = _mean_shape(trunks, known)
     shared = known & np.isfinite(mean).all(axis=1)
-    for frame in np.flatnonzero(shared.sum(axis=1) >= MINIMUM_POINTS):
-        fit = _robust_fit(trunks[frame], mean, 1.0 / radius90_mm[frame, rows] ** 2)
-        own[frame], turns[frame] = fit.apply(positions[frame]), fit.rotation
+    usable = shared.sum(axis=1) >= MINIMUM_POINTS
+    if usable.any():
+        fits = _robust_fits(trunks[usable], mean, 1.0 / radius90_mm[usable][:, rows] ** 2)
+        own[usable], turns[usable] = fits.apply(positions[usable]), fits.rotation
     return own, turns
 
 
@@ -74,12 +75,12 @@ def _mean_shape(trunks: np.ndarray, known: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _robust_fit(trunk: np.ndarray, mean: np.ndarray, trust: np.ndarray) -> Similarity:
-    fit = register(trunk, mean, weights=trust, scale=False)
+def _robust_fits(trunks: np.ndarray, mean: np.ndarray, trust: np.ndarray) -> Similarity:
+    fits = register(trunks, mean, weights=trust, scale=False)
     for _ in range(_ROBUST_PASSES):
-        miss = np.linalg.norm(np.nan_to_num(fit.apply(trunk) - mean), axis=1)
-        fit = register(trunk, mean, weights=trust / (1.0 + (miss / _ODD_MM) ** 2), scale=False)
-    return fit
+        miss = np.linalg.norm(np.nan_to_num(fits.apply(trunks) - mean), axis=2)
+        fits = register(trunks, mean, weights=trust / (1.0 + (miss / _ODD_MM) ** 2), scale=False)
+    return fits
 
 
 def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,34 +98,37 @@ def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> 
         (T, N, 3) mm per unit of time, and (T, N) its standard error per axis; NaN with fewer than two frames.
     """
     known = np.isfinite(positions).all(axis=2)
-    found, errors = np.full(positions.shape, np.nan), np.full(spread.shape, np.nan)
-    for frame in range(len(positions)):
-        window = slice(max(frame - HALF_WINDOW, 0), frame + HALF_WINDOW + 1)
-        weights = np.where(known[window], 1.0 / spread[window] ** 2, 0.0)
-        points = np.where(known[window, :, None], positions[window], 0.0)
-        total = weights.sum(axis=0)
-        total = np.where(total > 0, total, np.nan)
-        moments = times[window, None] - (weights * times[window, None]).sum(axis=0) / total
-        information = (weights * moments**2).sum(axis=0)
-        usable = known[frame] & ((weights > 0).sum(axis=0) >= 2)
-        information = np.where(usable, information, np.nan)
-        found[frame] = (weights[..., None] * moments[..., None] * points).sum(axis=0) / information[:, None]
-        errors[frame] = 1.0 / np.sqrt(information)
-    return found, errors
+    weights = _windows(np.where(known, 1.0 / spread**2, 0.0))  # (T, N, frames of the window)
+    points = _windows(np.where(known[..., None], positions, 0.0))
+    total = weights.sum(axis=-1)
+    moments = _windows(times)[:, None]
+    moments = moments - ((weights * moments).sum(axis=-1) / np.where(total > 0, total, np.nan))[..., None]
+    usable = known & ((weights > 0).sum(axis=-1) >= 2)
+    information = np.where(usable, (weights * moments**2).sum(axis=-1), np.nan)
+    slopes = ((weights * moments)[:, :, None] * points).sum(axis=-1) / information[..., None]
+    return slopes, 1.0 / np.sqrt(information)
+
+
+def _windows(values: np.ndarray) -> np.ndarray:
+    """(T, ..., 2 HALF_WINDOW + 1): each frame with those around it, zeros beyond the ends."""
+    padded = np.pad(values, [(HALF_WINDOW, HALF_WINDOW)] + [(0, 0)] * (values.ndim - 1))
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * HALF_WINDOW + 1, axis=0)
 
 
 def turning_speed(turns: np.ndarray, times: np.ndarray) -> np.ndarray:
     """(T,) degrees per unit of time by which rotations (T, 3, 3) change, over the same frames as `velocities`."""
     known = np.isfinite(turns).all(axis=(1, 2))
-    speeds = np.full(len(turns), np.nan)
-    for frame in np.flatnonzero(known):
-        window = np.arange(max(frame - HALF_WINDOW, 0), min(frame + HALF_WINDOW + 1, len(turns)))
-        window = window[known[window]]
-        if len(window) >= 2:
-            away = Rotation.from_matrix(turns[frame].T @ turns[window]).as_rotvec(degrees=True)
-            moments = times[window] - times[window].mean()
-            speeds[frame] = np.linalg.norm((moments[:, None] * away).sum(axis=0) / (moments**2).sum())
-    return speeds
+    usable = np.where(known[:, None, None], turns, np.eye(3))
+    around = np.moveaxis(_windows(usable), -1, 1)  # (T, window, 3, 3); zeros beyond the ends
+    inside = _windows(known.astype(float)) > 0
+    around = np.where(inside[..., None, None], around, usable[:, None])
+    steps = np.swapaxes(usable, 1, 2)[:, None] @ around
+    away = Rotation.from_matrix(steps.reshape(-1, 3, 3)).as_rotvec(degrees=True).reshape(*inside.shape, 3)
+    moments = _windows(times)
+    count = inside.sum(axis=1)
+    moments = np.where(inside, moments - (np.where(inside, moments, 0).sum(axis=1) / np.maximum(count, 1))[:, None], 0)
+    information = np.where(known & (count >= 2), (moments**2).sum(axis=1), np.nan)
+    return np.asarray(np.linalg.norm((moments[..., None] * away).sum(axis=1), axis=1) / information)
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:

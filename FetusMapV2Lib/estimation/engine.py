@@ -55,7 +55,7 @@ MAXIMUM_CLOSE_LOOKS = 5
 #: From where it was a moment ago the body is reached sooner, or not at all.
 MAXIMUM_LOOKS_AGAIN = 3
 #: It must be seen clearly there, or with this share of the clarity a moment ago; below the least it is lost.
-_AS_CLEAR, _LEAST_CLEAR = 0.95, 0.75
+_AS_CLEAR, _LEAST_CLEAR = 0.9, 0.75
 #: So many ways in which the body may lie are followed at most, until one is seen as clearly as this.
 MAXIMUM_HYPOTHESES = 6
 CLEAR = 0.85
