@@ -84,9 +84,7 @@ def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Sc
     return np.minimum(Z90 * np.stack(deviations, axis=-1), 180.0)
 
 
-def _derivatives(
-    measure: Callable[[np.ndarray], np.ndarray], points: np.ndarray, rows: tuple[int, ...]
-) -> np.ndarray:
+def _derivatives(measure: Callable[[np.ndarray], np.ndarray], points: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:
     """(len(rows), 3, ...): degrees per mm when one coordinate of one landmark changes."""
     steps = np.zeros((len(rows), 3, *(1,) * (points.ndim - 2), *points.shape[-2:]))
     for number, row in enumerate(rows):

@@ -13,11 +13,11 @@ import numpy as np
 from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.anatomy.trajectories import in_body_frame, trunk_rows, turning_speed, velocities
+from FetusMapV2Lib.anatomy.trajectories import repeatability, seen_from_trunk, trunk_rows, turning_speed, velocities
 
 #: A part begins to move at so many times the speed that landmark errors alone stay below in 90 % of cases, and has
-#: come to rest below so many times.
-ONSET, RELEASE = 1.0, 0.5
+#: come to rest below so many times. Errors have longer tails than a Gaussian, so the onset lies well above 1.
+ONSET, RELEASE = 2.0, 1.0
 #: Shorter periods are taken for noise.
 LEAST_FRAMES = 2
 #: 90 % radius of a landmark that has none in any frame, mm.
@@ -106,11 +106,12 @@ def analyse_movement(
 ) -> Movement:
     """Angles, speeds and movement periods of a sequence of poses.
 
-    The body's own frame is that of the trunk (`trajectories.in_body_frame`); its error is not part of the noise. Each
-    landmark's velocity is a local straight line through up to five frames with a known standard error
-    (`trajectories.velocities`). The speed of a part is the mean over its landmarks, weighted by the inverse of that
-    error's square, and so is its noise. A part moves from the frame in which its speed reaches `ONSET` times the noise
-    until it falls below `RELEASE` times; a missing value ends a period.
+    The body's own frame is that of the trunk (`trajectories.seen_from_trunk`). Each landmark's velocity is a local
+    straight line through up to five frames (`trajectories.velocities`), with a standard error from its 90 % radii and
+    the share of them that changes from frame to frame (`trajectories.repeatability`). The speed of a part is the mean
+    over its landmarks, weighted by the inverse of that error's square, and so is its noise. A part moves from the frame
+    in which its speed reaches `ONSET` times the noise until it falls below `RELEASE` times; a missing value ends a
+    period.
 
     Args:
         positions: (T, N, 3) RAS mm, sides settled (`side_tracking`), NaN = missing.
@@ -129,9 +130,14 @@ def analyse_movement(
     if times.shape != points.shape[:1] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise ValueError("times must be one finite number per frame and rise")
     radii = known_radii(radius90_mm, points)
-    own, turns = in_body_frame(points, radii, schema)
+    spread = radii / RADIUS90_IN_SD
+    seen = seen_from_trunk(points, spread, schema)
     parts = part_list(schema)
-    speeds, noise = _part_speeds(points, own, times, radii, parts)
+    speeds, noise = _part_speeds(
+        velocities(points, times, spread * repeatability(points, spread)),
+        velocities(seen.positions, times, seen.spread * repeatability(seen.positions, seen.spread)),
+        parts,
+    )
     moving = np.stack([_moving(*column) for column in zip(speeds.T, noise.T, strict=True)], axis=1)
     return Movement(
         times=times,
@@ -142,7 +148,7 @@ def analyse_movement(
         part_list=parts,
         speeds=speeds,
         noise=noise,
-        turning=turning_speed(turns, times),
+        turning=turning_speed(seen.turns, times),
         moving=moving,
         periods=_periods(moving, speeds, times, parts),
     )
@@ -153,7 +159,9 @@ def part_list(schema: Schema) -> tuple[Part, ...]:
     """The parts whose movement is told: head, limbs, and the body as a whole."""
     trunk = trunk_rows(schema)
     head = Part("head", "Head", tuple(row for row in schema.rows("ht") if row not in trunk), "ht")
-    limbs = (Part(name.lower().replace(" ", "_"), name, schema.rows(group)[1:], group) for group, name in _LIMBS.items())
+    limbs = (
+        Part(name.lower().replace(" ", "_"), name, schema.rows(group)[1:], group) for group, name in _LIMBS.items()
+    )
     return (head, *limbs, Part("body", "Whole body", trunk, None))
 
 
@@ -176,10 +184,9 @@ def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.nda
 
 
 def _part_speeds(
-    world: np.ndarray, own: np.ndarray, times: np.ndarray, radii: np.ndarray, parts: tuple[Part, ...]
+    in_world: tuple[np.ndarray, np.ndarray], in_body: tuple[np.ndarray, np.ndarray], parts: tuple[Part, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Speeds and noise of the parts, both (T, P)."""
-    in_world, in_body = (velocities(points, times, radii / RADIUS90_IN_SD) for points in (world, own))
+    """Speeds and noise of the parts, both (T, P), from velocities of landmarks and their errors."""
     speeds, noise = [], []
     for part in parts:
         found, error = in_world if part.group is None else in_body

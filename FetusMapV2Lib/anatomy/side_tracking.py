@@ -24,8 +24,8 @@ _STEP_SD_MM = 3.0
 _BONE_SD_MM = 1.0
 #: No distance counts as less likely than this many standard deviations: a landmark that is lost decides nothing.
 _FARTHEST_SD = 4.0
-#: Cost of naming two neighbouring joints of a limb after different sides of what was given (a chance of 1 in 50).
-_SPLIT_COST = math.log(50.0)
+#: Cost of exchanging a joint but not the rest of its limb, or the other way round (a chance of 1 in 20).
+_SPLIT_COST = math.log(20.0)
 #: 90 % radius of landmarks that have none, mm.
 _UNKNOWN_RADIUS_MM = 3.0
 
@@ -74,25 +74,28 @@ def settle_sides(
         raise ValueError(f"radius90_mm must have the shape {points.shape[:2]}, found {radii.shape}")
     spread = np.where(np.isfinite(radii), radii, _UNKNOWN_RADIUS_MM) / RADIUS90_IN_SD
     order = np.tile(np.arange(schema.count), (len(points), 1))
-    seen = np.flatnonzero(np.isfinite(points).all(axis=2).any(axis=1))
-    by_geometry = [resolve_sides(points[frame], schema, radii[frame])[1] for frame in seen]
+    seen = np.flatnonzero(np.isfinite(points).all(axis=2).sum(axis=1))
+    alone = [resolve_sides(points[frame], schema, radii[frame])[1] for frame in seen]
     laid = _laid_over(points[seen], schema)
     confidences = {}
     for limb in ("la", "ll"):
         pairs = schema.pairs_of(limb)
-        evidence = np.array([_signed_confidence(sides, limb) for sides in by_geometry])
+        evidence = np.array([_signed_confidence(sides, limb) for sides in alone])
         choices = _best_run(points[seen], laid, spread[seen], evidence, pairs)
         for frame, choice in zip(seen, choices, strict=True):
             for (left, right), exchanged in zip(pairs, choice, strict=True):
-                if exchanged:
-                    order[frame, [left, right]] = right, left
-        named = _named_by(points[seen], pairs)
-        kept = np.array([1.0 if choice[pair] == 0 else -1.0 for choice, pair in zip(choices, named, strict=True)])
-        confidences[limb] = max(0.0, float((evidence * kept).mean())) if len(seen) else 0.0
-    changed = (order != np.arange(schema.count)).any(axis=1)
+                order[frame, [left, right]] = (right, left) if exchanged else (left, right)
+        confidences[limb] = _agreement(evidence, choices, _named_by(points[seen], pairs))
     settled = np.take_along_axis(points, order[..., None], axis=1)
+    changed = (order != np.arange(schema.count)).any(axis=1)
     laterality = tuple(_laterality(settled[frame], order[frame], confidences, schema) for frame in range(len(points)))
     return SettledSides(order, changed, laterality)
+
+
+def _agreement(evidence: np.ndarray, choices: list[tuple[int, ...]], named_by: list[int]) -> float:
+    """Mean confidence by geometry in the answer, 0..1: frames that are against it count negative."""
+    kept = [-1.0 if choice[pair] else 1.0 for choice, pair in zip(choices, named_by, strict=True)]
+    return max(0.0, float((evidence * np.array(kept)).mean())) if len(evidence) else 0.0
 
 
 def _signed_confidence(sides: Laterality, limb: str) -> float:
@@ -116,7 +119,7 @@ def _laid_over(points: np.ndarray, schema: Schema) -> np.ndarray:
 
 def _named_by(points: np.ndarray, pairs: _Pairs) -> list[int]:
     """Per frame the pair of joints that Eq. 7 looks at: the first that is all there (see `laterality`)."""
-    present = np.isfinite(points).all(axis=2)
+    present: np.ndarray = np.isfinite(points).all(axis=2)
     complete = np.array([present[:, left] & present[:, right] for left, right in pairs])
     return [int(found) for found in complete.argmax(axis=0)]
 
@@ -149,14 +152,12 @@ def _chosen(pairs: _Pairs, option: tuple[int, ...], side: int) -> list[int]:
 def _evidence_cost(evidence: np.ndarray, options: list[tuple[int, ...]], named_by: list[int]) -> np.ndarray:
     """(T, options): minus the logarithm of the probability of each option by Eq. 7, and of limbs that are split."""
     trust = np.clip(evidence, -_MOST_CONFIDENCE, _MOST_CONFIDENCE)
-    split = np.array([sum(a != b for a, b in itertools.pairwise(option)) for option in options])
+    split = np.array([min(sum(option), len(option) - sum(option)) for option in options])
     exchanged = np.array([[option[pair] for option in options] for pair in named_by])
     return np.asarray(-np.log((1 + np.where(exchanged, -1, 1) * trust[:, None]) / 2) + _SPLIT_COST * split)
 
 
-def _bone_cost(
-    points: np.ndarray, spread: np.ndarray, rows: np.ndarray, options: list[tuple[int, ...]]
-) -> np.ndarray:
+def _bone_cost(points: np.ndarray, spread: np.ndarray, rows: np.ndarray, options: list[tuple[int, ...]]) -> np.ndarray:
     """(T, options): how unusual the lengths of the bones are."""
     joints = points[:, rows]  # (T, options, side, joint, 3)
     lengths = np.linalg.norm(np.diff(joints, axis=3), axis=4)
@@ -187,9 +188,7 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else math.nan
 
 
-def _laterality(
-    settled: np.ndarray, order: np.ndarray, confidences: dict[str, float], schema: Schema
-) -> Laterality:
+def _laterality(settled: np.ndarray, order: np.ndarray, confidences: dict[str, float], schema: Schema) -> Laterality:
     """What is said of a frame: the confidences of the sequence, and whether this frame's names were exchanged."""
     first = {limb: schema.pairs_of(limb)[0][0] for limb in confidences}
     alone = resolve_sides(settled, schema)[1]

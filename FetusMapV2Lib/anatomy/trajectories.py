@@ -5,6 +5,7 @@ Positions (T, N, 3) in mm, frame by frame; NaN = missing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,12 @@ HALF_WINDOW = 2
 #: Frames and order of the polynomial that smooths curves for the eye.
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 5, 2
 
+#: Median of the squared length of a standard normal vector in 3D.
+_CHI2_3_MEDIAN = 2.366
+#: So many second differences tell how well a landmark repeats; its share is never taken as smaller.
+_REPEATED_FRAMES = 5
+_LEAST_SHARE = 0.05
+_TINY = 1e-12
 _ROBUST_PASSES = 3
 _MEAN_PASSES = 3
 #: A trunk landmark this far from where the others put it counts half, mm.
@@ -32,35 +39,56 @@ def trunk_rows(schema: Schema) -> tuple[int, ...]:
     return (*schema.trunk_frame_rows, schema.crl_rows[1], *limbs)
 
 
-def in_body_frame(
-    positions: np.ndarray, radius90_mm: np.ndarray, schema: Schema | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Poses as seen from the trunk, and how the trunk is turned.
+@dataclass(frozen=True, eq=False)
+class SeenFromTrunk:
+    """Poses as seen from the trunk.
 
-    Each frame is moved rigidly so that its trunk lies on the mean trunk of the sequence (generalised Procrustes);
-    a landmark that does not fit counts less (Cauchy weights).
+    Attributes:
+        positions: (T, N, 3) mm where one of the poses lies, NaN where fewer than three trunk landmarks are known.
+        turns: (T, 3, 3) the rotations that led there.
+        spread: (T, N) standard deviation per axis of these positions, mm: that of the landmark and that of the fit.
+    """
+
+    positions: np.ndarray
+    turns: np.ndarray
+    spread: np.ndarray
+
+
+def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema | None = None) -> SeenFromTrunk:
+    """Move every frame rigidly so that its trunk lies on the mean trunk of the sequence (generalised Procrustes).
+
+    A landmark that does not fit counts less (Cauchy weights).
 
     Args:
         positions: (T, N, 3) RAS mm.
-        radius90_mm: (T, N), finite, to weigh landmarks against one another.
-
-    Returns:
-        (T, N, 3) mm in a frame of reference of one of the poses, NaN where fewer than three trunk landmarks are known;
-        and (T, 3, 3) the rotations that led there.
+        spread: (T, N) standard deviation per axis of each landmark, mm, positive.
     """
     rows = list(trunk_rows(schema or default_schema()))
     trunks = positions[:, rows]
     known = np.isfinite(trunks).all(axis=2)
     own, turns = np.full(positions.shape, np.nan), np.full((len(positions), 3, 3), np.nan)
     if known.sum(axis=1, initial=0).max(initial=0) < MINIMUM_POINTS:
-        return own, turns
+        return SeenFromTrunk(own, turns, spread)
     mean = _mean_shape(trunks, known)
     shared = known & np.isfinite(mean).all(axis=1)
     usable = shared.sum(axis=1) >= MINIMUM_POINTS
     if usable.any():
-        fits = _robust_fits(trunks[usable], mean, 1.0 / radius90_mm[usable][:, rows] ** 2)
+        fits = _robust_fits(trunks[usable], mean, 1.0 / spread[usable][:, rows] ** 2)
         own[usable], turns[usable] = fits.apply(positions[usable]), fits.rotation
-    return own, turns
+    return SeenFromTrunk(own, turns, np.hypot(spread, _fit_spread(own, np.where(known, spread[:, rows], np.inf), rows)))
+
+
+def _fit_spread(own: np.ndarray, trunk_spread: np.ndarray, rows: list[int]) -> np.ndarray:
+    """(T, N) what errors of the trunk landmarks (T, R) make of a landmark: it shifts, and turns the more the farther.
+
+    The turn is taken as equally uncertain about all axes.
+    """
+    weights = 1.0 / trunk_spread**2
+    total = np.maximum(weights.sum(axis=1), _TINY)
+    middle = (weights[..., None] * np.nan_to_num(own[:, rows])).sum(axis=1) / total[:, None]
+    reach = ((np.nan_to_num(own - middle[:, None])) ** 2).sum(axis=2)
+    inertia = np.maximum((weights * reach[:, rows]).sum(axis=1), _TINY)
+    return np.sqrt(1.0 / total[:, None] + reach / inertia[:, None])
 
 
 def _mean_shape(trunks: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -81,6 +109,28 @@ def _robust_fits(trunks: np.ndarray, mean: np.ndarray, trust: np.ndarray) -> Sim
         miss = np.linalg.norm(np.nan_to_num(fits.apply(trunks) - mean), axis=2)
         fits = register(trunks, mean, weights=trust / (1.0 + (miss / _ODD_MM) ** 2), scale=False)
     return fits
+
+
+def repeatability(positions: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """How much of each landmark's error changes from frame to frame, (N,) shares of `spread`, 0.05-1.
+
+    An error that stays the same moves nothing. The changing part shows in second differences of the path, where steady
+    movement cancels: their median over frames, in units of what independent errors of that spread would give, once per
+    landmark and once over all; the larger counts. 1 with fewer than `_REPEATED_FRAMES` second differences.
+
+    Args:
+        positions: (T, N, 3) mm as seen from the trunk.
+        spread: (T, N) standard deviation per axis, mm.
+    """
+    seconds = np.linalg.norm(np.diff(positions, 2, axis=0), axis=2)
+    variance = spread[2:] ** 2 + 4 * spread[1:-1] ** 2 + spread[:-2] ** 2 if len(positions) > 2 else spread[:0]
+    shares = seconds / np.sqrt(variance * _CHI2_3_MEDIAN)
+    count = np.isfinite(shares).sum(axis=0)
+    if count.max(initial=0) < _REPEATED_FRAMES:
+        return np.ones(positions.shape[1])
+    overall = float(np.nanmedian(shares))
+    each = [np.nanmedian(shares[:, row]) if count[row] >= _REPEATED_FRAMES else 1.0 for row in range(shares.shape[1])]
+    return np.clip(np.maximum(each, overall), _LEAST_SHARE, 1.0)
 
 
 def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Poses over a sequence of volumes: each frame is looked at where the body was before, sides are settled over all frames.
+"""Poses over a sequence of volumes: the body is looked for where it was before, sides are settled over all frames.
 
 Works with an engine here or in another process; needs no torch itself.
 """

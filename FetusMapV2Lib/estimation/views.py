@@ -84,9 +84,7 @@ class BodyFrame:
         if other is None:
             return False
         shift = float(np.linalg.norm(other.centre - self.centre)) / self.length_mm
-        return (
-            self.angle_to(other) <= _NEAR_DEGREES and shift <= _NEAR_SHIFT and self._growth(other) <= _NEAR_SCALE
-        )
+        return self.angle_to(other) <= _NEAR_DEGREES and shift <= _NEAR_SHIFT and self._growth(other) <= _NEAR_SCALE
 
     def _growth(self, other: BodyFrame) -> float:
         return abs(math.log(other.length_mm / self.length_mm))

@@ -60,7 +60,7 @@ def open_itk(path: Path, facts: FileFacts) -> Source:
 
 
 def _times(facts: FileFacts, count: int) -> tuple[float, ...] | None:
-    """Seconds of the frames of a NIfTI file, or of a NRRD sequence whose index has a unit of time, as Slicer writes it."""
+    """Seconds of the frames of a NIfTI file, or of a NRRD sequence (as Slicer writes it) with a unit of time."""
     if facts.frame_interval_s is not None:
         return rising((number * facts.frame_interval_s for number in range(count)), count)
     kinds = facts.fields.get("kinds", "").lower().split()

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.imaging.volume import Matrix
 
-
 #: Seconds of the units in which the times of frames are given.
 SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6, "min": 60.0}
 
