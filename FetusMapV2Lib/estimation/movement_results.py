@@ -79,7 +79,7 @@ def movement_csv(movement: Movement) -> str:
 
 def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict[str, Any]:
     """The JSON of a movement: definitions, frames, ranges of angles, periods, model and device."""
-    first = estimates[0]
+    first = next((estimate for estimate in estimates if estimate.model), estimates[0])
     known = movement.time_unit == "s"
     return {
         "software": f"FetusMapV2 {__version__}",

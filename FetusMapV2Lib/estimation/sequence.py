@@ -17,6 +17,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.anatomy.side_tracking import settle_sides
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -50,7 +51,9 @@ def estimate_sequence(
     schema: Schema | None = None,
     **options: Any,
 ) -> tuple[Estimate, ...]:
-    """Estimate the pose in every frame; a frame without a fetus is an answer like any other.
+    """Estimate the pose in every frame.
+
+    A frame without a fetus is an answer like any other, and so is one that cannot be read, with the reason.
 
     Args:
         engine: kept warm from frame to frame.
@@ -63,10 +66,12 @@ def estimate_sequence(
 
     Raises:
         Cancelled: `should_cancel` said yes; nothing is kept.
-        UserError: a frame cannot be read, or the engine refuses.
+        UserError: no frame can be read, or the engine refuses.
     """
     estimates: list[Estimate] = []
     last_found: Estimate | None = None
+    unreadable: InputError | None = None
+    schema = schema or default_schema()
     count = len(frames)
     stages = Stages(on_progress, should_cancel)
     for number in range(count):
@@ -75,11 +80,17 @@ def estimate_sequence(
             stages.reach((number + fraction) / count, f"frame {number + 1} of {count}: {stage}")
 
         tell(0.0, "reading")
-        estimate = engine.estimate(
-            frames[number], before=last_found, on_progress=tell, should_cancel=should_cancel, **options
-        )
+        try:
+            volume = frames[number]
+        except InputError as error:
+            unreadable = unreadable or error
+            estimates.append(_unusable(error, schema))
+            continue
+        estimate = engine.estimate(volume, before=last_found, on_progress=tell, should_cancel=should_cancel, **options)
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
+    if unreadable is not None and not any(estimate.model for estimate in estimates):
+        raise unreadable
     settled = with_settled_sides(estimates, schema)
     stages.reach(1.0, "done")
     return settled
@@ -128,6 +139,12 @@ def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
     positions = np.stack([pose.positions for pose in poses])
     unknown = np.full(positions.shape[1], np.nan)
     return positions, np.stack([unknown if pose.radius90_mm is None else pose.radius90_mm for pose in poses])
+
+
+def _unusable(error: InputError, schema: Schema) -> Estimate:
+    """The answer for a frame that cannot be read."""
+    nowhere = Estimate.given(Pose(np.full((schema.count, 3), np.nan)))
+    return replace(nowhere, found=False, reason=f"The frame cannot be used: {error.problem}.")
 
 
 def _reordered(pose: Pose, order: NDArray[np.intp]) -> Pose:

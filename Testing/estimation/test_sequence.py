@@ -165,15 +165,29 @@ def test_cancelling_ends_it_between_and_within_frames():
     assert len(script.left) == 3
 
 
-def test_a_frame_that_cannot_be_read_ends_it_in_words():
-    class Broken(Sequence):
-        def __len__(self):
-            return 2
+class Broken(Sequence):
+    """Frames of which some cannot be read."""
 
-        def __getitem__(self, number):
-            if number:
-                raise InputError("the file is truncated or damaged", where="m.seq.nrrd")
-            return VOLUME
+    def __init__(self, count: int, bad: set[int]) -> None:
+        self.count, self.bad = count, bad
 
-    with pytest.raises(InputError, match="truncated"):
-        estimate_sequence(Script([*bent_elbow(np.zeros(2))]), Broken())
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, number):
+        if number in self.bad:
+            raise InputError("all voxels have the same value", where="m.seq.nrrd")
+        return VOLUME
+
+
+def test_a_frame_that_cannot_be_read_says_so_and_the_others_go_on():
+    first, *_, last = estimate_sequence(Script([*bent_elbow(np.zeros(2))]), Broken(4, {1, 2}))
+    assert first.found and last.found
+    estimates = estimate_sequence(Script([*bent_elbow(np.zeros(2))]), Broken(3, {0}))
+    assert [estimate.found for estimate in estimates] == [False, True, True]
+    assert "all voxels have the same value" in estimates[0].reason
+
+
+def test_a_sequence_of_which_no_frame_can_be_read_is_refused():
+    with pytest.raises(InputError, match="same value"):
+        estimate_sequence(Script([]), Broken(2, {0, 1}))
