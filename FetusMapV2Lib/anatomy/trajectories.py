@@ -22,8 +22,9 @@ SMOOTHING_FRAMES, SMOOTHING_ORDER = 5, 2
 
 #: Median of the squared length of a standard normal vector in 3D.
 _CHI2_3_MEDIAN = 2.366
-#: So many second differences tell how well a landmark repeats; its share is never taken as smaller.
-_REPEATED_FRAMES = 5
+#: So many second differences tell how well landmarks repeat: of one by itself, and of all together.
+_REPEATED_FRAMES, _REPEATED_VALUES = 5, 40
+#: No landmark repeats better than this.
 _LEAST_SHARE = 0.05
 _TINY = 1e-12
 _ROBUST_PASSES = 3
@@ -115,22 +116,25 @@ def repeatability(positions: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """How much of each landmark's error changes from frame to frame, (N,) shares of `spread`, 0.05-1.
 
     An error that stays the same moves nothing. The changing part shows in second differences of the path, where steady
-    movement cancels: their median over frames, in units of what independent errors of that spread would give, once per
-    landmark and once over all; the larger counts. 1 with fewer than `_REPEATED_FRAMES` second differences.
+    movement cancels: their median, in units of what independent errors of that spread would give, over all landmarks
+    and over each by itself, as far as there are enough; the larger counts. 1 where nothing is known.
 
     Args:
-        positions: (T, N, 3) mm as seen from the trunk.
+        positions: (T, N, 3) mm.
         spread: (T, N) standard deviation per axis, mm.
     """
-    seconds = np.linalg.norm(np.diff(positions, 2, axis=0), axis=2)
-    variance = spread[2:] ** 2 + 4 * spread[1:-1] ** 2 + spread[:-2] ** 2 if len(positions) > 2 else spread[:0]
-    shares = seconds / np.sqrt(variance * _CHI2_3_MEDIAN)
-    count = np.isfinite(shares).sum(axis=0)
-    if count.max(initial=0) < _REPEATED_FRAMES:
+    if len(positions) < 3:
         return np.ones(positions.shape[1])
-    overall = float(np.nanmedian(shares))
-    each = [np.nanmedian(shares[:, row]) if count[row] >= _REPEATED_FRAMES else 1.0 for row in range(shares.shape[1])]
-    return np.clip(np.maximum(each, overall), _LEAST_SHARE, 1.0)
+    seconds = np.linalg.norm(np.diff(positions, 2, axis=0), axis=2)
+    variance = spread[2:] ** 2 + 4 * spread[1:-1] ** 2 + spread[:-2] ** 2
+    shares = seconds / np.sqrt(variance * _CHI2_3_MEDIAN)
+    known = np.isfinite(shares)
+    overall = float(np.median(shares[known])) if known.sum() >= _REPEATED_VALUES else 1.0
+    own = [
+        np.median(one[seen]) if seen.sum() >= _REPEATED_FRAMES else 0.0
+        for one, seen in zip(shares.T, known.T, strict=True)
+    ]
+    return np.clip(np.maximum(own, overall), _LEAST_SHARE, 1.0)
 
 
 def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,11 @@
 """Table and plots of a movement as MRML nodes: made once, found again by reference, filled on every change.
 
-Everything hangs on the landmarks sequence. Plots draw from a hidden table of their own, whose angles are smoothed.
+Everything hangs on the landmarks sequence. Plots draw from hidden tables of their own, whose angles are smoothed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Colour = tuple[float, float, float]
 
 TABLE_REFERENCE = "FetusMapV2.MovementTable"
 CURVES_REFERENCE = "FetusMapV2.MovementCurves"
+MARKS_REFERENCE = "FetusMapV2.MovementMarks"
 CHART_REFERENCE = "FetusMapV2.MovementChart."
 #: Key and title of each chart, and the groups whose angles it shows.
 _CHARTS = {
@@ -34,6 +36,7 @@ _LEFT: Colour = (0.0, 0.447, 0.698)
 _RIGHT: Colour = (0.835, 0.369, 0.0)
 _HEAD: Colour = (0.35, 0.35, 0.35)
 _BODY: Colour = (0.0, 0.62, 0.451)
+_MARK: Colour = (0.15, 0.15, 0.15)
 _COLOURS: dict[str | None, Colour] = {"la": _LEFT, "ll": _LEFT, "ra": _RIGHT, "rl": _RIGHT, "ht": _HEAD, None: _BODY}
 _MOVES, _TIME = "moves", "Time"
 
@@ -68,58 +71,91 @@ class MovementNodes:
 
     def update(self, movement: Movement) -> None:
         """Show another movement of the same body in the same nodes."""
-        if self._sequence.GetNodeReference(TABLE_REFERENCE) is None:
-            self._add_table(TABLE_REFERENCE, f"{self._name} movement").SetDescription(RESEARCH_USE)
-        if self._sequence.GetNodeReference(CURVES_REFERENCE) is None:
-            self._add_table(CURVES_REFERENCE, f"{self._name} movement curves").SetHideFromEditors(True)
-        _fill(self.table, _readable_columns(movement))
-        curves = self._sequence.GetNodeReference(CURVES_REFERENCE)
-        _fill(curves, _curve_columns(movement))
-        for key in _CHARTS.keys() - self.charts.keys():
-            self._add_chart(key, curves, movement)
+        curves = _curves(movement)
+        _fill(self._table(TABLE_REFERENCE, "movement"), _readable_columns(movement))
+        _fill(self._table(CURVES_REFERENCE, "movement curves", hidden=True), _curve_columns(movement, curves))
+        _fill(self._table(MARKS_REFERENCE, "movement marks", hidden=True), _mark_columns(movement, curves))
+        for key in [key for key in _CHARTS if key not in self.charts]:
+            self._add_chart(key, curves)
         for key, chart in self.charts.items():
             _name_axes(chart, key, movement)
 
-    def _add_table(self, reference: str, name: str) -> Any:
-        table = self._scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-        table.SetUseColumnTitleAsColumnHeader(True)
-        table.SetLocked(True)
-        self._sequence.SetNodeReferenceID(reference, table.GetID())
+    def _table(self, reference: str, name: str, *, hidden: bool = False) -> Any:
+        """The table that the sequence refers to, made if there is none."""
+        table = self._sequence.GetNodeReference(reference)
+        if table is None:
+            table = self._scene.AddNewNodeByClass("vtkMRMLTableNode", f"{self._name} {name}")
+            table.SetUseColumnTitleAsColumnHeader(True)
+            table.SetLocked(True)
+            table.SetHideFromEditors(hidden)
+            table.SetDescription(RESEARCH_USE)
+            self._sequence.SetNodeReferenceID(reference, table.GetID())
         return table
 
-    def _add_chart(self, key: str, curves: Any, movement: Movement) -> None:
-        title, groups = _CHARTS[key]
+    def _add_chart(self, key: str, curves: list[_Curve]) -> None:
+        title = _CHARTS[key][0]
         chart = self._scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{self._name} {title}")
         chart.SetTitle(f"{self._name}: {title}")
         chart.SetLegendVisibility(True)
         self._sequence.SetNodeReferenceID(CHART_REFERENCE + key, chart.GetID())
-        if key == "speeds":
-            for part in movement.part_list:
-                dashed = part.group in ("ll", "rl")
-                self._add_series(chart, curves, part.name, _COLOURS[part.group], dashed=dashed)
-        for number, angle in enumerate(movement.angle_list):
-            if angle.group in groups:
-                # of a limb, the joint farther out is dashed
-                dashed = number > 0 and movement.angle_list[number - 1].group == angle.group
-                self._add_series(chart, curves, angle.name, _COLOURS[angle.group], dashed=dashed)
+        for curve in curves:
+            if curve.chart == key:
+                self._add_curve(chart, curve)
+        self._add_marks(chart, key)
 
-    def _add_series(self, chart: Any, curves: Any, column: str, colour: Colour, *, dashed: bool) -> None:
-        """A curve, and dots on it while the part moves."""
-        for suffix in ("", f" {_MOVES}"):
-            series = self._scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{column}{suffix}")
-            series.SetAndObserveTableNodeID(curves.GetID())
-            series.SetXColumnName(_TIME)
-            series.SetYColumnName(f"{column}{suffix}")
-            series.SetPlotType(series.PlotTypeScatter)
-            series.SetColor(*colour)
-            series.SetLineWidth(2.0)
-            series.SetLineStyle(series.LineStyleDash if dashed else series.LineStyleSolid)
-            series.SetMarkerStyle(series.MarkerStyleNone)
-            if suffix:
-                series.SetLineStyle(series.LineStyleNone)
-                series.SetMarkerStyle(series.MarkerStyleCircle)
-                series.SetMarkerSize(9.0)
-            chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    def _add_curve(self, chart: Any, curve: _Curve) -> None:
+        series = self._add_series(chart, curve.name, CURVES_REFERENCE, _TIME, curve.name)
+        series.SetColor(*_COLOURS[curve.group])
+        series.SetLineWidth(2.0)
+        series.SetLineStyle(series.LineStyleDash if curve.dashed else series.LineStyleSolid)
+        series.SetMarkerStyle(series.MarkerStyleNone)
+
+    def _add_marks(self, chart: Any, key: str) -> None:
+        """Dots on the curves of a chart while their part moves."""
+        series = self._add_series(chart, _MOVES, MARKS_REFERENCE, f"{key} {_TIME}", f"{key} {_MOVES}")
+        series.SetColor(*_MARK)
+        series.SetLineStyle(series.LineStyleNone)
+        series.SetMarkerStyle(series.MarkerStyleCircle)
+        series.SetMarkerSize(9.0)
+
+    def _add_series(self, chart: Any, name: str, table: str, x: str, y: str) -> Any:
+        series = self._scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series.SetAndObserveTableNodeID(self._sequence.GetNodeReferenceID(table))
+        series.SetXColumnName(x)
+        series.SetYColumnName(y)
+        series.SetPlotType(series.PlotTypeScatter)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        return series
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """One line of a chart: its values over time, and when its part moves."""
+
+    chart: str
+    name: str
+    group: str | None
+    dashed: bool
+    values: Array
+    moving: NDArray[np.bool_]
+
+
+def _curves(movement: Movement) -> list[_Curve]:
+    """Smoothed angles and speeds; of each limb the joint farther out is dashed, and the legs' speeds are."""
+    curves = []
+    angles = smoothed(movement.angles)
+    part_of_group = {part.group: number for number, part in enumerate(movement.part_list)}
+    before: str | None = None
+    for number, angle in enumerate(movement.angle_list):
+        chart = next(key for key, (_, groups) in _CHARTS.items() if angle.group in groups)
+        moving = movement.moving[:, part_of_group[angle.group]]
+        curves.append(_Curve(chart, angle.name, angle.group, angle.group == before, angles[:, number], moving))
+        before = angle.group
+    for number, part in enumerate(movement.part_list):
+        dashed = part.group in ("ll", "rl")
+        values, moving = movement.speeds[:, number], movement.moving[:, number]
+        curves.append(_Curve("speeds", part.name, part.group, dashed, values, moving))
+    return curves
 
 
 def _name_axes(chart: Any, key: str, movement: Movement) -> None:
@@ -146,20 +182,18 @@ def _readable_columns(movement: Movement) -> dict[str, Array]:
     return columns
 
 
-def _curve_columns(movement: Movement) -> dict[str, Array]:
-    """Name -> values of the plots: smoothed angles, speeds, and both where their part moves."""
-    columns: dict[str, Array] = {_TIME: movement.times}
-    part_of_group = {part.group: number for number, part in enumerate(movement.part_list)}
-    angles = smoothed(movement.angles)
-    for number, angle in enumerate(movement.angle_list):
-        moving = movement.moving[:, part_of_group[angle.group]]
-        columns |= {
-            angle.name: angles[:, number],
-            f"{angle.name} {_MOVES}": np.where(moving, angles[:, number], np.nan),
-        }
-    for number, part in enumerate(movement.part_list):
-        speed, moving = movement.speeds[:, number], movement.moving[:, number]
-        columns |= {part.name: speed, f"{part.name} {_MOVES}": np.where(moving, speed, np.nan)}
+def _curve_columns(movement: Movement, curves: list[_Curve]) -> dict[str, Array]:
+    return {_TIME: movement.times, **{curve.name: curve.values for curve in curves}}
+
+
+def _mark_columns(movement: Movement, curves: list[_Curve]) -> dict[str, Array]:
+    """Per chart the points of all its curves one after another, NaN where nothing moves."""
+    columns: dict[str, Array] = {}
+    longest = max(sum(curve.chart == key for curve in curves) for key in _CHARTS)
+    for key in _CHARTS:
+        marks = [np.where(curve.moving, curve.values, np.nan) for curve in curves if curve.chart == key]
+        marks += [np.full(len(movement.times), np.nan)] * (longest - len(marks))  # columns are equally long
+        columns |= {f"{key} {_TIME}": np.tile(movement.times, longest), f"{key} {_MOVES}": np.concatenate(marks)}
     return columns
 
 

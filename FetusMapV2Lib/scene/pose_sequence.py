@@ -343,9 +343,9 @@ def _keep_interval(sequence: Any, seconds: float | None) -> None:
 
 def _same(one: Pose, other: Pose) -> bool:
     """Whether two poses are equal as far as movement goes."""
-    radii = (np.zeros(0) if pose.radius90_mm is None else pose.radius90_mm for pose in (one, other))
-    places = (one.positions, other.positions)
-    return np.array_equal(*places, equal_nan=True) and np.array_equal(*radii, equal_nan=True)
+    first, second = (np.zeros(0) if pose.radius90_mm is None else pose.radius90_mm for pose in (one, other))
+    still = np.array_equal(one.positions, other.positions, equal_nan=True)
+    return still and np.array_equal(first, second, equal_nan=True)
 
 
 def _check_count(poses: Sequence[Pose], frames: int) -> None:
