@@ -5,9 +5,9 @@ Works with an engine here or in another process; needs no torch itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +26,8 @@ Array = NDArray[np.float64]
 EXCHANGED = "Left and right limbs of this frame were exchanged to agree with the other frames."
 
 
-class FrameEngine(Protocol):
-    """What estimates one frame: `PoseEngine`, `RemoteEngine`, or a stand-in."""
-
-    def estimate(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-        **options: Any,
-    ) -> Estimate:
-        """See `PoseEngine.estimate`."""
-        ...
-
-
 def estimate_sequence(
-    engine: FrameEngine,
+    engine: Any,
     frames: Sequence[Volume],
     *,
     on_progress: OnProgress | None = None,
@@ -56,7 +40,7 @@ def estimate_sequence(
     A frame without a fetus is an answer like any other, and so is one that cannot be read, with the reason.
 
     Args:
-        engine: kept warm from frame to frame.
+        engine: `PoseEngine`, `RemoteEngine`, or what has their `estimate`; it stays warm from frame to frame.
         frames: volumes over time, each asked for once and in order.
         on_progress, should_cancel: see `foundation.progress`.
         options: of the engine for every frame, such as ``refine="prior"``.
@@ -68,6 +52,26 @@ def estimate_sequence(
         Cancelled: `should_cancel` said yes; nothing is kept.
         UserError: no frame can be read, or the engine refuses.
     """
+    steps = estimating_sequence(
+        engine, frames, on_progress=on_progress, should_cancel=should_cancel, schema=schema, **options
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return tuple(end.value)
+
+
+def estimating_sequence(
+    engine: Any,
+    frames: Sequence[Volume],
+    *,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+    schema: Schema | None = None,
+    **options: Any,
+) -> Generator[None, None, tuple[Estimate, ...]]:
+    """`estimate_sequence` in steps: yields while it waits for an engine in another process, and between frames."""
     estimates: list[Estimate] = []
     last_found: Estimate | None = None
     unreadable: InputError | None = None
@@ -80,13 +84,15 @@ def estimate_sequence(
             stages.reach((number + fraction) / count, f"frame {number + 1} of {count}: {stage}")
 
         tell(0.0, "reading")
+        yield
         try:
             volume = frames[number]
         except InputError as error:
             unreadable = unreadable or error
             estimates.append(_unusable(error, schema))
             continue
-        estimate = engine.estimate(volume, before=last_found, on_progress=tell, should_cancel=should_cancel, **options)
+        asked = {"before": last_found, "on_progress": tell, "should_cancel": should_cancel, **options}
+        estimate = yield from _estimating(engine, volume, asked)
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
     if unreadable is not None and not any(estimate.model for estimate in estimates):
@@ -94,6 +100,14 @@ def estimate_sequence(
     settled = with_settled_sides(estimates, schema)
     stages.reach(1.0, "done")
     return settled
+
+
+def _estimating(engine: Any, volume: Volume, arguments: dict[str, Any]) -> Generator[None, None, Estimate]:
+    """One frame; an engine in another process is waited for in steps."""
+    if hasattr(engine, "estimating"):
+        return (yield from engine.estimating(volume, **arguments))
+    estimate: Estimate = engine.estimate(volume, **arguments)
+    return estimate
 
 
 def with_settled_sides(estimates: Sequence[Estimate], schema: Schema | None = None) -> tuple[Estimate, ...]:

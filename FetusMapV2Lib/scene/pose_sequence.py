@@ -5,6 +5,7 @@ Stepping through the frames shows each frame's pose; an edit belongs to the fram
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,13 +15,16 @@ import vtk
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene.files import open_scene, save_scene
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
-from FetusMapV2Lib.scene.sequences import VolumeFrames, frame_times, synchronised_sequences
+from FetusMapV2Lib.scene.sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
 
 Listener = Callable[["PoseSequence"], None]
 
@@ -351,3 +355,25 @@ def _same(one: Pose, other: Pose) -> bool:
 def _check_count(poses: Sequence[Pose], frames: int) -> None:
     if len(poses) != frames:
         raise ValueError(f"{len(poses)} poses for {frames} frames")
+
+
+def write_sequence_scene(
+    path: str | os.PathLike[str],
+    frames: Sequence[Volume],
+    estimates: Sequence[Estimate],
+    times_s: Sequence[float] | np.ndarray | None = None,
+    *,
+    name: str = "Fetus",
+    overwrite: bool = True,
+) -> None:
+    """Write an .mrb with a sequence of volumes, the poses in it, table and plots of the movement; whole or not at all.
+
+    Raises:
+        OutputError: as `save_scene`.
+    """
+    model = next((estimate.model for estimate in estimates if estimate.model), "")
+    with open_scene() as scene:
+        browser = add_volume_sequence(scene, frames, times_s)
+        poses = [estimate.pose for estimate in estimates]
+        PoseSequence.create(browser, poses, name=name, model=model).close()
+        save_scene(scene, path, overwrite=overwrite)

@@ -5,7 +5,7 @@ A sequence browser shows one frame of all its sequences at a time, in proxy node
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -31,28 +31,34 @@ def browsers_of_volumes(scene: slicer.vtkMRMLScene) -> list[Any]:
 
 
 def add_volume_sequence(
-    scene: slicer.vtkMRMLScene, frames: Iterable[Volume], times_s: Sequence[float] | None = None, name: str = "Volume"
+    scene: slicer.vtkMRMLScene,
+    frames: Sequence[Volume],
+    times_s: Sequence[float] | NDArray[np.float64] | None = None,
+    name: str = "Volume",
 ) -> Any:
     """Add volumes as a sequence with its browser; the first frame is shown.
 
     Args:
-        frames: one at a time.
+        frames: asked for in order; one that cannot be read becomes black.
         times_s: seconds of the frames, rising; None = frames are counted.
 
     Returns:
         The vtkMRMLSequenceBrowserNode.
+
+    Raises:
+        InputError: no frame can be read.
     """
+    first = _first_usable(frames, name)
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
     sequence.SetIndexName("frame" if times_s is None else "time")
     sequence.SetIndexUnit("" if times_s is None else "s")
-    first, node = None, None
-    for number, frame in enumerate(frames):
-        if node is None:
-            first, node = frame, add_volume_node(scene, frame)
-        set_voxels(node, frame)
-        sequence.SetDataNodeAtValue(node, _index_value(number if times_s is None else times_s[number]))
-    if first is None:
-        raise InputError("the sequence has no frames", where=name, remedy=_REMEDY)
+    node = add_volume_node(scene, first)
+    for number in range(len(frames)):
+        try:
+            set_voxels(node, frames[number])
+        except InputError:
+            set_voxels(node, first.with_(array=np.zeros_like(first.array)))
+        sequence.SetDataNodeAtValue(node, f"{number if times_s is None else times_s[number]:.9g}")
     scene.RemoveNode(node)
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"{name} browser"))
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
@@ -61,8 +67,14 @@ def add_volume_sequence(
     return browser
 
 
-def _index_value(value: float) -> str:
-    return f"{value:.9g}"
+def _first_usable(frames: Sequence[Volume], name: str) -> Volume:
+    problem = InputError("the sequence has no frames", where=name, remedy=_REMEDY)
+    for number in range(len(frames)):
+        try:
+            return frames[number]
+        except InputError as error:
+            problem = error
+    raise problem
 
 
 class VolumeFrames(Sequence[Volume]):

@@ -18,7 +18,13 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import uncalibrated
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.estimation.sequence import EXCHANGED, estimate_sequence, movement_of, with_settled_sides
+from FetusMapV2Lib.estimation.sequence import (
+    EXCHANGED,
+    estimate_sequence,
+    estimating_sequence,
+    movement_of,
+    with_settled_sides,
+)
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -178,6 +184,28 @@ class Broken(Sequence):
         if number in self.bad:
             raise InputError("all voxels have the same value", where="m.seq.nrrd")
         return VOLUME
+
+
+def test_in_steps_it_yields_while_an_engine_in_another_process_works():
+    class Slow(Script):
+        """Answers in three steps."""
+
+        def estimating(self, volume, **arguments):
+            yield from [None] * 3
+            return self.estimate(volume, **arguments)
+
+    poses = [*bent_elbow(np.zeros(2))]
+    steps = estimating_sequence(Slow(poses), [VOLUME] * 2)
+    waits = 0
+    while True:
+        try:
+            next(steps)
+            waits += 1
+        except StopIteration as end:
+            estimates = end.value
+            break
+    assert waits == 2 * (3 + 1)
+    assert [estimate.pose.positions.tolist() for estimate in estimates] == [pose.tolist() for pose in poses]
 
 
 def test_a_frame_that_cannot_be_read_says_so_and_the_others_go_on():

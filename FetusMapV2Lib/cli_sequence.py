@@ -1,0 +1,132 @@
+"""What `fetusmap estimate` does with a file that holds a sequence of volumes: every frame, and the movement.
+
+Heavy libraries are imported where they are needed, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from FetusMapV2Lib.cli_files import Extras, result_files, write_all
+from FetusMapV2Lib.cli_support import require_package, say, tell
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.anatomy.movement import Movement
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
+    from FetusMapV2Lib.imaging.reading import Frames
+
+
+def check_interval(seconds: float | None) -> None:
+    """Refuse an interval between frames that cannot be.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    if seconds is not None and not 0 < seconds < 3600:
+        remedy = "Give the seconds from one volume to the next, for example 0.25"
+        raise InputError("no interval between frames", where=f"--frame-interval {seconds:g}", remedy=remedy)
+
+
+def estimate_frames(
+    engine: PoseEngine,
+    frames: Frames,
+    stems: Sequence[str],
+    stem: str,
+    folder: Path,
+    *,
+    refine: RefineMode,
+    frame_interval_s: float | None,
+    scene: bool,
+    picture: bool,
+    overwrite: bool,
+    on_progress: Callable[[float, str], None],
+) -> None:
+    """Estimate all frames of a sequence and write the results of each and of the movement, all or none.
+
+    Args:
+        stems: names of the frames' results.
+        stem: name of the movement's results.
+        folder: for all of them.
+        frame_interval_s: seconds between frames in place of the file's times.
+
+    Raises:
+        UserError: see `estimate_sequence`; a result exists and may not be overwritten, or cannot be written.
+    """
+    from FetusMapV2Lib.estimation.movement_results import UNKNOWN_TIMES
+    from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
+
+    if picture:
+        require_package("matplotlib", "the picture of a movement", "evaluate")
+    wanted = _files(folder, stems, stem, scene=scene, picture=picture)
+    for path in wanted:
+        refuse_existing(path, overwrite)
+    times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
+    estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
+    movement = movement_of([estimate.pose for estimate in estimates], times)
+    with written_together(folder) as staging:
+        for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
+            # a frame that cannot be read has no pose that would need its volume
+            volume = frames[number] if picture and estimate.found else None
+            write_all(staging, name, estimate, volume, scene=False, picture=picture, overwrite=True)
+        _write_movement(staging, stem, frames, estimates, movement, scene=scene, picture=picture)
+        new = {path.name for path in staging.iterdir()}
+    remove_outdated(*(path for path in wanted if path.name not in new))
+    for name, estimate in zip(stems, estimates, strict=True):
+        tell(name, estimate)
+    if times is None:
+        say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
+    say(f"{stem}: {summary(movement)}")
+
+
+def summary(movement: Movement) -> str:
+    """Who moves when, in one line."""
+    unit = "s" if movement.time_unit == "s" else ""
+    start = "" if unit else "frames "
+    told = []
+    for part in movement.part_list:
+        periods = movement.periods_of(part.key)
+        if periods:
+            when = ", ".join(f"{period.start:.3g}-{period.end:.3g}" for period in periods)
+            told.append(f"{part.name.lower()} {start}{when}{' s' if unit else ''}")
+    return "moves: " + "; ".join(told) if told else "no movement above the noise"
+
+
+def _files(folder: Path, stems: Sequence[str], stem: str, *, scene: bool, picture: bool) -> list[Path]:
+    """Every file that a sequence may write."""
+    from FetusMapV2Lib.estimation.movement_results import movement_paths
+
+    files = [path for name in stems for path in result_files(folder, name, scene=False, picture=picture)]
+    files += movement_paths(folder, stem).values()
+    extra = [(scene, ".mrb"), (picture, ".movement.png")]
+    return files + [folder / f"{stem}{suffix}" for asked, suffix in extra if asked]
+
+
+def _write_movement(
+    folder: Path,
+    stem: str,
+    frames: Frames,
+    estimates: Sequence[Estimate],
+    movement: Movement,
+    *,
+    scene: bool,
+    picture: bool,
+) -> None:
+    from FetusMapV2Lib.estimation.movement_results import write_movement
+
+    write_movement(folder, stem, movement, estimates)
+    if picture:
+        from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
+
+        write_movement_figure(folder / f"{stem}.movement.png", movement, stem)
+    if scene and any(estimate.found for estimate in estimates):
+        from FetusMapV2Lib.scene.pose_sequence import write_sequence_scene
+
+        times = movement.times if movement.time_unit == "s" else None
+        write_sequence_scene(folder / f"{stem}.mrb", frames, estimates, times)
