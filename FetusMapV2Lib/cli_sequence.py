@@ -58,6 +58,7 @@ def estimate_frames(
 
     Raises:
         UserError: see `estimate_sequence`; a result exists and may not be overwritten, or cannot be written.
+        InputError: some frames cannot be read; the results of the others are written.
     """
     from FetusMapV2Lib.estimation.movement_results import UNKNOWN_TIMES
     from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
@@ -72,7 +73,8 @@ def estimate_frames(
     movement = movement_of([estimate.pose for estimate in estimates], times)
     with written_together(folder) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
-            # a frame that cannot be read has no pose that would need its volume
+            if estimate.is_unreadable:
+                continue
             volume = frames[number] if picture and estimate.found else None
             write_all(staging, name, estimate, volume, scene=False, picture=picture, overwrite=True)
         _write_movement(staging, stem, frames, estimates, movement, scene=scene, picture=picture)
@@ -83,6 +85,10 @@ def estimate_frames(
     if times is None:
         say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
     say(f"{stem}: {summary(movement)}")
+    unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.is_unreadable]
+    if unusable:
+        problem = f"{len(unusable)} of {len(frames)} frames cannot be used"
+        raise InputError(problem, where=", ".join(unusable), remedy=f"{stem}.movement.json says why")
 
 
 def summary(movement: Movement) -> str:

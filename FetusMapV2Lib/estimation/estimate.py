@@ -113,6 +113,11 @@ class Estimate:
     refinement: Refinement = Refinement()
     clarity: float = math.nan
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether there is no answer because the volume could not be read; only in a sequence."""
+        return not self.found and not self.model
+
     @classmethod
     def given(cls, pose: Pose, model: str = "") -> Estimate:
         """An estimate for a pose that is at hand, e.g. from a saved scene, so that it can be refined."""

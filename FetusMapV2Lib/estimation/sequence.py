@@ -95,7 +95,7 @@ def estimating_sequence(
         estimate = yield from _estimating(engine, volume, asked)
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
-    if unreadable is not None and not any(estimate.model for estimate in estimates):
+    if unreadable is not None and all(estimate.is_unreadable for estimate in estimates):
         raise unreadable
     settled = with_settled_sides(estimates, schema)
     stages.reach(1.0, "done")

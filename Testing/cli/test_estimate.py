@@ -383,4 +383,7 @@ def test_reading_errors_of_a_later_frame_keep_the_earlier_ones(fetusmap, model_f
     monkeypatch.setattr(reading.Frames, "_read", second_is_bad)
     answer = fetusmap("estimate", tmp_path / "s.seq.nrrd", "-o", tmp_path / "out", "--model", model_file)
     assert answer.code == 2 and len(answer.errors()) == 1
-    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000"}
+    assert "s_0001: 1 of 2 frames cannot be used" in answer.errors()[0]
+    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000", "s"}
+    document = json.loads((tmp_path / "out" / "s.movement.json").read_text(encoding="utf-8"))
+    assert "the volume is truncated" in document["frames"][1]["reason"]
