@@ -28,6 +28,7 @@ except ModuleNotFoundError:  # run from the source tree, where the library lies 
 from FetusMapV2Panel import results_table, sample_data, setups
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
+from FetusMapV2Panel.movement import SequenceEstimation
 from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode, Settings
 from FetusMapV2Panel.sections import SECTIONS
 from FetusMapV2Panel.sections.base import Section
@@ -166,7 +167,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.state.followParameters()
 
 
-class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation):
+class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstimation):
     """One process() for the button and for batch scripts; runs without a main window.
 
     Args:
@@ -176,6 +177,7 @@ class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation):
     def __init__(self, engineLoader=None):
         ScriptedLoadableModuleLogic.__init__(self)
         PoseEstimation.__init__(self, engineLoader)
+        SequenceEstimation.__init__(self)
 
     def getParameterNode(self) -> FetusMapV2ParameterNode:
         return FetusMapV2ParameterNode(ScriptedLoadableModuleLogic.getParameterNode(self))

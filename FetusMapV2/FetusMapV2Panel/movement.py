@@ -34,6 +34,9 @@ class SequenceOutcome:
 class SequenceEstimation:
     """What a logic with an engine and pose scenes (`PoseEstimation`) can do with sequences."""
 
+    def __init__(self):
+        self._poseSequences: dict[str, Any] = {}
+
     def processSequence(
         self,
         browser,
@@ -65,11 +68,13 @@ class SequenceEstimation:
 
     def _sequenceSteps(self, browser, settings, frameInterval, onProgress, shouldCancel):
         from FetusMapV2Lib.estimation.sequence import estimating_sequence
+        from FetusMapV2Lib.scene.mirroring import is_put_right
         from FetusMapV2Lib.scene.sequences import VolumeFrames
 
         if browser is None:
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
-        frames = VolumeFrames(browser, settings.mirrored)
+        frames = VolumeFrames(browser)
+        frames.mirrored = settings.mirrored != is_put_right(frames.proxy_node)
         arguments = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
         estimates = yield from estimating_sequence(
             self.engine(settings.engine), frames, on_progress=onProgress, should_cancel=shouldCancel, **arguments

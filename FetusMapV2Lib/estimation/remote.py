@@ -129,9 +129,7 @@ class RemoteEngine:
             EngineLostError: the process was lost twice.
             UserError: what the engine itself refuses, or a volume that cannot be handed over.
         """
-        steps = self.estimating(
-            volume, before=before, on_progress=on_progress, should_cancel=should_cancel, **options
-        )
+        steps = self.estimating(volume, before=before, on_progress=on_progress, should_cancel=should_cancel, **options)
         return finished(steps)
 
     def estimating(

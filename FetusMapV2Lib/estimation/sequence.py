@@ -52,14 +52,20 @@ def estimate_sequence(
         Cancelled: `should_cancel` said yes; nothing is kept.
         UserError: no frame can be read, or the engine refuses.
     """
-    steps = estimating_sequence(
-        engine, frames, on_progress=on_progress, should_cancel=should_cancel, schema=schema, **options
-    )
+    arguments = {"on_progress": on_progress, "should_cancel": should_cancel, "schema": schema, **options}
+    steps = estimating_sequence(_Waiting(engine), frames, **arguments)
     while True:
         try:
             next(steps)
         except StopIteration as end:
             return tuple(end.value)
+
+
+class _Waiting:
+    """An engine of which only the method that waits for the answer is known."""
+
+    def __init__(self, engine: Any) -> None:
+        self.estimate = engine.estimate
 
 
 def estimating_sequence(

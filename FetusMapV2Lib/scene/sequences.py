@@ -80,11 +80,16 @@ def _first_usable(frames: Sequence[Volume], name: str) -> Volume:
 class VolumeFrames(Sequence[Volume]):
     """The volumes that a browser steps through, in world coordinates, read one at a time.
 
+    Attributes:
+        proxy_node: the volume node in which they are shown.
+        mirrored: give their mirror images (`Volume.mirrored`).
+
     Raises:
         InputError: the browser shows no volumes.
     """
 
-    def __init__(self, browser: Any) -> None:
+    def __init__(self, browser: Any, *, mirrored: bool = False) -> None:
+        self.mirrored = mirrored
         sequence = _volume_sequence(browser) if browser is not None else None
         if sequence is None:
             where = browser.GetName() if browser is not None else None
@@ -115,7 +120,8 @@ class VolumeFrames(Sequence[Volume]):
         volume = volume_from_node(node)
         if self.proxy_node is not None:  # a frame has no parent transform of its own
             volume = volume.with_(ijk_to_ras=parent_to_world(self.proxy_node) @ volume.ijk_to_ras)
-        return checked(volume)
+        volume = checked(volume)
+        return volume.mirrored() if self.mirrored else volume
 
 
 def frame_times(browser: Any) -> NDArray[np.float64] | None:
