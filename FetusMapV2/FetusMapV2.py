@@ -152,6 +152,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters = self.state.parameterNode
         if parameters.inputVolume is None:
             parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        if parameters.sequenceBrowser is None:
+            parameters.sequenceBrowser = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -196,6 +198,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.test_corrections_are_undone_and_redone()
         self.setUp()
         self.test_nothing_is_left_without_a_fetus()
+        self.setUp()
+        self.test_each_frame_of_a_sequence_keeps_its_landmarks()
 
     def test_logic_measures_and_follows_an_edit(self):
         from FetusMapV2Panel import selftest
@@ -246,3 +250,18 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         logic = FetusMapV2Logic(lambda settings: selftest.EngineStandIn(settings, found=False))
         self.assertIsNone(logic.process(volumeNode).poseScene)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
+
+    def test_each_frame_of_a_sequence_keeps_its_landmarks(self):
+        from FetusMapV2Panel import selftest
+
+        self.delayDisplay("Estimating all frames with a stand-in engine")
+        browser = selftest.addSequence(slicer.mrmlScene)
+        poses = FetusMapV2Logic(selftest.MovingEngineStandIn).processSequence(browser).poseSequence
+        landmarks = poses.pose_scene.landmarks_node
+        before = results_table.rows(poses.pose_scene.pose())[0].value
+        landmarks.SetNthControlPointPositionWorld(0, 0.0, 0.0, 60.0)
+        self.assertNotEqual(results_table.rows(poses.pose_scene.pose())[0].value, before)
+        browser.SetSelectedItemNumber(3)
+        self.assertEqual(results_table.rows(poses.pose_scene.pose())[0].value, before)
+        self.assertTrue(poses.movement().periods_of("left_arm"))
+        self.delayDisplay("Test passed")

@@ -6,6 +6,7 @@ Heavy libraries are imported where they are needed, as in `cli`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,12 @@ def estimate_frames(
     engine: PoseEngine,
     frames: Frames,
     stems: Sequence[str],
-    stem: str,
+    source: Path,
     folder: Path,
     *,
     refine: RefineMode,
     frame_interval_s: float | None,
-    scene: bool,
-    picture: bool,
+    extras: Extras,
     overwrite: bool,
     on_progress: Callable[[float, str], None],
 ) -> None:
@@ -52,20 +52,22 @@ def estimate_frames(
 
     Args:
         stems: names of the frames' results.
-        stem: name of the movement's results.
-        folder: for all of them.
+        source: the file or folder that holds the frames; the movement's results are named after it.
+        folder: for all results.
         frame_interval_s: seconds between frames in place of the file's times.
+        extras: written for each frame, but one scene of the whole sequence; with a picture, one of the movement too.
 
     Raises:
         UserError: see `estimate_sequence`; a result exists and may not be overwritten, or cannot be written.
         InputError: some frames cannot be read; the results of the others are written.
     """
-    from FetusMapV2Lib.estimation.movement_results import UNKNOWN_TIMES
     from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
+    from FetusMapV2Lib.imaging.reading import volume_name
 
-    if picture:
+    if extras.picture:
         require_package("matplotlib", "the picture of a movement", "evaluate")
-    wanted = _files(folder, stems, stem, scene=scene, picture=picture)
+    stem = volume_name(source)
+    wanted = _files(folder, stems, stem, extras)
     for path in wanted:
         refuse_existing(path, overwrite)
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
@@ -73,65 +75,64 @@ def estimate_frames(
     movement = movement_of([estimate.pose for estimate in estimates], times)
     with written_together(folder) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
-            if estimate.is_unreadable:
-                continue
-            volume = frames[number] if picture and estimate.found else None
-            write_all(staging, name, estimate, volume, scene=False, picture=picture, overwrite=True)
-        _write_movement(staging, stem, frames, estimates, movement, scene=scene, picture=picture)
+            if not estimate.is_unreadable:
+                each = replace(extras, scene=False)
+                write_all(staging, name, estimate, frames[number], each, overwrite=True, source=source)
+        _write_movement(staging, stem, frames, estimates, movement, extras)
         new = {path.name for path in staging.iterdir()}
     remove_outdated(*(path for path in wanted if path.name not in new))
-    for name, estimate in zip(stems, estimates, strict=True):
-        tell(name, estimate)
-    if times is None:
-        say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
-    say(f"{stem}: {summary(movement)}")
-    unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.is_unreadable]
-    if unusable:
-        problem = f"{len(unusable)} of {len(frames)} frames cannot be used"
-        raise InputError(problem, where=", ".join(unusable), remedy=f"{stem}.movement.json says why")
+    _tell_all(stem, stems, estimates, movement)
 
 
 def summary(movement: Movement) -> str:
     """Who moves when, in one line."""
-    unit = "s" if movement.time_unit == "s" else ""
-    start = "" if unit else "frames "
+    seconds = movement.time_unit == "s"
     told = []
     for part in movement.part_list:
         periods = movement.periods_of(part.key)
+        when = ", ".join(f"{period.start:.3g}-{period.end:.3g}" for period in periods)
         if periods:
-            when = ", ".join(f"{period.start:.3g}-{period.end:.3g}" for period in periods)
-            told.append(f"{part.name.lower()} {start}{when}{' s' if unit else ''}")
+            told.append(f"{part.name.lower()} {when} s" if seconds else f"{part.name.lower()} in frames {when}")
     return "moves: " + "; ".join(told) if told else "no movement above the noise"
 
 
-def _files(folder: Path, stems: Sequence[str], stem: str, *, scene: bool, picture: bool) -> list[Path]:
+def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], movement: Movement) -> None:
+    """Say what came out for each frame and for the movement; complain about frames that cannot be read."""
+    from FetusMapV2Lib.estimation.movement_results import UNKNOWN_TIMES
+
+    for name, estimate in zip(stems, estimates, strict=True):
+        if not estimate.is_unreadable:
+            tell(name, estimate)
+    if movement.time_unit != "s":
+        say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
+    say(f"{stem}: {summary(movement)}")
+    unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.is_unreadable]
+    if unusable:
+        problem = f"{len(unusable)} of {len(stems)} frames cannot be used"
+        raise InputError(problem, where=", ".join(unusable), remedy=f"{stem}.movement.json says why")
+
+
+def _files(folder: Path, stems: Sequence[str], stem: str, extras: Extras) -> list[Path]:
     """Every file that a sequence may write."""
     from FetusMapV2Lib.estimation.movement_results import movement_paths
 
-    files = [path for name in stems for path in result_files(folder, name, scene=False, picture=picture)]
+    files = [path for name in stems for path in result_files(folder, name, replace(extras, scene=False))]
     files += movement_paths(folder, stem).values()
-    extra = [(scene, ".mrb"), (picture, ".movement.png")]
-    return files + [folder / f"{stem}{suffix}" for asked, suffix in extra if asked]
+    further = [(extras.scene, ".mrb"), (extras.picture, ".movement.png")]
+    return files + [folder / f"{stem}{suffix}" for asked, suffix in further if asked]
 
 
 def _write_movement(
-    folder: Path,
-    stem: str,
-    frames: Frames,
-    estimates: Sequence[Estimate],
-    movement: Movement,
-    *,
-    scene: bool,
-    picture: bool,
+    folder: Path, stem: str, frames: Frames, estimates: Sequence[Estimate], movement: Movement, extras: Extras
 ) -> None:
     from FetusMapV2Lib.estimation.movement_results import write_movement
 
     write_movement(folder, stem, movement, estimates)
-    if picture:
+    if extras.picture:
         from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
 
         write_movement_figure(folder / f"{stem}.movement.png", movement, stem)
-    if scene and any(estimate.found for estimate in estimates):
+    if extras.scene and any(estimate.found for estimate in estimates):
         from FetusMapV2Lib.scene.pose_sequence import write_sequence_scene
 
         times = movement.times if movement.time_unit == "s" else None

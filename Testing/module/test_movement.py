@@ -248,6 +248,33 @@ def test_plots_go_to_slicers_plot_view(moving_window, scene):
         assert selection.GetActivePlotChartID() == fetus.nodes.charts[key].GetID()
 
 
+def test_plots_can_be_told_apart_and_show_when_the_arm_moves(moving_window):
+    from bench.plots import draw_chart
+
+    charts = estimate(moving_window).nodes.charts
+    picture = draw_chart(charts["speeds"]).astype(int)
+    blue, dark = np.abs(picture - [0, 114, 178]).max(axis=2) < 40, picture.max(axis=2) < 60
+    assert blue.sum() > 500, "the curve of the left arm"
+    plain = draw_chart(charts["legs"]).astype(int)
+    assert dark.sum() > (plain.max(axis=2) < 60).sum() + 100, "dots where it moves; no leg does"
+
+
+def test_another_sequence_brings_its_own_interval(moving_window, scene):
+    from FetusMapV2Panel import selftest
+
+    window = moving_window
+    ui = window.module_widget.ui
+    first = ui.sequenceSelector.currentNode()
+    ui.frameIntervalSpinBox.setValue(0.5)
+    estimate(window)
+    ui.sequenceSelector.setCurrentNode(selftest.addSequence(scene))
+    ui.frameIntervalSpinBox.setValue(0.0)
+    assert estimate(window).times_s == pytest.approx(0.25 * np.arange(6))
+    ui.sequenceSelector.setCurrentNode(first)
+    assert ui.frameIntervalSpinBox.value == 0.5
+    assert section(window)._poseSequence.times_s == pytest.approx(0.5 * np.arange(6))
+
+
 def test_the_table_is_exported(moving_window, tmp_path: Path, monkeypatch):
     import qt
 

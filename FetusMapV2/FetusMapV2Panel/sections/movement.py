@@ -52,7 +52,7 @@ class MovementSection(Section):
     def onChange(self, change: Change) -> None:
         if change is Change.PARAMETERS:
             self._follow()
-        if change in (Change.PARAMETERS, Change.RUNNING):
+        if change in (Change.PARAMETERS, Change.RUNNING, Change.INSTALLED):
             self._show()
 
     def close(self) -> None:
@@ -95,8 +95,8 @@ class MovementSection(Section):
         if poseSequence is None:
             return
         parameters = self.state.parameterNode
-        if parameters is not None and poseSequence.frame_interval_s is not None:
-            parameters.frameInterval = poseSequence.frame_interval_s
+        if parameters is not None:
+            parameters.frameInterval = poseSequence.frame_interval_s or 0.0
         if self.state.poseScene is not poseSequence.pose_scene:
             self.state.showPose(poseSequence.pose_scene)
 
