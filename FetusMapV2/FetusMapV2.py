@@ -29,6 +29,7 @@ except ModuleNotFoundError:  # run from the source tree, where the library lies 
 from FetusMapV2Panel import results_table, sample_data, setups
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
+from FetusMapV2Panel.movement import SequenceEstimation
 from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode, Settings
 from FetusMapV2Panel.sections import SECTIONS
 from FetusMapV2Panel.sections.base import Section
@@ -153,6 +154,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters = self.state.parameterNode
         if parameters.inputVolume is None:
             parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        if parameters.sequenceBrowser is None:
+            parameters.sequenceBrowser = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -168,7 +171,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.state.followParameters()
 
 
-class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation):
+class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstimation):
     """One process() for the button and for batch scripts; runs without a main window.
 
     Args:
@@ -178,6 +181,7 @@ class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation):
     def __init__(self, engineLoader=None):
         ScriptedLoadableModuleLogic.__init__(self)
         PoseEstimation.__init__(self, engineLoader)
+        SequenceEstimation.__init__(self)
 
     def getParameterNode(self) -> FetusMapV2ParameterNode:
         return FetusMapV2ParameterNode(ScriptedLoadableModuleLogic.getParameterNode(self))
@@ -198,6 +202,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.test_report_is_written()
         self.setUp()
         self.test_nothing_is_left_without_a_fetus()
+        self.setUp()
+        self.test_each_frame_of_a_sequence_keeps_its_landmarks()
 
     def test_logic_measures_and_follows_an_edit(self):
         from FetusMapV2Panel import selftest
@@ -260,3 +266,18 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         logic = FetusMapV2Logic(lambda settings: selftest.EngineStandIn(settings, found=False))
         self.assertIsNone(logic.process(volumeNode).poseScene)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
+
+    def test_each_frame_of_a_sequence_keeps_its_landmarks(self):
+        from FetusMapV2Panel import selftest
+
+        self.delayDisplay("Estimating all frames with a stand-in engine")
+        browser = selftest.addSequence(slicer.mrmlScene)
+        poses = FetusMapV2Logic(selftest.MovingEngineStandIn).processSequence(browser).poseSequence
+        landmarks = poses.pose_scene.landmarks_node
+        before = results_table.rows(poses.pose_scene.pose())[0].value
+        landmarks.SetNthControlPointPositionWorld(0, 0.0, 0.0, 60.0)
+        self.assertNotEqual(results_table.rows(poses.pose_scene.pose())[0].value, before)
+        browser.SetSelectedItemNumber(3)
+        self.assertEqual(results_table.rows(poses.pose_scene.pose())[0].value, before)
+        self.assertTrue(poses.movement().periods_of("left_arm"))
+        self.delayDisplay("Test passed")

@@ -17,6 +17,7 @@ from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_files import Extras, result_files, result_stems, write_all
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
+from FetusMapV2Lib.cli_sequence import check_interval, estimate_frames
 from FetusMapV2Lib.cli_support import (
     SetOption,
     check_simulated_spacing,
@@ -107,9 +108,13 @@ def estimate(
     refine: Annotated[
         str, typer.Option("--refine", help="Refine by the shape prior: off, prior (quick) or full (tunes a copy).")
     ] = "off",
+    frame_interval: Annotated[
+        Optional[float],
+        typer.Option("--frame-interval", help="Seconds between the volumes of a sequence, if the file does not say."),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Estimate the pose in one volume or many; a bad file does not stop the others."""
+    """Estimate the pose in one volume or many, the movement too in a sequence; a bad file does not stop the others."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import check_mode
     from FetusMapV2Lib.imaging.reading import read_frames
@@ -121,6 +126,7 @@ def estimate(
         raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
     extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating)
     extras.check()
+    check_interval(frame_interval)
     mode = check_mode(refine)
     engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
     if engine.memory_plan:
@@ -139,13 +145,27 @@ def estimate(
                     mirrored=mirrored,
                     kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked above
                 )
-                for index, stem in enumerate(result_stems(path, len(frames), written)):
-                    for kept in result_files(output, stem, extras):
+                stems = result_stems(path, len(frames), written)
+                if len(frames) > 1:
+                    estimate_frames(
+                        engine,
+                        frames,
+                        stems,
+                        path,
+                        output,
+                        refine=mode,
+                        frame_interval_s=frame_interval,
+                        extras=extras,
+                        overwrite=overwrite,
+                        on_progress=reporter(bar, task, label),
+                    )
+                else:
+                    for kept in result_files(output, stems[0], extras):
                         refuse_existing(kept, overwrite)
-                    volume = frames[index]
+                    volume = frames[0]
                     result = engine.estimate(volume, refine=mode, on_progress=reporter(bar, task, label))
-                    write_all(output, stem, result, volume, extras, overwrite=overwrite, source=path)
-                    tell(stem, result)
+                    write_all(output, stems[0], result, volume, extras, overwrite=overwrite, source=path)
+                    tell(stems[0], result)
             except UserError as error:
                 failed += 1
                 say_error(error)
@@ -173,6 +193,7 @@ def simulate(
     sequence: Annotated[
         int, typer.Option("--sequence", min=0, help="Frames of a moving fetus instead of one volume.")
     ] = 0,
+    frame_interval: Annotated[float, typer.Option("--frame-interval", help="Seconds between frames.")] = 0.25,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -183,6 +204,7 @@ def simulate(
 
     shape = parsed_size(size)
     check_simulated_spacing(spacing)
+    check_interval(frame_interval)
     if sequence and empty:
         raise InputError("a sequence always shows a fetus", where="--empty", remedy="Leave out --empty or --sequence")
     where = str(choose_device(device)[0])
@@ -197,7 +219,7 @@ def simulate(
                 frames = simulate_sequence(
                     seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
                 )
-                write_moving_case(output, frames, index, overwrite=overwrite)
+                write_moving_case(output, frames, index, frame_interval_s=frame_interval, overwrite=overwrite)
             else:
                 fetus = not (empty and (index + 1) % empty == 0)
                 case = simulate_case(

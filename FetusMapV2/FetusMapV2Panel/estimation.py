@@ -196,6 +196,10 @@ class PoseEstimation:
             self._poseScenes[identifier] = PoseScene.attach(landmarks.GetScene(), landmarks)
         return self._poseScenes[identifier]
 
+    def keepPoseScene(self, poseScene) -> None:
+        """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
+        self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
+
     def restoreAfterUndo(self, landmarks) -> None:
         """Undo and redo may bring back landmarks of a time when the volume was not put right."""
         from FetusMapV2Lib.scene.mirroring import rejoin
@@ -231,7 +235,7 @@ class PoseEstimation:
         else:
             name = _("{0} fetus").format(inputVolume.GetName())
             poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
-            self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
+            self.keepPoseScene(poseScene)
         return poseScene
 
     def _poseSceneToUpdate(self, landmarks, inputVolume):

@@ -4,12 +4,14 @@ import enum
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated
 
-from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 #: GiB; no device has more.
 MOST_MEMORY = 1024.0
+#: Seconds between volumes; beyond it they are no sequence.
+LONGEST_INTERVAL = 3600.0
 
 
 class Device(enum.Enum):
@@ -72,6 +74,8 @@ class FetusMapV2ParameterNode:
     datingFormula - which gestational age comes first.
     reportPage, reportPdf, reportTable, reportDicom, reportFhir - which files a report consists of.
     reportWithoutIdentifiers - leave patient, study, reader and the volume's name out of it.
+    sequenceBrowser - the volumes over time whose movement is looked at.
+    frameInterval - seconds between them; 0 = as the sequence says.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -88,6 +92,8 @@ class FetusMapV2ParameterNode:
     reportDicom: bool = True
     reportFhir: bool = False
     reportWithoutIdentifiers: bool = False
+    sequenceBrowser: vtkMRMLSequenceBrowserNode
+    frameInterval: Annotated[float, WithinRange(0.0, LONGEST_INTERVAL)] = 0.0
 
 
 @dataclass(frozen=True)

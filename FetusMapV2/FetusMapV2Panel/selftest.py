@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,18 @@ def addVolume(scene):
     matrix = np.diag([2.0, 2.0, 2.0, 1.0])
     matrix[:3, 3] = (-40, -40, -48)
     return add_volume_node(scene, Volume(array=array, ijk_to_ras=matrix, name="made-up volume", source=""))
+
+
+def addSequence(scene, count: int = 6):
+    """A small sequence of such volumes, a quarter of a second apart; gives its browser."""
+    from FetusMapV2Lib.scene.sequences import add_volume_sequence
+    from FetusMapV2Lib.scene.volumes import volume_from_node
+
+    node = addVolume(scene)
+    volume = volume_from_node(node)
+    scene.RemoveNode(node)
+    frames = [volume.with_(array=np.roll(volume.array, number, axis=1)) for number in range(count)]
+    return add_volume_sequence(scene, frames, [0.25 * number for number in range(count)], "made-up sequence")
 
 
 class EngineStandIn:
@@ -77,3 +90,29 @@ def writeReport(outcome, folder):
     report = Report(fetus.pose(), now, states=fetus.states(), model=fetus.model, pictures=view_pictures.openViews())
     paths = write_report(folder, "selftest", report, KINDS, print_pdf=lambda one, path: print_pdf(one, path, qt))
     return list(paths.values())
+
+
+class MovingEngineStandIn:
+    """Answers like PoseEngine with a body whose left wrist goes forth by 3 mm from call to call.
+
+    Args:
+        lost: numbers of the calls, from 0, that find no fetus.
+    """
+
+    def __init__(self, settings=None, lost=()):
+        self._lost, self._calls = frozenset(lost), 0
+
+    def estimate(self, volume, *, before=None, on_progress=None, should_cancel=None, **options):
+        from FetusMapV2Lib.estimation.estimate import Estimate
+
+        if on_progress is not None:
+            on_progress(0.5, "looking where it was" if before else "looking at the whole volume")
+        found, step = self._calls not in self._lost, self._calls
+        self._calls += 1
+        positions = np.array(_BODY, dtype=float)
+        positions[default_schema().index("left_wrist"), 1] += 3.0 * step
+        if not found:
+            positions[:] = np.nan
+        count = len(positions)
+        estimate = Estimate.given(Pose(positions, np.full(count, 0.9), np.full(count, 2.0)), "stand-in")
+        return replace(estimate, found=found, reason="" if found else "No fetus found.")

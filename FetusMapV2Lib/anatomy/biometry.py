@@ -71,15 +71,26 @@ def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]
 
 
 def neck_flexion_deg(positions: np.ndarray, schema: Schema | None = None) -> float:
-    """Angle in degrees between face and trunk in the median plane; NaN if a landmark is missing.
+    """Angle in degrees between face and trunk in the median plane of one pose (N, 3); see `neck_flexions_deg`."""
+    return float(neck_flexions_deg(positions, schema))
+
+
+def neck_flexions_deg(positions: np.ndarray, schema: Schema | None = None) -> np.ndarray:
+    """Angles in degrees between face and trunk in the median plane; NaN where a landmark is missing.
 
     0 = neutral (the line forehead-chin runs parallel to the line from the upper thoracic to the lumbosacral
     spine), positive = flexed (chin towards the chest), negative = extended. The median plane is that of the
     trunk frame.
+
+    Args:
+        positions: (..., N, 3) mm.
+
+    Returns:
+        (...,).
     """
     schema = schema or default_schema()
     rows = [*schema.face_rows, *schema.trunk_frame_rows]
-    return float(_neck_angles(np.asarray(positions, dtype=np.float64)[rows]))
+    return _neck_angles(np.asarray(positions, dtype=np.float64)[..., rows, :])
 
 
 def neck_uncertainty_deg(pose: Pose, schema: Schema | None = None) -> float | None:

@@ -50,7 +50,7 @@ def register(
     Args:
         source: (N, 3), or (B, N, 3) for a batch registered to one target.
         target: (N, 3).
-        weights: (N,) non-negative, or None for equal weights.
+        weights: (N,) non-negative, for a batch also (B, N), or None for equal weights.
         scale: estimate a scale; without it the transform is rigid.
 
     Raises:
@@ -84,7 +84,8 @@ def register(
 def _shares(sources: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """(B, N) weights that add to 1 over the points both sets have; all zero where there is none."""
     given = np.ones(len(target)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if given.shape != target.shape[:1] or not np.all(given >= 0) or np.isinf(given).any():
+    fits = given.shape in (target.shape[:1], sources.shape[:2])
+    if not fits or not np.all(given >= 0) or np.isinf(given).any():
         raise ValueError("weights must be one finite number, zero or more, per point")
     common = np.isfinite(sources).all(axis=2) & np.isfinite(target).all(axis=1)
     shares = np.where(common, given, 0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,11 +52,13 @@ Array = NDArray[np.float64]
 
 #: Close looks stop when the body frame has settled, and after this many at the latest.
 MAXIMUM_CLOSE_LOOKS = 5
+#: From where it was a moment ago the body is reached sooner, or not at all.
+MAXIMUM_LOOKS_AGAIN = 3
+#: It must be seen clearly there, or with this share of the clarity a moment ago; below the least it is lost.
+_AS_CLEAR, _LEAST_CLEAR = 0.9, 0.75
 #: So many ways in which the body may lie are followed at most, until one is seen as clearly as this.
 MAXIMUM_HYPOTHESES = 6
 CLEAR = 0.85
-_SETTLED_DEGREES = 5.0
-_SETTLED_SCALE = 0.05
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
@@ -109,6 +111,7 @@ class PoseEngine:
         self,
         volume: Volume,
         *,
+        before: Estimate | None = None,
         refine: RefineMode = "off",
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
@@ -117,6 +120,8 @@ class PoseEngine:
 
         Args:
             volume: of any size and orientation.
+            before: the estimate a moment ago: the body is looked for there first, which takes fewer looks. If it is
+                not seen there as clearly as then, it is looked for in the whole volume as ever.
             refine: "full" tunes a copy of the network on this volume by the shape prior (Eq. 9-11), "prior" weighs
                 heatmaps against the shape prior without back-propagation.
             on_progress, should_cancel: see `foundation.progress`.
@@ -129,7 +134,7 @@ class PoseEngine:
         stages = Stages(on_progress, should_cancel)
         timings: dict[str, float] = {}
         warnings = list(volume.warnings)
-        looks = self._looks(volume, stages, timings, warnings)
+        looks = self._looks(before, volume, stages, timings, warnings)
         stages.reach(0.95, "measuring")
         estimate = self._conclude(looks, timings, warnings)
         if refine != "off" and estimate.found:
@@ -273,13 +278,16 @@ class PoseEngine:
         )
 
     def _looks(
-        self, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+        self, before: Estimate | None, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
     ) -> tuple[Look, ...]:
         """All looks at a volume, the last one the best."""
         spacing = self.model.patch_spacing_mm
         if spacing is not None:
             grid = patch_grid(volume, self.model.input_size, spacing)
             return (self._look_at_patches(grid, volume, stages, timings, warnings),)
+        again = self._look_again(before, volume, stages, timings, warnings)
+        if again:
+            return tuple(again)
         stages.reach(0.0, "looking at the whole volume")
         first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
         if not self.model.looks_closer:
@@ -292,6 +300,20 @@ class PoseEngine:
             return estimate.looks[-1].positions
         return grid.to_world(self._runner.run_once(picture, self._decoded).points_ijk.double().numpy())
 
+    def _look_again(
+        self, before: Estimate | None, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+    ) -> list[Look]:
+        """Look where the body was a moment ago; nothing if it is not clearly there."""
+        if before is None or not before.found or not self.model.looks_closer:
+            return []
+        frame = body_frame(before.pose.positions, None, self.model.template)
+        if frame is None:
+            return []
+        stages.reach(0.0, "looking where it was")
+        looks = list(self._follow(frame, volume, MAXIMUM_LOOKS_AGAIN, timings, warnings))
+        enough = max(_LEAST_CLEAR, min(CLEAR, _AS_CLEAR * before.clarity)) if math.isfinite(before.clarity) else CLEAR
+        return looks if looks[-1].clarity >= enough and frame.is_near(looks[-1].frame) else []
+
     def _look_closer(
         self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
     ) -> list[Look]:
@@ -300,19 +322,26 @@ class PoseEngine:
         most = len(first.hypotheses) * MAXIMUM_CLOSE_LOOKS
         for number, frame in enumerate(first.hypotheses):
             looks: list[Look] = []
-            for again in range(MAXIMUM_CLOSE_LOOKS):
-                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + again) / most, "looking closer")
-                grid = close_view(frame, self.model.input_size)
-                looks.append(self._look("close", grid, volume, timings, warnings))
-                following = looks[-1].frame
-                if following is None or _settled(frame, following):
-                    break
-                frame = following
+            stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_LOOKS / most, "looking closer")
+            for look in self._follow(frame, volume, MAXIMUM_CLOSE_LOOKS, timings, warnings):
+                looks.append(look)
+                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + len(looks)) / most, "looking closer")
             if not best or looks[-1].clarity > best[-1].clarity:
                 best = looks
             if best[-1].clarity >= CLEAR:
                 break
         return best
+
+    def _follow(
+        self, frame: BodyFrame, volume: Volume, most: int, timings: dict[str, float], warnings: list[str]
+    ) -> Iterator[Look]:
+        """Look along a body frame, and along what is found there, until it has settled."""
+        for _ in range(most):
+            look = self._look("close", close_view(frame, self.model.input_size), volume, timings, warnings)
+            yield look
+            if look.frame is None or frame.is_settled_in(look.frame):
+                return
+            frame = look.frame
 
     def _look(self, view: str, grid: Grid, volume: Volume, timings: dict[str, float], warnings: list[str]) -> Look:
         started = time.perf_counter()
@@ -383,6 +412,7 @@ class PoseEngine:
             pose=pose,
             found=not reason,
             presence=presence,
+            clarity=last.clarity,
             reason=reason,
             device=describe_device(self._runner.device),
             device_reason=self._runner.reason,
@@ -434,14 +464,6 @@ def _matching_channels(positions: Array, seen: Array, schema: Schema) -> list[in
         if np.nansum(other[rows]) < np.nansum(own[rows]):
             channels[rows] = mirror[rows]
     return [int(channel) for channel in channels]
-
-
-def _settled(before: BodyFrame, after: BodyFrame | None) -> bool:
-    if after is None:
-        return True
-    turned = before.angle_to(after) > _SETTLED_DEGREES
-    resized = abs(np.log(after.length_mm / before.length_mm)) > _SETTLED_SCALE
-    return not (turned or resized)
 
 
 def _add(timings: dict[str, float], stage: str, seconds: float) -> None:

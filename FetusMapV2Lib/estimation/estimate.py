@@ -87,6 +87,7 @@ class Estimate:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
         found: whether there is a fetus.
         presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that; NaN = not looked.
+        clarity: how clearly all landmarks stood out in the last look, 0-1 (`Look.clarity`); NaN = not looked.
         reason: one sentence when `found` is false.
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
@@ -110,6 +111,12 @@ class Estimate:
     looks: tuple[Look, ...] = field(repr=False)
     memory_plan: str = ""
     refinement: Refinement = Refinement()
+    clarity: float = math.nan
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether there is no answer because the volume could not be read; only in a sequence."""
+        return not self.found and not self.model
 
     @classmethod
     def given(cls, pose: Pose, model: str = "") -> Estimate:

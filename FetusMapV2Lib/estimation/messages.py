@@ -100,7 +100,7 @@ def pose_from(message: Mapping[str, Any]) -> Pose:
     )
 
 
-_OTHER = ("pose", "looks", "warnings", "timings", "refinement")
+_OTHER = ("pose", "looks", "warnings", "timings", "refinement", "clarity")
 #: Fields of an estimate that travel as they are.
 _PLAIN = tuple(field.name for field in fields(Estimate) if field.name not in _OTHER)
 
@@ -111,6 +111,7 @@ def estimate_message(estimate: Estimate) -> dict[str, Any]:
         **{name: getattr(estimate, name) for name in _PLAIN},
         "pose": pose_message(estimate.pose),
         "presence": _number(estimate.presence),
+        "clarity": _number(estimate.clarity),
         "timings": {stage: round(seconds, 6) for stage, seconds in estimate.timings.items()},
         "warnings": list(estimate.warnings),
         "refinement": asdict(estimate.refinement),
@@ -120,7 +121,7 @@ def estimate_message(estimate: Estimate) -> dict[str, Any]:
 def estimate_from(message: Mapping[str, Any]) -> Estimate:
     """The estimate of `estimate_message`; it has no looks."""
     values = {name: message[name] for name in _PLAIN}
-    values["presence"] = _float(message["presence"])
+    values |= {name: _float(message[name]) for name in ("presence", "clarity")}
     return Estimate(
         **values,
         pose=pose_from(message["pose"]),

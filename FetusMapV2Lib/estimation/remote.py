@@ -114,6 +114,7 @@ class RemoteEngine:
         self,
         volume: Volume,
         *,
+        before: Estimate | None = None,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
         **options: Any,
@@ -128,18 +129,22 @@ class RemoteEngine:
             EngineLostError: the process was lost twice.
             UserError: what the engine itself refuses, or a volume that cannot be handed over.
         """
-        return finished(self.estimating(volume, on_progress=on_progress, should_cancel=should_cancel, **options))
+        steps = self.estimating(volume, before=before, on_progress=on_progress, should_cancel=should_cancel, **options)
+        return finished(steps)
 
     def estimating(
         self,
         volume: Volume,
         *,
+        before: Estimate | None = None,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
         **options: Any,
     ) -> Steps[Estimate]:
         """`estimate` in steps."""
-        return self._twice({"command": "estimate", "options": options}, on_progress, should_cancel, volume)
+        known = None if before is None else messages.estimate_message(before)
+        request = {"command": "estimate", "options": options, "before": known}
+        return self._twice(request, on_progress, should_cancel, volume)
 
     def refine(
         self,

@@ -6,6 +6,7 @@ A network of patches is shown the whole volume part by part instead.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,13 @@ CLOSE_EXTENT = 1.7
 #: Where the middle of the close view lies in the canonical frame, in crown-rump lengths from the head-and-trunk
 #: centroid: limbs reach to the front and below.
 CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
+#: Two body frames this close show the network the same picture.
+_SETTLED_DEGREES = 5.0
+_SETTLED_SCALE = 0.05
+#: A body turns, moves (crown-rump lengths) and seems to grow by no more than this in a moment; beyond it is another.
+_NEAR_DEGREES = 45.0
+_NEAR_SHIFT = 0.5
+_NEAR_SCALE = 0.2
 _MINIMUM_POINTS = 4
 _ROBUST_PASSES = 4
 
@@ -66,6 +74,20 @@ class BodyFrame:
     def angle_to(self, other: BodyFrame) -> float:
         """Angle in degrees of the rotation that leads from this frame to `other`."""
         return float(np.degrees(Rotation.from_matrix(self.axes.T @ other.axes).magnitude()))
+
+    def is_settled_in(self, other: BodyFrame) -> bool:
+        """Whether a look along `other` would show what a look along this one has shown."""
+        return self.angle_to(other) <= _SETTLED_DEGREES and self._growth(other) <= _SETTLED_SCALE
+
+    def is_near(self, other: BodyFrame | None) -> bool:
+        """Whether both may be of one body, a moment apart."""
+        if other is None:
+            return False
+        shift = float(np.linalg.norm(other.centre - self.centre)) / self.length_mm
+        return self.angle_to(other) <= _NEAR_DEGREES and shift <= _NEAR_SHIFT and self._growth(other) <= _NEAR_SCALE
+
+    def _growth(self, other: BodyFrame) -> float:
+        return abs(math.log(other.length_mm / self.length_mm))
 
 
 def canonical_template(poses: Array, schema: Schema | None = None) -> Array:

@@ -136,6 +136,8 @@ class _Worker:
         options = dict(request.get("options", {}))
         volume = messages.volume_from(request["volume"])
         if command == "estimate":
+            if request.get("before") is not None:
+                options["before"] = messages.estimate_from(request["before"])
             estimate = engine.estimate(volume, on_progress=tell, **options)
         else:
             known = messages.estimate_from(request["estimate"])

@@ -21,7 +21,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import check_matrix, check_spacing, grey
 from FetusMapV2Lib.imaging.headers import KRETZ_MAGIC, truncated
 from FetusMapV2Lib.imaging.kretz import Handedness, cartesian, parse_kretz
-from FetusMapV2Lib.imaging.source import Source
+from FetusMapV2Lib.imaging.source import Source, rising
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix, ijk_to_ras_matrix
 
 try:
@@ -153,13 +153,15 @@ def _enhanced(dataset: Dataset, path: Path) -> Source:
         if _data_type(group) in ("", "TISSUE_INTENSITY"):
             volumes.setdefault(_moment(group), []).append(number)
     stacks = []
+    timed = all(_offset(group) is not None for group in groups)
+    times = rising(sorted(volumes), len(volumes)) if timed else None
     for moment in sorted(volumes):
         chosen = volumes[moment]
         order, matrix = _stack([placed[n] for n in chosen], measured[chosen[0]], path)
         stacks.append(([chosen[n] for n in order], matrix))
     if not stacks:
         raise InputError("the DICOM file holds no tissue intensity", where=path, remedy="Export the B-mode volume")
-    return Source(len(stacks), lambda t: (pixels[stacks[t][0]], stacks[t][1]), True)
+    return Source(len(stacks), lambda t: (pixels[stacks[t][0]], stacks[t][1]), True, times_s=times)
 
 
 def open_slices(datasets: Sequence[Dataset], path: Path) -> Source:
@@ -221,10 +223,17 @@ def _placed(group: tuple[Dataset, Dataset]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _moment(group: tuple[Dataset, Dataset]) -> float:
-    temporal = _macro(group, "TemporalPositionSequence").get("TemporalPositionTimeOffset")
-    if temporal is not None:
-        return float(temporal)
+    """What tells the volumes of a sequence apart: seconds, or their number."""
+    offset = _offset(group)
+    if offset is not None:
+        return offset
     return float(_macro(group, "FrameContentSequence").get("TemporalPositionIndex", 0) or 0)
+
+
+def _offset(group: tuple[Dataset, Dataset]) -> float | None:
+    """Seconds since the first frame, None if the file does not say."""
+    temporal = _macro(group, "TemporalPositionSequence").get("TemporalPositionTimeOffset")
+    return None if temporal is None else float(temporal)
 
 
 def _data_type(group: tuple[Dataset, Dataset]) -> str:

@@ -35,14 +35,16 @@ class FileFacts:
 
     Attributes:
         spacing_known: whether it states a voxel size.
-        fields: the header's own fields, lower-case names (NRRD and MetaImage).
+        fields: the header's own fields, lower-case names (NRRD, with its key/value pairs, and MetaImage).
         data_offset: where the data begin in the file, bytes (NRRD).
+        frame_interval_s: seconds between frames (NIfTI), None if it does not say.
     """
 
     kind: Kind
     spacing_known: bool = True
     fields: dict[str, str] = field(default_factory=dict)
     data_offset: int = 0
+    frame_interval_s: float | None = None
 
 
 def look_at(path: Path) -> FileFacts:
@@ -129,8 +131,8 @@ def _nrrd(path: Path) -> FileFacts:
             line = raw.decode("utf-8", "replace").strip()
             if not line:
                 break
-            name, colon, value = line.partition(": ")
-            if colon and not line.startswith("#") and ":=" not in line:
+            name, separator, value = line.partition(":=" if ":=" in line else ": ")
+            if separator and not line.startswith("#"):
                 fields[name.strip().lower()] = value.strip()
         offset = stream.tell()
     try:
@@ -244,4 +246,8 @@ def _nifti(path: Path, head: bytes) -> FileFacts:
             raise _data_missing(path, data.name)
         if data.stat().st_size < count:
             raise truncated(path)
-    return FileFacts("nifti", True, {"dim": " ".join(str(n) for n in dims[1 : rank + 1])})
+    sizes = {"dim": " ".join(str(n) for n in dims[1 : rank + 1])}
+    # The unit of the fourth axis is in bits 3-5 of xyzt_units.
+    unit_s = {8: 1.0, 16: 1e-3, 24: 1e-6}.get(head[123] & 0x38)
+    interval = pixdim[4] * unit_s if unit_s is not None and rank > 3 and pixdim[4] > 0 else None
+    return FileFacts("nifti", True, sizes, frame_interval_s=interval)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import shlex
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import check_shape, grey
 from FetusMapV2Lib.imaging.headers import FileFacts, truncated
-from FetusMapV2Lib.imaging.source import Source, plain_path, silent_stderr
+from FetusMapV2Lib.imaging.source import SECONDS, Source, plain_path, rising, silent_stderr
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
 
 _NRRD_TYPES = {
@@ -40,12 +41,14 @@ def open_itk(path: Path, facts: FileFacts) -> Source:
         raise InputError(f"this is a {len(size)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
     notes = ("colour was turned into grey",) if channels in (3, 4) and not _is_list(facts) else ()
     if len(size) == 4:
-        return Source(size[3], lambda t: (_grey(_frame(path, t), notes), matrix), facts.spacing_known, notes)
+        times = _times(facts, size[3])
+        return Source(size[3], lambda t: (_grey(_frame(path, t), notes), matrix), facts.spacing_known, notes, times)
     if channels == 1 or notes:
         return Source(1, lambda t: (_grey(_whole(path), notes), matrix), facts.spacing_known, notes)
     if _frames_in_a_row(facts):
         frames = NrrdFrames(path, facts)
-        return Source(channels, lambda t: (frames.read(t), matrix), facts.spacing_known)
+        times = _times(facts, channels)
+        return Source(channels, lambda t: (frames.read(t), matrix), facts.spacing_known, times_s=times)
     held: list[NDArray[Any]] = []
 
     def component(t: int) -> tuple[NDArray[Any], Matrix]:
@@ -53,7 +56,23 @@ def open_itk(path: Path, facts: FileFacts) -> Source:
             held.append(_whole(path))
         return np.ascontiguousarray(held[0][..., t]), matrix
 
-    return Source(channels, component, facts.spacing_known)
+    return Source(channels, component, facts.spacing_known, times_s=_times(facts, channels))
+
+
+def _times(facts: FileFacts, count: int) -> tuple[float, ...] | None:
+    """Seconds of the frames of a NIfTI file, or of a NRRD sequence (as Slicer writes it) with a unit of time."""
+    if facts.frame_interval_s is not None:
+        return rising((number * facts.frame_interval_s for number in range(count)), count)
+    kinds = facts.fields.get("kinds", "").lower().split()
+    if "list" not in kinds:
+        return None
+    axis = kinds.index("list")
+    try:
+        unit_s = SECONDS.get(shlex.split(facts.fields.get("units", ""))[axis].lower())
+        values = [float(value) for value in facts.fields.get(f"axis {axis} index values", "").split()]
+    except (ValueError, IndexError):
+        return None
+    return None if unit_s is None else rising((value * unit_s for value in values), count)
 
 
 def _is_list(facts: FileFacts) -> bool:

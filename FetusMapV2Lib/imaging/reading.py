@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, checked, with_warnings
@@ -87,6 +88,11 @@ class Frames(Sequence[Volume]):
 
     def __len__(self) -> int:
         return self._source.count
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """(T,) when each frame was taken, seconds, rising; None if the file does not say."""
+        return None if self._source.times_s is None else np.array(self._source.times_s)
 
     @overload
     def __getitem__(self, index: int) -> Volume: ...

@@ -9,14 +9,18 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.imaging.volume import Matrix
+
+#: Seconds of the units in which the times of frames are given.
+SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6, "min": 60.0}
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,21 @@ class Source:
         load: gives the array [k, j, i] and the IJK-to-RAS matrix of a frame, which counts from 0.
         spacing_known: whether the file states a voxel size.
         notes: what the user should know about the file.
+        times_s: when each frame was taken, seconds, rising; None if the file does not say.
     """
 
     count: int
     load: Callable[[int], tuple[NDArray[Any], Matrix]]
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
+    times_s: tuple[float, ...] | None = None
+
+
+def rising(times: Iterable[float], count: int) -> tuple[float, ...] | None:
+    """The times of `count` frames if they can be such: finite and rising; None otherwise."""
+    values = np.array(list(times), dtype=float)
+    usable = len(values) == count and np.isfinite(values).all() and (np.diff(values) > 0).all()
+    return tuple(float(value) for value in values) if usable and count > 1 else None
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.imaging.source import rising
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume
 
 _WRITABLE = (".nrrd", ".mha", ".nii", ".nii.gz")
@@ -77,14 +78,23 @@ def _flush(path: Path) -> None:
 
 
 def write_sequence(
-    path: str | os.PathLike[str], frames: Iterable[Volume], *, overwrite: bool = True, compress: bool = True
+    path: str | os.PathLike[str],
+    frames: Iterable[Volume],
+    *,
+    times_s: Iterable[float] | None = None,
+    overwrite: bool = True,
+    compress: bool = True,
 ) -> None:
     """Write volumes of one geometry as a Slicer volume sequence (``.seq.nrrd``, frames one after another).
 
     `frames` is gone through once; with a ``len()`` they need not all fit into memory.
 
+    Args:
+        times_s: when each frame was taken, seconds, rising; None = not known, frames are counted.
+
     Raises:
-        OutputError: no frames, frames that differ in shape, type or geometry, another suffix, an unwritable file.
+        OutputError: no frames, frames that differ in shape, type or geometry, times that do not fit them, another
+            suffix, an unwritable file.
     """
     target = Path(path)
     if not target.name.lower().endswith(".seq.nrrd"):
@@ -94,8 +104,11 @@ def write_sequence(
     first = next(iterator, None)
     if first is None:
         raise OutputError("the sequence has no frames", where=target)
+    times = None if times_s is None else rising(times_s, count)
+    if times_s is not None and times is None and count > 1:
+        raise OutputError(f"the times are not {count} rising numbers", where=target, remedy="Give one per frame")
     with written_whole(target, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
-        stream.write(_sequence_header(first, count, compress).encode("utf-8"))
+        stream.write(_sequence_header(first, count, times, compress).encode("utf-8"))
         if compress:
             with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
                 _write_frames(packed, first, chain([first], iterator), target)
@@ -124,11 +137,12 @@ def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
-def _sequence_header(first: Volume, count: int, compress: bool) -> str:
+def _sequence_header(first: Volume, count: int, times: tuple[float, ...] | None, compress: bool) -> str:
     """NRRD header as Slicer writes it: three domain axes, then a list axis."""
     lps = LPS_TO_RAS @ first.ijk_to_ras
     directions = " ".join(_vector(lps[:3, axis]) for axis in range(3))
     sizes = " ".join(str(size) for size in first.shape[::-1])
+    index, unit = ("frame", "") if times is None else ("time", "s")
     lines = [
         "NRRD0004",
         f"type: {_NRRD_TYPES[first.array.dtype.str[1:]]}",
@@ -137,13 +151,14 @@ def _sequence_header(first: Volume, count: int, compress: bool) -> str:
         f"sizes: {sizes} {count}",
         f"space directions: {directions} none",
         "kinds: domain domain domain list",
-        'labels: "" "" "" "frame"',
+        f'labels: "" "" "" "{index}"',
+        f'units: "" "" "" "{unit}"',
         "endian: little",
         f"encoding: {'gzip' if compress else 'raw'}",
         f"space origin: {_vector(lps[:3, 3])}",
         "DataNodeClassName:=vtkMRMLScalarVolumeNode",
         "axis 3 index type:=numeric",
-        f"axis 3 index values:={' '.join(str(number) for number in range(count))}",
+        f"axis 3 index values:={' '.join(f'{value:.9g}' for value in times or range(count))}",
     ]
     return "\n".join(lines) + "\n\n"
 

@@ -156,11 +156,19 @@ def simulate_sequence(
 
 
 def write_moving_case(
-    folder: str | os.PathLike[str], frames: list[SimulatedCase], index: int, *, overwrite: bool = True
+    folder: str | os.PathLike[str],
+    frames: list[SimulatedCase],
+    index: int,
+    *,
+    frame_interval_s: float | None = None,
+    overwrite: bool = True,
 ) -> tuple[Path, ...]:
     """Write ``case-NNNN.seq.nrrd``, the landmarks of every frame ``case-NNNN_FFFF.mrk.json`` and ``case-NNNN.json``.
 
     All of them or none. The frames' stems are those under which `read_frames` names them.
+
+    Args:
+        frame_interval_s: seconds from frame to frame, kept in the sequence; None = not known.
 
     Returns:
         the paths, the sequence first and the truth last.
@@ -171,8 +179,9 @@ def write_moving_case(
     stem = f"case-{index:04d}"
     sequence, truth = f"{stem}.seq.nrrd", f"{stem}.json"
     landmarks = [f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
+    times = None if frame_interval_s is None else [number * frame_interval_s for number in range(len(frames))]
     with written_together(Path(folder), overwrite=overwrite) as staging:
-        write_sequence(staging / sequence, [frame.volume for frame in frames])
+        write_sequence(staging / sequence, [frame.volume for frame in frames], times_s=times)
         for name, frame in zip(landmarks, frames, strict=True):
             write_markups(staging / name, frame.pose)
         write_json(staging / truth, {"frames": [frame.truth for frame in frames]})

@@ -24,6 +24,12 @@ def keep(scene: slicer.vtkMRMLScene) -> None:
     scene.SaveStateForUndo()
 
 
+def forget(scene: slicer.vtkMRMLScene) -> None:
+    """Let go of all states: after a change that cannot be undone, earlier ones would not fit any more."""
+    scene.ClearUndoStack()
+    scene.ClearRedoStack()
+
+
 def can_undo(scene: slicer.vtkMRMLScene) -> bool:
     """Whether the scene keeps an earlier state."""
     return bool(scene.GetNumberOfUndoLevels() > 0)

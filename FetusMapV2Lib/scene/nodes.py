@@ -281,7 +281,21 @@ def to_local(node: Any, world: Array) -> Array:
         return world
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
-    return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in world])
+    return _transformed(transform, world)
+
+
+def to_world(node: Any, local: Array) -> Array:
+    """Points (N, 3) in the coordinates of a node under a parent transform as world points; NaN rows stay."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return local
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
+    return _transformed(transform, local)
+
+
+def _transformed(transform: vtk.vtkGeneralTransform, points: Array) -> Array:
+    return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])
 
 
 def gather_in_folder(scene: slicer.vtkMRMLScene, name: str, nodes: Sequence[Any]) -> int:

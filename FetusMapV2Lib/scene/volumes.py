@@ -43,13 +43,18 @@ def add_volume_node(scene: slicer.vtkMRMLScene, volume: Volume, *, name: str | N
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name or volume.name))
     set_voxels(node, volume)
+    show_grey(node, volume)
+    return node
+
+
+def show_grey(node: Any, volume: Volume) -> None:
+    """Give a volume node a grey display that suits the voxels of `volume`."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     low, high = _grey_window(volume.array)
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(low, high)
-    return node
 
 
 def set_voxels(node: Any, volume: Volume) -> None:

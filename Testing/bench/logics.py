@@ -12,6 +12,8 @@ _MODULE_LOGICS = {
     "Volumes": "vtkSlicerVolumesLogic",
     "Markups": "vtkSlicerMarkupsLogic",
     "Sequences": "vtkSlicerSequencesLogic",
+    "Plots": "vtkSlicerPlotsLogic",
+    "Tables": "vtkSlicerTablesLogic",
     "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",

@@ -74,3 +74,15 @@ def sees_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     from FetusMapV2Lib.estimation.engine import PoseEngine
 
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine()))
+
+
+@pytest.fixture
+def sees_only_balls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `sees_balls`, and where there are none it finds no fetus."""
+    from cli.balls import ball_engine
+
+    from FetusMapV2Lib.estimation.calibration import uncalibrated
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    calibration = replace(uncalibrated(), presence_threshold=0.2)
+    monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine(calibration=calibration)))

@@ -103,6 +103,114 @@ def test_a_sequence_gives_results_for_every_frame(fetusmap, sees_balls, tmp_path
     assert (second - first).mean(axis=0) == pytest.approx([0, 0, 2 * volume.spacing[2]], abs=0.3)
 
 
+def moving_balls(tmp_path: Path, times: list[float] | None = None) -> Path:
+    """A sequence of three frames; the body is carried to the head, and the second shows nothing."""
+    volume, _ = ball_volume()
+    rolled = [np.roll(volume.array, shift, axis=0) for shift in (0, 0, 4)]
+    rolled[1] = np.zeros_like(volume.array)
+    rolled[1][0, 0, 0] = 1
+    write_sequence(tmp_path / "moving.seq.nrrd", [volume.with_(array=array) for array in rolled], times_s=times)
+    return tmp_path / "moving.seq.nrrd"
+
+
+MOVEMENT = ("moving.movement.csv", "moving.movement.json")
+
+
+def test_a_sequence_gives_a_movement_table(fetusmap, sees_only_balls, tmp_path: Path) -> None:
+    answer = fetusmap("estimate", moving_balls(tmp_path, [0.0, 0.5, 1.0]), "-o", tmp_path / "out")
+    assert answer.code == 0
+    assert "moving: " in answer.err and "--frame-interval" not in answer.err
+    assert set(MOVEMENT) < set(files(tmp_path / "out"))
+    rows = list(csv.DictReader((tmp_path / "out" / MOVEMENT[0]).open(encoding="utf-8")))
+    assert [row["frame"] for row in rows] == ["0", "1", "2"]
+    assert [float(row["time_s"]) for row in rows] == [0.0, 0.5, 1.0]
+    assert "Research use only" in rows[0]["note"]
+    shift = 4 * ball_volume()[0].spacing[2]
+    assert float(rows[0]["body_speed_mm_per_s"]) == pytest.approx(shift, abs=1.0)
+    assert float(rows[0]["left_arm_speed_mm_per_s"]) < 1.0  # carried along
+    assert float(rows[0]["left_elbow_flexion_deg"]) == pytest.approx(float(rows[2]["left_elbow_flexion_deg"]), abs=5)
+    document = json.loads((tmp_path / "out" / MOVEMENT[1]).read_text(encoding="utf-8"))
+    assert document["time_unit"] == "s" and document["speed_unit"] == "mm/s"
+    assert [frame["time"] for frame in document["frames"]] == [0.0, 0.5, 1.0]
+    assert {angle["key"] for angle in document["angles"]} >= {"neck_flexion", "right_knee_flexion"}
+    assert document["notice"].startswith("Research use only")
+
+
+def test_a_frame_without_a_fetus_is_a_gap_in_the_table(fetusmap, sees_only_balls, tmp_path: Path) -> None:
+    answer = fetusmap("estimate", moving_balls(tmp_path), "-o", tmp_path / "out")
+    assert answer.code == 0 and "moving_0001: No fetus found" in answer.err
+    assert "moving_0001.mrk.json" not in files(tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / MOVEMENT[0]).open(encoding="utf-8")))
+    values = {name: value for name, value in rows[1].items() if name not in ("frame", "time_frames", "note")}
+    assert set(values.values()) == {""}
+    document = json.loads((tmp_path / "out" / MOVEMENT[1]).read_text(encoding="utf-8"))
+    assert [frame["found"] for frame in document["frames"]] == [True, False, True]
+    assert document["frames"][1]["reason"].startswith("No fetus found")
+
+
+def test_times_that_are_not_known_are_said_and_can_be_given(fetusmap, sees_only_balls, tmp_path: Path) -> None:
+    path = moving_balls(tmp_path)
+    answer = fetusmap("estimate", path, "-o", tmp_path / "a")
+    assert "--frame-interval" in answer.err and "per frame" in answer.err
+    assert "mm_per_frame" in (tmp_path / "a" / MOVEMENT[0]).read_text(encoding="utf-8").splitlines()[0]
+    answer = fetusmap("estimate", path, "-o", tmp_path / "b", "--frame-interval", "0.25")
+    assert "--frame-interval" not in answer.err
+    speeds = [
+        float(next(csv.DictReader((tmp_path / name / MOVEMENT[0]).open(encoding="utf-8")))[f"body_speed_mm_per_{unit}"])
+        for name, unit in (("a", "frame"), ("b", "s"))
+    ]
+    assert speeds[1] == pytest.approx(4 * speeds[0], abs=0.05)
+    for wrong in ("0", "-1", "nan"):
+        answer = fetusmap("estimate", path, "-o", tmp_path / "c", f"--frame-interval={wrong}")
+        assert answer.code == 2 and "--frame-interval" in answer.errors()[0]
+
+
+def test_a_sequence_with_scene_and_pictures(fetusmap, sees_only_balls, tmp_path: Path) -> None:
+    from FetusMapV2Lib.scene.files import close_scene, load_scene
+    from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+    from FetusMapV2Lib.scene.sequences import browsers_of_volumes
+
+    volume, truth = ball_volume()
+    write_sequence(tmp_path / "moving.seq.nrrd", [volume, volume])
+    answer = fetusmap("estimate", tmp_path / "moving.seq.nrrd", "-o", tmp_path / "out", "--scene", "--picture")
+    assert answer.code == 0
+    pictures = ["moving.movement.png", "moving_0000.png", "moving_0001.png"]
+    results = [f"moving_{n:04d}{suffix}" for n in (0, 1) for suffix in RESULTS]
+    assert files(tmp_path / "out") == sorted([*MOVEMENT, *pictures, *results, "moving.mrb"])
+    assert all((tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    scene = load_scene(tmp_path / "out" / "moving.mrb")
+    fetus = PoseSequence.attach(browsers_of_volumes(scene)[0])
+    assert fetus.frame_count == 2
+    assert np.linalg.norm(fetus.poses()[1].positions - truth, axis=1).max() < 1.5
+    close_scene(scene)
+
+
+def test_an_existing_movement_is_kept_and_costs_no_estimate(fetusmap, model_file, tmp_path: Path, monkeypatch) -> None:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    path = moving_balls(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MOVEMENT[0]).write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(PoseEngine, "estimate", lambda *_, **__: pytest.fail("estimated in vain"))
+    answer = fetusmap("estimate", path, "-o", tmp_path / "out", "--model", model_file)
+    assert answer.code == 2 and MOVEMENT[0] in answer.errors()[0]
+    assert files(tmp_path / "out") == [MOVEMENT[0]]
+
+
+def test_a_sequence_is_written_whole_or_not_at_all(fetusmap, sees_only_balls, tmp_path: Path, monkeypatch) -> None:
+    write = Path.write_text
+
+    def full(self: Path, *args, **options) -> int:
+        if self.name.endswith(MOVEMENT[1]):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    answer = fetusmap("estimate", moving_balls(tmp_path), "-o", tmp_path / "out")
+    assert answer.code == 2 and "the disk is full" in answer.errors()[0]
+    assert files(tmp_path / "out") == []
+
+
 def test_names_in_any_writing_and_with_brackets(fetusmap, sees_balls, balls, tmp_path: Path) -> None:
     path, _ = balls
     odd = path.with_name("Фетус [bold] [x] :smile: é.nrrd")
@@ -275,4 +383,7 @@ def test_reading_errors_of_a_later_frame_keep_the_earlier_ones(fetusmap, model_f
     monkeypatch.setattr(reading.Frames, "_read", second_is_bad)
     answer = fetusmap("estimate", tmp_path / "s.seq.nrrd", "-o", tmp_path / "out", "--model", model_file)
     assert answer.code == 2 and len(answer.errors()) == 1
-    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000"}
+    assert "s_0001: 1 of 2 frames cannot be used" in answer.errors()[0]
+    assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000", "s"}
+    document = json.loads((tmp_path / "out" / "s.movement.json").read_text(encoding="utf-8"))
+    assert "the volume is truncated" in document["frames"][1]["reason"]

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.remote import RemoteEngine
 from FetusMapV2Lib.evaluation.metrics import limb_sides_right
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
@@ -44,6 +45,17 @@ def test_a_fetus_is_found_where_it_is(case, estimate):
     assert limb_sides_right(estimate.pose.positions[None], case.pose.positions[None]).all()
     assert (estimate.pose.confidence > 0).all() and (estimate.pose.confidence <= 1).all()
     assert (estimate.pose.radius90_mm > 0).all()
+
+
+def test_the_frame_after_is_looked_at_where_it_was_in_another_process_too(engine, case, estimate):
+    again = engine.estimate(case.volume, before=estimate)
+    assert [look.view for look in again.looks] == ["close"]
+    with RemoteEngine(device="cpu") as remote:
+        stages: list[str] = []
+        there = remote.estimate(case.volume, before=estimate, on_progress=lambda _, stage: stages.append(stage))
+    assert _apart(there.pose.positions, again.pose.positions).max() < 1e-3
+    assert there.clarity == pytest.approx(again.clarity)
+    assert "looking where it was" in stages and "looking at the whole volume" not in stages
 
 
 def _apart(one, other):

@@ -95,6 +95,7 @@ def test_an_estimate_survives_the_wire(volume):
     there = messages.estimate_from(messages.decoded(messages.encoded(messages.estimate_message(here))))
     np.testing.assert_array_equal(there.pose.positions, here.pose.positions)
     assert there.pose.laterality == here.pose.laterality
+    assert there.clarity == here.clarity
     assert (there.found, there.reason, there.model, there.warnings) == (
         here.found,
         here.reason,

@@ -21,6 +21,7 @@ from imaging.samples import (
     save,
     world,
 )
+from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import grey
@@ -201,8 +202,45 @@ def test_four_dimensional_nifti(tmp_path):
 
 def test_a_volume_is_a_sequence_of_one(tmp_path):
     write_volume(tmp_path / "v.nrrd", sample())
-    (only,) = read_frames(tmp_path / "v.nrrd")
-    assert only.name == "v"
+    found = read_frames(tmp_path / "v.nrrd")
+    assert [only.name for only in found] == ["v"]
+    assert found.times_s is None
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e-3), ("", None), ("mm", None)])
+def test_times_of_a_sequence_are_told_in_seconds_where_they_have_a_unit(tmp_path, unit, factor):
+    times = [0.0, 130.5, 260.0, 1000.25]
+    write_sequence(tmp_path / "s.seq.nrrd", frames_of(), times_s=times, compress=False)
+    head, _, data = (tmp_path / "s.seq.nrrd").read_bytes().partition(b"\n\n")
+    (tmp_path / "s.seq.nrrd").write_bytes(head.replace(b'"s"', f'"{unit}"'.encode()) + b"\n\n" + data)
+    found = read_frames(tmp_path / "s.seq.nrrd").times_s
+    if factor is None:
+        assert found is None
+    else:
+        assert found == pytest.approx(np.array(times) * factor)
+
+
+@pytest.mark.parametrize("spoilt", [b"0 1 1 2", b"0 2 1 3", b"0 1 2", b"0 1 x 2", b"0 1 nan 2"])
+def test_times_that_cannot_be_are_not_known(tmp_path, spoilt):
+    write_sequence(tmp_path / "s.seq.nrrd", frames_of(), times_s=[0, 1, 2, 3], compress=False)
+    data = (tmp_path / "s.seq.nrrd").read_bytes()
+    assert data.count(b"values:=0 1 2 3") == 1
+    (tmp_path / "s.seq.nrrd").write_bytes(data.replace(b"values:=0 1 2 3", b"values:=" + spoilt))
+    found = read_frames(tmp_path / "s.seq.nrrd")
+    assert found.times_s is None and len(found) == 4
+
+
+def test_times_of_a_nifti_file_and_of_frames_that_are_counted(tmp_path):
+    stack = np.stack([f.array.transpose(2, 1, 0) for f in frames_of()], -1)
+    image = nibabel.Nifti1Image(stack, frames_of()[0].ijk_to_ras)
+    nibabel.save(image, tmp_path / "unknown.nii")
+    assert read_frames(tmp_path / "unknown.nii").times_s is None
+    image.header["pixdim"][4] = 250.0
+    image.header.set_xyzt_units("mm", "msec")
+    nibabel.save(image, tmp_path / "s.nii")
+    assert read_frames(tmp_path / "s.nii").times_s == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    write_sequence(tmp_path / "s.seq.nrrd", frames_of())
+    assert read_frames(tmp_path / "s.seq.nrrd").times_s is None
 
 
 # --- DICOM
@@ -216,6 +254,20 @@ def test_enhanced_us_volume_sequence_with_shuffled_frames(tmp_path):
     for t in range(3):
         assert np.array_equal(found[t].array, frames[t].array)
         assert np.allclose(found[t].ijk_to_ras, frames[t].ijk_to_ras)
+    assert found.times_s == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_moments_that_are_only_numbered_have_no_times(tmp_path):
+    dataset = enhanced_us(frames_of(2))
+    for item in dataset.PerFrameFunctionalGroupsSequence:
+        number = int(item.TemporalPositionSequence[0].TemporalPositionTimeOffset > 0)
+        del item.TemporalPositionSequence
+        content = Dataset()
+        content.TemporalPositionIndex = number + 1
+        item.FrameContentSequence = [content]
+    save(dataset, tmp_path / "v.dcm")
+    found = read_frames(tmp_path / "v.dcm")
+    assert len(found) == 2 and found.times_s is None
 
 
 def test_enhanced_us_volume_in_colour(tmp_path):

@@ -88,6 +88,13 @@ def test_frames_may_come_from_a_generator_or_a_lazy_file(tmp_path):
     assert len(found) == 3 and np.array_equal(found[2].array, sample(seed=2).array)
 
 
+@pytest.mark.parametrize("times", [[0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 1.0, float("inf")]])
+def test_times_must_be_one_per_frame_and_rise(tmp_path, times):
+    with pytest.raises(OutputError, match="times"):
+        write_sequence(tmp_path / "s.seq.nrrd", [sample()] * 3, times_s=times)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_file_cannot_hold_is_refused(tmp_path):
     volume = sample()
     sheared = volume.ijk_to_ras.copy()

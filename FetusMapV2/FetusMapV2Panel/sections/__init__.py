@@ -4,6 +4,7 @@ from FetusMapV2Panel.sections.estimate import EstimateSection
 from FetusMapV2Panel.sections.install import InstallSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
+from FetusMapV2Panel.sections.movement import MovementSection
 from FetusMapV2Panel.sections.report import ReportSection
 
 #: To add one: write it, and name it here.
@@ -12,5 +13,6 @@ SECTIONS = (
     EstimateSection,
     LandmarksSection,
     MeasurementsSection,
+    MovementSection,
     ReportSection,
 )

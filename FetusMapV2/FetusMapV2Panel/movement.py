@@ -1,0 +1,120 @@
+"""From a sequence of volumes to the poses of all its frames in the scene: the Qt-free core for 4D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from FetusMapV2Lib.foundation.errors import Cancelled, InputError
+from FetusMapV2Panel.parameters import Refine, Settings
+
+
+@dataclass
+class SequenceOutcome:
+    """The estimates of all frames and, if there is a fetus in one of them, their live nodes."""
+
+    browser: Any
+    estimates: tuple[Any, ...]
+    poseSequence: Any | None
+
+    @property
+    def found(self) -> int:
+        """In how many frames there is a fetus."""
+        return sum(estimate.found for estimate in self.estimates)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no fetus in the first frame without one; empty if all have one."""
+        return next((estimate.reason for estimate in self.estimates if not estimate.found), "")
+
+
+class SequenceEstimation:
+    """What a logic with an engine and pose scenes (`PoseEstimation`) can do with sequences."""
+
+    def __init__(self):
+        self._poseSequences: dict[str, Any] = {}
+
+    def processSequence(
+        self,
+        browser,
+        settings: Settings | None = None,
+        frameInterval: float | None = None,
+        onProgress: Callable[[float, str], None] | None = None,
+        shouldCancel: Callable[[], bool] | None = None,
+        waitForCompletion: bool = True,
+    ) -> SequenceOutcome | Generator[None, None, SequenceOutcome]:
+        """Estimate the pose in every frame of a sequence browser and show it in the browser's scene.
+
+        An earlier estimate of the same sequence is replaced, corrections included. This cannot be undone: the scene's
+        history ends here.
+
+        Args:
+            browser: sequence browser node that steps through volumes.
+            settings: device, memory, refinement, model; the defaults if not given.
+            frameInterval: seconds between frames in place of the sequence's own times.
+            onProgress, shouldCancel, waitForCompletion: see `PoseEstimation.process`.
+
+        Raises:
+            UserError: there are no volumes, or the model or the device cannot be used.
+            Cancelled: `shouldCancel` said yes or the sequence left the scene; the scene is as it was.
+        """
+        from FetusMapV2Lib.estimation.remote import finished
+
+        steps = self._sequenceSteps(browser, settings or Settings(), frameInterval, onProgress, shouldCancel)
+        return finished(steps) if waitForCompletion else steps
+
+    def _sequenceSteps(self, browser, settings, frameInterval, onProgress, shouldCancel):
+        from FetusMapV2Lib.estimation.sequence import estimating_sequence
+        from FetusMapV2Lib.scene.mirroring import is_put_right
+        from FetusMapV2Lib.scene.sequences import VolumeFrames
+
+        if browser is None:
+            raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
+        frames = VolumeFrames(browser)
+        frames.mirrored = settings.mirrored != is_put_right(frames.proxy_node)
+        arguments = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
+        estimates = yield from estimating_sequence(
+            self.engine(settings.engine), frames, on_progress=onProgress, should_cancel=shouldCancel, **arguments
+        )
+        if browser.GetScene() is None:
+            raise Cancelled("the sequence left the scene")
+        shown = any(estimate.found for estimate in estimates)
+        poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None
+        return SequenceOutcome(browser, estimates, poseSequence)
+
+    def poseSequenceOf(self, browser):
+        """The live poses of a browser, attached again after a scene was loaded; None if it has none yet."""
+        from FetusMapV2Lib.scene.pose_sequence import PoseSequence, landmark_sequence
+
+        self._poseSequences = {key: one for key, one in self._poseSequences.items() if one.is_open}
+        sequence = landmark_sequence(browser) if browser is not None else None
+        proxy = browser.GetProxyNode(sequence) if sequence is not None else None
+        if proxy is None:
+            return None
+        identifier = browser.GetID()
+        if identifier not in self._poseSequences:
+            self._poseSequences[identifier] = PoseSequence.attach(browser, self.poseSceneOf(proxy))
+        return self._poseSequences[identifier]
+
+    def _showSequence(self, browser, frames, estimates, settings, frameInterval):
+        from FetusMapV2Lib.scene import history
+        from FetusMapV2Lib.scene.mirroring import set_put_right
+        from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+
+        poses = [estimate.pose for estimate in estimates]
+        model = next((estimate.model for estimate in estimates if estimate.model), "")
+        set_put_right(frames.proxy_node, settings.mirrored)
+        poseSequence = self.poseSequenceOf(browser)
+        if poseSequence is not None:
+            poseSequence.set_poses(poses, model)
+            poseSequence.frame_interval_s = frameInterval
+        else:
+            name = _("{0} fetus").format(frames.proxy_node.GetName())
+            poseSequence = PoseSequence.create(browser, poses, name=name, model=model, frame_interval_s=frameInterval)
+            self._poseSequences[browser.GetID()] = poseSequence
+            self.keepPoseScene(poseSequence.pose_scene)
+        history.forget(browser.GetScene())
+        return poseSequence

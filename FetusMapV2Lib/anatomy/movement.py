@@ -1,0 +1,231 @@
+"""Movement of a fetus over a sequence of poses: joint angles, speeds of its parts, and when each part moves.
+
+Limbs and head are looked at in the body's own frame, so that neither the probe nor the body as a whole moves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_uncertainty, joint_angles
+from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.trajectories import repeatability, seen_from_trunk, trunk_rows, turning_speed, velocities
+
+#: A part begins to move at so many times the speed that landmark errors alone stay below in 90 % of cases, and has
+#: come to rest below so many times. Errors have longer tails than a Gaussian, so the onset lies well above 1.
+ONSET, RELEASE = 2.0, 1.0
+#: Shorter periods are taken for noise.
+LEAST_FRAMES = 2
+#: 90 % radius of a landmark that has none in any frame, mm.
+UNKNOWN_RADIUS_MM = 3.0
+#: No radius counts as smaller, mm.
+_LEAST_RADIUS_MM = 0.1
+
+_LIMBS = {"la": "Left arm", "ra": "Right arm", "ll": "Left leg", "rl": "Right leg"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What moves as one.
+
+    Attributes:
+        key: ``head``, ``left_arm``, ``right_arm``, ``left_leg``, ``right_leg`` or ``body``.
+        name: for people.
+        rows: the landmarks whose speeds are averaged.
+        group: the schema's group that it belongs to; None for the body as a whole, which is looked at in the world.
+    """
+
+    key: str
+    name: str
+    rows: tuple[int, ...]
+    group: str | None
+
+
+@dataclass(frozen=True)
+class Period:
+    """A part moves from one frame to another, both included.
+
+    Attributes:
+        part: key of the part.
+        first, last: frames, from 0.
+        start, end: their times.
+        peak_speed: mm per unit of time.
+    """
+
+    part: str
+    first: int
+    last: int
+    start: float
+    end: float
+    peak_speed: float
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """Movement over T frames; NaN where it is not known.
+
+    Attributes:
+        times: (T,) in `time_unit`.
+        time_unit: "s", or "frame" where the times of the frames are not known.
+        angle_list: the columns of the angles.
+        angles, angle_intervals: (T, A) degrees, and half-widths of their 90 % intervals.
+        part_list: the columns of the speeds.
+        speeds: (T, P) mm per unit of time.
+        noise: (T, P) the speed below which landmark errors alone stay in 90 % of cases.
+        turning: (T,) degrees per unit of time that the body turns in the world.
+        moving: (T, P) bool.
+        periods: in the order of parts and times.
+    """
+
+    times: np.ndarray
+    time_unit: str
+    angle_list: tuple[JointAngle, ...]
+    angles: np.ndarray
+    angle_intervals: np.ndarray
+    part_list: tuple[Part, ...]
+    speeds: np.ndarray
+    noise: np.ndarray
+    turning: np.ndarray
+    moving: np.ndarray
+    periods: tuple[Period, ...]
+
+    def periods_of(self, part: str) -> tuple[Period, ...]:
+        """The periods of one part."""
+        return tuple(period for period in self.periods if period.part == part)
+
+
+def analyse_movement(
+    positions: np.ndarray,
+    times_s: np.ndarray | None = None,
+    radius90_mm: np.ndarray | None = None,
+    schema: Schema | None = None,
+) -> Movement:
+    """Angles, speeds and movement periods of a sequence of poses.
+
+    The body's own frame is that of the trunk (`trajectories.seen_from_trunk`). Each landmark's velocity is a local
+    straight line through up to five frames (`trajectories.velocities`), with a standard error from its 90 % radii and
+    the share of them that changes from frame to frame (`trajectories.repeatability`). The speed of a part is the mean
+    over its landmarks, weighted by the inverse of that error's square, and so is its noise. A part moves from the frame
+    in which its speed reaches `ONSET` times the noise until it falls below `RELEASE` times; a missing value ends a
+    period.
+
+    Args:
+        positions: (T, N, 3) RAS mm, sides settled (`side_tracking`), NaN = missing.
+        times_s: (T,) seconds, rising; None = unknown, then frames are counted.
+        radius90_mm: (T, N), NaN or None = unknown: then the landmark's median over the sequence, or 3 mm.
+
+    Raises:
+        ValueError: an array of the wrong shape, or times that do not rise.
+    """
+    schema = schema or default_schema()
+    points = np.asarray(positions, dtype=np.float64)
+    if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
+        raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")
+    times = np.arange(len(points)) if times_s is None else times_s
+    times = np.asarray(times, dtype=np.float64)
+    if times.shape != points.shape[:1] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError("times must be one finite number per frame and rise")
+    radii = known_radii(radius90_mm, points)
+    spread = radii / RADIUS90_IN_SD
+    seen = seen_from_trunk(points, spread, schema)
+    parts = part_list(schema)
+    speeds, noise = _part_speeds(
+        velocities(points, times, spread * repeatability(points, spread)),
+        velocities(seen.positions, times, seen.spread * repeatability(seen.positions, seen.spread)),
+        parts,
+    )
+    moving = np.stack([_moving(*column) for column in zip(speeds.T, noise.T, strict=True)], axis=1)
+    return Movement(
+        times=times,
+        time_unit="frame" if times_s is None else "s",
+        angle_list=angle_list(schema),
+        angles=joint_angles(points, schema),
+        angle_intervals=angle_uncertainty(points, radii, schema),
+        part_list=parts,
+        speeds=speeds,
+        noise=noise,
+        turning=turning_speed(seen.turns, times),
+        moving=moving,
+        periods=_periods(moving, speeds, times, parts),
+    )
+
+
+@lru_cache(maxsize=4)
+def part_list(schema: Schema) -> tuple[Part, ...]:
+    """The parts whose movement is told: head, limbs, and the body as a whole."""
+    trunk = trunk_rows(schema)
+    head = Part("head", "Head", tuple(row for row in schema.rows("ht") if row not in trunk), "ht")
+    limbs = (
+        Part(name.lower().replace(" ", "_"), name, schema.rows(group)[1:], group) for group, name in _LIMBS.items()
+    )
+    return (head, *limbs, Part("body", "Whole body", trunk, None))
+
+
+def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
+    """(T, N) radii without gaps: what is unknown takes the landmark's median over the sequence, or 3 mm.
+
+    Raises:
+        ValueError: another shape than that of the positions (T, N, 3).
+    """
+    if radius90_mm is None:
+        return np.full(positions.shape[:2], UNKNOWN_RADIUS_MM)
+    radii = np.asarray(radius90_mm, dtype=np.float64)
+    if radii.shape != positions.shape[:2]:
+        raise ValueError(f"radius90_mm must have the shape {positions.shape[:2]}, found {radii.shape}")
+    filled = radii.copy()
+    for row in range(radii.shape[1]):
+        known = np.isfinite(radii[:, row])
+        filled[~known, row] = np.median(radii[known, row]) if known.any() else UNKNOWN_RADIUS_MM
+    return np.maximum(filled, _LEAST_RADIUS_MM)
+
+
+def _part_speeds(
+    in_world: tuple[np.ndarray, np.ndarray], in_body: tuple[np.ndarray, np.ndarray], parts: tuple[Part, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speeds and noise of the parts, both (T, P), from velocities of landmarks and their errors."""
+    speeds, noise = [], []
+    for part in parts:
+        found, error = in_world if part.group is None else in_body
+        rows = list(part.rows)
+        weights = np.nan_to_num(1.0 / error[:, rows] ** 2)
+        total = weights.sum(axis=1)
+        weights = weights / np.where(total > 0, total, np.nan)[:, None]
+        speeds.append(_weighted(np.linalg.norm(found[:, rows], axis=2), weights))
+        noise.append(_weighted(RADIUS90_IN_SD * error[:, rows], weights))
+    return np.stack(speeds, axis=1), np.stack(noise, axis=1)
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(T,) sums over landmarks; those of weight 0 may be NaN."""
+    return np.asarray(np.where(weights == 0, 0.0, values * weights).sum(axis=1))
+
+
+def _moving(speed: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """(T,) whether a part moves: from the onset until it is released, and for `LEAST_FRAMES` at least."""
+    moving = np.zeros(len(speed), dtype=bool)
+    state = False
+    for frame, (value, least) in enumerate(zip(speed, noise, strict=True)):
+        state = bool(value >= (RELEASE if state else ONSET) * least)  # a NaN is never enough
+        moving[frame] = state
+    for first, last in _runs(moving):
+        if last - first + 1 < LEAST_FRAMES:
+            moving[first : last + 1] = False
+    return moving
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """First and last index of every unbroken run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
+    return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
+
+
+def _periods(moving: np.ndarray, speeds: np.ndarray, times: np.ndarray, parts: tuple[Part, ...]) -> tuple[Period, ...]:
+    return tuple(
+        Period(part.key, first, last, float(times[first]), float(times[last]), float(speed[first : last + 1].max()))
+        for part, flags, speed in zip(parts, moving.T, speeds.T, strict=True)
+        for first, last in _runs(flags)
+    )

@@ -1,0 +1,201 @@
+"""Left and right limbs over a sequence of frames: one answer for all frames, so that no limb changes sides on the way.
+
+Each frame says by geometry (Eq. 7) how sure its sides are, the frames before and after say which limb went where; the
+most likely run of names through all frames is found by dynamic programming (Viterbi 1967).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, Laterality, resolve_sides
+from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+
+#: A single frame is never believed beyond this confidence, so that many others can outvote it.
+_MOST_CONFIDENCE = 0.98
+#: Standard deviation per axis of what a joint moves from one frame to the next relative to head and trunk, mm.
+_STEP_SD_MM = 3.0
+#: Standard deviation of a bone's length about its median over the sequence, besides the landmark errors, mm.
+_BONE_SD_MM = 1.0
+#: No distance counts as less likely than this many standard deviations: a landmark that is lost decides nothing.
+_FARTHEST_SD = 4.0
+#: Cost of exchanging a joint but not the rest of its limb, or the other way round (a chance of 1 in 20).
+_SPLIT_COST = math.log(20.0)
+#: 90 % radius of landmarks that have none, mm.
+_UNKNOWN_RADIUS_MM = 3.0
+
+_Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SettledSides:
+    """Sides of a whole sequence.
+
+    Attributes:
+        order: (T, N) rows: the settled pose of frame t is ``positions[t][order[t]]``, its radii likewise.
+        changed: (T,) frames in which a landmark changed sides.
+        laterality: per frame; the confidences are those of the sequence, the mean over its frames of the confidence
+            by geometry, negative where a frame is against the answer, and never below 0.
+    """
+
+    order: np.ndarray
+    changed: np.ndarray
+    laterality: tuple[Laterality, ...]
+
+
+def settle_sides(
+    positions: np.ndarray, radius90_mm: np.ndarray | None = None, schema: Schema | None = None
+) -> SettledSides:
+    """Name the limbs of every frame left and right so that they fit one another and the geometry of all frames.
+
+    Arms and legs are settled by themselves. In a frame each joint may keep its name or exchange it with its partner.
+    The likelihood of a run of such choices is made of three parts: the confidence of Eq. 7 in each frame, the distance
+    that each joint moves between neighbouring frames once head and trunk are laid over one another, and the lengths of
+    the bones against their median. Frames without any landmark are passed over.
+
+    Args:
+        positions: (T, N, 3) RAS mm, NaN = missing.
+        radius90_mm: (T, N) 90 % radii, NaN or None = unknown.
+
+    Raises:
+        ValueError: an array of the wrong shape.
+    """
+    schema = schema or default_schema()
+    points = np.asarray(positions, dtype=np.float64)
+    if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
+        raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")
+    radii = np.full(points.shape[:2], np.nan) if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64)
+    if radii.shape != points.shape[:2]:
+        raise ValueError(f"radius90_mm must have the shape {points.shape[:2]}, found {radii.shape}")
+    spread = np.where(np.isfinite(radii), radii, _UNKNOWN_RADIUS_MM) / RADIUS90_IN_SD
+    order = np.tile(np.arange(schema.count), (len(points), 1))
+    seen = np.flatnonzero(np.isfinite(points).all(axis=2).sum(axis=1))
+    alone = [resolve_sides(points[frame], schema, radii[frame])[1] for frame in seen]
+    laid = _laid_over(points[seen], schema)
+    confidences = {}
+    for limb in ("la", "ll"):
+        pairs = schema.pairs_of(limb)
+        evidence = np.array([_signed_confidence(sides, limb) for sides in alone])
+        choices = _best_run(points[seen], laid, spread[seen], evidence, pairs)
+        for frame, choice in zip(seen, choices, strict=True):
+            for (left, right), exchanged in zip(pairs, choice, strict=True):
+                order[frame, [left, right]] = (right, left) if exchanged else (left, right)
+        confidences[limb] = _agreement(evidence, choices, _named_by(points[seen], pairs))
+    settled = np.take_along_axis(points, order[..., None], axis=1)
+    changed = (order != np.arange(schema.count)).any(axis=1)
+    laterality = tuple(_laterality(settled[frame], order[frame], confidences, schema) for frame in range(len(points)))
+    return SettledSides(order, changed, laterality)
+
+
+def _agreement(evidence: np.ndarray, choices: list[tuple[int, ...]], named_by: list[int]) -> float:
+    """Mean confidence by geometry in the answer, 0..1: frames that are against it count negative."""
+    kept = [-1.0 if choice[pair] else 1.0 for choice, pair in zip(choices, named_by, strict=True)]
+    return max(0.0, float((evidence * np.array(kept)).mean())) if len(evidence) else 0.0
+
+
+def _signed_confidence(sides: Laterality, limb: str) -> float:
+    """Confidence by geometry that the given names are right (positive) or exchanged (negative), -1..1."""
+    confidence, swapped = (
+        (sides.arms_confidence, sides.arms_swapped) if limb == "la" else (sides.legs_confidence, sides.legs_swapped)
+    )
+    return -confidence if swapped else confidence
+
+
+def _laid_over(points: np.ndarray, schema: Schema) -> np.ndarray:
+    """Frames (T, N, 3), each moved rigidly so that head and trunk lie on those of the frame before."""
+    rows = list(schema.rows("ht"))
+    laid = points.copy()
+    for frame in range(1, len(points)):
+        common = np.isfinite(points[frame, rows] + laid[frame - 1, rows]).all(axis=1).sum()
+        if common >= MINIMUM_POINTS:
+            laid[frame] = register(points[frame, rows], laid[frame - 1, rows], scale=False).apply(points[frame])
+    return laid
+
+
+def _named_by(points: np.ndarray, pairs: _Pairs) -> list[int]:
+    """Per frame the pair of joints that Eq. 7 looks at: the first that is all there (see `laterality`)."""
+    present: np.ndarray = np.isfinite(points).all(axis=2)
+    complete = np.array([present[:, left] & present[:, right] for left, right in pairs])
+    return [int(found) for found in complete.argmax(axis=0)]
+
+
+def _best_run(
+    points: np.ndarray, laid: np.ndarray, spread: np.ndarray, evidence: np.ndarray, pairs: _Pairs
+) -> list[tuple[int, ...]]:
+    """For each frame and pair of joints whether to exchange it (0 or 1): the run of least cost."""
+    if not len(points):
+        return []
+    options = list(itertools.product((0, 1), repeat=len(pairs)))
+    rows = np.array([[_chosen(pairs, option, side) for side in (0, 1)] for option in options])  # (options, side, joint)
+    within = _evidence_cost(evidence, options, _named_by(points, pairs)) + _bone_cost(points, spread, rows, options)
+    cost, came_from = within[0], []
+    for frame in range(1, len(points)):
+        total = cost[:, None] + _step_cost(laid[frame - 1 : frame + 1], spread[frame - 1 : frame + 1], rows)
+        came_from.append(total.argmin(axis=0))
+        cost = total.min(axis=0) + within[frame]
+    best = [int(cost.argmin())]
+    for before in reversed(came_from):
+        best.append(int(before[best[-1]]))
+    return [options[index] for index in reversed(best)]
+
+
+def _chosen(pairs: _Pairs, option: tuple[int, ...], side: int) -> list[int]:
+    """Rows of the joints of one limb, left (0) or right (1), under an option."""
+    return [pair[side ^ exchanged] for pair, exchanged in zip(pairs, option, strict=True)]
+
+
+def _evidence_cost(evidence: np.ndarray, options: list[tuple[int, ...]], named_by: list[int]) -> np.ndarray:
+    """(T, options): minus the logarithm of the probability of each option by Eq. 7, and of limbs that are split."""
+    trust = np.clip(evidence, -_MOST_CONFIDENCE, _MOST_CONFIDENCE)
+    split = np.array([min(sum(option), len(option) - sum(option)) for option in options])
+    exchanged = np.array([[option[pair] for option in options] for pair in named_by])
+    return np.asarray(-np.log((1 + np.where(exchanged, -1, 1) * trust[:, None]) / 2) + _SPLIT_COST * split)
+
+
+def _bone_cost(points: np.ndarray, spread: np.ndarray, rows: np.ndarray, options: list[tuple[int, ...]]) -> np.ndarray:
+    """(T, options): how unusual the lengths of the bones are."""
+    joints = points[:, rows]  # (T, options, side, joint, 3)
+    lengths = np.linalg.norm(np.diff(joints, axis=3), axis=4)
+    variance = spread[:, rows] ** 2
+    variance = variance[..., 1:] + variance[..., :-1] + _BONE_SD_MM**2
+    as_given = lengths[:, options.index((0,) * len(options[0]))]
+    if not np.isfinite(as_given).any():
+        return np.zeros(lengths.shape[:2])
+    usual = np.array([_median(as_given[..., bone]) for bone in range(lengths.shape[3])])
+    return _surprise((lengths - usual) ** 2 / variance, (2, 3))
+
+
+def _step_cost(laid: np.ndarray, spread: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(options before, options after): how unusual the way of the joints from one frame to the next is."""
+    before, after = laid[0][rows][:, None], laid[1][rows][None]
+    variance = (spread[0] ** 2)[rows][:, None] + (spread[1] ** 2)[rows][None] + _STEP_SD_MM**2
+    return _surprise(((after - before) ** 2).sum(axis=-1) / variance, (2, 3))
+
+
+def _surprise(squares: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Half the sum of squared distances in standard deviations, each capped; what is missing counts nothing."""
+    capped = np.where(np.isfinite(squares), np.minimum(squares, _FARTHEST_SD**2), 0.0)
+    return np.asarray(0.5 * capped.sum(axis=axes))
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def _laterality(settled: np.ndarray, order: np.ndarray, confidences: dict[str, float], schema: Schema) -> Laterality:
+    """What is said of a frame: the confidences of the sequence, and whether this frame's names were exchanged."""
+    first = {limb: schema.pairs_of(limb)[0][0] for limb in confidences}
+    alone = resolve_sides(settled, schema)[1]
+    return replace(
+        alone,
+        arms_confidence=confidences["la"],
+        legs_confidence=confidences["ll"],
+        arms_swapped=bool(order[first["la"]] != first["la"]),
+        legs_swapped=bool(order[first["ll"]] != first["ll"]),
+    )

@@ -1,0 +1,176 @@
+"""Poses over a sequence of volumes: the body is looked for where it was before, sides are settled over all frames.
+
+Works with an engine here or in another process; needs no torch itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.imaging.volume import Volume
+
+Array = NDArray[np.float64]
+
+EXCHANGED = "Left and right limbs of this frame were exchanged to agree with the other frames."
+
+
+def estimate_sequence(
+    engine: Any,
+    frames: Sequence[Volume],
+    *,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+    schema: Schema | None = None,
+    **options: Any,
+) -> tuple[Estimate, ...]:
+    """Estimate the pose in every frame.
+
+    A frame without a fetus is an answer like any other, and so is one that cannot be read, with the reason.
+
+    Args:
+        engine: `PoseEngine`, `RemoteEngine`, or what has their `estimate`; it stays warm from frame to frame.
+        frames: volumes over time, each asked for once and in order.
+        on_progress, should_cancel: see `foundation.progress`.
+        options: of the engine for every frame, such as ``refine="prior"``.
+
+    Returns:
+        One estimate per frame, left and right settled over the whole sequence (`side_tracking.settle_sides`).
+
+    Raises:
+        Cancelled: `should_cancel` said yes; nothing is kept.
+        UserError: no frame can be read, or the engine refuses.
+    """
+    arguments = {"on_progress": on_progress, "should_cancel": should_cancel, "schema": schema, **options}
+    steps = estimating_sequence(_Waiting(engine), frames, **arguments)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return tuple(end.value)
+
+
+class _Waiting:
+    """An engine of which only the method that waits for the answer is known."""
+
+    def __init__(self, engine: Any) -> None:
+        self.estimate = engine.estimate
+
+
+def estimating_sequence(
+    engine: Any,
+    frames: Sequence[Volume],
+    *,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+    schema: Schema | None = None,
+    **options: Any,
+) -> Generator[None, None, tuple[Estimate, ...]]:
+    """`estimate_sequence` in steps: yields while it waits for an engine in another process, and between frames."""
+    estimates: list[Estimate] = []
+    last_found: Estimate | None = None
+    unreadable: InputError | None = None
+    schema = schema or default_schema()
+    count = len(frames)
+    stages = Stages(on_progress, should_cancel)
+    for number in range(count):
+
+        def tell(fraction: float, stage: str, number: int = number) -> None:
+            stages.reach((number + fraction) / count, f"frame {number + 1} of {count}: {stage}")
+
+        tell(0.0, "reading")
+        yield
+        try:
+            volume = frames[number]
+        except InputError as error:
+            unreadable = unreadable or error
+            estimates.append(_unusable(error, schema))
+            continue
+        asked = {"before": last_found, "on_progress": tell, "should_cancel": should_cancel, **options}
+        estimate = yield from _estimating(engine, volume, asked)
+        estimates.append(estimate)
+        last_found = estimate if estimate.found else last_found
+    if unreadable is not None and all(estimate.is_unreadable for estimate in estimates):
+        raise unreadable
+    settled = with_settled_sides(estimates, schema)
+    stages.reach(1.0, "done")
+    return settled
+
+
+def _estimating(engine: Any, volume: Volume, arguments: dict[str, Any]) -> Generator[None, None, Estimate]:
+    """One frame; an engine in another process is waited for in steps."""
+    if hasattr(engine, "estimating"):
+        return (yield from engine.estimating(volume, **arguments))
+    estimate: Estimate = engine.estimate(volume, **arguments)
+    return estimate
+
+
+def with_settled_sides(estimates: Sequence[Estimate], schema: Schema | None = None) -> tuple[Estimate, ...]:
+    """The estimates of a sequence with limbs named left and right alike in all frames; those changed say so."""
+    schema = schema or default_schema()
+    if not any(estimate.found for estimate in estimates):
+        return tuple(estimates)
+    sides = settle_sides(*stacked([estimate.pose for estimate in estimates]), schema)
+    settled = []
+    for number, estimate in enumerate(estimates):
+        if estimate.found:
+            pose = _reordered(estimate.pose, sides.order[number])
+            laterality = sides.laterality[number]
+            given = estimate.pose.laterality
+            if given is not None:  # exchanged twice is not exchanged
+                laterality = replace(
+                    laterality,
+                    arms_swapped=laterality.arms_swapped != given.arms_swapped,
+                    legs_swapped=laterality.legs_swapped != given.legs_swapped,
+                )
+            warnings = (*estimate.warnings, EXCHANGED) if sides.changed[number] else estimate.warnings
+            estimate = replace(estimate, pose=replace(pose, laterality=laterality), warnings=warnings)
+        settled.append(estimate)
+    return tuple(settled)
+
+
+def movement_of(poses: Sequence[Pose], times_s: Array | None = None, schema: Schema | None = None) -> Movement:
+    """The movement over a sequence of poses, all landmarks missing where there is no fetus.
+
+    Args:
+        poses: one per frame.
+        times_s: (T,) seconds, None = unknown.
+
+    Raises:
+        ValueError: see `analyse_movement`.
+    """
+    positions, radii = stacked(poses)
+    return analyse_movement(positions, times_s, radii, schema)
+
+
+def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
+    """Positions (T, N, 3) and 90 % radii (T, N) of poses, NaN where unknown."""
+    positions = np.stack([pose.positions for pose in poses])
+    unknown = np.full(positions.shape[1], np.nan)
+    return positions, np.stack([unknown if pose.radius90_mm is None else pose.radius90_mm for pose in poses])
+
+
+def _unusable(error: InputError, schema: Schema) -> Estimate:
+    """The answer for a frame that cannot be read."""
+    nowhere = Estimate.given(Pose(np.full((schema.count, 3), np.nan)))
+    return replace(nowhere, found=False, reason=f"The frame cannot be used: {error.problem}.")
+
+
+def _reordered(pose: Pose, order: NDArray[np.intp]) -> Pose:
+    return replace(
+        pose,
+        positions=pose.positions[order],
+        confidence=None if pose.confidence is None else pose.confidence[order],
+        radius90_mm=None if pose.radius90_mm is None else pose.radius90_mm[order],
+    )

@@ -1,0 +1,119 @@
+"""The figure of a movement: joint angles and speeds over time, left beside right, movement periods shaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.movement import Movement
+from FetusMapV2Lib.anatomy.trajectories import smoothed
+from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's blue and vermilion, told apart with any colour vision; dashes for those who see none.
+_LEFT: tuple[str, Any] = ("#0072B2", "-")
+_RIGHT: tuple[str, Any] = ("#D55E00", (0, (5, 2)))
+_MIDDLE: tuple[str, Any] = ("#444444", "-")
+_STYLES: dict[str | None, tuple[str, Any]] = {
+    "la": _LEFT, "ll": _LEFT, "ra": _RIGHT, "rl": _RIGHT, "ht": _MIDDLE, None: _MIDDLE,
+}  # fmt: skip
+
+
+def write_movement_figure(path: Path, movement: Movement, heading: str) -> None:
+    """Write a PNG: angles on the left, speeds on the right.
+
+    Angles are drawn as estimated (dots), smoothed (lines) and with their 90 % intervals; speeds with their noise
+    (dotted), the periods in which a part moves shaded.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    angles = _angle_panels(movement)
+    rows = max(len(angles), len(movement.part_list))
+    figure, axes = plt.subplots(
+        rows, 2, figsize=(12, 1.75 * rows + 1.0), dpi=110, sharex=True, squeeze=False, layout="constrained"
+    )
+    for row in range(rows):
+        _draw_angles(axes[row, 0], movement, angles[row]) if row < len(angles) else axes[row, 0].axis("off")
+        _draw_speed(axes[row, 1], movement, row) if row < len(movement.part_list) else axes[row, 1].axis("off")
+    unit = "s" if movement.time_unit == "s" else "frames"
+    for panel in (axes[len(angles) - 1, 0], axes[len(movement.part_list) - 1, 1]):
+        panel.set_xlabel(f"time, {unit}")
+        panel.tick_params(labelbottom=True)
+    axes[0, 0].set_title("Joint angles, degrees", fontsize=11)
+    axes[0, 1].set_title(f"Speeds, mm/{movement.time_unit} (shaded: moves)", fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.suptitle(f"{heading}\n{RESEARCH_USE}", fontsize=10)
+    with written_whole(path) as staged:
+        figure.savefig(staged, format="png")
+    plt.close(figure)
+
+
+def _angle_panels(movement: Movement) -> list[tuple[str, list[int]]]:
+    """Title and columns of each panel: left and right of a joint together."""
+    panels: dict[str, list[int]] = {}
+    for column, angle in enumerate(movement.angle_list):
+        title = angle.name if angle.group == "ht" else angle.name.split(" ", 1)[1].capitalize()
+        panels.setdefault(title, []).append(column)
+    return list(panels.items())
+
+
+def _draw_angles(axes: Any, movement: Movement, panel: tuple[str, list[int]]) -> None:
+    title, columns = panel
+    curves = smoothed(movement.angles)
+    shown = movement.angles[:, columns]
+    for column in columns:
+        colour, dashes = _STYLES[movement.angle_list[column].group]
+        values, interval = movement.angles[:, column], movement.angle_intervals[:, column]
+        axes.fill_between(movement.times, values - interval, values + interval, color=colour, alpha=0.10, linewidth=0)
+        axes.plot(movement.times, values, ".", color=colour, markersize=4)
+        axes.plot(movement.times, curves[:, column], color=colour, linestyle=dashes, linewidth=1.5)
+    if np.isfinite(shown).any():  # the intervals may be far wider than what there is to see
+        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+        margin = max(15.0, 0.25 * (high - low))
+        axes.set_ylim(low - margin, high + margin)
+    _finish(axes, title)
+
+
+def _draw_speed(axes: Any, movement: Movement, column: int) -> None:
+    part = movement.part_list[column]
+    colour, dashes = _STYLES[part.group]
+    half = 0.5 * _step(movement.times)
+    for period in movement.periods_of(part.key):
+        axes.axvspan(period.start - half, period.end + half, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(movement.times, movement.noise[:, column], color="#888888", linestyle=":", linewidth=1.3)
+    axes.plot(movement.times, movement.speeds[:, column], color=colour, linestyle=dashes, linewidth=1.6)
+    axes.plot(movement.times, movement.speeds[:, column], ".", color=colour, markersize=4)
+    axes.set_ylim(bottom=0)
+    _finish(axes, part.name)
+
+
+def _finish(axes: Any, title: str) -> None:
+    axes.text(0.01, 0.97, title, transform=axes.transAxes, va="top", fontsize=9.5, weight="bold")
+    axes.grid(color="#e3e3e3", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend() -> list[Any]:
+    return [
+        Line2D([], [], color=_LEFT[0], linestyle=_LEFT[1], label="left"),
+        Line2D([], [], color=_RIGHT[0], linestyle=_RIGHT[1], label="right"),
+        Line2D([], [], color="#444444", marker=".", linestyle="", label="as estimated; lines are smoothed"),
+        Line2D([], [], color="#888888", linestyle=":", label="noise: 90 % of landmark errors alone stay below"),
+        Patch(color="#888888", alpha=0.3, label="angle: 90 % interval; speed: moves"),
+    ]
+
+
+def _step(times: Array) -> float:
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1.0

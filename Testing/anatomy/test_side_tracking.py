@@ -1,0 +1,128 @@
+"""Sides over a sequence: flips of whole limbs and of single joints are mended, in the middle and from the start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from anatomy.bodies import standing_body
+from anatomy.moving_bodies import SCHEMA, bent_elbow, carried
+
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+
+ARMS, LEGS = SCHEMA.pairs_of("la"), SCHEMA.pairs_of("ll")
+FRAMES = 12
+
+
+def moving(seed: int = 0, noise_mm: float = 1.0) -> np.ndarray:
+    """A body that bends an elbow while it is carried and turned, with landmark errors."""
+    frames = carried(bent_elbow(np.linspace(0, 60, FRAMES)), 5.0, 2.0)
+    return frames + np.random.default_rng(seed).normal(0, noise_mm, frames.shape)
+
+
+def flipped(frames: np.ndarray, which, pairs) -> np.ndarray:
+    """Frames in which joints carry each other's names."""
+    given = frames.copy()
+    for frame in which:
+        for left, right in pairs:
+            given[frame, [left, right]] = frames[frame, [right, left]]
+    return given
+
+
+def settled(given: np.ndarray, radii: np.ndarray | None = None) -> np.ndarray:
+    order = settle_sides(given, radii).order
+    return np.take_along_axis(given, order[..., None], axis=1)
+
+
+def test_right_sides_stay():
+    frames = moving()
+    sides = settle_sides(frames)
+    assert not sides.changed.any()
+    assert all(one.arms_confidence > 0.8 and not one.arms_swapped for one in sides.laterality)
+
+
+@pytest.mark.parametrize("pairs", [ARMS, LEGS, ARMS + LEGS], ids=["arms", "legs", "both"])
+@pytest.mark.parametrize("which", [[5], [0], [11], [3, 4, 8]], ids=["middle", "first", "last", "several"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_limbs_that_flip_in_single_frames_are_put_right(which, pairs, seed):
+    frames = moving(seed)
+    given = flipped(frames, which, pairs)
+    np.testing.assert_array_equal(settled(given), frames)
+    sides = settle_sides(given)
+    assert np.flatnonzero(sides.changed).tolist() == which
+    assert sides.laterality[which[0]].legs_swapped == (pairs != ARMS)
+
+
+@pytest.mark.parametrize("joint", [1, 2], ids=["middle joint", "last joint"])
+def test_a_single_joint_that_flips_is_put_right(joint):
+    frames = moving(3, 0.5)  # the ankles of this body lie 6 mm apart
+    given = flipped(frames, [4, 7], [LEGS[joint]])
+    np.testing.assert_array_equal(settled(given, np.full(given.shape[:2], 2.0)), frames)
+
+
+def test_geometry_names_the_sides_even_where_all_frames_are_given_wrong():
+    frames = moving(4)
+    np.testing.assert_array_equal(settled(flipped(frames, range(FRAMES), ARMS + LEGS)), frames)
+
+
+def test_a_frame_whose_geometry_lies_is_outvoted():
+    """The head is seen from the wrong side in two frames: Eq. 7 alone would exchange the arms there."""
+    frames = moving(5, 0.5)
+    for frame in (2, 6):
+        chin, neck = SCHEMA.head_frame_rows[1:]
+        frames[frame, [chin, neck]] = frames[frame, [neck, chin]]
+        sides = resolve_sides(frames[frame])[1]
+        assert sides.arms_swapped and sides.arms_confidence > 0.8
+    together = settle_sides(frames)
+    assert not together.changed.any()
+    # ten frames speak for it, two against
+    assert together.laterality[0].arms_confidence == pytest.approx(8 / 12, abs=0.1)
+
+
+def test_without_geometry_limbs_still_keep_their_names():
+    frames = moving(6)
+    frames[:, [SCHEMA.head_frame_rows[1], SCHEMA.trunk_frame_rows[1]]] = np.nan
+    sides = settle_sides(flipped(frames, [4], ARMS))
+    assert np.flatnonzero(sides.changed).tolist() == [4]
+    assert sides.laterality[0].arms_confidence == 0.0
+
+
+def test_frames_without_a_fetus_and_missing_landmarks_are_passed_over():
+    frames = moving(7)
+    frames[3] = np.nan
+    frames[5:, SCHEMA.index("left_wrist")] = np.nan
+    frames[8, SCHEMA.index("right_hip")] = np.nan
+    given = flipped(frames, [4], ARMS)
+    np.testing.assert_array_equal(settled(given), frames)
+    nobody = settle_sides(np.full((3, 22, 3), np.nan))
+    assert not nobody.changed.any() and nobody.laterality[0].arms_confidence == 0.0
+
+
+def test_a_landmark_that_is_lost_for_a_frame_changes_no_side():
+    frames = moving(8)
+    frames[6, SCHEMA.index("left_ankle")] = frames[6, SCHEMA.index("right_ankle")] + 0.5
+    radii = np.full(frames.shape[:2], 3.0)
+    radii[6, SCHEMA.index("left_ankle")] = 20.0
+    assert not settle_sides(frames, radii).changed.any()
+
+
+def test_legs_that_cross_keep_their_names():
+    frames = np.tile(standing_body(), (FRAMES, 1, 1))
+    left, right = SCHEMA.index("left_ankle"), SCHEMA.index("right_ankle")
+    part = np.linspace(0, 1, FRAMES)[:, None]
+    frames[:, left] = (1 - part) * frames[0, left] + part * (frames[0, right] + [0, 3, 0])
+    frames[:, right] = (1 - part) * frames[0, right] + part * (frames[0, left] - [0, 3, 0])
+    frames += np.random.default_rng(9).normal(0, 0.5, frames.shape)
+    assert not settle_sides(frames).changed.any()
+
+
+def test_one_frame_is_named_by_geometry():
+    frames = flipped(moving(10)[:1], [0], LEGS)
+    assert settle_sides(frames).changed.all()
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match="positions"):
+        settle_sides(np.zeros((3, 5, 3)))
+    with pytest.raises(ValueError, match="radius90_mm"):
+        settle_sides(np.zeros((3, 22, 3)), np.zeros((2, 22)))
