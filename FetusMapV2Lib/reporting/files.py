@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from FetusMapV2Lib.estimation.results import descriptions, measurements_csv
+from FetusMapV2Lib.estimation.results import measurements_csv
 from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text, written_together
-from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
+from FetusMapV2Lib.imaging.markups import pose_note, write_markups
 from FetusMapV2Lib.reporting.dicom_sr import write_sr
 from FetusMapV2Lib.reporting.fhir import fhir_bundle
 from FetusMapV2Lib.reporting.page import report_page
@@ -73,9 +76,21 @@ def _write(kind: Kind, path: Path, report: Report) -> None:
     elif kind == "csv":
         write_text(path, measurements_csv(report.findings))
     elif kind == "landmarks":
-        lines = descriptions(report.pose, report.landmarks)
-        write_markups(path, report.pose, report.landmarks, descriptions=lines)
+        write_markups(path, report.pose, report.landmarks, descriptions=_notes(report))
     elif kind == "dicom":
         write_sr(path, report)
     elif kind == "fhir":
         write_json(path, fhir_bundle(report))
+
+
+def _notes(report: Report) -> list[str]:
+    """What each point of the landmark file says of itself."""
+    notes = []
+    for mark in report.landmarks.landmarks:
+        note = pose_note(report.pose, mark.row, model=report.model, assumed=mark.assumed)
+        if report.states:
+            note = replace(note, state=report.states[mark.row])
+        if note.state in VOUCHED_STATES:  # a model's confidence is not that of a person
+            note = replace(note, confidence=math.nan, radius90_mm=math.nan)
+        notes.append(note.text())
+    return notes

@@ -16,6 +16,7 @@ from FetusMapV2Lib.anatomy.planes import Axes, Plane, fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.labels import spread
+from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
 
 Array = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def guide_map(
     schema = schema or default_schema()
     width, height = size
     views = _views(fetal_axes(plane), schema)
-    settled = np.array([state in ("edited", "confirmed") for state in states] or [False] * schema.count)
+    settled = np.array([state in VOUCHED_STATES for state in states] or [False] * schema.count)
     frames = _frames(views, schema, names, width, height)
     room = frames[0].width - 2 * frames[0].margin
     mm = _pixels_per_mm(pose.positions, views, room, height - _TITLE_HEIGHT - _FOOT_HEIGHT)

@@ -12,6 +12,8 @@ from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
+from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 
 SOFTWARE = f"FetusMapV2 {__version__}"
@@ -49,7 +51,7 @@ class Report:
     name: str = ""
     formula: str = FORMULAS[0]
     schema: Schema | None = None
-    states: Sequence[str] = ()
+    states: Sequence[PointState] = ()
     model: str = ""
     device: str = ""
     warnings: Sequence[str] = ()
@@ -75,7 +77,7 @@ class Report:
     @property
     def edited(self) -> int:
         """How many landmarks a person set or confirmed."""
-        return sum(state in ("edited", "confirmed") for state in self.states)
+        return sum(state in VOUCHED_STATES for state in self.states)
 
     def without_identifiers(self) -> Report:
         """The same report with nothing that tells the patient, the study or the reader."""

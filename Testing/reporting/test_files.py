@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reporting.samples import pose, report
+from reporting.samples import STATES, pose, report
 
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.point_notes import PointNote
 from FetusMapV2Lib.reporting.files import KINDS, report_paths, write_report
 
 
@@ -29,6 +30,16 @@ def test_all_files_are_written_and_can_be_read(tmp_path: Path) -> None:
     assert "Femora, left minus right" in paths["csv"].read_text(encoding="utf-8")
     assert json.loads(paths["fhir"].read_text(encoding="utf-8"))["resourceType"] == "Bundle"
     assert paths["dicom"].read_bytes()[128:132] == b"DICM"
+
+
+def test_every_point_of_the_landmark_file_says_where_it_comes_from(tmp_path: Path) -> None:
+    paths = write_report(
+        tmp_path, "c", report(pose=pose(20), states=(*STATES[:20], "missing", STATES[21])), ["landmarks"]
+    )
+    points = json.loads(paths["landmarks"].read_text(encoding="utf-8"))["markups"][0]["controlPoints"]
+    states = [PointNote.read(point["description"]).state for point in points]
+    assert states == [*STATES[:20], "missing", "estimated"]
+    assert "confidence" not in points[0]["description"] and "confidence 0.90" in points[10]["description"]
 
 
 def test_only_what_was_asked_for(tmp_path: Path) -> None:
