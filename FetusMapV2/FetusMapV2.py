@@ -6,6 +6,7 @@ Glue between Slicer and FetusMapV2Lib; whatever runs without Qt lives there.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import slicer
@@ -143,6 +144,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters = self.logic.getParameterNode()
         if isNew:
             setups.remembered().applyTo(parameters)
+            setups.applyPreferences(parameters)
         self.setParameterNode(parameters)
         self.chooseVolume()
 
@@ -193,6 +195,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.setUp()
         self.test_corrections_are_undone_and_redone()
         self.setUp()
+        self.test_report_is_written()
+        self.setUp()
         self.test_nothing_is_left_without_a_fetus()
 
     def test_logic_measures_and_follows_an_edit(self):
@@ -234,6 +238,18 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
             history.redo(slicer.mrmlScene)
         self.assertEqual(fetus.states(), states)
         self.assertEqual(fetus.pose().positions[0].tolist(), after[0].tolist())
+        self.delayDisplay("Test passed")
+
+    def test_report_is_written(self):
+        from FetusMapV2Panel import selftest
+
+        self.delayDisplay("Writing a report")
+        volumeNode = selftest.addVolume(slicer.mrmlScene)
+        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU))
+        with tempfile.TemporaryDirectory() as folder:
+            sizes = {path.suffix: path.stat().st_size for path in selftest.writeReport(outcome, Path(folder))}
+        self.assertEqual(set(sizes), {".html", ".pdf", ".csv", ".json", ".dcm"})
+        self.assertGreater(min(sizes.values()), 1000)
         self.delayDisplay("Test passed")
 
     def test_nothing_is_left_without_a_fetus(self):

@@ -60,3 +60,20 @@ class EngineStandIn:
         free = [mark.row for mark in default_schema().landmarks if mark.number not in pinned]
         positions[free] -= (0.0, 0.0, 3.0)
         return SimpleNamespace(pose=estimate.pose.with_positions(positions), warnings=())
+
+
+def writeReport(outcome, folder):
+    """Every kind of file of a report of an outcome; gives their paths."""
+    from datetime import datetime
+
+    import qt
+
+    from FetusMapV2Lib.reporting.files import KINDS, write_report
+    from FetusMapV2Lib.reporting.pdf import print_pdf
+    from FetusMapV2Lib.reporting.report import Report
+    from FetusMapV2Panel import view_pictures
+
+    fetus, now = outcome.poseScene, datetime.now().astimezone()
+    report = Report(fetus.pose(), now, states=fetus.states(), model=fetus.model, pictures=view_pictures.openViews())
+    paths = write_report(folder, "selftest", report, KINDS, print_pdf=lambda one, path: print_pdf(one, path, qt))
+    return list(paths.values())

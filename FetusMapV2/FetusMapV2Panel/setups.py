@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import json
 
 import slicer
 
-from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.parameters import DatingFormula, Settings
 
+_PREFERENCES = "FetusMapV2/Preferences"
+#: Parameters that a user chooses once and for all, with what reads them from JSON.
+_PREFERRED = {
+    "datingFormula": DatingFormula,
+    "reportPage": bool,
+    "reportPdf": bool,
+    "reportTable": bool,
+    "reportDicom": bool,
+    "reportFhir": bool,
+    "reportWithoutIdentifiers": bool,
+}
 _LAST = "FetusMapV2/LastSettings"
 _NAMED = "FetusMapV2/Setups"
 
@@ -40,6 +52,24 @@ def load(name: str) -> Settings | None:
 def remove(name: str) -> None:
     """Forget a setup."""
     _write({other: values for other, values in _named().items() if other != name})
+
+
+def rememberPreferences(parameterNode) -> None:
+    """Keep the dating formula and what a report consists of for the next scene."""
+    values = {name: getattr(parameterNode, name) for name in _PREFERRED}
+    plain = {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
+    slicer.app.userSettings().setValue(_PREFERENCES, json.dumps(plain))
+
+
+def applyPreferences(parameterNode) -> None:
+    """Write what was kept into a new parameter node; what this version cannot read is left as it is."""
+    try:
+        kept = json.loads(slicer.app.userSettings().value(_PREFERENCES) or "{}")
+        values = {name: read(kept[name]) for name, read in _PREFERRED.items() if name in kept}
+    except (ValueError, TypeError):
+        return
+    for name, value in values.items():
+        setattr(parameterNode, name, value)
 
 
 def _named() -> dict:

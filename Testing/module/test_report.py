@@ -12,6 +12,7 @@ from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
 
 from FetusMapV2Lib.imaging.cases import find_cases
+from FetusMapV2Lib.scene.editing import LandmarkEditor
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,21 @@ def test_nothing_chosen_and_no_folder_are_said_in_words(window, tmp_path):
     assert "not a folder" in said(window) and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
+def test_what_a_report_consists_of_is_remembered_for_later_scenes(window, scene, open_window):
+    import slicer
+
+    ui = window.module_widget.ui
+    only(window, "Page", "Fhir")
+    ui.formulaComboBox.setCurrentIndex(2)
+    window.click(ui.writeReportButton)
+    scene.Clear(0)
+    slicer.app.processEvents()
+    parameters = window.module_widget.state.parameterNode
+    assert parameters.datingFormula.value == "hadlock"
+    kinds = (parameters.reportPage, parameters.reportPdf, parameters.reportDicom, parameters.reportFhir)
+    assert kinds == (True, False, False, True)
+
+
 @pytest.fixture
 def patient(window, volume, tmp_path, monkeypatch):
     """The volume comes from a patient's DICOM file in Slicer's database."""
@@ -202,6 +218,17 @@ def test_a_training_case_holds_what_was_set_by_hand(window, volume, tmp_path):
     assert annotation["editor"] == "Dr. Ärztin" and annotation["model"] == "stand-in"
     assert annotation["states"]["cranial_crest"] == "edited" and annotation["states"]["chin"] == "estimated"
     assert first.volume().array.shape == (48, 40, 40)
+
+
+def test_confirmed_landmarks_count_as_truth_too(window, tmp_path):
+    editor = LandmarkEditor(window.module_widget.state.poseScene)
+    editor.confirm(range(20))
+    editor.set_missing([3])
+    window.click(window.module_widget.ui.saveCaseButton)
+    assert "19 of 22" in said(window)
+    (case,) = find_cases(tmp_path / "Fälle")
+    assert np.flatnonzero(~case.pose().present).tolist() == [3, 20, 21]
+    assert case.truth()["annotation"]["states"]["chin"] == "confirmed"
 
 
 def test_buttons_wait_for_a_pose(open_window, volume):

@@ -6,7 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.findings import findings
-from FetusMapV2Panel import results_table, views
+from FetusMapV2Panel import results_table, setups, views
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
@@ -33,6 +33,7 @@ class MeasurementsSection(Section):
         ):
             button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
         self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: views.turnBack(self.state.pose()))
+        self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
         # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
         self._mapTimer = qt.QTimer()
         self._mapTimer.setSingleShot(True)
@@ -44,6 +45,10 @@ class MeasurementsSection(Section):
     def onChange(self, change: Change) -> None:
         if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.PARAMETERS):
             self._show()
+
+    def onFormulaChosen(self, index: int) -> None:
+        """The user's choice holds for later scenes, too; a scene's own formula does not."""
+        setups.rememberPreferences(self.state.parameterNode)
 
     def close(self) -> None:
         self._mapTimer.stop()

@@ -14,7 +14,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.files import safe_stem
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.volumes import volume_from_node
-from FetusMapV2Panel import view_pictures
+from FetusMapV2Panel import setups, view_pictures
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
@@ -71,6 +71,7 @@ class ReportSection(Section):
             overwrite=self.ui.replaceReportCheckBox.checked,
         )
         self.ui.reportFolderEdit.addCurrentPathToHistory()
+        setups.rememberPreferences(self.state.parameterNode)
         self._page = paths.get("html") or paths.get("pdf")
         names = ", ".join(path.name for path in paths.values())
         self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))))
