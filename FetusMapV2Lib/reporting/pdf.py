@@ -19,7 +19,8 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
 
     Args:
         path: the file; an existing one is replaced.
-        qt: a namespace with Qt's QTextDocument, QPrinter, QPageSize and QMarginsF; a Qt application runs already.
+        qt: a namespace with Qt's QTextDocument, QPrinter and, from Qt 6 on, QPageSize and QMarginsF; a Qt application
+            runs already.
 
     Raises:
         OutputError: Qt wrote nothing.
@@ -27,12 +28,20 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
     printer = qt.QPrinter(qt.QPrinter.HighResolution)
     printer.setOutputFormat(qt.QPrinter.PdfFormat)
     printer.setOutputFileName(str(path))
-    printer.setPageSize(qt.QPageSize(qt.QPageSize.A4))
-    # Qt keeps 2 cm of its own around a document.
-    printer.setPageMargins(qt.QMarginsF(0.0, 0.0, 0.0, 0.0))
+    _use_whole_sheet(printer, qt)
     document = qt.QTextDocument()
     document.setHtml(report_page(report, screen=False))
     # PythonQt names the method as C++ does; PySide6 kept the name that Python 2 forced on it.
     (document.print_ if hasattr(document, "print_") else document.print)(printer)
     if not path.is_file() or not path.stat().st_size:
         raise OutputError("the PDF could not be written", where=path, remedy="Check the free space on the disk")
+
+
+def _use_whole_sheet(printer: Any, qt: Any) -> None:
+    """A4 without margins, as Qt keeps 2 cm of its own around a document."""
+    if hasattr(printer, "setPaperSize"):  # Qt 5, as in Slicer 5.10
+        printer.setPaperSize(qt.QPrinter.A4)
+        printer.setPageMargins(0.0, 0.0, 0.0, 0.0, qt.QPrinter.Millimeter)
+    else:
+        printer.setPageSize(qt.QPageSize(qt.QPageSize.A4))
+        printer.setPageMargins(qt.QMarginsF(0.0, 0.0, 0.0, 0.0))
