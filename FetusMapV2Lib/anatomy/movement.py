@@ -13,17 +13,20 @@ import numpy as np
 from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.anatomy.trajectories import repeatability, seen_from_trunk, trunk_rows, turning_speed, velocities
+from FetusMapV2Lib.anatomy.trajectories import (
+    known_radii,
+    repeatability,
+    seen_from_trunk,
+    trunk_rows,
+    turning_speed,
+    velocities,
+)
 
 #: A part begins to move at so many times the speed that landmark errors alone stay below in 90 % of cases, and has
 #: come to rest below so many times. Errors have longer tails than a Gaussian, so the onset lies well above 1.
 ONSET, RELEASE = 2.0, 1.0
 #: Shorter periods are taken for noise.
 LEAST_FRAMES = 2
-#: 90 % radius of a landmark that has none in any frame, mm.
-UNKNOWN_RADIUS_MM = 3.0
-#: No radius counts as smaller, mm.
-_LEAST_RADIUS_MM = 0.1
 
 _LIMBS = {"la": "Left arm", "ra": "Right arm", "ll": "Left leg", "rl": "Right leg"}
 
@@ -163,24 +166,6 @@ def part_list(schema: Schema) -> tuple[Part, ...]:
         Part(name.lower().replace(" ", "_"), name, schema.rows(group)[1:], group) for group, name in _LIMBS.items()
     )
     return (head, *limbs, Part("body", "Whole body", trunk, None))
-
-
-def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
-    """(T, N) radii without gaps: what is unknown takes the landmark's median over the sequence, or 3 mm.
-
-    Raises:
-        ValueError: another shape than that of the positions (T, N, 3).
-    """
-    if radius90_mm is None:
-        return np.full(positions.shape[:2], UNKNOWN_RADIUS_MM)
-    radii = np.asarray(radius90_mm, dtype=np.float64)
-    if radii.shape != positions.shape[:2]:
-        raise ValueError(f"radius90_mm must have the shape {positions.shape[:2]}, found {radii.shape}")
-    filled = radii.copy()
-    for row in range(radii.shape[1]):
-        known = np.isfinite(radii[:, row])
-        filled[~known, row] = np.median(radii[known, row]) if known.any() else UNKNOWN_RADIUS_MM
-    return np.maximum(filled, _LEAST_RADIUS_MM)
 
 
 def _part_speeds(

@@ -15,6 +15,7 @@ import numpy as np
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, Laterality, resolve_sides
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.trajectories import known_radii
 
 #: A single frame is never believed beyond this confidence, so that many others can outvote it.
 _MOST_CONFIDENCE = 0.98
@@ -26,8 +27,6 @@ _BONE_SD_MM = 1.0
 _FARTHEST_SD = 4.0
 #: Cost of exchanging a joint but not the rest of its limb, or the other way round (a chance of 1 in 20).
 _SPLIT_COST = math.log(20.0)
-#: 90 % radius of landmarks that have none, mm.
-_UNKNOWN_RADIUS_MM = 3.0
 
 _Pairs = tuple[tuple[int, int], ...]
 
@@ -60,7 +59,7 @@ def settle_sides(
 
     Args:
         positions: (T, N, 3) RAS mm, NaN = missing.
-        radius90_mm: (T, N) 90 % radii, NaN or None = unknown.
+        radius90_mm: (T, N) 90 % radii, NaN or None = unknown (`trajectories.known_radii`).
 
     Raises:
         ValueError: an array of the wrong shape.
@@ -69,12 +68,10 @@ def settle_sides(
     points = np.asarray(positions, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
         raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")
-    radii = np.full(points.shape[:2], np.nan) if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64)
-    if radii.shape != points.shape[:2]:
-        raise ValueError(f"radius90_mm must have the shape {points.shape[:2]}, found {radii.shape}")
-    spread = np.where(np.isfinite(radii), radii, _UNKNOWN_RADIUS_MM) / RADIUS90_IN_SD
+    spread = known_radii(radius90_mm, points) / RADIUS90_IN_SD
     order = np.tile(np.arange(schema.count), (len(points), 1))
     seen = np.flatnonzero(np.isfinite(points).all(axis=2).sum(axis=1))
+    radii = [None] * len(points) if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64)
     alone = [resolve_sides(points[frame], schema, radii[frame])[1] for frame in seen]
     laid = _laid_over(points[seen], schema)
     confidences = {}

@@ -20,6 +20,10 @@ HALF_WINDOW = 2
 #: Frames and order of the polynomial that smooths curves for the eye.
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 5, 2
 
+#: 90 % radius of a landmark that has none in any frame, mm.
+UNKNOWN_RADIUS_MM = 3.0
+#: No radius counts as smaller, mm.
+_LEAST_RADIUS_MM = 0.1
 #: Median of the squared length of a standard normal vector in 3D.
 _CHI2_3_MEDIAN = 2.366
 #: So many second differences tell how well landmarks repeat: of one by itself, and of all together.
@@ -31,6 +35,24 @@ _ROBUST_PASSES = 3
 _MEAN_PASSES = 3
 #: A trunk landmark this far from where the others put it counts half, mm.
 _ODD_MM = 2.0
+
+
+def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
+    """(T, N) radii without gaps: what is unknown takes the landmark's median over the sequence, or 3 mm.
+
+    Raises:
+        ValueError: another shape than that of the positions (T, N, 3).
+    """
+    if radius90_mm is None:
+        return np.full(positions.shape[:2], UNKNOWN_RADIUS_MM)
+    radii = np.asarray(radius90_mm, dtype=np.float64)
+    if radii.shape != positions.shape[:2]:
+        raise ValueError(f"radius90_mm must have the shape {positions.shape[:2]}, found {radii.shape}")
+    filled = radii.copy()
+    for row in range(radii.shape[1]):
+        known = np.isfinite(radii[:, row])
+        filled[~known, row] = np.median(radii[known, row]) if known.any() else UNKNOWN_RADIUS_MM
+    return np.maximum(filled, _LEAST_RADIUS_MM)
 
 
 @lru_cache(maxsize=4)

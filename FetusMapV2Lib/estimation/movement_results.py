@@ -87,6 +87,7 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
         "model": first.model,
         "device": first.device,
         "device_reason": first.device_reason,
+        "laterality": _sides_document(estimates),
         "time_unit": movement.time_unit,
         "time_note": "" if known else UNKNOWN_TIMES,
         "speed_unit": speed_unit(movement),
@@ -128,6 +129,14 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
 def speed_unit(movement: Movement) -> str:
     """The unit of speeds."""
     return f"mm/{movement.time_unit}"
+
+
+def _sides_document(estimates: Sequence[Estimate]) -> dict[str, float | None] | None:
+    """How sure left and right are over the sequence; the same in every frame with a fetus."""
+    sides = next((estimate.pose.laterality for estimate in estimates if estimate.pose.laterality is not None), None)
+    if sides is None:
+        return None
+    return {"arms_confidence": _number(sides.arms_confidence), "legs_confidence": _number(sides.legs_confidence)}
 
 
 def _angle_document(movement: Movement, column: int) -> dict[str, Any]:

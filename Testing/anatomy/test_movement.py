@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from anatomy.moving_bodies import LEFT_ELBOW, LEFT_WRIST, SCHEMA, bent_elbow, carried
 
-from FetusMapV2Lib.anatomy.movement import analyse_movement, known_radii
+from FetusMapV2Lib.anatomy.movement import analyse_movement
+from FetusMapV2Lib.anatomy.trajectories import known_radii
 
 REST, STEP_DEG = 8, 12.0
 #: The elbow rests for 8 frames, bends by 12 degrees a frame for 8 frames, and rests again.
