@@ -40,16 +40,19 @@ def write_movement_figure(path: Path, movement: Movement, heading: str) -> None:
         OutputError: the file cannot be written.
     """
     angles = _angle_panels(movement)
-    rows = max(len(angles), len(movement.part_list))
+    rows = max(len(angles) + 1, len(movement.part_list))
     figure, axes = plt.subplots(
         rows, 2, figsize=(12, 1.75 * rows + 1.0), dpi=110, sharex=True, squeeze=False, layout="constrained"
     )
-    for row in range(rows):
-        _draw_angles(axes[row, 0], movement, angles[row]) if row < len(angles) else axes[row, 0].axis("off")
-        _draw_speed(axes[row, 1], movement, row) if row < len(movement.part_list) else axes[row, 1].axis("off")
-    unit = "s" if movement.time_unit == "s" else "frames"
-    for panel in (axes[len(angles) - 1, 0], axes[len(movement.part_list) - 1, 1]):
-        panel.set_xlabel(f"time, {unit}")
+    for panel, angle in zip(axes[:, 0], angles, strict=False):
+        _draw_angles(panel, movement, angle)
+    _draw_turning(axes[len(angles), 0], movement)
+    for number, panel in enumerate(axes[: len(movement.part_list), 1]):
+        _draw_speed(panel, movement, number)
+    for panel in (*axes[len(angles) + 1 :, 0], *axes[len(movement.part_list) :, 1]):
+        panel.axis("off")
+    for panel in (axes[len(angles), 0], axes[len(movement.part_list) - 1, 1]):
+        panel.set_xlabel("time, s" if movement.time_unit == "s" else "frame")
         panel.tick_params(labelbottom=True)
     axes[0, 0].set_title("Joint angles, degrees", fontsize=11)
     axes[0, 1].set_title(f"Speeds, mm/{movement.time_unit} (shaded: moves)", fontsize=11)
@@ -86,6 +89,14 @@ def _draw_angles(axes: Any, movement: Movement, panel: tuple[str, list[int]]) ->
     _finish(axes, title)
 
 
+def _draw_turning(axes: Any, movement: Movement) -> None:
+    colour, dashes = _MIDDLE
+    axes.plot(movement.times, movement.turning, color=colour, linestyle=dashes, linewidth=1.6)
+    axes.plot(movement.times, movement.turning, ".", color=colour, markersize=4)
+    axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1], 1e-3))  # room for the name
+    _finish(axes, f"Whole body turns, degrees/{movement.time_unit}")
+
+
 def _draw_speed(axes: Any, movement: Movement, column: int) -> None:
     part = movement.part_list[column]
     colour, dashes = _STYLES[part.group]
@@ -95,7 +106,7 @@ def _draw_speed(axes: Any, movement: Movement, column: int) -> None:
     axes.plot(movement.times, movement.noise[:, column], color="#888888", linestyle=":", linewidth=1.3)
     axes.plot(movement.times, movement.speeds[:, column], color=colour, linestyle=dashes, linewidth=1.6)
     axes.plot(movement.times, movement.speeds[:, column], ".", color=colour, markersize=4)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1], 1e-3))  # room for the name
     _finish(axes, part.name)
 
 
