@@ -19,7 +19,7 @@ CATEGORY = "FetusMapV2"
 _AGE_DAYS = 88.0
 #: Seed, voxels and voxel size: made in seconds, yet fine enough for an estimate. The second one kicks.
 _CASE = (20260, (138, 94, 94), 1.0)
-_MOVING_CASE, _FRAMES = (20270, (115, 78, 78), 1.2), 5
+_MOVING_CASE, _FRAMES, _FRAME_INTERVAL_S = (20270, (115, 78, 78), 1.2), 5, 0.25
 _ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 
 
@@ -90,4 +90,5 @@ def _writeMovingCase(path: Path) -> None:
 
     seed, shape, spacing = _MOVING_CASE
     frames = simulate_sequence(seed, 0, _FRAMES, shape, spacing, gestational_age_days=_AGE_DAYS)
-    write_sequence(path, [frame.volume for frame in frames])
+    times = [_FRAME_INTERVAL_S * number for number in range(_FRAMES)]
+    write_sequence(path, [frame.volume for frame in frames], times_s=times)

@@ -283,6 +283,7 @@ def test_a_sample_is_made_on_the_spot_and_kept(samples, tmp_path):
 def test_the_moving_sample_is_a_sequence(samples, application):
     node = samples["FetusMapV2MovingCase"].click()
     assert node.IsA("vtkMRMLSequenceNode") and node.GetNumberOfDataNodes() == 2
+    assert (node.GetIndexUnit(), node.GetNthIndexValue(1)) == ("s", "0.25")
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_leaves_nothing(samples, tmp_path, monkeypatch):
