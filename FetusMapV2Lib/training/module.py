@@ -24,7 +24,8 @@ from FetusMapV2Lib.network.unet import parameter_bytes
 from FetusMapV2Lib.training.adversarial import Adversary, bytes_beside
 from FetusMapV2Lib.training.data import Sample
 from FetusMapV2Lib.training.losses import build_loss
-from FetusMapV2Lib.training.preset import WHOLE_HEATMAPS, OptimiserOptions, Preset
+from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
+from FetusMapV2Lib.training.preset_checks import WHOLE_HEATMAPS
 
 _USE_SCHEME = "Leave the memory plan out, or set memory.scheme to gcp"
 
