@@ -343,7 +343,7 @@ def test_plans_without_whole_heatmaps_are_refused(cases: Path, tmp_path: Path) -
     "change,message",
     [
         ({"loss": "pair"}, "by name"),
-        ({"views.whole": 0.0, "views.patch": 1.0}, "whole poses"),
+        ({"views.whole": 0.0, "views.patch": 1.0, "views.patch_spacing_mm": 4.0}, "whole poses"),
         ({"input_size": [32, 24, 28]}, "multiple of"),
         ({"adversarial.reduction": 8, "input_size": [32, 24, 24]}, "multiple of 16"),
         ({"adversarial.reduction": 0}, "at least 1"),
