@@ -19,6 +19,7 @@ from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
 from FetusMapV2Lib.cli_sequence import check_interval, estimate_frames
 from FetusMapV2Lib.cli_support import (
+    PrepareOnOption,
     SetOption,
     check_simulated_spacing,
     out,
@@ -262,6 +263,7 @@ def train(
     max_slowdown: MaxSlowdownOption = None,
     note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
+    prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -287,6 +289,7 @@ def train(
         note={"note": note} if note else None,
         overrides=overrides,
         workers=workers,
+        prepare_on=prepare_on,
         threads=threads or None,
         memory_budget=parse_bytes(memory_budget) if memory_budget else None,
         max_slowdown=max_slowdown,

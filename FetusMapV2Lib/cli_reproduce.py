@@ -13,6 +13,7 @@ import typer
 
 from FetusMapV2Lib.cli_evaluate import DeviceOption
 from FetusMapV2Lib.cli_support import (
+    PrepareOnOption,
     SetOption,
     parsed_settings,
     parsed_size,
@@ -54,6 +55,7 @@ def reproduce(
         bool, typer.Option("--memory/--no-memory", help="Predict the memory of table 4 (minutes, once).")
     ] = True,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
+    prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -72,7 +74,10 @@ def reproduce(
     if page is not None:
         page_text(page)  # before hours are spent
     parts = settled_folds(usable_folder(output), cases, folds, seed)
-    protocol = Protocol(data, output, chosen, cases, parts, seed, device, threads or None, workers, memory)
+    protocol = Protocol(
+        data, output, chosen, cases, parts, seed, device,
+        threads=threads or None, workers=workers, prepare_on=prepare_on, predict_memory=memory,
+    )  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("reproducing", total=1.0)
         result = run_protocol(protocol, on_progress=reporter(bar, task), say=say)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.phantom.case import SimulatedCase
 
+PrepareOnOption = Annotated[
+    str,
+    typer.Option("--prepare-on", help="cpu, or device: samples are made by the GPU that trains, for want of cores."),
+]
 SetOption = Annotated[
     Optional[list[str]],
     typer.Option("--set", help="Change a field of the preset, e.g. optimiser.learning_rate=1e-3 (more than once)."),

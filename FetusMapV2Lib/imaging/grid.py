@@ -181,34 +181,67 @@ def _signed(axis: NDArray[np.float64], along: float, extent: float) -> NDArray[n
     return axis if along > 0 else -axis
 
 
-def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.float32]:
-    """Sample a volume on a grid: trilinear, anti-aliased, `fill` outside the volume.
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """How a volume is read on a grid: turn the array, cut a box out, average blocks, interpolate between them.
+
+    Attributes:
+        axes: axes of the volume's array that become k, j and i, so that they run along the grid's axes.
+        flipped: which of them run backwards, after the turn.
+        box: the voxels that are needed, after turn and flips.
+        factors: (k, j, i) voxels of a block.
+        to_block: (3, 4) from grid voxels (i, j, k) to blocks (i, j, k) of the box.
+    """
+
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    box: tuple[slice, slice, slice]
+    factors: tuple[int, int, int]
+    to_block: Matrix
+
+    @property
+    def misses(self) -> bool:
+        """Whether the grid lies outside the volume."""
+        return any(part.start >= part.stop for part in self.box)
+
+
+def sampling_of(volume: Volume, grid: Grid) -> Sampling:
+    """How to read a volume on a grid.
 
     Where the grid is coarser than the voxels, blocks of voxels are averaged first (a box filter about as wide as
     the grid spacing). The result does not depend on the order and direction of the index axes.
-
-    Returns:
-        float32, shape grid.shape [k, j, i].
     """
-    array, ijk_to_ras = _aligned(volume, grid)
+    axes, flipped, ijk_to_ras = _turn(volume, grid)
     to_index = np.linalg.inv(ijk_to_ras) @ grid.grid_to_ras
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
     # Rounded, a half to the smaller block even if the last bit of the matrix says otherwise.
     factors = [max(1, math.floor(grid.spacing_mm / size + 0.5 - _TIE)) for size in spacing]
-    start, stop = _needed_box(to_index, grid.shape, array.shape, factors)
-    if any(a >= b for a, b in zip(start, stop, strict=True)):
-        return np.full(grid.shape, fill, dtype=np.float32)
-    part = array[start[2] : stop[2], start[1] : stop[1], start[0] : stop[0]]
-    if max(factors) > 1:
-        part = block_mean(part, (factors[2], factors[1], factors[0]), fill=fill)
+    turned = tuple(volume.shape[axis] for axis in axes)
+    start, stop = _needed_box(to_index, grid.shape, turned, factors)
     # The centre of a block of f voxels lies at (f - 1) / 2 of the first one.
     to_block = np.eye(4)
     for axis, (factor, first) in enumerate(zip(factors, start, strict=True)):
         to_block[axis, axis] = 1.0 / factor
         to_block[axis, 3] = -(first + (factor - 1) / 2) / factor
-    matrix = (to_block @ to_index)[:3]
+    box = (slice(start[2], stop[2]), slice(start[1], stop[1]), slice(start[0], stop[0]))
+    return Sampling(axes, flipped, box, (factors[2], factors[1], factors[0]), (to_block @ to_index)[:3])
+
+
+def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.float32]:
+    """Sample a volume on a grid: trilinear, anti-aliased, `fill` outside the volume (see `sampling_of`).
+
+    Returns:
+        float32, shape grid.shape [k, j, i].
+    """
+    sampling = sampling_of(volume, grid)
+    if sampling.misses:
+        return np.full(grid.shape, fill, dtype=np.float32)
+    turned = volume.array.transpose(sampling.axes)
+    part = turned[tuple(slice(None, None, -1 if flip else 1) for flip in sampling.flipped)][sampling.box]
+    if max(sampling.factors) > 1:
+        part = block_mean(part, sampling.factors, fill=fill)
     # From (i, j, k) order to array order.
-    linear, shift = matrix[::-1, 2::-1], matrix[::-1, 3]
+    linear, shift = sampling.to_block[::-1, 2::-1], sampling.to_block[::-1, 3]
     return np.asarray(
         ndimage.affine_transform(
             part, linear, offset=shift, output_shape=grid.shape, output=np.float32, order=1,
@@ -217,22 +250,21 @@ def resample(volume: Volume, grid: Grid, *, fill: float = 0.0) -> NDArray[np.flo
     )  # fmt: skip
 
 
-def _aligned(volume: Volume, grid: Grid) -> tuple[NDArray[Any], Matrix]:
-    """A view of the volume whose index axes run along the grid axes as nearly as possible, and its matrix."""
+def _turn(volume: Volume, grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool], Matrix]:
+    """The axes in the order of the grid's, as nearly as possible, which of them run backwards, and the matrix."""
     steps = volume.ijk_to_ras[:3, :3]
     cosines = grid.axes.T @ (steps / np.linalg.norm(steps, axis=0))
     order, signs = _best_permutation(cosines)
     # order[a] is the volume axis (i, j, k) that runs along grid axis a.
-    array = volume.array.transpose(2 - order[2], 2 - order[1], 2 - order[0])
-    array = array[tuple(slice(None, None, int(signs[a])) for a in (2, 1, 0))]
     matrix = np.eye(4)
     matrix[:3, 3] = volume.ijk_to_ras[:3, 3]
     for a in range(3):
         step = steps[:, order[a]]
         matrix[:3, a] = step * signs[a]
         if signs[a] < 0:
-            matrix[:3, 3] += step * (array.shape[2 - a] - 1)
-    return array, matrix
+            matrix[:3, 3] += step * (volume.shape[2 - order[a]] - 1)
+    axes = (2 - order[2], 2 - order[1], 2 - order[0])
+    return axes, (signs[2] < 0, signs[1] < 0, signs[0] < 0), matrix
 
 
 def _best_permutation(cosines: NDArray[np.float64]) -> tuple[list[int], list[int]]:

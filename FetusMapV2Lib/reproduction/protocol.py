@@ -45,6 +45,7 @@ class Protocol:
         device: see `PoseEngine.load`.
         threads: of torch, None leaves them alone.
         workers: processes that prepare samples.
+        prepare_on: "cpu" or "device", see `fit`.
         predict_memory: fill in table 4's memory at the paper's sizes, which takes minutes the first time.
     """
 
@@ -57,6 +58,7 @@ class Protocol:
     device: str = "auto"
     threads: int | None = None
     workers: int = 0
+    prepare_on: str = "cpu"
     predict_memory: bool = True
 
     @property
@@ -211,6 +213,7 @@ def _model(protocol: Protocol, preset: Preset, trained: Preset, number: int, on_
         resume=True,
         device=protocol.device,
         workers=protocol.workers,
+        prepare_on=protocol.prepare_on,
         threads=protocol.threads,
         seed=protocol.seed,
         cases=[case.name for case in protocol.cases.cases if case.name not in tested],

@@ -116,7 +116,7 @@ class ReducedVolumes:
             return held
         volume = _load_reduced(path, case.name)
         if volume is None:
-            volume = reduced(read_volume(case.volume_path), self.spacing_mm)
+            volume = reduced(read_volume(case.volume_path), self.spacing_mm).with_(name=case.name)
             self._keep_on_disk(path, volume)
         self._hold(path.name, volume)
         return volume

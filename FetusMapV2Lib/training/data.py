@@ -16,10 +16,11 @@ from torch.utils.data import Dataset, Sampler
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.stitching import part_of, patch_places
 from FetusMapV2Lib.estimation.views import body_frame, close_view, patch_grid, whole_view
-from FetusMapV2Lib.imaging.grid import Grid, Shape, bright_end, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, Shape, bright_end
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.training.cases import Case, ReducedVolumes
-from FetusMapV2Lib.training.preset import AugmentationOptions, Preset
+from FetusMapV2Lib.training.pictures import HostPictures, Pictures
+from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.views import random_close_view, random_patch, random_whole_view
 
 Array = NDArray[np.float64]
@@ -58,13 +59,21 @@ class TrainingViews(Dataset[Sample]):
         preset: views, augmentation and input size.
         template: (22, 3) canonical pose for close views, None if the preset has none.
         seed: of the run.
+        pictures: how volumes are sampled, by custom on the CPU.
     """
 
     def __init__(
-        self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None, seed: int
+        self,
+        cases: Sequence[Case],
+        volumes: ReducedVolumes,
+        preset: Preset,
+        template: Array | None,
+        seed: int,
+        pictures: Pictures | None = None,
     ) -> None:
         self.cases = list(cases)
         self.volumes = volumes
+        self.pictures = pictures or HostPictures()
         self.preset = preset
         self.template = template
         self.seed = seed
@@ -82,7 +91,7 @@ class TrainingViews(Dataset[Sample]):
         volume = self.volumes.get(case)
         view, grid = self._draw(case, volume, generator)
         top = self._bright_end(case, volume) if view == _PATCH else None
-        picture = distorted(normalise(resample(volume, grid), top), self.preset.augmentation, generator)
+        picture = self.pictures.distorted(self.pictures.plain(volume, grid, top), self.preset.augmentation, generator)
         sample = make_sample(picture, grid, case, view, number)
         mirror = self.preset.augmentation.mirror
         return mirrored(sample) if mirror and generator.random() < mirror else sample
@@ -148,7 +157,7 @@ class ValidationViews(Dataset[Sample]):
         if grid is None:
             view, grid = _WHOLE, whole_view(volume, self.preset.input_size)
         top = bright_end(volume.array) if view == _PATCH else None
-        return make_sample(normalise(resample(volume, grid), top), grid, case, view, number)
+        return make_sample(HostPictures().plain(volume, grid, top), grid, case, view, number)
 
 
 def _laid_out(volume: Volume, preset: Preset) -> Grid:
@@ -171,13 +180,13 @@ def points_inside(points_ijk: NDArray[Any], shape: Shape) -> NDArray[np.bool_]:
         return np.asarray(((points_ijk >= -0.5) & (points_ijk <= limits)).all(axis=1))
 
 
-def make_sample(picture: NDArray[np.float32], grid: Grid, case: Case, view: int, number: int) -> Sample:
-    """One sample from a picture on its grid; landmarks outside it count as missing, but in patches as outside."""
+def make_sample(picture: torch.Tensor, grid: Grid, case: Case, view: int, number: int) -> Sample:
+    """One sample from a picture (k, j, i); landmarks outside it count as missing, but in patches as outside."""
     points = grid.to_voxel(case.positions)
     if view != _PATCH:
         points[~points_inside(points, grid.shape)] = np.nan
     return {
-        "image": torch.from_numpy(np.ascontiguousarray(picture[None], dtype=np.float32)),
+        "image": picture[None],
         "points": torch.from_numpy(points.astype(np.float32)),
         "present": torch.tensor(case.fetus_present),
         "positions": torch.from_numpy(case.positions.copy()),
@@ -204,37 +213,3 @@ def mirrored(sample: Sample) -> Sample:
         "positions": sample["positions"][rows],
         "grid_to_ras": sample["grid_to_ras"] @ matrix,
     }
-
-
-def distorted(
-    picture: NDArray[np.float32], options: AugmentationOptions, generator: np.random.Generator
-) -> NDArray[np.float32]:
-    """Grey values changed at random: exponent, factor, noise and a shadowed half-space. Zero (padding) stays zero."""
-    gamma = np.exp(generator.uniform(*np.log(options.gamma)))
-    gain = np.exp(generator.uniform(*np.log(options.gain)))
-    result = picture
-    if options.gamma != (1.0, 1.0):
-        result = np.power(result, np.float32(gamma))
-    if options.gain != (1.0, 1.0):
-        result = result * np.float32(gain)
-    if options.noise > 0:
-        noise = generator.standard_normal(picture.shape, dtype=np.float32)
-        noise *= np.float32(generator.uniform(0, options.noise))
-        result = np.where(picture > 0, np.maximum(result + noise, np.float32(0)), result)
-    if generator.random() < options.shadow:
-        result = result * _shadow(picture.shape, generator)
-    return np.clip(result, 0, 1.5, dtype=np.float32)
-
-
-def _shadow(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:
-    """A factor field: one side of a random plane is darkened, over a soft border of a few voxels."""
-    normal = generator.normal(size=3)
-    normal /= np.linalg.norm(normal)
-    axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape]
-    distance = (
-        np.float32(normal[0]) * axes[0][:, None, None]
-        + np.float32(normal[1]) * axes[1][None, :, None]
-        + np.float32(normal[2]) * axes[2][None, None, :]
-    ) - np.float32(generator.uniform(0.15, 0.45) * max(shape))
-    depth = np.float32(generator.uniform(0.3, 0.9))
-    return np.asarray(1 - depth / (1 + np.exp(-distance / 2)), dtype=np.float32)

@@ -35,6 +35,7 @@ from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
 from FetusMapV2Lib.training.export import export_module
 from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
+from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures, Pictures
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ MODEL_FILE = "model.safetensors"
 _RUN, _CHECKPOINT, _PLAN = "run.json", "last.ckpt", "memory-plan.json"
 # Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
 _HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
+#: Of reduced volumes in memory, for each worker, or for the one process without any.
+_VOLUME_BYTES, _VOLUME_BYTES_ALONE = 1 << 30, 1 << 32
 _SPLIT = 3  # stream of randomness that holds cases out
 
 
@@ -88,6 +91,7 @@ def fit(
     steps: int | None = None,
     workers: int = 0,
     threads: int | None = None,
+    prepare_on: str = "cpu",
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -101,7 +105,7 @@ def fit(
     """Train a network.
 
     The result depends on the preset, the cases and the seed alone: a run that was killed and resumed, or given other
-    workers, ends with the same weights (on the same device and number of threads).
+    workers, ends with the same weights (on a CPU with the same number of threads; a GPU adds up in no fixed order).
 
     Args:
         preset: name, file or `Preset`.
@@ -112,6 +116,8 @@ def fit(
         steps: overrides the preset's number of steps.
         workers: processes that prepare samples; 0 prepares them between the steps.
         threads: of torch, None leaves them alone.
+        prepare_on: "cpu", or "device": samples are made by the device that trains, without workers; the same but for
+            rounding and the values of noise.
         seed: of everything random.
         overrides: preset fields by dotted path, e.g. ``{"optimiser.learning_rate": 1e-3}``.
         cache_dir: for reduced volumes, by custom in `data_dir`.
@@ -135,9 +141,14 @@ def fit(
         preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
     )
     chosen, _ = choose_device(device)
+    pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None)
     if threads is not None:
         torch.set_num_threads(threads)
-    volumes = ReducedVolumes(_cache_folder(data_dir, run.folder, cache_dir), run.preset.run.cache_spacing_mm)
+    volumes = ReducedVolumes(
+        _cache_folder(data_dir, run.folder, cache_dir),
+        run.preset.run.cache_spacing_mm,
+        memory_bytes=_VOLUME_BYTES if workers else _VOLUME_BYTES_ALONE,
+    )
     _speak_plainly()
     _LOG.info(
         "%d training and %d held-out cases, %d steps on %s",
@@ -151,7 +162,7 @@ def fit(
     if first_step < run.steps:
         note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
         trainer = _trainer(run, module, volumes, chosen, on_progress, note)
-        loader = _loader(run, volumes, first_step, workers)
+        loader = _loader(run, volumes, first_step, workers, pictures)
         with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
             # our own file; Lightning's state holds more than tensors
             trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
@@ -327,8 +338,25 @@ def _steps_done(checkpoint: Path) -> int:
         raise InputError(f"the checkpoint cannot be read ({error})", where=checkpoint) from error
 
 
-def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int) -> DataLoader[Any]:
-    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed)
+def _pictures(prepare_on: str, device: torch.device, workers: int, *, keep: bool) -> Pictures:
+    """What makes the samples; under a budget no volume stays on the device.
+
+    Raises:
+        UserError: an unknown place, or workers for a device.
+    """
+    if prepare_on == "cpu":
+        return HostPictures()
+    if prepare_on != "device":
+        raise UserError(f"samples cannot be prepared on {prepare_on!r}", remedy="Use cpu or device")
+    if workers:
+        raise UserError(
+            "workers prepare samples on the CPU, not on the device", remedy="Leave out the workers or the device"
+        )
+    return DevicePictures(device, None if keep else 0)
+
+
+def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int, pictures: Pictures) -> DataLoader[Any]:
+    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, pictures)
     batch = run.preset.run.batch_size
     return DataLoader(
         views,
@@ -370,6 +398,8 @@ def _trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision=options.precision,  # type: ignore[arg-type]
+        # the fastest kernels are found by trying, whose workspace no plan counts
+        benchmark=device.type == "cuda" and module.managed is None,
         max_steps=run.steps,
         max_epochs=-1,
         gradient_clip_val=(run.preset.optimiser.gradient_clip or None) if module.automatic_optimization else None,

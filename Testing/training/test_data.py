@@ -20,8 +20,8 @@ from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes, reduced
-from FetusMapV2Lib.training.data import TrainingViews, ValidationViews, distorted
-from FetusMapV2Lib.training.preset import AugmentationOptions, Preset
+from FetusMapV2Lib.training.data import TrainingViews, ValidationViews
+from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.views import quarter_turns
 
 
@@ -293,14 +293,3 @@ def test_unannotated_cases_are_left_out_and_flagged_ones_kept(tmp_path: Path) ->
     (tmp_path / "a.mrk.json").unlink()
     with pytest.raises(InputError, match="landmarks"):
         CaseFolder(tmp_path)
-
-
-def test_grey_values_change_but_padding_stays_black() -> None:
-    options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), noise=0.1, shadow=1.0)
-    picture = np.zeros((16, 16, 16), dtype=np.float32)
-    picture[4:12] = 0.5
-    changed = distorted(picture, options, np.random.default_rng(0))
-    assert (changed[:4] == 0).all()
-    assert changed[4:12].std() > 0
-    assert changed.min() >= 0 and changed.max() <= 1.5
-    assert np.array_equal(distorted(picture, AugmentationOptions(), np.random.default_rng(0)), picture)
