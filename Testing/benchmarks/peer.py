@@ -39,6 +39,7 @@ from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.data import TrainingViews
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.module import learning_rate_factor
+from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures
 from FetusMapV2Lib.training.preset import Preset, load_preset
 
 _CHECKPOINT_EVERY = 200
@@ -103,6 +104,7 @@ def _ours(setting: Setting) -> list[Prediction]:
         setting.output / "ours",
         resume=True,
         device=str(setting.device),
+        prepare_on="device" if setting.device.type == "cuda" else "cpu",
         seed=setting.seed,
         cases=setting.training,
     )
@@ -161,7 +163,8 @@ def _views(setting: Setting) -> tuple[TrainingViews, int]:
     note = _run_note(setting)
     cases = CaseFolder(setting.data, note["training"]).cases
     volumes = ReducedVolumes(setting.data / ".reduced", setting.preset.run.cache_spacing_mm)
-    return TrainingViews(cases, volumes, setting.preset, None, setting.seed), note["steps"]
+    pictures = DevicePictures(setting.device) if setting.device.type == "cuda" else HostPictures()
+    return TrainingViews(cases, volumes, setting.preset, None, setting.seed, pictures), note["steps"]
 
 
 def _run_note(setting: Setting) -> dict:
