@@ -204,6 +204,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.test_nothing_is_left_without_a_fetus()
         self.setUp()
         self.test_each_frame_of_a_sequence_keeps_its_landmarks()
+        self.setUp()
+        self.test_a_case_from_volume_to_report()
 
     def test_logic_measures_and_follows_an_edit(self):
         from FetusMapV2Panel import selftest
@@ -280,4 +282,29 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         browser.SetSelectedItemNumber(3)
         self.assertEqual(results_table.rows(poses.pose_scene.pose())[0].value, before)
         self.assertTrue(poses.movement().periods_of("left_arm"))
+        self.delayDisplay("Test passed")
+
+    def test_a_case_from_volume_to_report(self):
+        """Through the panel itself, so in the main window alone."""
+        from FetusMapV2Panel import selftest
+        from FetusMapV2Panel.story import SlicerHands, Story
+
+        if slicer.app.layoutManager() is None:
+            self.delayDisplay("Skipped: there is no main window")
+            return
+        self.delayDisplay("Working through a case in the panel")
+        slicer.util.selectModule("FetusMapV2")
+        widget = slicer.util.getModuleWidget("FetusMapV2")
+        before = widget.logic.useEngines(selftest.StoryEngineStandIn)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                Story(
+                    widget,
+                    SlicerHands(),
+                    Path(folder),
+                    loadVolume=lambda: selftest.addVolume(slicer.mrmlScene),
+                    loadSequence=lambda: selftest.addSequence(slicer.mrmlScene),
+                ).tell()
+        finally:
+            widget.logic.useEngines(before)
         self.delayDisplay("Test passed")

@@ -182,6 +182,12 @@ class PoseEstimation:
             self._engines = {settings: self._engineLoader(settings)}
         return self._engines[settings]
 
+    def useEngines(self, engineLoader: Callable[[EngineSettings], Any]) -> Callable[[EngineSettings], Any]:
+        """Take engines from another loader from now on; returns the one before."""
+        self.close()
+        before, self._engineLoader = self._engineLoader, engineLoader
+        return before
+
     def poseSceneOf(self, landmarks):
         """The live nodes around a landmarks node, attached again after a scene was loaded.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -116,3 +117,18 @@ class MovingEngineStandIn:
         count = len(positions)
         estimate = Estimate.given(Pose(positions, np.full(count, 0.9), np.full(count, 2.0)), "stand-in")
         return replace(estimate, found=found, reason="" if found else "No fetus found.")
+
+
+class StoryEngineStandIn(MovingEngineStandIn):
+    """Takes its time, can be cancelled, and refines."""
+
+    refine = EngineStandIn.refine
+
+    def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
+        from FetusMapV2Lib.foundation.progress import Stages
+
+        stages = Stages(on_progress, should_cancel)
+        for step in range(10):
+            stages.reach(0.05 * (step + 1), "looking at the whole volume")
+            time.sleep(0.02)
+        return super().estimate(volume, on_progress=on_progress, **options)

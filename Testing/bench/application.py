@@ -31,6 +31,10 @@ class ModuleManager(QObject):
     moduleAboutToBeUnloaded = Signal(str)
     SIGNATURES = frozenset({"moduleAboutToBeUnloaded(QString)"})
 
+    def module(self, name):
+        """A module that is loaded, else None."""
+        return getattr(slicer.modules, name.lower(), None)
+
 
 class Application(QObject):
     """What the module may use of qSlicerApplication; anything else raises AttributeError."""

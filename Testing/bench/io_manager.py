@@ -25,7 +25,7 @@ class CoreIOManager:
             "SceneFile": lambda: self._load_scene(path, properties, messages),
             "VolumeFile": lambda: self._load_volume(path, properties),
             "MarkupsFile": lambda: self._load_markups(path, properties),
-            "SequenceFile": lambda: self._logics["Sequences"].AddSequence(path),
+            "SequenceFile": lambda: self._load_sequence(path),
         }
         result = readers[file_type]()
         if isinstance(result, bool):
@@ -43,6 +43,15 @@ class CoreIOManager:
     def _load_volume(self, path, properties):
         name = properties.get("name") or Path(path).name.split(".")[0]
         return self._logics["Volumes"].AddArchetypeVolume(path, name, 1 if properties.get("labelmap") else 0)
+
+    def _load_sequence(self, path):
+        """As Slicer's reader of sequences: with a browser that has a first frame on show."""
+        sequence = self._logics["Sequences"].AddSequence(path)
+        if sequence is not None:
+            browser = self._scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", sequence.GetName() + " browser")
+            browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+            self._logics["Sequences"].UpdateProxyNodesFromSequences(browser)
+        return sequence
 
     def _load_markups(self, path, properties):
         identifiers = self._logics["Markups"].LoadMarkups(path, properties.get("name")) or ""

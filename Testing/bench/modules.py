@@ -32,6 +32,19 @@ class LoadedModule:
         QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
 
 
+class ScriptedModuleWidget:
+    """What slicer.util.getModuleWidget() asks for the module's Python object."""
+
+    def __init__(self, python):
+        self._python = python
+
+    def self(self):
+        return self._python
+
+
+slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
+
+
 def load_python(path: Path) -> types.ModuleType:
     """Import the module's file under its own name, its folder being on the path as in Slicer."""
     if str(path.parent) not in sys.path:
@@ -56,13 +69,15 @@ def load_module(path: Path, make_logic: Callable[[Any], Any] | None = None) -> L
     name = path.stem
     parent = types.SimpleNamespace(path=str(path), icon=None)
     module = getattr(python, name)(parent)
-    setattr(slicer.modules, name.lower(), types.SimpleNamespace(name=name, path=str(path), title=parent.title))
+    known = types.SimpleNamespace(name=name, path=str(path), title=parent.title)
+    setattr(slicer.modules, name.lower(), known)
     panel = slicer.qSlicerWidget()
     QtWidgets.QVBoxLayout(panel)
     panel.isEntered = True
     panel.setMRMLScene(slicer.mrmlScene)
     arguments = {} if make_logic is None else {"logic": make_logic(python)}
     widget = getattr(python, name + "Widget")(panel, **arguments)
+    known.widgetRepresentation = lambda: ScriptedModuleWidget(widget)
     widget.setup()
     widget.enter()
     return LoadedModule(python, module, widget, panel)

@@ -68,6 +68,12 @@ class ViewWidget(QtWidgets.QWidget):
     def threeDView(self):
         return self
 
+    def interactorStyle(self):
+        return self.view.style
+
+    def sliceLogic(self):
+        return self.view.logic
+
     def renderWindow(self):
         return self.view.window
 

@@ -68,6 +68,14 @@ class MainWindow(QtWidgets.QMainWindow):
         """The widget object of the loaded module."""
         return self._loaded.widget
 
+    def moduleSelector(self):
+        """As of qSlicerMainWindow: the panel shows one module here, so choosing another one is an error."""
+        return self
+
+    def selectModule(self, name: str) -> None:
+        if self._loaded is None or self._loaded.widget.moduleName != name:
+            raise RuntimeError(f"the module {name} is not loaded")
+
     def load(self, module_path: Path, make_logic=None) -> None:
         """Load a module and show its panel."""
         self.unload()
@@ -88,6 +96,12 @@ class MainWindow(QtWidgets.QMainWindow):
             self._scroll.setParent(None)
             self._scroll.deleteLater()
             self._loaded = None
+
+    def bring_into_sight(self, widget) -> None:
+        """Scroll the panel to one of its widgets."""
+        slicer.app.processEvents()
+        self._scroll.ensureWidgetVisible(widget)
+        slicer.app.processEvents()
 
     def click(self, button) -> None:
         """A real left click on a button."""
