@@ -45,14 +45,14 @@ def test_budget_refinement_and_model_reach_the_engine_and_the_scene(noted):
     assert ui.memoryBudgetSpinBox.text == "As much as it takes"
     ui.memoryBudgetSpinBox.setValue(1.5)
     ui.refineComboBox.setCurrentIndex(1)
-    choose(ui.modelComboBox, "simulated-1")
+    choose(ui.modelComboBox, "simulated-2")
     noted.click(ui.estimateButton)
-    assert noted.asked[-2] == EngineSettings("auto", 3 * 2**29, "simulated-1")
+    assert noted.asked[-2] == EngineSettings("auto", 3 * 2**29, "simulated-2")
     assert noted.asked[-1]["refine"] == "prior"
     node = state.parameterNode.parameterNode
     assert node.GetParameter("memoryBudget") == "1.5"
     assert node.GetParameter("refine") == "PRIOR"
-    assert node.GetParameter("model") == "simulated-1"
+    assert node.GetParameter("model") == "simulated-2"
 
 
 def test_the_engine_is_loaded_again_only_for_what_it_is_loaded_with(noted):
@@ -85,8 +85,8 @@ def test_a_model_file_can_be_chosen(noted, tmp_path):
     parameters.model = "/elsewhere/b.safetensors"  # as from a loaded scene
     assert ui.modelComboBox.currentText == "A file …"
     assert ui.modelPathLineEdit.currentPath == "/elsewhere/b.safetensors"
-    parameters.model = "simulated-1"
-    assert ui.modelComboBox.currentText == "simulated-1"
+    parameters.model = "simulated-2"
+    assert ui.modelComboBox.currentText == "simulated-2"
 
 
 def test_options_are_locked_while_it_works(open_window, volume):

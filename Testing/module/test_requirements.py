@@ -169,7 +169,7 @@ def test_models_in_the_folder_become_known(offline, open_window, volume):
     wheel(offline.folder, "torch", "2.9.0")
     wheel(offline.folder, "safetensors", "0.5")
     (offline.folder / "site-7.safetensors").touch()
-    (offline.folder / "simulated-1.safetensors").touch()  # bundled already
+    (offline.folder / "simulated-2.safetensors").touch()  # bundled already
     text = install_from(offline.folder, open_window(Engine))
     assert text == "Everything is installed, and these models: site-7."
     assert Engine.installed == [(offline.folder / "site-7.safetensors", "site-7")]
