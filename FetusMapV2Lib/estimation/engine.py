@@ -59,6 +59,9 @@ _AS_CLEAR, _LEAST_CLEAR = 0.9, 0.75
 #: So many ways in which the body may lie are followed at most, until one is seen as clearly as this.
 MAXIMUM_HYPOTHESES = 6
 CLEAR = 0.85
+#: Two looks less clear than this fraction of the presence threshold, and a way in which the body may lie is given up:
+#: of 76 simulated volumes with a fetus no look was so unclear, of 12 without one most were.
+_HOPELESS = 0.75
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
@@ -319,12 +322,15 @@ class PoseEngine:
     ) -> list[Look]:
         """Follow the ways in which the body may lie, most likely first, until one is seen clearly."""
         best: list[Look] = []
+        hopeless = _HOPELESS * self._calibration.presence_threshold
         most = len(first.hypotheses) * MAXIMUM_CLOSE_LOOKS
         for number, frame in enumerate(first.hypotheses):
             looks: list[Look] = []
             stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_LOOKS / most, "looking closer")
             for look in self._follow(frame, volume, MAXIMUM_CLOSE_LOOKS, timings, warnings):
                 looks.append(look)
+                if len(looks) > 1 and all(one.clarity < hopeless for one in looks):
+                    break  # there is nobody to follow
                 stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + len(looks)) / most, "looking closer")
             if not best or looks[-1].clarity > best[-1].clarity:
                 best = looks

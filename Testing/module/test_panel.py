@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -320,10 +318,3 @@ def test_doubtful_values_are_marked(scene, application):
     assert rows["Crown-rump length"].value == "–"
     assert rows["Age, Hadlock"].value == "–"
     assert rows["Left femur*"].value == "12.0 mm"
-
-
-def test_self_test_of_the_module_passes(scene, application):
-    from bench.modules import load_python
-
-    root = Path(__file__).resolve().parents[2]
-    load_python(root / "FetusMapV2" / "FetusMapV2.py").FetusMapV2Test().runTest()

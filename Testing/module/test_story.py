@@ -1,6 +1,6 @@
 """A clinic's case from sample data to report and 4D, with the bundled model, real clicks and drags; and the self-test.
 
-With FETUSMAPV2_PICTURES=DIR the case is a finer one and the window is kept as DIR/tutorial-*.png: the README's pictures.
+With FETUSMAPV2_PICTURES=DIR the case is a finer one, and pictures of the window go to DIR/tutorial-*.png (README).
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_pa
     assert all(path.stat().st_size > 50_000 for path in hands.pictures)
 
 
-def test_the_self_test_tells_the_story_in_the_window(open_window: Any, scene: Any) -> None:
+def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any) -> None:
     import sys
 
     from FetusMapV2Panel.estimation import loadEngine
 
     window = open_window(loadEngine)
     python = sys.modules["FetusMapV2"]
-    python.FetusMapV2Test().test_a_case_from_volume_to_report()
+    python.FetusMapV2Test().runTest()
     assert window.module_widget.logic.useEngines(loadEngine) is loadEngine, "the engines are the panel's own again"
