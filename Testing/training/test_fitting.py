@@ -67,6 +67,8 @@ def kill_at(step: int) -> Any:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, precision: str) -> None:
     preset = toy_preset(precision=precision, channels_last=precision != "32-true")
+    if precision != "32-true":  # smaller, as few CPUs have convolutions in bfloat16
+        preset = preset.with_overrides({"input_size": [16, 16, 16], "network.widths": [4, 6]})
     whole = weights(fit(preset, cases, tmp_path / "whole", device="cpu", threads=1))
     for step in (3, 6):  # before the first checkpoint, and between two
         with pytest.raises(KilledError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -328,14 +329,14 @@ def test_maps_of_another_schema_are_refused() -> None:
         PairLoss(SIGMA)(logits[:, :5], points[:, :5], present)
 
 
-def toy_preset(**run: Any) -> Preset:
+def toy_preset(size: Sequence[int] = (32, 24, 24), widths: Sequence[int] = (8, 12, 16), **run: Any) -> Preset:
     return Preset.from_dict(
         {
             "name": "toy",
-            "input_size": [32, 24, 24],
+            "input_size": list(size),
             "sigma": 1.0,
             "loss": "pair",
-            "network": {"widths": [8, 12, 16]},
+            "network": {"widths": list(widths)},
             "augmentation": {"quarter_turns": "none"},
             "optimiser": {"learning_rate": 1e-2, "gradient_clip": 5.0},
             "run": {"steps": 40, "cache_spacing_mm": 3.0, "validate_every": 1000, **run},
@@ -354,7 +355,11 @@ def views_of(cases: Path, preset: Preset, cache: Path) -> ValidationViews:
     return ValidationViews(CaseFolder(cases).cases, ReducedVolumes(cache, preset.run.cache_spacing_mm), preset, None)
 
 
-@pytest.mark.parametrize("run", [{}, {"precision": "bf16-mixed", "channels_last": True}], ids=["float32", "bfloat16"])
+#: Smaller than the other, as few CPUs have convolutions in bfloat16.
+_IN_BFLOAT16 = {"precision": "bf16-mixed", "channels_last": True, "size": (16, 16, 16), "widths": (4, 8)}
+
+
+@pytest.mark.parametrize("run", [{}, _IN_BFLOAT16], ids=["float32", "bfloat16"])
 def test_a_run_learns_with_it(cases: Path, tmp_path: Path, run: dict[str, Any]) -> None:
     preset = toy_preset(**run)
     model = load_model(fit(preset, cases, tmp_path / "run", device="cpu", threads=1))
