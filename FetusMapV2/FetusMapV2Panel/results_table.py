@@ -115,6 +115,7 @@ def _amount(value: float, uncertainty: float | None, unit: str) -> str:
     if not math.isfinite(value):
         return _NOTHING
     digits, sign = (0, "°") if unit == "deg" else (1, " mm")
+    value = round(value, digits) + 0.0  # no "-0.0"
     if uncertainty is None:
         return f"{value:.{digits}f}{sign}"
     return f"{value:.{digits}f} ± {uncertainty:.{digits}f}{sign}"

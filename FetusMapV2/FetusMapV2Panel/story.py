@@ -211,7 +211,9 @@ class Story:
         _expect(self._crl() != length, "the reopened pose follows a drag")
 
     def followMovement(self) -> None:
-        """4D: every frame has its landmarks; the table says who moves."""
+        """The next case, in 4D: every frame has its landmarks; the table says who moves."""
+        slicer.mrmlScene.Clear(0)
+        slicer.app.processEvents()
         browser = self._loadSequence()
         self._show(self._ui.movementCollapsibleButton)
         self._ui.sequenceSelector.setCurrentNode(browser)

@@ -262,6 +262,7 @@ def _amount(value: float | None, unit: str) -> str:
     """A value with its unit; empty if unknown."""
     if value is None or not math.isfinite(value):
         return ""
+    value = round(value, 1) + 0.0  # no "-0.0"
     text = f"{value:.0f}°" if unit == "deg" else f"{value:.0f} d" if unit == "d" else f"{value:.1f} {unit}"
     return text.replace(" ", _NO_BREAK)
 

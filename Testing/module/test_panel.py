@@ -318,3 +318,17 @@ def test_doubtful_values_are_marked(scene, application):
     assert rows["Crown-rump length"].value == "–"
     assert rows["Age, Hadlock"].value == "–"
     assert rows["Left femur*"].value == "12.0 mm"
+
+
+def test_what_rounds_to_nothing_has_no_sign(application):
+    from FetusMapV2Panel import results_table
+
+    assert results_table._amount(-0.04, 2.4, "mm") == "0.0 ± 2.4 mm"
+    assert results_table._amount(-0.06, None, "mm") == "-0.1 mm"
+
+
+@pytest.mark.parametrize(("confidence", "text"), [(0.996, ">99%"), (0.99, "99%"), (0.5, "50%"), (None, "–")])
+def test_no_confidence_is_complete(application, confidence, text):
+    from FetusMapV2Panel.landmark_list import Line
+
+    assert Line("estimated", confidence).confidenceText() == text
