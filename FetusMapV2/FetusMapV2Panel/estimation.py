@@ -206,6 +206,16 @@ class PoseEstimation:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
+    def showAlone(self, poseScene) -> None:
+        """Take the other poses of the scene out of the views: two skeletons over one another can be read by nobody."""
+        from FetusMapV2Lib.scene import appearance
+
+        self._forgetRemoved()
+        for other in self._poseScenes.values():
+            if other is not poseScene:
+                appearance.hide(other.all_nodes)
+        appearance.show_again(poseScene.all_nodes)
+
     def restoreAfterUndo(self, landmarks) -> None:
         """Undo and redo may bring back landmarks of a time when the volume was not put right."""
         from FetusMapV2Lib.scene.mirroring import rejoin

@@ -142,6 +142,8 @@ class PanelState:
             self._stopWatching()
             self._stopWatching = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _nothing
             self.poseScene = poseScene
+            if poseScene is not None:
+                self.logic.showAlone(poseScene)
         if poseScene is not None:
             self.lastLandmarksID = poseScene.landmarks_node.GetID()
 

@@ -262,8 +262,8 @@ def _amount(value: float | None, unit: str) -> str:
     """A value with its unit; empty if unknown."""
     if value is None or not math.isfinite(value):
         return ""
-    value = round(value, 1) + 0.0  # no "-0.0"
-    text = f"{value:.0f}°" if unit == "deg" else f"{value:.0f} d" if unit == "d" else f"{value:.1f} {unit}"
+    digits, sign = {"deg": (0, "°"), "d": (0, " d")}.get(unit, (1, f" {unit}"))
+    text = f"{round(value, digits) + 0.0:.{digits}f}{sign}"  # no "-0.0"
     return text.replace(" ", _NO_BREAK)
 
 

@@ -7,6 +7,7 @@ points in slice views.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import slicer
@@ -28,6 +29,8 @@ PLANE_COLOUR: Colour = (0.72, 0.78, 0.84)
 POINT_SIZE_MM = 1.5
 TEXT_SCALE = 2.4
 LINE_DIAMETER_MM = 0.35
+#: Attribute of display nodes that `hide` took out of the views.
+_HIDDEN = "FetusMapV2.Hidden"
 
 
 def show_landmarks(display: Any) -> None:
@@ -115,3 +118,24 @@ def _readable_text(display: Any) -> None:
         text.SetBold(False)
         text.SetShadow(True)
         text.SetBackgroundOpacity(0.0)
+
+
+def hide(nodes: Iterable[Any]) -> None:
+    """Take nodes out of the views until `show_again`, also in a scene that is saved meanwhile."""
+    for display in _displays(nodes):
+        if display.GetVisibility():
+            display.SetAttribute(_HIDDEN, "1")
+            display.SetVisibility(False)
+
+
+def show_again(nodes: Iterable[Any]) -> None:
+    """Bring back what `hide` took out of the views, and nothing that the user hid."""
+    for display in _displays(nodes):
+        if display.GetAttribute(_HIDDEN):
+            display.RemoveAttribute(_HIDDEN)
+            display.SetVisibility(True)
+
+
+def _displays(nodes: Iterable[Any]) -> list[Any]:
+    found = (node.GetDisplayNode() for node in nodes)
+    return [display for display in found if display is not None]

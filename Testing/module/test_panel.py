@@ -332,3 +332,37 @@ def test_no_confidence_is_complete(application, confidence, text):
     from FetusMapV2Panel.landmark_list import Line
 
     assert Line("estimated", confidence).confidenceText() == text
+
+
+def test_one_pose_at_a_time_is_in_the_views(open_window, volume, scene, tmp_path):
+    import slicer
+    from FetusMapV2Panel import selftest
+
+    window = open_window()
+    ui = window.module_widget.ui
+    first = estimate(window)
+    before = [node.GetDisplayNode().GetVisibility() for node in window.module_widget.state.poseScene.all_nodes]
+    ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
+    ui.landmarksSelector.setCurrentNode(None)
+    second = estimate(window)
+    logic = window.module_widget.logic
+
+    def shown(landmarks):
+        return [node.GetDisplayNode().GetVisibility() for node in logic.poseSceneOf(landmarks).all_nodes]
+
+    assert not any(shown(first)) and shown(second) == before
+    ui.landmarksSelector.setCurrentNode(first)
+    assert shown(first) == before and not any(shown(second))
+    second.GetDisplayNode().SetVisibility(True)  # the user wants both, and is not contradicted until another choice
+    ui.landmarksSelector.setCurrentNode(second)
+    first.GetDisplayNode().RemoveAttribute("FetusMapV2.Hidden")  # as if the user had hidden it
+    ui.landmarksSelector.setCurrentNode(first)
+    assert not first.GetDisplayNode().GetVisibility()
+    path = tmp_path / "two.mrb"
+    names = first.GetName(), second.GetName()
+    assert slicer.util.saveScene(str(path))
+    scene.Clear(0)
+    slicer.util.loadScene(str(path))
+    slicer.app.processEvents()
+    ui.landmarksSelector.setCurrentNode(scene.GetFirstNodeByName(names[1]))
+    assert shown(scene.GetFirstNodeByName(names[1])) == before
