@@ -89,6 +89,8 @@ class SliceView(View):
         self.node.SetMappedInLayout(1)
         self.node.SetOrientation(orientation)
         self.node.SetDimensions(*size, 1)
+        # as Slicer's layout does when a scene has been closed
+        scene.AddObserver(scene.EndCloseEvent, lambda *_: self.node.SetOrientation(orientation))
         self.managers.SetMRMLDisplayableNode(self.node)
         self.interactor.Initialize()
 
