@@ -92,7 +92,7 @@ class Story:
     def __init__(
         self, widget, hands: Hands, folder: Path, loadVolume: Callable[[], object], loadSequence: Callable[[], object]
     ):
-        self._widget, self._hands, self._folder = widget, hands, folder
+        self._hands, self._folder = hands, folder
         self._loadVolume, self._loadSequence = loadVolume, loadSequence
         self._state, self._ui = widget.state, widget.ui
 
@@ -144,13 +144,14 @@ class Story:
         self._hands.picture("correct", self._ui.landmarksTree)
 
     def refineAroundThem(self) -> None:
-        """The two stay, others may follow."""
+        """The two stay, others follow."""
         before = self._positions()
         self._hands.click(self._ui.refineButton)
         self._wait()
         after = self._positions()
         _expect(not self._state.isError, self._state.message)
         _expect((after[[_CREST, _RUMP]] == before[[_CREST, _RUMP]]).all(), "edited landmarks stay")
+        _expect(np.nanmax(np.linalg.norm(after - before, axis=1)) > 0.1, "others follow")
         self._hands.picture("refine", self._ui.refineButton)
 
     def swapSidesUndoRedo(self) -> None:

@@ -20,6 +20,8 @@ Shape = tuple[int, int, int]
 
 # Axes whose lengths or intensities differ by less than this fraction count as equal.
 _TIE = 1e-6
+#: The greatest grey value that the network sees, and the percentile of a picture that it sees as 1.
+BRIGHTEST, BRIGHT_PERCENTILE = 1.5, 99.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,10 +307,10 @@ def normalise(array: NDArray[Any], top: float | None = None) -> NDArray[np.float
     """
     grey = np.maximum(np.asarray(array, dtype=np.float32), np.float32(0))
     top = bright_end(grey) if top is None else top
-    return np.minimum(grey / np.float32(top), np.float32(1.5)) if top > 0 else grey
+    return np.minimum(grey / np.float32(top), np.float32(BRIGHTEST)) if top > 0 else grey
 
 
 def bright_end(array: NDArray[Any]) -> float:
     """The 99.5 percentile of the positive grey values, 0 without any."""
     positive = array[array > 0]
-    return float(np.float32(np.percentile(positive, 99.5))) if positive.size else 0.0
+    return float(np.float32(np.percentile(positive, BRIGHT_PERCENTILE))) if positive.size else 0.0

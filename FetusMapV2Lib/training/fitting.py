@@ -141,7 +141,7 @@ def fit(
         preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
     )
     chosen, _ = choose_device(device)
-    pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None)
+    pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None and not run.preset.memory.budget)
     if threads is not None:
         torch.set_num_threads(threads)
     volumes = ReducedVolumes(

@@ -14,14 +14,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from FetusMapV2Lib.imaging.grid import Grid, Sampling, normalise, resample, sampling_of
+from FetusMapV2Lib.imaging.grid import (
+    BRIGHT_PERCENTILE,
+    BRIGHTEST,
+    Grid,
+    Sampling,
+    normalise,
+    resample,
+    sampling_of,
+)
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.training.preset import AugmentationOptions
 
 #: Volumes stay on the device while they take no more than this share of its memory.
 _SHARE_OF_DEVICE = 1 / 16
-#: The grey values that the network sees, and the share of them that stays below 1 (`imaging.grid.normalise`).
-_BRIGHTEST, _BRIGHT_QUANTILE = 1.5, 0.995
 
 
 class Pictures(Protocol):
@@ -70,7 +76,7 @@ class DevicePictures:
         picture = resampled_on_device(self._array(volume), sampling_of(volume, grid), grid)
         end = _bright_end(picture) if top is None else torch.tensor(top, device=self.device)
         divisor = torch.where(end > 0, end, torch.ones_like(end))
-        return (picture.clamp_min(0) / divisor).clamp_max(_BRIGHTEST)
+        return (picture.clamp_min(0) / divisor).clamp_max(BRIGHTEST)
 
     def distorted(self, picture: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
         """See `Pictures`."""
@@ -86,7 +92,7 @@ class DevicePictures:
             normal, offset, depth = _shadow_plane(picture.shape, generator)
             distance = normal[0] * z[:, None, None] + normal[1] * y[None, :, None] + normal[2] * x
             result = result * (1 - depth * torch.sigmoid((distance - offset) / 2))
-        return result.clamp(0, _BRIGHTEST)
+        return result.clamp(0, BRIGHTEST)
 
     def _array(self, volume: Volume) -> Tensor:
         """The grey values on the device; those used last stay there while there is room."""
@@ -138,7 +144,7 @@ def _bright_end(picture: Tensor) -> Tensor:
     """`imaging.grid.bright_end`, without waiting for the device: NumPy's linear interpolation between two ranks."""
     ordered = picture.flatten().clamp_min(0).sort().values
     positive = (ordered > 0).sum()
-    place = len(ordered) - positive + (positive - 1).clamp_min(0) * _BRIGHT_QUANTILE
+    place = len(ordered) - positive + (positive - 1).clamp_min(0) * (BRIGHT_PERCENTILE / 100)
     low = place.floor().clamp_max(len(ordered) - 1)
     high = (low + 1).clamp_max(len(ordered) - 1)
     ends = ordered[torch.stack([low, high]).long()]
@@ -161,7 +167,7 @@ def _distorted(
         result = np.where(picture > 0, np.maximum(result + noise, np.float32(0)), result)
     if generator.random() < options.shadow:
         result = result * _shadow(picture.shape, generator)
-    return np.clip(result, 0, _BRIGHTEST, dtype=np.float32)
+    return np.clip(result, 0, BRIGHTEST, dtype=np.float32)
 
 
 def _shadow(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:

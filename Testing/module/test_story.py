@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 _PICTURES = os.environ.get("FETUSMAPV2_PICTURES", "")
@@ -21,6 +22,7 @@ class BenchHands:
     def __init__(self, window: Any, folder: Path) -> None:
         self._window, self._folder = window, folder
         self.pictures: list[Path] = []
+        self.estimated: Any = None
 
     def click(self, button: Any) -> None:
         assert button.enabled and button.visible, button.objectName
@@ -37,6 +39,8 @@ class BenchHands:
         path = self._folder / f"tutorial-{name}.png"
         self._window.picture(path)
         self.pictures.append(path)
+        if name == "estimate":
+            self.estimated = self._window.module_widget.state.pose().positions
 
 
 def sample(name: str) -> Any:
@@ -54,11 +58,16 @@ def sample(name: str) -> Any:
 def fine_volume() -> Any:
     import slicer
 
-    from FetusMapV2Lib.phantom.case import simulate_case
     from FetusMapV2Lib.scene.volumes import add_volume_node
 
-    seed, shape, spacing = _FINE_CASE
-    return add_volume_node(slicer.mrmlScene, simulate_case(seed, 0, shape, spacing).volume, name="Simulated case")
+    return add_volume_node(slicer.mrmlScene, simulated(_FINE_CASE, None).volume, name="Simulated case")
+
+
+def simulated(case: Any, age_days: float | None) -> Any:
+    from FetusMapV2Lib.phantom.case import simulate_case
+
+    seed, shape, spacing = case
+    return simulate_case(seed, 0, shape, spacing, gestational_age_days=age_days)
 
 
 def moving_browser() -> Any:
@@ -70,6 +79,7 @@ def moving_browser() -> Any:
 
 @pytest.mark.slow
 def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_path: Path) -> None:
+    from FetusMapV2Panel import sample_data
     from FetusMapV2Panel.estimation import loadEngine
     from FetusMapV2Panel.story import Story
     from PySide6.QtCore import QSettings
@@ -82,6 +92,8 @@ def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_pa
     names = [path.stem.removeprefix("tutorial-") for path in hands.pictures]
     assert names == ["progress", "estimate", "correct", "refine", "planes", "report", "movement"]
     assert all(path.stat().st_size > 50_000 for path in hands.pictures)
+    case = simulated(_FINE_CASE, None) if _PICTURES else simulated(sample_data._CASE, sample_data._AGE_DAYS)
+    assert np.linalg.norm(hands.estimated - case.pose.positions, axis=1).mean() < 6.0
 
 
 def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any) -> None:
