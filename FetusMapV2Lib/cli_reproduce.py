@@ -47,6 +47,10 @@ def reproduce(
     ] = None,
     settings: SetOption = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Parts of the cross-validation; the paper has 2.")] = 2,
+    fold: Annotated[
+        Optional[int],
+        typer.Option("--fold", help="Only this part (from 1), without tables, for processes that share the work."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, training and bootstrap.")] = 0,
     page: Annotated[
         Optional[Path], typer.Option("--page", help="Also put the tables into this page, between its markers.")
@@ -65,13 +69,15 @@ def reproduce(
     from FetusMapV2Lib.evaluation.comparison import case_set
     from FetusMapV2Lib.evaluation.page import fill_page, page_text
     from FetusMapV2Lib.imaging.cases import find_cases
-    from FetusMapV2Lib.reproduction.protocol import Protocol, run_protocol, settled_folds
+    from FetusMapV2Lib.reproduction.protocol import Protocol, run_fold, run_protocol, settled_folds
     from FetusMapV2Lib.reproduction.recipes import recipes
 
     changes = _changes(steps, input_size, widths, settings)
     chosen = recipes(presets, changes, _scale(scale, input_size))
     cases = case_set(find_cases(data))
     if page is not None:
+        if fold is not None:
+            raise InputError("one fold makes no tables", where="--page", remedy="Leave out --page or --fold")
         page_text(page)  # before hours are spent
     parts = settled_folds(usable_folder(output), cases, folds, seed)
     protocol = Protocol(
@@ -80,6 +86,10 @@ def reproduce(
     )  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("reproducing", total=1.0)
+        if fold is not None:
+            run_fold(protocol, fold - 1, on_progress=reporter(bar, task), say=say)
+            say(f"Fold {fold} is done; a call without --fold makes the tables")
+            return
         result = run_protocol(protocol, on_progress=reporter(bar, task), say=say)
     if page is not None:
         say(f"{len(fill_page(page, result.blocks()))} parts put into {page}")

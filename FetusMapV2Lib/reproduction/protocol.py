@@ -132,6 +132,22 @@ def cross_validate(protocol: Protocol, *, on_progress: OnProgress | None = None,
     return Outcome(predictions, comparison, runs, {name: preset.name for name, preset in trained.items()})
 
 
+def run_fold(protocol: Protocol, number: int, *, on_progress: OnProgress | None = None, say: Say | None = None) -> None:
+    """Train and estimate one fold (from 0) of every preset, for processes that share the work; no tables.
+
+    Raises:
+        UserError: there is no such fold; see `run_protocol`.
+    """
+    if not 0 <= number < len(protocol.parts):
+        raise UserError(
+            f"there is no fold {number + 1}", where="--fold", remedy=f"Choose from 1 to {len(protocol.parts)}"
+        )
+    trained = settled_trainings(protocol.runs, protocol.presets)
+    for place, preset in enumerate(protocol.presets):
+        report = _part_of(on_progress, place, len(protocol.presets))
+        _one_fold(protocol, preset, trained[preset.name], number, report, say)
+
+
 def put_beside(protocol: Protocol, outcome: Outcome) -> Reproduced:
     """The paper's tables with ours, and how ours were made."""
     memory = memory_facts(protocol.output / _MEMORY) if protocol.predict_memory else {}
@@ -182,17 +198,9 @@ def _one_preset(
     """A model per fold, and each case's prediction by the model that did not see it."""
     found: dict[str, Prediction] = {}
     seconds = []
-    for number, tested in enumerate(protocol.parts):
+    for number in range(len(protocol.parts)):
         report = _part_of(on_progress, number, len(protocol.parts))
-        path = _model(protocol, preset, trained, number, _part_of(report, 0, 2))
-        answers = predict(
-            ModelChoice.of(path, preset.name, preset.refinement.mode),  # type: ignore[arg-type]  # checked there
-            [case for case in protocol.cases.cases if case.name in tested],
-            protocol.output / "predictions",
-            device=protocol.device,
-            on_progress=_part_of(report, 1, 2),
-            say=say,
-        )
+        path, answers = _one_fold(protocol, preset, trained, number, report, say)
         found |= {answer.case: answer for answer in answers}
         facts = read_info(path).training
         volumes = facts["steps"] * preset.run.batch_size / preset.samples_per_volume
@@ -201,6 +209,22 @@ def _one_preset(
     # a step under another memory scheme would have taken another time
     timed = sum(seconds) / len(seconds) if preset.memory == trained.memory else None
     return in_order, RunFact(preset.input_size, timed, peak_as_trained(preset))
+
+
+def _one_fold(
+    protocol: Protocol, preset: Preset, trained: Preset, number: int, on_progress: OnProgress | None, say: Say | None
+) -> tuple[Path, list[Prediction]]:
+    """The model that did not see a part (from 0), and its answers for that part."""
+    path = _model(protocol, preset, trained, number, _part_of(on_progress, 0, 2))
+    answers = predict(
+        ModelChoice.of(path, preset.name, preset.refinement.mode),  # type: ignore[arg-type]  # checked there
+        [case for case in protocol.cases.cases if case.name in protocol.parts[number]],
+        protocol.output / "predictions",
+        device=protocol.device,
+        on_progress=_part_of(on_progress, 1, 2),
+        say=say,
+    )
+    return path, answers
 
 
 def _model(protocol: Protocol, preset: Preset, trained: Preset, number: int, on_progress: OnProgress | None) -> Path:

@@ -73,6 +73,21 @@ def test_a_cut_run_ends_with_the_same_tables(toys: Path, tmp_path: Path) -> None
     assert {row[0] for row in rows if row[1] == "ours" and row[-1] != "not run"} == {"UNet"}
 
 
+def test_folds_by_processes_of_their_own(fetusmap: Command, toys: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    call = ("reproduce", "--data", toys, "--output", output, "--presets", "unet", *OPTIONS)
+    for number in (2, 1):
+        answer = fetusmap(*call, "--fold", number)
+        assert answer.code == 0, answer.err
+        assert not (output / "tables.json").exists()
+    assert {path.parent.name for path in (output / "runs").rglob("model.safetensors")} == {"fold-1", "fold-2"}
+    made = {path: path.read_bytes() for part in ("runs", "predictions") for path in (output / part).rglob("*.*")}
+    assert sum(path.parent.parent.name == "predictions" for path in made) == 7
+    assert fetusmap(*call).code == 0
+    assert {path: path.read_bytes() for path in made} == made  # nothing is made again
+    assert (output / "tables.json").is_file()
+
+
 def test_no_model_is_tested_on_what_it_saw(fetusmap: Command, toys: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- reproduce table-8 -->\nnot run yet\n<!-- /reproduce table-8 -->\n", encoding="utf-8")
@@ -104,6 +119,8 @@ def test_no_model_is_tested_on_what_it_saw(fetusmap: Command, toys: Path, tmp_pa
         (("--set", "run.steps=3", "--set", "run.steps=4"), "twice"),
         (("--set", "run.precision=half"), "32-true or bf16-mixed"),
         (("--folds", "4"), "too few for 4 folds"),
+        (("--fold", "3"), "there is no fold 3"),
+        (("--fold", "1", "--page", "none.md"), "one fold makes no tables"),
         (("--page", "none.md"), "cannot be read"),
         (("--data", "none"), "does not exist"),
     ],
