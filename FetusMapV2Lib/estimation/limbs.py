@@ -28,6 +28,7 @@ _FLOOR = 0.01
 _OTHER_SIDE = 0.03
 _BLUR_VOXELS = 1.0
 _PEAK_REACH = 3
+_WORTH_A_LOOK = 1e-4
 _MASS_SIGMAS = 2.0
 _PLACE_NOISE_VOXELS = 3.0
 _LARGEST_PENALTY = 8.0
@@ -152,14 +153,27 @@ def _settle_pair(
 
 def _peaks(own: NDArray[np.float32], other: NDArray[np.float32], sigma: float, grid: Grid) -> _Peaks:
     """The strongest local maxima of a joint's map, its partner's counting half."""
-    blurred = ndimage.gaussian_filter(own + 0.5 * other, _BLUR_VOXELS, mode="constant")
+    joint = own + 0.5 * other
+    box = _box_of(joint > _WORTH_A_LOOK * joint.max())
+    blurred = ndimage.gaussian_filter(joint[box], _BLUR_VOXELS, mode="constant")
     top = np.flatnonzero(blurred == ndimage.maximum_filter(blurred, 2 * _PEAK_REACH + 1, mode="constant"))
     top = top[np.argsort(-blurred.ravel()[top], kind="stable")[:_PEAKS]]
-    voxels = np.stack(np.unravel_index(top, blurred.shape), axis=1)
+    voxels = np.stack(np.unravel_index(top, blurred.shape), axis=1) + [part.start for part in box]
     reach = max(1, math.ceil(_MASS_SIGMAS * sigma))
     around = [tuple(slice(max(0, at - reach), at + reach + 1) for at in voxel) for voxel in voxels]
     masses = (np.array([float(one[window].sum()) for window in around]) for one in (own, other))
     return _Peaks(voxels, grid.to_world(voxels[:, ::-1].astype(float)), *masses)
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The part of a map outside which nothing is set, with a margin that filters reach over; all if nothing is."""
+    margin = _PEAK_REACH + math.ceil(4 * _BLUR_VOXELS)
+    box = []
+    for axis, size in enumerate(mask.shape):
+        places = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        first, last = (places[0], places[-1]) if len(places) else (0, size - 1)
+        box.append(slice(max(0, int(first) - margin), int(last) + margin + 1))
+    return tuple(box)
 
 
 def _chains(peaks: Sequence[_Peaks], expected: Array, deviation: Array) -> tuple[NDArray[np.int64], Array]:
