@@ -30,6 +30,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), (0, (8, 2)))
 _TRUTH, _ESTIMATE = "#0072B2", "#D55E00"
 _COLUMNS = 6
+#: So many models find their legend in the empty panel.
+_ROOM_IN_PANEL = 7
 #: So many cases are drawn, spread evenly from the best to the worst.
 SKELETONS = 8
 
@@ -82,11 +84,15 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     for panel in axes.flat[len(panels) - _COLUMNS : len(panels)]:
         panel.tick_params(labelbottom=True)
     lines = [Line2D([], [], label=name, **_style(number)) for number, name in enumerate(distances)]
-    axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
     figure.suptitle(heading, fontsize=13)
     figure.supxlabel("distance to the truth, mm", fontsize=12)
     figure.supylabel("landmarks found, %", fontsize=12)
     figure.tight_layout()
+    if len(lines) <= _ROOM_IN_PANEL:
+        axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
+    else:  # below everything; the picture is saved with all that belongs to it
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "ncols": _COLUMNS}
+        figure.legend(handles=lines, frameon=False, fontsize=10, handlelength=3.2, **place)
     _save(figure, path)
 
 
@@ -184,6 +190,6 @@ def _style(number: int) -> dict[str, Any]:
 def _save(figure: Any, path: Path) -> None:
     try:
         with written_whole(path) as staged:
-            figure.savefig(staged, format="png", facecolor="white")
+            figure.savefig(staged, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.15)
     finally:
         plt.close(figure)
