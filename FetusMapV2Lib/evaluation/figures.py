@@ -91,8 +91,10 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     if len(lines) <= _ROOM_IN_PANEL:
         axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
     else:  # below everything; the picture is saved with all that belongs to it
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "ncols": _COLUMNS}
-        figure.legend(handles=lines, frameon=False, fontsize=10, handlelength=3.2, **place)
+        figure.legend(
+            handles=lines, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=_COLUMNS,
+            frameon=False, fontsize=10, handlelength=3.2,
+        )  # fmt: skip
     _save(figure, path)
 
 
