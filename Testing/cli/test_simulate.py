@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
@@ -18,6 +20,13 @@ from FetusMapV2Lib.phantom.motion import simulate_sequence
 
 #: Coarse and large enough for any fetus of 10-15 weeks.
 SMALL = ("--size", "56,40,40", "--spacing", "2.5", "--device", "cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse() -> Iterator[None]:
+    """None of these tests is about speckle."""
+    with coarse_beams():
+        yield
 
 
 def contents(folder: Path) -> dict[str, bytes]:

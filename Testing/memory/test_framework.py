@@ -163,12 +163,12 @@ def test_what_does_not_fit_is_refused():
     network = unet()
     with pytest.raises(UserError, match="unknown memory scheme"):
         plan_framework(network, SIZE, "magic")
+    plan = plan_framework(network, SIZE, "gcp")
     with pytest.raises(BudgetError) as refusal:
         plan_framework(network, SIZE, "gcp", budget_bytes=1000)
-    assert refusal.value.smallest_bytes == plan_framework(network, SIZE, "gcp").prediction.peak_bytes
+    assert refusal.value.smallest_bytes == plan.prediction.peak_bytes
     with pytest.raises(UserError, match="no partition"):
-        segmented(network, plan_framework(unet(), SIZE, "gcp").partition[:-1])
-    plan = plan_framework(unet(), SIZE, "gcp")
+        segmented(network, plan.partition[:-1])
     first = plan.partition[0]
     with pytest.raises(UserError, match="no reversible block"):
         segmented(network, [Segment(first.nodes, Technique.REVERSIBLE), *plan.partition[1:]])

@@ -19,7 +19,7 @@ NETWORKS = {
     "unet": lambda: UNet(3, 1, 3, (4, 8, 8), (2, 2), norm="batch"),
     "residual unet": lambda: UNet(3, 1, 3, (4, 8, 8), (2, 2), num_res_units=2),
     "dynunet": lambda: DynUNet(3, 1, 3, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 8, 8]),
-    "segresnet": lambda: SegResNet(3, init_filters=8, in_channels=1, out_channels=3),
+    "segresnet": lambda: SegResNet(3, 8, 1, 3, blocks_down=(1, 1, 1), blocks_up=(1, 1)),
 }
 
 

@@ -96,11 +96,11 @@ def test_prediction_is_what_the_meter_measures(paper_network, leanest):
         Choices(),
         Choices(in_place=False, split_concat=False, fused_head=True),
         Choices(units={"down.0.first": UnitChoice(Storage.NEVER, 2), "up.1.convs.first": UnitChoice(Storage.BOTH)}),
-        Choices(slab_rows=8),
+        Choices(slab_rows=16),
     ],
     ids=["kept", "copies", "never", "streamed"],
 )
-@pytest.mark.parametrize("batch,size", [(1, (64, 48, 48)), (2, (48, 64, 32))])
+@pytest.mark.parametrize("batch,size", [(1, (48, 32, 32)), (2, (32, 48, 32))])
 def test_predictions_of_single_strategies(choices, batch, size):
     network = UNet3d(widths=(8, 16, 24, 32))
     price = Costing(build_units(network), size, batch=batch).price(choices)

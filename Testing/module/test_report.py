@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
+from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.cases import find_cases
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -260,7 +261,8 @@ def samples(application, scene, tmp_path, monkeypatch):
     monkeypatch.setattr(sample_data, "_FRAMES", 2)
     sample_data.register()
     sample_data.register()
-    yield {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
+    with coarse_beams():
+        yield {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
     cache.SetRemoteCacheDirectory(before)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.markups import read_markups
@@ -18,6 +20,13 @@ from FetusMapV2Lib.phantom.style import HELD_OUT_MIX, STYLES
 
 SHAPE, SPACING = (77, 52, 52), 1.8  # the field of view of 460 x 313 x 312 voxels of 0.3 mm
 FULL = (460, 313, 312), 0.3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse() -> Iterator[None]:
+    """None of these tests is about speckle."""
+    with coarse_beams():
+        yield
 
 
 @pytest.fixture(scope="module")
