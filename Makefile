@@ -23,9 +23,11 @@ demo: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p FetusMapV2Lib
-	$(BIN)/mypy -p FetusMapV2Lib --platform win32
 	$(BIN)/lint-imports
+	$(MAKE) --jobs 2 --output-sync types-linux types-win32
+
+types-%:
+	$(BIN)/mypy -p FetusMapV2Lib --platform $* --cache-dir .mypy_cache/$*
 
 test: lint
 	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile
