@@ -355,22 +355,26 @@ def test_a_process_killed_while_refining_is_replaced_and_the_user_is_told(engine
 @posix
 @pytest.mark.parametrize("stage", ["loading the model", "looking at the whole volume", "measuring"])
 def test_a_killed_process_is_replaced_and_the_user_is_told(model, volume, stage):
-    with RemoteEngine(model, "cpu") as remote:
-        remote.warm_up()
-        killed = []
+    for _ in range(5):  # so small a model may have answered before it is killed
+        with RemoteEngine(model, "cpu") as remote:
+            remote.warm_up()
+            killed = []
 
-        def kill(_: float, reached: str) -> None:
-            if reached == stage and not killed:
-                killed.append(remote.pid)
-                os.kill(killed[0], signal.SIGKILL)
+            def kill(_: float, reached: str, remote=remote, killed=killed) -> None:
+                if reached == stage and not killed:
+                    killed.append(remote.pid)
+                    os.kill(killed[0], signal.SIGKILL)
 
-        estimate = remote.estimate(volume, on_progress=kill)
-        if stage == "measuring" and not estimate.warnings:
-            return  # it had answered before it was killed
-        assert remote.pid != killed[0]
-        assert "was killed" in estimate.warnings[0]
-        assert "on the CPU with a smaller memory plan" in estimate.warnings[0]
-        assert estimate.memory_plan
+            estimate = remote.estimate(volume, on_progress=kill)
+            replaced = remote.pid != killed[0]
+        if estimate.warnings:
+            break
+        if stage == "measuring":  # it is always nearly done by then
+            return
+    assert replaced
+    assert "was killed" in estimate.warnings[0]
+    assert "on the CPU with a smaller memory plan" in estimate.warnings[0]
+    assert estimate.memory_plan
 
 
 @posix
