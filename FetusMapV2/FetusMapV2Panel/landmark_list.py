@@ -14,6 +14,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
+from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
 from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
@@ -23,7 +24,6 @@ NAME, CONFIDENCE, STATE = range(3)
 #: Blue, orange and purple of Okabe and Ito's palette, which all eyes tell apart: sure, fair, doubtful.
 _SURE_COLOUR, _FAIR_COLOUR, _DOUBTFUL_COLOUR = "#0072B2", "#E69F00", "#CC79A7"
 _SURE_CONFIDENCE = 0.8
-_MOST_CONFIDENCE = 0.99
 _ICON_WIDTH, _ICON_HEIGHT, _SWATCH_WIDTH = 24, 12, 12
 _INDENTATION = 12
 _NOTHING = "–"
@@ -68,10 +68,7 @@ class Line:
         return ", ".join([names[self.state], *(text for holds, text in marks if holds)])
 
     def confidenceText(self) -> str:
-        if self.confidence is None:
-            return _NOTHING
-        # no model is ever certain
-        return ">99%" if self.confidence > _MOST_CONFIDENCE else f"{self.confidence:.0%}"
+        return _NOTHING if self.confidence is None else shown_confidence(self.confidence)
 
 
 def lines(poseScene) -> list[Line]:

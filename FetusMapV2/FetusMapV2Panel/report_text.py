@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from slicer.i18n import tr as _
 
-from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.parameters import Settings
@@ -53,8 +53,8 @@ def detailsHtml(pose: Pose | None, estimate, model: str) -> str:
     lines = [(_("Landmarks"), _("{0} of {1}").format(int(pose.present.sum()), len(pose.present)))]
     lines += _certainty(pose)
     if pose.laterality is not None:
-        sides = _("arms {0:.0%}, legs {1:.0%} certain")
-        text = sides.format(pose.laterality.arms_confidence, pose.laterality.legs_confidence)
+        sides = pose.laterality.arms_confidence, pose.laterality.legs_confidence
+        text = _("arms {0}, legs {1} certain").format(*map(shown_confidence, sides))
         lines.append((_("Sides"), text))
     if model:
         lines.append((_("Model"), model))
@@ -71,7 +71,7 @@ def _certainty(pose: Pose) -> list[tuple[str, str]]:
         return []
     landmarks = default_schema().landmarks
     order = np.argsort(np.nan_to_num(pose.confidence, nan=2.0))[:_LEAST_CERTAIN]
-    least = ", ".join(f"{landmarks[row].name} {pose.confidence[row]:.0%}" for row in order)
+    least = ", ".join(f"{landmarks[row].name} {shown_confidence(pose.confidence[row])}" for row in order)
     return [(_("Least certain"), least)]
 
 

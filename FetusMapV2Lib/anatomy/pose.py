@@ -11,6 +11,8 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 
+_MOST_SHOWN = 0.99
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -74,6 +76,11 @@ class Pose:
     def with_positions(self, positions: np.ndarray) -> Pose:
         """The same pose with other positions (N, 3); confidence, radius and laterality stay."""
         return replace(self, positions=positions)
+
+
+def shown_confidence(confidence: float) -> str:
+    """A confidence between 0 and 1 in per cent for people; never 100 %, as no model is ever certain."""
+    return ">99%" if confidence > _MOST_SHOWN else f"{confidence:.0%}"
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from html import escape
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
 from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report
@@ -123,7 +124,7 @@ def _sides(report: Report) -> str:
     sides = report.pose.laterality
     if sides is None:
         return ""
-    return f"arms {sides.arms_confidence:.0%}, legs {sides.legs_confidence:.0%} certain"
+    return f"arms {shown_confidence(sides.arms_confidence)}, legs {shown_confidence(sides.legs_confidence)} certain"
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
@@ -225,7 +226,8 @@ def _landmarks(report: Report) -> str:
     pose, rows = report.pose, []
     for mark in report.landmarks.landmarks:
         place = [f"{value:.1f}" for value in pose.positions[mark.row]] if pose.present[mark.row] else [_NOTHING] * 3
-        confidence = _number(None if pose.confidence is None else pose.confidence[mark.row], 2)
+        sure = math.nan if pose.confidence is None else float(pose.confidence[mark.row])
+        confidence = shown_confidence(sure) if math.isfinite(sure) else _NOTHING
         radius = _number(None if pose.radius90_mm is None else pose.radius90_mm[mark.row], 1)
         state = report.states[mark.row] if report.states else "found" if pose.present[mark.row] else "missing"
         name = f"{mark.name} †" if mark.assumed else mark.name

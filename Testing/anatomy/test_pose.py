@@ -7,7 +7,7 @@ import pytest
 from anatomy.bodies import standing_body
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
-from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 
 
 def test_a_row_with_any_nan_is_missing_altogether():
@@ -60,3 +60,10 @@ def test_with_positions_replaces_only_positions():
     other = pose.with_positions(standing_body() + 1)
     assert np.allclose(other.positions - pose.positions, 1)
     assert np.array_equal(other.radius90_mm, pose.radius90_mm)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"), [(1.0, ">99%"), (0.996, ">99%"), (0.99, "99%"), (0.5, "50%"), (0, "0%")]
+)
+def test_no_confidence_is_shown_as_complete(confidence, text):
+    assert shown_confidence(confidence) == text

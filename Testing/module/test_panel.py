@@ -327,7 +327,7 @@ def test_what_rounds_to_nothing_has_no_sign(application):
     assert results_table._amount(-0.06, None, "mm") == "-0.1 mm"
 
 
-@pytest.mark.parametrize(("confidence", "text"), [(0.996, ">99%"), (0.99, "99%"), (0.5, "50%"), (None, "–")])
+@pytest.mark.parametrize(("confidence", "text"), [(0.996, ">99%"), (0.5, "50%"), (None, "–")])
 def test_no_confidence_is_complete(application, confidence, text):
     from FetusMapV2Panel.landmark_list import Line
 

@@ -115,7 +115,7 @@ def test_every_landmark_has_its_line(page: Page) -> None:
     lines = [row for row in page.rows if len(row) == 8 and row[0].isdigit()]
     assert [row[1].replace(" †", "") for row in lines] == [mark.name for mark in landmarks]
     assert [row[2] for row in lines] == list(STATES)
-    assert lines[0][3:] == ["0.90", "1.5", "0.0", "0.0", "35.0"]
+    assert lines[0][3:] == ["90%", "1.5", "0.0", "0.0", "35.0"]
     assert [("†" in row[1]) for row in lines] == [mark.assumed for mark in landmarks]
 
 
