@@ -28,7 +28,6 @@ _FLOOR = 0.01
 _OTHER_SIDE = 0.03
 _BLUR_VOXELS = 1.0
 _PEAK_REACH = 3
-_WORTH_A_LOOK = 1e-4
 _MASS_SIGMAS = 2.0
 _PLACE_NOISE_VOXELS = 3.0
 _LARGEST_PENALTY = 8.0
@@ -36,6 +35,8 @@ _COVERAGE = 3.0
 _COVERAGE_FLOOR = 0.05
 _OVERLAP_SIGMAS = 1.5
 _CHAINS = 60
+#: Share of a map's maximum below which nothing counts as a peak; a peak of that height is far below `_FLOOR`.
+_WORTH_A_LOOK = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,14 +167,10 @@ def _peaks(own: NDArray[np.float32], other: NDArray[np.float32], sigma: float, g
 
 
 def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The part of a map outside which nothing is set, with a margin that filters reach over; all if nothing is."""
+    """The part of a map outside which nothing is set, with a margin that the filters reach over."""
     margin = _PEAK_REACH + math.ceil(4 * _BLUR_VOXELS)
-    box = []
-    for axis, size in enumerate(mask.shape):
-        places = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        first, last = (places[0], places[-1]) if len(places) else (0, size - 1)
-        box.append(slice(max(0, int(first) - margin), int(last) + margin + 1))
-    return tuple(box)
+    (box,) = ndimage.find_objects(mask.view(np.int8))
+    return tuple(slice(max(0, part.start - margin), part.stop + margin) for part in box)
 
 
 def _chains(peaks: Sequence[_Peaks], expected: Array, deviation: Array) -> tuple[NDArray[np.int64], Array]:

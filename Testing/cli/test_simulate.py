@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,8 @@ from FetusMapV2Lib.phantom.motion import simulate_sequence
 SMALL = ("--size", "56,40,40", "--spacing", "2.5", "--device", "cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def coarse() -> Iterator[None]:
-    """None of these tests is about speckle."""
-    with coarse_beams():
-        yield
+#: None of these tests is about speckle.
+coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -248,6 +248,10 @@ def test_a_volume_that_left_the_scene_leaves_the_numbers(window, volume, scene, 
     assert "not in the scene" in said(window)
 
 
+#: The samples are not looked at.
+coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
+
+
 @pytest.fixture
 def samples(application, scene, tmp_path, monkeypatch):
     """The registered samples, with a cache of their own and only two frames."""
@@ -261,8 +265,7 @@ def samples(application, scene, tmp_path, monkeypatch):
     monkeypatch.setattr(sample_data, "_FRAMES", 2)
     sample_data.register()
     sample_data.register()
-    with coarse_beams():
-        yield {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
+    yield {one.sampleName: one for one in slicer.modules.sampleDataSources["FetusMapV2"]}
     cache.SetRemoteCacheDirectory(before)
 
 

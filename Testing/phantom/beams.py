@@ -1,16 +1,14 @@
 """Simulated volumes in a fifth of the time, for tests of what becomes of them: beams are half as dense."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from FetusMapV2Lib.phantom import speckle
 
 
-@contextmanager
 def coarse_beams() -> Iterator[None]:
-    """Fewer samples per point spread; anatomy and all steps of the imaging stay as they are."""
+    """Fewer samples per point spread; anatomy and all steps of the imaging stay as they are. To be made a fixture."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_SAMPLES_AXIAL", "_SAMPLES_LATERAL"):
             patch.setattr(speckle, name, getattr(speckle, name) / 2)

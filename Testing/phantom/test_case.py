@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,8 @@ SHAPE, SPACING = (77, 52, 52), 1.8  # the field of view of 460 x 313 x 312 voxel
 FULL = (460, 313, 312), 0.3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def coarse() -> Iterator[None]:
-    """None of these tests is about speckle."""
-    with coarse_beams():
-        yield
+#: None of these tests is about speckle.
+coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
 
 
 @pytest.fixture(scope="module")
