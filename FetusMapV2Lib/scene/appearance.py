@@ -122,7 +122,7 @@ def _readable_text(display: Any) -> None:
 
 def hide(nodes: Iterable[Any]) -> None:
     """Take nodes out of the views until `show_again`, also in a scene that is saved meanwhile."""
-    for display in _displays(nodes):
+    for display in displays(nodes):
         if display.GetVisibility():
             display.SetAttribute(_HIDDEN, "1")
             display.SetVisibility(False)
@@ -130,12 +130,13 @@ def hide(nodes: Iterable[Any]) -> None:
 
 def show_again(nodes: Iterable[Any]) -> None:
     """Bring back what `hide` took out of the views, and nothing that the user hid."""
-    for display in _displays(nodes):
+    for display in displays(nodes):
         if display.GetAttribute(_HIDDEN):
             display.RemoveAttribute(_HIDDEN)
             display.SetVisibility(True)
 
 
-def _displays(nodes: Iterable[Any]) -> list[Any]:
-    found = (node.GetDisplayNode() for node in nodes)
+def displays(nodes: Iterable[Any]) -> list[Any]:
+    """The display nodes of nodes."""
+    found = [node.GetNthDisplayNode(index) for node in nodes for index in range(node.GetNumberOfDisplayNodes())]
     return [display for display in found if display is not None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 
+from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
@@ -40,25 +41,60 @@ def can_redo(scene: slicer.vtkMRMLScene) -> bool:
     return bool(scene.GetNumberOfRedoLevels() > 0)
 
 
-def undo(scene: slicer.vtkMRMLScene) -> None:
-    """Go back by one step that can be seen in the landmarks."""
-    _until_changed(scene, scene.Undo, scene.GetNumberOfUndoLevels)
+def undo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
+    """Go back by one step that can be seen in the landmarks.
+
+    Args:
+        volume: the volume whose poses are worked on. The scene has one history for all volumes: a step of another
+            one is left as it is.
+
+    Raises:
+        InputError: the last step was made in another volume.
+    """
+    _one_step(scene, volume, (scene.Undo, scene.GetNumberOfUndoLevels), (scene.Redo, scene.GetNumberOfRedoLevels))
 
 
-def redo(scene: slicer.vtkMRMLScene) -> None:
-    """Go forth by one step that can be seen in the landmarks."""
-    _until_changed(scene, scene.Redo, scene.GetNumberOfRedoLevels)
+def redo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
+    """Go forth by one step that can be seen in the landmarks; see `undo`.
+
+    Raises:
+        InputError: the step that was undone last was made in another volume.
+    """
+    _one_step(scene, volume, (scene.Redo, scene.GetNumberOfRedoLevels), (scene.Undo, scene.GetNumberOfUndoLevels))
 
 
-def _until_changed(scene: slicer.vtkMRMLScene, go: Callable[[], Any], levels: Callable[[], int]) -> None:
-    before = _landmarks_in(scene)
-    while levels() and _landmarks_in(scene) == before:
-        go()
+#: Goes one state on, and says how many states there still are.
+_Way = tuple[Callable[[], Any], Callable[[], int]]
 
 
-def _landmarks_in(scene: slicer.vtkMRMLScene) -> list[tuple[Any, ...]]:
+def _one_step(scene: slicer.vtkMRMLScene, volume: Any, on: _Way, back: _Way) -> None:
+    before, levels = _landmarks_in(scene), back[1]()
+    owners = _owners(scene)
+    while on[1]() and _landmarks_in(scene) == before:
+        on[0]()
+    after = _landmarks_in(scene)
+    changed = {row[0] for row in before ^ after}
+    concerned = {(_owners(scene) | owners).get(identifier) for identifier in changed}
+    if volume is None or not changed or volume.GetID() in concerned:
+        return
+    while back[1]() > levels:
+        back[0]()
+    other = next((scene.GetNodeByID(identifier) for identifier in concerned if identifier), None)
+    raise InputError(
+        "this step was made in another volume",
+        where=other.GetName() if other is not None else None,
+        remedy="Choose that volume first",
+    )
+
+
+def _owners(scene: slicer.vtkMRMLScene) -> dict[str, str | None]:
+    """Landmarks node ID -> ID of the volume of the pose."""
+    return {node.GetID(): node.GetNodeReferenceID(nodes.VOLUME_REFERENCE) for node in nodes.find_landmarks(scene)}
+
+
+def _landmarks_in(scene: slicer.vtkMRMLScene) -> set[tuple[Any, ...]]:
     """All that a user can see change in the landmarks of all poses."""
-    return [
+    return {
         (
             node.GetID(),
             nodes.local_positions(node).tobytes(),
@@ -66,4 +102,4 @@ def _landmarks_in(scene: slicer.vtkMRMLScene) -> list[tuple[Any, ...]]:
             *map(node.GetAttribute, ATTRIBUTES),
         )
         for node in nodes.find_landmarks(scene)
-    ]
+    }

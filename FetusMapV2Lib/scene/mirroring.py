@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene.ownership import poses_of
 from FetusMapV2Lib.scene.volumes import ijk_to_world, matrix_to_vtk, parent_to_world
 
 ATTRIBUTE = "FetusMapV2.PutRight"
@@ -66,7 +66,6 @@ def _insert_transform(volume_node: Any) -> Any:
     name = scene.GenerateUniqueName(f"{volume_node.GetName()} put right")
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     transform.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    own = [node for node in nodes.find_landmarks(scene) if node.GetNodeReference(nodes.VOLUME_REFERENCE) is volume_node]
-    for node in (volume_node, *own):
+    for node in (volume_node, *poses_of(scene, volume_node)):
         node.SetAndObserveTransformNodeID(transform.GetID())
     return transform

@@ -46,11 +46,28 @@ def length_rows(schema: Schema) -> dict[str, tuple[int, int]]:
     return {"crl": schema.crl_rows, **schema.bones}
 
 
+def of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[Any]:
+    """All nodes of a class in the scene.
+
+    MRML hands out a collection that belongs to the caller: kept, it would let nodes outlive their scene.
+    """
+    found = scene.GetNodesByClass(class_name)
+    found.UnRegister(None)
+    return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+
+
 def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
     """All landmarks nodes of poses in the scene."""
-    found = scene.GetNodesByClass("vtkMRMLMarkupsFiducialNode")
-    nodes = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
-    return [node for node in nodes if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
+    points = of_class(scene, "vtkMRMLMarkupsFiducialNode")
+    return [node for node in points if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
+
+
+def followers(landmarks: Any) -> list[Any]:
+    """The nodes that a landmarks node refers to as showing its pose: skeleton, plane, trace and lengths."""
+    roles = [landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles())]
+    single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE)
+    found = (landmarks.GetNodeReference(role) for role in roles if role in single or role.startswith(LENGTH_REFERENCE))
+    return [node for node in found if node is not None]
 
 
 def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:

@@ -18,7 +18,7 @@ from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene import nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
@@ -83,7 +83,7 @@ class PoseScene:
         name = nodes.unique_name(scene, name)
         landmarks = nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
-            landmarks.SetNodeReferenceID(nodes.VOLUME_REFERENCE, volume_node.GetID())
+            ownership.give_to(landmarks, volume_node)
             landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         result = cls(scene, landmarks, schema)
         result._fill(pose, model)
@@ -105,6 +105,8 @@ class PoseScene:
         if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
             nodes.make_landmarks(landmarks_node, schema)
             Provenance.from_notes(landmarks_node, schema).save(landmarks_node)
+        if ownership.volume_of(landmarks_node) is not None:
+            ownership.give_to(landmarks_node, ownership.volume_of(landmarks_node))
         result = cls(scene, landmarks_node, schema)
         result._start(landmarks_node.GetName().removesuffix(" landmarks"))
         return result
@@ -143,13 +145,12 @@ class PoseScene:
     @property
     def volume_node(self) -> Any:
         """The volume that the pose was estimated in, or None."""
-        return self.landmarks_node.GetNodeReference(nodes.VOLUME_REFERENCE)
+        return ownership.volume_of(self.landmarks_node)
 
     @property
     def all_nodes(self) -> list[Any]:
         """The landmarks node and all that follow it."""
-        followers = (self.skeleton_node, self.plane_node, self.trace_node, *self.line_nodes.values())
-        return [self.landmarks_node, *(node for node in followers if node is not None)]
+        return ownership.nodes_of(self.landmarks_node)
 
     @property
     def is_open(self) -> bool:

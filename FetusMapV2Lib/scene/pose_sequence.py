@@ -302,11 +302,7 @@ def landmark_sequence(browser: Any) -> Any:
 
 def browser_of(landmarks_node: Any) -> Any:
     """The browser that steps through the frames of a landmarks node, None if it belongs to no sequence."""
-    scene = landmarks_node.GetScene()
-    found = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    found.UnRegister(None)
-    for index in range(found.GetNumberOfItems()):
-        browser = found.GetItemAsObject(index)
+    for browser in nodes.of_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
         sequence = landmark_sequence(browser)
         if sequence is not None and browser.GetProxyNode(sequence) is landmarks_node:
             return browser

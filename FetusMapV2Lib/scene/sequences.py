@@ -17,6 +17,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import checked
 from FetusMapV2Lib.imaging.source import SECONDS, rising
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.volumes import add_volume_node, parent_to_world, set_voxels, show_grey, volume_from_node
 
 _REMEDY = "Load a 4D ultrasound volume"
@@ -24,9 +25,7 @@ _REMEDY = "Load a 4D ultrasound volume"
 
 def browsers_of_volumes(scene: slicer.vtkMRMLScene) -> list[Any]:
     """The sequence browsers of a scene that show volumes."""
-    found = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    found.UnRegister(None)
-    browsers = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+    browsers = of_class(scene, "vtkMRMLSequenceBrowserNode")
     return [browser for browser in browsers if _volume_sequence(browser) is not None]
 
 

@@ -1,0 +1,75 @@
+"""Whose pose is whose: a pose belongs to one volume, and only one pose is on show.
+
+Nodes are told apart by reference, never by name: two volumes may have the same one. `own_views.OwnViews` keeps this up
+while views, volumes and poses come and go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from FetusMapV2Lib.scene import appearance, nodes
+
+#: Kept with landmarks that were given a volume, so that they are known as another's once that volume is deleted.
+_OWNED_ATTRIBUTE = "FetusMapV2.OfVolume"
+
+
+def give_to(landmarks: Any, volume: Any) -> None:
+    """Make a pose that of a volume."""
+    landmarks.SetNodeReferenceID(nodes.VOLUME_REFERENCE, volume.GetID())
+    landmarks.SetAttribute(_OWNED_ATTRIBUTE, "1")
+
+
+def volume_of(landmarks: Any) -> Any:
+    """The volume node that a pose was estimated in; None if it is not known or no longer in the scene."""
+    return landmarks.GetNodeReference(nodes.VOLUME_REFERENCE) if landmarks is not None else None
+
+
+def has_lost_its_volume(landmarks: Any) -> bool:
+    """Whether a pose belongs to a volume that is no longer in the scene."""
+    return volume_of(landmarks) is None and landmarks.GetAttribute(_OWNED_ATTRIBUTE) is not None
+
+
+def all_poses(scene: slicer.vtkMRMLScene) -> list[Any]:
+    """The landmarks nodes of all poses in a scene, the oldest first."""
+    return nodes.find_landmarks(scene)
+
+
+def poses_of(scene: slicer.vtkMRMLScene, volume: Any) -> list[Any]:
+    """The landmarks nodes of the poses that belong to a volume, the oldest first; none for no volume."""
+    if volume is None:
+        return []
+    return [node for node in nodes.find_landmarks(scene) if volume_of(node) is volume]
+
+
+def nodes_of(landmarks: Any) -> list[Any]:
+    """All nodes that show a pose: its landmarks, skeleton, plane, trace and lengths."""
+    return [landmarks, *nodes.followers(landmarks)]
+
+
+def landmarks_of(fetus: Any) -> Any:
+    """The landmarks node of a `PoseScene`, or the landmarks node itself, or None."""
+    return getattr(fetus, "landmarks_node", fetus)
+
+
+def show_only(scene: slicer.vtkMRMLScene, fetus: Any) -> None:
+    """Take all poses but one out of all views, with what is left of poses whose landmarks are gone.
+
+    What the user hid of the one that is shown stays hidden.
+
+    Args:
+        fetus: `PoseScene` or landmarks node; None = no pose is to be seen.
+    """
+    landmarks = landmarks_of(fetus)
+    own = [] if landmarks is None else nodes_of(landmarks)
+    identifiers = {node.GetID() for node in own}
+    appearance.hide(node for node in _parts_of_poses(scene) if node.GetID() not in identifiers)
+    appearance.show_again(own)
+
+
+def _parts_of_poses(scene: slicer.vtkMRMLScene) -> list[Any]:
+    """The nodes of all poses that views can show."""
+    found = nodes.of_class(scene, "vtkMRMLDisplayableNode")
+    return [node for node in found if node.GetAttribute(nodes.ROLE_ATTRIBUTE)]
