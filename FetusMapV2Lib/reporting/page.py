@@ -199,7 +199,8 @@ def _map(report: Report) -> str:
     )
     image = _image("image/svg+xml", svg.encode("utf-8"), "Guide map of the skeleton", _WIDTH)
     legend = "Open circles are estimated, filled ones were set or confirmed by hand." if report.states else ""
-    return f"{_new_sheet('Guide map')}{image}" + (_small(legend) if legend else "")
+    # In a paragraph of its own: Qt 5 draws a bare picture into the line of the heading, over what is there.
+    return f"{_new_sheet('Guide map')}<p>{image}</p>" + (_small(legend) if legend else "")
 
 
 def _pictures(report: Report) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +22,6 @@ from FetusMapV2Lib.reporting.report import Picture
 @pytest.fixture(scope="module")
 def qt():
     """Qt as the bench has it in place of Slicer's."""
-    import os
-
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     qt_shim = pytest.importorskip("bench.qt_shim")
     qt_shim.application()
@@ -73,3 +75,29 @@ def test_the_guide_map_is_printed_finely(qt, tmp_path: Path) -> None:
 def test_a_pdf_that_cannot_be_written_is_an_error(qt, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="PDF could not be written"):
         print_pdf(report(pictures=()), tmp_path / "no folder" / "r.pdf", qt)
+
+
+#: Prints in a process of its own, as two versions of Qt do not go together in one.
+_PRINT_BY_QT5 = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from PyQt5 import QtGui, QtPrintSupport, QtWidgets
+from reporting.samples import png, report
+from FetusMapV2Lib.reporting.pdf import print_pdf
+from FetusMapV2Lib.reporting.report import Picture
+application = QtWidgets.QApplication(sys.argv[:1])
+qt = SimpleNamespace(QTextDocument=QtGui.QTextDocument, QPrinter=QtPrintSupport.QPrinter)
+print_pdf(report(pictures=[Picture("Transverse", png(300, 312))] * 4), Path(sys.argv[1]), qt)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("PyQt5") is None, reason="needs PyQt5, the Qt of Slicer 5.10")
+def test_qt_5_prints_the_same_sheets(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _PRINT_BY_QT5, str(tmp_path / "r.pdf")]
+    folders = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "QT_QPA_PLATFORM": "offscreen"}
+    subprocess.run(command, check=True, env=environment)
+    _first, second, third = sheets_of(tmp_path / "r.pdf")
+    assert "Guide map" in second and "Transverse" in second
+    assert "Umbilical cord insertion" in third
