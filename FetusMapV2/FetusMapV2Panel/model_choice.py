@@ -32,7 +32,7 @@ class ModelChoice:
             for entry in list_models():
                 self._combo.addItem(entry.name, entry.name)
         except UserError as error:
-            self._state.say(error.line(), isError=True)
+            self._state.say(error.line(with_option=False), isError=True)
         self._combo.addItem(_("A file …"), _FILE)
         self.update()
 

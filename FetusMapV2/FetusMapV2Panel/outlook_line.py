@@ -81,7 +81,7 @@ class OutlookLine:
     def _onAnswer(self, outlook, error) -> None:
         self._outlook, self._job = outlook, None
         if isinstance(error, UserError):
-            self._say(error.line())
+            self._say(error.line(with_option=False))
         elif error is not None:
             raise error
         else:

@@ -20,6 +20,7 @@ _AGE_DAYS = 88.0
 #: Seed, voxels and voxel size: made in seconds, yet fine enough for an estimate. The second one kicks.
 _CASE = (20260, (154, 104, 104), 0.9)
 _MOVING_CASE, _FRAMES, _FRAME_INTERVAL_S = (20270, (115, 78, 78), 1.2), 5, 0.25
+_VOLUME, _SEQUENCE = "VolumeFile", "SequenceFile"
 _ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 
 
@@ -28,8 +29,8 @@ def register() -> None:
     import SampleData
 
     for name, file, load, kind in (
-        ("FetusMapV2Case", "fetusmapv2-case.nrrd", loadCase, "VolumeFile"),
-        ("FetusMapV2MovingCase", "fetusmapv2-moving-case.seq.nrrd", loadMovingCase, "SequenceFile"),
+        ("FetusMapV2Case", "fetusmapv2-case.nrrd", loadCase, _VOLUME),
+        ("FetusMapV2MovingCase", "fetusmapv2-moving-case.seq.nrrd", loadMovingCase, _SEQUENCE),
     ):
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
             category=CATEGORY,
@@ -39,29 +40,34 @@ def register() -> None:
             nodeNames=name,
             customDownloader=load,
             thumbnailFileName=str(_ICONS / f"{name}.png"),
-            loadFileType=kind,
+            loadFileType=kind,  # the name before Slicer 5.10, which later ones take, too
         )
 
 
 def loadCase(source):
     """The node of one simulated volume, None if that went wrong (the user was told)."""
-    return _load(source, _writeCase)
+    return _load(source, _VOLUME, _writeCase)
 
 
 def loadMovingCase(source):
     """The node of a simulated sequence, None if that went wrong (the user was told)."""
-    return _load(source, _writeMovingCase)
+    return _load(source, _SEQUENCE, _writeMovingCase)
 
 
-def _load(source, make: Callable[[Path], None]):
+def _load(source, kind: str, make: Callable[[Path], None]):
     """Load a sample, made first if it is not in the cache."""
+    # What a source calls its kind of file changed with Slicer's versions, so it is not asked.
     path = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / source.fileNames[0]
     try:
         if not path.exists():
             _make(make, path)
-        return slicer.util.loadNodeFromFile(str(path), source.loadFileType[0], {"name": source.nodeNames[0]})
+        return slicer.util.loadNodeFromFile(str(path), kind, {"name": source.nodeNames[0]})
     except UserError as error:
-        slicer.util.errorDisplay(error.line(), windowTitle=_("FetusMapV2 sample data"))
+        problem = error.line(with_option=False)
+    except RuntimeError:  # Slicer cannot read it
+        path.unlink(missing_ok=True)
+        problem = _("{0}: the sample in the cache was damaged and is removed. Try again.").format(path)
+    slicer.util.errorDisplay(problem, windowTitle=_("FetusMapV2 sample data"))
     return None
 
 

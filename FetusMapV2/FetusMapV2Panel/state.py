@@ -134,7 +134,7 @@ class PanelState:
             self.showPose(self.logic.poseSceneOf(landmarks) if landmarks is not None else None)
         except UserError as error:
             self.showPose(None)
-            self.say(error.line(), isError=True)
+            self.say(error.line(with_option=False), isError=True)
 
     def _watch(self, poseScene, outcome) -> None:
         self.outcome = outcome
@@ -192,7 +192,7 @@ class PanelState:
         if isinstance(error, Cancelled):
             self.say(_("Cancelled; the scene is as it was."))
         elif isinstance(error, UserError):
-            self.say(error.line(), isError=True)
+            self.say(error.line(with_option=False), isError=True)
         else:
             logging.error("FetusMapV2: a job failed", exc_info=error)
             self.say(_("Something went wrong: {0}. The log has the details.").format(error), isError=True)

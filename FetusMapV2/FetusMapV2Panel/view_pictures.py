@@ -38,7 +38,7 @@ def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
     try:
         return [Picture(title, png) for title, png in view_pictures(volume, pose)], ""
     except UserError as error:
-        return [], error.line()
+        return [], error.line(with_option=False)
 
 
 def _png(view) -> bytes:

@@ -192,7 +192,8 @@ class EngineProcess:
 def _refusal(message: Mapping[str, Any]) -> UserError:
     if message["kind"] == "memory":
         return EngineLostError(message["problem"], short_of_memory=True)
-    return UserError(message["problem"], where=message["where"] or None, remedy=message["remedy"])
+    where, option = message["where"] or None, message.get("option", "")
+    return UserError(message["problem"], where=where, remedy=message["remedy"], option=option)
 
 
 def _kill_tree(popen: subprocess.Popen[str]) -> None:

@@ -183,7 +183,7 @@ def choose_device(device: str) -> tuple[torch.device, str]:
         return torch.device("cpu"), "chosen by the user"
     number = int(named[1] or 0)
     if number >= torch.cuda.device_count():
-        raise UserError("there is no such CUDA GPU", where=device, remedy="Use --device auto or cpu")
+        raise UserError("there is no such CUDA GPU", where=device, remedy="Use auto or cpu", option="--device")
     return torch.device("cuda", number), "chosen by the user"
 
 

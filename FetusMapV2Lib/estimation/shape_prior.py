@@ -86,7 +86,8 @@ class ShapePrior:
         if not (known.sum(axis=1) >= MINIMUM_POINTS).any():
             raise UserError(
                 "the model's pose library is empty, so that nothing can be refined with it",
-                remedy="Use another model, or add poses with: fetusmap models add-poses",
+                remedy="Use another model, or add poses to this one",
+                option="fetusmap models add-poses",
             )
 
     def registration_rows(self, pinned: Collection[int] = ()) -> list[int]:

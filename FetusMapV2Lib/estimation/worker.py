@@ -94,7 +94,7 @@ class _Worker:
             identifier = request.get("id")
             result = self._answer(request)
         except UserError as error:
-            self._fail(identifier, "user", error.problem, error.where, error.remedy)
+            self._fail(identifier, "user", error.problem, error.where, error.remedy, error.option)
         except ImportError as error:
             remedy = "Install the packages that the README names into the Python that runs the engine"
             self._fail(identifier, "packages", f"the pose engine cannot start ({error})", "", remedy)
@@ -110,8 +110,9 @@ class _Worker:
         else:
             self.say(id=identifier, event="result", **result)
 
-    def _fail(self, identifier: Any, kind: str, problem: str, where: str, remedy: str) -> None:
-        self.say(id=identifier, event="error", kind=kind, problem=problem, where=where, remedy=remedy)
+    def _fail(self, identifier: Any, kind: str, problem: str, where: str, remedy: str, option: str = "") -> None:
+        said = {"kind": kind, "problem": problem, "where": where, "remedy": remedy, "option": option}
+        self.say(id=identifier, event="error", **said)
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         command = request.get("command")

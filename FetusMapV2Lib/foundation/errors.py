@@ -14,23 +14,28 @@ class UserError(Exception):
     Args:
         problem: what is wrong, one clause without a full stop.
         where: file, option or landmark that it concerns, if any.
-        remedy: what to do about it, one sentence without a full stop.
+        remedy: what to do about it, one sentence without a full stop, true wherever it is read.
+        option: what does it on the command line, e.g. "--overwrite"; other faces have buttons of their own for it.
 
-    ``str()`` gives one line: ``where: problem. Remedy.``
+    ``str()`` gives one line: ``where: problem. Remedy (option).``
     """
 
     exit_code = 2
 
-    def __init__(self, problem: str, *, where: str | os.PathLike[str] | None = None, remedy: str = "") -> None:
+    def __init__(
+        self, problem: str, *, where: str | os.PathLike[str] | None = None, remedy: str = "", option: str = ""
+    ) -> None:
         self.problem = problem
         self.where = os.fspath(where) if where is not None else ""
         self.remedy = remedy
+        self.option = option
         super().__init__(self.line())
 
-    def line(self) -> str:
-        """The message as one line."""
+    def line(self, *, with_option: bool = True) -> str:
+        """The message as one line; without the option for those who have no command line."""
         head = f"{self.where}: {self.problem}" if self.where else self.problem
-        tail = f" {self.remedy.rstrip('.')}." if self.remedy else ""
+        option = f" ({self.option})" if self.option and with_option else ""
+        tail = f" {self.remedy.rstrip('.')}{option}." if self.remedy else ""
         return " ".join(f"{head.rstrip('.')}.{tail}".split())
 
 

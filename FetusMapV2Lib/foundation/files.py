@@ -24,7 +24,8 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errn
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise `OutputError` if `path` exists and may not be overwritten."""
     if path.exists() and not overwrite:
-        raise OutputError("the output exists already", where=path, remedy="Choose another output or pass --overwrite")
+        remedy = "Choose another place, or let it be replaced"
+        raise OutputError("the output exists already", where=path, remedy=remedy, option="--overwrite")
 
 
 @contextlib.contextmanager
@@ -113,7 +114,7 @@ def written_together(folder: Path, *, overwrite: bool = True) -> Iterator[Path]:
     except OutputError as error:
         # The user knows the file by its final place.
         where = folder / Path(error.where).name if error.where else folder
-        raise OutputError(error.problem, where=where, remedy=error.remedy) from error
+        raise OutputError(error.problem, where=where, remedy=error.remedy, option=error.option) from error
     except OSError as error:
         raise output_error(error, folder) from error
 

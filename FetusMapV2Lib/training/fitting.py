@@ -239,7 +239,10 @@ def prepare_run(
     if noted is None:
         if (folder / _CHECKPOINT).exists() and not resume:
             raise OutputError(
-                "this folder holds a training run", where=folder, remedy="Pass --resume, or choose another folder"
+                "this folder holds a training run",
+                where=folder,
+                remedy="Choose another folder, or go on with it",
+                option="--resume",
             )
         loaded = CaseFolder(data_dir, cases).cases
         held_out = _held_out(loaded, chosen, seed)

@@ -85,3 +85,15 @@ def test_parameters_are_checked(application):
     assert node.parameterNode.GetParameter("device") == "CUDA"
     with pytest.raises(ValueError, match="expects"):
         node.device = "cuda"
+
+
+def test_a_sample_source_has_the_names_of_slicer(application):
+    import sys
+
+    from FetusMapV2Panel import sample_data
+
+    sample_data.register()
+    source, *_others = sys.modules["SampleData"].SampleDataLogic.sampleDataSourcesByCategory(sample_data.CATEGORY)
+    assert source.loadFileTypes == ["VolumeFile"]
+    with pytest.raises(AttributeError):
+        _unknown = source.loadFileType

@@ -104,7 +104,7 @@ def test_an_earlier_report_is_kept_unless_told(window, tmp_path):
     window.click(ui.writeReportButton)
     before = {name: path.read_bytes() for name, path in written(tmp_path).items()}
     window.click(ui.writeReportButton)
-    assert "exists already" in said(window) and window.module_widget.state.isError
+    assert "exists already. Tick 'Replace existing files'" in said(window) and window.module_widget.state.isError
     assert {name: path.read_bytes() for name, path in written(tmp_path).items()} == before
     ui.replaceReportCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
@@ -301,3 +301,12 @@ def test_a_sample_that_cannot_be_made_is_said_and_leaves_nothing(samples, tmp_pa
     assert samples["FetusMapV2Case"].click() is None
     assert "packages are missing: torch" in told[0]
     assert not list(tmp_path.glob("cache/*.nrrd"))
+
+
+def test_a_damaged_sample_in_the_cache_is_made_again_the_next_time(samples, tmp_path, caplog):
+    damaged = tmp_path / "cache" / "fetusmapv2-case.nrrd"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b"NRRD0005\n")
+    assert samples["FetusMapV2Case"].click() is None
+    assert "damaged" in caplog.text and "Traceback" not in caplog.text
+    assert not damaged.exists()

@@ -64,6 +64,13 @@ def test_translatable_texts_are_literals(path):
             assert isinstance(call.args[0], ast.Constant), f"{path.name}:{call.lineno}"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_the_panel_gives_no_advice_for_the_command_line(path):
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "line":
+            assert [keyword.arg for keyword in call.keywords] == ["with_option"], f"{path.name}:{call.lineno}"
+
+
 def test_research_line_is_outside_every_collapsible_part():
     top = {
         item.find("widget").get("name")

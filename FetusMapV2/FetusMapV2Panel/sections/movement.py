@@ -85,7 +85,7 @@ class MovementSection(Section):
         try:
             self._take(self.state.logic.poseSequenceOf(browser))
         except UserError as error:
-            self.say(error.line(), isError=True)
+            self.say(error.line(with_option=False), isError=True)
 
     def _take(self, poseSequence) -> None:
         """Show the poses of a sequence; None if it has none yet."""
@@ -171,7 +171,7 @@ class MovementSection(Section):
         try:
             write_text(path, movement_csv(self._poseSequence.movement()))
         except UserError as error:
-            self.say(error.line(), isError=True)
+            self.say(error.line(with_option=False), isError=True)
         else:
             self.say(_("Written: {0}").format(path))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import safe_stem
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.volumes import volume_from_node
@@ -62,14 +64,15 @@ class ReportSection(Section):
         onProgress(0.1, _("drawing the pictures"))
         report, remark = self._report()
         onProgress(0.6, _("writing the files"))
-        paths = write_report(
-            _folder(self.ui.reportFolderEdit),
-            self._stem(report.created),
-            report,
-            kinds,
-            print_pdf=lambda given, path: print_pdf(given, path, qt),
-            overwrite=self.ui.replaceReportCheckBox.checked,
-        )
+        with _replacingExplained():
+            paths = write_report(
+                _folder(self.ui.reportFolderEdit),
+                self._stem(report.created),
+                report,
+                kinds,
+                print_pdf=lambda given, path: print_pdf(given, path, qt),
+                overwrite=self.ui.replaceReportCheckBox.checked,
+            )
         self.ui.reportFolderEdit.addCurrentPathToHistory()
         setups.rememberPreferences(self.state.parameterNode)
         self._page = paths.get("html") or paths.get("pdf")
@@ -153,6 +156,18 @@ class ReportSection(Section):
         self.ui.writeReportButton.setToolTip(_("Write the chosen files into the folder.") if ready else missing)
         save = _("Add volume and landmarks to a folder that fetusmap train takes as it is.")
         self.ui.saveCaseButton.setToolTip(save if ready else missing)
+
+
+@contextlib.contextmanager
+def _replacingExplained() -> Iterator[None]:
+    """Where a report exists already, the panel has a box to tick."""
+    try:
+        yield
+    except OutputError as error:
+        if error.option != "--overwrite":
+            raise
+        remedy = _("Tick 'Replace existing files', or choose another folder")
+        raise OutputError(error.problem, where=error.where, remedy=remedy) from error
 
 
 def _folder(edit) -> Path:
