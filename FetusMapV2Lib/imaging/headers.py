@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import stat
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ _NRRD_BYTES = {
     "short": 2, "int16": 2, "ushort": 2, "uint16": 2, "unsigned short": 2, "signed short": 2,
     "int": 4, "int32": 4, "uint": 4, "uint32": 4, "unsigned int": 4, "signed int": 4, "float": 4, "double": 8,
 }  # fmt: skip
+_DICOM_SUFFIXES = (".dcm", ".ima")
+# The first element of a DICOM data set is a date, an identifier or the name of a character set.
+_LONGEST_FIRST_ELEMENT = 1024
 _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -58,7 +62,7 @@ def look_at(path: Path) -> FileFacts:
         return _nrrd(path)
     if head.startswith(KRETZ_MAGIC):
         return FileFacts("kretz")
-    if head[128:132] == b"DICM":
+    if _begins_as_dicom(head):
         return FileFacts("dicom")
     if head[:2] == b"\x1f\x8b":
         head = _unzipped_head(path)
@@ -66,36 +70,69 @@ def look_at(path: Path) -> FileFacts:
         return _nifti(path, head)
     if b"NDims" in head and b"=" in head:
         return _metaimage(path)
-    if path.suffix.lower() in (".dcm", ".ima") or head[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00"):
+    if path.suffix.lower() in _DICOM_SUFFIXES:
         return FileFacts("dicom")
     raise InputError("this is not a volume file that can be read", where=path, remedy=READABLE)
 
 
 def dicom_files(path: Path) -> list[Path]:
-    """The DICOM files at a path: itself, or those of a folder in the order of their names; none for other files."""
-    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [file for file in candidates if file.is_file() and _is_dicom(file)]
+    """The DICOM files at a path: itself, or those of a folder in the order of their names; none for other files.
+
+    Raises:
+        InputError: a folder that cannot be listed.
+    """
+    try:
+        candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError as error:
+        raise _forbidden(path, error) from None
+    return [file for file in candidates if _is_dicom(file)]
 
 
 def _is_dicom(file: Path) -> bool:
+    if file.name.upper() == "DICOMDIR" or file.name.startswith("._"):
+        return False
     try:
-        return file.name.upper() != "DICOMDIR" and look_at(file).kind == "dicom"
+        head = _head(file)
     except InputError:
         return False
+    return _begins_as_dicom(head) or (file.suffix.lower() in _DICOM_SUFFIXES and not _begins_as_other(head))
+
+
+def _begins_as_other(head: bytes) -> bool:
+    return head.startswith((b"NRRD", KRETZ_MAGIC, b"\x1f\x8b"))
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    """Whether a file begins with DICOM's mark, or (as some exports do) right away with its first element."""
+    if head[128:132] == b"DICM":
+        return True
+    for order in "<>":
+        if len(head) >= 8 and struct.unpack_from(f"{order}H", head)[0] in (0x0002, 0x0008):
+            explicit = head[4:6].isalpha() and head[4:6].isupper()
+            implicit = order == "<" and struct.unpack_from("<I", head, 4)[0] <= _LONGEST_FIRST_ELEMENT
+            return explicit or implicit
+    return False
 
 
 def _head(path: Path) -> bytes:
     try:
+        # A pipe or a device would be waited for.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError("this is not a file that can be read", where=path, remedy="Choose a volume file")
         with path.open("rb") as stream:
             head = stream.read(4096)
     except FileNotFoundError:
         raise InputError("no such file", where=path, remedy="Check the path") from None
-    except OSError as error:
-        remedy = "Check the path and your permission to read it"
-        raise InputError(f"cannot be read ({error.strerror})", where=path, remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        raise _forbidden(path, error) from None
     if not head:
         raise InputError("the file is empty", where=path, remedy="Export or copy it again")
     return head
+
+
+def _forbidden(path: Path, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"cannot be read ({reason})", where=path, remedy="Check the path and your permission to read it")
 
 
 def _unzipped_head(path: Path) -> bytes:

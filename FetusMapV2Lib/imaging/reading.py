@@ -19,7 +19,7 @@ from FetusMapV2Lib.imaging.dicom import kretz_source, open_dicom, open_slices, r
 from FetusMapV2Lib.imaging.headers import READABLE, dicom_files, look_at
 from FetusMapV2Lib.imaging.itk_files import open_itk
 from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness
-from FetusMapV2Lib.imaging.source import Source
+from FetusMapV2Lib.imaging.source import Source, one_line
 from FetusMapV2Lib.imaging.volume import Volume
 
 Spacing = float | tuple[float, float, float]
@@ -77,7 +77,9 @@ def read_frames(
             remedy = "Give the true voxel size in mm"
             raise InputError("the spacing given is not positive", where=source_path, remedy=remedy)
         spacing = (float(values[0]), float(values[1]), float(values[2]))
-    return Frames(source_path, _open(source_path, kretz_handedness), spacing, mirrored)
+    with one_line(source_path):
+        source = _open(source_path, kretz_handedness)
+    return Frames(source_path, source, spacing, mirrored)
 
 
 class Frames(Sequence[Volume]):
@@ -107,7 +109,8 @@ class Frames(Sequence[Volume]):
         return self._read(number)
 
     def _read(self, number: int) -> Volume:
-        array, matrix = self._source.load(number)
+        with one_line(self._path):
+            array, matrix = self._source.load(number)
         check_shape(array.shape, str(self._path))
         name = volume_name(self._path) + (f"_{number:04d}" if len(self) > 1 else "")
         volume = Volume(array, matrix, name, str(self._path), self._source.notes)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.foundation.errors import Cancelled, InputError, UserError
 from FetusMapV2Lib.imaging.volume import Matrix
 
 #: Seconds of the units in which the times of frames are given.
@@ -47,6 +49,32 @@ def rising(times: Iterable[float], count: int) -> tuple[float, ...] | None:
     values = np.array(list(times), dtype=float)
     usable = len(values) == count and np.isfinite(values).all() and (np.diff(values) > 0).all()
     return tuple(float(value) for value in values) if usable and count > 1 else None
+
+
+@contextlib.contextmanager
+def one_line(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever a library raises while it reads a file becomes one line; what it warns of is not printed.
+
+    Damaged files make parsers fail in every way there is, so no list of kinds of errors would be whole.
+
+    Raises:
+        InputError: in place of any other error.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except (UserError, Cancelled):
+        raise
+    except MemoryError as error:
+        remedy = "Export or copy it again; if it is whole, use a machine with more memory"
+        raise InputError("the file is damaged or too large for the memory", where=where, remedy=remedy) from error
+    except OSError as error:
+        remedy = "Check the path and your permission to read it"
+        raise InputError(f"cannot be read ({error.strerror or 'damaged'})", where=where, remedy=remedy) from error
+    except Exception as error:
+        remedy = "Export or copy it again"
+        raise InputError("the file is truncated or damaged", where=where, remedy=remedy) from error
 
 
 @contextlib.contextmanager
