@@ -1,0 +1,117 @@
+"""Who made a temporary file or holds a lock, and whether that process still lives."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process of some computer.
+
+    Attributes:
+        host: computer and, on Linux, the set of process numbers that the process belongs to (a container has its own).
+        pid: process number.
+        started: when it started, as the system counts; a number that was given again starts later. Empty = unknown.
+    """
+
+    host: str
+    pid: int
+    started: str = ""
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """The process that runs here."""
+        return cls(_this_host(), os.getpid(), _started(os.getpid()) or "")
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Owner | None:
+        """The owner noted as JSON values, None if they are none."""
+        if not isinstance(data, Mapping):
+            return None
+        host, pid, started = data.get("host"), data.get("pid"), data.get("started", "")
+        # no system numbers processes beyond 32 bits
+        if isinstance(host, str) and isinstance(started, str) and type(pid) is int and 0 < pid < 2**32:
+            return cls(host, pid, started)
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs or ran on this computer, so that `is_gone` can tell."""
+        return self.host == _this_host()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has surely ended; never true of another computer's."""
+        if not self.is_here:
+            return False
+        started = _started(self.pid)
+        return started is None or bool(self.started and started and started != self.started)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host.partition(' ')[0]}"
+
+
+@functools.lru_cache(maxsize=1)
+def _this_host() -> str:
+    name = platform.node() or "this computer"
+    try:
+        return f"{name} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return name
+
+
+def _started(pid: int) -> str | None:
+    """When a process started; "" if it runs and the system does not say, None if there is no such process."""
+    if sys.platform == "win32":
+        return _started_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:  # another user's
+        pass
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    # a zombie has ended, it only waits to be asked for its exit code
+    return None if state[0] in "ZX" else f"{boot} {state[19]}"
+
+
+def _started_on_windows(pid: int) -> str | None:
+    if sys.platform != "win32":  # for the type checker
+        return ""
+    import ctypes
+    from ctypes import wintypes
+
+    query, still_active = 0x1000, 259
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = wintypes.HANDLE
+    handle = kernel.OpenProcess(wintypes.DWORD(query), False, wintypes.DWORD(pid))
+    if not handle:
+        denied = 5
+        return "" if ctypes.get_last_error() == denied else None
+    process = wintypes.HANDLE(handle)
+    try:
+        code = wintypes.DWORD()
+        if kernel.GetExitCodeProcess(process, ctypes.byref(code)) and code.value != still_active:
+            return None
+        times = [wintypes.FILETIME() for _ in range(4)]
+        if not kernel.GetProcessTimes(process, *map(ctypes.byref, times)):
+            return ""
+        return str((times[0].dwHighDateTime << 32) + times[0].dwLowDateTime)
+    finally:
+        kernel.CloseHandle(process)
