@@ -5,21 +5,27 @@ Listing and finding models needs no torch, only checking a file does.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.foundation.errors import ModelError
-from FetusMapV2Lib.foundation.files import write_json, written_whole
+from FetusMapV2Lib.foundation.files import safe_stem, write_json, written_whole
+from FetusMapV2Lib.foundation.json_files import field, read_json_object
+from FetusMapV2Lib.foundation.locks import locked
 from FetusMapV2Lib.foundation.resources import resource_path
 
 INDEX_VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Seconds to wait for another process that enters a model; copying a large one over a network takes long.
+_WAIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,22 @@ def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry
         ModelError: the index is missing or broken.
     """
     path = Path(index) if index is not None else resource_path("Models", "models.json")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["version"] != INDEX_VERSION:
-            raise ModelError(f"the model index has version {data['version']}", where=path)
-        return tuple(_entry(one, path.parent) for one in data["models"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"the model index cannot be read ({error})", where=path) from error
+    data = read_json_object(path, _INDEX, error=ModelError, remedy=_REPAIR)
+    version = field(data, "version", int, where=path, remedy=_REPAIR, error=ModelError)
+    if version != INDEX_VERSION:
+        raise ModelError(f"the model index has version {version}, this program reads {INDEX_VERSION}", where=path)
+    listed = field(data, "models", list, where=path, remedy=_REPAIR, error=ModelError)
+    entries = tuple(_entry(one, path) for one in listed)
+    for what, values in (
+        ("name", [entry.name for entry in entries]),
+        ("file", [entry.path.name.casefold() for entry in entries]),
+    ):
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ModelError(f"the model index has the {what} {twice!r} twice", where=path, remedy=_REPAIR)
+    if sum(entry.default for entry in entries) > 1:
+        raise ModelError("the model index has more than one default model", where=path, remedy=_REPAIR)
+    return entries
 
 
 def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None) -> Path:
@@ -130,14 +145,16 @@ def install_model(
     """
     from FetusMapV2Lib.estimation.model_file import load_model
 
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ModelError("not a name for a model", where=name, remedy="Use letters, digits, '.', '_' and '-'")
+    _check_name(name)
     load_model(file)
     path = Path(index) if index is not None else resource_path("Models", "models.json")
     target = path.parent / f"{name}.safetensors"
-    with written_whole(target, overwrite=overwrite) as temporary:
-        shutil.copyfile(file, temporary)
-    return register_model(target, name, description=description, default=default, index=path)
+    with _one_at_a_time(path):
+        if path.is_file():
+            list_models(path)  # a broken index is found before anything is copied
+        with written_whole(target, overwrite=overwrite) as temporary:
+            shutil.copyfile(file, temporary)
+        return _register(target, name, description, default, path)
 
 
 def register_model(
@@ -151,18 +168,35 @@ def register_model(
     """Enter a model file that lies in the index's folder, replacing an entry of the same name.
 
     Raises:
-        ModelError: the file is not in that folder or is missing.
+        ModelError: the file is not in that folder or is missing, or the name is no plain file name.
     """
     path = Path(index) if index is not None else resource_path("Models", "models.json")
     model = Path(file)
     if model.resolve().parent != path.resolve().parent or not model.is_file():
         raise ModelError("a model of the index lies beside it", where=model, remedy=f"Put it into {path.parent}")
+    _check_name(name)
+    with _one_at_a_time(path):
+        return _register(model, name, description, default, path)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or safe_stem(name) != name:
+        raise ModelError("not a name for a model", where=name, remedy="Use letters, digits, '.', '_' and '-'")
+
+
+def _one_at_a_time(index: Path) -> contextlib.AbstractContextManager[None]:
+    """What is read, changed and written again loses nothing of what another process enters meanwhile."""
+    lock = index.with_name(f".{index.name}.lock")
+    return locked(lock, "the model index", wait_s=_WAIT_S, remedy="Try again when it is done")
+
+
+def _register(model: Path, name: str, description: str, default: bool, index: Path) -> ModelEntry:
     entry = ModelEntry(name, model, file_sha256(model), model.stat().st_size, description, default)
-    others = [one for one in list_models(path) if one.name != name] if path.is_file() else []
+    others = [one for one in list_models(index) if one.name != name] if index.is_file() else []
     if default:
-        others = [ModelEntry(o.name, o.path, o.sha256, o.size_bytes, o.description, False) for o in others]
+        others = [replace(one, default=False) for one in others]
     entries = sorted([*others, entry], key=lambda one: one.name)
-    write_json(path, {"version": INDEX_VERSION, "models": [_plain(one) for one in entries]})
+    write_json(index, {"version": INDEX_VERSION, "models": [_plain(one) for one in entries]})
     return entry
 
 
@@ -190,15 +224,37 @@ def _problem(entry: ModelEntry) -> str:
     return ""
 
 
-def _entry(data: dict[str, Any], folder: Path) -> ModelEntry:
+_INDEX, _REPAIR = "the model index", "Install the extension again, or correct the index"
+
+
+def _entry(data: Any, index: Path) -> ModelEntry:
+    if not isinstance(data, dict):
+        raise ModelError("an entry of the model index is no JSON object", where=index, remedy=_REPAIR)
+    known: dict[str, Any] = {"where": index, "remedy": _REPAIR, "error": ModelError}
+    name, file, sha256 = (field(data, key, str, **known) for key in ("name", "file", "sha256"))
+    size = field(data, "size", int, **known)
+    rules = {
+        f"{name!r} is no name for a model": _NAME.fullmatch(name),
+        f"the file {file!r} does not lie beside the index": _is_plain(file),
+        f"the SHA-256 of {name} is none": _SHA256.fullmatch(sha256),
+        f"the size of {name} is negative": size >= 0,
+    }
+    for problem, holds in rules.items():
+        if not holds:
+            raise ModelError(f"the model index cannot be used: {problem}", where=index, remedy=_REPAIR)
     return ModelEntry(
-        str(data["name"]),
-        folder / Path(str(data["file"])).name,
-        str(data["sha256"]),
-        int(data["size"]),
-        str(data.get("description", "")),
-        bool(data.get("default", False)),
+        name,
+        index.parent / file,
+        sha256,
+        size,
+        field(data, "description", str, default="", **known),
+        field(data, "default", bool, default=False, **known),
     )
+
+
+def _is_plain(file: str) -> bool:
+    """Whether this is the name of a file beside the index, on every operating system."""
+    return bool(file) and file not in (".", "..") and not re.search(r'[/\\:*?"<>|\x00-\x1f]', file) and len(file) < 200
 
 
 def _plain(entry: ModelEntry) -> dict[str, Any]:

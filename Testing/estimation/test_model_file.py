@@ -1,4 +1,4 @@
-"""Model files and their index: a round trip, and every kind of file that must be refused."""
+"""Model files: a round trip, and every kind of file that must be refused."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from FetusMapV2Lib.estimation.calibration import uncalibrated
 from FetusMapV2Lib.estimation.model_file import FORMAT, Model, ModelInfo, load_model, read_info, save_model
-from FetusMapV2Lib.estimation.model_index import (
-    file_sha256,
-    find_model,
-    install_model,
-    list_models,
-    register_model,
-    verify,
-)
 from FetusMapV2Lib.foundation.errors import ModelError, OutputError
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -151,84 +143,3 @@ def test_descriptions_that_do_not_fit_are_refused(
     rewritten(path, **changes)
     with pytest.raises(ModelError, match=message):
         load_model(path)
-
-
-@pytest.fixture
-def index(model: Model, tmp_path: Path) -> Path:
-    folder = tmp_path / "Models"
-    save_model(folder / "toy.safetensors", model)
-    save_model(folder / "other.safetensors", model.with_info(name="other"))
-    register_model(folder / "toy.safetensors", "toy", description="a toy", index=folder / "models.json")
-    register_model(folder / "other.safetensors", "other", default=True, index=folder / "models.json")
-    return folder / "models.json"
-
-
-def test_models_are_found_by_name_path_or_default(index: Path) -> None:
-    assert [entry.name for entry in list_models(index)] == ["other", "toy"]
-    assert find_model("toy", index).name == "toy.safetensors"
-    assert find_model(None, index).name == "other.safetensors"
-    elsewhere = index.parent / "toy.safetensors"
-    assert find_model(elsewhere, index) == elsewhere
-    entry = next(one for one in list_models(index) if one.name == "toy")
-    assert entry.sha256 == file_sha256(elsewhere)
-    assert entry.size_bytes == elsewhere.stat().st_size
-    with pytest.raises(ModelError, match="other, toy"):
-        find_model("nobody", index)
-
-
-def test_verify_names_the_good_and_raises_for_the_bad(index: Path) -> None:
-    assert len(list(verify(index=index))) == 2
-    assert len(list(verify("toy", index))) == 1
-    damaged = index.parent / "other.safetensors"
-    content = bytearray(damaged.read_bytes())
-    content[-1] ^= 1
-    damaged.write_bytes(content)
-    lines = []
-    with pytest.raises(ModelError, match="SHA-256"):
-        for line in verify(index=index):
-            lines.append(line)
-    assert len(lines) == 1 and lines[0].startswith("toy")
-    with pytest.raises(ModelError, match="SHA-256"):
-        find_model(None, index)
-    damaged.unlink()
-    with pytest.raises(ModelError, match="missing"):
-        find_model("other", index)
-
-
-def test_a_broken_index_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "models.json"
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(ModelError, match="index"):
-        list_models(path)
-
-
-def test_registering_twice_replaces_and_foreign_folders_are_refused(index: Path, model: Model, tmp_path: Path) -> None:
-    save_model(index.parent / "toy.safetensors", model.with_info(notice="new"))
-    register_model(index.parent / "toy.safetensors", "toy", index=index)
-    assert [entry.name for entry in list_models(index)] == ["other", "toy"]
-    assert len(list(verify(index=index))) == 2
-    save_model(tmp_path / "far.safetensors", model)
-    with pytest.raises(ModelError, match="beside"):
-        register_model(tmp_path / "far.safetensors", "far", index=index)
-
-
-def test_the_index_of_the_installation_is_whole() -> None:
-    assert len(list(verify())) == len(list_models())
-
-
-def test_installing_a_model_copies_it_and_enters_it(model: Model, tmp_path: Path) -> None:
-    source = tmp_path / "run" / "model.safetensors"
-    source.parent.mkdir()
-    save_model(source, model)
-    index = tmp_path / "Models" / "models.json"
-    entry = install_model(source, "site-1", description="ours", default=True, index=index)
-    assert entry.path == index.parent / "site-1.safetensors"
-    assert find_model(None, index) == find_model("site-1", index) == entry.path
-    with pytest.raises(OutputError, match="exists"):
-        install_model(source, "site-1", index=index)
-    install_model(source, "site-1", overwrite=True, index=index)
-    with pytest.raises(ModelError, match="not a name"):
-        install_model(source, "../site", index=index)
-    with pytest.raises(ModelError):
-        install_model(tmp_path / "none.safetensors", "other", index=index)
-    assert [one.name for one in list_models(index)] == ["site-1"]
