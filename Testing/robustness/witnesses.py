@@ -1,0 +1,179 @@
+"""What independent readers (pynrrd, nibabel, SimpleITK, pydicom) make of a volume file, beside what the product does.
+
+None of the product's readers is used; checksums of packed data are verified by Python's own gzip, zlib and bz2.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import nrrd
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+
+#: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
+Reading = tuple[list[np.ndarray], np.ndarray | None]
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def readings(path: Path) -> Iterator[Reading]:
+    """What each independent reader that knows the format makes of a file; those that refuse give nothing."""
+    for reader in _READERS.get(_suffix(path), ()):
+        try:
+            yield reader(path)
+        except Exception:  # whatever an independent reader raises, it does not read the file
+            continue
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def by_pynrrd(path: Path) -> Reading:
+    header = nrrd.read_header(str(path))
+    _verify_nrrd(path, header)
+    data, header = nrrd.read(str(path))
+    kinds = header.get("kinds") or ["domain"] * data.ndim
+    lists = [axis for axis, kind in enumerate(kinds) if kind not in ("domain", "space")]
+    if len(lists) > 1 or data.ndim - len(lists) != 3:
+        raise ValueError("no volume, and no volumes over time")
+    data = np.moveaxis(data, lists[0], -1) if lists else data[..., None]
+    frames = [np.asarray(data[..., t].T) for t in range(data.shape[-1])]
+    return frames, _nrrd_matrix(header, [axis for axis in range(len(kinds)) if axis not in lists])
+
+
+def _nrrd_matrix(header: dict[str, Any], axes: list[int]) -> np.ndarray | None:
+    space = str(header.get("space", "")).lower()
+    named = {"right-anterior-superior": np.eye(4), "ras": np.eye(4), "left-posterior-superior": _LPS, "lps": _LPS}
+    if space not in named or "space directions" not in header:
+        return None
+    matrix = np.eye(4)
+    directions = header["space directions"]
+    matrix[:3, :3] = np.array([directions[axis] for axis in axes], dtype=float).T
+    matrix[:3, 3] = header.get("space origin", np.zeros(3))
+    return named[space] @ matrix
+
+
+def _verify_nrrd(path: Path, header: dict[str, Any]) -> None:
+    encoding = header["encoding"].lower()
+    detached = header.get("data file", header.get("datafile"))
+    content = (
+        (path.parent / detached).read_bytes() if detached else re.split(rb"\n\r?\n", path.read_bytes(), maxsplit=1)[1]
+    )
+    if encoding in ("gzip", "gz"):
+        gzip.decompress(content)
+    elif encoding in ("bzip2", "bz2"):
+        bz2.decompress(content)
+
+
+def by_nibabel(path: Path) -> Reading:
+    if path.read_bytes()[:2] == b"\x1f\x8b":
+        gzip.decompress(path.read_bytes())
+    image = nibabel.load(path)
+    # get_fdata computes in double precision, as the standard's scaling asks
+    data = np.asanyarray(image.dataobj) if _unscaled(image) else image.get_fdata()
+    data = data[..., None] if data.ndim == 3 else data
+    if data.ndim != 4:
+        raise ValueError("no volume, and no volumes over time")
+    stated = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+    return [data[..., t].T for t in range(data.shape[-1])], image.affine if stated else None
+
+
+def _unscaled(image: Any) -> bool:
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    return slope == 1.0 and intercept == 0.0
+
+
+def by_simpleitk(path: Path) -> Reading:
+    content = path.read_bytes()
+    if path.suffix.lower() in (".mha", ".mhd") and re.search(rb"(?im)^CompressedData *= *True", content):
+        detached = re.search(rb"(?im)^ElementDataFile *= *(\S+)", content)
+        assert detached is not None
+        name = detached[1].decode()
+        zlib.decompress(content[detached.end() + 1 :] if name == "LOCAL" else (path.parent / name).read_bytes())
+    image = sitk.ReadImage(str(path))
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
+        raise ValueError("no volume")
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return [sitk.GetArrayFromImage(image)], _LPS @ matrix
+
+
+def by_pydicom(path: Path) -> Reading:
+    dataset = pydicom.dcmread(path, force=True)
+    if (0x7FE1, 0x1101) in dataset:
+        return kretz_box(bytes(dataset[0x7FE1, 0x1101].value))
+    if dataset.SOPClassUID == "1.2.840.113543.6.6.1.3.10002":
+        return _philips(dataset)
+    pixels = dataset.pixel_array
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    across = np.array(shared.PlaneOrientationVolumeSequence[0].ImageOrientationVolume, dtype=float)
+    rows, columns = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
+    normal = np.cross(across[:3], across[3:])
+    places = np.array([f.PlanePositionVolumeSequence[0].ImagePositionVolume for f in frames], dtype=float)
+    moments = [float(f.TemporalPositionSequence[0].TemporalPositionTimeOffset) for f in frames]
+    stacks, matrix = [], np.eye(4)
+    for moment in sorted(set(moments), reverse=True):  # the matrix that is kept is that of the first volume
+        chosen = [n for n, value in enumerate(moments) if value == moment]
+        chosen.sort(key=lambda n: places[n] @ normal)
+        stacks.insert(0, pixels[chosen])
+        matrix[:3, 0], matrix[:3, 1] = across[:3] * columns, across[3:] * rows
+        matrix[:3, 2] = (places[chosen[-1]] - places[chosen[0]]) / (len(chosen) - 1)
+        matrix[:3, 3] = places[chosen[0]]
+    return stacks, _LPS @ matrix
+
+
+def _philips(dataset: pydicom.Dataset) -> Reading:
+    slices, step = int(dataset[0x3001, 0x1001].value), float(dataset[0x3001, 0x1003].value)
+    voxels = np.frombuffer(dataset.PixelData, np.uint8)
+    frames = voxels.reshape(int(dataset.NumberOfFrames), slices, dataset.Rows, dataset.Columns)
+    size = np.array([float(dataset.PhysicalDeltaX), float(dataset.PhysicalDeltaY), step]) * 10
+    return list(frames), np.diag([*size, 1.0])
+
+
+def by_records(path: Path) -> Reading:
+    return kretz_box(path.read_bytes())
+
+
+def kretz_box(content: bytes) -> Reading:
+    """A Kretz file as its records say, if it holds a box; the torus is held against the whole file alone."""
+    if not content.startswith(b"KRETZFILE 1.0   "):
+        raise ValueError("no Kretz file")
+    records, position = {}, 16
+    while position < len(content):
+        group, element, length = struct.unpack_from("<HHI", content, position)
+        value = content[position + 8 : position + 8 + length]
+        if len(value) < length or (group, element) in records:
+            raise ValueError("records that contradict each other")
+        records[group, element] = value
+        position += 8 + length
+    if (0xC300, 1) in records or (0xC300, 2) in records:
+        raise ValueError("a torus")
+    i, j, k = (struct.unpack("<H", records[0xC000, n])[0] for n in (1, 2, 3))
+    (size,) = struct.unpack("<d", records[0x0010, 0x0022])
+    return [np.frombuffer(records[0xD000, 1], np.uint8).reshape(k, j, i)], np.diag([size, size, size, 1.0])
+
+
+_READERS: dict[str, tuple[Callable[[Path], Reading], ...]] = {
+    ".nrrd": (by_pynrrd, by_simpleitk),
+    ".nhdr": (by_pynrrd, by_simpleitk),
+    ".mha": (by_simpleitk,),
+    ".mhd": (by_simpleitk,),
+    ".nii": (by_nibabel,),
+    ".nii.gz": (by_nibabel,),
+    ".hdr": (by_nibabel,),
+    ".dcm": (by_pydicom,),
+    ".vol": (by_records,),
+}
