@@ -12,8 +12,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from FetusMapV2Lib.imaging.dicom import read_dataset
-from FetusMapV2Lib.imaging.headers import dicom_files
+from FetusMapV2Lib.imaging.dicom import images_at
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ def read_study(*paths: str | os.PathLike[str]) -> Study | None:
     Raises:
         InputError: a DICOM file that cannot be read.
     """
-    files = [file for path in paths for file in dicom_files(Path(path))]
-    return study_of([read_dataset(file, pixels=False) for file in files])
+    return study_of([header for path in paths for _, header in images_at(Path(path))])
 
 
 def study_of(datasets: Sequence[Dataset]) -> Study | None:
