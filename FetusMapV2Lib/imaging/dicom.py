@@ -75,8 +75,9 @@ def images_at(path: Path) -> list[tuple[Path, Dataset]]:
         if len(images) > 1 and any(int(header.get("NumberOfFrames") or 1) > 1 for _, header in images):
             text = f"the folder holds {len(images)} DICOM files with volumes"
             raise InputError(text, where=path, remedy="Name the one to be read")
-        series = {str(header.get("SeriesInstanceUID") or "") for _, header in images}
+        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+        series = {tuple(str(header.get(name) or "") for name in names) for _, header in images}
         if len(series) > 1:
-            text = f"the folder holds images of {len(series)} DICOM series"
+            text = f"the folder holds images of {len(series)} DICOM series or patients"
             raise InputError(text, where=path, remedy="Keep one series in the folder, or name the file to be read")
     return images
