@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from FetusMapV2Lib.estimation.model_file import load_model, read_info, save_model
-from FetusMapV2Lib.training.fitting import MODEL_FILE, begun_with
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.run import MODEL_FILE, begun_with
 
 
 def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset]:

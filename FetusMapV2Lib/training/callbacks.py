@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
-from FetusMapV2Lib.foundation.files import written_whole
 from FetusMapV2Lib.foundation.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
+from FetusMapV2Lib.training.checkpoints import write_checkpoint
 from FetusMapV2Lib.training.data import VIEW_NAMES, ValidationViews, points_inside
 from FetusMapV2Lib.training.module import PoseModule
 
@@ -35,12 +35,19 @@ class WeightAverage(pl.Callback):
 
 
 class WholeCheckpoints(pl.Callback):
-    """Writes the trainer's whole state over one file, every so many steps or minutes, never half."""
+    """Writes the trainer's whole state over one file, every so many steps or minutes, never half.
 
-    def __init__(self, path: Path, every_steps: int, every_minutes: float) -> None:
+    Args:
+        path: the file.
+        every_steps, every_minutes: when.
+        run: fingerprint of the run, kept in the file.
+    """
+
+    def __init__(self, path: Path, every_steps: int, every_minutes: float, run: str) -> None:
         self.path = path
         self.every_steps = every_steps
         self.every_seconds = 60 * every_minutes
+        self.run = run
         self._written_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
@@ -48,9 +55,12 @@ class WholeCheckpoints(pl.Callback):
         step = trainer.global_step
         late = time.monotonic() - self._written_at >= self.every_seconds
         if late or step % self.every_steps == 0 or step >= trainer.max_steps:
-            with written_whole(self.path) as temporary:
-                trainer.save_checkpoint(temporary)
+            write_checkpoint(self.path, trainer.save_checkpoint)
             self._written_at = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep what run this is of."""
+        checkpoint["run"] = self.run
 
 
 class Validation(pl.Callback):

@@ -9,15 +9,15 @@ import hashlib
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import written_whole
@@ -27,6 +27,7 @@ from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 
 _LOG = logging.getLogger(__name__)
+_CHECKSUM = "sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ class ReducedVolumes:
         tensors = {"array": volume.array, "ijk_to_ras": np.ascontiguousarray(volume.ijk_to_ras)}
         try:
             with written_whole(path) as temporary:
-                temporary.write_bytes(save(tensors))
+                temporary.write_bytes(save(tensors, metadata={_CHECKSUM: _checksum(tensors)}))
         except OutputError as error:
             _LOG.warning("the reduced volume is not kept: %s", error)
 
@@ -172,10 +173,21 @@ def _load_reduced(path: Path, name: str) -> Volume | None:
     if not path.is_file():
         return None
     try:
-        tensors = load_file(path)
-        return Volume(tensors["array"], tensors["ijk_to_ras"], name=name)
-    except (OSError, KeyError, SafetensorError):
+        with safe_open(path, framework="numpy") as content:
+            tensors = {name: content.get_tensor(name) for name in ("array", "ijk_to_ras")}
+            noted = (content.metadata() or {}).get(_CHECKSUM)
+        return Volume(tensors["array"], tensors["ijk_to_ras"], name=name) if noted == _checksum(tensors) else None
+    except (OSError, ValueError, SafetensorError):
         return None  # a damaged copy is made again
+
+
+def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a reduced volume."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}|{tensors[name].dtype}|{tensors[name].shape}|".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
 
 
 def _case(files: CaseFiles) -> Case | None:

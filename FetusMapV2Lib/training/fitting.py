@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,60 +23,27 @@ from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.estimation.running import choose_device
-from FetusMapV2Lib.estimation.views import canonical_template
-from FetusMapV2Lib.foundation.errors import InputError, ModelError, OutputError, UserError
-from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.errors import ModelError, UserError
+from FetusMapV2Lib.foundation.files import usable_folder, write_json
+from FetusMapV2Lib.foundation.locks import locked
 from FetusMapV2Lib.foundation.progress import OnProgress
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
-from FetusMapV2Lib.training.cases import Case, CaseFolder, ReducedVolumes
+from FetusMapV2Lib.training.cases import ReducedVolumes
+from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
 from FetusMapV2Lib.training.export import export_module
 from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures, Pictures
-from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.run import Run, prepare_run
 
 _LOG = logging.getLogger(__name__)
-#: What a training leaves in its folder.
-MODEL_FILE = "model.safetensors"
-_RUN, _CHECKPOINT, _PLAN = "run.json", "last.ckpt", "memory-plan.json"
+_PLAN, _LOCK = "memory-plan.json", ".training.lock"
 # Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
 _HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
 #: Of reduced volumes in memory, for each worker, or for the one process without any.
 _VOLUME_BYTES, _VOLUME_BYTES_ALONE = 1 << 30, 1 << 32
-_SPLIT = 3  # stream of randomness that holds cases out
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One training run: everything that its result depends on.
-
-    Attributes:
-        folder: output folder.
-        preset: with its overrides applied.
-        seed: of order, augmentation, initial weights and the held-out cases.
-        training, held_out: cases.
-        template: (22, 3) canonical pose of the training cases.
-        steps: optimiser steps in all.
-    """
-
-    folder: Path
-    preset: Preset
-    seed: int
-    training: list[Case]
-    held_out: list[Case]
-    template: NDArray[np.float64]
-    steps: int
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file with the state of the trainer."""
-        return self.folder / _CHECKPOINT
-
-    @property
-    def model(self) -> Path:
-        """The model file."""
-        return self.folder / MODEL_FILE
 
 
 def fit(
@@ -137,42 +102,66 @@ def fit(
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
     """
-    run = prepare_run(
-        preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
-    )
-    chosen, _ = choose_device(device)
-    pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None and not run.preset.memory.budget)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    volumes = ReducedVolumes(
-        _cache_folder(data_dir, run.folder, cache_dir),
-        run.preset.run.cache_spacing_mm,
-        memory_bytes=_VOLUME_BYTES if workers else _VOLUME_BYTES_ALONE,
-    )
-    _speak_plainly()
-    _LOG.info(
-        "%d training and %d held-out cases, %d steps on %s",
-        len(run.training), len(run.held_out), run.steps, chosen,
-    )  # fmt: skip
-    torch.manual_seed(run.seed)
-    module = PoseModule(run.preset, default_schema().count, run.steps)
-    first_step = _steps_done(run.checkpoint) if resume else 0
-    if initial_model is not None and not first_step:
-        note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
-    if first_step < run.steps:
-        note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
-        trainer = _trainer(run, module, volumes, chosen, on_progress, note)
-        loader = _loader(run, volumes, first_step, workers, pictures)
-        with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
-            # our own file; Lightning's state holds more than tensors
-            trainer.fit(module, loader, ckpt_path=run.checkpoint if first_step else None, weights_only=False)
-    elif not run.model.is_file():
-        state = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["state_dict"])
-        module.on_load_checkpoint(state)
-        facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
-        export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
+    with _alone_in(usable_folder(Path(output_dir))):
+        run = prepare_run(
+            preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
+        )
+        chosen, _ = choose_device(device)
+        pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None and not run.preset.memory.budget)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        volumes = ReducedVolumes(
+            _cache_folder(data_dir, run.folder, cache_dir),
+            run.preset.run.cache_spacing_mm,
+            memory_bytes=_VOLUME_BYTES if workers else _VOLUME_BYTES_ALONE,
+        )
+        _speak_plainly()
+        _LOG.info(
+            "%d training and %d held-out cases, %d steps on %s",
+            len(run.training), len(run.held_out), run.steps, chosen,
+        )  # fmt: skip
+        torch.manual_seed(run.seed)
+        module = PoseModule(run.preset, default_schema().count, run.steps)
+        state = _kept(run, module) if resume else None
+        first_step = state["global_step"] if state is not None else 0
+        if initial_model is not None and not first_step:
+            note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
+        if first_step < run.steps:
+            note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
+            trainer = _trainer(run, module, volumes, chosen, on_progress, note)
+            loader = _loader(run, volumes, first_step, workers, pictures)
+            with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
+                checkpoint = run.checkpoint if first_step else None
+                trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        elif state is not None and not run.model.is_file():
+            module.load_state_dict(state["state_dict"])
+            module.on_load_checkpoint(state)
+            facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
+            export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
     return run.model
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    """Two trainings would write over one another's checkpoints.
+
+    Raises:
+        LockedError: another one is under way there.
+    """
+    remedy = "Wait for its end, or choose another folder"
+    return locked(folder / _LOCK, "this folder of a training", remedy=remedy)
+
+
+def _kept(run: Run, module: PoseModule) -> dict[str, Any] | None:
+    """The state to go on from, None if there is none yet.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    if not run.checkpoint.is_file():
+        return None
+    state = read_checkpoint(run.checkpoint, sealed=run.sealed)
+    check_state(state, run.checkpoint, module.state_dict(), run.fingerprint, run.steps)
+    return state
 
 
 def _manage(
@@ -216,111 +205,6 @@ def _start_from(module: PoseModule, initial_model: str | os.PathLike[str]) -> st
     return model.identity
 
 
-def prepare_run(
-    preset: str | os.PathLike[str] | Preset,
-    data_dir: str | os.PathLike[str],
-    output_dir: str | os.PathLike[str],
-    *,
-    resume: bool,
-    steps: int | None = None,
-    seed: int = 0,
-    overrides: Mapping[str, Any] | None = None,
-    cases: Sequence[str] | None = None,
-) -> Run:
-    """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
-
-    Raises:
-        UserError: see `fit`.
-    """
-    folder = Path(output_dir)
-    chosen = preset if isinstance(preset, Preset) else load_preset(preset)
-    chosen = chosen.with_overrides({**(overrides or {}), **({"run.steps": steps} if steps else {})})
-    noted = _noted(folder / _RUN) if resume else None
-    if noted is None:
-        if (folder / _CHECKPOINT).exists() and not resume:
-            raise OutputError(
-                "this folder holds a training run",
-                where=folder,
-                remedy="Choose another folder, or go on with it",
-                option="--resume",
-            )
-        loaded = CaseFolder(data_dir, cases).cases
-        held_out = _held_out(loaded, chosen, seed)
-    else:
-        if not chosen.trains_like(Preset.from_dict(noted["preset"])) or noted["seed"] != seed:
-            raise UserError(
-                "the run in this folder was begun with another preset, number of steps or seed",
-                where=folder / _RUN,
-                remedy="Resume with the same ones, or choose another folder",
-            )
-        loaded = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
-        held_out = set(noted["held_out"])
-    training = [case for case in loaded if case.name not in held_out]
-    run = Run(
-        folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
-        _template(training, data_dir), _step_count(chosen, len(training)),
-    )  # fmt: skip
-    if noted is None:
-        _note(run)
-    return run
-
-
-def begun_with(folder: Path) -> Preset | None:
-    """The preset that the run in a folder was begun with, None if there is no run.
-
-    Raises:
-        UserError: the notes of the run cannot be read.
-    """
-    noted = _noted(folder / _RUN)
-    return None if noted is None else Preset.from_dict(noted["preset"], where=folder / _RUN)
-
-
-def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
-    """Names of the cases to validate on: a random share of those with a fetus."""
-    names = [case.name for case in cases if case.fetus_present]
-    count = min(round(preset.run.validation_fraction * len(names)), preset.run.validation_cases, len(names) - 1)
-    order = np.random.default_rng((seed, _SPLIT)).permutation(len(names))
-    return {names[n] for n in order[: max(0, count)]}
-
-
-def _template(training: list[Case], data_dir: str | os.PathLike[str]) -> NDArray[np.float64]:
-    try:
-        return canonical_template(np.stack([case.positions for case in training]))
-    except ValueError as error:
-        raise InputError(
-            "no training case has all landmarks of head and trunk",
-            where=data_dir,
-            remedy="Annotate landmarks 1-10 in at least one case",
-        ) from error
-
-
-def _step_count(preset: Preset, cases: int) -> int:
-    if preset.run.steps:
-        return preset.run.steps
-    return preset.run.epochs * -(-cases * preset.samples_per_volume // preset.run.batch_size)
-
-
-def _noted(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"the notes of the run cannot be read ({error})", where=path) from error
-    return noted
-
-
-def _note(run: Run) -> None:
-    note = {
-        "preset": run.preset.to_dict(),
-        "seed": run.seed,
-        "steps": run.steps,
-        "training": [case.name for case in run.training],
-        "held_out": [case.name for case in run.held_out],
-    }
-    write_json(run.folder / _RUN, note)
-
-
 def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     if cache_dir is not None:
         return Path(cache_dir)
@@ -330,15 +214,6 @@ def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     except OSError:
         return output / "reduced"
     return beside
-
-
-def _steps_done(checkpoint: Path) -> int:
-    if not checkpoint.is_file():
-        return 0
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(f"the checkpoint cannot be read ({error})", where=checkpoint) from error
 
 
 def _pictures(prepare_on: str, device: torch.device, workers: int, *, keep: bool) -> Pictures:
@@ -411,7 +286,7 @@ def _trainer(
             WeightAverage(),
             progress,
             Validation(held_out, options.validate_every, on_result),
-            WholeCheckpoints(run.checkpoint, options.checkpoint_every, options.checkpoint_minutes),
+            WholeCheckpoints(run.checkpoint, options.checkpoint_every, options.checkpoint_minutes, run.fingerprint),
         ],
         enable_checkpointing=False,
         enable_progress_bar=False,

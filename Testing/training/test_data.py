@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -260,11 +261,12 @@ def test_the_full_volume_is_read_only_once(folder: Path, tmp_path: Path) -> None
     assert np.array_equal(first.ijk_to_ras, again.ijk_to_ras)
 
 
-def test_a_damaged_copy_is_made_again(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda whole: whole[:-1] + bytes([whole[-1] ^ 1])])
+def test_a_damaged_copy_is_made_again(folder: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     cases = CaseFolder(folder).cases
     first = ReducedVolumes(tmp_path, 6.0).get(cases[1])
     for copy in tmp_path.iterdir():
-        copy.write_bytes(copy.read_bytes()[:100])
+        copy.write_bytes(damage(copy.read_bytes()))
     assert np.array_equal(ReducedVolumes(tmp_path, 6.0).get(cases[1]).array, first.array)
 
 

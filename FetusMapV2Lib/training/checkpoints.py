@@ -1,0 +1,167 @@
+"""Checkpoints that notice damage: torch's archive, whose comment is the SHA-256 of all that stands before it.
+
+They stay readable by `torch.load`, and are only ever read with ``weights_only``: tensors and plain values, no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.files import written_whole
+
+_LOG = logging.getLogger(__name__)
+_MARK = b"fetusmapv2 sha256 "
+_DIGITS = 64
+_COMMENT = len(_MARK) + _DIGITS
+#: End of a ZIP archive without a comment: signature, 16 bytes of places and sizes, length of the comment.
+_END, _END_BYTES = b"PK\x05\x06", 22
+_BLOCK = 1 << 20
+#: Before it, ``weights_only`` could be made to run code (CVE-2025-32434).
+SAFE_TORCH = (2, 6)
+_START_AFRESH = "Put a good copy of it back, or remove it and start the run again"
+
+
+def write_checkpoint(path: Path, save: Callable[[Path], None]) -> None:
+    """Write a checkpoint whole or not at all, with its checksum.
+
+    Args:
+        path: the file.
+        save: writes torch's archive to the path it is given.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with written_whole(path) as temporary:
+        save(temporary)
+        _seal(temporary)
+
+
+def read_checkpoint(path: Path, *, sealed: bool = True) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors on the CPU and read as they are needed.
+
+    Args:
+        path: the file.
+        sealed: it must have a checksum; one of an earlier version has none, and is only checked as far as archives
+            go (CRC-32).
+
+    Raises:
+        InputError: damaged, incomplete, or not written by this program.
+        UserError: the torch at hand reads no checkpoint safely.
+    """
+    require_safe_torch()
+    try:
+        if not _checked(path):
+            if sealed:
+                raise _unusable(path, "it has no checksum: it is damaged, incomplete or of another program")
+            _check_archive(path)
+            _LOG.warning("%s: this checkpoint of an earlier version has no checksum; damage may go unnoticed", path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except InputError:
+        raise
+    except Exception as error:  # whatever torch and zipfile make of bytes that nobody of ours has written
+        reason = str(error).strip().partition("\n")[0][:160]
+        raise _unusable(path, f"{type(error).__name__}: {reason}") from error
+    if not isinstance(state, dict):
+        raise _unusable(path, "it holds no state of a training")
+    return state
+
+
+def check_state(state: Mapping[str, Any], path: Path, weights: Mapping[str, Tensor], run: str, steps: int) -> None:
+    """Refuse the checkpoint of another run.
+
+    Args:
+        state: of `read_checkpoint`.
+        path: its file, for messages.
+        weights: of the network that is to go on.
+        run: fingerprint of the run; a checkpoint of an earlier version has none.
+        steps: of the run in all.
+
+    Raises:
+        InputError: it belongs to another run, or lacks something.
+    """
+    step, kept = state.get("global_step"), state.get("state_dict")
+    if type(step) is not int or not isinstance(kept, Mapping):
+        raise _unusable(path, "it holds no state of a training")
+    known = {key: tuple(value.shape) for key, value in kept.items() if isinstance(value, Tensor)}
+    expected = {key: tuple(value.shape) for key, value in weights.items()}
+    if state.get("run", run) != run or known != expected or not 0 <= step <= steps:
+        raise InputError(
+            "the checkpoint belongs to another run", where=path, remedy="Put the right one back, or start afresh"
+        )
+
+
+def require_safe_torch() -> None:
+    """Refuse to read checkpoints with a torch in which that could run code.
+
+    Raises:
+        UserError: the torch at hand is too old.
+    """
+    if torch.__version__ < SAFE_TORCH:  # type: ignore[operator]  # a version that compares with tuples
+        wanted = ".".join(map(str, SAFE_TORCH))
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot read checkpoints safely (CVE-2025-32434)",
+            remedy=f"Install PyTorch {wanted} or newer",
+        )
+
+
+def _unusable(path: Path, why: str) -> InputError:
+    return InputError(f"the checkpoint cannot be used ({why})", where=path, remedy=_START_AFRESH)
+
+
+def _seal(path: Path) -> None:
+    """Give torch's archive a comment with the checksum."""
+    with path.open("r+b") as file:
+        file.seek(-_END_BYTES, 2)
+        end = file.read(_END_BYTES)
+        if not (end.startswith(_END) and end.endswith(b"\0\0")):
+            raise RuntimeError("torch has written another kind of file")  # a programming error, not a user's
+        file.seek(-2, 2)
+        file.write(_COMMENT.to_bytes(2, "little") + _MARK)
+    digest = _digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(digest)
+
+
+def _checked(path: Path) -> bool:
+    """Whether the file has a checksum.
+
+    Raises:
+        InputError: and it is wrong.
+    """
+    size = path.stat().st_size
+    if size < _COMMENT:
+        return False
+    with path.open("rb") as file:
+        file.seek(-_COMMENT, 2)
+        comment = file.read()
+    if not comment.startswith(_MARK):
+        return False
+    if comment[len(_MARK) :] != _digest(path, size - _DIGITS):
+        raise _unusable(path, "its checksum is wrong: it is damaged")
+    return True
+
+
+def _digest(path: Path, length: int) -> bytes:
+    """SHA-256 of the beginning of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(_BLOCK, length))):
+            digest.update(block)
+            length -= len(block)
+    return digest.hexdigest().encode("ascii")
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise _unusable(path, f"{damaged} in it is damaged")
