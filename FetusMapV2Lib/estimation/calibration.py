@@ -5,7 +5,8 @@ Fitted on held-out cases with known truth, kept as plain numbers in the model fi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,29 +63,68 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for the model file's metadata."""
-        return asdict(self)
+        rows = {name: [float(x) for x in getattr(self, name)] for name in ("offsets", "radius_factors")}
+        return {**rows, **{name: float(getattr(self, name)) for name in _SCALARS}, "cases": int(self.cases)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Calibration:
+    def from_dict(
+        cls, data: Any, *, landmarks: int | None = None, where: str | os.PathLike[str] | None = None
+    ) -> Calibration:
         """The calibration kept in a model file.
 
+        Args:
+            data: plain JSON values.
+            landmarks: how many it must be for; None = as many as it says.
+            where: the file, for messages.
+
         Raises:
-            ModelError: a field is missing or not a number.
+            ModelError: a field is missing, not a number, or out of range; or it is for another number of landmarks.
         """
-        try:
-            return cls(
-                offsets=tuple(float(x) for x in data["offsets"]),
-                radius_factors=tuple(float(x) for x in data["radius_factors"]),
-                cases=int(data["cases"]),
-                **{name: float(data[name]) for name in _SCALARS},
-            )
-        except (KeyError, TypeError, ValueError) as error:
+        problem = _problem(data, landmarks)
+        if problem:
             raise ModelError(
-                f"the model's calibration is damaged ({error})", remedy="Calibrate the model again"
-            ) from error
+                f"the model's calibration is damaged ({problem})", where=where, remedy="Calibrate the model again"
+            )
+        return cls(
+            offsets=tuple(float(x) for x in data["offsets"]),
+            radius_factors=tuple(float(x) for x in data["radius_factors"]),
+            cases=data["cases"],
+            **{name: float(data[name]) for name in _SCALARS},
+        )
 
 
 _SCALARS = ("spread_weight", "mass_weight", "confidence_offset", "confidence_slope", "presence_threshold")
+
+
+#: Logarithms, slopes and scores beyond this are no calibration's.
+_LARGEST = 1e3
+
+
+def _problem(data: Any, landmarks: int | None) -> str:
+    """What is wrong with the plain values of a calibration, "" if nothing is."""
+    if not isinstance(data, dict):
+        return "it is no JSON object"
+    missing = [name for name in ("offsets", "radius_factors", "cases", *_SCALARS) if name not in data]
+    if missing:
+        return f"{missing[0]} is missing"
+    rows = [data["offsets"], data["radius_factors"]]
+    if not all(isinstance(row, list | tuple) and all(map(_is_number, row)) for row in rows):
+        return "offsets or radius_factors are no lists of numbers"
+    count = len(rows[0]) if landmarks is None else landmarks
+    if any(len(row) != count for row in rows):
+        return f"offsets or radius_factors are not {count} numbers"
+    if any(factor <= 0 for factor in rows[1]):
+        return "a radius factor is not positive"
+    wrong = [name for name in _SCALARS if not _is_number(data[name])]
+    if wrong:
+        return f"{wrong[0]} is no number"
+    if type(data["cases"]) is not int or data["cases"] < 0:
+        return "cases is no number of cases"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _LARGEST
 
 
 def uncalibrated(landmarks: int = 22) -> Calibration:

@@ -66,6 +66,10 @@ _HOPELESS = 0.75
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 
 
+#: Said of a model whose description is no longer what was written.
+ALTERED = "The model's description or calibration was changed after its file was written; check where it comes from."
+
+
 class PoseEngine:
     """Estimates poses with one model on one device.
 
@@ -136,7 +140,7 @@ class PoseEngine:
         check_mode(refine)
         stages = Stages(on_progress, should_cancel)
         timings: dict[str, float] = {}
-        warnings = list(volume.warnings)
+        warnings = [*((ALTERED,) if self.model.altered else ()), *volume.warnings]
         looks = self._looks(before, volume, stages, timings, warnings)
         stages.reach(0.95, "measuring")
         estimate = self._conclude(looks, timings, warnings)

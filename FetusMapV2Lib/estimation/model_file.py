@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +22,22 @@ from safetensors.torch import save
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration
-from FetusMapV2Lib.estimation.networks import build_network
-from FetusMapV2Lib.foundation.errors import ModelError, UserError
+from FetusMapV2Lib.estimation.model_info import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
+from FetusMapV2Lib.estimation.model_tensors import network_from, poses_from
+from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.foundation.json_files import parse_json
 from FetusMapV2Lib.network.unet import UNet3d
+
+__all__ = [
+    "FORMAT", "NOTICE", "NOTICE_MIXED", "NOTICE_SIMULATED", "Model", "ModelInfo", "load_model", "read_info",
+    "save_model", "tensors_checksum",
+]  # fmt: skip
 
 FORMAT = "fetusmapv2-model"
 FORMAT_VERSION = 1
-NOTICE = "Research use only."
-NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
-NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
 _WEIGHTS = "network."
 _POSES, _TEMPLATE = "prior.poses", "prior.template"
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model file says about itself: plain JSON values.
-
-    Attributes:
-        name: short name.
-        network: the description that `build_network` understands.
-        input_size: (K, J, I) voxels of the network's grid.
-        sigma: of the Gaussian heatmaps, voxels.
-        views: views it was trained on: "whole" and perhaps "close", or "patch" alone.
-        patch_spacing_mm: voxel size of patches, None where there are none.
-        preset: the training recipe.
-        training: cases, steps, seed, duration, commands.
-        weights: "float32" or "float16", as stored.
-        evaluation: its own table on held-out cases.
-        licence, notice: for whoever shows its results.
-    """
-
-    name: str
-    network: dict[str, Any]
-    input_size: tuple[int, int, int]
-    sigma: float
-    views: tuple[str, ...] = ("whole",)
-    patch_spacing_mm: float | None = None
-    preset: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    weights: str = "float32"
-    licence: str = "Apache-2.0"
-    notice: str = NOTICE
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +52,7 @@ class Model:
         info: the metadata.
         calibration: how heatmaps turn into radii and confidences, None if never calibrated.
         checksum: SHA-256 of the tensors, "" for a model not yet saved.
+        altered: whether its description or calibration was changed after the file was written.
     """
 
     network: UNet3d
@@ -87,6 +61,7 @@ class Model:
     info: ModelInfo
     calibration: Calibration | None = None
     checksum: str = ""
+    altered: bool = False
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -127,10 +102,33 @@ class Model:
         limbs = tuple(landmark.row for landmark in schema.landmarks if landmark.side is not None)
         return replace(schema, refined_rows=limbs)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that changes an answer or what is said of it; "" for a model not yet saved.
+
+        That is the tensors (weights, library, template), the calibration, the landmark schema, and the whole
+        description with views, grid, licence and notice, but not how many seconds the training took.
+        """
+        if not self.checksum:
+            return ""
+        description = asdict(self.info)
+        # a whole number is the same as one with a point
+        description |= {key: float(value) for key, value in description.items() if type(value) is int}
+        description["training"] = {key: value for key, value in self.info.training.items() if key != "seconds"}
+        schema = default_schema()
+        covered = {
+            "tensors": self.checksum,
+            "schema": [schema.id, schema.fingerprint],
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "description": description,
+        }
+        text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
     @property
     def identity(self) -> str:
-        """Name and the beginning of the checksum, for results."""
-        return f"{self.info.name} ({self.checksum[:12]})" if self.checksum else self.info.name
+        """Name and the beginning of the fingerprint, for results."""
+        return f"{self.info.name} ({self.fingerprint[:12]})" if self.checksum else self.info.name
 
     def with_info(self, **changes: Any) -> Model:
         """A copy with some metadata changed, e.g. ``evaluation={...}``."""
@@ -160,12 +158,14 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     tensors[_TEMPLATE] = torch.tensor(np.asarray(model.template), dtype=torch.float64)
     schema = default_schema()
     checksum = tensors_checksum(tensors)
+    saved = replace(model, checksum=checksum)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "schema": schema.id,
         "schema_fingerprint": schema.fingerprint,
         "checksum": checksum,
+        "fingerprint": saved.fingerprint,
         "calibration": model.calibration.to_dict() if model.calibration is not None else None,
         **asdict(model.info),
     }
@@ -186,17 +186,16 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     _check_header(header, file)
     if tensors_checksum(tensors) != header.get("checksum"):
         raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=_FETCH_AGAIN)
-    info = _info(header, file)
-    calibration = Calibration.from_dict(header["calibration"]) if header.get("calibration") else None
-    try:
-        network = build_network(info.network)
-        weights = {key[len(_WEIGHTS) :]: t.float() for key, t in tensors.items() if key.startswith(_WEIGHTS)}
-        network.load_state_dict(weights)
-        poses = tensors[_POSES].double().numpy()
-        template = tensors[_TEMPLATE].double().numpy()
-    except (UserError, RuntimeError, KeyError) as error:
-        raise ModelError(f"the model's tensors do not fit its description ({error})", where=file) from error
-    return Model(network.eval(), poses, template, info, calibration, str(header["checksum"]))
+    info = info_from(header, file)
+    calibration = _calibration(header.get("calibration"), file)
+    network = network_from(info, {k[len(_WEIGHTS) :]: t for k, t in tensors.items() if k.startswith(_WEIGHTS)}, file)
+    poses, template = poses_from(tensors.get(_POSES), tensors.get(_TEMPLATE), file)
+    model = Model(network.eval(), poses, template, info, calibration, str(header["checksum"]))
+    return replace(model, altered=header.get("fingerprint", model.fingerprint) != model.fingerprint)
+
+
+def _calibration(data: Any, file: Path) -> Calibration | None:
+    return None if data is None else Calibration.from_dict(data, landmarks=default_schema().count, where=file)
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:
@@ -212,7 +211,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     except (SafetensorError, OSError) as error:
         raise _corrupt(file, error) from error
     _check_header(header, file)
-    return _info(header, file)
+    return info_from(header, file)
 
 
 def tensors_checksum(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -252,10 +251,7 @@ def _header(metadata: Mapping[str, str] | None, file: Path) -> dict[str, Any]:
     text = (metadata or {}).get(FORMAT)
     if text is None:
         raise ModelError("this safetensors file is no pose model", where=file, remedy="Choose a model made by training")
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise _corrupt(file, error) from error
+    header = parse_json(text, "the model's description", where=file, remedy=_FETCH_AGAIN, error=ModelError)
     if not isinstance(header, dict):
         raise ModelError("the model file is corrupt (its description)", where=file, remedy=_FETCH_AGAIN)
     return header
@@ -276,17 +272,3 @@ def _check_header(header: dict[str, Any], file: Path) -> None:
             where=file,
             remedy="Use a model trained with the landmark schema of this installation",
         )
-
-
-def _info(header: dict[str, Any], file: Path) -> ModelInfo:
-    known = {one.name for one in fields(ModelInfo)}
-    values = {key: value for key, value in header.items() if key in known}
-    try:
-        values["input_size"] = tuple(int(n) for n in values["input_size"])
-        values["views"] = tuple(str(view) for view in values["views"])
-        values["sigma"] = float(values["sigma"])
-        if "patch" in values["views"] and not float(values["patch_spacing_mm"]) > 0:
-            raise ValueError("the spacing of its patches is not positive")
-        return ModelInfo(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the model's description is incomplete ({error})", where=file) from error

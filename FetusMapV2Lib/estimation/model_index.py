@@ -120,8 +120,14 @@ def verify(
         try:
             path = find_model(name, index)
             model = load_model(path)
+            if model.altered:
+                raise ModelError(
+                    "the model's description or calibration was changed after the file was written",
+                    where=path,
+                    remedy="Fetch or export the file again",
+                )
             size = path.stat().st_size / 2**20
-            yield f"{os.fspath(name)}: good ({size:.1f} MiB, tensors {model.checksum[:12]}, {path.name})"
+            yield f"{os.fspath(name)}: good ({size:.1f} MiB, {model.identity}, {path.name})"
         except ModelError as error:
             problem = problem or error
     if problem is not None:
