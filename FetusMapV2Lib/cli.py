@@ -17,6 +17,7 @@ from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_files import Extras, result_files, result_stems, write_all
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
+from FetusMapV2Lib.cli_run import run
 from FetusMapV2Lib.cli_sequence import check_interval, estimate_frames
 from FetusMapV2Lib.cli_support import (
     PrepareOnOption,
@@ -31,11 +32,13 @@ from FetusMapV2Lib.cli_support import (
     require_package,
     say,
     say_error,
+    show_table,
     tell,
     truth_table,
 )
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
+from FetusMapV2Lib.foundation.showing import shown
 
 app = typer.Typer(
     name="fetusmap",
@@ -59,15 +62,8 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one line and exit code 2, never a traceback."""
-    try:
-        app(standalone_mode=True)
-    except UserError as error:
-        say_error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("Stopped; what was finished is kept.")
-        sys.exit(130)
+    """Run the command line; whatever goes wrong ends with one line and an exit code, never with a traceback."""
+    sys.exit(run(app))
 
 
 @app.command()
@@ -138,7 +134,7 @@ def estimate(
     with progress_bar() as bar:
         for number, path in enumerate(files, start=1):
             label = f"{number}/{len(files)} {path.name}"
-            task = bar.add_task(label, total=1.0)
+            task = bar.add_task(shown(label), total=1.0)
             try:
                 frames = read_frames(
                     path,
@@ -320,7 +316,7 @@ def list_models() -> None:
     table = Table("name", "size", "what it is")
     for entry in listed():
         table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description)
-    out.print(table)
+    show_table(table)
 
 
 @models_app.command("add")
@@ -375,7 +371,7 @@ def presets() -> None:
     table = Table("preset", "input size", "what sets it apart")
     for preset in map(load_preset, preset_names()):
         table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
-    out.print(table)
+    show_table(table)
 
 
 @app.command()
@@ -406,7 +402,7 @@ def demo(
         bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
         write_all(output, stem, result, case.volume, extras, overwrite=overwrite)
     tell("case-0000", result)
-    out.print(truth_table(case, result))
+    show_table(truth_table(case, result))
     if result.found:
         out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)
 

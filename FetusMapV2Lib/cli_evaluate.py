@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from FetusMapV2Lib.cli_support import out, progress_bar, reporter, require_package, say
+from FetusMapV2Lib.cli_support import progress_bar, reporter, require_package, say, show_table
 from FetusMapV2Lib.foundation.files import usable_folder
 
 if TYPE_CHECKING:
@@ -75,4 +75,4 @@ def _tell(comparison: Comparison) -> None:
             with_bounds(one.intervals["auc"][1], percent),
             with_bounds(one.found, percent),
         )
-    out.print(table)
+    show_table(table)

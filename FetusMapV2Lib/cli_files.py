@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.cli_support import require_package
+from FetusMapV2Lib.foundation.decimals import point_decimals
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
 
@@ -166,6 +167,7 @@ def _qt_for_printing() -> SimpleNamespace:
     # Linux has no screen on a server; elsewhere the usual platform brings the fonts.
     platform = ["-platform", "offscreen"] if sys.platform.startswith("linux") else []
     application = QtGui.QGuiApplication.instance() or QtGui.QGuiApplication(["fetusmap", *platform])
+    point_decimals()  # Qt has just set the user's
     return SimpleNamespace(
         application=application,
         QTextDocument=QtGui.QTextDocument,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.table import Table
 
-from FetusMapV2Lib.cli_support import out, parsed_size, require_package, say
+from FetusMapV2Lib.cli_support import out, parsed_size, require_package, say, show_table
 from FetusMapV2Lib.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plan(
         print(json.dumps(found.to_dict(), indent=1))
         return
     if found.segments:
-        out.print(_table(found))
+        show_table(_table(found))
     _tell_cost(found, network, chosen)
     if allowed is not None and budget is not None:
         size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))

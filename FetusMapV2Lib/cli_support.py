@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.showing import shown, shown_lines
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -32,9 +34,20 @@ SetOption = Annotated[
     typer.Option("--set", help="Change a field of the preset, e.g. optimiser.learning_rate=1e-3 (more than once)."),
 ]
 
-# What is printed holds file names, in which nothing is markup.
-out = Console(markup=False, emoji=False, highlight=False)
-log = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+class _Plain(Console):
+    """A console for texts that quote names: nothing in them is markup, and nothing steers the terminal."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Rich's own, for lines and cells alike."""
+        return super().render_str(shown_lines(text), **options)
+
+
+out = _Plain()
+log = _Plain(stderr=True)
 
 
 def say_error(error: UserError) -> None:
@@ -42,9 +55,39 @@ def say_error(error: UserError) -> None:
     log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
 
 
+def say_usage(error: Exception) -> None:
+    """Print what is wrong with the words of a command: how it is used, and one line of error."""
+    context, problem = getattr(error, "ctx", None), getattr(error, "format_message", error.__str__)()
+    if not problem:  # no words at all: its help was printed
+        return
+    remedy = ""
+    if context is not None:
+        say(shown_lines(context.get_usage()))
+        remedy = f"`{context.command_path} --help` explains it"
+    say_error(UserError(problem, remedy=remedy))
+
+
 def say(text: str, style: str = "") -> None:
-    """Print a line on standard error."""
-    log.print(Text(text, style), soft_wrap=True)
+    """Print text on standard error; whatever names it quotes, it steers no terminal."""
+    log.print(Text(shown_lines(text), style), soft_wrap=True)
+
+
+def show_table(table: Table) -> None:
+    """Print a table on standard output, wider than the terminal if need be: no name and no number is cut.
+
+    Only its widest column has line breaks.
+    """
+    endless = out.options.update(max_width=10_000)
+    sizes = [
+        [Measurement.get(out, endless, cell) for cell in (column.header, *column.cells)] for column in table.columns
+    ]
+    natural = [max(size.maximum for size in column) for column in sizes]
+    widest = natural.index(max(natural))
+    natural[widest] = max(size.minimum for size in sizes[widest])
+    for number, column in enumerate(table.columns):
+        column.no_wrap, column.min_width = number != widest, natural[number]
+    rules = 3 * len(natural) + 1
+    _Plain(width=max(out.width, sum(natural) + rules)).print(table)
 
 
 def truth_table(case: SimulatedCase, result: Estimate) -> Table:
@@ -115,7 +158,7 @@ def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, s
     """What hands an engine's progress to a task of the bar."""
 
     def report(fraction: float, stage: str) -> None:
-        bar.update(task, completed=fraction, description=f"{label}: {stage}" if label else stage)
+        bar.update(task, completed=fraction, description=shown(f"{label}: {stage}" if label else stage))
 
     return report
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from FetusMapV2Lib.foundation.showing import shown, shown_sentence
+
 
 class UserError(Exception):
     """A problem the user can mend.
@@ -32,11 +34,15 @@ class UserError(Exception):
         super().__init__(self.line())
 
     def line(self, *, with_option: bool = True) -> str:
-        """The message as one line; without the option for those who have no command line."""
-        head = f"{self.where}: {self.problem}" if self.where else self.problem
+        """The message as one line; without the option for those who have no command line.
+
+        Whatever names and texts it quotes, it steers no terminal.
+        """
+        problem = shown_sentence(self.problem)
+        head = f"{shown(self.where)}: {problem}" if self.where else problem
         option = f" ({self.option})" if self.option and with_option else ""
-        tail = f" {self.remedy.rstrip('.')}{option}." if self.remedy else ""
-        return " ".join(f"{head.rstrip('.')}.{tail}".split())
+        tail = f" {shown_sentence(self.remedy).rstrip('.')}{option}." if self.remedy else ""
+        return f"{head}{tail}" if head.endswith("?") else f"{head.rstrip('.')}.{tail}"
 
 
 class InputError(UserError):

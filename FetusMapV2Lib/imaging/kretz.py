@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,17 +17,29 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.headers import KRETZ_MAGIC, truncated
+from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.volume import Matrix, ijk_to_ras_matrix
 
 #: The two open readers disagree on the sign of y, that is, on left and right.
 Handedness = Literal["slicerheart", "plooney"]
 HANDEDNESS = get_args(Handedness)
+#: Group and element of a record.
+Tag = tuple[int, int]
 
 _DIMENSIONS = ((0xC000, 1), (0xC000, 2), (0xC000, 3))
 _RESOLUTION, _OFFSET1, _OFFSET2 = (0xC100, 1), (0xC200, 1), (0xC200, 2)
 _PHI, _THETA, _CARTESIAN = (0xC300, 1), (0xC300, 2), (0x0010, 0x0022)
 _VOXELS, _FRAME_VOXELS = (0xD000, 1), (0xD600, 1)
+_GEOMETRY = {
+    **dict.fromkeys(_DIMENSIONS, "its size"), _RESOLUTION: "the distance of the samples",
+    _OFFSET1: "the radius of the first sample", _OFFSET2: "the distance between the axes",
+    _PHI: "the angles of the planes", _THETA: "the angles of the beams", _CARTESIAN: "the voxel size",
+    _VOXELS: "the volume",
+}  # fmt: skip
+# No beam is as long as this, mm.
+_FARTHEST_MM = 1000.0
 # Finest voxel of a scan-converted volume in mm, and how many voxels it may have.
 _FINEST_MM, _MOST_VOXELS = 0.3, 32e6
 _UNCOMPRESSED = "On the Voluson, save the volume uncompressed (no wavelet compression), or export it as Cartesian"
@@ -43,6 +56,7 @@ class KretzFile:
         bend_mm: D, distance between the axes of the two rotations.
         theta, phi: angles of the beams in the image plane and of the image planes, rad, zero straight ahead.
         cartesian_mm: voxel size if the file holds no angles, else None.
+        notes: what the user should know about the file.
     """
 
     frames: list[NDArray[np.uint8]]
@@ -52,64 +66,117 @@ class KretzFile:
     theta: NDArray[np.float64]
     phi: NDArray[np.float64]
     cartesian_mm: float | None
+    notes: tuple[str, ...] = ()
+
+
+def kretz_source(data: bytes, path: Path, handedness: Handedness) -> Source:
+    """Open a Kretz file held in memory.
+
+    Raises:
+        InputError: as for `parse_kretz`.
+    """
+    kretz = parse_kretz(data, path)
+    return Source(len(kretz.frames), lambda t: cartesian(kretz, t, handedness), True, kretz.notes)
 
 
 def parse_kretz(data: bytes | memoryview, where: Any) -> KretzFile:
     """Read the records of a Kretz file held in memory.
 
     Raises:
-        InputError: truncated, wavelet-compressed, or records that contradict each other.
+        InputError: truncated, wavelet-compressed, or geometry that is incomplete or contradictory.
     """
-    records: dict[tuple[int, int], memoryview] = {}
+    records: dict[Tag, memoryview] = {}
     frames: list[memoryview] = []
     for tag, value in _records(memoryview(data), where):
         if tag == _FRAME_VOXELS:
             frames.append(value)
-        else:
-            records.setdefault(tag, value)
+        elif records.setdefault(tag, value) != value and tag in _GEOMETRY:
+            raise _bad_geometry(where, f"{_GEOMETRY[tag]} is stated twice, differently")
     if _VOXELS in records:
         frames.insert(0, records[_VOXELS])
+    sizes = _sizes(records, where)
+    whole = [np.frombuffer(frame, np.uint8).reshape(sizes) for frame in frames if len(frame) == math.prod(sizes)]
+    if not whole:
+        raise InputError("this Kretz volume is wavelet-compressed", where=where, remedy=_UNCOMPRESSED)
+    notes = []
+    if len(whole) < len(frames):
+        missing = f"{len(frames) - len(whole)} of the {len(frames)} volumes"
+        notes.append(f"{missing} in the file are compressed or incomplete and were left out")
+    theta, phi = _angles(records, _THETA, where), _angles(records, _PHI, where)
+    if theta is None and phi is None:
+        edge = geometry.spacing([_number(records, _CARTESIAN, where)], where)
+        return KretzFile(whole, 0.0, 0.0, 0.0, np.empty(0), np.empty(0), float(edge[0]), tuple(notes))
+    if theta is None or phi is None:
+        raise _bad_geometry(where, f"{_GEOMETRY[_PHI if phi is None else _THETA]} are missing")
+    if (len(phi), len(theta)) != sizes[:2]:
+        text = f"angles for {len(theta)} x {len(phi)} beams, {sizes[1]} x {sizes[0]} are there"
+        raise _bad_geometry(where, text)
+    resolution = float(geometry.spacing([_number(records, _RESOLUTION, where) * 1000.0], where)[0])
+    first = _number(records, _OFFSET1, where) * resolution
+    bend = -_number(records, _OFFSET2, where) * resolution
+    last = first + (sizes[2] - 1) * resolution
+    if not (first >= 0 and last <= _FARTHEST_MM and abs(bend) <= _FARTHEST_MM):
+        text = f"beams from {first:.4g} to {last:.4g} mm, {bend:.4g} mm between the axes"
+        raise _bad_geometry(where, text)
+    return KretzFile(whole, resolution, first, bend, theta, phi, None, tuple(notes))
+
+
+def _bad_geometry(where: Any, what: str) -> InputError:
+    text = f"the geometry of this Kretz volume is incomplete or contradictory ({what})"
+    return InputError(text, where=where, remedy="Export the volume again")
+
+
+def _sizes(records: dict[Tag, memoryview], where: Any) -> tuple[int, ...]:
+    """Number of phi, theta and radius samples."""
     try:
-        sizes = tuple(struct.unpack("<H", records[tag][:2])[0] for tag in reversed(_DIMENSIONS))
+        sizes = tuple(int(struct.unpack("<H", records[tag][:2])[0]) for tag in reversed(_DIMENSIONS))
     except (KeyError, struct.error):
         raise InputError("the Kretz file does not state its dimensions", where=where, remedy=_UNCOMPRESSED) from None
-    whole = [np.frombuffer(frame, np.uint8).reshape(sizes) for frame in frames if len(frame) == math.prod(sizes)]
-    if not whole or math.prod(sizes) == 0:
-        raise InputError("this Kretz volume is wavelet-compressed", where=where, remedy=_UNCOMPRESSED)
-    resolution = _number(records, _RESOLUTION, 0.0) * 1000.0
-    theta, phi = _angles(records, _THETA), _angles(records, _PHI)
-    if not theta.size or not phi.size:
-        return KretzFile(whole, 0.0, 0.0, 0.0, theta, phi, _number(records, _CARTESIAN, 1.0))
-    if (len(phi), len(theta)) != sizes[:2] or not resolution > 0:
-        raise InputError(
-            "the geometry of this Kretz volume is incomplete", where=where, remedy="Export the volume again"
-        )
-    first = _number(records, _OFFSET1, 0.0) * resolution
-    bend = -_number(records, _OFFSET2, 0.0) * resolution
-    return KretzFile(whole, resolution, first, bend, theta, phi, None)
+    if math.prod(sizes) == 0:
+        text = " x ".join(str(size) for size in reversed(sizes))
+        raise InputError(f"the Kretz file holds no voxels ({text})", where=where, remedy="Export the volume again")
+    return sizes
 
 
-def _records(data: memoryview, where: Any) -> Iterator[tuple[tuple[int, int], memoryview]]:
+def _records(data: memoryview, where: Any) -> Iterator[tuple[Tag, memoryview]]:
     position = len(KRETZ_MAGIC)
     while position + 8 <= len(data):
         group, element, length = struct.unpack_from("<HHI", data, position)
+        if group == element == length == 0 and not np.frombuffer(data[position:], np.uint8).any():
+            return  # padding up to the end
         position += 8
         if position + length > len(data):
             raise truncated(where)
         yield (group, element), data[position : position + length]
         position += length
+    if any(data[position:]):
+        raise truncated(where)
 
 
-def _number(records: dict[tuple[int, int], memoryview], tag: tuple[int, int], default: float) -> float:
+def _number(records: dict[Tag, memoryview], tag: Tag, where: Any) -> float:
     value = records.get(tag)
-    return float(struct.unpack_from("<d", value)[0]) if value is not None and len(value) >= 8 else default
+    number = float(struct.unpack_from("<d", value)[0]) if value is not None and len(value) >= 8 else math.nan
+    if not math.isfinite(number):
+        raise _bad_geometry(where, f"{_GEOMETRY[tag]} is missing or no number")
+    return number
 
 
-def _angles(records: dict[tuple[int, int], memoryview], tag: tuple[int, int]) -> NDArray[np.float64]:
-    value = records.get(tag, memoryview(b""))
+def _angles(records: dict[Tag, memoryview], tag: Tag, where: Any) -> NDArray[np.float64] | None:
+    """The angles of a table, zero straight ahead; None if there are none."""
+    value = records.get(tag)
+    if value is None or not len(value):
+        return None
     angles = np.frombuffer(value[: len(value) // 8 * 8], "<f8").astype(np.float64)
+    if len(angles) < 2 or not np.isfinite(angles).all() or np.abs(angles).max() > 2 * math.pi:
+        raise _bad_geometry(where, f"{_GEOMETRY[tag]} are no angles")
+    steps = np.diff(angles)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        raise _bad_geometry(where, f"{_GEOMETRY[tag]} are out of order")
     # Stored with straight ahead at a right angle.
-    return angles - math.pi / 2 if angles.size and angles.mean() > math.pi / 4 else angles
+    centred = angles - math.pi / 2 if angles.mean() > math.pi / 4 else angles
+    if np.abs(centred).max() > math.pi:
+        raise _bad_geometry(where, f"{_GEOMETRY[tag]} reach {np.degrees(np.abs(centred).max()):.0f} degrees")
+    return np.asarray(centred)
 
 
 def cartesian(kretz: KretzFile, frame: int, handedness: Handedness) -> tuple[NDArray[np.uint8], Matrix]:

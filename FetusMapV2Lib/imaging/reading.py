@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, checked, with_warnings
-from FetusMapV2Lib.imaging.dicom import kretz_source, open_dicom, open_slices, read_dataset
-from FetusMapV2Lib.imaging.headers import READABLE, dicom_files, look_at
+from FetusMapV2Lib.imaging.dicom import open_dicom, open_dicom_folder
+from FetusMapV2Lib.imaging.headers import look_at
 from FetusMapV2Lib.imaging.itk_files import open_itk
-from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness
+from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness, kretz_source
 from FetusMapV2Lib.imaging.source import Source, one_line
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -135,27 +135,13 @@ def volume_name(path: str | os.PathLike[str]) -> str:
 
 def _open(path: Path, handedness: Handedness) -> Source:
     if path.is_dir():
-        return _open_folder(path, handedness)
+        return open_dicom_folder(path, handedness)
     facts = look_at(path)
     if facts.kind == "dicom":
         return open_dicom(path, handedness)
     if facts.kind == "kretz":
         return kretz_source(path.read_bytes(), path, handedness)
     return open_itk(path, facts)
-
-
-def _open_folder(folder: Path, handedness: Handedness) -> Source:
-    """A folder with one DICOM volume: a single multi-frame file, or single slices with positions."""
-    files = dicom_files(folder)
-    if not files:
-        raise InputError("the folder holds no DICOM file", where=folder, remedy=READABLE)
-    if len(files) == 1:
-        return open_dicom(files[0], handedness)
-    datasets = [read_dataset(file) for file in files]
-    if any(int(dataset.get("NumberOfFrames", 1) or 1) > 1 for dataset in datasets):
-        remedy = "Name the one to be read"
-        raise InputError(f"the folder holds {len(files)} DICOM files with volumes", where=folder, remedy=remedy)
-    return open_slices(datasets, folder)
 
 
 __all__: list[Any] = ["Frames", "Spacing", "read_frames", "read_volume", "volume_name"]

@@ -6,14 +6,24 @@ Kept apart from the volume, so that nothing identifies a patient unless it is as
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
-from FetusMapV2Lib.imaging.dicom import read_dataset
-from FetusMapV2Lib.imaging.headers import dicom_files
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.dicom import images_at
+from FetusMapV2Lib.imaging.source import one_line
+
+# Longer texts are damage.
+_LONGEST = 1024
+# Some scripts join letters, or keep them apart, with these.
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,14 @@ class Study:
 
 
 def iso_date(value: str) -> str:
-    """A DICOM date as ISO 8601; what is no date is empty."""
+    """A DICOM date as ISO 8601; what is no date of the calendar is empty."""
     digits = value.replace(".", "")
-    return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}" if len(digits) == 8 and digits.isdigit() else ""
+    if not (len(digits) == 8 and digits.isascii() and digits.isdigit()):
+        return ""
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    except ValueError:
+        return ""
 
 
 def read_study(*paths: str | os.PathLike[str]) -> Study | None:
@@ -76,36 +91,80 @@ def read_study(*paths: str | os.PathLike[str]) -> Study | None:
     Raises:
         InputError: a DICOM file that cannot be read.
     """
-    files = [file for path in paths for file in dicom_files(Path(path))]
-    return study_of([read_dataset(file, pixels=False) for file in files])
+    headers = [header for path in paths for _, header in images_at(Path(path))]
+    with one_line(paths[0] if paths else ""):
+        return study_of(headers)
 
 
 def study_of(datasets: Sequence[Dataset]) -> Study | None:
-    """What data sets of one series say of patient and study; None without any."""
+    """What data sets of one series say of patient and study; None without any.
+
+    Values that are none (a date that is not in the calendar, an identifier with letters) are left empty; control
+    characters are never among them.
+
+    Raises:
+        InputError: data sets of different patients or studies.
+    """
     if not datasets:
         return None
     first = datasets[0]
+    if len({(_text(one, "PatientID"), _uid(one, "StudyInstanceUID")) for one in datasets}) > 1:
+        text = "its DICOM files belong to different patients or studies"
+        raise InputError(text, remedy="Keep the files of one study together, and apart from others")
+    sex = _text(first, "PatientSex").upper()
+    images = [
+        SourceImage(_uid(one, "SOPClassUID"), _uid(one, "SOPInstanceUID"), _uid(one, "SeriesInstanceUID"))
+        for one in datasets
+    ]
     return Study(
         patient_name=_text(first, "PatientName"),
         patient_id=_text(first, "PatientID"),
         issuer_of_patient_id=_text(first, "IssuerOfPatientID"),
-        birth_date=_text(first, "PatientBirthDate"),
-        sex=_text(first, "PatientSex"),
-        study_uid=_text(first, "StudyInstanceUID"),
+        birth_date=_date(first, "PatientBirthDate"),
+        sex=sex if sex in ("F", "M", "O") else "",
+        study_uid=_uid(first, "StudyInstanceUID"),
         study_id=_text(first, "StudyID"),
-        date=_text(first, "StudyDate"),
-        time=_text(first, "StudyTime"),
+        date=_date(first, "StudyDate"),
+        time=_time(first, "StudyTime"),
         accession_number=_text(first, "AccessionNumber"),
         referring_physician=_text(first, "ReferringPhysicianName"),
         description=_text(first, "StudyDescription"),
-        images=tuple(
-            SourceImage(_text(one, "SOPClassUID"), _text(one, "SOPInstanceUID"), _text(one, "SeriesInstanceUID"))
-            for one in datasets
-            if one.get("SOPInstanceUID")
-        ),
+        images=tuple(image for image in images if image.sop_instance_uid),
     )
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip()
+    """A value on one line; several of them behind strokes; empty if it cannot be read."""
+    try:
+        value = dataset.get(keyword)
+        parts = [str(part) for part in value] if isinstance(value, MultiValue) else [str(value)]
+    except Exception:  # damaged values fail in every way there is, and must not hide the others
+        return ""
+    if value is None:
+        return ""
+    printable = (" ".join("".join(map(_visible, part)).split()) for part in parts)
+    return " / ".join(filter(None, printable))[:_LONGEST]
+
+
+def _visible(character: str) -> str:
+    """The character itself; a space for what controls a terminal or the direction of writing."""
+    if character in _JOINERS:
+        return character
+    return " " if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") else character
+
+
+def _date(dataset: Dataset, keyword: str) -> str:
+    """A date as DICOM writes it."""
+    return iso_date(_text(dataset, keyword)).replace("-", "")
+
+
+def _time(dataset: Dataset, keyword: str) -> str:
+    """A time of day as DICOM writes it (PS3.5 6.2, TM)."""
+    value = _text(dataset, keyword).replace(":", "")
+    return value if re.fullmatch(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?", value, re.ASCII) else ""
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """A unique identifier (PS3.5 9.1)."""
+    value = _text(dataset, keyword)
+    return value if len(value) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)+", value) else ""

@@ -11,13 +11,14 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene import links, nodes
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
 
 def turn_on(scene: slicer.vtkMRMLScene) -> None:
     """Keep states from now on; Slicer does not by custom."""
     scene.SetUndoOn()
+    links.watch(scene)
 
 
 def keep(scene: slicer.vtkMRMLScene) -> None:
@@ -75,7 +76,7 @@ def _one_step(scene: slicer.vtkMRMLScene, volume: Any, on: _Way, back: _Way) -> 
     after = _landmarks_in(scene)
     changed = {row[0] for row in before ^ after}
     concerned = {(_owners(scene) | owners).get(identifier) for identifier in changed}
-    if volume is None or not changed or volume.GetID() in concerned:
+    if volume is None or not changed or concerned & {volume.GetID(), None}:
         return
     while back[1]() > levels:
         back[0]()

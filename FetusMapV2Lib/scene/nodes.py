@@ -62,11 +62,16 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
     return [node for node in points if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
 
 
+def reference_roles(landmarks: Any) -> list[str]:
+    """The roles under which a landmarks node refers to what was made for it."""
+    roles = (landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles()))
+    single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, COLOURS_REFERENCE)
+    return [role for role in roles if role in single or role.startswith(LENGTH_REFERENCE)]
+
+
 def followers(landmarks: Any) -> list[Any]:
     """The nodes that a landmarks node refers to as showing its pose: skeleton, plane, trace and lengths."""
-    roles = [landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles())]
-    single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE)
-    found = (landmarks.GetNodeReference(role) for role in roles if role in single or role.startswith(LENGTH_REFERENCE))
+    found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role != COLOURS_REFERENCE)
     return [node for node in found if node is not None]
 
 

@@ -18,7 +18,7 @@ from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
-from FetusMapV2Lib.scene import nodes, ownership
+from FetusMapV2Lib.scene import appearance, links, nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
@@ -50,6 +50,7 @@ class PoseScene:
         self._plane: Plane | None = None
         self._listeners: list[Listener] = []
         self._observed: list[tuple[Any, int]] = []
+        self._observed_followers: list[tuple[Any, int]] = []
         self._busy = False
         self._open = True
 
@@ -215,9 +216,8 @@ class PoseScene:
         if not self._open:
             return
         self._open = False
-        for subject, tag in self._observed:
-            subject.RemoveObserver(tag)
-        self._observed.clear()
+        _stop(self._observed)
+        _stop(self._observed_followers)
         self._tell()
         self._listeners.clear()
 
@@ -237,7 +237,9 @@ class PoseScene:
             self._busy = busy
 
     def _start(self, name: str) -> None:
+        links.mend(self.landmarks_node)
         self._complete(name)
+        links.keep(self.landmarks_node)
         nodes.gather_in_folder(self.scene, name, self.all_nodes)
         self._observe()
         self._update(everything=True)
@@ -274,13 +276,23 @@ class PoseScene:
         points = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
         for event in (*points, vtk.vtkCommand.ModifiedEvent):  # the last for what is kept in attributes
             self._listen(node, event, self._on_points)
-        for follower in self.all_nodes:
-            self._listen(follower, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_transform)
         scene = self.scene
         self._listen(scene, scene.StartCloseEvent, self._on_close)
         self._listen(scene, scene.NodeRemovedEvent, self._on_node_removed)
         for event in (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent):
-            self._listen(scene, event, self._on_transform)
+            self._listen(scene, event, self._on_restored)
+        self._observe_followers()
+
+    def _observe_followers(self) -> None:
+        """Undo may have exchanged them for others."""
+        _stop(self._observed_followers)
+        for follower in self.all_nodes:
+            event = follower.TransformModifiedEvent
+            self._observed_followers.append((follower, follower.AddObserver(event, self._on_transform)))
+        # The display nodes themselves: the event of a model is not heard again by views while it is answered.
+        for display in appearance.displays(links.models_of(self.landmarks_node)):
+            event = vtk.vtkCommand.ModifiedEvent
+            self._observed_followers.append((display, display.AddObserver(event, self._on_display)))
 
     def _listen(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
         self._observed.append((subject, subject.AddObserver(event, callback)))
@@ -293,6 +305,16 @@ class PoseScene:
 
     def _on_transform(self, caller: Any, event: str, data: Any = None) -> None:
         self._update(everything=True)
+
+    def _on_restored(self, caller: Any, event: str, data: Any = None) -> None:
+        if self._open:
+            links.mend(self.landmarks_node)
+            self._observe_followers()
+            self._update(everything=True)
+
+    def _on_display(self, caller: Any, event: str, data: Any = None) -> None:
+        if self._open and not self.scene.IsClosing():
+            links.mend_meshes(self.landmarks_node)
 
     def _on_close(self, caller: Any, event: str, data: Any = None) -> None:
         self.close()
@@ -375,6 +397,13 @@ class PoseScene:
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener(self)
+
+
+def _stop(observed: list[tuple[Any, int]]) -> None:
+    """Remove observers and forget them."""
+    for subject, tag in observed:
+        subject.RemoveObserver(tag)
+    observed.clear()
 
 
 def _check_count(pose: Pose, schema: Schema) -> None:

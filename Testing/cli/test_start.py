@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -13,8 +15,9 @@ HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", 
 COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
 
 
-def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command, environment = [sys.executable, "-c", code], {**os.environ, **variables}
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -79,15 +82,51 @@ def test_presets(fetusmap) -> None:
     assert "unet" in answer.out and "176x112x112" in answer.out and "bundled" in answer.out
 
 
-def test_stopping_by_hand_is_no_crash(fetusmap, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "raised, code", [(KeyboardInterrupt(), 130), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str
+)
+def test_being_stopped_is_one_line_and_an_exit_code(fetusmap, monkeypatch, raised, code) -> None:
     from FetusMapV2Lib.training import preset
 
     def interrupted() -> None:
-        raise KeyboardInterrupt
+        if isinstance(raised, KeyboardInterrupt):
+            raise raised
+        try:
+            signal.raise_signal(raised)
+        finally:
+            raise SystemExit(1)  # as Lightning does
 
     monkeypatch.setattr(preset, "preset_names", interrupted)
+    if isinstance(raised, KeyboardInterrupt) or hasattr(signal, "SIGTERM"):
+        answer = fetusmap("presets")
+        assert (answer.code, answer.out) == (code, "")
+        assert answer.err == "Stopped; what was finished is kept.\n"
+
+
+def test_an_error_nobody_foresaw_is_one_line_that_steers_no_terminal(fetusmap, monkeypatch) -> None:
+    from FetusMapV2Lib.training import preset
+
+    def broken() -> None:
+        raise KeyError("\x1b[2Jred")
+
+    monkeypatch.setattr(preset, "preset_names", broken)
     answer = fetusmap("presets")
-    assert answer.code == 130
+    assert answer.code == 1 and answer.err.count("\n") == 1
+    assert "unexpected KeyError" in answer.err and "FETUSMAP_TRACEBACK" in answer.err and "\x1b" not in answer.err
+
+
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
+    done = python(
+        "from rich.table import Table\nfrom FetusMapV2Lib.cli_support import say, show_table\n"
+        "table = Table('measurement', 'estimate')\n"
+        "table.add_row('Crown-rump length of it all', '79.31 ± 12.34 mm')\ntable.add_row('\\x1b[2J', '[bold]')\n"
+        "show_table(table)\nsay('what\\x1b[0m ever')\n",
+        COLUMNS=columns, PYTHONIOENCODING="ascii:backslashreplace", TERM="dumb", LC_ALL="C",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "79.31 \\xb1 12.34 mm" in done.stdout and "[bold]" in done.stdout and "\\x1b[2J" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr and done.stderr == "what\\x1b[0m ever\n"
 
 
 def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from imaging.samples import enhanced_us, kretz_file, kretz_in_dicom, multiframe,
 from pydicom.uid import generate_uid
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.study import Study, iso_date, read_study
 from FetusMapV2Lib.imaging.writing import write_volume
 
@@ -105,6 +109,93 @@ def test_names_as_a_person_writes_them(name: str, readable: str) -> None:
     assert Study(patient_name=name).readable_name == readable
 
 
-@pytest.mark.parametrize(("value", "written"), [("20240131", "2024-01-31"), ("2024", ""), ("", ""), ("2024013x", "")])
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("20240131", "2024-01-31"),
+        ("2024.01.31", "2024-01-31"),
+        ("2024", ""),
+        ("", ""),
+        ("2024013x", ""),
+        ("20240230", ""),
+        ("20241301", ""),
+        ("00000000", ""),
+        ("２０２４０１３１", ""),
+    ],
+)
 def test_dates(value: str, written: str) -> None:
     assert iso_date(value) == written
+
+
+def stated(tmp_path: Path, **values) -> Study:
+    dataset = with_patient(enhanced_us([sample()]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the values are wrong on purpose
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(tmp_path / "v.dcm", enforce_file_format=True)
+    study = read_study(tmp_path / "v.dcm")
+    assert study is not None
+    for value in (getattr(study, field.name) for field in dataclasses.fields(study)):
+        assert isinstance(value, tuple) or not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028]", value)
+    return study
+
+
+def test_control_characters_never_leave_a_value(tmp_path: Path) -> None:
+    study = stated(
+        tmp_path, PatientName="Doe^Ja\x1b[31mne\n\u202eevil", PatientID="P\r\n17\x07\x9b", StudyDescription="a\x00b"
+    )
+    assert study.patient_name == "Doe^Ja [31mne evil" and study.patient_id == "P 17" and study.description == "a b"
+    assert stated(tmp_path, PatientName="علی\u200cرضا").patient_name == "علی\u200cرضا"
+
+
+def test_values_that_are_none_are_left_empty(tmp_path: Path) -> None:
+    study = stated(
+        tmp_path, PatientBirthDate="19900231", StudyDate="yesterday", StudyTime="25:99", PatientSex="unknown",
+        StudyInstanceUID="1.2.x", PatientID="x" * 5000,
+    )  # fmt: skip
+    assert study.birth_date == study.date == study.time == study.sex == study.study_uid == ""
+    assert study.readable_birth_date == "" and len(study.patient_id) <= 1024
+    assert stated(tmp_path, StudyDate="2024.01.31", StudyTime="10:15:30.5", PatientSex="f").time == "101530.5"
+
+
+def test_several_values_are_all_told(tmp_path: Path) -> None:
+    study = stated(tmp_path, PatientID="A\\B", PatientName="Doe^Jane\\Roe^Mary")
+    assert study.patient_id == "A / B" and study.patient_name == "Doe^Jane / Roe^Mary"
+
+
+@pytest.mark.parametrize("charset", ["ISO_IR 100", "ISO 2022 IR 87", "no such set", "\\".join(["ISO_IR 192"] * 3)])
+def test_wrong_character_sets_are_no_error(tmp_path: Path, charset: str) -> None:
+    dataset = with_patient(enhanced_us([sample()]))
+    save(dataset, tmp_path / "v.dcm")
+    data = (tmp_path / "v.dcm").read_bytes()
+    tag = b"\x08\x00\x05\x00CS"
+    position = data.index(tag)
+    value = charset.encode().ljust(len(charset) + len(charset) % 2)
+    end = position + 8 + int.from_bytes(data[position + 6 : position + 8], "little")
+    (tmp_path / "v.dcm").write_bytes(data[:position] + tag + len(value).to_bytes(2, "little") + value + data[end:])
+    study = read_study(tmp_path / "v.dcm")
+    assert study is not None and study.patient_id == "P-17" and "Jana" in study.patient_name
+
+
+def test_the_study_is_that_of_the_image_and_not_of_another_file(tmp_path: Path) -> None:
+    other = with_patient(multiframe(sample().array, "1.2.840.10008.5.1.4.1.1.88.33", "SR"))
+    for keyword in ("Rows", "Columns", "PixelData"):
+        delattr(other, keyword)
+    other.PatientID = "someone else"
+    save(other, tmp_path / "a.dcm")
+    save(with_patient(enhanced_us([sample()])), tmp_path / "b.dcm")
+    study = read_study(tmp_path)
+    assert study is not None and study.patient_id == "P-17"
+    assert read_volume(tmp_path).array.shape == sample().array.shape
+
+
+def test_files_of_two_patients_are_refused(tmp_path: Path) -> None:
+    for number, patient in enumerate(("P-17", "P-18")):
+        dataset = with_patient(enhanced_us([sample()]))
+        dataset.PatientID = patient
+        save(dataset, tmp_path / f"{number}.dcm")
+    with pytest.raises(InputError, match="different patients"):
+        read_study(tmp_path / "0.dcm", tmp_path / "1.dcm")
+    with pytest.raises(InputError, match="2 DICOM files"):
+        read_study(tmp_path)

@@ -1,0 +1,114 @@
+"""How a command begins and ends: signals, streams of any encoding, one line and an exit code for what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TextIO, cast
+
+import typer
+
+from FetusMapV2Lib.cli_support import say, say_error, say_usage
+from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.stopping import Stopped, stop_signals, stopped
+
+#: Set to 1 to see where an unexpected error came from.
+TRACEBACK = "FETUSMAP_TRACEBACK"
+#: Exit code when this program, not its user, is at fault.
+FAULT = 1
+_STOPPED = "Stopped; what was finished is kept."
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])  # Typer may bring a Click of its own
+
+
+def run(app: Callable[..., object], *, even_if_ignored: bool = False) -> int:
+    """Run a Typer application; returns the exit code of the process.
+
+    Args:
+        app: called with ``standalone_mode=False``.
+        even_if_ignored: see `stop_signals`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        _take_any_text(stream)
+    with stop_signals(even_if_ignored=even_if_ignored):
+        code = _code_of(app)
+        stop = stopped()
+        if stop is not None:  # whatever became of it on its way here
+            code = stop.exit_code
+        if code > 128:
+            say(_STOPPED)
+    return _flushed(code)
+
+
+def as_user_error(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
+    """Whatever was raised, as the line that a user gets.
+
+    Of what this program did not foresee the traceback is printed too if the environment variable FETUSMAP_TRACEBACK
+    asks for it.
+
+    Args:
+        where: the file that was worked on, if any.
+    """
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # torch has no type of its own for this
+        remedy = "Close other programs, or export a smaller volume"
+        return InputError("the volume does not fit into the memory", where=where, remedy=remedy)
+    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        say("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, OSError):
+        path = where if where is not None else error.filename
+        return UserError(f"cannot be read or written ({error.strerror or error})", where=path)
+    text = str(error)
+    problem = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    remedy = f"With {TRACEBACK}=1 in the environment it says where that arose"
+    return UserError(f"unexpected {problem}", where=where, remedy=remedy)
+
+
+def _code_of(app: Callable[..., object]) -> int:
+    try:
+        code = app(standalone_mode=False, prog_name="fetusmap")
+    except UserError as error:
+        say_error(error)
+        return error.exit_code
+    except _UsageError as error:
+        say_usage(error)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):  # Typer turns one into the other, or into the code 130
+        return Stopped().exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        _hush(sys.stdout)
+        return FAULT
+    except Exception as error:
+        if stopped() is None:
+            say_error(as_user_error(error))
+        return FAULT
+    return code if isinstance(code, int) else 0
+
+
+def _take_any_text(stream: TextIO) -> None:
+    """Letters that the encoding of a stream lacks are written as escapes instead of ending the command."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    """The code, once everything is printed; a reader that has gone (``| head``) is no reason for a complaint."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _hush(sys.stdout)
+        return code or FAULT
+    except (OSError, ValueError, AttributeError):  # a full disk behind ">", a closed stream, or none at all
+        return code or FAULT
+    return code
+
+
+def _hush(stream: TextIO) -> None:
+    """Nothing more is written to a stream, at the end of the process neither."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

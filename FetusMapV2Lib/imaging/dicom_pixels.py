@@ -1,0 +1,209 @@
+"""The grey values of DICOM frames: lengths and bits checked, any photometric interpretation, rescaled.
+
+What pydicom can decode is decoded; everything else is refused, never shown as noise.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging.checks import grey
+from FetusMapV2Lib.imaging.source import one_line
+
+try:
+    from pydicom.pixels import apply_color_lut
+except ImportError:  # pydicom 2
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
+
+_ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_HALVED_COLOUR = ("YBR_FULL_422", "YBR_PARTIAL_422")
+# Bytes behind the pixels that are padding and not a sign of a wrong size.
+_PADDING = 15
+# A compressed frame may unpack to this many times its size, and to so many bytes in any case.
+_MOST_TIMES, _LEAST_BYTES = 1100, 1 << 26
+_UNCOMPRESSED = "Export it uncompressed (Explicit VR Little Endian)"
+_AGAIN = "Export or copy it again"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the pixels of a data set are stored (PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    stored: int
+    high: int
+    signed: bool
+    kind: str
+
+    @property
+    def frame_bytes(self) -> int:
+        """Length of one uncompressed frame."""
+        samples = 2 if self.kind in _HALVED_COLOUR else self.samples
+        return self.rows * self.columns * samples * self.bits // 8
+
+
+def grey_frames(dataset: Dataset, where: Any, *, frames: int) -> tuple[NDArray[Any], list[str]]:
+    """All frames of a data set, [n, rows, columns], and warnings.
+
+    Args:
+        frames: how many there must be.
+
+    Raises:
+        InputError: more or fewer, statements about the pixels that contradict each other, or a compression that
+            cannot be read.
+    """
+    layout = _layout(dataset, where)
+    if frames < 1 or not layout.rows * layout.columns or "PixelData" not in dataset:
+        raise InputError("the file is truncated or damaged (it holds no pixels)", where=where, remedy=_AGAIN)
+    compressed = _compressed(dataset, where)
+    _check_length(dataset, layout, frames, compressed, where)
+    dataset.NumberOfFrames = frames
+    array = _decoded(dataset, compressed, where).reshape(frames, layout.rows, layout.columns, -1)
+    if layout.samples > 1:
+        # pydicom 3 gives RGB for every colour space, pydicom 2 leaves luminance and chrominance as they are.
+        luminance_first = layout.kind.startswith("YBR") and int(pydicom.__version__.split(".")[0]) < 3
+        return (array[..., 0] if luminance_first else grey(array)), []
+    values = array[..., 0]
+    if layout.kind == "PALETTE COLOR":
+        return grey(_coloured(dataset, values, where)), []
+    values, notes = _used_bits(values, layout)
+    return (_inverted(values, layout) if layout.kind == "MONOCHROME1" else values), notes
+
+
+def rescaled(array: NDArray[Any], slope: Any, intercept: Any, where: Any) -> NDArray[Any]:
+    """The values times `slope` plus `intercept` (PS3.3 C.11.1); None leaves them as they are.
+
+    Raises:
+        InputError: a slope or intercept that is no number, or a slope of 0.
+    """
+    factor, shift = (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+    if not (math.isfinite(factor) and math.isfinite(shift)) or factor == 0 or max(abs(factor), abs(shift)) > 1e9:
+        text = f"the scale of its grey values is impossible (slope {factor:g}, intercept {shift:g})"
+        raise InputError(text, where=where, remedy="Export the volume again")
+    if (factor, shift) == (1.0, 0.0):
+        return array
+    return np.asarray(array * np.float32(factor) + np.float32(shift), dtype=np.float32)
+
+
+def _layout(dataset: Dataset, where: Any) -> _Layout:
+    bits = _whole(dataset, "BitsAllocated", 8)
+    stored = _whole(dataset, "BitsStored", bits)
+    samples = _whole(dataset, "SamplesPerPixel", 1)
+    kind = str(dataset.get("PhotometricInterpretation", None) or "MONOCHROME2")
+    sign = _whole(dataset, "PixelRepresentation", 0)
+    high = _whole(dataset, "HighBit", stored - 1)
+    size = (_whole(dataset, "Rows", 0), _whole(dataset, "Columns", 0))
+    contradiction = ""
+    if samples != (1 if kind in _ONE_SAMPLE else 3):
+        contradiction = f"{samples} samples per pixel, {kind}"
+    elif bits not in (8, 16, 32) or (bits == 32 and samples > 1):
+        contradiction = f"{bits} bits allocated"
+    elif not 1 <= stored <= bits or not 0 <= high < bits:
+        contradiction = f"{stored} bits stored and high bit {high} of {bits} bits allocated"
+    elif sign not in (0, 1):
+        contradiction = f"pixel representation {sign}"
+    if contradiction:
+        text = f"what it says of its pixels cannot be right ({contradiction})"
+        raise InputError(text, where=where, remedy=_UNCOMPRESSED)
+    return _Layout(*size, samples, bits, stored, high, sign == 1, kind)
+
+
+def _whole(dataset: Dataset, keyword: str, default: int) -> int:
+    value = dataset.get(keyword)
+    return default if value is None or value == "" else int(value)
+
+
+def _compressed(dataset: Dataset, where: Any) -> bool:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    compressed = bool(syntax.is_compressed) if syntax.is_transfer_syntax else True
+    if dataset["PixelData"].is_undefined_length and not compressed:
+        text = "its pixels are compressed, but it does not say how"
+        raise InputError(text, where=where, remedy=_UNCOMPRESSED)
+    return compressed
+
+
+def _check_length(dataset: Dataset, layout: _Layout, frames: int, compressed: bool, where: Any) -> None:
+    held, needed = len(dataset.PixelData), layout.frame_bytes * frames
+    if compressed:
+        fragments = _fragments(dataset.PixelData)
+        if fragments < frames:
+            text = f"the file is truncated or damaged ({frames} frames are stated, {fragments} are there)"
+            raise InputError(text, where=where, remedy=_AGAIN)
+        if needed > max(_MOST_TIMES * held, _LEAST_BYTES):
+            text = f"its {held} bytes of compressed pixels cannot be {frames} frames"
+            raise InputError(text, where=where, remedy=_AGAIN)
+    elif not needed <= held <= needed + _PADDING:
+        size = f"{frames} frames of {layout.columns} x {layout.rows} pixels need {needed} bytes, it holds {held}"
+        raise InputError(f"the file is truncated or damaged ({size})", where=where, remedy=_AGAIN)
+
+
+def _fragments(data: bytes) -> int:
+    """How many fragments encapsulated pixel data have behind their offset table (PS3.5 A.4)."""
+    count, position = -1, 0
+    while position + 8 <= len(data) and data[position : position + 4] == b"\xfe\xff\x00\xe0":
+        count += 1
+        position += 8 + int(struct.unpack_from("<I", data, position + 4)[0])
+    return count
+
+
+def _decoded(dataset: Dataset, compressed: bool, where: Any) -> NDArray[Any]:
+    if not compressed:
+        return np.asarray(dataset.pixel_array)
+    try:
+        # One line for what is not there (a decoder) as for what is damaged: the libraries do not tell them apart.
+        with one_line(where):
+            return np.asarray(dataset.pixel_array)
+    except InputError as error:
+        name = dataset.file_meta.TransferSyntaxUID.name
+        text = f"its pixels are compressed ({name}) and cannot be unpacked: not supported here, or damaged"
+        raise InputError(text, where=where, remedy=_UNCOMPRESSED) from error.__cause__
+
+
+def _used_bits(values: NDArray[Any], layout: _Layout) -> tuple[NDArray[Any], list[str]]:
+    """The values, with a warning where they need more bits than are stated, or others."""
+    if layout.high != layout.stored - 1:
+        text = f"{layout.stored} bits are stored but the high bit is {layout.high}"
+        return values, [f"what the file says of its grey values is contradictory ({text}); all bits were used"]
+    if layout.stored < layout.bits and not _fits(values, layout):
+        text = f"{layout.stored} bits are stated but {values.min()} to {values.max()} were found"
+        return values, [f"grey values need more bits than the file states ({text}); all bits were used"]
+    return values, []
+
+
+def _fits(values: NDArray[Any], layout: _Layout) -> bool:
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    return bool(low <= values.min() and values.max() < low + 2**layout.stored)
+
+
+def _inverted(values: NDArray[Any], layout: _Layout) -> NDArray[Any]:
+    """The values with white for the lowest, as MONOCHROME1 means it."""
+    if layout.signed:
+        return np.invert(values)
+    top = 2 ** (layout.stored if _fits(values, layout) else layout.bits) - 1
+    return np.asarray(values.dtype.type(top) - values)
+
+
+def _coloured(dataset: Dataset, values: NDArray[Any], where: Any) -> NDArray[Any]:
+    """The colours of a palette's indices, [..., 3]."""
+    for colour in ("Red", "Green", "Blue"):
+        descriptor = dataset.get(f"{colour}PaletteColorLookupTableDescriptor")
+        table = dataset.get(f"{colour}PaletteColorLookupTableData")
+        numbers = [int(number) for number in descriptor] if descriptor is not None else []
+        entries = (numbers[0] or 1 << 16) if len(numbers) == 3 else 0
+        whole = isinstance(table, bytes) and numbers[2:] in ([8], [16]) and entries > 0
+        if not whole or len(table) < entries * (numbers[2] // 8) or len(table) > entries * 2 + 1:
+            text = "its grey values are indices of a palette that is missing or damaged"
+            raise InputError(text, where=where, remedy="Export the volume again as grey values (MONOCHROME2)")
+    return np.asarray(apply_color_lut(values, dataset))
