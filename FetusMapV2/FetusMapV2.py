@@ -103,6 +103,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         for section in self.sections:
             section.close()
+        self.activity.close()
         self.logic.close()
 
     def section(self, kind: type[Section]) -> Section:
@@ -115,7 +116,15 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         else:
             self.chooseVolume()
 
+    def exit(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        for section in self.sections:
+            section.leave()
+
     def onSceneStartClose(self, caller, event) -> None:
+        self._leave()
         self.state.cancel()
         self.setParameterNode(None)
         self.logic.close()
@@ -150,12 +159,12 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.chooseVolume()
 
     def chooseVolume(self) -> None:
-        """The first volume, where none is chosen."""
+        """The first volume that the panel offers, where none is chosen."""
         parameters = self.state.parameterNode
         if parameters.inputVolume is None:
-            parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            parameters.inputVolume = _firstOffered(self.ui.inputSelector)
         if parameters.sequenceBrowser is None:
-            parameters.sequenceBrowser = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+            parameters.sequenceBrowser = _firstOffered(self.ui.sequenceSelector)
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -169,6 +178,15 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParametersModified(self, caller=None, event=None) -> None:
         self.state.followParameters()
+
+
+def _firstOffered(selector):
+    """The first node that a selector lists; asked of the scene, which the selector may be about to follow."""
+    for kind in selector.nodeTypes:
+        for node in slicer.util.getNodesByClass(kind):
+            if not node.GetHideFromEditors() and not any(map(node.IsA, selector.hideChildNodeTypes)):
+                return node
+    return None
 
 
 class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstimation):

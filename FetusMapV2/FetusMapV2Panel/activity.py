@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.state import Change, PanelState
+from FetusMapV2Panel.widths import breakable
 
 _ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
 
@@ -41,7 +42,7 @@ class Activity:
             widget.setVisible(running)
         self._ui.cancelButton.setEnabled(self._state.cancellable)
         colour = _ERROR_COLOUR if self._state.isError else _NOTE_COLOUR
-        self._ui.messageLabel.setText(text)
+        self._ui.messageLabel.setText(breakable(text))
         self._ui.messageLabel.setStyleSheet(f"color: {colour}; font-weight: 600;")
         self._ui.messageLabel.setVisible(bool(text))
         self._ui.activityWidget.setVisible(running or bool(text))
@@ -52,7 +53,7 @@ class Activity:
         stage, remaining = self._state.stage, self._state.remaining
         if remaining is not None:
             stage = _("{0}, about {1} left").format(stage, durations.inWords(remaining))
-        self._ui.stageLabel.setText(stage)
+        self._ui.stageLabel.setText(breakable(stage))
 
     def _moveBelow(self, section) -> None:
         if section is None:

@@ -48,6 +48,17 @@ class ModelChoice:
         self._combo.setCurrentIndex(index)
         self._path.setEnabled(self._fileChosen())
 
+    def problem(self) -> str:
+        """Why the file on show is not the model that an estimate would take; empty if it is."""
+        parameters, path = self._state.parameterNode, self._path.currentPath.strip()
+        if parameters is None or not self._fileChosen():
+            return ""
+        if not path:
+            return _("No model file is chosen. Choose one, or another model.")
+        if path == parameters.model:
+            return ""
+        return _("{0}: this is no model file. Choose one that ends in .safetensors.").format(path)
+
     def _fileChosen(self) -> bool:
         return self._combo.itemData(self._combo.currentIndex) == _FILE
 

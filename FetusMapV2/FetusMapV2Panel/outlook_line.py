@@ -11,6 +11,7 @@ from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.report_text import durationKind, outlookText
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.widths import breakable
 
 #: Settings that change in quick succession, e.g. while a number is typed, are asked about once.
 _SETTLE_MS = 300
@@ -89,5 +90,5 @@ class OutlookLine:
 
     def _say(self, text: str) -> None:
         if not self._state.closed:
-            self._label.setText(text)
+            self._label.setText(breakable(text))
             self._label.setVisible(bool(text))

@@ -11,6 +11,7 @@ from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.widths import breakable
 
 _LOW_SIDE_CONFIDENCE = 0.5
 _LEAST_CERTAIN = 3
@@ -76,4 +77,4 @@ def _certainty(pose: Pose) -> list[tuple[str, str]]:
 
 
 def _line(name: str, text: str) -> str:
-    return f"<tr><td><b>{escape(name)}</b></td><td>{escape(text)}</td></tr>"
+    return f"<tr><td><b>{escape(name)}</b></td><td>{escape(breakable(text))}</td></tr>"

@@ -40,7 +40,8 @@ class Application(QObject):
     """What the module may use of qSlicerApplication; anything else raises AttributeError."""
 
     startupCompleted = Signal()
-    SIGNATURES = frozenset({"startupCompleted()"})
+    focusChanged = Signal(object, object)
+    SIGNATURES = frozenset({"startupCompleted()", "focusChanged(QWidget*,QWidget*)"})
     applicationName = "Slicer"
 
     def __init__(self, scene, application_logic, module_logics, testing):
@@ -49,6 +50,7 @@ class Application(QObject):
         self._io = CoreIOManager(scene, module_logics)
         self._modules = ModuleManager()
         self._layout = None
+        qt_shim.application().focusChanged.connect(lambda before, now: self.focusChanged.emit(before, now))
         # Never the settings of whoever runs this; empty in every process.
         self._settings = str(Path(tempfile.mkdtemp(prefix="bench-settings-")) / "Slicer.ini")
 

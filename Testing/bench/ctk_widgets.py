@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import slicer
 from PySide6 import QtWidgets
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QSize, Qt, Signal
+from PySide6.QtGui import QRegularExpressionValidator
 
 from bench.qt_shim import custom_widget
 
@@ -53,40 +56,108 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
 @custom_widget
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line with the path of a file or folder; the button that browses does nothing here."""
+    """A line with the path of a file or folder; the button that browses does nothing here.
+
+    As in CTK it tells of a path only while its validator accepts it: an empty one never, and with name filters only
+    one that fits them. Its history is a list in the settings under a key of its own, and it is as wide as its path
+    unless it is told otherwise.
+    """
 
     currentPathChanged = Signal(str)
-    SIGNATURES = frozenset({"currentPathChanged(QString)"})
+    validInputChanged = Signal(bool)
+    SIGNATURES = frozenset({"currentPathChanged(QString)", "validInputChanged(bool)"})
     Dirs, Files = 0x001, 0x002
+    AdjustToContents, AdjustToContentsOnFirstShow, AdjustToMinimumContentsLength = range(3)
+    _MOST_KEPT = 5
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._key, self._filters = "", 0
-        self.line = QtWidgets.QLineEdit()
-        self.line.textChanged.connect(self.currentPathChanged)
-        browse = QtWidgets.QToolButton()
-        browse.setText("...")
+        self._key, self._filters, self._name_filters = "", 0, []
+        self._policy, self._least, self._was_valid = self.AdjustToContentsOnFirstShow, 0, False
+        self._combo = QtWidgets.QComboBox()
+        self._combo.setEditable(True)
+        self._combo.setInsertPolicy(QtWidgets.QComboBox.NoInsert)
+        self.line = self._combo.lineEdit()
+        self._set_name_filters([])
+        self.line.textChanged.connect(self._on_text)
+        self._browse = QtWidgets.QToolButton()
+        self._browse.setText("...")
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.line)
-        layout.addWidget(browse)
+        layout.addWidget(self._combo)
+        layout.addWidget(self._browse)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
+
+    def _on_text(self, text):
+        valid = self.line.hasAcceptableInput()
+        if valid:
+            self.currentPathChanged.emit(text)
+        if valid != self._was_valid:
+            self._was_valid = valid
+            self.validInputChanged.emit(valid)
+
+    def _settings_key(self):
+        return f"ctkPathLineEdit/{self._key or self.objectName}"
+
+    def _history(self):
+        kept = slicer.app.userSettings().value(self._settings_key())
+        return [kept] if isinstance(kept, str) else list(kept or [])
 
     def _set_key(self, key):
         """Under a key the last paths are remembered in the application's settings."""
         self._key = key
-        kept = slicer.app.userSettings().value(key)
-        if kept:
-            self.line.setText(kept)
+        path, history = self.line.text, self._history()[: self._MOST_KEPT]
+        blocked = self.blockSignals(bool(path))
+        self._combo.clear()
+        self._combo.addItems(history)
+        if path:
+            self.line.setText(path)
+        self.blockSignals(blocked)
 
     def _set_filters(self, filters):
         self._filters = filters
 
+    def _set_name_filters(self, filters):
+        self._name_filters = list(filters)
+        patterns = [pattern for one in filters for pattern in re.findall(r"\*(\.\w+)", one)]
+        ending = "|".join(re.escape(pattern) for pattern in patterns)
+        self.line.setValidator(QRegularExpressionValidator(f".*({ending})" if ending else ".+", self))
+
+    def _set_policy(self, policy):
+        self._policy = policy
+
+    def _set_least(self, characters):
+        self._least = characters
+
     def addCurrentPathToHistory(self):
-        slicer.app.userSettings().setValue(self._key, self.line.text)
+        path = self.line.text
+        if not path:
+            return
+        history = [path, *(other for other in self._history() if other != path)]
+        slicer.app.userSettings().setValue(self._settings_key(), history)
+        self._combo.removeItem(self._combo.findText(path))
+        self._combo.insertItem(0, path)
+        self._combo.setCurrentIndex(0)
+
+    def _hint(self, adjusts):
+        metrics, characters = self.line.fontMetrics(), 0
+        if adjusts and self._policy != self.AdjustToMinimumContentsLength:
+            characters = metrics.boundingRect(self.line.text or 7 * "x").width() + 8
+        width = max(characters, self._least * metrics.horizontalAdvance("X"))
+        return QSize(width + 30 + self._browse.minimumSizeHint().width(), self._combo.minimumSizeHint().height())
+
+    def sizeHint(self):
+        return self._hint(True)
+
+    def minimumSizeHint(self):
+        return self._hint(self._least == 0)
 
     currentPath = Property(str, lambda self: self.line.text, lambda self, value: self.line.setText(value))
     settingKey = Property(str, lambda self: self._key, _set_key)
     filters = Property(int, lambda self: self._filters, _set_filters)
+    nameFilters = Property("QStringList", lambda self: self._name_filters, _set_name_filters)
+    sizeAdjustPolicy = Property(int, lambda self: self._policy, _set_policy)
+    minimumContentsLength = Property(int, lambda self: self._least, _set_least)
 
 
 @custom_widget

@@ -23,6 +23,16 @@ class LoadedModule:
     widget: Any
     panel: Any
 
+    def enter(self) -> None:
+        """The user chooses this module."""
+        self.panel.isEntered = True
+        self.widget.enter()
+
+    def leave(self) -> None:
+        """The user chooses another module."""
+        self.panel.isEntered = False
+        self.widget.exit()
+
     def unload(self) -> None:
         """What Slicer does when the module is reloaded or the application exits."""
         slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(self.widget.moduleName)
@@ -73,11 +83,11 @@ def load_module(path: Path, make_logic: Callable[[Any], Any] | None = None) -> L
     setattr(slicer.modules, name.lower(), known)
     panel = slicer.qSlicerWidget()
     QtWidgets.QVBoxLayout(panel)
-    panel.isEntered = True
     panel.setMRMLScene(slicer.mrmlScene)
     arguments = {} if make_logic is None else {"logic": make_logic(python)}
     widget = getattr(python, name + "Widget")(panel, **arguments)
     known.widgetRepresentation = lambda: ScriptedModuleWidget(widget)
     widget.setup()
-    widget.enter()
-    return LoadedModule(python, module, widget, panel)
+    loaded = LoadedModule(python, module, widget, panel)
+    loaded.enter()
+    return loaded

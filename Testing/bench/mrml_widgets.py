@@ -36,7 +36,9 @@ class qMRMLWidget(QtWidgets.QWidget):
 
 @_publish
 class qSlicerWidget(qMRMLWidget):
-    """The parent that Slicer gives to a module's widget."""
+    """The parent that Slicer gives to a module's widget; entered while its module is the one on show."""
+
+    isEntered = False
 
 
 def _flag(name: str, default: bool) -> Property:
@@ -79,8 +81,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().__init__(parent)
         self._scene, self._types, self._observations, self._last = None, [], [], None
         self._none_text = "None"
-        self._combo = QtWidgets.QComboBox(self)
-        self._combo.setSizeAdjustPolicy(QtWidgets.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self._hidden_types = []
+        self._combo = QtWidgets.QComboBox(self)  # as wide as its longest name, unless it is told otherwise
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
@@ -108,6 +110,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             for index in range(nodes.GetNumberOfItems()):
                 node = nodes.GetItemAsObject(index)
                 if node.GetHideFromEditors() and not self.showHidden:
+                    continue
+                if any(node.IsA(hidden) for hidden in self._hidden_types):
                     continue
                 if self.showChildNodeTypes or node.GetClassName() == class_name:
                     yield node
@@ -153,6 +157,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._types = list(types)
         self._fill()
 
+    def _set_hidden_types(self, types):
+        self._hidden_types = list(types)
+        self._fill()
+
     def _set_none_text(self, text):
         self._none_text = text
         self._fill()
@@ -163,4 +171,5 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     currentNodeID = Property(str, _current_id, setCurrentNodeID)
     nodeTypes = Property("QStringList", lambda self: self._types, _set_types)
+    hideChildNodeTypes = Property("QStringList", lambda self: self._hidden_types, _set_hidden_types)
     noneDisplay = Property(str, lambda self: self._none_text, _set_none_text)

@@ -97,6 +97,18 @@ class MainWindow(QtWidgets.QMainWindow):
             self._scroll.deleteLater()
             self._loaded = None
 
+    def choose_another_module(self) -> None:
+        """As with Slicer's module selector; the panel is hidden then."""
+        self._loaded.leave()
+        self._scroll.hide()
+        slicer.app.processEvents()
+
+    def choose_module(self) -> None:
+        """Come back to it."""
+        self._scroll.show()
+        self._loaded.enter()
+        slicer.app.processEvents()
+
     def bring_into_sight(self, widget) -> None:
         """Scroll the panel to one of its widgets."""
         slicer.app.processEvents()

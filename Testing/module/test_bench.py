@@ -97,3 +97,63 @@ def test_a_sample_source_has_the_names_of_slicer(application):
     assert source.loadFileTypes == ["VolumeFile"]
     with pytest.raises(AttributeError):
         _unknown = source.loadFileType
+
+
+def test_a_path_edit_tells_of_acceptable_paths_only(application):
+    import ctk
+
+    edit, told, valid = ctk.ctkPathLineEdit(), [], []
+    edit.connect("currentPathChanged(QString)", told.append)
+    edit.connect("validInputChanged(bool)", valid.append)
+    edit.currentPath = "a"
+    edit.currentPath = ""
+    edit.nameFilters = ["Models (*.safetensors)"]
+    edit.currentPath = "b.txt"
+    edit.currentPath = "c.safetensors"
+    assert told == ["a", "c.safetensors"]
+    assert valid == [True, False, True]
+
+
+def test_a_path_edit_keeps_its_history_as_a_list_under_a_key_of_its_own(scene):
+    import ctk
+    import slicer
+
+    for path in ("one", "two", "one"):
+        edit = ctk.ctkPathLineEdit()
+        edit.settingKey = "Module/Folder"
+        edit.currentPath = path
+        edit.addCurrentPathToHistory()
+    assert slicer.app.userSettings().value("ctkPathLineEdit/Module/Folder") == ["one", "two"]
+    assert slicer.app.userSettings().value("Module/Folder") is None
+    fresh = ctk.ctkPathLineEdit()
+    fresh.settingKey = "Module/Folder"
+    assert fresh.currentPath == "one"
+
+
+def test_selectors_and_path_edits_are_as_wide_as_what_they_hold(application, scene):
+    import ctk
+    import qt
+    import slicer
+
+    scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", 200 * "x")
+    for narrow in (False, True):
+        selector, edit = slicer.qMRMLNodeComboBox(), ctk.ctkPathLineEdit()
+        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        selector.setMRMLScene(scene)
+        edit.currentPath = 200 * "x"
+        if narrow:
+            (combo,) = selector.findChildren(qt.QComboBox)
+            combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+            edit.sizeAdjustPolicy = ctk.ctkPathLineEdit.AdjustToMinimumContentsLength
+            edit.minimumContentsLength = 12
+        for widget in (selector, edit):
+            assert (widget.sizeHint().width() < 250) is narrow
+        selector.setMRMLScene(None)
+
+
+def test_a_module_is_entered_and_left(open_window, main_window):
+    window = open_window()
+    assert window.module_widget.parent.isEntered
+    window.choose_another_module()
+    assert not window.module_widget.parent.isEntered
+    window.choose_module()

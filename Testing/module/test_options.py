@@ -279,3 +279,15 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
     )
     window.click(ui.estimateButton)
     assert seen == [("looking closer, about 3 min left", 40)]
+
+
+def test_a_file_that_is_no_model_is_not_estimated_with_another_one(open_window, volume):
+    window = open_window()
+    ui, state = window.module_widget.ui, window.module_widget.state
+    ui.modelComboBox.setCurrentIndex(ui.modelComboBox.count - 1)
+    ui.modelComboBox.activated.emit(ui.modelComboBox.count - 1)
+    for path, said in (("", "No model file is chosen"), ("/models/notes.txt", "this is no model file")):
+        ui.modelPathLineEdit.currentPath = path
+        window.click(ui.estimateButton)
+        assert said in ui.messageLabel.text and state.isError
+        assert state.poseScene is None

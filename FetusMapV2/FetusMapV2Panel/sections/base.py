@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer
 
+from FetusMapV2Panel import widths
 from FetusMapV2Panel.state import Change, PanelState
 
 
@@ -24,10 +25,14 @@ class Section:
     def __init__(self, state: PanelState, widget):
         self.state, self.widget = state, widget
         self.ui = slicer.util.childWidgetVariables(widget)
+        widths.keepNarrow(widget)
         self._stopListening = state.addListener(self.onChange)
 
     def onChange(self, change: Change) -> None:
         """Something changed: show it. Called often; look at `change` first."""
+
+    def leave(self) -> None:
+        """The user goes to another module, or the scene closes: do not wait for a click any more."""
 
     def close(self) -> None:
         """The panel goes: let go of nodes and views."""

@@ -45,6 +45,9 @@ class EstimateSection(Section):
     def onEstimate(self, checked: bool = False) -> None:
         if self.state.parameterNode is None or self.state.running:
             return
+        if self._models.problem():
+            self.say(self._models.problem(), isError=True)
+            return
         setups.remember(Settings.of(self.state.parameterNode))
         self.run(self._estimate, usualSeconds=self._outlook.usualSeconds())
 

@@ -23,6 +23,8 @@ class InstallSection(Section):
         self.ui.installFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         self.ui.installFolderPathLineEdit.settingKey = "FetusMapV2/InstallFolder"
         self.ui.installFolderPathLineEdit.connect("currentPathChanged(QString)", lambda path: self._update())
+        # It tells of no empty path, but of that it is none.
+        self.ui.installFolderPathLineEdit.connect("validInputChanged(bool)", lambda valid: self._update())
         self.ui.installOnlineButton.connect("clicked(bool)", self.onInstallOnline)
         self.ui.installFolderButton.connect("clicked(bool)", self.onInstallFromFolder)
         self.ui.installLogEdit.setVisible(False)

@@ -13,6 +13,7 @@ from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.focus import focus_on
 from FetusMapV2Lib.scene.nodes import moving_row
 from FetusMapV2Lib.scene.placing import Placement
+from FetusMapV2Panel.keys import Letters
 from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, lines
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
@@ -29,9 +30,11 @@ class LandmarksSection(Section):
         self._schema = default_schema()
         self._editor: LandmarkEditor | None = None
         self._placement: Placement | None = None
+        self._placingIn = None
         self._grabbing: tuple[object, int] | None = None
         self._lines: list[Line] = []
         self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onChosen, self._updateButtons)
+        self._letters = Letters(button for button in vars(self.ui).values() if _hasLetter(button))
         self._escape = qt.QShortcut(widget)
         self._escape.setKey(qt.QKeySequence("Esc"))
         self._connect()
@@ -64,10 +67,16 @@ class LandmarksSection(Section):
         elif change is Change.RUNNING:
             self._stopPlacing()
             self._updateButtons()
+        elif change is Change.PARAMETERS and self._placement is not None and self._volume() is not self._placingIn:
+            self._stopPlacing()
+
+    def leave(self) -> None:
+        self._stopPlacing()
 
     def close(self) -> None:
         Section.close(self)
         self._stopPlacing()
+        self._letters.close()
         self._letGo()
 
     # --- what is on show
@@ -202,6 +211,7 @@ class LandmarksSection(Section):
         row = self._list.selected()[0]
         name = self._schema.landmarks[row].name
         self.say(_("Click in a view where {0} is. Right click or Esc: leave it as it was.").format(name))
+        self._placingIn = self._volume()
         self._placement = Placement(self._editor.fetus, row, self.onPlaced)
         self._updateButtons()
 
@@ -209,6 +219,9 @@ class LandmarksSection(Section):
         self._placement = None
         self.say("")
         self._showLines()
+
+    def _volume(self):
+        return self.state.parameterNode.inputVolume if self.state.parameterNode is not None else None
 
     def _stopPlacing(self) -> None:
         if self._placement is not None:
@@ -234,6 +247,10 @@ class LandmarksSection(Section):
         if not self.state.closed:
             moved = np.linalg.norm(poseScene.pose().positions - before, axis=1)
             self.say("\n".join([_movedText(moved), *refined.warnings]))
+
+
+def _hasLetter(widget) -> bool:
+    return widget.inherits("QPushButton") and not widget.shortcut.isEmpty()
 
 
 def _summary(contents: list[Line]) -> str:

@@ -50,6 +50,12 @@ class ScriptedLoadableModuleWidget:
     def setup(self):
         pass
 
+    def enter(self):
+        pass
+
+    def exit(self):
+        pass
+
     def cleanup(self):
         pass
 

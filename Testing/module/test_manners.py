@@ -1,0 +1,177 @@
+"""How the panel behaves among the rest of Slicer: its keys, its width, other modules and other kinds of volumes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MODULE = Path(__file__).resolve().parents[2] / "FetusMapV2"
+LONG = "A name of a volume that nobody would type but that a device has put together " + 130 * "x"
+#: File, Edit, View and Help, which Slicer opens with Alt and the letter.
+MENUS = "FEVH"
+
+
+def mnemonics(text: str) -> list[str]:
+    return [letter.upper() for letter in re.findall(r"&(\w)", text.replace("&&", ""))]
+
+
+# ---- keys
+
+
+def test_no_two_texts_share_a_letter_and_none_is_a_menu_of_slicer():
+    texts = [
+        string.text or ""
+        for path in MODULE.glob("Resources/UI/*.ui")
+        for entry in ET.parse(path).iter("property")
+        if entry.get("name") in ("text", "title")
+        for string in entry.iter("string")
+    ]
+    for path in MODULE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_":
+                texts.append(call.args[0].value)
+    letters = [letter for text in texts for letter in mnemonics(text)]
+    assert len(letters) > 10
+    assert sorted(letters) == sorted(set(letters) - set(MENUS))
+
+
+@pytest.fixture
+def ui(open_window, volume):
+    window = open_window()
+    window.click(window.module_widget.ui.estimateButton)
+    return window.module_widget.ui
+
+
+@pytest.mark.parametrize(
+    "name", ["formulaComboBox", "modelComboBox", "memoryBudgetSpinBox", "readerLineEdit", "setupComboBox"]
+)
+def test_letters_belong_to_whatever_is_typed_into(ui, main_window, name):
+    import qt
+
+    for part in (ui.optionsCollapsibleButton, ui.reportCollapsibleButton):
+        part.collapsed = False
+    main_window.click_item(ui.landmarksTree, ui.landmarksTree.indexFromItem(ui.landmarksTree.topLevelItem(0).child(0)))
+    getattr(ui, name).setFocus()
+    for key in (qt.Qt.Key_C, qt.Qt.Key_M, qt.Qt.Key_L):
+        main_window.press(key)
+    states = main_window.module_widget.state.poseScene.states()
+    assert set(states) == {"estimated"}
+    ui.landmarksTree.setFocus()
+    main_window.press(qt.Qt.Key_C)
+    assert main_window.module_widget.state.poseScene.states()[0] == "confirmed"
+
+
+def test_letters_belong_to_the_editor_of_a_table(ui, main_window):
+    import qt
+
+    table = qt.QTableWidget(1, 1, ui.resultsTable.parent())
+    table.setItem(0, 0, qt.QTableWidgetItem("a"))
+    table.show()
+    ui.landmarksTree.setCurrentItem(ui.landmarksTree.topLevelItem(0).child(0))
+    table.editItem(table.item(0, 0))
+    assert main_window.focusWidget().inherits("QLineEdit")
+    main_window.press(qt.Qt.Key_M)
+    assert main_window.module_widget.state.poseScene.states()[0] == "estimated"
+    table.setParent(None)
+
+
+# ---- width
+
+
+def test_long_names_and_paths_leave_the_panel_as_narrow_as_it_is(open_window, scene):
+    import slicer
+    from FetusMapV2Panel import selftest
+
+    widths = []
+    for name, path in (("short", "/short"), (LONG, "/" + "/".join(12 * ["a folder of some depth"]) + "/" + 60 * "y")):
+        scene.Clear(0)
+        selftest.addVolume(scene).SetName(name)
+        selftest.addSequence(scene).SetName(name)
+        window = open_window()
+        ui, state = window.module_widget.ui, window.module_widget.state
+        for part in (ui.optionsCollapsibleButton, ui.reportCollapsibleButton, ui.detailsCollapsibleButton):
+            part.collapsed = False
+        for edit in (ui.reportFolderEdit, ui.trainingFolderEdit, ui.modelPathLineEdit):
+            edit.currentPath = path
+        ui.modelComboBox.addItem(name)
+        ui.setupComboBox.addItem(name)
+        window.click(ui.estimateButton)
+        state.say(f"{path}/{name}.nrrd: the file cannot be read.", isError=True)
+        slicer.app.processEvents()
+        widths.append(window.module_widget.parent.minimumSizeHint().width())
+    short, long = widths
+    assert long <= short < 480
+
+
+def test_only_long_words_are_broken(application):
+    from FetusMapV2Panel.widths import breakable
+
+    assert breakable("Short words stay.") == "Short words stay."
+    broken = breakable(f"No permission: {100 * 'x'}.")
+    assert max(map(len, re.split(r"[\s\u200b]", broken))) <= 20
+    assert broken.replace("\u200b", "") == f"No permission: {100 * 'x'}."
+
+
+# ---- other modules
+
+
+def test_leaving_the_module_ends_placing(ui, main_window, scene):
+    fetus = main_window.module_widget.state.poseScene
+    before = fetus.pose().positions
+    ui.landmarksTree.setCurrentItem(ui.landmarksTree.topLevelItem(0).child(0))
+    main_window.click(ui.placeButton)
+    assert np.isnan(fetus.pose().positions[0]).all() and not scene.GetUndoFlag()
+    main_window.choose_another_module()
+    modes = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    assert modes.GetCurrentInteractionMode() != modes.Place
+    np.testing.assert_array_equal(fetus.pose().positions, before)
+    assert scene.GetUndoFlag()
+    main_window.choose_module()
+    assert main_window.module_widget.state.poseScene is fetus and not ui.placeButton.checked
+
+
+def test_choosing_another_volume_ends_placing(ui, main_window, scene):
+    from FetusMapV2Panel import selftest
+
+    fetus = main_window.module_widget.state.poseScene
+    before = fetus.pose().positions
+    other = selftest.addVolume(scene)
+    ui.landmarksTree.setCurrentItem(ui.landmarksTree.topLevelItem(0).child(0))
+    main_window.click(ui.placeButton)
+    ui.inputSelector.setCurrentNode(other)
+    np.testing.assert_array_equal(fetus.pose().positions, before)
+    assert scene.GetUndoFlag()
+
+
+def test_a_scene_that_closes_while_the_module_is_left_is_taken_up_on_return(ui, main_window, scene):
+    from FetusMapV2Panel import selftest
+
+    main_window.choose_another_module()
+    scene.Clear(0)
+    assert main_window.module_widget.state.parameterNode is None
+    volume = selftest.addVolume(scene)
+    main_window.choose_module()
+    assert ui.inputSelector.currentNode() is volume
+
+
+# ---- other kinds of volumes
+
+
+def test_label_maps_are_neither_offered_nor_chosen(open_window, scene):
+    from FetusMapV2Panel import selftest
+
+    scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    ui = open_window().module_widget.ui
+    assert ui.inputSelector.currentNode() is None and ui.inputSelector.nodeCount() == 0
+    coloured = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "RGB ultrasound")
+    ui.inputSelector.setCurrentNode(coloured)
+    assert ui.inputSelector.currentNode() is coloured
+    scene.Clear(0)
+    scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    volume = selftest.addVolume(scene)
+    assert open_window().module_widget.ui.inputSelector.currentNode() is volume
