@@ -113,7 +113,8 @@ class Frames(Sequence[Volume]):
             array, matrix = self._source.load(number)
         check_shape(array.shape, str(self._path))
         name = volume_name(self._path) + (f"_{number:04d}" if len(self) > 1 else "")
-        volume = Volume(array, matrix, name, str(self._path), self._source.notes)
+        notes = (*self._source.notes, *self._source.remarks)
+        volume = Volume(array, matrix, name, str(self._path), notes)
         known = self._source.spacing_known
         if self._spacing is not None:
             volume = volume.with_spacing(self._spacing)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Source:
         spacing_known: whether the file states a voxel size.
         notes: what the user should know about the file.
         times_s: when each frame was taken, seconds, rising; None if the file does not say.
+        remarks: further notes, added while frames are loaded.
     """
 
     count: int
@@ -42,6 +43,7 @@ class Source:
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
     times_s: tuple[float, ...] | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 def rising(times: Iterable[float], count: int) -> tuple[float, ...] | None:

@@ -143,8 +143,13 @@ def nrrd(path, geometry: str, sizes="24 32 40"):
 
 @pytest.mark.parametrize(
     "kind, value",
-    # In NRRD, NaN means that the spacing is unknown.
-    [(k, v) for k in ("nrrd", "mha", "nii") for v in ("0", "-0.5", "nan", "inf") if (k, v) != ("nrrd", "nan")],
+    # In NRRD, NaN means that the spacing is unknown; in NIfTI, signs of pixdim have no meaning.
+    [
+        (k, v)
+        for k in ("nrrd", "mha", "nii")
+        for v in ("0", "-0.5", "nan", "inf")
+        if (k, v) not in (("nrrd", "nan"), ("nii", "-0.5"))
+    ],
 )
 def test_voxel_size_not_positive(tmp_path, capfd, kind, value):
     path = tmp_path / f"v.{kind}"
@@ -160,6 +165,7 @@ def test_voxel_size_not_positive(tmp_path, capfd, kind, value):
         nibabel.save(nibabel.Nifti1Image(blobs(), np.eye(4)), path)
         data = bytearray(path.read_bytes())
         data[84:88] = np.float32(value).tobytes()
+        data[252:256] = bytes(4)  # neither qform nor sform
         path.write_bytes(data)
     assert "voxel size is not positive" in refusal(path, capfd)
 

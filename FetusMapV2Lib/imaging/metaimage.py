@@ -1,0 +1,246 @@
+"""Headers of MetaImage files, with voxels attached, detached or in many files.
+
+The format is described at itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging import geometry
+from FetusMapV2Lib.imaging.checks import check_shape
+from FetusMapV2Lib.imaging.detached import data_file, listed_files, numbered_names, outside_note
+from FetusMapV2Lib.imaging.fields import any_numbers, header_lines, number, shown, whole
+from FetusMapV2Lib.imaging.headers import bad_header
+from FetusMapV2Lib.imaging.packed import Packing, Part
+from FetusMapV2Lib.imaging.stored import NO_ORIENTATION, NO_POSITION, Stored, check_sizes, placed
+from FetusMapV2Lib.imaging.units import unit_note
+from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
+
+_TYPES = {
+    "char": "i1", "ascii_char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
+    "long": "i4", "ulong": "u4", "long_long": "i8", "ulong_long": "u8", "float": "f4", "double": "f8",
+}  # fmt: skip
+#: Fields that change voxels or geometry. Two that differ, or a name that is one of these but for a letter, are refused.
+_FIELDS = {
+    "objecttype", "ndims", "dimsize", "elementtype", "elementdatafile", "elementspacing", "elementsize",
+    "elementnumberofchannels", "binarydata", "binarydatabyteordermsb", "elementbyteordermsb", "compresseddata",
+    "compresseddatasize", "headersize", "offset", "position", "origin", "transformmatrix", "rotation", "orientation",
+    "distanceunits", "anatomicalorientation", "elementtointensityfunctionslope", "elementtointensityfunctionoffset",
+}  # fmt: skip
+_TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
+#: Where an axis comes from, in the words of MetaImage: R for one that runs to the left.
+_LETTERS = ("RL", "AP", "IS")
+
+
+def parse_metaimage(path: Path) -> Stored:
+    """What the header of a MetaImage file says.
+
+    Raises:
+        InputError: a line that is not of the format, a field that is missing or contradicted by another one, or
+            voxels that are not those of a volume.
+    """
+    with path.open("rb") as stream:
+        fields, listed = _read_fields(stream, path)
+        offset = stream.tell()
+    try:
+        if fields.get("objecttype", "Image").lower() != "image":
+            what = shown(fields["objecttype"])
+            raise InputError(f"it holds a {what}, not an image", where=path, remedy="Choose a volume file")
+        rank, sizes = whole(fields["ndims"]), tuple(whole(part) for part in fields["dimsize"].split())
+        if rank != len(sizes):
+            raise bad_header(path, "NDims and DimSize disagree")
+        if rank < 3:
+            check_shape(sizes[::-1], str(path))
+        kind, packing, notes = _type(fields, path)
+        stored_sizes, other = _with_channels(fields, sizes, path)
+        check_sizes(stored_sizes, other, path)
+        matrix, spacing_known, more = _matrix(fields, rank, path)
+        parts, outside = _parts(fields, listed, sizes, packing, offset, path)
+    except KeyError as error:
+        raise bad_header(path, f"{error.args[0]} is missing or unknown") from None
+    except ValueError:
+        raise bad_header(path, "its sizes, spacing or other numbers are not numbers") from None
+    colour = other == 0 and stored_sizes[0] in (3, 4)
+    return Stored(
+        path, kind, stored_sizes, other, colour, matrix, tuple(parts), packing, spacing_known,
+        (*notes, *more, *_intensity_note(fields), *outside),
+    )  # fmt: skip
+
+
+def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[str]]:
+    """Fields, and the files that are listed; the stream is left at the first voxel."""
+    fields: dict[str, str] = {}
+    lines = header_lines(stream, path)
+    for line in lines:
+        if not line.strip():
+            continue
+        match = re.match(r"\s*([^=:]*?)\s*[=:](.*)", line, re.DOTALL)
+        if match is None or len(match[1]) > 256 or not match[1].isprintable():
+            raise bad_header(path, f"this line is not of the format: '{shown(line)}'")
+        name, value = match[1].lower(), match[2].strip()
+        if name not in _FIELDS:
+            _refuse_damaged_name(name, path)
+            continue
+        if fields.get(name, value) != value:
+            raise bad_header(path, f"{match[1]} is both '{shown(fields[name])}' and '{shown(value)}'")
+        fields[name] = value
+        if name == "elementdatafile":
+            listing = re.fullmatch(r"list(\s+\d+)?", value, re.IGNORECASE) is not None
+            return fields, [listed.strip() for listed in lines if listed.strip()] if listing else []
+    return fields, []
+
+
+def _refuse_damaged_name(name: str, path: Path) -> None:
+    for known in _FIELDS:
+        if len(name) == len(known) and sum(a != b for a, b in zip(name, known, strict=True)) == 1:
+            raise bad_header(path, f"there is no field '{shown(name)}'")
+
+
+def _truth(fields: dict[str, str], name: str, default: bool) -> bool:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if value.lower() not in _TRUE + _FALSE:
+        raise ValueError("neither true nor false")
+    return value.lower() in _TRUE
+
+
+def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing, list[str]]:
+    name = fields["elementtype"].lower().removeprefix("met_").removesuffix("_array")
+    if name not in _TYPES:
+        raise InputError(
+            f"its voxels are of a type that cannot be read ('{shown(fields['elementtype'])}')", where=path,
+            remedy="Export it with whole or decimal numbers",
+        )  # fmt: skip
+    kind, notes = np.dtype(_TYPES[name]), []
+    orders = {_truth(fields, key, False) for key in ("binarydatabyteordermsb", "elementbyteordermsb") if key in fields}
+    if len(orders) > 1:
+        raise bad_header(path, "it states two byte orders")
+    binary = _truth(fields, "binarydata", True)
+    if not orders and binary and kind.itemsize > 1:
+        notes.append("the file does not state its byte order; that of most computers (least byte first) was assumed")
+    kind = kind.newbyteorder(">" if True in orders else "<")
+    packed = _truth(fields, "compresseddata", False)
+    if not binary and packed:
+        raise bad_header(path, "its voxels are said to be both text and compressed")
+    return kind, "zlib" if packed else "raw" if binary else "ascii", notes
+
+
+def _with_channels(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], int | None]:
+    """Sizes of all axes with more than one value, the fastest first, and which of them holds frames or colours."""
+    channels = whole(fields.get("elementnumberofchannels", "1"))
+    later = [size for size in sizes[3:] if size != 1]
+    if channels < 1 or len(later) > 1 or (later and channels > 1):
+        raise InputError(f"this is a {len(sizes)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
+    if channels > 1:
+        return (channels, *sizes[:3]), 0
+    return (*sizes[:3], *later), 3 if later else None
+
+
+def _vector(fields: dict[str, str], name: str, count: int, path: Path) -> NDArray[np.float64] | None:
+    if name not in fields:
+        return None
+    values = any_numbers(fields[name])
+    if len(values) != count:
+        raise bad_header(path, f"{name} has {len(values)} numbers, not {count}")
+    return np.array(values)
+
+
+def _matrix(fields: dict[str, str], rank: int, path: Path) -> tuple[Matrix, bool, list[str]]:
+    """IJK to RAS, whether a voxel size is stated, and notes."""
+    spacing, notes = _one_of(fields, ("elementspacing", "elementsize"), "the voxel size", rank, path)
+    origin, more = _one_of(fields, ("origin", "offset", "position"), "the position", rank, path)
+    notes += more
+    given, more = _one_of(fields, ("transformmatrix", "rotation", "orientation"), "the orientation", rank**2, path)
+    notes += more
+    if given is None:
+        notes.append(NO_ORIENTATION)
+    elif origin is None:
+        notes.append(NO_POSITION)
+    directions = np.eye(rank) if given is None else given.reshape(rank, rank)
+    if not np.allclose(directions[3:, :3], 0, atol=1e-6) or not np.allclose(directions[:3, 3:], 0, atol=1e-6):
+        raise bad_header(path, "its time axis has a direction in space")
+    # The rows of the matrix are the directions of the axes.
+    columns = directions[:3, :3].T
+    sizes = np.ones(3) if spacing is None else geometry.spacing(spacing[:3], path)
+    matrix, more = placed(columns, sizes, np.zeros(3) if origin is None else origin[:3], path)
+    notes += more + unit_note([fields.get("distanceunits", "")], sizes)
+    if given is not None:
+        notes += _letters_note(fields, columns)
+    return LPS_TO_RAS @ matrix, spacing is not None, notes
+
+
+def _one_of(
+    fields: dict[str, str], names: tuple[str, ...], what: str, count: int, path: Path
+) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """The numbers under the first of several names for the same thing, and a warning if others differ."""
+    found = [(name, values) for name in names if (values := _vector(fields, name, count, path)) is not None]
+    if not found:
+        return None, []
+    notes = []
+    for name, values in found[1:]:
+        if not np.allclose(values, found[0][1], rtol=1e-6, atol=1e-6):
+            first, second = shown(fields[found[0][0]]), shown(fields[name])
+            notes.append(f"{what} is {first} by {found[0][0]} but {second} by {name}; that by {found[0][0]} was used")
+    return found[0][1], notes
+
+
+def _letters_note(fields: dict[str, str], columns: NDArray[np.float64]) -> list[str]:
+    """A warning if the letters for the axes contradict their directions, where these run clearly along one each."""
+    stated = fields.get("anatomicalorientation", "").upper()
+    if not re.fullmatch("[RLAPIS]{3}", stated) or np.abs(columns).max(axis=0).min() < 0.9:
+        return []
+    axes = np.abs(columns).argmax(axis=0)
+    letters = "".join(_LETTERS[axis][int(columns[axis, n] < 0)] for n, axis in enumerate(axes))
+    if letters == stated:
+        return []
+    return [
+        f"its axes are {letters} by its TransformMatrix but {stated} by its AnatomicalOrientation; the first was used"
+    ]
+
+
+def _intensity_note(fields: dict[str, str]) -> list[str]:
+    slope = number(fields.get("elementtointensityfunctionslope", "1"))
+    offset = number(fields.get("elementtointensityfunctionoffset", "0"))
+    if (slope, offset) in ((1.0, 0.0), (0.0, 0.0)):
+        return []
+    return [f"the grey values were not changed by the slope {slope:g} and offset {offset:g} that the header states"]
+
+
+def _parts(
+    fields: dict[str, str], listed: list[str], sizes: tuple[int, ...], packing: Packing, offset: int, path: Path
+) -> tuple[list[Part], list[str]]:
+    """Where the values lie, and a note if that is in another folder."""
+    name = fields["elementdatafile"]
+    packed = whole(fields["compresseddatasize"]) if packing == "zlib" and "compresseddatasize" in fields else None
+    skip = whole(fields.get("headersize", "0"))
+    if skip < -1 or (packed is not None and packed < 1) or (skip < 0 and packing != "raw"):
+        raise bad_header(path, "HeaderSize or CompressedDataSize is impossible")
+    if name.lower() == "local":
+        if skip > 0:
+            raise bad_header(path, "HeaderSize with voxels in the same file")
+        return [Part(path, offset, packed, skip)], []
+    numbered = numbered_names(name, path)
+    if re.fullmatch(r"list(\s+\d+)?", name, re.IGNORECASE):
+        rank = whole(name[4:].strip() or str(len(sizes) - 1))
+        files = listed_files(path, listed)
+        if not 1 <= rank <= len(sizes) or len(files) != math.prod(sizes[rank:]):
+            raise bad_header(path, f"its {len(files)} data files do not make up its sizes")
+    elif numbered is not None:
+        files = listed_files(path, numbered[0])
+        if len(files) != sizes[-1]:
+            raise bad_header(path, f"its {len(files)} data files do not make up its sizes")
+    else:
+        files = [data_file(path, name)]
+    if len(files) > 1 and packed is not None:
+        packed = None
+    start, skip = (skip, 0) if packing == "zlib" else (0, skip)
+    return [Part(file, start, packed, skip) for file in files], outside_note(path, files)
