@@ -38,6 +38,7 @@ from FetusMapV2Lib.cli_support import (
 )
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
+from FetusMapV2Lib.foundation.publishing import refuse_complete
 from FetusMapV2Lib.foundation.showing import shown
 
 app = typer.Typer(
@@ -157,8 +158,8 @@ def estimate(
                         on_progress=reporter(bar, task, label),
                     )
                 else:
-                    for kept in result_files(output, stems[0], extras):
-                        refuse_existing(kept, overwrite)
+                    asked = [path.name for path in result_files(output, stems[0], extras)]
+                    refuse_complete(output, stems[0], asked, overwrite=overwrite)
                     volume = frames[0]
                     result = engine.estimate(volume, refine=mode, on_progress=reporter(bar, task, label))
                     write_all(output, stems[0], result, volume, extras, overwrite=overwrite, source=path)
@@ -207,8 +208,9 @@ def simulate(
     where = str(choose_device(device)[0])
     usable_folder(output)
     for index in range(start, start + count):
-        for suffix in (".seq.nrrd",) if sequence else (".nrrd", ".mrk.json", ".json"):
-            refuse_existing(output / f"case-{index:04d}{suffix}", overwrite)
+        suffixes = (".seq.nrrd",) if sequence else (".nrrd", ".mrk.json", ".json")
+        name = f"case-{index:04d}"
+        refuse_complete(output, name, [f"{name}{suffix}" for suffix in suffixes], overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=count)
         for index in range(start, start + count):
@@ -391,9 +393,10 @@ def demo(
     extras = Extras(scene=True, picture=True)
     engine = PoseEngine.load()
     usable_folder(output)
-    case_files = [output / f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
-    for path in [*case_files, *result_files(output, stem, extras)]:
-        refuse_existing(path, overwrite)
+    case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
+    refuse_complete(output, "case-0000", case_files, overwrite=overwrite)
+    asked = [path.name for path in result_files(output, stem, extras)]
+    refuse_complete(output, stem, asked, overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
         case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from FetusMapV2Lib.cli_support import require_package
 from FetusMapV2Lib.foundation.decimals import point_decimals
 from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
+from FetusMapV2Lib.foundation.publishing import published
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -33,6 +33,7 @@ class Extras:
         pdf: the report's page as PDF too.
         identifiers: whether the report may tell patient and study of a DICOM input, and the volume's name.
         dating: key of the dating formula that the report puts first.
+        shared: whether other users may read the files, as the system has it for new files.
     """
 
     scene: bool = False
@@ -41,6 +42,7 @@ class Extras:
     pdf: bool = False
     identifiers: bool = True
     dating: str = "intergrowth21"
+    shared: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be written before work is spent on it.
@@ -103,17 +105,20 @@ def write_all(
     Args:
         source: the file or folder that the volume was read from; a DICOM one tells the report whose it is.
     """
-    from FetusMapV2Lib.estimation.results import write_results
+    asked = [path.name for path in result_files(folder, stem, extras)]
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=not extras.shared) as staging:
+        stage_all(staging, stem, result, volume, extras, source)
 
-    wanted = result_files(folder, stem, extras)
-    for path in wanted:
-        refuse_existing(path, overwrite)
-    with written_together(folder) as staging:
-        write_results(staging, stem, result)
-        if result.found:
-            _write_extras(staging, stem, result, volume, extras, source)
-        new = {path.name for path in staging.iterdir()}
-    remove_outdated(*(path for path in wanted if path.name not in new))
+
+def stage_all(
+    folder: Path, stem: str, result: Estimate, volume: Volume, extras: Extras, source: Path | None = None
+) -> None:
+    """The same into a folder from which the files will be published together with others."""
+    from FetusMapV2Lib.estimation.results import stage_results
+
+    stage_results(folder, stem, result)
+    if result.found:
+        _write_extras(folder, stem, result, volume, extras, source)
 
 
 def _write_extras(
@@ -137,7 +142,7 @@ def _write_report(
     from datetime import datetime
 
     from FetusMapV2Lib.imaging.study import read_study
-    from FetusMapV2Lib.reporting.files import write_report
+    from FetusMapV2Lib.reporting.files import stage_report
     from FetusMapV2Lib.reporting.pdf import print_pdf
     from FetusMapV2Lib.reporting.report import Picture, Report
     from FetusMapV2Lib.scene.picture import view_pictures
@@ -157,7 +162,7 @@ def _write_report(
         report = report.without_identifiers()
     qt = _qt_for_printing() if extras.pdf else None
     kinds = extras.report_kinds
-    write_report(folder, stem, report, kinds, print_pdf=lambda given, path: print_pdf(given, path, qt))
+    stage_report(folder, stem, report, kinds, print_pdf=lambda given, path: print_pdf(given, path, qt))
 
 
 def _qt_for_printing() -> SimpleNamespace:

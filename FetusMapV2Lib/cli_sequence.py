@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from FetusMapV2Lib.cli_files import Extras, result_files, write_all
+from FetusMapV2Lib.cli_files import Extras, result_files, stage_all
 from FetusMapV2Lib.cli_support import require_package, say, tell
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, written_together
+from FetusMapV2Lib.foundation.publishing import published, refuse_complete
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
@@ -67,20 +67,17 @@ def estimate_frames(
     if extras.picture:
         require_package("matplotlib", "the picture of a movement", "evaluate")
     stem = volume_name(source)
-    wanted = _files(folder, stems, stem, extras)
-    for path in wanted:
-        refuse_existing(path, overwrite)
+    asked = [path.name for path in _files(folder, stems, stem, extras)]
+    refuse_complete(folder, stem, asked, overwrite=overwrite)
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
     estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
-    with written_together(folder) as staging:
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=not extras.shared) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
             if not estimate.is_unreadable:
                 each = replace(extras, scene=False)
-                write_all(staging, name, estimate, frames[number], each, overwrite=True, source=source)
+                stage_all(staging, name, estimate, frames[number], each, source)
         _write_movement(staging, stem, frames, estimates, movement, extras)
-        new = {path.name for path in staging.iterdir()}
-    remove_outdated(*(path for path in wanted if path.name not in new))
     _tell_all(stem, stems, estimates, movement)
 
 
@@ -125,9 +122,9 @@ def _files(folder: Path, stems: Sequence[str], stem: str, extras: Extras) -> lis
 def _write_movement(
     folder: Path, stem: str, frames: Frames, estimates: Sequence[Estimate], movement: Movement, extras: Extras
 ) -> None:
-    from FetusMapV2Lib.estimation.movement_results import write_movement
+    from FetusMapV2Lib.estimation.movement_results import stage_movement
 
-    write_movement(folder, stem, movement, estimates)
+    stage_movement(folder, stem, movement, estimates)
     if extras.picture:
         from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
 

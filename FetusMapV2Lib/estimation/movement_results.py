@@ -20,8 +20,9 @@ from FetusMapV2Lib.anatomy import movement as rules
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text, written_together
+from FetusMapV2Lib.foundation.files import write_json, write_text
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.foundation.publishing import published
 
 UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."
 
@@ -43,13 +44,17 @@ def write_movement(
         OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
     """
     paths = movement_paths(folder, stem)
-    for path in paths.values():
-        refuse_existing(path, overwrite)
-    with written_together(folder) as staging:
-        staged = movement_paths(staging, stem)
-        write_text(staged["csv"], movement_csv(movement))
-        write_json(staged["json"], movement_document(movement, estimates))
+    asked = [path.name for path in paths.values()]
+    with published(folder, f"{stem}.movement", asked=asked, overwrite=overwrite) as staging:
+        stage_movement(staging, stem, movement, estimates)
     return paths
+
+
+def stage_movement(folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate]) -> None:
+    """The same into a folder from which the files will be published together with others."""
+    paths = movement_paths(folder, stem)
+    write_text(paths["csv"], movement_csv(movement))
+    write_json(paths["json"], movement_document(movement, estimates))
 
 
 def movement_csv(movement: Movement) -> str:

@@ -20,8 +20,9 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.foundation.files import refuse_existing, remove_outdated, write_json, write_text, written_together
+from FetusMapV2Lib.foundation.files import write_json, write_text
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.imaging.markups import pose_note, write_markups
 
 
@@ -35,29 +36,40 @@ def result_paths(folder: Path, stem: str) -> dict[str, Path]:
 
 
 def write_results(
-    folder: Path, stem: str, estimate: Estimate, *, schema: Schema | None = None, overwrite: bool = False
+    folder: Path,
+    stem: str,
+    estimate: Estimate,
+    *,
+    schema: Schema | None = None,
+    overwrite: bool = False,
+    private: bool = True,
 ) -> dict[str, Path]:
     """Write landmarks and measurements of an estimate, all or none; without a fetus only the JSON that says so.
 
     Landmarks and measurements of an earlier estimate do not stay beside a JSON that says there is no fetus.
 
+    Args:
+        private: see `published`.
+
     Raises:
         OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
     """
+    paths = result_paths(folder, stem)
+    asked = [path.name for path in paths.values()]
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=private) as staging:
+        stage_results(staging, stem, estimate, schema)
+    return paths if estimate.found else {"json": paths["json"]}
+
+
+def stage_results(folder: Path, stem: str, estimate: Estimate, schema: Schema | None = None) -> None:
+    """The same into a folder from which the files will be published together with others."""
     schema = schema or default_schema()
     paths = result_paths(folder, stem)
-    for path in paths.values():
-        refuse_existing(path, overwrite)
-    with written_together(folder) as staging:
-        staged = result_paths(staging, stem)
-        if estimate.found:
-            lines = descriptions(estimate.pose, schema, estimate.model)
-            write_markups(staged["landmarks"], estimate.pose, schema, descriptions=lines)
-            write_text(staged["csv"], measurements_csv(findings(estimate.pose, schema)))
-        write_json(staged["json"], results_document(estimate, schema))
-    if not estimate.found:
-        remove_outdated(paths.pop("landmarks"), paths.pop("csv"))
-    return paths
+    if estimate.found:
+        lines = descriptions(estimate.pose, schema, estimate.model)
+        write_markups(paths["landmarks"], estimate.pose, schema, descriptions=lines)
+        write_text(paths["csv"], measurements_csv(findings(estimate.pose, schema)))
+    write_json(paths["json"], results_document(estimate, schema))
 
 
 def descriptions(pose: Pose, schema: Schema, model: str = "") -> list[str]:

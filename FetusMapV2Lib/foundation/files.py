@@ -1,6 +1,6 @@
 """Writing files whole or not at all, on every operating system.
 
-A file is written under a temporary name in its own folder, flushed, and renamed over the target.
+A file is written in a folder of its own beside its place, brought to the disk, and renamed over the target.
 """
 
 from __future__ import annotations
@@ -11,45 +11,137 @@ import json
 import os
 import re
 import secrets
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.staging import STAGING, is_staged, make_folder, owned_folder, sweep
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+#: File systems that cannot bring a single file or folder to the disk say so by one of these.
+_NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}
+#: Windows refuses to rename a file while a virus scanner or an indexer reads it, mostly for some milliseconds.
+_RENAME_TRIES, _RENAME_WAIT_S = 20, 0.1
+
+#: What to do about results that are there.
+REPLACE = "Choose another place, or let it be replaced"
+
+_swept: set[Path] = set()
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise `OutputError` if `path` exists and may not be overwritten."""
     if path.exists() and not overwrite:
-        remedy = "Choose another place, or let it be replaced"
-        raise OutputError("the output exists already", where=path, remedy=remedy, option="--overwrite")
+        raise OutputError("the output exists already", where=path, remedy=REPLACE, option="--overwrite")
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+def written_whole(path: str | os.PathLike[str], *, overwrite: bool = True, private: bool = False) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on failure nothing is left.
 
-    The temporary name keeps all suffixes of the target, so that writers which look at the suffix
+    The temporary name ends as that of the target, so that writers which look at the suffix
     (SimpleITK, MRML storage nodes) work unchanged.
+
+    Args:
+        private: only this user may read the file (not on Windows, where the folder rules).
 
     Raises:
         OutputError: the target exists and `overwrite` is false, the folder cannot be written, or the disk is full.
     """
     target = Path(path)
     refuse_existing(target, overwrite)
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
+        if is_staged(target.parent):  # whoever staged it brings it to the disk
+            with _beside(target) as temporary:
+                yield temporary
+                temporary.replace(target)
+            return
+        sweep_once(target.parent)
+        with owned_folder(target.parent, STAGING) as staging:
+            temporary = staging / target.name
+            yield temporary
+            settle(temporary, private=private)
+            move(temporary, target)
+            flush_folder(target.parent)
     except OSError as error:
         raise output_error(error, target) from error
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        yield temporary
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep_once(folder: Path) -> None:
+    """Remove what processes that have died were writing into a folder, once while this process runs."""
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder, STAGING, unknown_after_s=0.0)
+
+
+def settle(path: Path, *, private: bool = False) -> None:
+    """Bring a file to the disk, so that it outlasts a power cut and a full disk is noticed here.
+
+    Args:
+        private: only this user may read it from now on (not on Windows, where the folder rules).
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    if private and os.name != "nt":
+        path.chmod(0o600)
+    with path.open("rb+") as stream:
+        _flush(stream.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; Windows does so by itself.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that one may write to but not list
+        return
+    try:
+        _flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file over another on the same disk; on Windows again and again while somebody reads it.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for left in range(_RENAME_TRIES - 1 if os.name == "nt" else 0, -1, -1):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(_RENAME_WAIT_S)
 
 
 def output_error(error: OSError, target: Path) -> OutputError:
@@ -79,54 +171,23 @@ def write_json(path: str | os.PathLike[str], data: Any, *, overwrite: bool = Tru
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", overwrite=overwrite)
 
 
-def usable_folder(folder: Path) -> Path:
+def usable_folder(folder: Path, *, private: bool = False) -> Path:
     """The folder, made if need be.
+
+    Args:
+        private: only this user may enter the folders that are made (not on Windows, where the folder around rules).
 
     Raises:
         OutputError: it is a file, or cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        for one in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # another process was quicker
+                make_folder(one, private=private)
+        folder.mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError("this is a file, not a folder", where=folder, remedy="Choose another folder") from error
     except OSError as error:
         raise output_error(error, folder) from error
     return folder
-
-
-@contextlib.contextmanager
-def written_together(folder: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give an empty folder to write to; on success its files move into `folder`, on failure nothing is left.
-
-    Raises:
-        OutputError: the folder cannot be written, the disk is full, or one of the files exists and `overwrite` is
-            false.
-    """
-    usable_folder(folder)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as staging:
-            yield Path(staging)
-            finished = sorted(Path(staging).iterdir())
-            for path in finished:
-                refuse_existing(folder / path.name, overwrite)
-            for path in finished:
-                path.replace(folder / path.name)
-    except OutputError as error:
-        # The user knows the file by its final place.
-        where = folder / Path(error.where).name if error.where else folder
-        raise OutputError(error.problem, where=where, remedy=error.remedy, option=error.option) from error
-    except OSError as error:
-        raise output_error(error, folder) from error
-
-
-def remove_outdated(*paths: Path) -> None:
-    """Remove files of an earlier estimate that the new one has no successor for.
-
-    Raises:
-        OutputError: one of them cannot be removed.
-    """
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise output_error(error, path) from error

@@ -19,7 +19,8 @@ from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.foundation.files import usable_folder, write_json, written_together
+from FetusMapV2Lib.foundation.files import usable_folder, write_json
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.imaging.markups import read_markups, write_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
@@ -130,6 +131,7 @@ def write_training_case(
     *,
     schema: Schema | None = None,
     overwrite: bool = False,
+    private: bool = True,
 ) -> CaseFiles:
     """Add a case to a folder that `fetusmap train` takes as it is; all of its files or none.
 
@@ -140,6 +142,7 @@ def write_training_case(
     Args:
         name: stem of the files.
         pose: (N, 3) RAS mm.
+        private: see `published`.
 
     Raises:
         InputError: no landmark was edited or confirmed.
@@ -157,7 +160,8 @@ def write_training_case(
     other = _volume_of(target, name)
     if other is not None and other.name != f"{name}.nrrd":
         raise OutputError("another volume of this name is there", where=other, remedy="Choose another name")
-    with written_together(target, overwrite=overwrite) as staging:
+    asked = [f"{name}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
+    with published(target, name, asked=asked, overwrite=overwrite, private=private) as staging:
         write_volume(staging / f"{name}.nrrd", volume)
         truth = Pose(np.where(vouched[:, None], pose.positions, np.nan))
         write_markups(staging / f"{name}.mrk.json", truth, schema, descriptions=list(annotation.states))

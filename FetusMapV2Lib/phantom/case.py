@@ -15,7 +15,8 @@ import torch
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json, written_together
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -261,7 +262,7 @@ def write_case(
     """
     stem = f"case-{index:04d}"
     volume, landmarks, truth = (f"{stem}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json"))
-    with written_together(Path(folder), overwrite=overwrite) as staging:
+    with published(Path(folder), stem, asked=(volume, landmarks, truth), overwrite=overwrite, private=False) as staging:
         write_volume(staging / volume, case.volume)
         write_markups(staging / landmarks, case.pose)
         write_json(staging / truth, case.truth)

@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json, written_together
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence
 from FetusMapV2Lib.phantom.case import (
@@ -180,7 +181,8 @@ def write_moving_case(
     sequence, truth = f"{stem}.seq.nrrd", f"{stem}.json"
     landmarks = [f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
     times = None if frame_interval_s is None else [number * frame_interval_s for number in range(len(frames))]
-    with written_together(Path(folder), overwrite=overwrite) as staging:
+    asked = (sequence, *landmarks, truth)
+    with published(Path(folder), stem, asked=asked, overwrite=overwrite, private=False) as staging:
         write_sequence(staging / sequence, [frame.volume for frame in frames], times_s=times)
         for name, frame in zip(landmarks, frames, strict=True):
             write_markups(staging / name, frame.pose)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from FetusMapV2Lib.estimation.results import measurements_csv
-from FetusMapV2Lib.foundation.files import refuse_existing, write_json, write_text, written_together
+from FetusMapV2Lib.foundation.files import write_json, write_text
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
 from FetusMapV2Lib.imaging.markups import pose_note, write_markups
 from FetusMapV2Lib.reporting.dicom_sr import write_sr
@@ -45,29 +46,37 @@ def write_report(
     *,
     print_pdf: PrintPdf | None = None,
     overwrite: bool = False,
+    private: bool = True,
 ) -> dict[Kind, Path]:
     """Write a report as the files asked for, all or none.
 
     Args:
         stem: the beginning of their names.
         print_pdf: needed for the PDF.
+        private: see `published`.
 
     Raises:
         OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
         ValueError: a PDF is asked for without `print_pdf`.
     """
-    if "pdf" in kinds and print_pdf is None:
-        raise ValueError("a PDF needs something that prints it")
     paths = report_paths(folder, stem, kinds)
-    for path in paths.values():
-        refuse_existing(path, overwrite)
-    with written_together(folder, overwrite=overwrite) as staging:
-        for kind, path in report_paths(staging, stem, kinds).items():
-            if kind == "pdf" and print_pdf is not None:
-                print_pdf(report, path)
-            else:
-                _write(kind, path, report)
+    asked = [path.name for path in paths.values()]
+    with published(folder, f"{stem}.report", asked=asked, overwrite=overwrite, private=private) as staging:
+        stage_report(staging, stem, report, kinds, print_pdf=print_pdf)
     return paths
+
+
+def stage_report(
+    folder: Path, stem: str, report: Report, kinds: Collection[Kind], *, print_pdf: PrintPdf | None = None
+) -> None:
+    """The same into a folder from which the files will be published together with others."""
+    for kind, path in report_paths(folder, stem, kinds).items():
+        if kind != "pdf":
+            _write(kind, path, report)
+        elif print_pdf is None:
+            raise ValueError("a PDF needs something that prints it")
+        else:
+            print_pdf(report, path)
 
 
 def _write(kind: Kind, path: Path, report: Report) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from cli.balls import ball_volume
+from foundation.folders import visible
 from imaging.samples import enhanced_us, sample, save
 
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -20,7 +21,7 @@ REPORT = (".fhir.json", ".measurements.csv", ".measurements.json", ".mrk.json", 
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return [path.name for path in visible(folder)]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foundation.folders import visible
 from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.markups import read_markups
@@ -26,7 +27,7 @@ coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in visible(folder)}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_sequence_can_be_read_back(fetusmap, tmp_path: Path) -> None:
     poses = [read_markups(tmp_path / f"{frame.name}.mrk.json").positions for frame in frames]
     moved = np.linalg.norm(poses[1] - poses[0], axis=1)
     assert 0 < moved.max() < 60
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert [path.name for path in visible(tmp_path)] == [
         "case-0000.json", "case-0000.seq.nrrd", *(f"case-0000_000{n}.mrk.json" for n in range(2)),
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foundation.folders import visible
 from imaging.samples import sample
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -64,12 +65,12 @@ def test_without_a_confirmed_landmark_there_is_no_case(tmp_path: Path) -> None:
 
 def test_a_case_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     written(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in visible(tmp_path)}
     with pytest.raises(OutputError, match="exists already"):
         written(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in visible(tmp_path)} == before
     written(tmp_path, overwrite=True)
-    assert sorted(before) == sorted(path.name for path in tmp_path.iterdir())
+    assert sorted(before) == [path.name for path in visible(tmp_path)]
 
 
 def test_a_volume_of_another_kind_is_not_shadowed(tmp_path: Path) -> None:

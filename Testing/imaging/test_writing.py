@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 from imaging.samples import oblique, sample
 
 from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.staging import owned_folder
 from FetusMapV2Lib.imaging import writing
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
@@ -49,9 +51,14 @@ def test_an_existing_output_is_kept(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("name", ["v.seq.nrrd", "v.nrrd"])
 def test_a_full_disk_leaves_nothing(tmp_path, name, monkeypatch):
-    # The temporary file is a link to the device that is always full.
-    monkeypatch.setattr("FetusMapV2Lib.foundation.files.secrets.token_hex", lambda n: "full")
-    (tmp_path / f".full-{name}").symlink_to("/dev/full")
+    @contextlib.contextmanager
+    def full(parent, prefix):
+        """The temporary file is a link to the device that is always full."""
+        with owned_folder(parent, prefix) as folder:
+            (folder / name).symlink_to("/dev/full")
+            yield folder
+
+    monkeypatch.setattr("FetusMapV2Lib.foundation.files.owned_folder", full)
     with pytest.raises(OutputError):
         if "seq" in name:
             write_sequence(tmp_path / name, [sample()] * 2)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
+from foundation.folders import visible
 from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
 from phantom.beams import coarse_beams
@@ -48,7 +49,7 @@ def only(window, *kinds: str) -> None:
 
 def written(tmp_path: Path) -> dict[str, Path]:
     folder = tmp_path / "Befunde ü"
-    return {path.name: path for path in sorted(folder.iterdir())} if folder.exists() else {}
+    return {path.name: path for path in visible(folder)} if folder.exists() else {}
 
 
 def test_one_click_writes_the_report(window, tmp_path):

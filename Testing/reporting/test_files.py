@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foundation.folders import visible
 from reporting.samples import STATES, pose, report
 
 from FetusMapV2Lib.foundation.errors import OutputError
@@ -24,7 +25,7 @@ def test_all_files_are_written_and_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "Befunde ü"
     paths = write_report(folder, "Fall 1", report(), KINDS, print_pdf=print_stand_in)
     assert list(paths) == list(KINDS) and paths == report_paths(folder, "Fall 1", KINDS)
-    assert sorted(folder.iterdir()) == sorted(paths.values())
+    assert visible(folder) == sorted(paths.values())
     assert paths["html"].read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     np.testing.assert_allclose(read_markups(paths["landmarks"]).positions, pose().positions, atol=1e-5)
     assert "Femora, left minus right" in paths["csv"].read_text(encoding="utf-8")
@@ -45,7 +46,7 @@ def test_every_point_of_the_landmark_file_says_where_it_comes_from(tmp_path: Pat
 def test_only_what_was_asked_for(tmp_path: Path) -> None:
     paths = write_report(tmp_path, "c", report(), ["fhir", "html"])
     assert list(paths) == ["html", "fhir"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.fhir.json", "c.report.html"]
+    assert [path.name for path in visible(tmp_path)] == ["c.fhir.json", "c.report.html"]
 
 
 def test_a_pdf_needs_a_printer(tmp_path: Path) -> None:
@@ -62,13 +63,13 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path, kind) -> None:
         write_report(tmp_path, "c", report(), KINDS, print_pdf=print_stand_in)
     assert list(tmp_path.iterdir()) == [taken] and taken.read_text(encoding="utf-8") == "mine"
     write_report(tmp_path, "c", report(), KINDS, print_pdf=print_stand_in, overwrite=True)
-    assert len(list(tmp_path.iterdir())) == len(KINDS)
+    assert len(visible(tmp_path)) == len(KINDS)
     assert taken.read_bytes() != b"mine"
 
 
 def test_what_fails_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
     write_report(tmp_path, "c", report(), ["html"])
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in visible(tmp_path)}
 
     def full_disk(_report, path: Path) -> None:
         path.write_bytes(b"%PD")
@@ -76,4 +77,4 @@ def test_what_fails_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="the disk is full"):
         write_report(tmp_path, "c", report(formula="hadlock"), KINDS, print_pdf=full_disk, overwrite=True)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in visible(tmp_path)} == before
