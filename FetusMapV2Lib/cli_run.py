@@ -12,6 +12,7 @@ import typer
 
 from FetusMapV2Lib.cli_support import say, say_error, say_usage
 from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.showing import shown
 from FetusMapV2Lib.foundation.stopping import Stopped, stop_signals, stopped
 
 #: Set to 1 to see where an unexpected error came from.
@@ -37,7 +38,7 @@ def run(app: Callable[..., object], *, even_if_ignored: bool = False) -> int:
         if stop is not None:  # whatever became of it on its way here
             code = stop.exit_code
         if code > 128:
-            say(_STOPPED)
+            say(shown((stop.kept if stop is not None else "") or _STOPPED))
     return _flushed(code)
 
 

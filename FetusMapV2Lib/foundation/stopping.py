@@ -35,11 +35,13 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
         signal_number: how.
+        kept: what was kept and how to go on, one sentence of whoever was stopped; "" if nobody said.
     """
 
     def __init__(self, signal_number: int = signal.SIGINT) -> None:
         super().__init__(f"stopped by signal {int(signal_number)}")
         self.signal_number = int(signal_number)
+        self.kept = ""
 
     @property
     def exit_code(self) -> int:

@@ -34,29 +34,48 @@ class WeightAverage(pl.Callback):
         module.average_weights()
 
 
+class StopTrainingError(Exception):
+    """Ends a training that was told to stop, after its checkpoint was written; the message says what is kept."""
+
+
 class WholeCheckpoints(pl.Callback):
     """Writes the trainer's whole state over one file, every so many steps or minutes, never half.
+
+    A run that is told to stop ends after the step that is under way.
 
     Args:
         path: the file.
         every_steps, every_minutes: when.
         run: fingerprint of the run, kept in the file.
+        stop_asked: whether the run was told to stop.
     """
 
-    def __init__(self, path: Path, every_steps: int, every_minutes: float, run: str) -> None:
+    def __init__(
+        self, path: Path, every_steps: int, every_minutes: float, run: str, stop_asked: Callable[[], bool]
+    ) -> None:
         self.path = path
         self.every_steps = every_steps
         self.every_seconds = 60 * every_minutes
         self.run = run
+        self.stop_asked = stop_asked
         self._written_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Write when due."""
-        step = trainer.global_step
+        """Write when due, and end the run when it is told to.
+
+        Raises:
+            StopTrainingError: it was, and is not finished.
+        """
+        step, finished = trainer.global_step, trainer.global_step >= trainer.max_steps
         late = time.monotonic() - self._written_at >= self.every_seconds
-        if late or step % self.every_steps == 0 or step >= trainer.max_steps:
+        stop = self.stop_asked()
+        if late or stop or finished or step % self.every_steps == 0:
             write_checkpoint(self.path, trainer.save_checkpoint)
             self._written_at = time.monotonic()
+        if stop and not finished:
+            raise StopTrainingError(
+                f"Stopped after step {step} of {trainer.max_steps}; {self.path} is kept: go on from it with --resume."
+            )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep what run this is of."""

@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,16 @@ from FetusMapV2Lib.foundation.errors import ModelError, UserError
 from FetusMapV2Lib.foundation.files import usable_folder, write_json
 from FetusMapV2Lib.foundation.locks import locked
 from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.foundation.stopping import hold_stops, stop_signals, stopped
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
-from FetusMapV2Lib.training.callbacks import RunProgress, Validation, WeightAverage, WholeCheckpoints, summary_line
+from FetusMapV2Lib.training.callbacks import (
+    RunProgress,
+    StopTrainingError,
+    Validation,
+    WeightAverage,
+    WholeCheckpoints,
+    summary_line,
+)
 from FetusMapV2Lib.training.cases import ReducedVolumes
 from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
 from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
@@ -101,6 +109,7 @@ def fit(
 
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
+        Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
     """
     with _alone_in(usable_folder(Path(output_dir))):
         run = prepare_run(
@@ -128,11 +137,12 @@ def fit(
             note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
         if first_step < run.steps:
             note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
-            trainer = _trainer(run, module, volumes, chosen, on_progress, note)
             loader = _loader(run, volumes, first_step, workers, pictures)
-            with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
-                checkpoint = run.checkpoint if first_step else None
-                trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+            with _ended_by_signals() as stop_asked:
+                trainer = _trainer(run, module, volumes, chosen, on_progress, note, stop_asked)
+                with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
+                    checkpoint = run.checkpoint if first_step else None
+                    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
         elif state is not None and not run.model.is_file():
             module.load_state_dict(state["state_dict"])
             module.on_load_checkpoint(state)
@@ -149,6 +159,30 @@ def _alone_in(folder: Path) -> AbstractContextManager[None]:
     """
     remedy = "Wait for its end, or choose another folder"
     return locked(folder / _LOCK, "this folder of a training", remedy=remedy)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[Callable[[], bool]]:
+    """Inside, a signal to stop lets the step end and its checkpoint be written; a second one ends the run at once.
+
+    Yields:
+        Says whether a signal came.
+
+    Raises:
+        Stopped: after a signal, with what is kept.
+    """
+    with stop_signals(), hold_stops() as stop_asked:
+        try:
+            yield stop_asked
+        except StopTrainingError as end:
+            stop = stopped()
+            assert stop is not None
+            stop.kept = str(end)
+        except SystemExit:  # what Lightning makes of a second signal
+            stop = stopped()
+            if stop is None:
+                raise
+            raise stop from None
 
 
 def _kept(run: Run, module: PoseModule) -> dict[str, Any] | None:
@@ -258,6 +292,7 @@ def _trainer(
     device: torch.device,
     on_progress: OnProgress | None,
     note: Mapping[str, Any],
+    stop_asked: Callable[[], bool],
 ) -> pl.Trainer:
     options = run.preset.run
     progress = RunProgress(run.steps, on_progress)
@@ -286,7 +321,9 @@ def _trainer(
             WeightAverage(),
             progress,
             Validation(held_out, options.validate_every, on_result),
-            WholeCheckpoints(run.checkpoint, options.checkpoint_every, options.checkpoint_minutes, run.fingerprint),
+            WholeCheckpoints(
+                run.checkpoint, options.checkpoint_every, options.checkpoint_minutes, run.fingerprint, stop_asked
+            ),
         ],
         enable_checkpointing=False,
         enable_progress_bar=False,

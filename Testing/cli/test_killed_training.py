@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.estimation.model_file import load_model
@@ -38,23 +41,33 @@ def _training(folder: Path, output: Path) -> list[str]:
     ]
 
 
-def _killed_after_a_checkpoint(command: list[str], checkpoint: Path) -> None:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _ended_after_a_checkpoint(command: list[str], checkpoint: Path, how: int) -> tuple[int, str]:
+    """Send a signal; the exit code and what was said."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 120
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         assert process.poll() is None, "the run was over before it could be killed"
+        process.send_signal(how)
+        said = process.communicate(timeout=120)[1]
+        return process.returncode, said
     finally:
         process.kill()
         process.wait()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(json.dumps(PRESET), encoding="utf-8")
     write_toy_cases(tmp_path / "cases", 8)
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    _killed_after_a_checkpoint(_training(tmp_path, cut), cut / "last.ckpt")
+    code, said = _ended_after_a_checkpoint(_training(tmp_path, cut), cut / "last.ckpt", signal.SIGTERM)
+    assert code == 143
+    assert "last.ckpt is kept: go on from it with --resume." in said.splitlines()[-1]
+    assert "Traceback" not in said
+    (cut / "last.ckpt").unlink()
+    _ended_after_a_checkpoint(_training(tmp_path, cut), cut / "last.ckpt", signal.SIGKILL)
     assert not (cut / "model.safetensors").exists()
     for output in (cut, whole):
         subprocess.run(_training(tmp_path, output), check=True, capture_output=True)

@@ -7,6 +7,7 @@ import logging
 import pickle
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,11 @@ import torch
 from torch.torch_version import TorchVersion
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.foundation import stopping
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.locks import LockedError
+from FetusMapV2Lib.foundation.stopping import Stopped
 from FetusMapV2Lib.training.checkpoints import read_checkpoint, write_checkpoint
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
@@ -190,3 +194,47 @@ def test_a_second_training_in_the_folder_is_refused(cases: Path, tmp_path: Path)
     assert fit(PRESET, cases, tmp_path / "run", device="cpu", threads=1, on_progress=another).is_file()
     assert asked
     assert not (tmp_path / "run" / ".training.lock").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_told_to_stop_keeps_its_last_step(
+    cases: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    def tell(fraction: float, _: str) -> None:
+        if fraction == 0.25:
+            signal.raise_signal(number)
+
+    folder, handler = tmp_path / "run", signal.getsignal(number)
+    with pytest.raises(Stopped) as stop:
+        fit(PRESET, cases, folder, device="cpu", threads=1, on_progress=tell)
+    assert stop.value.exit_code == code
+    assert stop.value.kept == f"Stopped after step 1 of 4; {folder / 'last.ckpt'} is kept: go on from it with --resume."
+    assert read_checkpoint(folder / "last.ckpt")["global_step"] == 1
+    assert not (folder / "model.safetensors").exists() and not list(folder.glob(".*"))
+    assert signal.getsignal(number) == handler
+    cut, whole = (
+        load_model(fit(PRESET, cases, one, device="cpu", threads=1, resume=True))
+        for one in (folder, tmp_path / "whole")
+    )
+    assert cut.identity == whole.identity
+
+
+def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "SAME_WISH_S", 0.0)
+    steps = []
+
+    def tell(fraction: float, _: str) -> None:
+        steps.append(fraction)
+        if fraction == 0.75:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(Stopped) as stop:
+            fit(PRESET, cases, tmp_path, device="cpu", threads=1, on_progress=tell)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert (stop.value.exit_code, steps[-1]) == (143, 0.75)
+    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
+    assert not (tmp_path / ".training.lock").exists()
