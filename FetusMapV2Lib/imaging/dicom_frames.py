@@ -200,10 +200,10 @@ def _stack(frames: list[_Frame], path: Path) -> tuple[list[int], Matrix, list[st
         text = "it holds a single slice, or slices each of another moment, and no volume"
         raise InputError(text, where=path, remedy=EXPORT_VOLUME)
     directions = np.array([_numbers(frame.orientation, 6, path) for frame in frames])
+    axes, notes = geometry.orientation(directions[0].reshape(2, 3).T, path)
     if not np.allclose(directions, directions[0], rtol=0, atol=geometry.ROUNDED):
         text = "its slices are not parallel: their orientations differ"
         raise InputError(text, where=path, remedy="Export one volume")
-    axes, notes = geometry.orientation(directions[0].reshape(2, 3).T, path)
     sizes = [geometry.spacing(_numbers(frame.spacing, 2, path, "the size of its pixels"), path) for frame in frames]
     geometry.alike("the size of the pixels", sizes, path)
     normal = np.cross(axes[:, 0], axes[:, 1])

@@ -24,6 +24,10 @@ try:
 except ImportError:  # pydicom 2
     from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
+_NEEDED = (
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PixelRepresentation", "Rows",
+    "Columns",
+)  # fmt: skip
 _ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _HALVED_COLOUR = ("YBR_FULL_422", "YBR_PARTIAL_422")
 # Bytes behind the pixels that are padding and not a sign of a wrong size.
@@ -70,7 +74,9 @@ def grey_frames(dataset: Dataset, where: Any, *, frames: int) -> tuple[NDArray[A
     compressed = _compressed(dataset, where)
     _check_length(dataset, layout, frames, compressed, where)
     dataset.NumberOfFrames = frames
-    array = _decoded(dataset, compressed, where).reshape(frames, layout.rows, layout.columns, -1)
+    array = _decoded(dataset, layout, compressed, where)
+    array = array[: frames * layout.rows * layout.columns] if array.ndim == 1 else array
+    array = array.reshape(frames, layout.rows, layout.columns, -1)
     if layout.samples > 1:
         # pydicom 3 gives RGB for every colour space, pydicom 2 leaves luminance and chrominance as they are.
         luminance_first = layout.kind.startswith("YBR") and int(pydicom.__version__.split(".")[0]) < 3
@@ -98,13 +104,13 @@ def rescaled(array: NDArray[Any], slope: Any, intercept: Any, where: Any) -> NDA
 
 
 def _layout(dataset: Dataset, where: Any) -> _Layout:
-    bits = _whole(dataset, "BitsAllocated", 8)
-    stored = _whole(dataset, "BitsStored", bits)
-    samples = _whole(dataset, "SamplesPerPixel", 1)
-    kind = str(dataset.get("PhotometricInterpretation", None) or "MONOCHROME2")
-    sign = _whole(dataset, "PixelRepresentation", 0)
-    high = _whole(dataset, "HighBit", stored - 1)
-    size = (_whole(dataset, "Rows", 0), _whole(dataset, "Columns", 0))
+    missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
+    if missing:
+        text = f"the DICOM file does not say how its pixels are stored ({', '.join(missing)} missing)"
+        raise InputError(text, where=where, remedy="Export the volume again")
+    bits, stored, samples, sign, rows, columns = (_whole(dataset, name, where) for name in _NEEDED[1:])
+    kind = str(dataset.PhotometricInterpretation)
+    high = stored - 1 if dataset.get("HighBit") in (None, "") else _whole(dataset, "HighBit", where)
     contradiction = ""
     if samples != (1 if kind in _ONE_SAMPLE else 3):
         contradiction = f"{samples} samples per pixel, {kind}"
@@ -117,12 +123,14 @@ def _layout(dataset: Dataset, where: Any) -> _Layout:
     if contradiction:
         text = f"what it says of its pixels cannot be right ({contradiction})"
         raise InputError(text, where=where, remedy=_UNCOMPRESSED)
-    return _Layout(*size, samples, bits, stored, high, sign == 1, kind)
+    return _Layout(rows, columns, samples, bits, stored, high, sign == 1, kind)
 
 
-def _whole(dataset: Dataset, keyword: str, default: int) -> int:
+def _whole(dataset: Dataset, keyword: str, where: Any) -> int:
     value = dataset.get(keyword)
-    return default if value is None or value == "" else int(value)
+    if not isinstance(value, int):
+        raise InputError(f"{keyword} is not a number ({value})", where=where, remedy="Export the volume again")
+    return int(value)
 
 
 def _compressed(dataset: Dataset, where: Any) -> bool:
@@ -158,8 +166,12 @@ def _fragments(data: bytes) -> int:
     return count
 
 
-def _decoded(dataset: Dataset, compressed: bool, where: Any) -> NDArray[Any]:
+def _decoded(dataset: Dataset, layout: _Layout, compressed: bool, where: Any) -> NDArray[Any]:
     if not compressed:
+        little = dataset.file_meta.TransferSyntaxUID.is_little_endian
+        if little and layout.samples == 1:
+            # pydicom would blank the bits that should not be used, without a word where they are
+            return np.frombuffer(dataset.PixelData, f"<{'i' if layout.signed else 'u'}{layout.bits // 8}")
         return np.asarray(dataset.pixel_array)
     try:
         # One line for what is not there (a decoder) as for what is damaged: the libraries do not tell them apart.
@@ -173,13 +185,17 @@ def _decoded(dataset: Dataset, compressed: bool, where: Any) -> NDArray[Any]:
 
 def _used_bits(values: NDArray[Any], layout: _Layout) -> tuple[NDArray[Any], list[str]]:
     """The values, with a warning where they need more bits than are stated, or others."""
+    unused = layout.bits - layout.stored
     if layout.high != layout.stored - 1:
         text = f"{layout.stored} bits are stored but the high bit is {layout.high}"
         return values, [f"what the file says of its grey values is contradictory ({text}); all bits were used"]
-    if layout.stored < layout.bits and not _fits(values, layout):
-        text = f"{layout.stored} bits are stated but {values.min()} to {values.max()} were found"
-        return values, [f"grey values need more bits than the file states ({text}); all bits were used"]
-    return values, []
+    if unused == 0 or _fits(values, layout):
+        return values, []
+    if layout.signed and values.min() >= 0 and values.max() < 2**layout.stored:
+        # the sign is in the highest bit that is used
+        return np.asarray(values << unused) >> unused, []
+    text = f"{layout.stored} bits are stated but {values.min()} to {values.max()} were found"
+    return values, [f"grey values need more bits than the file states ({text}); all bits were used"]
 
 
 def _fits(values: NDArray[Any], layout: _Layout) -> bool:

@@ -72,20 +72,23 @@ def dicom_files(path: Path) -> list[Path]:
         InputError: a folder that cannot be listed.
     """
     try:
-        candidates = sorted(path.iterdir()) if path.is_dir() else [path]
-    except OSError as error:
+        if not path.is_dir():
+            return [path] if _is_dicom(path) else []
+        return [file for file in sorted(path.iterdir()) if file.is_file() and _is_dicom(file)]
+    except (OSError, ValueError) as error:
         raise _cannot_be_read(path, error) from None
-    return [file for file in candidates if _is_dicom(file)]
 
 
 def _is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM by its content, or by its name where the content cannot be read."""
     if file.name.upper() == "DICOMDIR" or file.name.startswith("._"):
         return False
+    named = file.suffix.lower() in _DICOM_SUFFIXES and file.is_file()
     try:
         head = _head(file)
     except InputError:
-        return False
-    return _begins_as_dicom(head) or (file.suffix.lower() in _DICOM_SUFFIXES and not _begins_as_other(head))
+        return named
+    return _begins_as_dicom(head) or (named and not _begins_as_other(head))
 
 
 def _begins_as_other(head: bytes) -> bool:

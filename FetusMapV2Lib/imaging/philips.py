@@ -66,7 +66,7 @@ def _volumes(dataset: Dataset, slices: int, path: Path) -> int:
     volumes = round(held) // slices
     if volumes and number in (None, volumes, volumes * slices) and held == volumes * slices:
         return volumes
-    text = f"it states {number} volumes of {slices} slices and holds {held:.6g} slices"
+    text = f"it states {number or 'some'} volumes of {slices} slices and holds {held:.6g} slices"
     raise InputError(f"the file is truncated or damaged ({text})", where=path, remedy="Export or copy it again")
 
 
@@ -86,16 +86,19 @@ def _frames_held(dataset: Dataset) -> float | None:
 
 def _spacing_mm(dataset: Dataset, path: Path) -> tuple[tuple[float, float, float], list[str]]:
     step_cm = _private(dataset, _STEP_CM, path)
-    found = geometry.spacing([dataset.get(f"PhysicalDelta{axis}") for axis in "XY"] + [step_cm], path) * 10
+    stated = [dataset.get(f"PhysicalDelta{axis}") for axis in "XY"]
+    found = geometry.spacing(
+        [size * 10 if isinstance(size, int | float) else None for size in (*stated, step_cm)], path
+    )
     notes = []
     for axis in "XY":
         code = dataset.get(f"PhysicalUnits{axis}Direction")
         if code != _CENTIMETRES:
             unit = "without a unit" if code is None else _UNITS.get(int(code), f"in unit {code}")
-            size = dataset.get(f"PhysicalDelta{axis}")
+            n = "XY".index(axis)
             notes.append(
-                f"the voxel size along {axis.lower()} is stated as {size:g} {unit}, not in cm; "
-                f"{found['XY'.index(axis)]:.4g} mm was assumed: {SPACING_REMEDY}"
+                f"the voxel size along {axis.lower()} is stated as {stated[n]:g} {unit}, not in cm; "
+                f"{found[n]:.4g} mm was assumed: {SPACING_REMEDY}"
             )
     between = (dataset.get("SpacingBetweenSlices"), "by SpacingBetweenSlices")
     step, warnings = geometry.settle("the distance of the slices", (found[2], "by Philips' own element"), between)

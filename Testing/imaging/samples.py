@@ -123,6 +123,21 @@ def enhanced_us(volumes: list[Volume], *, modality="US", shuffled=False, colour=
     return dataset
 
 
+def slices_of(volume: Volume) -> list[Dataset]:
+    """The slices of a volume as single DICOM images with a position, in order."""
+    lps = LPS_TO_RAS @ volume.ijk_to_ras
+    directions = lps[:3, :2] / np.array(volume.spacing[:2])
+    found = []
+    for n in range(volume.array.shape[0]):
+        dataset = multiframe(volume.array[n : n + 1], "1.2.840.10008.5.1.4.1.1.6.1", "US")
+        del dataset.NumberOfFrames
+        dataset.ImagePositionPatient = [float(v) for v in (lps @ [0, 0, n, 1])[:3]]
+        dataset.ImageOrientationPatient = [float(v) for v in directions.T.ravel()]
+        dataset.PixelSpacing = [volume.spacing[1], volume.spacing[0]]
+        found.append(dataset)
+    return found
+
+
 def encrypted_us() -> Dataset:
     """An Enhanced US Volume whose attributes are encrypted (PS3.15, no pixel data in clear)."""
     dataset = enhanced_us([sample()])
