@@ -20,7 +20,7 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.model_file import load_model, save_model
 from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.progress import OnProgress, Stages
-from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
+from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def calibrate_model(
         ModelError: the model cannot be read, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
-    check_enough(find_cases(data))
+    check_enough(find_cases(data, on_skipped=quietly))
     calibration = calibration_from(observe(engine, data, on_progress))
     model = load_model(Path(path))
     save_model(Path(path), replace(model, calibration=calibration))

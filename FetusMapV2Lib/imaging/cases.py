@@ -1,11 +1,10 @@
-"""Folders of annotated cases: a volume, its landmarks as Slicer Markups, and what else is known of it.
+"""Adding annotated cases to a folder: a volume, its landmarks as Slicer Markups, and what else is known of it.
 
-A case is ``NAME.nrrd`` (or another volume format) with ``NAME.mrk.json`` and optionally ``NAME.json``.
+How they are found again is in `case_search`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,91 +19,15 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import usable_folder, write_json
-from FetusMapV2Lib.foundation.publishing import published
-from FetusMapV2Lib.imaging.markups import read_markups, write_markups
-from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.foundation.manifests import MANIFESTS
+from FetusMapV2Lib.foundation.publishing import look_after, published
+from FetusMapV2Lib.imaging.case_search import CaseFiles, Skipped, find_cases, volumes_named
+from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
 
 #: States of a landmark that a person vouches for.
 VOUCHED_STATES = ("edited", "confirmed")
-VOLUME_SUFFIXES = (".nrrd", ".mha", ".mhd", ".nii", ".nii.gz", ".dcm", ".vol", ".v00")
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """Where one case lies; reading is left to the moment it is needed."""
-
-    name: str
-    volume_path: Path
-    landmarks_path: Path
-    truth_path: Path
-
-    def volume(self) -> Volume:
-        """The ultrasound volume.
-
-        Raises:
-            InputError: see `read_volume`.
-        """
-        return read_volume(self.volume_path)
-
-    def pose(self, schema: Schema | None = None) -> Pose:
-        """The annotated landmarks, RAS mm, NaN where missing.
-
-        Raises:
-            InputError: see `read_markups`.
-        """
-        return read_markups(self.landmarks_path, schema)
-
-    def truth(self) -> dict[str, Any]:
-        """What else is known of the case; empty if nothing is.
-
-        Raises:
-            InputError: the file is not JSON.
-        """
-        if not self.truth_path.exists():
-            return {}
-        try:
-            return dict(json.loads(self.truth_path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"not a JSON object ({error})", where=self.truth_path) from error
-
-    @property
-    def fetus_present(self) -> bool:
-        """False only where the case says so; a case without annotation is not a case without a fetus."""
-        return bool(self.truth().get("fetus_present", True))
-
-
-def find_cases(folder: str | os.PathLike[str]) -> list[CaseFiles]:
-    """All annotated cases of a folder, sorted by name.
-
-    Raises:
-        InputError: the folder does not exist or holds no case.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError("this folder does not exist", where=folder, remedy="Give a folder of cases")
-    cases = []
-    for landmarks in sorted(folder.glob("*.mrk.json")):
-        name = landmarks.name[: -len(".mrk.json")]
-        volume = _volume_of(folder, name)
-        if volume is not None:
-            cases.append(CaseFiles(name, volume, landmarks, folder / f"{name}.json"))
-    if not cases:
-        raise InputError(
-            "no annotated case in this folder",
-            where=folder,
-            remedy="A case is a volume NAME.nrrd with its landmarks NAME.mrk.json",
-        )
-    return cases
-
-
-def _volume_of(folder: Path, name: str) -> Path | None:
-    for suffix in VOLUME_SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if path.exists():
-            return path
-    return None
 
 
 @dataclass(frozen=True)
@@ -157,9 +80,9 @@ def write_training_case(
         remedy = "Look at the landmarks; confirm those that are right and move the others"
         raise InputError("no landmark was confirmed or set by hand", where=name, remedy=remedy)
     target = Path(folder)
-    other = _volume_of(target, name)
-    if other is not None and other.name != f"{name}.nrrd":
-        raise OutputError("another volume of this name is there", where=other, remedy="Choose another name")
+    others = [path for path in volumes_named(target, name) if path.name != f"{name}.nrrd"]
+    if others:
+        raise OutputError("another volume of this name is there", where=others[0], remedy="Choose another name")
     asked = [f"{name}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
     with published(target, name, asked=asked, overwrite=overwrite, private=private) as staging:
         write_volume(staging / f"{name}.nrrd", volume)
@@ -175,7 +98,10 @@ def next_case_name(folder: str | os.PathLike[str]) -> str:
     Raises:
         OutputError: the folder is a file, or cannot be made.
     """
-    stems = [path.name.split(".")[0] for path in usable_folder(Path(folder)).glob("case-*")]
+    target = usable_folder(Path(folder), private=True)
+    look_after(target)  # a case whose writing was cut off has its name
+    paths = (*target.glob("case-*"), *(target / MANIFESTS).glob("case-*"))
+    stems = [path.name.split(".")[0] for path in paths]
     numbers = [int(stem[5:]) for stem in stems if stem[5:].isdigit()]
     return f"case-{max(numbers, default=-1) + 1:04d}"
 
@@ -191,3 +117,14 @@ def _annotation_document(annotation: Annotation, schema: Schema) -> dict[str, An
             "states": dict(zip(schema.keys, annotation.states, strict=True)),
         },
     }
+
+
+__all__ = [
+    "VOUCHED_STATES",
+    "Annotation",
+    "CaseFiles",
+    "Skipped",
+    "find_cases",
+    "next_case_name",
+    "write_training_case",
+]

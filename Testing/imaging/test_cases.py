@@ -94,6 +94,8 @@ def test_names_count_on_and_tell_nothing_of_the_patient(tmp_path: Path) -> None:
     for name in ("case-0002", "case-x", "other"):
         written(folder, name)
     assert next_case_name(folder) == "case-0003"
+    (folder / ".fetusmap" / "case-0005.json").write_text("{}", encoding="utf-8")  # being written
+    assert next_case_name(folder) == "case-0006"
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="not a folder"):
         next_case_name(tmp_path / "file")
