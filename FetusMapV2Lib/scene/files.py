@@ -22,6 +22,8 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.names import is_printable, safe_name
+from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.volumes import add_volume_node
 
@@ -138,6 +140,7 @@ def _bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
 
 def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> None:
     """Written in a folder of its own beside the target: the bundle takes its inner names from the file name."""
+    _make_names_safe(scene)
     root = scene.GetRootDirectory()
     url = scene.GetURL()
     with tempfile.TemporaryDirectory(prefix=".", dir=temporary.parent, ignore_cleanup_errors=True) as folder:
@@ -150,6 +153,14 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
         if not written or not zipfile.is_zipfile(bundle):
             raise OutputError("the scene could not be written", where=target, remedy="Check the free disk space")
         bundle.replace(temporary)
+
+
+def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
+    """A name with a character that XML cannot carry would make a file that nobody can read."""
+    for node in of_class(scene, "vtkMRMLNode"):
+        name = node.GetName() or ""
+        if not is_printable(name):
+            node.SetName(safe_name(name, node.GetNodeTagName()))
 
 
 def write_pose_scene(

@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import appearance
+from FetusMapV2Lib.scene.names import without_name_in_labels
 
 Array = NDArray[np.float64]
 
@@ -104,6 +105,7 @@ def check_landmarks(node: Any, schema: Schema) -> None:
 def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     """A fiducial node with one named point per landmark, all missing, their number fixed."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
+    without_name_in_labels(node)
     before = node.StartModify()
     for landmark in schema.landmarks:
         row = node.AddControlPoint(0.0, 0.0, 0.0, landmark.name)
@@ -116,6 +118,7 @@ def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
 def make_landmarks(node: Any, schema: Schema) -> None:
     """Make a point list with the right points the landmarks of a pose, e.g. one that was loaded from a file."""
     before = node.StartModify()
+    without_name_in_labels(node)
     node.SetFixedNumberOfControlPoints(True)
     node.SetAttribute(ROLE_ATTRIBUTE, LANDMARKS_ROLE)
     node.SetAttribute(SCHEMA_ATTRIBUTE, schema.id)
@@ -150,6 +153,7 @@ def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyDat
 def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
     """A locked plane node of absolute size."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode", f"{name} midsagittal plane")
+    without_name_in_labels(node)
     node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_plane")
     node.SetPlaneType(node.PlaneTypePointNormal)
     node.SetSizeMode(node.SizeModeAbsolute)
@@ -177,6 +181,7 @@ def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
     """A locked line node with its length measurement."""
     label = _LINE_NAMES.get(key, key.replace("_", " "))
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", f"{name} {label}")
+    without_name_in_labels(node)
     node.SetAttribute(ROLE_ATTRIBUTE, f"length.{key}")
     for end in ("start", "end"):
         row = node.AddControlPoint(0.0, 0.0, 0.0, end)

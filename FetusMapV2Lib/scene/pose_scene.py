@@ -20,6 +20,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, links, nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
+from FetusMapV2Lib.scene.names import pose_name, safe_name, without_name_in_labels
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
@@ -73,7 +74,7 @@ class PoseScene:
             schema: the landmarks; the bundled ones if not given.
             volume_node: the volume it was estimated in; the points share its parent transform, so that they move
                 with it.
-            name: of the folder, and the beginning of all node names; made unique in the scene.
+            name: of the folder, and the beginning of all node names; made safe and unique in the scene.
             model: name and checksum of the model that gave the pose.
 
         Raises:
@@ -81,7 +82,7 @@ class PoseScene:
         """
         schema = schema or default_schema()
         _check_count(pose, schema)
-        name = nodes.unique_name(scene, name)
+        name = nodes.unique_name(scene, safe_name(name, "Fetus"))
         landmarks = nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
             ownership.give_to(landmarks, volume_node)
@@ -109,7 +110,7 @@ class PoseScene:
         if ownership.volume_of(landmarks_node) is not None:
             ownership.give_to(landmarks_node, ownership.volume_of(landmarks_node))
         result = cls(scene, landmarks_node, schema)
-        result._start(landmarks_node.GetName().removesuffix(" landmarks"))
+        result._start(pose_name(landmarks_node))
         return result
 
     @classmethod
@@ -261,6 +262,8 @@ class PoseScene:
             landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, node.GetID())
         for node in self.all_nodes:
             node.SetUndoEnabled(True)
+            if node.IsA("vtkMRMLMarkupsNode"):
+                without_name_in_labels(node)
 
     def _colours(self, name: str) -> Any:
         """The colour table of the skeleton, made once."""

@@ -22,6 +22,7 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.files import open_scene, save_scene
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
+from FetusMapV2Lib.scene.names import pose_name
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
 from FetusMapV2Lib.scene.sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
@@ -220,7 +221,7 @@ class PoseSequence:
 
     @property
     def _name(self) -> str:
-        return str(self.pose_scene.landmarks_node.GetName()).removesuffix(" landmarks")
+        return pose_name(self.pose_scene.landmarks_node)
 
     def _stored(self, frame: int) -> Pose:
         """The pose of a frame as kept in the sequence."""

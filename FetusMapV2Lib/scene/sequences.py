@@ -17,6 +17,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import checked
 from FetusMapV2Lib.imaging.source import SECONDS, rising
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.names import safe_name
 from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.volumes import add_volume_node, parent_to_world, set_voxels, show_grey, volume_from_node
 
@@ -47,7 +48,7 @@ def add_volume_sequence(
     Raises:
         InputError: no frame can be read.
     """
-    first = _first_usable(frames, name)
+    first, name = _first_usable(frames, name), safe_name(name)
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
     sequence.SetIndexName("frame" if times_s is None else "time")
     sequence.SetIndexUnit("" if times_s is None else "s")

@@ -16,6 +16,7 @@ from vtk.util import numpy_support
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import grey
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.names import safe_name
 
 #: Voxel types that a `Volume` may hold, and what others become.
 _KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
@@ -39,9 +40,9 @@ def add_volume_node(scene: slicer.vtkMRMLScene, volume: Volume, *, name: str | N
     Args:
         scene: the MRML scene to add to.
         volume: array [k, j, i] and IJK-to-RAS matrix in mm.
-        name: node name, made unique in the scene; the volume's own name if not given.
+        name: node name, made safe and unique in the scene; the volume's own name if not given.
     """
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name or volume.name))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(safe_name(name or volume.name)))
     set_voxels(node, volume)
     show_grey(node, volume)
     return node
