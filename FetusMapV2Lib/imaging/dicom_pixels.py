@@ -6,7 +6,6 @@ What pydicom can decode is decoded; everything else is refused, never shown as n
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import grey
+from FetusMapV2Lib.imaging.dicom_fragments import fragments, stated_size
 from FetusMapV2Lib.imaging.source import one_line
 
 try:
@@ -144,26 +144,20 @@ def _compressed(dataset: Dataset, where: Any) -> bool:
 
 def _check_length(dataset: Dataset, layout: _Layout, frames: int, compressed: bool, where: Any) -> None:
     held, needed = len(dataset.PixelData), layout.frame_bytes * frames
+    problem = ""
     if compressed:
-        fragments = _fragments(dataset.PixelData)
-        if fragments < frames:
-            text = f"the file is truncated or damaged ({frames} frames are stated, {fragments} are there)"
-            raise InputError(text, where=where, remedy=_AGAIN)
-        if needed > max(_MOST_TIMES * held, _LEAST_BYTES):
-            text = f"its {held} bytes of compressed pixels cannot be {frames} frames"
-            raise InputError(text, where=where, remedy=_AGAIN)
+        sizes = [stated_size(fragment) for fragment in fragments(dataset.PixelData)]
+        others = [f"{size[1]} x {size[0]}" for size in sizes if size and size != (layout.rows, layout.columns)]
+        if len(sizes) < frames:
+            problem = f"{frames} frames are stated, {len(sizes)} are there"
+        elif others:
+            problem = f"frames of {layout.columns} x {layout.rows} pixels are stated, of {others[0]} there"
+        elif needed > max(_MOST_TIMES * held, _LEAST_BYTES):
+            problem = f"{held} bytes of compressed pixels cannot be {frames} frames"
     elif not needed <= held <= needed + _PADDING:
-        size = f"{frames} frames of {layout.columns} x {layout.rows} pixels need {needed} bytes, it holds {held}"
-        raise InputError(f"the file is truncated or damaged ({size})", where=where, remedy=_AGAIN)
-
-
-def _fragments(data: bytes) -> int:
-    """How many fragments encapsulated pixel data have behind their offset table (PS3.5 A.4)."""
-    count, position = -1, 0
-    while position + 8 <= len(data) and data[position : position + 4] == b"\xfe\xff\x00\xe0":
-        count += 1
-        position += 8 + int(struct.unpack_from("<I", data, position + 4)[0])
-    return count
+        problem = f"{frames} frames of {layout.columns} x {layout.rows} pixels need {needed} bytes, it holds {held}"
+    if problem:
+        raise InputError(f"the file is truncated or damaged ({problem})", where=where, remedy=_AGAIN)
 
 
 def _decoded(dataset: Dataset, layout: _Layout, compressed: bool, where: Any) -> NDArray[Any]:

@@ -113,7 +113,9 @@ class Frames(Sequence[Volume]):
             array, matrix = self._source.load(number)
         check_shape(array.shape, str(self._path))
         name = volume_name(self._path) + (f"_{number:04d}" if len(self) > 1 else "")
-        notes = (*self._source.notes, *self._source.remarks)
+        # the voxel size that the user gives settles what the file says of it
+        said = (*self._source.notes, *self._source.remarks)
+        notes = tuple(note for note in said if self._spacing is None or SPACING_REMEDY not in note)
         volume = Volume(array, matrix, name, str(self._path), notes)
         known = self._source.spacing_known
         if self._spacing is not None:

@@ -56,6 +56,7 @@ def test_philips_units_are_named(tmp_path):
     dataset.PhysicalUnitsXDirection = 4
     (line,) = read(dataset, tmp_path).warnings
     assert "along x is stated as 0.4 in seconds, not in cm; 4 mm was assumed" in line
+    assert read_volume(tmp_path / "v.dcm", spacing=4.0).warnings == ()
     del dataset.PhysicalUnitsXDirection
     assert "0.4 without a unit" in read(dataset, tmp_path).warnings[0]
 
