@@ -5,7 +5,6 @@ Every broken rule is refused with one line that names the file, the landmark and
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.json_files import read_json
 
 #: group -> the side its landmarks lie on; the limb groups come in left-right pairs
 GROUP_SIDES: dict[str, str | None] = {"ht": None, "la": "left", "ra": "right", "ll": "left", "rl": "right"}
@@ -31,20 +31,9 @@ def read_document(path: Path) -> Any:
     Raises:
         InputError: missing, unreadable, not UTF-8, or not JSON.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError("the landmark file does not exist", where=path, remedy="Check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError("the landmark file is not UTF-8 text", where=path, remedy=_REMEDY) from error
-    except OSError as error:
-        problem = f"the landmark file cannot be read ({error.strerror or error})"
-        raise InputError(problem, where=path, remedy="Check the path and its permissions") from error
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"the landmark file is not valid JSON{place}", where=path, remedy=_REMEDY) from error
+    if not path.exists():
+        raise InputError("the landmark file does not exist", where=path, remedy="Check the path")
+    return read_json(path, "the landmark file", remedy=_REMEDY)
 
 
 def schema_fields(document: Any, where: str | os.PathLike[str] | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.estimation.model_index import file_sha256, find_model
 from FetusMapV2Lib.foundation.errors import InputError, ModelError
 from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.json_files import read_json_object
 from FetusMapV2Lib.foundation.progress import OnProgress, Stages
 from FetusMapV2Lib.imaging.cases import CaseFiles
 
@@ -157,11 +157,8 @@ def _kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """The record of an earlier run, None if there is none of this model file, refinement and volume."""
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"a kept prediction cannot be read ({error})", where=path, remedy="Remove it") from error
-    if not isinstance(record, dict) or any(record.get(name) != value for name, value in key.items()):
+    record = read_json_object(path, "a kept prediction", remedy="Remove it")
+    if any(record.get(name) != value for name, value in key.items()):
         return None
     return record
 

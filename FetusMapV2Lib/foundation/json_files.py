@@ -110,7 +110,8 @@ def parse_json(
     except _UnusableError as problem:
         raise error(f"{what} cannot be used: {problem}", where=where, remedy=remedy) from None
     except ValueError as problem:
-        raise error(f"{what} is not valid JSON ({problem})", where=where, remedy=remedy) from None
+        place = f" (line {problem.lineno})" if isinstance(problem, json.JSONDecodeError) else ""
+        raise error(f"{what} is not valid JSON{place}", where=where, remedy=remedy) from None
     return document
 
 

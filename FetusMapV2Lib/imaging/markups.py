@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.json_files import read_json
 from FetusMapV2Lib.imaging.point_notes import PointNote
 
 SCHEMA_URL = (
@@ -26,6 +27,10 @@ SCHEMA_URL = (
     "markups-schema-v1.0.3.json#"
 )
 _UPRIGHT = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+#: No volume reaches so far, in mm or in um.
+_FARTHEST = 1e7
+#: Of a value of the file in a message.
+_LONGEST_QUOTE = 40
 _REMEDY = "Save the landmarks from Slicer as Markups JSON (.mrk.json)"
 
 
@@ -149,25 +154,15 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
                     remedy="Remove or rename one of the two points",
                 )  # fmt: skip
             seen.add(row)
-            if point.get("positionStatus", "defined") == "defined":
+            if _is_placed(point, source):
                 positions[row] = _position(point, source) * factors
     return Pose(positions)
 
 
 def _document(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such landmark file", where=path, remedy="Check the path") from None
-    except UnicodeDecodeError:
-        raise InputError("the landmark file is not text", where=path, remedy=_REMEDY) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        problem = f"the landmark file is not valid JSON ({error})"
-        raise InputError(problem, where=path, remedy=_REMEDY) from None
+    if not path.exists():
+        raise InputError("no such landmark file", where=path, remedy="Check the path")
+    return read_json(path, "the landmark file", remedy=_REMEDY)
 
 
 def _fiducials(document: Any, path: Path) -> list[dict[str, Any]]:
@@ -190,20 +185,34 @@ def _points(markup: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 def _to_ras_mm(markup: dict[str, Any], path: Path) -> np.ndarray:
     """Factors (3,) that take the file's coordinates to RAS mm."""
     systems = {"LPS": (-1.0, -1.0, 1.0), "RAS": (1.0, 1.0, 1.0)}
-    system = str(markup.get("coordinateSystem", "LPS")).upper()
-    if system not in systems:
-        problem = f"the coordinate system '{system}' is unknown"
+    system = markup.get("coordinateSystem", "LPS")
+    if not isinstance(system, str) or system.upper() not in systems:
+        problem = f"the coordinate system {_quoted(system)} is unknown"
         raise InputError(problem, where=path, remedy="Write the landmarks in RAS or LPS")
     units = markup.get("coordinateUnits", "mm")
-    unit = str(units[0] if isinstance(units, list) and units else units)
+    unit = units[0] if isinstance(units, list) and units else units
     scales = {"mm": 1.0, "um": 1e-3}
-    if unit not in scales:
-        raise InputError(f"the unit '{unit}' is unknown", where=path, remedy="Write the landmarks in mm")
-    return np.array(systems[system]) * scales[unit]
+    if not isinstance(unit, str) or unit not in scales:
+        raise InputError(f"the unit {_quoted(unit)} is unknown", where=path, remedy="Write the landmarks in mm")
+    return np.array(systems[system.upper()]) * scales[unit]
 
 
-def _plain(label: Any) -> str:
-    return re.sub(r"[^a-z0-9]+", " ", str(label).lower()).strip()
+def _is_placed(point: dict[str, Any], path: Path) -> bool:
+    status = point.get("positionStatus", "defined")
+    if status not in ("defined", "undefined", "preview", "missing"):
+        problem = f"the position status {_quoted(status)} of {_quoted(point.get('label', ''))} is unknown"
+        raise InputError(problem, where=path, remedy="Place the point again, or mark it as missing")
+    return bool(status == "defined")
+
+
+def _quoted(value: Any) -> str:
+    """A value of the file for a message, short whatever it is."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"'{text}'" if len(text) <= _LONGEST_QUOTE else f"'{text[:_LONGEST_QUOTE]}...'"
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", label.lower()).strip()
 
 
 def _labels(schema: Schema) -> dict[str, int]:
@@ -216,21 +225,22 @@ def _labels(schema: Schema) -> dict[str, int]:
 
 def _row(point: dict[str, Any], known: dict[str, int], path: Path) -> int:
     for label in (point.get("label", ""), point.get("key", "")):
-        row = known.get(_plain(label))
+        row = known.get(_plain(label)) if isinstance(label, str) else None
         if row is not None:
             return row
     raise InputError(
-        f"the label '{point.get('label', '')}' is not a landmark", where=path,
+        f"the label {_quoted(point.get('label', ''))} is not a landmark", where=path,
         remedy="Name every point after a landmark of the schema, such as 'Nasal tip' or 'nasal_tip'",
     )  # fmt: skip
 
 
 def _position(point: dict[str, Any], path: Path) -> np.ndarray:
     value = point.get("position")
-    numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
-    if not numbers or not np.isfinite(np.array(value, dtype=float)).all():
-        raise InputError(
-            f"the position of '{point.get('label', '')}' is not three numbers", where=path,
-            remedy="Place the point again, or mark it as missing",
-        )  # fmt: skip
-    return np.array(value, dtype=np.float64)
+    name, remedy = _quoted(point.get("label", "")), "Place the point again, or mark it as missing"
+    if not (isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)):
+        raise InputError(f"the position of {name} is not three numbers", where=path, remedy=remedy)
+    place = np.array(value, dtype=np.float64)
+    if np.abs(place).max() > _FARTHEST:
+        problem = f"the position of {name} is farther away than anything in a volume"
+        raise InputError(problem, where=path, remedy=remedy)
+    return place

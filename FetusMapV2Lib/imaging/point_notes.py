@@ -15,7 +15,7 @@ PointState = Literal["estimated", "edited", "confirmed", "missing"]
 _EDITED, _CONFIRMED, _REFINED = "placed by hand", "confirmed", "refined"
 _MISSING, _NOT_FOUND = "marked missing", "not found"
 _ASSUMED = "definition assumed"
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_NUMBER = r"(-?[0-9]{1,7}(?:\.[0-9]{1,9})?)"  # no place is farther away, and none so large that it is no number
 _PLACE = re.compile(rf"estimated at RAS {_NUMBER} {_NUMBER} {_NUMBER} mm")
 _NAME = re.compile(r"estimated as (.+)")
 _CONFIDENCE = re.compile(rf"confidence {_NUMBER}")
@@ -78,7 +78,7 @@ class PointNote:
             refined=_REFINED in parts,
             estimated_at=None if place is None else (float(place[1]), float(place[2]), float(place[3])),
             estimated_as=_words(_NAME, parts),
-            confidence=_number(_CONFIDENCE, parts),
+            confidence=_number(_CONFIDENCE, parts, most=1.0),
             radius90_mm=_number(_RADIUS, parts),
             model=_words(_MODEL, parts),
         )
@@ -100,9 +100,11 @@ def _words(pattern: re.Pattern[str], parts: list[str]) -> str:
     return "" if found is None else found[1]
 
 
-def _number(pattern: re.Pattern[str], parts: list[str]) -> float:
+def _number(pattern: re.Pattern[str], parts: list[str], most: float = math.inf) -> float:
+    """A number from 0 to `most`; NaN for any other, and without one."""
     found = _first(pattern, parts)
-    return math.nan if found is None else float(found[1])
+    value = math.nan if found is None else float(found[1])
+    return value if 0.0 <= value <= most else math.nan
 
 
 def _state(parts: list[str]) -> PointState:

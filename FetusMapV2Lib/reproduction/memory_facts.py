@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.paper import PLANNER, MemoryFact, Size, memory_rows
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.json_files import read_json_object
 from FetusMapV2Lib.memory.costing import step_without_data
 from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.meter import on_meta
@@ -40,8 +40,8 @@ def memory_facts(kept_in: Path) -> dict[tuple[str, Size], MemoryFact]:
 def _kept(path: Path) -> dict[str, MemoryFact]:
     """The predictions of an earlier call; none if they cannot be read, as they are soon made again."""
     try:
-        return {key: MemoryFact(**fact) for key, fact in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return {key: MemoryFact(**fact) for key, fact in read_json_object(path).items()}
+    except (UserError, TypeError):
         return {}
 
 

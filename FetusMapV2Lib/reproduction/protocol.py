@@ -5,7 +5,6 @@ Any step may be cut; the next call goes on from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from FetusMapV2Lib.evaluation.paper import PaperTable, RunFact, page, paper_figu
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.files import write_json, write_text
+from FetusMapV2Lib.foundation.json_files import read_json
 from FetusMapV2Lib.foundation.progress import OnProgress
 from FetusMapV2Lib.reproduction.memory_facts import memory_facts, peak_as_trained
 from FetusMapV2Lib.reproduction.recipes import Recipe, recipe_text
@@ -167,10 +167,7 @@ def settled_folds(output: Path, cases: CaseSet, folds: int, seed: int) -> tuple[
     if not path.exists():
         write_json(path, note)
         return dealt
-    try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"the folds of an earlier run cannot be read ({error})", where=path) from error
+    noted = read_json(path, "the file of the folds of an earlier run", remedy="Choose another folder")
     if noted != note:
         raise UserError(
             "this folder holds a run with other cases, folds or another seed",

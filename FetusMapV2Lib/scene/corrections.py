@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.json_files import parse_json
 from FetusMapV2Lib.scene.record import floats, numbers
 
 Array = NDArray[np.float64]
@@ -70,12 +72,12 @@ class Corrections:
     def load(cls, node: Any, count: int) -> Corrections:
         """The corrections kept in `node`; none if there are none or if they do not fit `count` landmarks."""
         try:
-            document = json.loads(node.GetAttribute(CORRECTIONS_ATTRIBUTE) or "")
+            document = parse_json(node.GetAttribute(CORRECTIONS_ATTRIBUTE) or "")
             confirmed, refined = (
                 np.array([floats(row) for row in document[name]]).reshape(count, 3) for name in ("confirmed", "refined")
             )
             return cls(confirmed, refined, frozenset(document["swapped"]) & LIMBS.keys())
-        except (ValueError, KeyError, TypeError):
+        except (UserError, ValueError, KeyError, TypeError):
             return cls.none(count)
 
 

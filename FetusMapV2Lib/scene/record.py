@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.json_files import parse_json
 
 Array = NDArray[np.float64]
 
@@ -68,14 +70,14 @@ class EstimateRecord:
     def load(cls, node: Any, count: int) -> EstimateRecord:
         """The record kept in `node`; an empty one if there is none or if it does not fit `count` landmarks."""
         try:
-            document = json.loads(node.GetAttribute(ESTIMATE_ATTRIBUTE) or "")
+            document = parse_json(node.GetAttribute(ESTIMATE_ATTRIBUTE) or "")
             record = cls(
                 np.array([floats(row) for row in document["positions"]]).reshape(count, 3),
                 np.array(floats(document["confidence"])).reshape(count),
                 np.array(floats(document["radius90_mm"])).reshape(count),
                 None if document["laterality"] is None else Laterality(**document["laterality"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except (UserError, ValueError, KeyError, TypeError):
             unknown = np.full(count, np.nan)
             return cls(np.full((count, 3), np.nan), unknown, unknown)
         return record

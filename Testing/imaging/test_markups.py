@@ -104,6 +104,22 @@ def edited(tmp_path, pose, edit):
         (lambda d, m, p: p[3].update(position=["1", "2", "3"]), "not three numbers"),
         (lambda d, m, p: m.update(coordinateSystem="IJK"), "coordinate system 'IJK'"),
         (lambda d, m, p: m.update(coordinateUnits="in"), "unit 'in'"),
+        (lambda d, m, p: m.update(coordinateSystem=["RAS"]), "coordinate system"),
+        (lambda d, m, p: m.update(coordinateSystem="RAS" * 10**5), "coordinate system"),
+        (lambda d, m, p: m.update(coordinateUnits=[[1]]), "unit"),
+        (lambda d, m, p: m.update(coordinateUnits=None), "unit 'null'"),
+        (lambda d, m, p: p[3].update(label={"a": 1}, key=None), "is not a landmark"),
+        (lambda d, m, p: p[3].update(label="x" * 10**6, key=""), "is not a landmark"),
+        (lambda d, m, p: p[3].update(positionStatus="Defined"), "position status 'Defined' of 'Nasal bone'"),
+        (lambda d, m, p: p[3].update(positionStatus=[]), "position status"),
+        (lambda d, m, p: p[3].update(position=[1, 2, True]), "not three numbers"),
+        (lambda d, m, p: p[3].update(position=[1, 2, [3]]), "not three numbers"),
+        (lambda d, m, p: p[3].update(position=[1, 2, 1e300]), "farther away"),
+        (lambda d, m, p: p[3].update(position=[1, 2, 10**400]), "too large"),
+        (lambda d, m, p: p[3].update(description=json.loads("[" * 500 + "]" * 500)), "levels"),
+        (lambda d, m, p: p.extend([{}] * 10**4), "'' is not a landmark"),
+        (lambda d, m, p: p.append(7), "not a list of points"),
+        (lambda d, m, p: d.update(markups=[3, "x", None]), "no point list"),
         (lambda d, m, p: m.update(type="Curve"), "no point list"),
         (lambda d, m, p: m.update(controlPoints="none"), "control points"),
         (lambda d, m, p: d.pop("markups"), "no markups"),
@@ -113,7 +129,7 @@ def test_what_is_wrong_is_named(tmp_path, pose, edit, message):
     path = edited(tmp_path, pose, edit)
     with pytest.raises(InputError, match=message) as caught:
         read_markups(path)
-    assert "bad.mrk.json" in str(caught.value) and caught.value.remedy
+    assert "bad.mrk.json" in str(caught.value) and caught.value.remedy and len(str(caught.value)) < 500
 
 
 def test_broken_files(tmp_path):
@@ -123,7 +139,7 @@ def test_broken_files(tmp_path):
     with pytest.raises(InputError, match="not valid JSON"):
         read_markups(tmp_path / "a.mrk.json")
     (tmp_path / "a.mrk.json").write_bytes(b"\xff\xfe\x00\xd8" * 9)
-    with pytest.raises(InputError, match="not text"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         read_markups(tmp_path / "a.mrk.json")
 
 
@@ -137,3 +153,30 @@ def test_an_existing_file_is_kept(tmp_path, pose):
 def test_a_pose_of_another_length_is_a_programming_error(tmp_path):
     with pytest.raises(ValueError, match="22"):
         markups_document(Pose(np.zeros((5, 3))))
+
+
+def test_a_file_of_another_writer_with_a_byte_order_mark_is_read(tmp_path, pose):
+    write_markups(tmp_path / "a.mrk.json", pose)
+    text = (tmp_path / "a.mrk.json").read_text(encoding="utf-8")
+    (tmp_path / "b.mrk.json").write_text(text, encoding="utf-8-sig")
+    assert same(read_markups(tmp_path / "b.mrk.json"), pose)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"markups": NaN}',
+        b'{"markups": [], "markups": []}',
+        b"[" * 10**5,
+        b'{"markups": [{"controlPoints": [{"label": "Rump", "position": [1, 2, ' + b"9" * 5000 + b"]}]}]}",
+        b'{"markups": [{"controlPoints": [{"label": "\\ud800"}]}]}',
+        b" " * (17 * 2**20),
+        b"",
+    ],
+    ids=["NaN", "twice", "deep", "5000 digits", "half a character", "large", "empty"],
+)
+def test_whatever_is_in_a_landmark_file_one_line_says_what_is_wrong(tmp_path, content):
+    (tmp_path / "a.mrk.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.mrk\.json: the landmark file") as caught:
+        read_markups(tmp_path / "a.mrk.json")
+    assert caught.value.remedy and len(str(caught.value)) < 500

@@ -60,3 +60,21 @@ def test_unknown_parts_are_passed_over() -> None:
     assert note is not None
     assert (note.state, note.confidence) == ("confirmed", 0.7)
     assert math.isnan(note.radius90_mm)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"confidence {'9' * 400}",
+        "confidence 1.5",
+        "confidence -0.1",
+        "90 % radius -3 mm",
+        f"90 % radius {'9' * 5000} mm",
+        f"estimated at RAS {'1' * 400} 2 3 mm",
+        "estimated at RAS nan inf 3 mm",
+        "confidence ٣",
+        ";" * 10**5,
+    ],
+)
+def test_numbers_that_cannot_be_are_not_known(text: str) -> None:
+    assert PointNote.read(text) is None
