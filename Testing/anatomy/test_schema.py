@@ -240,7 +240,7 @@ def test_every_broken_rule_is_refused_with_one_line(what, document, tmp_path):
         (b"{ not json", "not valid JSON (line 1)"),
         (b"", "not valid JSON"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        (b"[" * 100_000, "not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_json_is_refused(content, message, tmp_path):
