@@ -255,7 +255,7 @@ def test_a_file_that_is_no_json_is_refused(content, message, tmp_path):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         Schema.load(tmp_path / "none.json")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         Schema.load(tmp_path)
 
 
