@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import re
 import struct
 import zlib
@@ -19,6 +20,8 @@ import nrrd
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
+
+from FetusMapV2Lib.imaging.kretz import KretzFile, cartesian
 
 #: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
 Reading = tuple[list[np.ndarray], np.ndarray | None]
@@ -111,9 +114,10 @@ def by_simpleitk(path: Path) -> Reading:
 
 
 def by_pydicom(path: Path) -> Reading:
-    dataset = pydicom.dcmread(path, force=True)
+    # from memory: a length beyond the file would else be asked of a process whose memory is limited
+    dataset = pydicom.dcmread(io.BytesIO(path.read_bytes()), force=True)
     if (0x7FE1, 0x1101) in dataset:
-        return kretz_box(bytes(dataset[0x7FE1, 0x1101].value))
+        return kretz(bytes(dataset[0x7FE1, 0x1101].value))
     if dataset.SOPClassUID == "1.2.840.113543.6.6.1.3.10002":
         return _philips(dataset)
     pixels = dataset.pixel_array
@@ -144,26 +148,34 @@ def _philips(dataset: pydicom.Dataset) -> Reading:
 
 
 def by_records(path: Path) -> Reading:
-    return kretz_box(path.read_bytes())
+    return kretz(path.read_bytes())
 
 
-def kretz_box(content: bytes) -> Reading:
-    """A Kretz file as its records say, if it holds a box; the torus is held against the whole file alone."""
+def kretz(content: bytes) -> Reading:
+    """A Kretz file as its records say; a torus is sampled by the product's own formula, which other tests check."""
     if not content.startswith(b"KRETZFILE 1.0   "):
         raise ValueError("no Kretz file")
-    records, position = {}, 16
-    while position < len(content):
+    records: dict[tuple[int, int], bytes] = {}
+    position = 16
+    while position + 8 <= len(content):
         group, element, length = struct.unpack_from("<HHI", content, position)
         value = content[position + 8 : position + 8 + length]
-        if len(value) < length or (group, element) in records:
+        if len(value) < length or records.get((group, element), value) != value:
             raise ValueError("records that contradict each other")
         records[group, element] = value
         position += 8 + length
-    if (0xC300, 1) in records or (0xC300, 2) in records:
-        raise ValueError("a torus")
-    i, j, k = (struct.unpack("<H", records[0xC000, n])[0] for n in (1, 2, 3))
-    (size,) = struct.unpack("<d", records[0x0010, 0x0022])
-    return [np.frombuffer(records[0xD000, 1], np.uint8).reshape(k, j, i)], np.diag([size, size, size, 1.0])
+    i, j, k = (struct.unpack("<H", records[0xC000, n][:2])[0] for n in (1, 2, 3))
+    voxels = np.frombuffer(records[0xD000, 1], np.uint8).reshape(k, j, i)
+    if (0xC300, 1) not in records and (0xC300, 2) not in records:
+        (size,) = struct.unpack("<d", records[0x0010, 0x0022][:8])
+        return [voxels], np.diag([size, size, size, 1.0])
+    resolution, first, bend = (
+        struct.unpack("<d", records[tag][:8])[0] for tag in ((0xC100, 1), (0xC200, 1), (0xC200, 2))
+    )
+    phi, theta = (np.frombuffer(records[0xC300, n], "<f8") - np.pi / 2 for n in (1, 2))
+    step = resolution * 1000
+    frame, matrix = cartesian(KretzFile([voxels], step, first * step, -bend * step, theta, phi, None), 0, "slicerheart")
+    return [frame], matrix
 
 
 _READERS: dict[str, tuple[Callable[[Path], Reading], ...]] = {
