@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -19,9 +20,11 @@ import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.foundation.decimals import decimal_points
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.bundles import is_plain, plain_folder, unpacked
 from FetusMapV2Lib.scene.names import is_printable, safe_name
 from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -139,20 +142,20 @@ def _bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
 
 
 def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> None:
-    """Written in a folder of its own beside the target: the bundle takes its inner names from the file name."""
+    """Written under a name of its own: the bundle takes its inner names from it, and not every one will do."""
     _make_names_safe(scene)
-    root = scene.GetRootDirectory()
-    url = scene.GetURL()
-    with tempfile.TemporaryDirectory(prefix=".", dir=temporary.parent, ignore_cleanup_errors=True) as folder:
-        bundle = Path(folder) / target.name
+    root, url = scene.GetRootDirectory(), scene.GetURL()
+    with plain_folder(temporary.parent, None) as folder:
+        bundle = folder / "scene.mrb"
         try:
-            written = bool(scene.WriteToMRB(str(bundle)))
+            with decimal_points():
+                written = bool(scene.WriteToMRB(str(bundle)))
         finally:
             scene.SetRootDirectory(root)
             scene.SetURL(url)
         if not written or not zipfile.is_zipfile(bundle):
             raise OutputError("the scene could not be written", where=target, remedy="Check the free disk space")
-        bundle.replace(temporary)
+        shutil.move(bundle, temporary)
 
 
 def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
@@ -188,23 +191,21 @@ def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:
     """A new scene with the content of an .mrb file.
 
     Raises:
-        InputError: the file is missing, no .mrb, or damaged.
+        InputError: the file is missing, no .mrb, damaged, or not to be trusted; see `bundles.unpacked`.
     """
     source = Path(path)
     if not source.is_file():
         raise InputError("the scene file does not exist", where=source, remedy="Check the path")
-    if not _is_bundle(source):
+    if not zipfile.is_zipfile(source):
         raise InputError("this is not a Slicer scene bundle", where=source, remedy="Choose an .mrb file")
-    scene = new_scene()
-    messages = slicer.vtkMRMLMessageCollection()
-    if not scene.ReadFromMRB(str(source), True, messages):
-        close_scene(scene)
-        raise InputError("the scene file is damaged", where=source, remedy="Save it again from 3D Slicer")
+    with unpacked(source) as description, decimal_points():
+        scene = new_scene()
+        scene.SetURL(str(description))
+        if not scene.Connect(slicer.vtkMRMLMessageCollection()):
+            close_scene(scene)
+            raise InputError("the scene file is damaged", where=source, remedy="Save it again from 3D Slicer")
+    # A name that is no UTF-8 would end the process.
+    place = str(source.parent) if is_plain(source) else ""
+    scene.SetURL(f"{place}/{source.stem}.mrml" if place else "")
+    scene.SetRootDirectory(place)
     return scene
-
-
-def _is_bundle(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as bundle:
-        return bundle.testzip() is None and any(name.endswith(".mrml") for name in bundle.namelist())
