@@ -39,7 +39,8 @@ class SourceImage:
 class Study:
     """Patient and study of a volume.
 
-    Texts are DICOM values ("Doe^Jane", "20240131"), empty where the input had none.
+    Texts are DICOM values ("Doe^Jane", "20240131"), empty where the input had none. `remarks` name what it had and
+    what cannot be right.
     """
 
     patient_name: str = ""
@@ -55,6 +56,7 @@ class Study:
     referring_physician: str = ""
     description: str = ""
     images: tuple[SourceImage, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def readable_name(self) -> str:
@@ -130,6 +132,7 @@ def study_of(datasets: Sequence[Dataset]) -> Study | None:
         referring_physician=_text(first, "ReferringPhysicianName"),
         description=_text(first, "StudyDescription"),
         images=tuple(image for image in images if image.sop_instance_uid),
+        remarks=_remarks(first),
     )
 
 
@@ -151,6 +154,17 @@ def _visible(character: str) -> str:
     if character in _JOINERS:
         return character
     return " " if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") else character
+
+
+def _remarks(dataset: Dataset) -> tuple[str, ...]:
+    """What is left out, as it is no date of the calendar."""
+    dates = {"date of birth": "PatientBirthDate", "date of the study": "StudyDate"}
+    wrong = {
+        name: _text(dataset, key) for name, key in dates.items() if _text(dataset, key) and not _date(dataset, key)
+    }
+    return tuple(
+        f"the {name} in the DICOM data is no date ('{text[:40]}'); it is left out" for name, text in wrong.items()
+    )
 
 
 def _date(dataset: Dataset, keyword: str) -> str:

@@ -76,14 +76,15 @@ def structured_report(report: Report) -> Dataset:
 
 
 def _patient_and_study(dataset: Dataset, report: Report) -> None:
-    study = report.study or Study()
+    study = report.told_study or Study()
     dataset.PatientName, dataset.PatientID = study.patient_name, study.patient_id
     if study.issuer_of_patient_id:
         dataset.IssuerOfPatientID = study.issuer_of_patient_id
     dataset.PatientBirthDate, dataset.PatientSex = study.birth_date, study.sex
     if report.identifiers_left_out:
         dataset.PatientIdentityRemoved = "YES"
-        dataset.DeidentificationMethod = f"{SOFTWARE}: patient, study and reader left out"
+        dataset.DeidentificationMethod = f"{SOFTWARE}: patient, study, reader, day left out"
+        dataset.LongitudinalTemporalInformationModified = "MODIFIED"
     dataset.StudyInstanceUID = study.study_uid or generate_uid(prefix=None)
     dataset.StudyDate, dataset.StudyTime = study.date, study.time
     dataset.StudyID, dataset.AccessionNumber = study.study_id, study.accession_number
@@ -101,11 +102,11 @@ def _series_and_document(dataset: Dataset, report: Report) -> None:
     dataset.SoftwareVersions = __version__
     dataset.InstanceNumber = 1
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
-    dataset.ContentDate = dataset.SeriesDate = dataset.InstanceCreationDate = report.created.strftime("%Y%m%d")
-    dataset.ContentTime = dataset.SeriesTime = dataset.InstanceCreationTime = report.created.strftime("%H%M%S")
-    dataset.TimezoneOffsetFromUTC = report.created.strftime("%z") or "+0000"
+    dataset.ContentDate = dataset.SeriesDate = dataset.InstanceCreationDate = report.day.strftime("%Y%m%d")
+    dataset.ContentTime = dataset.SeriesTime = dataset.InstanceCreationTime = report.day.strftime("%H%M%S")
+    dataset.TimezoneOffsetFromUTC = report.day.strftime("%z")[:5] or "+0000"
     dataset.PerformedProcedureCodeSequence = []
-    study = report.study
+    study = report.told_study
     if study is not None and study.study_uid and study.images:
         dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(study)]
 
@@ -130,8 +131,9 @@ def _content(report: Report) -> list[Dataset]:
     """The root's items in the order that TID 5000 asks for."""
     crl, *bones = report.findings.measurements
     items = [sr.code(_LANGUAGE, _ENGLISH, "HAS CONCEPT MOD"), *_observers(report)]
-    if report.study is not None and report.study.study_uid and report.study.images:
-        pictures = [sr.image(one.sop_class_uid, one.sop_instance_uid) for one in report.study.images]
+    study = report.told_study
+    if study is not None and study.study_uid and study.images:
+        pictures = [sr.image(one.sop_class_uid, one.sop_instance_uid) for one in study.images]
         items.append(sr.container(_IMAGE_LIBRARY, pictures))
     items.append(sr.container(_SUMMARY, [sr.text(_COMMENT, line) for line in _remarks(report)], template="5002"))
     groups = [_bone_group(bone) for bone in bones if math.isfinite(bone.value_mm)]
@@ -163,6 +165,8 @@ def _remarks(report: Report) -> Iterable[str]:
     yield JOINT_CENTRES
     if report.states:
         yield f"{report.edited} of {len(report.states)} landmarks were set or confirmed by a person."
+    for remark in report.remarks:
+        yield f"{remark[:1].upper()}{remark[1:]}."
     for check in report.findings.doubts:
         yield f"{check.name}: {check.remark}. {check.source}."
 

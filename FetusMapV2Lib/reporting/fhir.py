@@ -20,6 +20,7 @@ from FetusMapV2Lib.foundation.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report
+from FetusMapV2Lib.reporting.values import plain
 
 _SYSTEMS = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct"}
 _UCUM = "http://unitsofmeasure.org"
@@ -43,8 +44,8 @@ def fhir_bundle(report: Report) -> dict[str, Any]:
         return url
 
     common = _common(report, add(_device(report)))
-    if report.study is not None:
-        common["subject"] = {"reference": add(_patient(report.study))}
+    if report.told_study is not None:
+        common["subject"] = {"reference": add(_patient(report.told_study))}
     crl, *bones = report.findings.measurements
     if math.isfinite(crl.value_mm):
         of_crl = add(common | _length(crl, report.findings.checks))
@@ -57,23 +58,41 @@ def fhir_bundle(report: Report) -> dict[str, Any]:
     neck = report.findings.checks[-1]
     if math.isfinite(neck.value):
         add(common | _posture(neck))
-    created = report.created.isoformat(timespec="seconds")
-    return {"resourceType": "Bundle", "type": "collection", "timestamp": created, "entry": entries}
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "collection"}
+    if not report.identifiers_left_out:
+        bundle["timestamp"] = _instant(report)
+    return bundle | {"entry": [_cleaned(entry) for entry in entries]}
+
+
+def _instant(report: Report) -> str:
+    created = report.created if report.created.tzinfo is not None else report.created.astimezone()
+    return created.isoformat(timespec="seconds")
+
+
+def _cleaned(value: Any) -> Any:
+    """The value with plain texts, and without members that are empty, which FHIR does not take."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [one for one in map(_cleaned, value) if one not in ("", [], {})]
+    if isinstance(value, dict):
+        cleaned = {key: _cleaned(one) for key, one in value.items()}
+        return {key: one for key, one in cleaned.items() if one not in ("", [], {})}
+    return value
 
 
 def _common(report: Report, device: str) -> dict[str, Any]:
     """What all Observations share."""
-    created = report.created.isoformat(timespec="seconds")
     common: dict[str, Any] = {
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [{"system": _CATEGORY, "code": "imaging", "display": "Imaging"}]}],
         "focus": [{"display": "Fetus"}],
-        "issued": created,
-        "effectiveDateTime": created,
+        "issued": "" if report.identifiers_left_out else _instant(report),
+        "effectiveDateTime": str(report.created.year) if report.identifiers_left_out else _instant(report),
         "device": {"reference": device},
     }
-    study = report.study
+    study = report.told_study
     if study is not None and study.readable_date:
         common["effectiveDateTime"] = study.readable_date
     if study is not None and study.study_uid:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -49,7 +50,7 @@ def report_page(report: Report, *, screen: bool = True) -> str:
     Args:
         screen: with margins for a browser's window; Qt, which prints it, would take them for its sheet too.
     """
-    title = f"Fetal pose report {report.name}".strip()
+    title = _without_controls(f"Fetal pose report {report.name}".strip())
     parts = [
         _heading(report),
         _notice(),
@@ -66,13 +67,18 @@ def report_page(report: Report, *, screen: bool = True) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style></head>\n<body>\n"
-        + "\n".join(filter(None, parts))
+        + "\n".join(filter(None, map(_without_controls, parts)))
         + "\n</body></html>\n"
     )
 
 
+def _without_controls(text: str) -> str:
+    """HTML has no place for control characters but line breaks, and UTF-8 none for half characters."""
+    return re.sub("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", " ", text)
+
+
 def _heading(report: Report) -> str:
-    made = report.created.strftime("%Y-%m-%d %H:%M")
+    made = report.day.strftime("%Y" if report.identifiers_left_out else "%Y-%m-%d %H:%M")
     right = f'<td class="small number">{escape(SOFTWARE)}<br>{made}</td>'
     return f'<table width="100%"><tr><td><h1>Fetal pose report</h1></td>{right}</tr></table>'
 
@@ -88,7 +94,7 @@ def _who_and_what(report: Report) -> str:
 
 
 def _patient(report: Report) -> str:
-    study = report.study
+    study = report.told_study
     if study is None:
         return ""
     facts = [
@@ -115,7 +121,7 @@ def _case(report: Report) -> str:
         ("Sides", _sides(report)),
         ("Model", report.model),
         ("Computed on", report.device),
-        ("Warnings", "; ".join(report.warnings)),
+        ("Warnings", "; ".join(report.remarks)),
     ]
     return "<h2>Case</h2>" + _facts(facts)
 

@@ -6,6 +6,7 @@ installed in Slicer, and names in any script come out.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
     (document.print_ if hasattr(document, "print_") else document.print)(printer)
     if not path.is_file() or not path.stat().st_size:
         raise OutputError("the PDF could not be written", where=path, remedy="Check the free space on the disk")
+    if report.identifiers_left_out:
+        path.write_bytes(_without_day(path.read_bytes()))
+
+
+def _without_day(pdf: bytes) -> bytes:
+    """The PDF with the first day of the year in place of the day on which Qt printed it; nothing in it moves."""
+    pdf = re.sub(rb"(Date \(D:\d{4})\d{10}", rb"\g<1>0101000000", pdf)
+    return re.sub(rb"(xmp:\w+Date\W{1,3}\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d", rb"\g<1>-01-01T00:00:00", pdf)
 
 
 def _use_whole_sheet(printer: Any, qt: Any) -> None:

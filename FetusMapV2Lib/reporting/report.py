@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cached_property
 
 from FetusMapV2Lib import __version__
@@ -15,6 +15,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
+from FetusMapV2Lib.reporting.values import usable_study
 
 SOFTWARE = f"FetusMapV2 {__version__}"
 
@@ -74,11 +75,33 @@ class Report:
         """
         return findings(self.pose, self.landmarks, self.formula)
 
+    @cached_property
+    def _checked_study(self) -> tuple[Study | None, tuple[str, ...]]:
+        return (None, ()) if self.study is None else usable_study(self.study, self.created)
+
+    @property
+    def told_study(self) -> Study | None:
+        """Patient and study as files may tell them."""
+        return self._checked_study[0]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Warnings of the engine, and what the report leaves out because it cannot be right."""
+        read = self.study.remarks if self.study is not None else ()
+        return tuple(dict.fromkeys((*self.warnings, *read, *self._checked_study[1])))
+
+    @property
+    def day(self) -> datetime:
+        """When the report was made; the first day of that year where the day may tell when somebody was examined."""
+        if not self.identifiers_left_out:
+            return self.created
+        return datetime(self.created.year, 1, 1, tzinfo=timezone.utc)
+
     @property
     def edited(self) -> int:
         """How many landmarks a person set or confirmed."""
         return sum(state in VOUCHED_STATES for state in self.states)
 
     def without_identifiers(self) -> Report:
-        """The same report with nothing that tells the patient, the study or the reader."""
+        """The same report with nothing that tells the patient, the study, the reader or the day."""
         return replace(self, name="", operator="", study=None, identifiers_left_out=True)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from FetusMapV2Lib.reporting.values import one_name, plain
+
 MM, DAYS = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days")
 
 
@@ -37,7 +39,7 @@ def num(name: Code, value: float, unit: Code, items: Sequence[Dataset] = (), rel
 def text(name: Code, value: str, relation: str = "CONTAINS") -> Dataset:
     """A TEXT."""
     item = _item("TEXT", name, relation)
-    item.TextValue = value
+    item.TextValue = plain(value)
     return item
 
 
@@ -51,7 +53,7 @@ def code(name: Code, value: Code, relation: str, items: Sequence[Dataset] = ()) 
 def person(name: Code, value: str, relation: str) -> Dataset:
     """A PNAME."""
     item = _item("PNAME", name, relation)
-    item.PersonName = value
+    item.PersonName = one_name(value)
     return item
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import unicodedata
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,18 @@ def test_names_in_other_scripts_are_text(qt, tmp_path: Path) -> None:
     print_pdf(report(study=study, pictures=()), tmp_path / "r.pdf", qt)
     text = sheets_of(tmp_path / "r.pdf")[0]
     assert "Иванова, Анна" in text and "Łuk Żaneta" in text
+
+
+def test_without_identifiers_the_day_is_not_among_the_facts_of_the_file(qt, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    print_pdf(report(pictures=()).without_identifiers(), tmp_path / "r.pdf", qt)
+    year = f"{datetime.now(timezone.utc):%Y}"
+    facts = PdfReader(tmp_path / "r.pdf").metadata
+    assert {facts[key][:16] for key in facts if key.endswith("Date")} == {f"D:{year}0101000000"}
+    dates = re.findall(rb"\d{4}-\d\d-\d\dT", (tmp_path / "r.pdf").read_bytes())
+    assert set(dates) <= {f"{year}-01-01T".encode()}
+    assert "2024-02-29" not in sheets_of(tmp_path / "r.pdf")[0]
 
 
 def test_the_guide_map_is_printed_finely(qt, tmp_path: Path) -> None:
