@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError:  # run from the source tree, where the library lies beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from FetusMapV2Panel import results_table, sample_data, setups
+from FetusMapV2Panel import results_table, sample_data, setups, views, whose
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
 from FetusMapV2Panel.movement import SequenceEstimation
@@ -80,8 +80,11 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
             (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
             (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport),
-            (slicer.mrmlScene.EndUndoEvent, self.onSceneEndUndo),
-            (slicer.mrmlScene.EndRedoEvent, self.onSceneEndUndo),
+            (slicer.mrmlScene.StartUndoEvent, self.onSceneStartStep),
+            (slicer.mrmlScene.StartRedoEvent, self.onSceneStartStep),
+            (slicer.mrmlScene.EndUndoEvent, self.onSceneEndStep),
+            (slicer.mrmlScene.EndRedoEvent, self.onSceneEndStep),
+            (slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved),
         ):
             self.addObserver(slicer.mrmlScene, event, slot)
         self.initializeParameterNode()
@@ -138,15 +141,21 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._sceneIsNew = False  # it brings its own settings
         self.onSceneEndClose(caller, event)
 
-    def onSceneEndUndo(self, caller, event) -> None:
-        """An estimate may have come back: show it again."""
-        identifier, parameters = self.state.lastLandmarksID, self.state.parameterNode
-        landmarks = slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
-        if landmarks is None or parameters is None:
-            return
-        self.logic.restoreAfterUndo(landmarks)
-        if parameters.landmarks is None:
-            parameters.landmarks = landmarks
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeRemoved(self, caller, event, node) -> None:
+        """A volume takes what belongs to it out of sight."""
+        if node.IsA("vtkMRMLVolumeNode") and not slicer.mrmlScene.IsClosing():
+            self.state.followParameters()
+
+    def onSceneStartStep(self, caller, event) -> None:
+        self.state.patient.beforeStep()
+
+    def onSceneEndStep(self, caller, event) -> None:
+        """Slicer's own menu undoes and redoes what happened in any volume: what is not on show is said."""
+        others = self.state.patient.afterStep()
+        if others:
+            names = ", ".join(whose.shortened(whose.label(volume)) for volume in others)
+            self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names))
 
     def initializeParameterNode(self) -> None:
         known = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
@@ -159,12 +168,9 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.chooseVolume()
 
     def chooseVolume(self) -> None:
-        """The first volume that the panel offers, where none is chosen."""
-        parameters = self.state.parameterNode
-        if parameters.inputVolume is None:
-            parameters.inputVolume = _firstOffered(self.ui.inputSelector)
-        if parameters.sequenceBrowser is None:
-            parameters.sequenceBrowser = _firstOffered(self.ui.sequenceSelector)
+        """The volume in the slice views, or the first one that the panel offers, where none is chosen."""
+        volume = _firstOffered(self.ui.inputSelector, views.volumeOnShow())
+        self.state.patient.suggest(volume, _firstOffered(self.ui.sequenceSelector))
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -180,13 +186,15 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.state.followParameters()
 
 
-def _firstOffered(selector):
-    """The first node that a selector lists; asked of the scene, which the selector may be about to follow."""
-    for kind in selector.nodeTypes:
-        for node in slicer.util.getNodesByClass(kind):
-            if not node.GetHideFromEditors() and not any(map(node.IsA, selector.hideChildNodeTypes)):
-                return node
-    return None
+def _firstOffered(selector, wish=None):
+    """The wish, if a selector lists it, or its first node; asked of the scene, which it may be about to follow."""
+    found = [
+        node
+        for kind in selector.nodeTypes
+        for node in slicer.util.getNodesByClass(kind)
+        if not node.GetHideFromEditors() and not any(map(node.IsA, selector.hideChildNodeTypes))
+    ]
+    return wish if wish in found else next(iter(found), None)
 
 
 class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstimation):

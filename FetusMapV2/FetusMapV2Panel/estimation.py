@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
-from FetusMapV2Panel import requirements
+from FetusMapV2Panel import requirements, whose
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
 
 
@@ -83,7 +85,7 @@ class PoseEstimation:
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
         _tell(onProgress, _("reading the volume"))
-        volume = _volumeOf(inputVolume, settings.mirrored)
+        volume, frame = _volumeOf(inputVolume, settings.mirrored), whose.frameOf(inputVolume)
         _tell(onProgress, _("loading the model"))
         options = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
         estimate = yield from _inSteps(
@@ -92,7 +94,11 @@ class PoseEstimation:
         )  # fmt: skip
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
-        poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored) if estimate.found else None
+        poseScene = None
+        with _atFrame(whose.browserOf(inputVolume), frame):
+            whose.keepAnswer(inputVolume, estimate.found, frame)
+            if estimate.found:
+                poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored)
         return Outcome(inputVolume, estimate, poseScene, time.monotonic() - started)
 
     def refine(
@@ -206,23 +212,15 @@ class PoseEstimation:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
-    def showAlone(self, poseScene) -> None:
-        """Take the other poses of the scene out of the views: two skeletons over one another can be read by nobody."""
-        from FetusMapV2Lib.scene import appearance
-
-        self._forgetRemoved()
-        for other in self._poseScenes.values():
-            if other is not poseScene:
-                appearance.hide(other.all_nodes)
-        appearance.show_again(poseScene.all_nodes)
-
-    def restoreAfterUndo(self, landmarks) -> None:
-        """Undo and redo may bring back landmarks of a time when the volume was not put right."""
+    def restoreAfterUndo(self) -> None:
+        """Undo and redo may bring back landmarks of a time when their volume was not put right."""
+        from FetusMapV2Lib.scene import ownership
         from FetusMapV2Lib.scene.mirroring import rejoin
 
-        volume = self.poseSceneOf(landmarks).volume_node
-        if volume is not None:
-            rejoin(volume, landmarks)
+        for landmarks in ownership.all_poses(slicer.mrmlScene):
+            volume = ownership.volume_of(landmarks)
+            if volume is not None:
+                rejoin(volume, landmarks)
 
     def modelOf(self, landmarks) -> str:
         """Name and checksum of the model that made these landmarks, if known."""
@@ -252,19 +250,33 @@ class PoseEstimation:
             name = _("{0} fetus").format(inputVolume.GetName())
             poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
             self.keepPoseScene(poseScene)
+            whose.keepFrame(poseScene.landmarks_node, whose.frameOf(inputVolume))
         return poseScene
 
     def _poseSceneToUpdate(self, landmarks, inputVolume):
-        """Another volume's landmarks are never overwritten."""
-        if landmarks is None:
+        """Landmarks of another volume, or frame, are never overwritten."""
+        if landmarks is None or not whose.isOf(landmarks, inputVolume):
             return None
-        poseScene = self.poseSceneOf(landmarks)
-        return poseScene if poseScene.volume_node is inputVolume else None
+        return self.poseSceneOf(landmarks)
 
     def _forgetRemoved(self) -> None:
         for identifier, poseScene in list(self._poseScenes.items()):
             if not poseScene.is_open:
                 del self._poseScenes[identifier]
+
+
+@contextlib.contextmanager
+def _atFrame(browser, frame: int | None) -> Iterator[None]:
+    """With the frame on show that was read, whatever was turned to meanwhile."""
+    now = browser.GetSelectedItemNumber() if browser is not None else None
+    if now == frame or now is None or frame is None:
+        yield
+        return
+    browser.SetSelectedItemNumber(frame)
+    try:
+        yield
+    finally:
+        browser.SetSelectedItemNumber(now)
 
 
 def _tell(onProgress: Callable[[float, str], None] | None, stage: str) -> None:

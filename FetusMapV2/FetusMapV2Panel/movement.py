@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
+from FetusMapV2Panel import whose
 from FetusMapV2Panel.parameters import Refine, Settings
 
 
@@ -82,6 +83,8 @@ class SequenceEstimation:
         if browser.GetScene() is None:
             raise Cancelled("the sequence left the scene")
         shown = any(estimate.found for estimate in estimates)
+        if frames.proxy_node is not None:
+            whose.keepAnswer(frames.proxy_node, shown)
         poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None
         return SequenceOutcome(browser, estimates, poseSequence)
 

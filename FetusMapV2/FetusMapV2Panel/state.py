@@ -5,7 +5,6 @@ Knows no widgets: sections and the activity strip listen to its changes.
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -16,28 +15,14 @@ from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, UserError
 from FetusMapV2Panel import durations
+from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
+from FetusMapV2Panel.patient import Patient
 
 OnProgress = Callable[[float, str], None]
 ShouldCancel = Callable[[], bool]
 #: What a section asks to be run: a function, or a generator function that yields whenever it waits.
 Work = Callable[[OnProgress, ShouldCancel], "Generator[None, None, None] | None"]
-
-
-class Change(enum.Enum):
-    """What listeners are told."""
-
-    POSE_SHOWN = "another pose, or none, is on show"
-    POSE_MOVED = "landmarks of the pose moved or changed their state"
-    PARAMETERS = "a setting changed, or the parameter node was replaced"
-    RUNNING = "a job started or ended"
-    PROGRESS = "the job got on"
-    MESSAGE = "the panel has something to say"
-    INSTALLED = "Python packages or models were installed"
-
-
-def _nothing() -> None:
-    """No listener to remove."""
 
 
 class PanelState:
@@ -46,8 +31,7 @@ class PanelState:
     Attributes:
         logic: the module's logic.
         parameterNode: the settings, None while a scene closes.
-        poseScene: the live nodes of the pose on show, None without a pose.
-        outcome: the estimate that gave this pose in this session, None otherwise.
+        patient: the chosen volume and the pose on show.
         running: whether a job runs; inputs are locked meanwhile.
         cancellable: whether the job can be cancelled.
         closed: whether the panel is gone, perhaps in the midst of a job.
@@ -60,18 +44,15 @@ class PanelState:
     def __init__(self, logic):
         self.logic = logic
         self.parameterNode: Any | None = None
-        self.poseScene: Any | None = None
-        self.outcome: Any | None = None
+        self.patient = Patient(logic, self.announce, lambda line: self.say(line, isError=True))
         self.running = self.closed = self.isError = False
         self.cancellable = True
         self.fraction, self.stage, self.message = 0.0, "", ""
         self.remaining: float | None = None
         self.speaker: Any | None = None
-        self.lastLandmarksID = ""
         self._cancelRequested = False
         self._job: Job | None = None
         self._started, self._usual = 0.0, None
-        self._stopWatching = _nothing
         self._listeners: list[Callable[[Change], None]] = []
 
     # --- listeners
@@ -94,7 +75,7 @@ class PanelState:
     def close(self) -> None:
         """The panel goes: a job is left where it is, nobody is told anything any more."""
         self.cancel()
-        self._watch(None, None)
+        self.patient.close()
         self.closed = True
         self._listeners = []
         if self._job is not None:
@@ -102,57 +83,31 @@ class PanelState:
 
     # --- settings and the pose on show
 
-    def setParameterNode(self, parameterNode) -> None:
-        """Use other settings, None while a scene closes."""
-        self.parameterNode = parameterNode
-        if parameterNode is None:
-            self.showPose(None)
-        self.followParameters()
+    @property
+    def poseScene(self):
+        """The live nodes of the pose on show, None without a pose."""
+        return self.patient.poseScene
 
-    def followParameters(self) -> None:
-        """Call when a parameter was modified: the chosen landmarks are put on show."""
-        landmarks = self.parameterNode.landmarks if self.parameterNode is not None else None
-        shown = self.poseScene.landmarks_node if self.poseScene is not None else None
-        if landmarks is not shown:
-            self._showLandmarks(landmarks)
-        self.announce(Change.PARAMETERS)
-
-    def showPose(self, poseScene, outcome=None) -> None:
-        """Put a pose, or none, on show; the chosen landmarks become those of the pose."""
-        self._watch(poseScene, outcome)
-        if self.parameterNode is not None and poseScene is not None:
-            self.parameterNode.landmarks = poseScene.landmarks_node
-        self.announce(Change.POSE_SHOWN)
+    @property
+    def estimate(self):
+        """The estimate of this session that gave this pose, None otherwise."""
+        return self.patient.estimate
 
     def pose(self):
         """The pose on show as it is now, None without one."""
         return self.poseScene.pose() if self.poseScene is not None else None
 
-    def _showLandmarks(self, landmarks) -> None:
-        """The pose around a landmarks node, e.g. after a scene was loaded."""
-        try:
-            self.showPose(self.logic.poseSceneOf(landmarks) if landmarks is not None else None)
-        except UserError as error:
-            self.showPose(None)
-            self.say(error.line(with_option=False), isError=True)
+    def setParameterNode(self, parameterNode) -> None:
+        """Use other settings, None while a scene closes."""
+        self.parameterNode = parameterNode
+        self.patient.use(parameterNode)
+        self.followParameters()
 
-    def _watch(self, poseScene, outcome) -> None:
-        self.outcome = outcome
-        if poseScene is not self.poseScene:
-            self._stopWatching()
-            self._stopWatching = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _nothing
-            self.poseScene = poseScene
-            if poseScene is not None:
-                self.logic.showAlone(poseScene)
-        if poseScene is not None:
-            self.lastLandmarksID = poseScene.landmarks_node.GetID()
-
-    def _onPoseChanged(self, poseScene) -> None:
-        """On every move of a landmark, and when the pose leaves the scene (removed, undone, scene closed)."""
-        if poseScene.is_open:
-            self.announce(Change.POSE_MOVED)
-        else:
-            self.showPose(None)
+    def followParameters(self) -> None:
+        """A parameter was modified, or a volume left the scene: the pose of the chosen volume is put on show."""
+        if not self.patient.isBusy:
+            self.patient.follow()
+            self.announce(Change.PARAMETERS)
 
     # --- one long job at a time
 

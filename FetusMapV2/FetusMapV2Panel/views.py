@@ -11,6 +11,7 @@ import slicer
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.slices import turn_slice
 from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
 
@@ -30,10 +31,27 @@ class Direction(enum.Enum):
     TRANSVERSE = "Red"
 
 
+def volumeOnShow():
+    """The volume in the background of the slice views, None without one."""
+    layers = nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
+    found = (slicer.mrmlScene.GetNodeByID(node.GetBackgroundVolumeID() or "") for node in layers)
+    return next((node for node in found if node is not None), None)
+
+
+def showVolume(volumeNode) -> None:
+    """Show a volume in the slice views, with no other one over it."""
+    if slicer.app.layoutManager() is None or volumeNode is None:
+        return
+    layers = nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
+    if not all(node.GetBackgroundVolumeID() == volumeNode.GetID() for node in layers):
+        slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
+
+
 def show(volumeNode, pose: Pose) -> None:
     """Show the volume in the slice views, cut through the middle of the fetus, and the upright fetus in 3D."""
     if slicer.app.layoutManager() is None:
         return
+    showVolume(volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     _jumpToMiddle(pose)
     slicer.util.resetThreeDViews()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from FetusMapV2Panel import durations, requirements, setups, views
+from FetusMapV2Panel import durations, requirements, setups, views, whose
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.outlook_line import OutlookLine
 from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.patient_line import PatientLine
 from FetusMapV2Panel.report_text import durationKind, warningsText
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.setup_choice import SetupChoice
@@ -24,6 +25,7 @@ class EstimateSection(Section):
         self._models = ModelChoice(state, self.ui)
         self._setups = SetupChoice(state, self.ui)
         self._outlook = OutlookLine(state, self.ui.outlookLabel)
+        self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
         self._updateButtons()
 
@@ -37,8 +39,15 @@ class EstimateSection(Section):
             self._updateButtons()
             self._models.fill()
             self._outlook.update()
+        if change is Change.VOLUME_CHOSEN:
+            views.showVolume(self.state.patient.volume)
+            if not self.state.running:
+                self.say("")  # what was said was about another volume
+        if change in (Change.VOLUME_CHOSEN, Change.POSE_SHOWN, Change.PARAMETERS, Change.RUNNING):
+            self._patient.update()
 
     def close(self) -> None:
+        self._patient.close()
         self._outlook.forget()
         Section.close(self)
 
@@ -68,12 +77,14 @@ class EstimateSection(Section):
         durations.add(durationKind(outcome.estimate, settings), outcome.seconds)
         self._outlook.show()
         warnings = warningsText(outcome.estimate)
-        if outcome.poseScene is None:
+        self.state.patient.take(outcome.inputVolume, outcome.poseScene, outcome.estimate)
+        if self.state.patient.volume is not outcome.inputVolume:
+            self.say(_elsewhereText(outcome), isError=outcome.poseScene is None)
+        elif outcome.poseScene is None:
             self.say(f"{outcome.estimate.reason}\n{warnings}".strip(), isError=True)
-            return
-        self.state.showPose(outcome.poseScene, outcome)
-        self.say(warnings)
-        views.show(outcome.inputVolume, outcome.estimate.pose)
+        else:
+            self.say(warnings)
+            views.show(outcome.inputVolume, outcome.estimate.pose)
 
     def _updateButtons(self) -> None:
         parameters, running = self.state.parameterNode, self.state.running
@@ -83,3 +94,11 @@ class EstimateSection(Section):
             widget.setEnabled(not running)
         ready, missing = _("Find the 22 landmarks in this volume."), _("Load and choose an ultrasound volume first.")
         self.ui.estimateButton.setToolTip(ready if hasVolume else missing)
+
+
+def _elsewhereText(outcome) -> str:
+    """What came of an estimate while another volume was chosen."""
+    name = whose.shortened(whose.label(outcome.inputVolume))
+    if outcome.poseScene is None:
+        return _("{0}: {1}").format(name, outcome.estimate.reason)
+    return _("{0} has a new pose. It is hidden while another volume is chosen.").format(name)

@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.scene import history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.focus import focus_on
@@ -159,6 +160,8 @@ class LandmarksSection(Section):
 
     def onNextDoubtful(self, checked: bool = False) -> None:
         current = self._list.current()
+        if not self._lines:
+            return
         order = [row for group in self._schema.groups for row in self._schema.rows(group)]
         start = order.index(current) + 1 if current is not None else 0
         row = next((row for row in order[start:] + order[:start] if self._lines[row].doubtful), None)
@@ -195,11 +198,17 @@ class LandmarksSection(Section):
         self._editor.swap_sides()
 
     def onUndo(self, checked: bool = False) -> None:
-        history.undo(slicer.mrmlScene)
-        self._updateButtons()
+        self._step(history.undo)
 
     def onRedo(self, checked: bool = False) -> None:
-        history.redo(slicer.mrmlScene)
+        self._step(history.redo)
+
+    def _step(self, go) -> None:
+        """Go back or forth, if it was a step in the chosen volume."""
+        try:
+            go(slicer.mrmlScene, self.state.patient.volume)
+        except UserError as error:
+            self.say(error.line(with_option=False), isError=True)
         self._updateButtons()
 
     # --- placing
@@ -238,13 +247,12 @@ class LandmarksSection(Section):
         before = poseScene.pose().positions
         refined = yield from self.state.logic.refine(
             poseScene,
-            parameters.inputVolume,
-            Settings.of(parameters),
+            settings=Settings.of(parameters),
             onProgress=onProgress,
             shouldCancel=shouldCancel,
             waitForCompletion=False,
         )
-        if not self.state.closed:
+        if not self.state.closed and self.state.poseScene is poseScene:
             moved = np.linalg.norm(poseScene.pose().positions - before, axis=1)
             self.say("\n".join([_movedText(moved), *refined.warnings]))
 

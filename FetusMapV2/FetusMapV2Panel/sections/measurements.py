@@ -45,6 +45,8 @@ class MeasurementsSection(Section):
     def onChange(self, change: Change) -> None:
         if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.PARAMETERS):
             self._show()
+        if change is Change.POSE_SHOWN:
+            self.ui.guideMapLabel.clear()  # at once, and where nobody sees it, too: it is not of this pose
 
     def onFormulaChosen(self, index: int) -> None:
         """The user's choice holds for later scenes, too; a scene's own formula does not."""
@@ -60,14 +62,14 @@ class MeasurementsSection(Section):
             self.say(_("Open a slice view first, for example with the layout Four-Up."))
 
     def _show(self) -> None:
-        pose, outcome, parameters = self.state.pose(), self.state.outcome, self.state.parameterNode
+        pose, parameters = self.state.pose(), self.state.parameterNode
         self._found = None
         if pose is not None and parameters is not None:
             self._found = findings(pose, formula=parameters.datingFormula.value)
         contents = results_table.rowsOf(self._found) if self._found is not None else []
         results_table.fill(self.ui.resultsTable, contents)
         model = self.state.logic.modelOf(self.state.poseScene.landmarks_node) if pose is not None else ""
-        self.ui.detailsLabel.setText(detailsHtml(pose, outcome.estimate if outcome else None, model))
+        self.ui.detailsLabel.setText(detailsHtml(pose, self.state.estimate, model))
         if not self._mapTimer.isActive():
             self._mapTimer.start()
         for button in (

@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.files import write_text
-from FetusMapV2Panel import movement_table, requirements, views
+from FetusMapV2Lib.scene import movement_nodes
+from FetusMapV2Panel import movement_table, requirements, views, whose
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
@@ -52,7 +53,9 @@ class MovementSection(Section):
     def onChange(self, change: Change) -> None:
         if change is Change.PARAMETERS:
             self._follow()
-        if change in (Change.PARAMETERS, Change.RUNNING, Change.INSTALLED):
+        if change is Change.POSE_SHOWN:
+            self._hideCharts()
+        if change in (Change.PARAMETERS, Change.POSE_SHOWN, Change.RUNNING, Change.INSTALLED):
             self._show()
 
     def close(self) -> None:
@@ -60,6 +63,12 @@ class MovementSection(Section):
         self._watch(None)
 
     # --- the sequence on show
+
+    @property
+    def _shown(self):
+        """The poses of the sequence, while it is theirs that are on show."""
+        known = self._poseSequence
+        return known if known is not None and self.state.poseScene is known.pose_scene else None
 
     def _follow(self) -> None:
         """Watch the browser that is chosen, and what is known of its frames."""
@@ -78,10 +87,13 @@ class MovementSection(Section):
         if self._browserTag is not None:
             self._browser.RemoveObserver(self._browserTag)
             self._browserTag = None
+        another = self._browser is not None and browser is not None
         self._browser, self._poseSequence = browser, None
         if browser is None:
             return
         self._browserTag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser)
+        if another and self.state.parameterNode is not None:
+            self.state.parameterNode.frameInterval = 0.0  # what was given was of another sequence
         try:
             self._take(self.state.logic.poseSequenceOf(browser))
         except UserError as error:
@@ -91,14 +103,13 @@ class MovementSection(Section):
         """Show the poses of a sequence; None if it has none yet."""
         self._stopFollowing()
         self._poseSequence = poseSequence
+        self._hideCharts()
         self._stopFollowing = poseSequence.add_listener(self._onPoses) if poseSequence is not None else _nothing
         if poseSequence is None:
             return
         parameters = self.state.parameterNode
         if parameters is not None:
             parameters.frameInterval = poseSequence.frame_interval_s or 0.0
-        if self.state.poseScene is not poseSequence.pose_scene:
-            self.state.showPose(poseSequence.pose_scene)
 
     def _onBrowser(self, caller, event) -> None:
         self._showFrame()
@@ -117,6 +128,9 @@ class MovementSection(Section):
 
     def _estimateFrames(self, onProgress, shouldCancel):
         parameters = self.state.parameterNode
+        volume = whose.volumeOfBrowser(parameters.sequenceBrowser)
+        if volume is not None:
+            parameters.inputVolume = volume
         outcome = yield from self.state.logic.processSequence(
             parameters.sequenceBrowser,
             settings=Settings.of(parameters),
@@ -127,15 +141,17 @@ class MovementSection(Section):
         )
         if self.state.closed:
             return
-        if outcome.poseSequence is None:
+        fetus = outcome.poseSequence.pose_scene if outcome.poseSequence is not None else None
+        if fetus is not None and outcome.browser is self._browser:
+            self._take(outcome.poseSequence)
+        self.state.patient.take(whose.volumeOfBrowser(outcome.browser), fetus, None)
+        if fetus is None:
             self.say(outcome.reason, isError=True)
             return
-        if outcome.browser is self._browser:
-            self._take(outcome.poseSequence)
         self.say(_outcomeText(outcome))
-        pose = outcome.poseSequence.pose_scene.pose()
-        if pose.present.any():
-            views.show(outcome.poseSequence.pose_scene.volume_node, pose)
+        pose = fetus.pose()
+        if self.state.poseScene is fetus and pose.present.any():
+            views.show(fetus.volume_node, pose)
 
     # --- frames
 
@@ -151,14 +167,14 @@ class MovementSection(Section):
 
     def onShowChart(self, checked: bool = False) -> None:
         """In Slicer's plot view; the layout changes to one that has it."""
-        if self._poseSequence is not None:
-            chart = self._poseSequence.nodes.charts[_CHARTS[self.ui.chartComboBox.currentIndex]]
+        if self._shown is not None:
+            chart = self._shown.nodes.charts[_CHARTS[self.ui.chartComboBox.currentIndex]]
             slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def onExport(self, checked: bool = False) -> None:
-        if self._poseSequence is None:
+        if self._shown is None:
             return
-        name = f"{self._poseSequence.pose_scene.landmarks_node.GetName()}.movement.csv"
+        name = f"{self._shown.pose_scene.landmarks_node.GetName()}.movement.csv"
         path = qt.QFileDialog.getSaveFileName(self.widget, _("Export the movement table"), name, _("Table (*.csv)"))
         path = path[0] if isinstance(path, tuple) else path  # PythonQt gives the name alone
         if path:
@@ -169,7 +185,7 @@ class MovementSection(Section):
         from FetusMapV2Lib.estimation.movement_results import movement_csv
 
         try:
-            write_text(path, movement_csv(self._poseSequence.movement()))
+            write_text(path, movement_csv(self._shown.movement()))
         except UserError as error:
             self.say(error.line(with_option=False), isError=True)
         else:
@@ -177,8 +193,12 @@ class MovementSection(Section):
 
     # --- what is shown
 
+    def _hideCharts(self) -> None:
+        """Plot and table views show no movement of what is not on show."""
+        movement_nodes.show_only(slicer.mrmlScene, self._shown.nodes if self._shown is not None else None)
+
     def _show(self) -> None:
-        running, known = self.state.running, self._poseSequence is not None
+        running, known = self.state.running, self._shown is not None
         ready = self._browser is not None and not running and not requirements.missingPackages()
         self.ui.estimateFramesButton.setEnabled(ready)
         for widget in (self.ui.sequenceSelector, self.ui.frameIntervalSpinBox):
@@ -197,7 +217,7 @@ class MovementSection(Section):
         slider.setValue(frame)
         for widget in (slider, self.ui.previousFrameButton, self.ui.nextFrameButton):
             widget.setEnabled(count > 1 and not self.state.running)
-        movement = self._poseSequence.movement() if self._poseSequence is not None else None
+        movement = self._shown.movement() if self._shown is not None else None
         text = movement_table.frameText(movement, frame, count) if count else _("No sequence is chosen.")
         self.ui.frameLabel.setText(text)
         movement_table.fill(self.ui.movementTable, movement_table.lines(movement, frame))
