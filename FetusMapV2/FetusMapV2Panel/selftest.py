@@ -88,7 +88,13 @@ def writeReport(outcome, folder):
     from FetusMapV2Panel import view_pictures
 
     fetus, now = outcome.poseScene, datetime.now().astimezone()
-    report = Report(fetus.pose(), now, states=fetus.states(), model=fetus.model, pictures=view_pictures.openViews())
+    report = Report(
+        fetus.pose(),
+        now,
+        states=fetus.states(),
+        model=fetus.model,
+        pictures=view_pictures.openViews(outcome.inputVolume),
+    )
     paths = write_report(folder, "selftest", report, KINDS, print_pdf=lambda one, path: print_pdf(one, path, qt))
     return list(paths.values())
 

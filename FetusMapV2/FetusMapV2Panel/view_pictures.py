@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -11,16 +14,21 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Picture
+from FetusMapV2Lib.scene import nodes
 
 #: A sheet has room for so many.
 _MOST = 4
 
 
-def openViews() -> list[Picture]:
-    """The 3D view and the slice views that are open, as the user sees them; none without a main window."""
-    layout = slicer.app.layoutManager()
-    if layout is None:
+def openViews(volumeNode) -> list[Picture]:
+    """The 3D view and the slice views that are open, with this volume alone in them; none without a main window."""
+    if slicer.app.layoutManager() is None:
         return []
+    with _alone(volumeNode):
+        return _openViews(slicer.app.layoutManager())
+
+
+def _openViews(layout) -> list[Picture]:
     views = [
         (_("3D view"), layout.threeDWidget(number).threeDView(), layout.threeDWidget(number).visible)
         for number in range(layout.threeDViewCount)
@@ -39,6 +47,37 @@ def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
         return [Picture(title, png) for title, png in view_pictures(volume, pose)], ""
     except UserError as error:
         return [], error.line(with_option=False)
+
+
+@contextlib.contextmanager
+def _alone(volumeNode) -> Iterator[None]:
+    """With no other volume in any view: it may be another patient's. Where and how views cut stays as it is."""
+    scene, own = volumeNode.GetScene(), volumeNode.GetID()
+    layers = [(node, _layersOf(node)) for node in nodes.of_class(scene, "vtkMRMLSliceCompositeNode")]
+    rendered = nodes.of_class(scene, "vtkMRMLVolumeRenderingDisplayNode")
+    others = [node for node in rendered if node.GetVisibility() and node.GetDisplayableNode() is not volumeNode]
+    for node, _before in layers:
+        _setLayers(node, (own, None, None))
+    for node in others:
+        node.SetVisibility(False)
+    try:
+        yield
+    finally:
+        for node, before in layers:
+            _setLayers(node, before)
+        for node in others:
+            node.SetVisibility(True)
+
+
+def _layersOf(node) -> tuple[str | None, ...]:
+    return node.GetBackgroundVolumeID(), node.GetForegroundVolumeID(), node.GetLabelVolumeID()
+
+
+def _setLayers(node, volumes: tuple[str | None, ...]) -> None:
+    background, foreground, label = volumes
+    node.SetBackgroundVolumeID(background)
+    node.SetForegroundVolumeID(foreground)
+    node.SetLabelVolumeID(label)
 
 
 def _png(view) -> bytes:

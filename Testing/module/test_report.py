@@ -70,11 +70,11 @@ def test_one_click_writes_the_report(window, tmp_path):
     assert f"{crl:.1f}\u00a0mm" in html
 
 
-def test_pictures_show_what_the_views_show(window):
+def test_pictures_show_what_the_views_show(window, volume):
     from FetusMapV2Panel import view_pictures
     from PySide6.QtGui import QImage
 
-    pictures = view_pictures.openViews()
+    pictures = view_pictures.openViews(volume)
     assert [one.title for one in pictures] == ["3D view", "Red slice view", "Yellow slice view", "Green slice view"]
     for one in pictures:
         image = QImage.fromData(one.png, "PNG")
@@ -239,13 +239,21 @@ def test_buttons_wait_for_a_pose(open_window, volume):
     assert "Estimate a pose" in ui.writeReportButton.toolTip
 
 
-def test_a_volume_that_left_the_scene_leaves_the_numbers(window, volume, scene, tmp_path):
+def test_a_pose_without_its_volume_is_reported_without_a_name_alone(window, volume, scene, tmp_path):
+    ui = window.module_widget.ui
     only(window, "Page")
+    landmarks = window.module_widget.state.poseScene.landmarks_node
     scene.RemoveNode(volume)
-    window.click(window.module_widget.ui.writeReportButton)
+    assert not ui.writeReportButton.enabled and ui.resultsTable.rowCount == 0
+    window.click(ui.patientButton)  # "Show it"
+    assert window.module_widget.state.poseScene.landmarks_node is landmarks
+    window.click(ui.writeReportButton)
+    assert "nobody can tell whose it is" in said(window) and not written(tmp_path)
+    ui.reportWithoutIdentifiersCheckBox.setChecked(True)
+    window.click(ui.writeReportButton)
     (path,) = written(tmp_path).values()
     assert path.name.startswith("report-20") and "Crown-rump length" in path.read_text(encoding="utf-8")
-    window.click(window.module_widget.ui.saveCaseButton)
+    window.click(ui.saveCaseButton)
     assert "not in the scene" in said(window)
 
 

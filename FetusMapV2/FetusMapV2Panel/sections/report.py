@@ -13,11 +13,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.foundation.files import safe_stem
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.volumes import volume_from_node
-from FetusMapV2Panel import setups, view_pictures
+from FetusMapV2Panel import setups, view_pictures, whose
 from FetusMapV2Panel.dicom_study import studyOf
+from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
 
@@ -32,6 +32,7 @@ class ReportSection(Section):
     def __init__(self, state, widget):
         Section.__init__(self, state, widget)
         self._page: Path | None = None
+        self._names = ReportNames()
         self.ui.readerLineEdit.setText(_reader())
         for edit, name in ((self.ui.reportFolderEdit, "reports"), (self.ui.trainingFolderEdit, "training cases")):
             edit.filters = ctk.ctkPathLineEdit.Dirs
@@ -44,7 +45,7 @@ class ReportSection(Section):
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
-        if change is Change.POSE_SHOWN:
+        if change in (Change.POSE_SHOWN, Change.VOLUME_CHOSEN):
             self._page = None
         if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.RUNNING, Change.PARAMETERS):
             self._updateButtons()
@@ -60,19 +61,29 @@ class ReportSection(Section):
         from FetusMapV2Lib.reporting.files import write_report
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
-        kinds = self._kinds()
+        kinds, folder, volumeNode = self._kinds(), _folder(self.ui.reportFolderEdit), self._volumeNode()
+        anonymous = self.state.parameterNode.reportWithoutIdentifiers
+        if volumeNode is None and not anonymous:
+            raise InputError(
+                _("the volume of this pose is not in the scene, so nobody can tell whose it is"),
+                remedy=_("Load the volume and estimate anew, or tick 'Without identifiers'"),
+            )
         onProgress(0.1, _("drawing the pictures"))
-        report, remark = self._report()
+        report, remark = self._report(volumeNode, anonymous)
+        # only the time where the name may tell the patient
+        stem = f"report-{report.created:%Y%m%d-%H%M%S}" if anonymous else self._names.of(folder, volumeNode)
         onProgress(0.6, _("writing the files"))
         with _replacingExplained():
             paths = write_report(
-                _folder(self.ui.reportFolderEdit),
-                self._stem(report.created),
+                folder,
+                stem,
                 report,
                 kinds,
                 print_pdf=lambda given, path: print_pdf(given, path, qt),
                 overwrite=self.ui.replaceReportCheckBox.checked,
             )
+        if not anonymous:
+            self._names.keep(folder, stem, volumeNode)
         self.ui.reportFolderEdit.addCurrentPathToHistory()
         setups.rememberPreferences(self.state.parameterNode)
         self._page = paths.get("html") or paths.get("pdf")
@@ -93,39 +104,33 @@ class ReportSection(Section):
             raise InputError(_("no file is chosen"), remedy=_("Tick at least one kind of file"))
         return kinds
 
-    def _report(self):
+    def _report(self, volumeNode, anonymous: bool):
         """The report, and a remark on what is not in it."""
         from FetusMapV2Lib.reporting.report import Report
 
-        parameters, poseScene, outcome = self.state.parameterNode, self.state.poseScene, self.state.outcome
-        pose, volumeNode = poseScene.pose(), self._volumeNode()
-        anonymous = parameters.reportWithoutIdentifiers
+        parameters, poseScene, estimate = self.state.parameterNode, self.state.poseScene, self.state.estimate
+        pose = poseScene.pose()
         # Slicer writes names of patients into the corners of its views.
-        pictures, remark = ([] if anonymous else view_pictures.openViews()), ""
+        pictures, remark = ([] if anonymous else view_pictures.openViews(volumeNode)), ""
         if not pictures and volumeNode is not None:
             pictures, remark = view_pictures.drawnViews(volume_from_node(volumeNode), pose)
-        estimate = outcome.estimate if outcome is not None else None
+        warnings = tuple(estimate.warnings) if estimate is not None else ()
+        if whose.foundNone(volumeNode):
+            warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
         report = Report(
             pose=pose,
             created=datetime.now().astimezone(),
-            name=volumeNode.GetName() if volumeNode is not None else poseScene.landmarks_node.GetName(),
+            name=whose.label(volumeNode or poseScene.landmarks_node),
             formula=parameters.datingFormula.value,
             states=poseScene.states(),
             model=self.state.logic.modelOf(poseScene.landmarks_node),
             device=estimate.device if estimate is not None else "",
-            warnings=tuple(estimate.warnings) if estimate is not None else (),
+            warnings=warnings,
             operator=self.ui.readerLineEdit.text.strip(),
             study=studyOf(volumeNode) if volumeNode is not None and not anonymous else None,
             pictures=pictures,
         )
         return (report.without_identifiers() if anonymous else report), remark
-
-    def _stem(self, created: datetime) -> str:
-        """The volume's name; only the time where the name may tell the patient."""
-        volumeNode = self._volumeNode()
-        if self.state.parameterNode.reportWithoutIdentifiers or volumeNode is None:
-            return f"report-{created:%Y%m%d-%H%M%S}"
-        return safe_stem(volumeNode.GetName())
 
     def _saveCase(self, onProgress, shouldCancel) -> None:
         poseScene, volumeNode = self.state.poseScene, self._volumeNode()
@@ -143,9 +148,8 @@ class ReportSection(Section):
         self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)))
 
     def _volumeNode(self):
-        """The volume that the pose was estimated in."""
-        poseScene, parameters = self.state.poseScene, self.state.parameterNode
-        return poseScene.volume_node or parameters.inputVolume
+        """The volume that the pose was estimated in; no other one stands in for it."""
+        return self.state.poseScene.volume_node
 
     def _updateButtons(self) -> None:
         ready = self.state.poseScene is not None and self.state.parameterNode is not None and not self.state.running
