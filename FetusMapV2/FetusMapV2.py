@@ -154,7 +154,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Slicer's own menu undoes and redoes what happened in any volume: what is not on show is said."""
         others = self.state.patient.afterStep()
         if others:
-            names = ", ".join(whose.shortened(whose.label(volume)) for volume in others)
+            names = ", ".join(whose.label(volume) for volume in others)
             self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names))
 
     def initializeParameterNode(self) -> None:

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import views, whose
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.widths import breakable
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PatientLine:
         """The volume, the pose on show, or the poses of the scene may have changed."""
         self._offer = self._find() if self._state.parameterNode is not None else None
         self._follow(self._offer.other if self._offer is not None else None)
-        self._label.setText(self._offer.text if self._offer is not None else "")
+        self._label.setText(breakable(self._offer.text) if self._offer is not None else "")
         self._label.setVisible(self._offer is not None)
         self._button.setText(self._offer.button if self._offer is not None else "")
         self._button.setVisible(self._offer is not None and self._offer.act is not None)
@@ -80,7 +81,7 @@ class PatientLine:
             return Offer(_noVolumeText(landmarks))
         if whose.foundNone(volume):
             text = _("This is an earlier pose. The newest estimate found no fetus in {0}.")
-            return Offer(text.format(_name(volume)), other=volume)
+            return Offer(text.format(whose.label(volume)), other=volume)
         return None
 
     def _withoutVolume(self, landmarks) -> Offer | None:
@@ -94,10 +95,10 @@ class PatientLine:
         now = [landmarks for landmarks in every if whose.otherFrame(landmarks) is None]
         if now:
             text = _("{0} has an earlier pose, which is hidden.")
-            return Offer(text.format(_name(volume)), _("Show it"), lambda: self._showLandmarks(now[-1]), volume)
+            return Offer(text.format(whose.label(volume)), _("Show it"), lambda: self._showLandmarks(now[-1]), volume)
         if every:
             frame = whose.otherFrame(every[-1])
-            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, _name(volume))
+            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, whose.label(volume))
             return Offer(text, _("Show it"), lambda: whose.browserOf(volume).SetSelectedItemNumber(frame), volume)
         return None
 
@@ -106,10 +107,10 @@ class PatientLine:
         poses = ownership.all_poses(slicer.mrmlScene)
         other = self._state.patient.lastOther(poses)
         if other is not None and volume is not None:
-            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(_name(volume), _name(other))
+            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(whose.label(volume), whose.label(other))
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if other is not None:
-            text = _("No volume is chosen. The pose of {0} is hidden.").format(_name(other))
+            text = _("No volume is chosen. The pose of {0} is hidden.").format(whose.label(other))
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if poses:
             show = (_("Show it"), lambda: self._showLandmarks(poses[-1])) if volume is None else ()
@@ -132,14 +133,10 @@ class PatientLine:
 
 def _noVolumeText(landmarks) -> str:
     lost, none = _("The volume of {0} is not in the scene any more."), _("{0} belongs to no volume of the scene.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(_name(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(whose.label(landmarks))
 
 
 def _hiddenText(landmarks) -> str:
     lost = _("The volume of {0} is not in the scene any more; the pose is hidden.")
     none = _("{0} belongs to no volume of the scene and is hidden.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(_name(landmarks))
-
-
-def _name(node) -> str:
-    return whose.shortened(whose.label(node))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(whose.label(landmarks))

@@ -17,8 +17,6 @@ from FetusMapV2Lib.scene.sequences import VolumeFrames, browsers_of_volumes
 #: Attribute of a volume in which the newest estimate found no fetus: `_EVERYWHERE`, or the numbers of such frames.
 _NO_FETUS = "FetusMapV2.NoFetus"
 _EVERYWHERE = "all"
-#: Longer names are cut in the middle: a label cannot break them into lines, and would widen the panel.
-_LONGEST_NAME = 40
 
 
 def browserOf(volume) -> Any:
@@ -93,11 +91,3 @@ def label(volume) -> str:
     volumes = nodes.of_class(scene, "vtkMRMLScalarVolumeNode") if scene is not None else []
     same = [node for node in volumes if node.GetName() == name]
     return _("{0} ({1})").format(name, same.index(volume) + 1) if len(same) > 1 and volume in same else name
-
-
-def shortened(name: str) -> str:
-    """A name that fits into the panel."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = _LONGEST_NAME // 2
-    return f"{name[: half - 1]}…{name[-half:]}"

@@ -31,6 +31,8 @@ class OwnViews:
         self._observed: list[tuple[Any, int]] = []
         self._followed: dict[str, tuple[Any, int]] = {}
         self._layers: dict[str, frozenset[str]] = {}
+        # By display node what the user lets be seen: undo takes attributes back, and leaves view lists as they are.
+        self._users: dict[str, list[str]] = {}
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self._listen(event, self._on_node)
         for event in (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent):
@@ -52,7 +54,7 @@ class OwnViews:
         for landmarks in ownership.all_poses(scene):
             views = self._views_for(landmarks)
             for display in appearance.displays(ownership.nodes_of(landmarks)):
-                _keep_to(display, views)
+                self._keep_to(display, views)
         if self._chosen is not None:
             ownership.show_only(scene, scene.GetNodeByID(self._chosen) if self._chosen else None)
 
@@ -62,6 +64,27 @@ class OwnViews:
             subject.RemoveObserver(tag)
         self._observed.clear()
         self._followed.clear()
+
+    def _keep_to(self, display: Any, views: list[str] | None) -> None:
+        """Show a node in these views alone, as far as the user lets it be seen; None gives back the user's own."""
+        now = [display.GetNthViewNodeID(index) for index in range(display.GetNumberOfViewNodeIDs())]
+        kept = display.GetAttribute(_BEFORE)
+        known = self._users.pop(display.GetID(), None)
+        users = known if known is not None else now if kept is None else [] if kept == _ALL else kept.split()
+        if views is None:
+            wanted, keep = users, None
+        else:
+            self._users[display.GetID()] = users
+            wanted = [view for view in views if not users or view in users] or [_NOWHERE]
+            keep = " ".join(users) or _ALL
+        if wanted == now and keep == kept:
+            return
+        before = display.StartModify()
+        display.SetAttribute(_BEFORE, keep)
+        display.RemoveAllViewNodeIDs()
+        for view in wanted:
+            display.AddViewNodeID(view)
+        display.EndModify(before)
 
     def _views_for(self, landmarks: Any) -> list[str] | None:
         """The IDs of the views that may show a pose; None = all of them."""
@@ -103,6 +126,7 @@ class OwnViews:
 
     def _on_closed(self, caller: Any, event: str, data: Any = None) -> None:
         self._chosen = None
+        self._users.clear()
         self.refresh()
 
     def _is_in_flux(self) -> bool:
@@ -130,23 +154,3 @@ def _seen(composite: Any) -> frozenset[str]:
     if opacity < 1:
         seen.add(back)
     return frozenset(identifier for identifier in seen if identifier)
-
-
-def _keep_to(display: Any, views: list[str] | None) -> None:
-    """Show a node in these views alone, as far as the user lets it be seen there; None gives back the user's own."""
-    now = [display.GetNthViewNodeID(index) for index in range(display.GetNumberOfViewNodeIDs())]
-    kept = display.GetAttribute(_BEFORE)
-    users = now if kept is None else [] if kept == _ALL else kept.split()
-    if views is None:
-        wanted, keep = users, None
-    else:
-        wanted = [view for view in views if not users or view in users] or [_NOWHERE]
-        keep = " ".join(users) or _ALL
-    if wanted == now and keep == kept:
-        return
-    before = display.StartModify()
-    display.SetAttribute(_BEFORE, keep)
-    display.RemoveAllViewNodeIDs()
-    for view in wanted:
-        display.AddViewNodeID(view)
-    display.EndModify(before)

@@ -26,6 +26,7 @@ class EstimateSection(Section):
         self._setups = SetupChoice(state, self.ui)
         self._outlook = OutlookLine(state, self.ui.outlookLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
+        self._warned: tuple[str, object] = ("", None)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
         self._updateButtons()
 
@@ -43,6 +44,8 @@ class EstimateSection(Section):
             views.showVolume(self.state.patient.volume)
             if not self.state.running:
                 self.say("")  # what was said was about another volume
+        if change is Change.POSE_SHOWN:
+            self._takeBackWarnings()
         if change in (Change.VOLUME_CHOSEN, Change.POSE_SHOWN, Change.PARAMETERS, Change.RUNNING):
             self._patient.update()
 
@@ -83,8 +86,15 @@ class EstimateSection(Section):
         elif outcome.poseScene is None:
             self.say(f"{outcome.estimate.reason}\n{warnings}".strip(), isError=True)
         else:
+            self._warned = (warnings, outcome.estimate)
             self.say(warnings)
             views.show(outcome.inputVolume, outcome.estimate.pose)
+
+    def _takeBackWarnings(self) -> None:
+        """An estimate that was undone takes what was said of it along."""
+        warnings, estimate = self._warned
+        if warnings and self.state.message == warnings and self.state.estimate is not estimate:
+            self.say("")
 
     def _updateButtons(self) -> None:
         parameters, running = self.state.parameterNode, self.state.running
@@ -98,7 +108,7 @@ class EstimateSection(Section):
 
 def _elsewhereText(outcome) -> str:
     """What came of an estimate while another volume was chosen."""
-    name = whose.shortened(whose.label(outcome.inputVolume))
+    name = whose.label(outcome.inputVolume)
     if outcome.poseScene is None:
         return _("{0}: {1}").format(name, outcome.estimate.reason)
     return _("{0} has a new pose. It is hidden while another volume is chosen.").format(name)

@@ -1,0 +1,218 @@
+"""What a bystander sees of each of several made-up patients: in nodes, texts, views and files. For the self-test."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.progress import Stages
+from FetusMapV2Lib.scene import nodes, ownership
+from FetusMapV2Panel import selftest
+
+_SCHEMA = default_schema()
+#: Patients are told apart by the side that they have limbs on: its colours are warm on the right, cold on the left.
+_HUES = {"right": (0.03, 0.145), "left": (0.52, 0.62)}
+_LEAST_SATURATION, _LEAST_VALUE, _FEWEST_PIXELS = 0.55, 0.25, 4
+
+
+@dataclass
+class MadeUpPatient:
+    """A volume and the fetus that the stand-in engine sees in it.
+
+    Attributes:
+        number: the first voxel of the volume, by which the engine knows it.
+        side: the side whose limbs the fetus shows.
+        scale: its size, and so its lengths.
+        node: the volume node.
+        secrets: texts that are of this patient alone.
+    """
+
+    number: int
+    side: str
+    scale: float
+    node: Any = None
+    secrets: tuple[str, ...] = field(default=())
+
+    def pose(self) -> Pose:
+        """Both fetuses have an elbow in the same place, so that the same slices cut their limbs."""
+        positions = self.scale * np.array(selftest._BODY, dtype=float)
+        positions += meetingPoint() - positions[_SCHEMA.index(f"{self.side}_elbow")]
+        other = "left" if self.side == "right" else "right"
+        positions[[mark.row for mark in _SCHEMA.landmarks if mark.key.startswith(other)]] = np.nan
+        count = len(positions)
+        return Pose(positions, confidence=np.full(count, 0.9), radius90_mm=np.full(count, 2.0))
+
+    def crl(self) -> str:
+        """Its length as texts have it."""
+        head, rump = (self.pose().positions[row] for row in _SCHEMA.crl_rows)
+        return f"{np.linalg.norm(head - rump):.1f}"
+
+
+def meetingPoint() -> np.ndarray:
+    return np.array(selftest._BODY, dtype=float)[_SCHEMA.index("right_elbow")]
+
+
+def addPatient(scene, number: int, side: str, scale: float) -> MadeUpPatient:
+    """A patient with a volume node of the same name as all others have."""
+    patient = MadeUpPatient(number, side, scale, selftest.addVolume(scene))
+    patient.node.SetName("3D volume")
+    markVolume(patient.node, number)
+    patient.secrets = (f"model {number}0{number}", f"device of {number}", f"warning of {number}", patient.crl())
+    return patient
+
+
+def markVolume(node, number: int) -> None:
+    node.GetImageData().GetPointData().GetScalars().SetTuple1(0, number)
+    node.GetImageData().Modified()
+
+
+class PatientsEngine:
+    """Sees each patient in his volume.
+
+    Args:
+        patients: by number.
+
+    Attributes:
+        answer: "found", "none" or "error", for the next estimates.
+        meanwhile: called in the midst of each estimate.
+    """
+
+    def __init__(self, *patients: MadeUpPatient):
+        self._patients = {patient.number: patient for patient in patients}
+        self.answer = "found"
+        self.meanwhile = lambda: None
+
+    def __call__(self, settings) -> PatientsEngine:
+        return self
+
+    def estimate(self, volume, *, before=None, on_progress=None, should_cancel=None, **options):
+        from FetusMapV2Lib.estimation.estimate import Estimate
+
+        stages = Stages(on_progress, should_cancel)
+        stages.reach(0.3, "looking at the whole volume")
+        self.meanwhile()
+        stages.reach(0.6, "looking closer")
+        if self.answer == "error":
+            raise InputError("the device is gone")
+        patient = self._patients[int(volume.array[0, 0, 0])]
+        model, device, warning, _crl = patient.secrets
+        found, pose = self.answer == "found", patient.pose()
+        if not found:
+            pose = Pose(np.full_like(pose.positions, np.nan))
+        estimate = Estimate.given(pose, model)
+        return SimpleNamespace(
+            pose=estimate.pose, found=found, reason="" if found else "No fetus found.", model=model,
+            device="cpu", device_reason=device, timings={"network": 0.1}, warnings=(warning,) if found else (),
+        )  # fmt: skip
+
+
+# --- nodes
+
+
+def shownPoses() -> list[Any]:
+    """Landmarks of the poses of which anything is visible in a view."""
+    poses = ownership.all_poses(slicer.mrmlScene)
+    return [landmarks for landmarks in poses if any(_isShown(node) for node in ownership.nodes_of(landmarks))]
+
+
+def _isShown(node) -> bool:
+    display = node.GetDisplayNode()
+    return display is not None and bool(display.GetVisibility())
+
+
+# --- texts
+
+
+def textsOf(ui) -> str:
+    """All that the panel says about a pose; the selectors and the line that say whose poses there are are left out."""
+    found = [ui.messageLabel.text, ui.detailsLabel.text, ui.summaryLabel.text, ui.frameLabel.text]
+    for table in (ui.resultsTable, ui.movementTable):
+        cells = ((row, column) for row in range(table.rowCount) for column in range(table.columnCount))
+        found += [table.item(*cell).text() for cell in cells if table.item(*cell) is not None]
+    for branch in range(ui.landmarksTree.topLevelItemCount):
+        item = ui.landmarksTree.topLevelItem(branch)
+        for child in range(item.childCount()):
+            found += [item.child(child).text(1), item.child(child).text(2)]
+    return "\n".join(filter(None, found))
+
+
+# --- pixels
+
+
+def sidesInViews() -> dict[str, set[str]]:
+    """The sides whose colours are drawn in each open view, with the slices through the place where all limbs meet."""
+    layout = slicer.app.layoutManager()
+    for node in nodes.of_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
+        node.SetCrosshairMode(node.NoCrosshair)
+    for node in nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
+        node.JumpSlice(*meetingPoint())
+    slicer.util.resetThreeDViews()
+    views = {name: layout.sliceWidget(name).sliceView() for name in layout.sliceViewNames()}
+    views["3D"] = layout.threeDWidget(0).threeDView()
+    return {name: sidesIn(_pixels(view)) for name, view in views.items()}
+
+
+def _pixels(view) -> np.ndarray:
+    view.forceRender()
+    grabber = vtk.vtkWindowToImageFilter()
+    grabber.SetInput(view.renderWindow())
+    grabber.ReadFrontBufferOff()
+    grabber.ShouldRerenderOff()
+    grabber.Update()
+    return vtk_to_numpy(grabber.GetOutput().GetPointData().GetScalars())[:, :3]
+
+
+def sidesIn(pixels: np.ndarray) -> set[str]:
+    """The sides whose limb colours are among (N, 3) RGB values."""
+    colours = pixels[np.ptp(pixels, axis=1) > 255 * _LEAST_SATURATION * _LEAST_VALUE].astype(float) / 255
+    if not len(colours):
+        return set()
+    high, low = colours.max(axis=1), colours.min(axis=1)
+    red, green, blue = colours.T
+    span = high - low
+    hue = np.select(
+        [high == red, high == green], [(green - blue) / span % 6, (blue - red) / span + 2], (red - green) / span + 4
+    )
+    strong = (span / high >= _LEAST_SATURATION) & (high >= _LEAST_VALUE)
+    counts = {side: np.sum(strong & (hue / 6 > least) & (hue / 6 < most)) for side, (least, most) in _HUES.items()}
+    return {side for side, count in counts.items() if count >= _FEWEST_PIXELS}
+
+
+# --- files
+
+
+def filesTell(folder: Path) -> dict[str, str]:
+    """What each file of a folder says, as far as it is text."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes().decode("utf-8", "replace") for path in files}
+
+
+def sidesInPage(html: str) -> set[str]:
+    """The sides whose colours are in the pictures of a page."""
+    found: set[str] = set()
+    for picture in re.findall(r"data:image/png;base64,([^\"]+)", html):
+        found |= sidesIn(_decoded(base64.b64decode(picture)))
+    return found
+
+
+def _decoded(png: bytes) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        path.write_bytes(png)
+        reader = vtk.vtkPNGReader()
+        reader.SetFileName(str(path))
+        reader.Update()
+    return vtk_to_numpy(reader.GetOutput().GetPointData().GetScalars())[:, :3]
