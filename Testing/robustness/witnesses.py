@@ -20,11 +20,13 @@ import nrrd
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from FetusMapV2Lib.imaging.kretz import KretzFile, cartesian
 
 #: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
 Reading = tuple[list[np.ndarray], np.ndarray | None]
+_EXPLICIT = {True: ExplicitVRLittleEndian, False: ExplicitVRBigEndian}
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -118,7 +120,12 @@ def by_pydicom(path: Path) -> Reading:
     dataset = pydicom.dcmread(io.BytesIO(path.read_bytes()), force=True)
     if (0x7FE1, 0x1101) in dataset:
         return kretz(bytes(dataset[0x7FE1, 0x1101].value))
-    if dataset.SOPClassUID == "1.2.840.113543.6.6.1.3.10002":
+    meta = dataset.file_meta
+    if not meta.get("TransferSyntaxUID"):
+        # as pydicom's maintainers advise: the one that it was parsed with
+        implicit, little = dataset.original_encoding
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else _EXPLICIT[little]
+    if dataset.get("SOPClassUID", meta.get("MediaStorageSOPClassUID")) == "1.2.840.113543.6.6.1.3.10002":
         return _philips(dataset)
     pixels = dataset.pixel_array
     shared = dataset.SharedFunctionalGroupsSequence[0]
