@@ -98,6 +98,12 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | 
     return chosen.path
 
 
+def whole_path(name_or_path: str | os.PathLike[str]) -> str:
+    """A model's name as it is, its path by its full name: it means the same in another folder."""
+    text = os.fspath(name_or_path)
+    return str(Path(text).absolute()) if _looks_like_a_path(name_or_path) else text
+
+
 def verify(
     name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None
 ) -> Iterator[str]:
@@ -217,7 +223,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 def _looks_like_a_path(name: str | os.PathLike[str]) -> bool:
     text = os.fspath(name)
-    return not isinstance(name, str) or Path(text).is_file() or any(c in text for c in "/\\") or "." in text
+    return not isinstance(name, str) or os.path.isfile(text) or any(c in text for c in "/\\") or "." in text  # noqa: PTH113 - takes any text
 
 
 def _problem(entry: ModelEntry) -> str:

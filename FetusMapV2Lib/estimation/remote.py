@@ -8,21 +8,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from FetusMapV2Lib.estimation import messages
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.model_index import whole_path
 from FetusMapV2Lib.estimation.outlook import Outlook
 from FetusMapV2Lib.estimation.process import HUNG_S, EngineLostError, EngineProcess
 from FetusMapV2Lib.foundation.errors import OutputError, UserError
+from FetusMapV2Lib.foundation.json_files import field
 from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.foundation.staging import owned_folder, sweep
 from FetusMapV2Lib.imaging.volume import Volume
 
 _POLL_S = 0.03
@@ -44,6 +45,8 @@ class RemoteEngine:
         memory_budget: bytes for the network, None = as much as it takes.
         python: the interpreter to run, by custom the one that runs here.
         hung_s: seconds of silence after which the process is given up.
+        stalled_s: seconds without progress after which it is, however often it says that it lives; by custom thirty
+            times as long.
 
     Example:
         >>> with RemoteEngine(device="cpu") as engine:              # doctest: +SKIP
@@ -58,10 +61,11 @@ class RemoteEngine:
         *,
         python: str | os.PathLike[str] | None = None,
         hung_s: float = HUNG_S,
+        stalled_s: float | None = None,
     ) -> None:
-        self._model = None if model is None else os.fspath(model)
+        self._model = None if model is None else whole_path(model)
         self._device, self._memory_budget = device, memory_budget
-        self._python, self._hung_s = os.fspath(python or sys.executable), hung_s
+        self._python, self._hung_s, self._stalled_s = os.fspath(python or sys.executable), hung_s, stalled_s
         self._process: EngineProcess | None = None
         self._numbers = itertools.count(1)
 
@@ -82,7 +86,8 @@ class RemoteEngine:
         Raises:
             UserError, Cancelled: see `estimate`.
         """
-        return str(finished(self._asking({"command": "load"}, on_progress, should_cancel))["model"])
+        answer = finished(self._asking({"command": "load"}, on_progress, should_cancel))
+        return str(answer.get("model", ""))
 
     def outlook(self, voxels: int, refine: str = "off") -> Outlook:
         """Where an estimate would run and what it would take; starts the process and loads the model.
@@ -100,14 +105,14 @@ class RemoteEngine:
         """`outlook` in steps; closed early, it leaves the process as it is."""
         request = {"command": "outlook", "voxels": voxels, "refine": refine}
         answer = yield from self._asking(request, None, None, leave=True)
-        return Outlook(**answer["outlook"])
+        return self._taken(answer, "outlook", messages.outlook_from)
 
     def installing(
         self, file: str | os.PathLike[str], name: str, index: str | os.PathLike[str] | None = None
     ) -> Steps[None]:
         """`model_index.install_model` in the other process, which has the torch that checks the file; in steps."""
-        where = None if index is None else os.fspath(index)
-        request = {"command": "install", "file": os.fspath(file), "name": name, "index": where}
+        where = None if index is None else str(Path(index).absolute())
+        request = {"command": "install", "file": str(Path(file).absolute()), "name": name, "index": where}
         yield from self._asking(request, None, None)
 
     def estimate(
@@ -189,16 +194,26 @@ class RemoteEngine:
         """The estimate that answers a request, asked once more on the CPU if the process is lost on the way."""
         try:
             answer = yield from self._asking(request, on_progress, should_cancel, volume)
-            return messages.estimate_from(answer["estimate"])
+            return self._taken(answer, "estimate", messages.estimate_from)
         except EngineLostError as lost:
+            if lost.stalled:
+                raise
             first = lost
         again = {**request, "device": "cpu", "leaner": first.short_of_memory}
         answer = yield from self._asking(again, on_progress, should_cancel, volume)
-        estimate = messages.estimate_from(answer["estimate"])
+        estimate = self._taken(answer, "estimate", messages.estimate_from)
         done = {"estimate": "the estimate was made again", "refine": "the pose was refined"}[request["command"]]
         how = "on the CPU with a smaller memory plan" if first.short_of_memory else "on the CPU"
         warning = f"{first.problem[:1].upper()}{first.problem[1:]}; {done} {how}."
         return replace(estimate, warnings=(warning, *estimate.warnings))
+
+    def _taken(self, answer: Mapping[str, Any], key: str, take: Callable[[Mapping[str, Any]], T]) -> T:
+        """Part of an answer; a process that answers something else is ended."""
+        try:
+            return _read(answer, key, take)
+        except EngineLostError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the process and all that it started, whatever it is doing."""
@@ -213,11 +228,11 @@ class RemoteEngine:
         should_cancel: ShouldCancel | None,
         volume: Volume | None = None,
         leave: bool = False,
-    ) -> Steps[dict[str, Any]]:
+    ) -> Steps[Mapping[str, Any]]:
         """Send a request and wait for its answer; whatever goes wrong, no process is left in an unknown state."""
         if self._process is None or not self._process.is_running:
             self.close()
-            self._process = EngineProcess(self._python, self._hung_s)
+            self._process = EngineProcess(self._python, self._hung_s, self._stalled_s)
         process, number = self._process, next(self._numbers)
         settings = {"model": self._model, "device": self._device, "memory_budget": self._memory_budget}
         with contextlib.ExitStack() as stack:
@@ -249,11 +264,12 @@ def finished(steps: Steps[T]) -> T:
 
 @contextlib.contextmanager
 def _handed_over(volume: Volume) -> Iterator[dict[str, Any]]:
-    """The message of a volume whose voxels lie in a temporary file."""
-    folder: Path | None = None
-    try:
+    """The message of a volume whose voxels lie in a temporary file; those of owners that were killed are swept."""
+    sweep()
+    with contextlib.ExitStack() as stack:
+        folder: Path | None = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix="fetusmap-"))
+            folder = stack.enter_context(owned_folder())
             message = messages.volume_message(volume, folder / "volume.npy")
         except OSError as error:
             raise OutputError(
@@ -262,6 +278,15 @@ def _handed_over(volume: Volume) -> Iterator[dict[str, Any]]:
                 remedy="Make room on the disk that holds temporary files",
             ) from error
         yield message
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(answer: Mapping[str, Any], key: str, take: Callable[[Mapping[str, Any]], T]) -> T:
+    """Part of an answer.
+
+    Raises:
+        EngineLostError: it is not what was asked for.
+    """
+    try:
+        return take(field(dict(answer), key, dict, error=messages.MessageError))
+    except messages.MessageError as error:
+        raise EngineLostError(f"the pose engine sent something unreadable ({error.problem})") from error

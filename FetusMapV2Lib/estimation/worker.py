@@ -1,4 +1,4 @@
-"""The pose engine as a process of its own: ``python -m FetusMapV2Lib.estimation.worker``.
+"""The pose engine as a process of its own; `process.EngineProcess` starts it.
 
 Messages (`messages`) come in on standard input and go out on standard output. It ends when its input is closed.
 """
@@ -9,10 +9,11 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.estimation import messages
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 1.0
 #: A process that nobody has asked anything for so long gives its memory back by ending.
 IDLE_S = 1800.0
-_COMMANDS = ("load", "install", "outlook", "estimate", "refine")
 _TOO_LITTLE_MEMORY = "there was not enough memory for this estimate"
 
 
@@ -33,8 +33,8 @@ def main() -> None:
     """Serve requests until the input ends, or until nobody asks for long."""
     out = _claim_output()
     worker = _Worker(out)
-    requests: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
+    requests: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
     threading.Thread(target=worker.beat, daemon=True).start()
     worker.say(event="ready", pid=os.getpid(), software=__version__)
     while True:
@@ -53,13 +53,15 @@ def _claim_output() -> TextIO:
     return os.fdopen(own, "w", encoding="utf-8", newline="\n")
 
 
-def _read(source: TextIO, requests: queue.Queue[str]) -> None:
+def _read(source: BinaryIO, requests: queue.Queue[bytes]) -> None:
     """Hand on lines; at their end this process ends at once, in the midst of an estimate too.
 
     So nothing stays behind when the other side is killed, or kills a launcher that stands between.
     """
-    for line in source:
+    while line := source.readline(messages.LONGEST + 2):
         requests.put(line)
+        while line and not line.endswith(b"\n"):  # too long, and refused as such: its end is of no use
+            line = source.readline(messages.LONGEST)
     os._exit(0)
 
 
@@ -71,28 +73,38 @@ class _Worker:
         self._lock = threading.Lock()
         self._engine: PoseEngine | None = None
         self._loaded: tuple[Any, ...] = ()
-        self._silence = threading.Event()
+        self._busy = threading.Event()
 
     def say(self, **message: Any) -> None:
         """Send a message; ends the process if nobody listens any more."""
+        line = messages.encoded(message)
         try:
             with self._lock:
-                print(messages.encoded(message), file=self._out, flush=True)
+                print(line, file=self._out, flush=True)
         except (OSError, ValueError):
             os._exit(1)
 
     def beat(self) -> None:
-        """Tell that this process lives, however long an estimate takes."""
-        while not self._silence.wait(HEARTBEAT_S):
+        """Tell that this process lives, however long an estimate takes; while nobody waits, nothing is said."""
+        while self._busy.wait():
             self.say(event="alive")
+            time.sleep(HEARTBEAT_S)
 
-    def serve(self, line: str) -> None:
+    def serve(self, line: bytes) -> None:
         """Answer one request with a result or an error."""
-        identifier: Any = None
+        self._busy.set()
         try:
-            request = messages.decoded(line)
-            identifier = request.get("id")
-            result = self._answer(request)
+            self._serve(line)
+        finally:
+            self._busy.clear()
+
+    def _serve(self, line: bytes) -> None:
+        identifier: int | None = None
+        try:
+            request = messages.decoded(line.rstrip(b"\r\n"))
+            identifier = request["id"] if type(request.get("id")) is int else None
+            result = self._answer(messages.checked_request(request))
+            messages.encoded(result)
         except UserError as error:
             self._fail(identifier, "user", error.problem, error.where, error.remedy, error.option)
         except ImportError as error:
@@ -115,13 +127,11 @@ class _Worker:
         self.say(id=identifier, event="error", **said)
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        command = request.get("command")
-        if command not in _COMMANDS:
-            raise messages.MessageError(f"unknown command {command!r}")
+        command = request["command"]
         if command == "install":
             from FetusMapV2Lib.estimation.model_index import install_model
 
-            install_model(request["file"], request["name"], index=request["index"])
+            install_model(request["file"], request["name"], index=request.get("index"))
             return {}
         identifier = request.get("id")
         self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")
@@ -129,7 +139,7 @@ class _Worker:
         if command == "load":
             return {"model": engine.model.identity}
         if command == "outlook":
-            return {"outlook": asdict(engine.outlook(int(request["voxels"]), request["refine"]))}
+            return {"outlook": asdict(engine.outlook(request["voxels"], request["refine"]))}
 
         def tell(fraction: float, stage: str) -> None:
             self.say(id=identifier, event="progress", fraction=fraction, stage=stage)
@@ -149,7 +159,7 @@ class _Worker:
         """The engine of the model, device and memory asked for; one at a time, as a GPU holds one model."""
         from FetusMapV2Lib.estimation.engine import PoseEngine
 
-        asked = (request.get("model"), request.get("device", "auto"), request.get("memory_budget"))
+        asked = (request.get("model"), request.get("device") or "auto", request.get("memory_budget"))
         wanted = (*asked, bool(request.get("leaner")))
         if self._engine is None or self._loaded != wanted:
             self._engine = None

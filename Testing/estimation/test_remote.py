@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,11 +27,12 @@ from FetusMapV2Lib.estimation import messages
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.model_file import save_model
-from FetusMapV2Lib.estimation.model_index import list_models
+from FetusMapV2Lib.estimation.model_index import list_models, whole_path
 from FetusMapV2Lib.estimation.outlook import BYTES_PER_VOXEL
-from FetusMapV2Lib.estimation.process import EngineLostError
+from FetusMapV2Lib.estimation.process import EngineLostError, EngineProcess
 from FetusMapV2Lib.estimation.remote import RemoteEngine, finished
 from FetusMapV2Lib.foundation.errors import Cancelled, OutputError, UserError
+from FetusMapV2Lib.foundation.owners import Owner
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -452,6 +455,105 @@ def test_garbage_is_one_sentence(tmp_path, model, volume, code, words):
         remote.estimate(volume)
     assert "\n" not in str(lost.value)
     assert remote.pid is None
+
+
+ALIVE = '{"version":1,"event":"alive"}'
+PROGRESS = '{"version":1,"id":1,"event":"progress","fraction":0.1,"stage":"looking"}'
+
+
+@posix
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"while True: print('{ALIVE}', flush=True); time.sleep(0.01)", "lives but gets no further"),
+        (f"while True: print('{PROGRESS}', flush=True); time.sleep(0.01)", "lives but gets no further"),
+        (f"while True: sys.stderr.write('x' * 70 + chr(10)); print('{ALIVE}', flush=True); time.sleep(0.001)",
+         "lives but gets no further"),
+        (f"while True: os.write(1, b'{ALIVE}' * 100 + bytes([10]))", "unreadable"),
+        (f"while True: os.write(1, b'{ALIVE}' + bytes([10]))", "messages without end"),
+        ("while True: os.write(1, b'x' * 2**16)", "a line without end"),
+        ("while True: os.write(1, b'{'); time.sleep(0.1)", "does not answer"),
+        ("while True: os.write(2, b'x' * 2**16)", "does not answer"),
+        ("os.write(1, bytes([255, 254, 10])); time.sleep(60)", "unreadable"),
+        ("print('{\"version\":1,\"id\":1,\"event\":\"result\"}', flush=True)", "unreadable|ended"),
+        ("print('{\"version\":1,\"id\":1,\"event\":\"progress\",\"fraction\":\"x\",\"stage\":1}', flush=True); "
+         "time.sleep(60)", "unreadable"),
+        ("print('{\"version\":1,\"event\":\"error\"}', flush=True); time.sleep(60)", "unreadable"),
+        ("os.close(0); os.close(1); os.close(2); time.sleep(60)", "closed its output"),
+    ],
+)  # fmt: skip
+def test_a_faulty_process_has_an_end(tmp_path, volume, code, words, capsys):
+    remote = RemoteEngine(
+        None, "cpu", python=_script(tmp_path, f"import os, sys, time\n{code}"), hung_s=0.5, stalled_s=1
+    )
+    with pytest.raises(EngineLostError, match=words) as lost:
+        remote.estimate(volume)
+    assert "\n" not in str(lost.value)
+    assert remote.pid is None
+    assert capsys.readouterr().err.count("\n") <= 2000
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.endswith("(_hear)") or "_write" in thread.name
+    ]
+
+
+@posix
+def test_a_request_that_nobody_reads_does_not_block(tmp_path, volume, edited):
+    """It is larger than what a pipe holds."""
+    warnings = tuple("x" * 1000 for _ in range(300))
+    remote = RemoteEngine(None, python=_script(tmp_path, "import time\ntime.sleep(60)"), hung_s=0.5)
+    with pytest.raises(EngineLostError, match="does not answer"):
+        remote.estimate(volume, before=replace(edited, warnings=warnings))
+    assert remote.pid is None
+
+
+def test_what_the_process_does_not_understand_is_one_line_and_it_serves_on(engine, volume):
+    identity, pid = engine.warm_up(), engine.pid
+    with pytest.raises(UserError, match="no option 'speed'"):
+        engine.estimate(volume, speed="high")
+    engine._process._popen.stdin.write(b"[[[\n\xff\n{}\n")
+    with pytest.raises(UserError, match="valid JSON"):  # said of no request, so of the one that waits
+        engine.warm_up()
+    answered = 0
+    while answered < 3:  # what is left over of the other lines
+        try:
+            assert engine.warm_up() == identity
+            answered += 1
+        except UserError:
+            pass
+    assert engine.pid == pid
+
+
+def test_no_module_of_the_current_folder_is_run(tmp_path, monkeypatch):
+    for name in ("queue", "json", "numpy", "FetusMapV2Lib", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name}')\nraise ImportError")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep)  # empty entries mean the current folder
+    process = EngineProcess(sys.executable, 60)
+    try:
+        seen = []
+        assert wait_until(lambda: seen.append(process._next()) or seen[-1] is not None, 60)
+        assert seen[-1]["event"] == "ready"
+    finally:
+        process.end()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_is_the_same_from_another_folder(model, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    assert whole_path(model.name) == str(model)
+    assert whole_path(Path(model.name)) == str(model)
+    assert whole_path("simulated-2") == "simulated-2"
+
+
+def test_volumes_of_owners_that_were_killed_are_swept(engine, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "fetusmap-123456"
+    left.mkdir()
+    (left / "volume.npy").touch()
+    gone = Owner(Owner.this_process().host, Owner.this_process().pid, "another time")
+    (tmp_path / "fetusmap-123456.owner").write_text(json.dumps(gone.to_dict()))
+    assert engine.estimate(volume).model
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_interpreter(volume, tmp_path):
