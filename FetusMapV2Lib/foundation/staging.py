@@ -29,6 +29,7 @@ _ELSEWHERE_S = 24 * 3600.0
 
 _own: set[Path] = set()
 _kept: set[Path] = set()
+_swept: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -36,12 +37,16 @@ def owned_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterato
     """An empty folder that only this user may enter; it is removed at the end of the block.
 
     Args:
-        parent: where it lies; None = among the temporary files of the system.
+        parent: where it lies; None = among the temporary files of the system, where the first one of this process
+            sweeps away those of processes that have died.
 
     Raises:
         OSError: it cannot be made.
     """
     where = Path(tempfile.gettempdir()) if parent is None else parent
+    if parent is None and where not in _swept:
+        _swept.add(where)
+        sweep()
     folder = where / f"{prefix}{secrets.token_hex(6)}"
     note = _note_of(folder)
     try:
