@@ -108,7 +108,16 @@ def working_type(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[st
         array = array.astype(wide) - wide(low)
         if wide is np.int32:
             array = array.astype(np.uint16)
-    return _narrow(array), notes
+    narrow = _narrow(array)
+    if narrow.dtype != array.dtype and array.dtype.itemsize > 2:
+        # Single precision has no place for every number: what is beyond it, or differs by less than it can hold.
+        low, high = narrow.min(), narrow.max()
+        if not np.isfinite(high) or low == high:
+            raise InputError(
+                "the grey values are too large or too much alike for single precision", where=where,
+                remedy="Export the volume with ordinary grey values",
+            )  # fmt: skip
+    return narrow, notes
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:

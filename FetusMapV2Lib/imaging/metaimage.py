@@ -28,12 +28,18 @@ _TYPES = {
     "char": "i1", "ascii_char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "long": "i4", "ulong": "u4", "long_long": "i8", "ulong_long": "u8", "float": "f4", "double": "f8",
 }  # fmt: skip
-#: Fields that change voxels or geometry. Two that differ, or a name that is one of these but for a letter, are refused.
+#: Fields of the format. One that is stated twice, or a name that is one of these but for a letter, is refused.
 _FIELDS = {
-    "objecttype", "ndims", "dimsize", "elementtype", "elementdatafile", "elementspacing", "elementsize",
-    "elementnumberofchannels", "binarydata", "binarydatabyteordermsb", "elementbyteordermsb", "compresseddata",
-    "compresseddatasize", "headersize", "offset", "position", "origin", "transformmatrix", "rotation", "orientation",
-    "distanceunits", "anatomicalorientation", "elementtointensityfunctionslope", "elementtointensityfunctionoffset",
+    "ObjectType", "NDims", "DimSize", "ElementType", "ElementDataFile", "ElementSpacing", "ElementSize",
+    "ElementNumberOfChannels", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData",
+    "CompressedDataSize", "HeaderSize", "Offset", "Position", "Origin", "TransformMatrix", "Rotation", "Orientation",
+    "CenterOfRotation", "DistanceUnits", "AnatomicalOrientation", "ElementToIntensityFunctionSlope",
+    "ElementToIntensityFunctionOffset",
+}  # fmt: skip
+#: Fields of as many numbers as there are dimensions, or their square.
+_BY_DIMENSION = {
+    "DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "TransformMatrix", "Rotation",
+    "Orientation", "CenterOfRotation",
 }  # fmt: skip
 _TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
 #: Where an axis comes from, in the words of MetaImage: R for one that runs to the left.
@@ -51,10 +57,10 @@ def parse_metaimage(path: Path) -> Stored:
         fields, listed = _read_fields(stream, path)
         offset = stream.tell()
     try:
-        if fields.get("objecttype", "Image").lower() != "image":
-            what = shown(fields["objecttype"])
+        if fields.get("ObjectType", "Image").lower() != "image":
+            what = shown(fields["ObjectType"])
             raise InputError(f"it holds a {what}, not an image", where=path, remedy="Choose a volume file")
-        rank, sizes = whole(fields["ndims"]), tuple(whole(part) for part in fields["dimsize"].split())
+        rank, sizes = whole(fields["NDims"]), tuple(whole(part) for part in fields["DimSize"].split())
         if rank != len(sizes):
             raise bad_header(path, "NDims and DimSize disagree")
         if rank < 3:
@@ -83,16 +89,18 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
         if not line.strip():
             continue
         match = re.match(r"\s*([^=:]*?)\s*[=:](.*)", line, re.DOTALL)
-        if match is None or len(match[1]) > 256 or not match[1].isprintable():
+        if match is None or not 0 < len(match[1]) <= 256 or not match[1].isprintable():
             raise bad_header(path, f"this line is not of the format: '{shown(line)}'")
-        name, value = match[1].lower(), match[2].strip()
+        name, value = match[1], match[2].strip()
         if name not in _FIELDS:
             _refuse_damaged_name(name, path)
             continue
-        if fields.get(name, value) != value:
-            raise bad_header(path, f"{match[1]} is both '{shown(fields[name])}' and '{shown(value)}'")
+        if name in fields:
+            raise bad_header(path, f"{name} is stated twice")
+        if name in _BY_DIMENSION and "NDims" not in fields:
+            raise bad_header(path, f"{name} stands before NDims")
         fields[name] = value
-        if name == "elementdatafile":
+        if name == "ElementDataFile":
             listing = re.fullmatch(r"list(\s+\d+)?", value, re.IGNORECASE) is not None
             return fields, [listed.strip() for listed in lines if listed.strip()] if listing else []
     return fields, []
@@ -100,7 +108,8 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
 
 def _refuse_damaged_name(name: str, path: Path) -> None:
     for known in _FIELDS:
-        if len(name) == len(known) and sum(a != b for a, b in zip(name, known, strict=True)) == 1:
+        other = sum(a != b for a, b in zip(name, known, strict=True)) if len(name) == len(known) else len(name)
+        if other == 1 or name.lower() == known.lower():
             raise bad_header(path, f"there is no field '{shown(name)}'")
 
 
@@ -114,21 +123,21 @@ def _truth(fields: dict[str, str], name: str, default: bool) -> bool:
 
 
 def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing, list[str]]:
-    name = fields["elementtype"].lower().removeprefix("met_").removesuffix("_array")
+    name = fields["ElementType"].lower().removeprefix("met_").removesuffix("_array")
     if name not in _TYPES:
         raise InputError(
             f"its voxels are of a type that cannot be read ('{shown(fields['elementtype'])}')", where=path,
             remedy="Export it with whole or decimal numbers",
         )  # fmt: skip
     kind, notes = np.dtype(_TYPES[name]), []
-    orders = {_truth(fields, key, False) for key in ("binarydatabyteordermsb", "elementbyteordermsb") if key in fields}
+    orders = {_truth(fields, key, False) for key in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB") if key in fields}
     if len(orders) > 1:
         raise bad_header(path, "it states two byte orders")
-    binary = _truth(fields, "binarydata", True)
+    binary = _truth(fields, "BinaryData", True)
     if not orders and binary and kind.itemsize > 1:
         notes.append("the file does not state its byte order; that of most computers (least byte first) was assumed")
     kind = kind.newbyteorder(">" if True in orders else "<")
-    packed = _truth(fields, "compresseddata", False)
+    packed = _truth(fields, "CompressedData", False)
     if not binary and packed:
         raise bad_header(path, "its voxels are said to be both text and compressed")
     return kind, "zlib" if packed else "raw" if binary else "ascii", notes
@@ -136,7 +145,7 @@ def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing, list[s
 
 def _with_channels(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], int | None]:
     """Sizes of all axes with more than one value, the fastest first, and which of them holds frames or colours."""
-    channels = whole(fields.get("elementnumberofchannels", "1"))
+    channels = whole(fields.get("ElementNumberOfChannels", "1"))
     later = [size for size in sizes[3:] if size != 1]
     if channels < 1 or len(later) > 1 or (later and channels > 1):
         raise InputError(f"this is a {len(sizes)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
@@ -156,10 +165,10 @@ def _vector(fields: dict[str, str], name: str, count: int, path: Path) -> NDArra
 
 def _matrix(fields: dict[str, str], rank: int, path: Path) -> tuple[Matrix, bool, list[str]]:
     """IJK to RAS, whether a voxel size is stated, and notes."""
-    spacing, notes = _one_of(fields, ("elementspacing", "elementsize"), "the voxel size", rank, path)
-    origin, more = _one_of(fields, ("origin", "offset", "position"), "the position", rank, path)
+    spacing, notes = _one_of(fields, ("ElementSpacing", "ElementSize"), "the voxel size", rank, path)
+    origin, more = _one_of(fields, ("Origin", "Offset", "Position"), "the position", rank, path)
     notes += more
-    given, more = _one_of(fields, ("transformmatrix", "rotation", "orientation"), "the orientation", rank**2, path)
+    given, more = _one_of(fields, ("TransformMatrix", "Rotation", "Orientation"), "the orientation", rank**2, path)
     notes += more
     if given is None:
         notes.append(NO_ORIENTATION)
@@ -172,7 +181,7 @@ def _matrix(fields: dict[str, str], rank: int, path: Path) -> tuple[Matrix, bool
     columns = directions[:3, :3].T
     sizes = np.ones(3) if spacing is None else geometry.spacing(spacing[:3], path)
     matrix, more = placed(columns, sizes, np.zeros(3) if origin is None else origin[:3], path)
-    notes += more + unit_note([fields.get("distanceunits", "")], sizes)
+    notes += more + unit_note([fields.get("DistanceUnits", "")], sizes)
     if given is not None:
         notes += _letters_note(fields, columns)
     return LPS_TO_RAS @ matrix, spacing is not None, notes
@@ -195,7 +204,7 @@ def _one_of(
 
 def _letters_note(fields: dict[str, str], columns: NDArray[np.float64]) -> list[str]:
     """A warning if the letters for the axes contradict their directions, where these run clearly along one each."""
-    stated = fields.get("anatomicalorientation", "").upper()
+    stated = fields.get("AnatomicalOrientation", "").upper()
     if not re.fullmatch("[RLAPIS]{3}", stated) or np.abs(columns).max(axis=0).min() < 0.9:
         return []
     axes = np.abs(columns).argmax(axis=0)
@@ -208,8 +217,8 @@ def _letters_note(fields: dict[str, str], columns: NDArray[np.float64]) -> list[
 
 
 def _intensity_note(fields: dict[str, str]) -> list[str]:
-    slope = number(fields.get("elementtointensityfunctionslope", "1"))
-    offset = number(fields.get("elementtointensityfunctionoffset", "0"))
+    slope = number(fields.get("ElementToIntensityFunctionSlope", "1"))
+    offset = number(fields.get("ElementToIntensityFunctionOffset", "0"))
     if (slope, offset) in ((1.0, 0.0), (0.0, 0.0)):
         return []
     return [f"the grey values were not changed by the slope {slope:g} and offset {offset:g} that the header states"]
@@ -219,9 +228,9 @@ def _parts(
     fields: dict[str, str], listed: list[str], sizes: tuple[int, ...], packing: Packing, offset: int, path: Path
 ) -> tuple[list[Part], list[str]]:
     """Where the values lie, and a note if that is in another folder."""
-    name = fields["elementdatafile"]
-    packed = whole(fields["compresseddatasize"]) if packing == "zlib" and "compresseddatasize" in fields else None
-    skip = whole(fields.get("headersize", "0"))
+    name = fields["ElementDataFile"]
+    packed = whole(fields["CompressedDataSize"]) if packing == "zlib" and "CompressedDataSize" in fields else None
+    skip = whole(fields.get("HeaderSize", "0"))
     if skip < -1 or (packed is not None and packed < 1) or (skip < 0 and packing != "raw"):
         raise bad_header(path, "HeaderSize or CompressedDataSize is impossible")
     if name.lower() == "local":

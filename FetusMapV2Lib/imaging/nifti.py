@@ -68,6 +68,8 @@ def parse_nifti(path: Path, head: bytes) -> Stored:
         notes.append(f"a voxel has {bits} bits by its type but {fields['bitpix']} by bitpix; the type was used")
     matrix, more = nifti_matrix(fields, sizes, other, path)
     part, packing = _data(path, fields, single)
+    if not single and not _filled_by_extensions(head, fields["length"], fields["order"]):
+        notes.append("there are bytes behind its header that it does not announce; they were left out")
     scale, scale_notes = _scale(fields, colour, path)
     times = None
     if other == 3:
@@ -93,6 +95,20 @@ def _fields(head: bytes, path: Path) -> tuple[dict[str, Any], bool]:
         fields[name] = values if len(values) > 1 else values[0]
     magic = head[4:8] if second else head[344:348]
     return fields, magic[1:2] == b"+"
+
+
+def _filled_by_extensions(head: bytes, length: int, order: str) -> bool:
+    """Whether what stands behind a header is what the format has there: nothing, or a chain of extensions."""
+    place = length + 4
+    if len(head) <= place:
+        return not any(head[length:])
+    while head[length] and place + 8 <= len(head):
+        size = struct.unpack_from(f"{order}i", head, place)[0]
+        if size < 16 or size % 16:
+            return False
+        place += size
+    # Only the beginning of very long ones is known here.
+    return place == len(head) or place > len(head) >= 4096
 
 
 def _axes(dims: tuple[int, ...], fields: dict[str, Any], path: Path) -> tuple[tuple[int, ...], int | None, bool]:

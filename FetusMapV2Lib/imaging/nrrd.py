@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -69,8 +70,9 @@ def parse_nrrd(path: Path) -> Stored:
             another one, or voxels that are not those of a volume.
     """
     with path.open("rb") as stream:
-        fields, keys, listed = _read_fields(stream, path)
+        lines = _read_lines(stream, path)
         offset = stream.tell()
+    fields = lines.fields
     try:
         sizes = tuple(whole(part) for part in fields["sizes"].split())
         if whole(fields["dimension"]) != len(sizes) or not 1 <= len(sizes) <= _MOST_DIMENSIONS:
@@ -80,31 +82,42 @@ def parse_nrrd(path: Path) -> Stored:
         axes = _axes(fields, sizes, kinds, path)
         check_sizes(axes.kept_sizes, axes.kept_other, path)
         matrix, spacing_known, notes = nrrd_matrix(fields, axes, path)
-        parts = _parts(fields, listed, axes, packing, offset, path)
+        parts = _parts(fields, lines.listed, axes, packing, offset, path)
     except KeyError as error:
         raise bad_header(path, f"{error.args[0]} is missing or unknown") from None
     except ValueError:
         raise bad_header(path, "its sizes, directions or other numbers are not numbers") from None
+    if lines.twice:
+        notes.append(f"its key '{shown(lines.twice[0])}' is stated twice; the last one was used")
     if "data file" in fields:
         notes += outside_note(path, [part.path for part in parts])
     colour = axes.other is not None and sizes[axes.other] in (3, 4) and kinds[axes.other] not in _FRAME_KINDS
-    times = None if axes.other is None else _times(fields, keys, axes.other, sizes[axes.other])
+    times = None if axes.other is None else _times(fields, lines.keys, axes.other, sizes[axes.other])
     return Stored(
         path, kind, axes.kept_sizes, axes.kept_other, colour, matrix, tuple(parts), packing, spacing_known,
         tuple(notes), times,
     )  # fmt: skip
 
 
-def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Fields, keys with their values, and the files that are listed; the stream is left at the first voxel."""
+@dataclass
+class _Lines:
+    """Fields, keys with their values, the files that are listed, and the keys that are stated twice."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+
+
+def _read_lines(stream: IO[bytes], path: Path) -> _Lines:
+    """The lines of the header; the stream is left at the first voxel."""
     lines = header_lines(stream, path)
     magic = next(lines, "").strip()
     if not re.fullmatch(r"NRRD(000[1-5]|00\.01)", magic):
         raise InputError(
             f"this version of NRRD ({shown(magic)}) is not known", where=path, remedy="Export it as NRRD0005 or older"
         )
-    fields: dict[str, str] = {}
-    keys: dict[str, str] = {}
+    found = _Lines()
     for line in lines:
         if not line:
             break
@@ -115,19 +128,21 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], dict[st
             raise bad_header(path, f"this line is not of the format: '{shown(line)}'")
         name, separator, value = match[1].strip().lower(), match[2], match[3].strip()
         if separator == ":=":
-            keys[name] = value
+            if name in found.keys:
+                found.twice.append(name)
+            found.keys[name] = value
             continue
         name = _SYNONYMS.get(name, name)
         if name not in _FIELDS:
             raise bad_header(path, f"there is no field '{shown(name)}'")
-        if name in fields:
+        if name in found.fields:
             raise bad_header(path, f"{name} is stated twice")
         if len(value) > _LONGEST_FIELD and name != "content":
             raise bad_header(path, f"{name} is too long")
-        fields[name] = value
+        found.fields[name] = value
         if name == "data file" and value.upper().startswith("LIST"):
-            return fields, keys, [listed.strip() for listed in lines if listed.strip()]
-    return fields, keys, []
+            found.listed = [listed.strip() for listed in lines if listed.strip()]
+    return found
 
 
 def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing]:

@@ -135,7 +135,9 @@ def _origin(fields: dict[str, str], timed: bool, path: Path) -> NDArray[np.float
         return None
     if not fields.get("space") and "space dimension" not in fields:
         raise bad_header(path, "space origin without a space")
-    parts = text.strip("() ").split(",")
+    parts = text.removeprefix("(").removesuffix(")").split(",")
+    if len(text) - 2 != len(",".join(parts)):
+        raise bad_header(path, f"'{shown(text)}' is not a place")
     # Where a position is not known, the format has NaN for each number.
     if all(part.strip().lower() == "nan" for part in parts):
         return None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.foundation.errors import Cancelled, InputError, UserError
+from FetusMapV2Lib.foundation.errors import Cancelled, InputError, OutputError, UserError
 from FetusMapV2Lib.imaging.volume import Matrix
 
 #: Seconds of the units in which the times of frames are given.
@@ -80,33 +80,37 @@ def one_line(where: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def plain_path(path: Path, *, needed: bool = os.name == "nt") -> Iterator[str]:
-    """A name of the file that C++ readers understand: on Windows they only know the letters of one code page.
+def plain_path(path: Path, *, needed: bool = os.name == "nt", written: bool = False) -> Iterator[str]:
+    """A name of the file that C++ code understands: on Windows it only knows the letters of one code page.
 
-    There a file with another name is read from a temporary copy.
+    There a temporary file stands for one with another name: a copy of it, or what becomes it in the end.
+
+    Args:
+        needed: whether other letters than those of English are a problem.
+        written: the file is to be written, not read.
+
+    Raises:
+        OutputError: no folder for temporary files has a plain name.
     """
     if not needed or str(path).isascii():
         yield str(path)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "volume" + "".join(part for part in path.suffixes[-2:] if part.isascii()))
-        shutil.copyfile(path, copy)
-        yield str(copy)
+    with tempfile.TemporaryDirectory(dir=_plain_folder()) as folder:
+        other = Path(folder, "volume" + "".join(part for part in path.suffixes[-2:] if part.isascii()))
+        if not written:
+            shutil.copyfile(path, other)
+        yield str(other)
+        if written:
+            shutil.copyfile(other, path)
 
 
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Nothing that C++ code prints to standard error meanwhile is shown."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # a windowed program without a standard error
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
+def _plain_folder() -> str:
+    """A folder for temporary files without letters of other languages: that of a user may hold his name."""
+    system = [os.environ.get(name, "") for name in ("PROGRAMDATA", "PUBLIC")]
+    for folder in (tempfile.gettempdir(), *system, "/tmp", "/var/tmp", str(Path.cwd())):
+        if folder and folder.isascii() and Path(folder).is_dir() and os.access(folder, os.W_OK):
+            return folder
+    raise OutputError(
+        "no folder for temporary files has a name of plain letters and may be written to",
+        where=tempfile.gettempdir(), remedy="Set the environment variable TEMP to one that has",
+    )  # fmt: skip

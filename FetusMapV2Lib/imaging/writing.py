@@ -1,13 +1,15 @@
 """Writing volumes (NRRD, MetaImage, NIfTI) and sequences of volumes (``.seq.nrrd``), whole or not at all.
 
-Files carry LPS geometry, as SimpleITK, Slicer and DICOM expect.
+Files carry LPS geometry, as SimpleITK, Slicer and DICOM expect. Text headers are spelled here, so that no locale gets
+into their decimals.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.files import written_whole
-from FetusMapV2Lib.imaging.source import rising
+from FetusMapV2Lib.imaging.source import plain_path, rising
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume
 
 _WRITABLE = (".nrrd", ".mha", ".nii", ".nii.gz")
 _NRRD_TYPES = {"u1": "unsigned char", "i2": "short", "u2": "unsigned short", "f4": "float"}
+_META_TYPES = {"u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "f4": "MET_FLOAT"}
+_LEVEL = 4
 
 
 def write_volume(
@@ -44,15 +48,14 @@ def write_volume(
             remedy="Resample the volume first",
         )  # fmt: skip
     with written_whole(target, overwrite=overwrite) as temporary:
-        # Python opens the file first, so that a missing permission or a full disk is named by the system.
-        temporary.touch()
-        try:
-            sitk.WriteImage(to_simpleitk(volume), str(temporary), useCompression=compress)
-        except RuntimeError as error:
-            raise OutputError(
-                "the volume could not be written", where=target, remedy="Check the free space on the disk"
-            ) from error
-        _flush(temporary)
+        if target.suffix.lower() == ".nrrd":
+            with temporary.open("wb") as stream:
+                stream.write(_volume_header(volume, compress).encode("utf-8"))
+                _write_packed(stream, [_little_endian(volume.array)], compress)
+        elif target.suffix.lower() == ".mha":
+            _write_metaimage(temporary, volume, compress)
+        else:
+            _write_nifti(temporary, volume, target)
 
 
 def to_simpleitk(volume: Volume) -> sitk.Image:
@@ -71,10 +74,46 @@ def _orthogonal(volume: Volume) -> bool:
     return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-4))
 
 
-def _flush(path: Path) -> None:
-    """Make sure that the bytes are on the disk, so that a full one is noticed here."""
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
+def _write_nifti(temporary: Path, volume: Volume, target: Path) -> None:
+    """Write with SimpleITK, which takes names for what they are everywhere only if they are plain."""
+    # Python opens the file first, so that a missing permission or a full disk is named by the system.
+    temporary.touch()
+    try:
+        with plain_path(temporary, needed=True, written=True) as name:
+            sitk.WriteImage(to_simpleitk(volume), name)
+    except RuntimeError as error:
+        raise _not_written(target) from error
+    if temporary.stat().st_size <= volume.array.nbytes * (target.suffix.lower() == ".nii"):
+        raise _not_written(target)
+
+
+def _not_written(target: Path) -> OutputError:
+    return OutputError("the volume could not be written", where=target, remedy="Check the free space on the disk")
+
+
+def _write_metaimage(path: Path, volume: Volume, compress: bool) -> None:
+    lps = LPS_TO_RAS @ volume.ijk_to_ras
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    array = _little_endian(volume.array)
+    packed = zlib.compress(array.data, _LEVEL) if compress else array.data
+    lines = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": str(compress),
+        **({"CompressedDataSize": str(len(packed))} if compress else {}),
+        "TransformMatrix": _numbers((lps[:3, :3] / spacing).T.ravel()),
+        "Offset": _numbers(lps[:3, 3]),
+        "CenterOfRotation": "0 0 0",
+        "ElementSpacing": _numbers(spacing),
+        "DimSize": " ".join(str(size) for size in volume.shape[::-1]),
+        "ElementType": _META_TYPES[volume.array.dtype.str[1:]],
+        "ElementDataFile": "LOCAL",
+    }
+    with path.open("wb") as stream:
+        stream.write("".join(f"{name} = {value}\n" for name, value in lines.items()).encode("ascii"))
+        stream.write(packed)
 
 
 def write_sequence(
@@ -109,11 +148,7 @@ def write_sequence(
         raise OutputError(f"the times are not {count} rising numbers", where=target, remedy="Give one per frame")
     with written_whole(target, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         stream.write(_sequence_header(first, count, times, compress).encode("utf-8"))
-        if compress:
-            with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
-                _write_frames(packed, first, chain([first], iterator), target)
-        else:
-            _write_frames(stream, first, chain([first], iterator), target)
+        _write_packed(stream, _arrays(first, chain([first], iterator), target), compress)
 
 
 def _counted(frames: Iterable[Volume]) -> tuple[int, Iterable[Volume]]:
@@ -122,7 +157,7 @@ def _counted(frames: Iterable[Volume]) -> tuple[int, Iterable[Volume]]:
     return len(frames), frames  # type: ignore[arg-type]
 
 
-def _write_frames(stream: IO[bytes] | Any, first: Volume, frames: Iterable[Volume], target: Path) -> None:
+def _arrays(first: Volume, frames: Iterable[Volume], target: Path) -> Iterator[NDArray[Any]]:
     for number, frame in enumerate(frames):
         same = frame.array.dtype == first.array.dtype and frame.shape == first.shape
         if not same or not np.allclose(frame.ijk_to_ras, first.ijk_to_ras, atol=1e-6):
@@ -130,38 +165,63 @@ def _write_frames(stream: IO[bytes] | Any, first: Volume, frames: Iterable[Volum
                 f"frame {number} has another size, type or position than the first", where=target,
                 remedy="Resample the frames onto one grid",
             )  # fmt: skip
-        stream.write(_little_endian(frame.array).tobytes())
+        yield _little_endian(frame.array)
+
+
+def _write_packed(stream: IO[bytes], arrays: Iterable[NDArray[Any]], compress: bool) -> None:
+    if not compress:
+        for array in arrays:
+            stream.write(array.data)
+        return
+    with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=_LEVEL, mtime=0, filename="") as packed:
+        for array in arrays:
+            packed.write(array.data)
 
 
 def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
+def _volume_header(volume: Volume, compress: bool) -> str:
+    """NRRD header of one volume."""
+    return _nrrd_header(volume, compress, "", "", "domain domain domain", [])
+
+
 def _sequence_header(first: Volume, count: int, times: tuple[float, ...] | None, compress: bool) -> str:
     """NRRD header as Slicer writes it: three domain axes, then a list axis."""
-    lps = LPS_TO_RAS @ first.ijk_to_ras
-    directions = " ".join(_vector(lps[:3, axis]) for axis in range(3))
-    sizes = " ".join(str(size) for size in first.shape[::-1])
     index, unit = ("frame", "") if times is None else ("time", "s")
-    lines = [
-        "NRRD0004",
-        f"type: {_NRRD_TYPES[first.array.dtype.str[1:]]}",
-        "dimension: 4",
-        "space: left-posterior-superior",
-        f"sizes: {sizes} {count}",
-        f"space directions: {directions} none",
-        "kinds: domain domain domain list",
+    more = [
         f'labels: "" "" "" "{index}"',
         f'units: "" "" "" "{unit}"',
-        "endian: little",
-        f"encoding: {'gzip' if compress else 'raw'}",
-        f"space origin: {_vector(lps[:3, 3])}",
         "DataNodeClassName:=vtkMRMLScalarVolumeNode",
         "axis 3 index type:=numeric",
         f"axis 3 index values:={' '.join(f'{value:.9g}' for value in times or range(count))}",
+    ]
+    return _nrrd_header(first, compress, f" {count}", " none", "domain domain domain list", more)
+
+
+def _nrrd_header(volume: Volume, compress: bool, size: str, direction: str, kinds: str, more: list[str]) -> str:
+    """Lines of a NRRD header; size and direction of a fourth axis, if there is one, begin with a blank."""
+    lps = LPS_TO_RAS @ volume.ijk_to_ras
+    lines = [
+        "NRRD0004",
+        f"type: {_NRRD_TYPES[volume.array.dtype.str[1:]]}",
+        f"dimension: {4 if size else 3}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(str(one) for one in volume.shape[::-1])}{size}",
+        f"space directions: {' '.join(_vector(lps[:3, axis]) for axis in range(3))}{direction}",
+        f"kinds: {kinds}",
+        "endian: little",
+        f"encoding: {'gzip' if compress else 'raw'}",
+        f"space origin: {_vector(lps[:3, 3])}",
+        *more,
     ]
     return "\n".join(lines) + "\n\n"
 
 
 def _vector(values: NDArray[np.float64]) -> str:
     return "(" + ",".join(repr(float(value)) for value in values) + ")"
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    return " ".join(repr(float(value)) for value in values)

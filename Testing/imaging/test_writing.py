@@ -14,7 +14,6 @@ from imaging.samples import oblique, sample
 
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.staging import owned_folder
-from FetusMapV2Lib.imaging import writing
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
@@ -71,7 +70,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "_flush", full)
+    monkeypatch.setattr("FetusMapV2Lib.foundation.files._flush", full)
     with pytest.raises(OutputError, match="disk is full"):
         write_volume(tmp_path / "v.nrrd", sample())
     assert list(tmp_path.iterdir()) == []
