@@ -126,7 +126,7 @@ def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing, list[s
     name = fields["ElementType"].lower().removeprefix("met_").removesuffix("_array")
     if name not in _TYPES:
         raise InputError(
-            f"its voxels are of a type that cannot be read ('{shown(fields['elementtype'])}')", where=path,
+            f"its voxels are of a type that cannot be read ('{shown(fields['ElementType'])}')", where=path,
             remedy="Export it with whole or decimal numbers",
         )  # fmt: skip
     kind, notes = np.dtype(_TYPES[name]), []
@@ -146,8 +146,10 @@ def _type(fields: dict[str, str], path: Path) -> tuple[np.dtype, Packing, list[s
 def _with_channels(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, ...], int | None]:
     """Sizes of all axes with more than one value, the fastest first, and which of them holds frames or colours."""
     channels = whole(fields.get("ElementNumberOfChannels", "1"))
+    if channels < 1:
+        raise bad_header(path, "ElementNumberOfChannels is impossible")
     later = [size for size in sizes[3:] if size != 1]
-    if channels < 1 or len(later) > 1 or (later and channels > 1):
+    if len(later) > 1 or (later and channels > 1):
         raise InputError(f"this is a {len(sizes)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
     if channels > 1:
         return (channels, *sizes[:3]), 0

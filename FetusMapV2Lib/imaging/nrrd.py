@@ -21,7 +21,7 @@ from FetusMapV2Lib.imaging.source import SECONDS, rising
 from FetusMapV2Lib.imaging.stored import Stored, check_sizes
 
 _TYPES = {
-    **dict.fromkeys(("signed char", "char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
     **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
     **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
     **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
@@ -231,6 +231,8 @@ def _parts(
 
 def _check_pieces(count: int, rank: int | None, axes: Axes, path: Path) -> None:
     """Raise `InputError` unless `count` files of `rank` axes each make up the volume."""
+    if not count:
+        raise bad_header(path, "it lists no data files")
     rank = len(axes.sizes) - 1 if rank is None else rank
     wanted = math.prod(axes.sizes[rank:])
     # Of as many axes as the whole, files are slabs along the slowest one.

@@ -24,7 +24,10 @@ from FetusMapV2Lib.imaging.volume import Volume
 
 Spacing = float | tuple[float, float, float]
 
-_SUFFIXES = (".seq.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".dcm", ".vol", ".v00", ".gz")
+_SUFFIXES = (
+    ".seq.nrrd", ".nii.gz", ".hdr.gz", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".hdr", ".img", ".dcm",
+    ".vol", ".v00", ".gz",
+)  # fmt: skip
 
 
 def read_volume(
@@ -129,7 +132,8 @@ class Frames(Sequence[Volume]):
 
 def volume_name(path: str | os.PathLike[str]) -> str:
     """Name of the case in a volume file: the file name without the suffixes of its format."""
-    name = Path(path).name
+    # What is no UTF-8 in a name is most often Latin-1; as such it can be printed and written anywhere.
+    name = "".join(chr(ord(one) - 0xDC00) if 0xDC80 <= ord(one) <= 0xDCFF else one for one in Path(path).name)
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
