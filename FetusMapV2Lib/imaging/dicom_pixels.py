@@ -75,8 +75,10 @@ def grey_frames(dataset: Dataset, where: Any, *, frames: int) -> tuple[NDArray[A
     _check_length(dataset, layout, frames, compressed, where)
     dataset.NumberOfFrames = frames
     array = _decoded(dataset, layout, compressed, where)
-    array = array[: frames * layout.rows * layout.columns] if array.ndim == 1 else array
-    array = array.reshape(frames, layout.rows, layout.columns, -1)
+    if array.size != frames * layout.rows * layout.columns * layout.samples:
+        text = f"{frames} frames are stated, other pixels than theirs are there: {' x '.join(map(str, array.shape))}"
+        raise InputError(f"the file is truncated or damaged ({text})", where=where, remedy=_AGAIN)
+    array = array.reshape(frames, layout.rows, layout.columns, layout.samples)
     if layout.samples > 1:
         # pydicom 3 gives RGB for every colour space, pydicom 2 leaves luminance and chrominance as they are.
         luminance_first = layout.kind.startswith("YBR") and int(pydicom.__version__.split(".")[0]) < 3
@@ -94,7 +96,8 @@ def rescaled(array: NDArray[Any], slope: Any, intercept: Any, where: Any) -> NDA
     Raises:
         InputError: a slope or intercept that is no number, or a slope of 0.
     """
-    factor, shift = (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+    factor = 1.0 if slope in (None, "") else float(slope)
+    shift = 0.0 if intercept in (None, "") else float(intercept)
     if not (math.isfinite(factor) and math.isfinite(shift)) or factor == 0 or max(abs(factor), abs(shift)) > 1e9:
         text = f"the scale of its grey values is impossible (slope {factor:g}, intercept {shift:g})"
         raise InputError(text, where=where, remedy="Export the volume again")
@@ -165,7 +168,8 @@ def _decoded(dataset: Dataset, layout: _Layout, compressed: bool, where: Any) ->
         little = dataset.file_meta.TransferSyntaxUID.is_little_endian
         if little and layout.samples == 1:
             # pydicom would blank the bits that should not be used, without a word where they are
-            return np.frombuffer(dataset.PixelData, f"<{'i' if layout.signed else 'u'}{layout.bits // 8}")
+            kind = f"<{'i' if layout.signed else 'u'}{layout.bits // 8}"
+            return np.frombuffer(dataset.PixelData, kind, dataset.NumberOfFrames * layout.rows * layout.columns)
         return np.asarray(dataset.pixel_array)
     try:
         # One line for what is not there (a decoder) as for what is damaged: the libraries do not tell them apart.

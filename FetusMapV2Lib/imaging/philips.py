@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.checks import SPACING_REMEDY
+from FetusMapV2Lib.imaging.dicom_fragments import fragments
 from FetusMapV2Lib.imaging.dicom_pixels import grey_frames, rescaled
 from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.volume import ijk_to_ras_matrix
@@ -54,34 +55,28 @@ def _volumes(dataset: Dataset, slices: int, path: Path) -> int:
 
     A file that states neither the one nor the other of what it holds was cut, or its number of slices is wrong.
     """
-    held = _frames_held(dataset)
+    held, compressed = _frames_held(dataset)
     stated = dataset.get("NumberOfFrames")
     number = None if stated in (None, "") else int(stated)
-    if held is None:
-        # compressed: only the file itself can say
-        if number is not None and number % slices == 0 and number >= slices:
-            return number // slices
-        text = f"it states {number} frames, which do not make volumes of {slices} slices"
-        raise InputError(text, where=path, remedy=_AGAIN)
     volumes = round(held) // slices
     if volumes and number in (None, volumes, volumes * slices) and held == volumes * slices:
         return volumes
+    if compressed and number and number % slices == 0 and number < held:
+        return number // slices  # a compressed slice may be in several pieces
     text = f"it states {number or 'some'} volumes of {slices} slices and holds {held:.6g} slices"
     raise InputError(f"the file is truncated or damaged ({text})", where=path, remedy="Export or copy it again")
 
 
-def _frames_held(dataset: Dataset) -> float | None:
-    """How many slices the pixels are, None if they are compressed."""
-    if "PixelData" not in dataset:
-        return 0.0
+def _frames_held(dataset: Dataset) -> tuple[float, bool]:
+    """How many slices the pixels are (compressed: pieces of slices), and whether they are compressed."""
+    data = dataset.get("PixelData") or b""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if dataset["PixelData"].is_undefined_length or not syntax.is_transfer_syntax or syntax.is_compressed:
-        return None
+    if data and (dataset["PixelData"].is_undefined_length or not syntax.is_transfer_syntax or syntax.is_compressed):
+        return float(sum(1 for _ in fragments(data))), True
     sizes = (dataset.get(name) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
     each = math.prod(1 if size is None else int(size) for size in sizes) // 8
-    held = len(dataset.PixelData or b"")
     # A byte of padding makes the length even.
-    return (held - (each > 1 and held % each == 1)) / each if each else 0.0
+    return ((len(data) - (each > 1 and len(data) % each == 1)) / each if each else 0.0), False
 
 
 def _spacing_mm(dataset: Dataset, path: Path) -> tuple[tuple[float, float, float], list[str]]:

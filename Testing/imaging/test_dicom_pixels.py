@@ -289,9 +289,17 @@ def test_compressed_frames_of_another_size_than_stated_are_refused(tmp_path, cap
     assert "17 x 16 pixels are stated, of 16 x 17 there" in refusal(dataset, tmp_path, capfd)
 
 
+def test_more_compressed_frames_than_are_described_are_refused(tmp_path, capfd):
+    dataset = enhanced_us([VOLUME, VOLUME])
+    dataset.compress(uid.RLELossless, generate_instance_uid=False)
+    del dataset.PerFrameFunctionalGroupsSequence[18:]
+    assert "18 frames are stated, other pixels" in refusal(dataset, tmp_path, capfd)
+
+
 @BOTH
 def test_compressed_frames_that_are_lost_or_damaged_are_refused(tmp_path, capfd, build):
-    assert "18 frames are stated, 17 are there" in refusal(jpeg(build([VOLUME]), 17), tmp_path, capfd)
+    lost = "18 frames are stated, 17 are there" if build is enhanced_us else "18 slices and holds 17"
+    assert lost in refusal(jpeg(build([VOLUME]), 17), tmp_path, capfd)
     dataset = jpeg(build([VOLUME]))
     dataset.PixelData = encapsulate([b"\xff\xd8\xff\xe0" + bytes(60)] * 18)
     assert "compressed (JPEG Baseline" in refusal(dataset, tmp_path, capfd)

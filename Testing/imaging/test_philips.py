@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 from imaging.samples import philips, sample, save
+from pydicom import uid
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
@@ -35,6 +36,22 @@ def test_philips_frames_are_volumes_or_slices(tmp_path, number):
     save(dataset, tmp_path / "v.dcm")
     frames = read_frames(tmp_path / "v.dcm")
     assert len(frames) == 2 and np.array_equal(frames[1].array, np.roll(VOLUME.array, 2, axis=1))
+
+
+@pytest.mark.parametrize("number", [2, 36, 1, 18, 72, None])
+def test_compressed_philips_frames_are_volumes_or_slices_too(tmp_path, number):
+    dataset = philips([VOLUME, VOLUME])
+    dataset.NumberOfFrames = 36
+    dataset.compress(uid.RLELossless, generate_instance_uid=False)
+    if number is None:
+        del dataset.NumberOfFrames
+    else:
+        dataset.NumberOfFrames = number
+    if number in (2, 36, None):
+        assert np.array_equal(read(dataset, tmp_path).array, VOLUME.array)
+        assert len(read_frames(tmp_path / "v.dcm")) == 2
+    else:
+        refusal(dataset, tmp_path)
 
 
 @pytest.mark.parametrize("number", [1, 3, 35, 37, 1000])
