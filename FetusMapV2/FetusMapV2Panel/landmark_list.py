@@ -16,7 +16,6 @@ from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
-from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
 
 NAME, CONFIDENCE, STATE = range(3)
@@ -73,15 +72,14 @@ class Line:
 
 def lines(poseScene) -> list[Line]:
     """One line per landmark of a pose."""
-    node, provenance = poseScene.landmarks_node, poseScene.provenance
-    local = nodes.local_positions(node)
+    provenance, local = poseScene.provenance, poseScene.local_positions()
     estimate, moved = provenance.named, provenance.moved(local)
     rows = zip(
         provenance.states(local),
         estimate.confidence.tolist(),
         np.where(moved, np.nan, estimate.radius90_mm).tolist(),
         provenance.refined(local).tolist(),
-        nodes.locks(node).tolist(),
+        poseScene.locks().tolist(),
         strict=True,
     )
     return [

@@ -6,9 +6,10 @@ Slicer itself keeps the state before a drag, once undo is turned on; that is don
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,24 @@ Array = NDArray[np.float64]
 _SMALLEST_MOVE_MM = 1e-6
 
 
+_Step = TypeVar("_Step", bound=Callable[..., None])
+
+
+def _on_whole_list(step: _Step) -> _Step:
+    """A step that does nothing while points are too many, too few or named otherwise."""
+
+    @functools.wraps(step)
+    def guarded(self: LandmarkEditor, *arguments: Any, **options: Any) -> None:
+        if not self.fetus.problem:
+            step(self, *arguments, **options)
+
+    return cast(_Step, guarded)
+
+
 class LandmarkEditor:
     """Steps on one pose.
+
+    Nothing is done to a point list that does not hold the landmarks any more (`PoseScene.problem`).
 
     A locked landmark stays where it is, whatever is done here, until it is unlocked or a new estimate is made; only
     its name may change sides. Steps that change nothing leave nothing to undo.
@@ -41,6 +58,7 @@ class LandmarkEditor:
 
     # Steps.
 
+    @_on_whole_list
     def set_missing(self, rows: Iterable[int]) -> None:
         """Mark landmarks as not visible in the volume."""
         chosen = [row for row in self._free(rows) if self._is_present(row)]
@@ -48,6 +66,7 @@ class LandmarkEditor:
             for row in chosen:
                 nodes.place_point(self._node, row, (math.nan,) * 3)
 
+    @_on_whole_list
     def confirm(self, rows: Iterable[int], confirmed: bool = True) -> None:
         """Say that landmarks are right where they lie, or take that back; missing ones are left out."""
         states = self.fetus.states()
@@ -57,6 +76,7 @@ class LandmarkEditor:
             places = self._local() if confirmed else np.full((self._schema.count, 3), np.nan)
             self._corrections().with_confirmed(chosen, places).save(self._node)
 
+    @_on_whole_list
     def lock(self, rows: Iterable[int], locked: bool = True) -> None:
         """Protect landmarks from every move, or no longer."""
         chosen = [row for row in rows if bool(self._node.GetNthControlPointLocked(row)) != locked]
@@ -64,6 +84,7 @@ class LandmarkEditor:
             for row in chosen:
                 self._node.SetNthControlPointLocked(row, locked)
 
+    @_on_whole_list
     def reset(self, rows: Iterable[int] | None = None) -> None:
         """Put landmarks back to where they were estimated, no longer confirmed or refined.
 
@@ -78,11 +99,13 @@ class LandmarkEditor:
             self._swap(swapped)
             self._put_back(chosen)
 
+    @_on_whole_list
     def swap_sides(self, limbs: Collection[str] = tuple(LIMBS)) -> None:
         """Exchange left and right of "arms", "legs" or both; states, locks and certainty go with the points."""
         with self._step(limbs):
             self._swap(limbs)
 
+    @_on_whole_list
     def take_refined(self, pose: Pose) -> None:
         """Take the places that refinement around landmarks set by hand gave the others.
 
@@ -100,7 +123,7 @@ class LandmarkEditor:
 
     def pinned(self) -> tuple[int, ...]:
         """Numbers of the landmarks that refinement must take for the truth: edited, confirmed, or locked in place."""
-        locked = {row for row in np.flatnonzero(nodes.locks(self._node)).tolist() if self._is_present(row)}
+        locked = {row for row in np.flatnonzero(self.fetus.locks()).tolist() if self._is_present(row)}
         return tuple(self._schema.landmarks[row].number for row in sorted(locked | set(self._by_hand())))
 
     # How.
@@ -143,7 +166,7 @@ class LandmarkEditor:
         return self.fetus.provenance.corrections
 
     def _local(self) -> Array:
-        return nodes.local_positions(self._node)
+        return self.fetus.local_positions()
 
     def _is_present(self, row: int) -> bool:
         return bool(finite_rows(self._local())[row])

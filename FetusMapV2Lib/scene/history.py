@@ -100,6 +100,7 @@ def _landmarks_in(scene: slicer.vtkMRMLScene) -> set[tuple[Any, ...]]:
             node.GetID(),
             nodes.local_positions(node).tobytes(),
             nodes.locks(node).tobytes(),
+            tuple(node.GetNthControlPointLabel(row) for row in range(node.GetNumberOfControlPoints())),
             *map(node.GetAttribute, ATTRIBUTES),
         )
         for node in nodes.find_landmarks(scene)

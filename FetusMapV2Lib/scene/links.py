@@ -14,7 +14,7 @@ from typing import Any
 
 import slicer
 
-from FetusMapV2Lib.scene import appearance, nodes
+from FetusMapV2Lib.scene import appearance, folders, nodes
 
 ATTRIBUTE = "FetusMapV2.Links"
 
@@ -36,6 +36,7 @@ def watch(scene: slicer.vtkMRMLScene) -> None:
 def _on_history(scene: Any, event: str) -> None:
     for landmarks in nodes.find_landmarks(scene):
         mend(landmarks)
+    folders.sweep(scene)
 
 
 def keep(landmarks: Any) -> None:

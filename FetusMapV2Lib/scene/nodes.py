@@ -20,6 +20,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import appearance
 from FetusMapV2Lib.scene.names import without_name_in_labels
+from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 
 Array = NDArray[np.float64]
 
@@ -93,10 +94,10 @@ def check_landmarks(node: Any, schema: Schema) -> None:
     kept = node.GetAttribute(SCHEMA_ATTRIBUTE)
     if kept and kept != schema.id:
         raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
-    labels = [node.GetNthControlPointLabel(row) for row in range(node.GetNumberOfControlPoints())]
-    if labels != [landmark.name for landmark in schema.landmarks]:
+    problem = problem_of_list(node, schema)
+    if problem:
         raise InputError(
-            f"the point list does not hold the {schema.count} landmarks in their order",
+            f"the point list does not hold the {schema.count} landmarks in their order: {problem}",
             where=where,
             remedy="Estimate the pose anew, or load a landmark file made by this extension",
         )
@@ -106,11 +107,7 @@ def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     """A fiducial node with one named point per landmark, all missing, their number fixed."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
     without_name_in_labels(node)
-    before = node.StartModify()
-    for landmark in schema.landmarks:
-        row = node.AddControlPoint(0.0, 0.0, 0.0, landmark.name)
-        node.SetNthControlPointPositionMissing(row)
-    node.EndModify(before)
+    fill_list(node, schema)
     make_landmarks(node, schema)
     return node
 
@@ -323,39 +320,3 @@ def to_world(node: Any, local: Array) -> Array:
 
 def _transformed(transform: vtk.vtkGeneralTransform, points: Array) -> Array:
     return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])
-
-
-def gather_in_folder(scene: slicer.vtkMRMLScene, name: str, nodes: Sequence[Any]) -> int:
-    """Put the nodes into one subject hierarchy folder and return its item (0 without a hierarchy).
-
-    The items of nodes are Slicer's own business: a node that has none yet is left alone, and a node that the user
-    has put into another folder stays there.
-    """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    if hierarchy is None:
-        return 0
-    root = hierarchy.GetSceneItemID()
-    folder = _folder_of(hierarchy, nodes[0], root)
-    if not folder:
-        folder = hierarchy.CreateFolderItem(root, name)
-        hierarchy.SetItemAttribute(folder, ROLE_ATTRIBUTE, nodes[0].GetID())
-    for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if item and hierarchy.GetItemParent(item) == root:
-            hierarchy.SetItemParent(item, folder)
-    return int(folder)
-
-
-def _folder_of(hierarchy: Any, landmarks: Any, root: int) -> int:
-    """The folder made for these landmarks, or the one they lie in; 0 if there is none."""
-    item = hierarchy.GetItemByDataNode(landmarks)
-    parent = hierarchy.GetItemParent(item) if item else 0
-    if parent and parent != root:
-        return int(parent)
-    children = vtk.vtkIdList()
-    hierarchy.GetItemChildren(root, children)
-    for index in range(children.GetNumberOfIds()):
-        child = children.GetId(index)
-        if hierarchy.GetItemAttribute(child, ROLE_ATTRIBUTE) == landmarks.GetID():
-            return int(child)
-    return 0

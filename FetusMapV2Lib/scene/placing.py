@@ -19,12 +19,16 @@ class Placement:
         fetus: the live nodes of the pose.
         row: of the landmark. A locked one is unlocked by nobody: ask first.
         on_end: called once with whether the landmark was placed.
+
+    Raises:
+        InputError: the point list does not hold the landmarks any more.
     """
 
     def __init__(self, fetus: PoseScene, row: int, on_end: Callable[[bool], None] = lambda placed: None) -> None:
         self.row = row
         self._node, self._scene, self._on_end = fetus.landmarks_node, fetus.scene, on_end
         self._modes = self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        nodes.check_landmarks(self._node, fetus.schema)
         self._before = nodes.local_positions(self._node)[row]
         self._had_undo = bool(self._scene.GetUndoFlag())
         self._observed: list[tuple[Any, int]] = []

@@ -5,6 +5,7 @@ Twenty-two points that can be dragged, and what follows them: skeleton, midsagit
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,16 +15,16 @@ import vtk
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
-from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
-from FetusMapV2Lib.scene import appearance, links, nodes, ownership
+from FetusMapV2Lib.scene import appearance, folders, links, nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
-from FetusMapV2Lib.scene.names import pose_name, safe_name, without_name_in_labels
+from FetusMapV2Lib.scene.followers import Followers
+from FetusMapV2Lib.scene.names import pose_name, safe_name
+from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
-from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
@@ -34,6 +35,9 @@ class PoseScene:
 
     Points are moved through `landmarks_node` (by the mouse, a script, undo, a sequence) or `set_pose`; everything
     else follows at once, in the same nodes. Positions are world coordinates, whatever parent transforms there are.
+
+    Attributes:
+        around_update: gives a context in which all that follows a move is changed, e.g. one that pauses rendering.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema) -> None:
@@ -41,14 +45,15 @@ class PoseScene:
         self.scene = scene
         self.landmarks_node = landmarks_node
         self.schema = schema
-        self._mesh = SkeletonMesh(schema)
+        self._followers = Followers(scene, landmarks_node, schema)
         self._buffer = vtk.vtkPoints()
         self._buffer.SetDataTypeToDouble()
-        self._world = np.full((schema.count, 3), np.nan)
+        self._nowhere = np.full((schema.count, 3), np.nan)
+        self._world = self._nowhere
         self._provenance = Provenance.load(landmarks_node, schema)
         self._kept: tuple[Any, ...] = ()
         self._states: tuple[PointState, ...] = ()
-        self._plane: Plane | None = None
+        self.around_update: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._listeners: list[Listener] = []
         self._observed: list[tuple[Any, int]] = []
         self._observed_followers: list[tuple[Any, int]] = []
@@ -123,26 +128,22 @@ class PoseScene:
     @property
     def skeleton_node(self) -> Any:
         """The vtkMRMLModelNode of the skeleton, or None if the user deleted it."""
-        return self.landmarks_node.GetNodeReference(nodes.SKELETON_REFERENCE)
+        return self._followers.skeleton
 
     @property
     def plane_node(self) -> Any:
         """The vtkMRMLMarkupsPlaneNode of the midsagittal plane (normal to the fetal left), or None."""
-        return self.landmarks_node.GetNodeReference(nodes.PLANE_REFERENCE)
+        return self._followers.plane
 
     @property
     def trace_node(self) -> Any:
         """The vtkMRMLModelNode that shows the midsagittal plane in slice views, or None."""
-        return self.landmarks_node.GetNodeReference(nodes.TRACE_REFERENCE)
+        return self._followers.trace
 
     @property
     def line_nodes(self) -> dict[str, Any]:
         """The vtkMRMLMarkupsLineNodes by key: crl, left_femur, right_femur, left_humerus, right_humerus."""
-        found = {
-            key: self.landmarks_node.GetNodeReference(nodes.LENGTH_REFERENCE + key)
-            for key in nodes.length_rows(self.schema)
-        }
-        return {key: node for key, node in found.items() if node is not None}
+        return self._followers.lines
 
     @property
     def volume_node(self) -> Any:
@@ -164,7 +165,7 @@ class PoseScene:
     @property
     def provenance(self) -> Provenance:
         """The estimate and what was corrected in it, as kept with the points now."""
-        if self._kept_now() == self._kept:
+        if self._kept_now(self.problem) == self._kept:
             return self._provenance
         return Provenance.load(self.landmarks_node, self.schema)
 
@@ -173,10 +174,28 @@ class PoseScene:
         """Name and checksum of the model that gave the pose, empty if unknown."""
         return self.provenance.model
 
+    @property
+    def problem(self) -> str:
+        """Why the point list is no longer one of this schema's landmarks; empty if it is.
+
+        Points may be added, deleted or renamed elsewhere in Slicer. Until that is undone or the pose is estimated anew,
+        all landmarks count as missing, and nothing is measured.
+        """
+        return problem_of_list(self.landmarks_node, self.schema)
+
     def pose(self) -> Pose:
         """The pose as it is now, in world coordinates; see `Provenance.pose`. A missing point has NaN for all."""
-        world = nodes.world_positions(self.landmarks_node, self._buffer)
-        return self.provenance.pose(world, nodes.local_positions(self.landmarks_node))
+        node = self.landmarks_node
+        world = self._nowhere if self.problem else nodes.world_positions(node, self._buffer)
+        return self.provenance.pose(world, self.local_positions())
+
+    def local_positions(self) -> Array:
+        """(N, 3) mm in the landmarks node's own coordinates, before its parent transform; NaN = missing."""
+        return self._nowhere if self.problem else nodes.local_positions(self.landmarks_node)
+
+    def locks(self) -> NDArray[np.bool_]:
+        """(N,) which landmarks are locked; none in a list with a `problem`."""
+        return np.zeros(self.schema.count, bool) if self.problem else nodes.locks(self.landmarks_node)
 
     def measurements(self) -> tuple[Measurement, ...]:
         """CRL, femora and humeri of the present pose."""
@@ -184,10 +203,10 @@ class PoseScene:
 
     def states(self) -> tuple[PointState, ...]:
         """Per landmark: "estimated", "edited" (moved or added by hand), "confirmed" or "missing"."""
-        return self.provenance.states(nodes.local_positions(self.landmarks_node))
+        return self.provenance.states(self.local_positions())
 
     def set_pose(self, pose: Pose, model: str = "") -> None:
-        """Take a new estimate into the same nodes, in place of all corrections.
+        """Take a new estimate into the same nodes, in place of all corrections; a list with a `problem` is made whole.
 
         Raises:
             ValueError: it has another number of landmarks.
@@ -228,6 +247,8 @@ class PoseScene:
         self._busy = True
         before = node.StartModify()
         try:
+            if self.problem:
+                fill_list(node, self.schema)
             for row, position in enumerate(pose.positions):
                 nodes.place_point(node, row, position)
                 node.SetNthControlPointLocked(row, False)
@@ -239,45 +260,17 @@ class PoseScene:
 
     def _start(self, name: str) -> None:
         links.mend(self.landmarks_node)
-        self._complete(name)
+        self._followers.complete(name)
         links.keep(self.landmarks_node)
-        nodes.gather_in_folder(self.scene, name, self.all_nodes)
+        folders.gather(self.scene, name, self.all_nodes)
         self._observe()
         self._update(everything=True)
 
-    def _complete(self, name: str) -> None:
-        """Make the nodes that the landmarks node does not refer to yet."""
-        landmarks = self.landmarks_node
-        if self.skeleton_node is None:
-            node = nodes.add_skeleton(self.scene, name, self._mesh.polydata, self._colours(name))
-            landmarks.SetNodeReferenceID(nodes.SKELETON_REFERENCE, node.GetID())
-        if self.plane_node is None:
-            node = nodes.add_plane(self.scene, name)
-            landmarks.SetNodeReferenceID(nodes.PLANE_REFERENCE, node.GetID())
-        if self.trace_node is None:
-            node = nodes.add_trace(self.scene, name)
-            landmarks.SetNodeReferenceID(nodes.TRACE_REFERENCE, node.GetID())
-        for key in nodes.length_rows(self.schema).keys() - self.line_nodes.keys():
-            node = nodes.add_line(self.scene, name, key)
-            landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, node.GetID())
-        for node in self.all_nodes:
-            node.SetUndoEnabled(True)
-            if node.IsA("vtkMRMLMarkupsNode"):
-                without_name_in_labels(node)
-
-    def _colours(self, name: str) -> Any:
-        """The colour table of the skeleton, made once."""
-        node = self.landmarks_node.GetNodeReference(nodes.COLOURS_REFERENCE)
-        if node is None:
-            node = nodes.add_colours(self.scene, name, self.schema)
-            node.SetUndoEnabled(True)
-            self.landmarks_node.SetNodeReferenceID(nodes.COLOURS_REFERENCE, node.GetID())
-        return node
-
     def _observe(self) -> None:
         node = self.landmarks_node
-        points = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
-        for event in (*points, vtk.vtkCommand.ModifiedEvent):  # the last for what is kept in attributes
+        moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
+        others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
+        for event in (*moved, *others):
             self._listen(node, event, self._on_points)
         scene = self.scene
         self._listen(scene, scene.StartCloseEvent, self._on_close)
@@ -332,55 +325,37 @@ class PoseScene:
             return
         self._busy = True
         try:
-            world = nodes.world_positions(self.landmarks_node, self._buffer)
+            problem = self.problem
+            world = self._nowhere if problem else nodes.world_positions(self.landmarks_node, self._buffer)
             changed = ~((world == self._world) | (np.isnan(world) & np.isnan(self._world))).all(axis=1)
             if everything:
                 changed[:] = True
-            kept_anew = self._read()
+            kept_anew = self._read(problem)
             if not changed.any() and not kept_anew:
                 return
             self._world = world
-            self._describe(anew=everything or kept_anew)
-            if changed.any():
-                self._follow(world, changed, anew=everything)
+            with self.around_update():
+                if not problem:
+                    self._describe(anew=everything or kept_anew)
+                if changed.any():
+                    self._followers.update(world, changed, anew=everything)
         finally:
             self._busy = False
         self._tell()
 
-    def _kept_now(self) -> tuple[Any, ...]:
+    def _kept_now(self, problem: str) -> tuple[Any, ...]:
         """What is kept with the points beside their places."""
         node = self.landmarks_node
-        return (*map(node.GetAttribute, ATTRIBUTES), *nodes.locks(node).tolist())
+        return (problem, *map(node.GetAttribute, ATTRIBUTES), *nodes.locks(node).tolist())
 
-    def _read(self) -> bool:
+    def _read(self, problem: str) -> bool:
         """Read again what is kept with the points if it changed: a sequence or an undo may have exchanged it."""
-        kept = self._kept_now()
+        kept = self._kept_now(problem)
         if kept == self._kept:
             return False
         self._kept = kept
         self._provenance = Provenance.load(self.landmarks_node, self.schema)
         return True
-
-    def _follow(self, world: Array, changed: NDArray[np.bool_], *, anew: bool) -> None:
-        skeleton = self.skeleton_node
-        if skeleton is not None:
-            if skeleton.GetPolyData() is not self._mesh.polydata:
-                skeleton.SetAndObservePolyData(self._mesh.polydata)
-            self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
-        self._follow_plane(midsagittal_plane(world, self.schema), anew=anew)
-        lines = self.line_nodes
-        for key, (start, end) in nodes.length_rows(self.schema).items():
-            if key in lines and (changed[start] or changed[end]):
-                nodes.place_line(lines[key], world[start], world[end])
-
-    def _follow_plane(self, plane: Plane | None, *, anew: bool) -> None:
-        if same_plane(plane, self._plane) and not anew:
-            return
-        self._plane = plane
-        if self.plane_node is not None:
-            nodes.place_plane(self.plane_node, plane)
-        if self.trace_node is not None:
-            nodes.place_trace(self.trace_node, plane)
 
     def _describe(self, *, anew: bool) -> None:
         """Say at each point where it comes from, and show doubtful ones as not selected."""

@@ -23,6 +23,7 @@ from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.files import open_scene, save_scene
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.names import pose_name
+from FetusMapV2Lib.scene.point_list import problem_of_list
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
 from FetusMapV2Lib.scene.sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
@@ -227,7 +228,7 @@ class PoseSequence:
         """The pose of a frame as kept in the sequence."""
         node = _data_node(self.sequence, self.browser.GetMasterSequenceNode(), frame)
         schema = self.pose_scene.schema
-        if node is None:
+        if node is None or problem_of_list(node, schema):
             return Pose(np.full((schema.count, 3), np.nan))
         local = nodes.local_positions(node)
         world = nodes.to_world(self.pose_scene.landmarks_node, local)

@@ -58,15 +58,22 @@ def scene() -> Iterator[slicer.vtkMRMLScene]:
 
 @pytest.fixture
 def listed_scene(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScene:
-    """A scene where nodes get subject hierarchy items as soon as they are added, as in the application."""
+    """A scene where nodes have subject hierarchy items from being added to being removed, as in the application."""
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def on_added(_scene: object, _event: str, node: object) -> None:
         if node.IsA("vtkMRMLDisplayableNode") and not node.GetHideFromEditors():  # type: ignore[attr-defined]
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def on_removal(_scene: object, _event: str, node: object) -> None:
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.RemoveItem(item, False, False)
+
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     scene.AddObserver(scene.NodeAddedEvent, on_added)
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, on_removal)
     return scene
 
 
