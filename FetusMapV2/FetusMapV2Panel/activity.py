@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.state import Change, PanelState
+from FetusMapV2Panel.texts import translator
 from FetusMapV2Panel.widths import breakable
+
+_ = translator(__name__)
 
 _ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
 

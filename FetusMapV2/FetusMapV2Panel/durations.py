@@ -6,7 +6,10 @@ import json
 import statistics
 
 import slicer
-from slicer.i18n import tr as _
+
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _KEY = "FetusMapV2/Durations"
 _KEPT, _KINDS = 5, 30

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
 from FetusMapV2Panel import requirements, whose
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 @dataclass

@@ -22,16 +22,11 @@ class Job:
     def __init__(self, steps: Generator[None, None, Any], onEnd: Callable[[Any, Exception | None], None]):
         self._steps, self._onEnd = steps, onEnd
         self.isRunning = True
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_INTERVAL_MS)
-        self._timer.connect("timeout()", self._advance)
         self._advance()
 
     def leave(self) -> None:
         """Go no further; the generator is closed, which ends what it has begun."""
         self.isRunning = False
-        self._timer.stop()
         with contextlib.suppress(ValueError):  # called from within a step, after which there will be no other
             self._steps.close()
 
@@ -46,7 +41,8 @@ class Job:
             self._end(None, error)
         else:
             if self.isRunning:
-                self._timer.start()
+                # Not a timer of its own: what is connected to one is never collected in Slicer.
+                qt.QTimer.singleShot(_INTERVAL_MS, self._advance)
             else:
                 self._steps.close()
 

@@ -12,11 +12,13 @@ from html import escape
 
 import numpy as np
 import qt
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 NAME, CONFIDENCE, STATE = range(3)
 

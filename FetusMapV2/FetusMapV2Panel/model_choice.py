@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctk
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _DEFAULT, _FILE = "", "a file"
 

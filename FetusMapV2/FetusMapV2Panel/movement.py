@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
 from FetusMapV2Panel import whose
 from FetusMapV2Panel.parameters import Refine, Settings
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 @dataclass

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import qt
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.movement import Movement
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _NOTHING = "–"
 _MOVES_COLOUR = "#b3571e"

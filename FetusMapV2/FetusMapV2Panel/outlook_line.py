@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import qt
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Panel import durations, requirements
@@ -11,7 +10,10 @@ from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.report_text import durationKind, outlookText
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.texts import translator
 from FetusMapV2Panel.widths import breakable
+
+_ = translator(__name__)
 
 #: Settings that change in quick succession, e.g. while a number is typed, are asked about once.
 _SETTLE_MS = 300
@@ -25,7 +27,7 @@ class OutlookLine:
         self._outlook = None
         self._job: Job | None = None
         self._asked: tuple = ()
-        self._timer = qt.QTimer()
+        self._timer = qt.QTimer(label)  # goes with it, and so does what is connected
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
         self._timer.connect("timeout()", self._ask)

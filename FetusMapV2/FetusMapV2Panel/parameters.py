@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated
 
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
-from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 #: GiB; no device has more.
 MOST_MEMORY = 1024.0

@@ -8,12 +8,14 @@ from typing import Any
 
 import slicer
 import vtk
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import views, whose
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.texts import translator
 from FetusMapV2Panel.widths import breakable
+
+_ = translator(__name__)
 
 
 @dataclass(frozen=True)

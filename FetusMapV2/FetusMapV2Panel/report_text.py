@@ -5,13 +5,15 @@ from __future__ import annotations
 from html import escape
 
 import numpy as np
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.texts import translator
 from FetusMapV2Panel.widths import breakable
+
+_ = translator(__name__)
 
 _LOW_SIDE_CONFIDENCE = 0.5
 _LEAST_CERTAIN = 3

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _PACKAGES = ("torch", "safetensors")
 _TORCH_VERSION = ">=2.2"

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 
 import qt
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
 from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _NOTHING = "–"
 _DOUBTFUL_COLOUR = "#b3261e"

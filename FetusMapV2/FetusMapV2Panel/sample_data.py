@@ -10,10 +10,12 @@ from pathlib import Path
 
 import qt
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Panel import requirements
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 CATEGORY = "FetusMapV2"
 _AGE_DAYS = 88.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from slicer.i18n import tr as _
-
 from FetusMapV2Panel import setups
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 class SetupChoice:

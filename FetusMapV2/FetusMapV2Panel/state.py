@@ -11,13 +11,15 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import Cancelled, UserError
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.patient import Patient
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 OnProgress = Callable[[float, str], None]
 ShouldCancel = Callable[[], bool]

@@ -247,6 +247,7 @@ class Story:
         self._hands.click(self._ui.estimateButton)
         self._wait()
         timer.stop()
+        timer.disconnect("timeout()", look)
         _expect(bool(done), "progress is on show while the engine works")
 
     def _wait(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import slicer
 import vtk
-from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -15,6 +14,9 @@ from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Picture
 from FetusMapV2Lib.scene import nodes
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 #: A sheet has room for so many.
 _MOST = 4

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import nodes, ownership
 from FetusMapV2Lib.scene.pose_sequence import FRAME_ATTRIBUTE, browser_of
 from FetusMapV2Lib.scene.sequences import VolumeFrames, browsers_of_volumes
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 #: Attribute of a volume in which the newest estimate found no fetus: `_EVERYWHERE`, or the numbers of such frames.
 _NO_FETUS = "FetusMapV2.NoFetus"

@@ -36,6 +36,7 @@ class LoadedModule:
     def unload(self) -> None:
         """What Slicer does when the module is reloaded or the application exits."""
         slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(self.widget.moduleName)
+        getattr(slicer.modules, self.widget.moduleName.lower()).widgetRepresentation = None
         self.panel.setMRMLScene(None)
         self.panel.setParent(None)
         self.panel.deleteLater()

@@ -5,6 +5,7 @@ Differences from PythonQt that remain: enumerations are Python enums, and QtTest
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -30,6 +31,8 @@ QWidget = QtWidgets.QWidget
 _read, _write = QObject.property, QObject.setProperty
 #: Virtual getters that Shiboken calls from C++: replacing them would recurse.
 _VIRTUAL = {"sizeHint", "minimumSizeHint", "spacing", "horizontalSpacing", "verticalSpacing"}
+#: Properties that bear the name of a static method, which PythonQt gives under it.
+_STATIC = {"singleShot"}
 
 __all__ = ["CUSTOM_WIDGETS", "QTest", "QUiLoader", "application", "custom_widget"]
 
@@ -56,7 +59,7 @@ def _publish_properties(cls: type) -> None:
     meta = cls.staticMetaObject
     for index in range(meta.propertyOffset(), meta.propertyCount()):
         name = meta.property(index).name()
-        if name not in _VIRTUAL:
+        if name not in _VIRTUAL | _STATIC:
             setattr(cls, name, _property_for(cls, name, meta.property(index).isWritable()))
 
 
@@ -101,12 +104,35 @@ def _signal(sender: QObject, signature: str):
     return signal
 
 
+#: What is connected to whom, by the sender's address. PythonQt keeps it all alive, bound methods with their objects
+#: too, until it is disconnected or the sender is destroyed.
+_RECEIVERS: dict[int, list[tuple[str, object]]] = {}
+
+
+def _connect(sender: QObject, signature: str, slot) -> bool:
+    signal = _signal(sender, signature)
+    address = shiboken6.getCppPointer(sender)[0]
+    if address not in _RECEIVERS:
+        _RECEIVERS[address] = []
+        sender.destroyed.connect(lambda *_: _RECEIVERS.pop(address, None))
+    _RECEIVERS[address].append((_normalised(signature), slot))
+    return bool(signal.connect(slot))
+
+
+def _disconnect(sender: QObject, signature: str, slot) -> bool:
+    receivers = _RECEIVERS.get(shiboken6.getCppPointer(sender)[0], [])
+    if (_normalised(signature), slot) in receivers:
+        receivers.remove((_normalised(signature), slot))
+    return bool(_signal(sender, signature).disconnect(slot))
+
+
 def _get_attribute(self, name, _original=QObject.__getattribute__):
     # PySide6 resolves `connect` on instances itself, so the look-up is intercepted.
     if name == "connect":
-        return lambda signature, slot: bool(_signal(self, signature).connect(slot))
+        own = _original(self, name)  # what PySide6 itself calls, e.g. in QTimer.singleShot
+        return lambda *given: _connect(self, *given) if len(given) == 2 else own(*given)
     if name == "disconnect":
-        return lambda signature, slot: bool(_signal(self, signature).disconnect(slot))
+        return functools.partial(_disconnect, self)
     return _original(self, name)
 
 
@@ -121,6 +147,9 @@ def _set_attribute(self, name, value, _original=shiboken6.Object.__setattr__):
 
 
 QObject.__getattribute__ = _get_attribute
+_single_shot = QtCore.QTimer.singleShot
+#: Keeps what it will call, as PythonQt does; PySide6 forgets a bound method whose object is gone.
+QtCore.QTimer.singleShot = staticmethod(lambda milliseconds, slot: _single_shot(milliseconds, lambda: slot()))
 for _class in _PATCHED:  # every PySide6 class carries a __setattr__ of its own
     _class.__setattr__ = _set_attribute
 

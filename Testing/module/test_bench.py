@@ -157,3 +157,33 @@ def test_a_module_is_entered_and_left(open_window, main_window):
     window.choose_another_module()
     assert not window.module_widget.parent.isEntered
     window.choose_module()
+
+
+def test_what_is_connected_lives_until_it_is_disconnected_or_its_sender_goes(application):
+    import gc
+    import weakref
+
+    import qt
+
+    class Listener:
+        def hear(self):
+            """Nothing to do."""
+
+    button, other = qt.QPushButton(), qt.QPushButton()
+    disconnected, left, alone = Listener(), Listener(), Listener()
+    button.connect("clicked()", disconnected.hear)
+    button.connect("clicked()", left.hear)
+    other.connect("clicked()", alone.hear)
+    button.disconnect("clicked()", disconnected.hear)
+    kept = [weakref.ref(one) for one in (disconnected, left, alone)]
+    del disconnected, left, alone, other
+    gc.collect()
+    assert [one() is not None for one in kept] == [False, True, False]
+
+
+def test_every_translation_is_noted(application):
+    import slicer.i18n
+
+    before = len(slicer.i18n.calls)
+    assert slicer.i18n.tr("once") == slicer.i18n.translate("here", "once") == "once"
+    assert slicer.i18n.calls[before:] == ["once", "once"]

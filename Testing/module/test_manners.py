@@ -175,3 +175,66 @@ def test_label_maps_are_neither_offered_nor_chosen(open_window, scene):
     scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     volume = selftest.addVolume(scene)
     assert open_window().module_widget.ui.inputSelector.currentNode() is volume
+
+
+# ---- what it costs, and what it leaves
+
+
+def test_a_move_of_a_landmark_looks_up_no_text(ui, main_window):
+    import slicer.i18n
+
+    landmarks = main_window.module_widget.state.poseScene.landmarks_node
+    landmarks.SetNthControlPointPosition(0, 0.0, 0.0, 31.0)  # words for what is edited are needed for the first time
+    before = len(slicer.i18n.calls)
+    landmarks.SetNthControlPointPosition(0, 0.0, 0.0, 32.0)
+    assert len(slicer.i18n.calls) == before
+
+
+def test_texts_are_known_to_translations_by_folder_and_file(application, monkeypatch):
+    import sys
+
+    from FetusMapV2Panel import texts
+
+    asked = []
+    monkeypatch.setattr(texts, "translate", lambda context, text: asked.append(context) or text)
+    for name in ("FetusMapV2Panel.results_table", "FetusMapV2Panel.sections.report"):
+        path = Path(sys.modules[name].__file__)
+        translated = texts.translator(name)
+        assert translated("{0} mm") == translated("{0} mm") == "{0} mm"
+        assert asked == [f"{path.parent.name}.{path.stem}"]
+        asked.clear()
+
+
+@pytest.mark.parametrize("wrong", ["{1} mm", "mm", "{0 mm"])
+def test_a_translation_that_cannot_be_filled_in_is_not_used(application, monkeypatch, wrong):
+    from FetusMapV2Panel import texts
+
+    monkeypatch.setattr(texts, "translate", lambda context, text: wrong)
+    assert texts.translator("a.b")("{0} mm") == "{0} mm"
+
+
+def test_finished_jobs_are_let_go(ui, main_window):
+    import gc
+
+    from FetusMapV2Panel.jobs import Job
+
+    for _time in range(3):
+        main_window.click(ui.estimateButton)
+    assert main_window.wait_until(lambda: not main_window.module_widget.state.running)
+    main_window.wait_until(lambda: False, seconds=0.1)  # the outlook has its answer, too
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Job)]
+
+
+def test_a_panel_that_is_unloaded_is_gone(open_window, volume, main_window):
+    import gc
+    import weakref
+
+    window = open_window()
+    window.click(window.module_widget.ui.estimateButton)
+    widget = window.module_widget
+    kept = {type(one).__name__: weakref.ref(one) for one in (widget, widget.state, widget.activity, *widget.sections)}
+    del widget
+    window.unload()
+    gc.collect()
+    assert [name for name, one in kept.items() if one() is not None] == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from slicer.i18n import tr as _
-
 from FetusMapV2Panel import durations, requirements, setups, views, whose
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.outlook_line import OutlookLine
@@ -13,6 +11,9 @@ from FetusMapV2Panel.report_text import durationKind, warningsText
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.setup_choice import SetupChoice
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 class EstimateSection(Section):

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import ctk
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Panel import requirements
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 class InstallSection(Section):

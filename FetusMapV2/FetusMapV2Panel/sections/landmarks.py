@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import qt
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.foundation.errors import UserError
@@ -19,6 +18,9 @@ from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, li
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 
 class LandmarksSection(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import qt
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Panel import results_table, setups, views
@@ -11,7 +10,10 @@ from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
 from FetusMapV2Panel.views import Direction
+
+_ = translator(__name__)
 
 _MAP_INTERVAL_MS = 40
 
@@ -35,7 +37,7 @@ class MeasurementsSection(Section):
         self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: views.turnBack(self.state.pose()))
         self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
         # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
-        self._mapTimer = qt.QTimer()
+        self._mapTimer = qt.QTimer(widget)
         self._mapTimer.setSingleShot(True)
         self._mapTimer.setInterval(_MAP_INTERVAL_MS)
         self._mapTimer.connect("timeout()", self._showMap)

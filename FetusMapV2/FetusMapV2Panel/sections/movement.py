@@ -7,7 +7,6 @@ from pathlib import Path
 import qt
 import slicer
 import vtk
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.files import write_text
@@ -16,6 +15,9 @@ from FetusMapV2Panel import movement_table, requirements, views, whose
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 #: Keys of the charts in the order of the combo box.
 _CHARTS = ("speeds", "arms", "legs")

@@ -10,7 +10,6 @@ from pathlib import Path
 import ctk
 import qt
 import slicer
-from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
@@ -20,6 +19,9 @@ from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.texts import translator
+
+_ = translator(__name__)
 
 _READER_SETTING = "FetusMapV2/Reader"
 
