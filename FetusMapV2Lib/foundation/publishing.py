@@ -169,6 +169,19 @@ def look_after(folder: Path) -> frozenset[str]:
     return frozenset(_finished.get(folder, ()))
 
 
+def next_name(folder: Path, beginning: str, *, first: int = 1) -> str:
+    """A numbered name, such as ``report-0001``, above those in the folder; it says nothing of the patient.
+
+    Raises:
+        OutputError: the folder is a file, or cannot be made.
+    """
+    look_after(usable_folder(folder, private=True))  # a case whose writing was cut off has its name
+    paths = (*folder.glob(f"{beginning}-*"), *(folder / MANIFESTS).glob(f"{beginning}-*"))
+    ends = [path.name.split(".")[0][len(beginning) + 1 :] for path in paths]
+    numbers = [int(end) for end in ends if end.isdecimal() and len(end) < 10]
+    return f"{beginning}-{max(numbers, default=first - 1) + 1:04d}"
+
+
 def _manifests(folder: Path) -> list[tuple[str, Manifest]]:
     names = sorted(path.name.removesuffix(".json") for path in (folder / MANIFESTS).glob("*.json"))
     found = ((name, read_manifest(folder, name)) for name in names)

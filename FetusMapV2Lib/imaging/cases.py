@@ -18,9 +18,8 @@ from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.foundation.files import usable_folder, write_json
-from FetusMapV2Lib.foundation.manifests import MANIFESTS
-from FetusMapV2Lib.foundation.publishing import look_after, published
+from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.foundation.publishing import next_name, published
 from FetusMapV2Lib.imaging.case_search import CaseFiles, Skipped, find_cases, volumes_named
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
@@ -98,12 +97,7 @@ def next_case_name(folder: str | os.PathLike[str]) -> str:
     Raises:
         OutputError: the folder is a file, or cannot be made.
     """
-    target = usable_folder(Path(folder), private=True)
-    look_after(target)  # a case whose writing was cut off has its name
-    paths = (*target.glob("case-*"), *(target / MANIFESTS).glob("case-*"))
-    stems = [path.name.split(".")[0] for path in paths]
-    numbers = [int(stem[5:]) for stem in stems if stem[5:].isdigit()]
-    return f"case-{max(numbers, default=-1) + 1:04d}"
+    return next_name(Path(folder), "case", first=0)
 
 
 def _annotation_document(annotation: Annotation, schema: Schema) -> dict[str, Any]:

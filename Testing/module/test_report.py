@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,10 +176,11 @@ def test_without_identifiers_not_even_a_name_or_a_view_tells_the_patient(window,
     ui.reportWithoutIdentifiersCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
     files = written(tmp_path)
-    assert len(files) == 3 and all(name.startswith("report-20") for name in files)
+    assert len(files) == 3 and all(name.startswith("report-0001.") for name in files)
     for path in files.values():
         content = path.read_bytes()
         assert b"Jane" not in content and b"P-17" not in content and "Ärztin".encode() not in content
+        assert os.name == "nt" or path.stat().st_mode & 0o077 == 0
     html = next(path for name, path in files.items() if name.endswith(".html")).read_text(encoding="utf-8")
     # Slicer writes patients' names into the corners of its views, so other pictures are drawn
     assert "slice view" not in html and "Midsagittal" in html
@@ -252,7 +254,7 @@ def test_a_pose_without_its_volume_is_reported_without_a_name_alone(window, volu
     ui.reportWithoutIdentifiersCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
     (path,) = written(tmp_path).values()
-    assert path.name.startswith("report-20") and "Crown-rump length" in path.read_text(encoding="utf-8")
+    assert path.name.startswith("report-0001.") and "Crown-rump length" in path.read_text(encoding="utf-8")
     window.click(ui.saveCaseButton)
     assert "not in the scene" in said(window)
 

@@ -12,6 +12,7 @@ import qt
 import slicer
 
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.foundation.publishing import next_name
 from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.volumes import volume_from_node
 from FetusMapV2Panel import setups, view_pictures, whose
@@ -24,6 +25,7 @@ from FetusMapV2Panel.texts import translator
 _ = translator(__name__)
 
 _READER_SETTING = "FetusMapV2/Reader"
+_SHARED_SETTING = "FetusMapV2/SharedFiles"
 
 
 class ReportSection(Section):
@@ -72,8 +74,8 @@ class ReportSection(Section):
             )
         onProgress(0.1, _("drawing the pictures"))
         report, remark = self._report(volumeNode, anonymous)
-        # only the time where the name may tell the patient
-        stem = f"report-{report.created:%Y%m%d-%H%M%S}" if anonymous else self._names.of(folder, volumeNode)
+        # only a number where a name or a day may tell the patient
+        stem = next_name(folder, "report") if anonymous else self._names.of(folder, volumeNode)
         onProgress(0.6, _("writing the files"))
         with _replacingExplained():
             paths = write_report(
@@ -83,6 +85,7 @@ class ReportSection(Section):
                 kinds,
                 print_pdf=lambda given, path: print_pdf(given, path, qt),
                 overwrite=self.ui.replaceReportCheckBox.checked,
+                private=not _shared(),
             )
         if not anonymous:
             self._names.keep(folder, stem, volumeNode)
@@ -144,7 +147,8 @@ class ReportSection(Section):
             states, self.ui.readerLineEdit.text.strip(), self.state.logic.modelOf(poseScene.landmarks_node)
         )
         name = next_case_name(folder)
-        write_training_case(folder, name, volume_from_node(volumeNode), poseScene.pose(), annotation)
+        volume = volume_from_node(volumeNode)
+        write_training_case(folder, name, volume, poseScene.pose(), annotation, private=not _shared())
         self.ui.trainingFolderEdit.addCurrentPathToHistory()
         text = _("Saved as {0}: {1} of {2} landmarks were set or confirmed by hand; the others are left out.")
         self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)))
@@ -185,6 +189,11 @@ def _folder(edit) -> Path:
 
 def _documents() -> Path:
     return Path(qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation) or Path.home())
+
+
+def _shared() -> bool:
+    """Whether other users of this computer may read what is written, as the user's settings say; by custom not."""
+    return str(slicer.app.userSettings().value(_SHARED_SETTING)).lower() in ("true", "1")
 
 
 def _reader() -> str:

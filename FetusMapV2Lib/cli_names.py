@@ -1,0 +1,118 @@
+"""What the results of a file are called: after it, or by a number that tells nothing of the patient.
+
+Which number is which file stands in a key beside the folder of results, never in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.foundation.locks import locked
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.imaging.volume import Volume
+
+_HEAD = ["name", "file"]
+_NUMBERED = re.compile(r"case-([0-9]{4,9})")
+_LARGEST_KEY = 64 * 2**20
+#: A shorter name may be a word of a sentence, and tells nobody from another.
+_SHORTEST_NAME = 3
+_REMEDY = "Correct it, or name another one with --key"
+
+
+class NeutralNames:
+    """Numbered names for the files of a run, the same for the same file in every run.
+
+    Args:
+        output: the folder of results.
+        key: where it is noted which name is which file; by custom ``FOLDER.key.csv`` beside the folder.
+
+    Raises:
+        OutputError: the key would lie among the results, or cannot be read.
+    """
+
+    def __init__(self, output: Path, key: Path | None = None) -> None:
+        folder = output.resolve()
+        self.key = key or folder.with_name(f"{folder.name or 'results'}.key.csv")
+        self._output = folder
+        if self.key.resolve().is_relative_to(folder):
+            problem = "the key to the patients would lie among the results that do not name them"
+            raise OutputError(problem, where=self.key, remedy="Name a file elsewhere with --key")
+        _read(self.key)
+
+    def name_of(self, file: Path) -> str:
+        """The name of a file's results, noted in the key before it is used.
+
+        Raises:
+            OutputError: the key cannot be read or written.
+        """
+        place = os.path.normcase(file.absolute())
+        lock = self.key.with_name(f".{self.key.name}.lock")
+        with locked(lock, "the key", wait_s=60.0, remedy="Wait for the end of the other run"):
+            known = _read(self.key)
+            if place not in known:
+                known[place] = self._next(known.values())
+                _write(self.key, known)
+        return known[place]
+
+    def _next(self, names: Iterable[str]) -> str:
+        """``case-0001``, or the first number above those that are taken."""
+        there = (path.name.split(".")[0] for path in self._output.glob("case-*"))
+        numbers = [int(found[1]) for name in (*names, *there) if (found := _NUMBERED.match(name))]
+        return f"case-{max(numbers, default=0) + 1:04d}"
+
+
+def _read(key: Path) -> dict[str, str]:
+    """Place of a file -> name of its results."""
+    try:
+        with key.open("rb") as stream:
+            content = stream.read(_LARGEST_KEY + 1)
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", "surrogateescape"), newline="")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, csv.Error) as error:
+        raise OutputError(f"the key cannot be read ({error})", where=key, remedy=_REMEDY) from None
+    if len(content) > _LARGEST_KEY or not rows or rows[0] != _HEAD or any(len(row) != 2 for row in rows):
+        raise OutputError("this is no key to numbered results", where=key, remedy=_REMEDY)
+    known = {place: name for name, place in rows[1:]}
+    if len(known) < len(rows) - 1 or len(set(known.values())) < len(known):
+        raise OutputError("the key names a file or a result twice", where=key, remedy=_REMEDY)
+    if not all(map(_NUMBERED.fullmatch, known.values())):
+        raise OutputError("the key holds a name that is no number of a case", where=key, remedy=_REMEDY)
+    return known
+
+
+def _write(key: Path, known: dict[str, str]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_HEAD, *([name, place] for place, name in known.items())])
+    with written_whole(key, private=True) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def unnamed(volume: Volume, name: str) -> Volume:
+    """The volume under a neutral name, without the place that it was read from."""
+    return volume.with_(name=name, source="")
+
+
+def untold(estimate: Estimate, source: Path, name: str) -> Estimate:
+    """The estimate with a neutral name wherever a reason or a warning tells that of the file."""
+
+    def plain(text: str) -> str:
+        for known in (str(source.absolute()), str(source), source.name):
+            text = text.replace(known, name)
+        stem = source.name.split(".")[0]
+        if len(stem) >= _SHORTEST_NAME:
+            text = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", name, text)
+        return text
+
+    return replace(estimate, reason=plain(estimate.reason), warnings=tuple(map(plain, estimate.warnings)))
