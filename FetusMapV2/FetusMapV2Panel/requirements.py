@@ -16,6 +16,7 @@ from pathlib import Path
 import slicer
 
 from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.resources import resource_path
 from FetusMapV2Panel.texts import translator
 
 _ = translator(__name__)
@@ -66,12 +67,19 @@ def installOnline(log: Log) -> None:
             logic = torchUtils.PyTorchUtilsLogic()
             logic.installTorch(askConfirmation=False, torchVersionRequirement=_TORCH_VERSION)
         if "safetensors" in missing:
-            _pip(["install", "--no-deps", "safetensors"])
+            _pip(["install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(pinned())])
     require()
+
+
+def pinned() -> Path:
+    """The file that names, by their checksums, the only packages that are downloaded; PyTorch's are its extension's."""
+    return resource_path("Requirements", "first-use.txt")
 
 
 def installFromFolder(folder: Path, log: Log) -> None:
     """Install what is missing from a folder with wheels, without a network. Call on the main thread.
+
+    What lies there is what the site has chosen: it is taken without checksums.
 
     Raises:
         UserError: the folder lacks a wheel that fits this computer, or the installation failed.

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.json_files import read_json
+from FetusMapV2Lib.foundation.showing import shown
 
 #: group -> the side its landmarks lie on; the limb groups come in left-right pairs
 GROUP_SIDES: dict[str, str | None] = {"ht": None, "la": "left", "ra": "right", "ll": "left", "rl": "right"}
@@ -22,6 +23,8 @@ BONES = ("left_femur", "right_femur", "left_humerus", "right_humerus")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _MARK_KEYS = ("number", "key", "name", "definition", "group", "side", "partner", "colour", "source")
+_MOST_LANDMARKS, _LONGEST = 200, 1000
+_TEXT = f"a text of one line and at most {_LONGEST} characters"
 _REMEDY = "Correct the landmark file or use the bundled Resources/Landmarks/fetusmapv2.json"
 
 
@@ -31,7 +34,7 @@ def read_document(path: Path) -> Any:
     Raises:
         InputError: missing, unreadable, not UTF-8, or not JSON.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - takes any text
         raise InputError("the landmark file does not exist", where=path, remedy="Check the path")
     return read_json(path, "the landmark file", remedy=_REMEDY)
 
@@ -68,6 +71,8 @@ class _Checker:
         identity = self._get("id", str)
         if not identity.strip():
             self._refuse("'id' is empty")
+        if not _is_text(identity):
+            self._refuse(f"'id' must be {_TEXT}")
         landmarks = self._landmarks()
         self._check_partners(landmarks)
         return {
@@ -88,6 +93,8 @@ class _Checker:
         entries = self._get("landmarks", list)
         if not entries:
             self._refuse("'landmarks' is empty")
+        if len(entries) > _MOST_LANDMARKS:
+            self._refuse(f"'landmarks' holds more than {_MOST_LANDMARKS}")
         self._count = len(entries)
         landmarks = [self._landmark(number, entry) for number, entry in enumerate(entries, start=1)]
         for what in ("key", "name"):
@@ -105,12 +112,12 @@ class _Checker:
             if key not in entry:
                 self._refuse(f"{name}: '{key}' is missing")
         if not _is_whole(entry["number"]) or entry["number"] != number:
-            self._refuse(f"{name}: the numbers must run 1, 2, 3, ... in order, found {entry['number']!r}")
+            self._refuse(f"{name}: the numbers must run 1, 2, 3, ... in order, found {entry['number']!r:.60}")
         for key, (rule, wanted) in _MARK_RULES.items():
             if not rule(entry[key]):
-                self._refuse(f"{name}: '{key}' must be {wanted}, found {entry[key]!r}")
+                self._refuse(f"{name}: '{key}' must be {wanted}, found {entry[key]!r:.60}")
         if entry["side"] != GROUP_SIDES[entry["group"]]:
-            self._refuse(f"{name}: side {entry['side']!r} does not fit group '{entry['group']}'")
+            self._refuse(f"{name}: side {entry['side']!r:.60} does not fit group '{entry['group']}'")
         return {**{key: entry[key] for key in _MARK_KEYS}, "colour": _colour(entry["colour"])}
 
     def _check_partners(self, landmarks: list[dict[str, Any]]) -> None:
@@ -121,7 +128,7 @@ class _Checker:
                     self._refuse(f"landmark {number}: a midline landmark has no partner")
                 continue
             if not _is_whole(partner) or not 1 <= partner <= self._count:
-                self._refuse(f"landmark {number}: 'partner' must name the other side, found {partner!r}")
+                self._refuse(f"landmark {number}: 'partner' must name the other side, found {partner!r:.60}")
             other = landmarks[partner - 1]
             if other["partner"] != number:
                 self._refuse(f"landmark {number}: its partner {partner} does not name it back")
@@ -143,7 +150,7 @@ class _Checker:
             if frozenset((start, end)) in seen:
                 self._refuse(f"{name} repeats {start + 1}-{end + 1}")
             if not _is_group(entry["group"]):
-                self._refuse(f"{name}: unknown group {entry['group']!r}")
+                self._refuse(f"{name}: unknown group {entry['group']!r:.60}")
             seen.add(frozenset((start, end)))
             edges.append({"start": start, "end": end, "group": entry["group"]})
         return edges
@@ -171,7 +178,7 @@ class _Checker:
 
     def _row(self, number: Any, name: str) -> int:
         if not _is_whole(number) or not 1 <= number <= self._count:
-            self._refuse(f"{name} names landmark {number!r}, which does not exist")
+            self._refuse(f"{name} names landmark {number!r:.60}, which does not exist")
         return int(number) - 1
 
 
@@ -180,7 +187,8 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    """Whether this can be shown: not empty, on one line, nothing that steers a terminal."""
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _LONGEST and shown(value) == value
 
 
 def _is_group(value: Any) -> bool:
@@ -194,8 +202,8 @@ def _colour(text: str) -> tuple[float, float, float]:
 
 _MARK_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "key": (lambda value: isinstance(value, str) and bool(_KEY.fullmatch(value)), "lower case words with _"),
-    "name": (_is_text, "a text"),
-    "definition": (_is_text, "a text"),
+    "name": (_is_text, _TEXT),
+    "definition": (_is_text, _TEXT),
     "group": (_is_group, f"one of {', '.join(GROUP_SIDES)}"),
     "colour": (
         lambda value: isinstance(value, str) and bool(_COLOUR.fullmatch(value)),

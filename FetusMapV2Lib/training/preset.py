@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.json_files import read_json_object
 from FetusMapV2Lib.memory.plan import parse_bytes
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS
 from FetusMapV2Lib.training.preset_checks import check_preset
@@ -335,10 +336,8 @@ def load_preset(name_or_path: str | os.PathLike[str]) -> Preset:
         UserError: no such preset, or a broken file.
     """
     text = os.fspath(name_or_path)
-    path = PRESET_FOLDER / f"{text}.json"
-    if not path.is_file():
-        path = Path(name_or_path)
-    if not path.is_file():
+    path = PRESET_FOLDER / f"{text}.json" if text in preset_names() else Path(name_or_path)
+    if not os.path.isfile(path):  # noqa: PTH113 - takes any text
         raise UserError(
             "there is no such preset", where=text, remedy=f"Use one of {', '.join(preset_names())} or a JSON file"
         )
@@ -348,19 +347,13 @@ def load_preset(name_or_path: str | os.PathLike[str]) -> Preset:
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise UserError("presets extend one another in a circle", where=path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"the preset cannot be read ({error})", where=path) from error
-    if not isinstance(data, dict):
-        raise UserError("a preset must be a JSON object", where=path)
+    data = read_json_object(path, "the preset", error=UserError)
     parent = data.pop("extends", None)
     if parent is None:
         return data
-    base = PRESET_FOLDER / f"{parent}.json"
-    if not base.is_file():
-        raise UserError(f"the preset extends {parent!r}, which does not exist", where=path)
-    inherited = _read(base, (*seen, path))
+    if parent not in preset_names():
+        raise UserError(f"the preset extends {parent!r:.60}, which does not exist", where=path)
+    inherited = _read(PRESET_FOLDER / f"{parent}.json", (*seen, path))
     inherited.pop("description", None)
     inherited.pop("name", None)
     return merged(inherited, data)

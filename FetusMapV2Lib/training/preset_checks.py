@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import re
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.foundation.errors import UserError
@@ -12,6 +14,8 @@ from FetusMapV2Lib.network.unet import check_input_size
 if TYPE_CHECKING:
     from FetusMapV2Lib.training.preset import Preset
 
+_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,100}")
+_MOST_LEVELS, _WIDEST, _MOST, _MOST_VOXELS = 8, 4096, 256, 2**27
 #: Why discriminators and most memory plans do not go together.
 WHOLE_HEATMAPS = "discriminators need whole heatmaps, which plans for a budget or a slowdown may never store"
 
@@ -26,11 +30,10 @@ def check_preset(preset: Preset, where: str | os.PathLike[str] | None) -> None:
     Raises:
         UserError: the first rule that does not hold.
     """
-    check_input_size(preset.input_size, 2 ** (len(preset.network.widths) - 1))
     augmentation, optimiser, run, views = preset.augmentation, preset.optimiser, preset.run, preset.views
+    _refuse_broken(_size_rules(preset), where)
+    check_input_size(preset.input_size, 2 ** (len(preset.network.widths) - 1))
     rules = {
-        "network.widths needs at least two levels of at least one channel": len(preset.network.widths) >= 2
-        and min(preset.network.widths) >= 1,
         "sigma must be positive": preset.sigma > 0,
         "views need a positive weight": min(views.whole, views.close, views.patch) >= 0
         and views.whole + views.close + views.patch > 0,
@@ -73,13 +76,49 @@ def check_preset(preset: Preset, where: str | os.PathLike[str] | None) -> None:
     weights = dataclasses.astuple(preset.loss_weights)
     rules["loss_weights must not be negative, and not all zero"] = min(weights) >= 0 < max(weights)
     rules |= _adversarial_rules(preset)
-    for problem, holds in rules.items():
-        if not holds:
-            raise UserError(problem, where=where)
+    _refuse_broken(rules, where)
     try:
         _ = preset.memory.budget_bytes
     except UserError as error:
         raise UserError(f"memory.budget: {error.problem}", where=where, remedy=error.remedy) from error
+
+
+def _refuse_broken(rules: dict[str, bool], where: str | os.PathLike[str] | None) -> None:
+    for problem, holds in rules.items():
+        if not holds:
+            raise UserError(problem, where=where)
+
+
+def _size_rules(preset: Preset) -> dict[str, bool]:
+    """Beyond these nothing could be trained, and all memory would go before it is said."""
+    network, optimiser, run = preset.network, preset.optimiser, preset.run
+    small = max(network.part_channels, network.boosted_level, preset.adversarial.reduction) <= _MOST
+    return {
+        "a preset's name must be a plain one of at most 100 characters": _NAME.fullmatch(preset.name) is not None
+        and preset.name.strip(". ") != "",
+        "network.widths needs at least two levels of at least one channel": len(network.widths) >= 2
+        and min(network.widths) >= 1,
+        f"network.widths may have at most {_MOST_LEVELS} levels of {_WIDEST} channels": len(network.widths)
+        <= _MOST_LEVELS
+        and max(network.widths, default=0) <= _WIDEST,
+        f"adversarial.widths may have at most {_MOST_LEVELS} levels of {_WIDEST} channels": len(
+            preset.adversarial.widths
+        )
+        <= _MOST_LEVELS
+        and max(preset.adversarial.widths, default=1) <= _WIDEST,
+        f"input_size must be three sizes of at most {_MOST_VOXELS} voxels": min(preset.input_size) >= 1
+        and math.prod(preset.input_size) <= _MOST_VOXELS,
+        f"network.part_channels, network.boosted_level and adversarial.reduction may be at most {_MOST}": small,
+        "run.batch_size may be at most 4096": run.batch_size <= 4096,
+        "run.steps and run.epochs may not be negative": min(run.steps, run.epochs) >= 0,
+        "run.validation_cases may not be negative": run.validation_cases >= 0,
+        "optimiser.betas must lie in 0-1": all(0 <= beta < 1 for beta in optimiser.betas),
+        "optimiser.weight_decay, warmup, final_factor and gradient_clip may not be negative": min(
+            optimiser.weight_decay, optimiser.warmup, optimiser.final_factor, optimiser.gradient_clip
+        )
+        >= 0,
+        "loss must be heatmap or pair": preset.loss in ("heatmap", "pair"),
+    }
 
 
 def _adversarial_rules(preset: Preset) -> dict[str, bool]:

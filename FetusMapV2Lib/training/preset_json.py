@@ -11,6 +11,9 @@ from typing import Any
 
 from FetusMapV2Lib.foundation.errors import UserError
 
+#: No value of a preset is larger, no list longer.
+_LARGEST, _LARGEST_WHOLE, _MOST_ITEMS = 1e12, 2**31, 256
+
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A JSON object with changes; an object within is changed key by key, any other value replaced."""
@@ -53,12 +56,13 @@ def _value(hint: Any, value: Any, where: str | os.PathLike[str] | None, name: st
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
         free = len(kinds) == 2 and kinds[1] is Ellipsis
-        if isinstance(value, (list, tuple)) and (free or len(value) == len(kinds)):
+        if isinstance(value, (list, tuple)) and (len(value) <= _MOST_ITEMS if free else len(value) == len(kinds)):
             each = (kinds[0] for _ in value) if free else iter(kinds)
             return tuple(_value(one, item, where, name) for one, item in zip(each, value, strict=True))
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is hint:
+    elif hint is float:
+        if type(value) in (int, float) and abs(value) <= _LARGEST:  # no NaN either
+            return float(value)
+    elif type(value) is hint and not (hint is int and abs(value) > _LARGEST_WHOLE):
         return value
     shown = hint.__name__ if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else str(hint)
-    raise UserError(f"preset key {name} must be {shown}, found {value!r}", where=where)
+    raise UserError(f"preset key {name} must be {shown}, found {value!r:.60}", where=where)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import random
 from itertools import combinations
 
 import numpy as np
 import pytest
+from robustness.mutations import damaged, damaged_json
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.foundation.errors import InputError
@@ -263,3 +265,23 @@ def test_a_file_with_a_byte_order_mark_loads(document, tmp_path):
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(document), encoding="utf-8-sig")
     assert Schema.load(path) == default_schema()
+
+
+def test_a_file_however_damaged_is_read_or_one_line(document, tmp_path):
+    content, generator, path = json.dumps(document).encode(), random.Random(6), tmp_path / "schema.json"
+    for number in range(200):
+        by_value = damaged_json(generator, content)[0]
+        path.write_bytes(by_value if number % 2 else damaged(generator, {"a": content}, len(content), b"[]")[0]["a"])
+        try:
+            Schema.load(path)
+        except InputError as error:
+            assert error.line().isprintable()
+            assert len(error.line()) < 600
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[2J", "x" * 5000, "\u202eabc"])
+def test_a_text_that_cannot_be_shown_is_refused(document, text):
+    for key in ("name", "definition"):
+        document["landmarks"][0][key] = text
+        with pytest.raises(InputError, match="a text of one line"):
+            Schema.from_document(document)

@@ -5,8 +5,10 @@ The folder's packages are installed by the real pip, into a folder of the test's
 
 from __future__ import annotations
 
+import hashlib
 import importlib.machinery
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -58,7 +60,10 @@ def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume)
     assert not ui.estimateButton.enabled
     assert bare.installed == []  # nothing without being asked
     window.click(ui.installOnlineButton)
-    assert bare.installed == ["torch>=2.2", "pip install --no-deps safetensors"]
+    from FetusMapV2Panel import requirements
+
+    flags = "--no-deps --only-binary :all: --require-hashes"
+    assert bare.installed == ["torch>=2.2", f"pip install {flags} -r {requirements.pinned()}"]
     assert "Collecting torch" in ui.installLogEdit.toPlainText()
     assert ui.messageLabel.text == "Everything is installed."
     assert not ui.installCollapsibleButton.visible
@@ -95,6 +100,44 @@ def test_scripts_get_an_error_instead_of_a_question(bare):
 
     with pytest.raises(UserError, match="torch, safetensors"):
         loadEngine(EngineSettings("cpu"))
+
+
+# ---- what is downloaded is what was tested
+
+
+def test_the_package_that_is_downloaded_is_pinned_for_every_system(application):
+    from FetusMapV2Panel import requirements
+
+    text = requirements.pinned().read_text(encoding="utf-8")
+    (line,) = [line for line in text.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
+    constraints = (Path(__file__).parents[2] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert line.split()[0] in constraints
+    # Windows, macOS and Linux, each with both kinds of processors, and small Linux
+    assert len(set(re.findall(r"--hash=sha256:[0-9a-f]{64}(?= |$)", line))) == 7
+
+
+@posix
+@pytest.mark.parametrize("genuine", [True, False])
+def test_another_file_under_the_pinned_name_is_not_installed(offline, open_window, volume, monkeypatch, genuine):
+    from FetusMapV2Panel import requirements
+
+    wheel(offline.folder, "safetensors", "0.8.0")
+    (file,) = offline.folder.iterdir()
+    if genuine:
+        own = offline.folder.parent / "own pins.txt"
+        own.write_text(f"safetensors==0.8.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+        monkeypatch.setattr(requirements, "pinned", lambda: own)
+    (offline.site / "torch").mkdir()
+    (offline.site / "torch" / "__init__.py").touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", file.parent.as_uri())
+    window = open_window()
+    ui = window.module_widget.ui
+    window.click(ui.installOnlineButton)
+    assert window.wait_until(lambda: not window.module_widget.state.running)
+    assert (ui.messageLabel.text == "Everything is installed.") == genuine
+    assert (offline.site / "safetensors").exists() == genuine
+    assert ("DO NOT MATCH THE HASHES" in ui.installLogEdit.toPlainText()) != genuine
 
 
 # ---- without a network

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from robustness.mutations import damaged, damaged_json
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.training.module import learning_rate_factor, network_config
+from FetusMapV2Lib.training.preset import PRESET_FOLDER
 from FetusMapV2Lib.training.presets import Preset, list_presets, load_preset
 
 
@@ -111,3 +115,69 @@ def test_learning_rate_rises_then_falls() -> None:
     assert factors[0] < 0.1
     assert factors[-1] == pytest.approx(options.final_factor, abs=1e-3)
     assert learning_rate_factor(500, 1000, load_preset("unet").optimiser) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "../../x"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a" * 101}, "name"),
+        ({"network": {"widths": []}}, "widths"),
+        ({"network": {"widths": [4] * 100}}, "widths"),
+        ({"network": {"widths": [10**9, 4]}}, "widths"),
+        ({"network": {"widths": [4] * 10**5}}, "widths"),
+        ({"network": {"part_channels": 10**6}}, "part_channels"),
+        ({"input_size": [10**6, 10**6, 16]}, "input_size"),
+        ({"input_size": [0, 16, 16]}, "input_size"),
+        ({"sigma": 10**15}, "sigma"),
+        ({"run": {"steps": -3, "epochs": 1}}, "run.steps"),
+        ({"run": {"steps": 10**12}}, "run.steps"),
+        ({"run": {"batch_size": 10**6}}, "batch_size"),
+        ({"optimiser": {"betas": [0.9, 2.0]}}, "betas"),
+        ({"loss": "none"}, "loss"),
+    ],
+)
+def test_what_nobody_could_train_is_one_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"extends": "unet", **changes}), encoding="utf-8")
+    with pytest.raises(UserError, match=said) as refused:
+        load_preset(path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("parent", ["../presets/unet", 5, [], {"a": 1}, "x" * 5000, "nobody", "a\0"])
+def test_only_a_bundled_preset_can_be_extended(tmp_path: Path, parent: Any) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"extends": parent}), encoding="utf-8")
+    with pytest.raises(UserError, match="does not exist"):
+        load_preset(path)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "../presets/unet"])
+def test_a_name_of_no_preset_is_one_line(name: str) -> None:
+    with pytest.raises(UserError, match="no such preset"):
+        load_preset(name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_wish_that_is_no_number_is_one_line(value: float) -> None:
+    for field in ("sigma", "optimiser.learning_rate", "run.steps"):
+        with pytest.raises(UserError, match=field.rpartition(".")[2]):
+            load_preset("unet").with_overrides({field: value})
+
+
+def test_a_preset_however_damaged_is_read_or_one_line(tmp_path: Path) -> None:
+    content, generator = (PRESET_FOLDER / "fetusmapv2.json").read_bytes(), random.Random(5)
+    whole = json.dumps(load_preset("fetusmapv2").to_dict()).encode()
+    for number in range(200):
+        path = tmp_path / "own.json"
+        path.write_bytes(
+            damaged_json(generator, whole)[0]
+            if number % 2
+            else damaged(generator, {"a": content}, len(content), whole)[0]["a"]
+        )
+        try:
+            load_preset(path)
+        except UserError as error:
+            assert error.line().isprintable()
