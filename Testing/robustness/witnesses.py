@@ -125,7 +125,7 @@ def by_pydicom(path: Path) -> Reading:
         # as pydicom's maintainers advise: the one that it was parsed with
         implicit, little = dataset.original_encoding
         meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else _EXPLICIT[little]
-    if dataset.get("SOPClassUID", meta.get("MediaStorageSOPClassUID")) == "1.2.840.113543.6.6.1.3.10002":
+    if (dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")) == "1.2.840.113543.6.6.1.3.10002":
         return _philips(dataset)
     pixels = dataset.pixel_array
     shared = dataset.SharedFunctionalGroupsSequence[0]
