@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.scene import nodes, ownership
@@ -33,7 +34,7 @@ class Patient:
     Args:
         logic: the module's logic.
         tell: called with each `Change`.
-        complain: called with a line about landmarks that cannot be shown.
+        complain: called with a line about landmarks that cannot be shown, an empty one when they can be again.
 
     Attributes:
         poseScene: the live nodes of the pose on show, None without one.
@@ -50,6 +51,7 @@ class Patient:
         self._estimates: dict[tuple[str, str], Any] = {}
         self._views = OwnViews(slicer.mrmlScene)
         self._stopWatching = _nothing
+        self._problem = ""
         self._browser: tuple[Any, int] | None = None
         self._frame: int | None = None
         self._beforeStep: dict[str, tuple[str | None, tuple[Any, ...]]] = {}
@@ -225,15 +227,26 @@ class Patient:
     def _watch(self, poseScene) -> None:
         self._stopWatching()
         self._stopWatching = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _nothing
-        self.poseScene = poseScene
+        self.poseScene, self._problem = poseScene, ""
 
     def _onPoseChanged(self, poseScene) -> None:
         """On every move of a landmark, and when the pose leaves the scene (removed, undone, scene closed)."""
         if poseScene.is_open:
+            self._sayProblem(poseScene)
             self._tell(Change.POSE_MOVED)
         else:
             self._show(None)
             self._tell(Change.POSE_SHOWN)
+
+    def _sayProblem(self, poseScene) -> None:
+        """Points were added, deleted or renamed elsewhere in Slicer, or that was undone."""
+        problem, before = poseScene.problem, self._problem
+        self._problem = problem
+        if problem and problem != before:
+            text = _("The point list no longer holds the landmarks: {0}. Undo that, or estimate the pose anew.")
+            self._complain(text.format(problem))
+        elif before and not problem:
+            self._complain("")
 
     def _followFrames(self, volume) -> None:
         """Watch which frame the chosen volume shows: a pose of one frame is not shown on another."""

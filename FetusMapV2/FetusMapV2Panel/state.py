@@ -46,7 +46,7 @@ class PanelState:
     def __init__(self, logic):
         self.logic = logic
         self.parameterNode: Any | None = None
-        self.patient = Patient(logic, self.announce, lambda line: self.say(line, isError=True))
+        self.patient = Patient(logic, self.announce, lambda line: self.say(line, isError=bool(line)))
         self.running = self.closed = self.isError = False
         self.cancellable = True
         self.fraction, self.stage, self.message = 0.0, "", ""

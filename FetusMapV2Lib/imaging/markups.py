@@ -79,7 +79,7 @@ def markups_document(
         "coordinateUnits": "mm",
         "locked": False,
         "fixedNumberOfControlPoints": True,
-        "labelFormat": "%N-%d",
+        "labelFormat": "%d",
         "lastUsedControlPointNumber": schema.count,
         "controlPoints": points,
         "measurements": [],
