@@ -5,6 +5,7 @@ A file set maps names to contents; a header and its detached data are one set.
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import random
@@ -87,7 +88,7 @@ def damaged_json(generator: random.Random, content: bytes) -> tuple[bytes, str]:
             if other is not None:
                 holder[key] = json.loads(json.dumps(other[other_key]))
         else:
-            holder[key] = generator.choice(ODD_VALUES)
+            holder[key] = copy.deepcopy(generator.choice(ODD_VALUES))
         told.append(f"{action} {key!r:.40}")
     return json.dumps(document).encode("utf-8", "surrogatepass"), "; ".join(told)
 

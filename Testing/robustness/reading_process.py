@@ -73,10 +73,13 @@ def _product() -> Callable[[str, Path], Any]:
 
 
 def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
+    from robustness.witnesses import kretz_facts, kretz_inside
+
     from FetusMapV2Lib.anatomy.schema import Schema
     from FetusMapV2Lib.estimation import messages
     from FetusMapV2Lib.estimation.model_file import load_model, read_info
     from FetusMapV2Lib.estimation.model_index import list_models, verify
+    from FetusMapV2Lib.imaging.kretz import parse_kretz
     from FetusMapV2Lib.imaging.markups import read_markups
     from FetusMapV2Lib.imaging.reading import read_frames
     from FetusMapV2Lib.imaging.study import read_study
@@ -87,6 +90,12 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
         volumes = [frames[number] for number in range(min(len(frames), 4))]
         if path.suffix == ".dcm":
             read_study(path)
+        stored = kretz_inside(path.read_bytes()) if path.suffix in (".vol", ".dcm") else None
+        if stored is not None:  # compared before the scan conversion, which no independent reader does
+            kretz = parse_kretz(stored, path)
+            facts = kretz.resolution_mm, kretz.first_mm, kretz.bend_mm, kretz.theta, kretz.phi, kretz.cartesian_mm or 0
+            digest = _digest(kretz.frames, [kretz_facts(*facts)] * len(kretz.frames))
+            return {**digest, "warnings": list(kretz.notes)}
         digest = _digest([v.array for v in volumes], [v.ijk_to_ras for v in volumes])
         return {**digest, "count": len(frames), "warnings": list(dict.fromkeys(w for v in volumes for w in v.warnings))}
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from FetusMapV2Lib.imaging.kretz import KretzFile, cartesian
-
 #: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
 Reading = tuple[list[np.ndarray], np.ndarray | None]
 _EXPLICIT = {True: ExplicitVRLittleEndian, False: ExplicitVRBigEndian}
+_KRETZ = b"KRETZFILE 1.0   "
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -45,6 +44,7 @@ def _suffix(path: Path) -> str:
 
 
 def by_pynrrd(path: Path) -> Reading:
+    nrrd.reader.ALLOW_DUPLICATE_FIELD = True
     header = nrrd.read_header(str(path))
     _verify_nrrd(path, header)
     data, header = nrrd.read(str(path))
@@ -55,6 +55,27 @@ def by_pynrrd(path: Path) -> Reading:
     data = np.moveaxis(data, lists[0], -1) if lists else data[..., None]
     frames = [np.asarray(data[..., t].T) for t in range(data.shape[-1])]
     return frames, _nrrd_matrix(header, [axis for axis in range(len(kinds)) if axis not in lists])
+
+
+def by_pynrrd_tidied(path: Path) -> Reading:
+    """As pynrrd reads a file with field names in small letters, and without labels and units, whose quotes it minds."""
+    head, end, rest = re.split(rb"(\n\r?\n)", path.read_bytes(), maxsplit=1)
+    lines = []
+    for line in head.splitlines():
+        name, colon, value = line.partition(b": ")
+        if not name.lower().endswith((b"labels", b"units")):
+            lines.append(name.lower() + colon + value if b":=" not in line and colon else line)
+    return _of_copy(path, b"\n".join(lines) + end + rest, by_pynrrd)
+
+
+def _of_copy(path: Path, content: bytes, reader: Callable[[Path], Reading]) -> Reading:
+    """What a reader makes of a file with other content in the same folder."""
+    copy = path.with_name(f"copy-{path.name}")
+    copy.write_bytes(content)
+    try:
+        return reader(copy)
+    finally:
+        copy.unlink()
 
 
 def _nrrd_matrix(header: dict[str, Any], axes: list[int]) -> np.ndarray | None:
@@ -101,6 +122,8 @@ def _unscaled(image: Any) -> bool:
 
 def by_simpleitk(path: Path) -> Reading:
     content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        gzip.decompress(content)
     if path.suffix.lower() in (".mha", ".mhd") and re.search(rb"(?im)^CompressedData *= *True", content):
         detached = re.search(rb"(?im)^ElementDataFile *= *(\S+)", content)
         assert detached is not None
@@ -115,17 +138,26 @@ def by_simpleitk(path: Path) -> Reading:
     return [sitk.GetArrayFromImage(image)], _LPS @ matrix
 
 
+def by_simpleitk_tidied(path: Path) -> Reading:
+    """As SimpleITK reads a MetaImage without what its library gives up on: comments, long lines, a late NDims."""
+    head, end, rest = re.split(rb"(ElementDataFile[^\n]*\n)", path.read_bytes(), maxsplit=1)
+    lines = [b" ".join(line.split()) for line in head.splitlines() if not line.startswith(b"Comment")]
+    lines.sort(key=lambda line: not line.startswith((b"NDims", b"ObjectType")))
+    return _of_copy(path, b"\n".join(lines) + b"\n" + end + rest, by_simpleitk)
+
+
 def by_pydicom(path: Path) -> Reading:
-    # from memory: a length beyond the file would else be asked of a process whose memory is limited
-    dataset = pydicom.dcmread(io.BytesIO(path.read_bytes()), force=True)
-    if (0x7FE1, 0x1101) in dataset:
-        return kretz(bytes(dataset[0x7FE1, 0x1101].value))
+    content = path.read_bytes()
+    kretz = kretz_inside(content)
+    if kretz is not None:
+        return kretz_records(kretz)
+    dataset = pydicom.dcmread(BytesIO(_up_to_pixels(content)), force=True)
     meta = dataset.file_meta
     if not meta.get("TransferSyntaxUID"):
         # as pydicom's maintainers advise: the one that it was parsed with
         implicit, little = dataset.original_encoding
         meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else _EXPLICIT[little]
-    if (dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")) == "1.2.840.113543.6.6.1.3.10002":
+    if (0x3001, 0x1001) in dataset:
         return _philips(dataset)
     pixels = dataset.pixel_array
     shared = dataset.SharedFunctionalGroupsSequence[0]
@@ -146,6 +178,20 @@ def by_pydicom(path: Path) -> Reading:
     return stacks, _LPS @ matrix
 
 
+def _up_to_pixels(content: bytes) -> bytes:
+    """A DICOM file without what comes behind its pixels, which does not matter."""
+    start = content.find(b"\xe0\x7f\x10\x00O")
+    return content if start < 0 else content[: start + 12 + struct.unpack_from("<I", content, start + 8)[0]]
+
+
+def kretz_inside(content: bytes) -> bytes | None:
+    """The Kretz file that a file is or holds as a DICOM element with a length of four bytes."""
+    start = content.find(_KRETZ)
+    if start <= 0:
+        return None if start < 0 else content
+    return content[start : start + struct.unpack_from("<I", content, start - 4)[0]]
+
+
 def _philips(dataset: pydicom.Dataset) -> Reading:
     slices, step = int(dataset[0x3001, 0x1001].value), float(dataset[0x3001, 0x1003].value)
     voxels = np.frombuffer(dataset.PixelData, np.uint8)
@@ -155,16 +201,16 @@ def _philips(dataset: pydicom.Dataset) -> Reading:
 
 
 def by_records(path: Path) -> Reading:
-    return kretz(path.read_bytes())
+    return kretz_records(path.read_bytes())
 
 
-def kretz(content: bytes) -> Reading:
-    """A Kretz file as its records say; a torus is sampled by the product's own formula, which other tests check."""
-    if not content.startswith(b"KRETZFILE 1.0   "):
+def kretz_records(content: bytes) -> Reading:
+    """The voxels of a Kretz file as they are stored, and its geometry as `kretz_facts` puts it."""
+    if not content.startswith(_KRETZ):
         raise ValueError("no Kretz file")
     records: dict[tuple[int, int], bytes] = {}
     position = 16
-    while position + 8 <= len(content):
+    while content[position:].strip(b"\0"):
         group, element, length = struct.unpack_from("<HHI", content, position)
         value = content[position + 8 : position + 8 + length]
         if len(value) < length or records.get((group, element), value) != value:
@@ -173,26 +219,36 @@ def kretz(content: bytes) -> Reading:
         position += 8 + length
     i, j, k = (struct.unpack("<H", records[0xC000, n][:2])[0] for n in (1, 2, 3))
     voxels = np.frombuffer(records[0xD000, 1], np.uint8).reshape(k, j, i)
-    if (0xC300, 1) not in records and (0xC300, 2) not in records:
-        (size,) = struct.unpack("<d", records[0x0010, 0x0022][:8])
-        return [voxels], np.diag([size, size, size, 1.0])
-    resolution, first, bend = (
-        struct.unpack("<d", records[tag][:8])[0] for tag in ((0xC100, 1), (0xC200, 1), (0xC200, 2))
-    )
-    phi, theta = (np.frombuffer(records[0xC300, n], "<f8") - np.pi / 2 for n in (1, 2))
-    step = resolution * 1000
-    frame, matrix = cartesian(KretzFile([voxels], step, first * step, -bend * step, theta, phi, None), 0, "slicerheart")
-    return [frame], matrix
+    angles = [np.frombuffer(records.get((0xC300, n), b"")) for n in (2, 1)]
+    if not angles[0].size and not angles[1].size:
+        return [voxels], kretz_facts(0, 0, 0, *angles, _double(records[0x0010, 0x0022]))
+    step = _double(records[0xC100, 1]) * 1000
+    straight = [a - np.pi / 2 if a.mean() > np.pi / 4 else a for a in angles]
+    first, bend = _double(records[0xC200, 1]) * step, -_double(records[0xC200, 2]) * step
+    return [voxels], kretz_facts(step, first, bend, *straight, 0)
+
+
+def _double(value: bytes) -> float:
+    return float(struct.unpack_from("<d", value)[0])
+
+
+def kretz_facts(
+    step_mm: float, first_mm: float, bend_mm: float, theta: np.ndarray, phi: np.ndarray, edge_mm: float
+) -> np.ndarray:
+    """The geometry of a Kretz file as a table (3, 4) that two readers can compare."""
+    # Angles times 100, for they are compared as if they were mm.
+    tables = [[100 * float(values @ np.arange(len(values))), len(values), 0, 0] for values in (theta, phi)]
+    return np.array([[step_mm, first_mm, bend_mm, edge_mm], *tables])
 
 
 _READERS: dict[str, tuple[Callable[[Path], Reading], ...]] = {
-    ".nrrd": (by_pynrrd, by_simpleitk),
-    ".nhdr": (by_pynrrd, by_simpleitk),
-    ".mha": (by_simpleitk,),
-    ".mhd": (by_simpleitk,),
-    ".nii": (by_nibabel,),
-    ".nii.gz": (by_nibabel,),
-    ".hdr": (by_nibabel,),
+    ".nrrd": (by_pynrrd, by_pynrrd_tidied, by_simpleitk),
+    ".nhdr": (by_pynrrd, by_pynrrd_tidied, by_simpleitk),
+    ".mha": (by_simpleitk, by_simpleitk_tidied),
+    ".mhd": (by_simpleitk, by_simpleitk_tidied),
+    ".nii": (by_nibabel, by_simpleitk),
+    ".nii.gz": (by_nibabel, by_simpleitk),
+    ".hdr": (by_nibabel, by_simpleitk),
     ".dcm": (by_pydicom,),
     ".vol": (by_records,),
 }
