@@ -13,33 +13,35 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.cli_estimate import estimate
 from FetusMapV2Lib.cli_evaluate import evaluate
-from FetusMapV2Lib.cli_files import Extras, result_files, result_stems, write_all
+from FetusMapV2Lib.cli_files import Extras, result_files, write_all
+from FetusMapV2Lib.cli_journal import connect
 from FetusMapV2Lib.cli_memory import MaxSlowdownOption, plan
 from FetusMapV2Lib.cli_reproduce import reproduce
 from FetusMapV2Lib.cli_run import run
-from FetusMapV2Lib.cli_sequence import check_interval, estimate_frames
+from FetusMapV2Lib.cli_sequence import check_interval
+from FetusMapV2Lib.cli_supervisor import supervised
 from FetusMapV2Lib.cli_support import (
+    DeviceOption,
+    OverwriteOption,
     PrepareOnOption,
     SetOption,
     check_simulated_spacing,
     out,
     parsed_settings,
     parsed_size,
-    parsed_spacing,
     progress_bar,
     reporter,
     require_package,
     say,
-    say_error,
     show_table,
     tell,
     truth_table,
 )
-from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
 from FetusMapV2Lib.foundation.publishing import refuse_complete
-from FetusMapV2Lib.foundation.showing import shown
 
 app = typer.Typer(
     name="fetusmap",
@@ -51,131 +53,21 @@ app = typer.Typer(
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command("plan")(plan)
+app.command("estimate")(estimate)
 app.command("evaluate")(evaluate)
 app.command("reproduce")(reproduce)
-
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
-ModelOption = Annotated[
-    Optional[str],
-    typer.Option("--model", help="Name of a model (see `fetusmap models list`) or path of a model file."),
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
 def main() -> None:
     """Run the command line; whatever goes wrong ends with one line and an exit code, never with a traceback."""
-    sys.exit(run(app))
+    code = None if connect() else supervised()
+    sys.exit(run(app) if code is None else code)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     out.print(f"FetusMapV2 {__version__}")
-
-
-@app.command()
-def estimate(
-    files: Annotated[list[Path], typer.Argument(help="3D ultrasound volumes: NRRD, MetaImage, NIfTI, DICOM, Kretz.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    model: ModelOption = None,
-    device: DeviceOption = "auto",
-    scene: Annotated[bool, typer.Option("--scene", help="Also write a Slicer scene (.mrb).")] = False,
-    picture: Annotated[bool, typer.Option("--picture", help="Also write a picture (.png).")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Also write a report: HTML page, DICOM SR, FHIR.")] = False,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report's page as PDF.")] = False,
-    without_identifiers: Annotated[
-        bool,
-        typer.Option("--without-identifiers", help="Leave patient, study and name of the volume out of the report."),
-    ] = False,
-    dating: Annotated[
-        str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
-    ] = "intergrowth21",
-    spacing: Annotated[
-        Optional[str],
-        typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
-    ] = None,
-    mirrored: Annotated[
-        bool, typer.Option("--mirrored", help="The device mirrors its exports; results refer to the volume put right.")
-    ] = False,
-    kretz_handedness: Annotated[
-        str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
-    ] = "slicerheart",
-    memory_budget: Annotated[
-        Optional[str], typer.Option("--memory-budget", help="Most memory the network may take, e.g. 2GiB.")
-    ] = None,
-    refine: Annotated[
-        str, typer.Option("--refine", help="Refine by the shape prior: off, prior (quick) or full (tunes a copy).")
-    ] = "off",
-    frame_interval: Annotated[
-        Optional[float],
-        typer.Option("--frame-interval", help="Seconds between the volumes of a sequence, if the file does not say."),
-    ] = None,
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Estimate the pose in one volume or many, the movement too in a sequence; a bad file does not stop the others."""
-    from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.estimation.estimate import check_mode
-    from FetusMapV2Lib.imaging.reading import read_frames
-    from FetusMapV2Lib.memory.plan import parse_bytes
-
-    spacing_mm = parsed_spacing(spacing)
-    if kretz_handedness not in ("slicerheart", "plooney"):
-        remedy = "Use slicerheart or plooney"
-        raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
-    extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating)
-    extras.check()
-    check_interval(frame_interval)
-    mode = check_mode(refine)
-    engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
-    if engine.memory_plan:
-        say(engine.memory_plan)
-    usable_folder(output)
-    failed = 0
-    written: set[str] = set()
-    with progress_bar() as bar:
-        for number, path in enumerate(files, start=1):
-            label = f"{number}/{len(files)} {path.name}"
-            task = bar.add_task(shown(label), total=1.0)
-            try:
-                frames = read_frames(
-                    path,
-                    spacing=spacing_mm,
-                    mirrored=mirrored,
-                    kretz_handedness=kretz_handedness,  # type: ignore[arg-type]  # checked above
-                )
-                stems = result_stems(path, len(frames), written)
-                if len(frames) > 1:
-                    estimate_frames(
-                        engine,
-                        frames,
-                        stems,
-                        path,
-                        output,
-                        refine=mode,
-                        frame_interval_s=frame_interval,
-                        extras=extras,
-                        overwrite=overwrite,
-                        on_progress=reporter(bar, task, label),
-                    )
-                else:
-                    asked = [path.name for path in result_files(output, stems[0], extras)]
-                    refuse_complete(output, stems[0], asked, overwrite=overwrite)
-                    volume = frames[0]
-                    result = engine.estimate(volume, refine=mode, on_progress=reporter(bar, task, label))
-                    write_all(output, stems[0], result, volume, extras, overwrite=overwrite, source=path)
-                    tell(stems[0], result)
-            except UserError as error:
-                failed += 1
-                say_error(error)
-            except MemoryError:
-                failed += 1
-                remedy = "Close other programs, or export a smaller volume"
-                say_error(InputError("the volume does not fit into the memory", where=path, remedy=remedy))
-            bar.remove_task(task)
-    if len(files) > 1:
-        say(f"{len(files) - failed} of {len(files)} files done, {failed} failed.")
-    if failed:
-        raise typer.Exit(2)
 
 
 @app.command()

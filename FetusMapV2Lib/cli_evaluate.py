@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from FetusMapV2Lib.cli_support import progress_bar, reporter, require_package, say, show_table
+from FetusMapV2Lib.cli_support import DeviceOption, progress_bar, reporter, require_package, say, show_table
 from FetusMapV2Lib.foundation.files import usable_folder
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.evaluation.comparison import Comparison
-
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
 def evaluate(

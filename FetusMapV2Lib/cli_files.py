@@ -65,17 +65,21 @@ class Extras:
         return tuple(kind for kind, wanted in chosen.items() if wanted)
 
 
-def result_stems(path: Path, frames: int, written: set[str]) -> list[str]:
-    """Names of the results of a file's frames; refuses those that another file of this run has taken."""
+def result_stems(path: Path, frames: int, taken: dict[str, Path]) -> list[str]:
+    """Names of the results of a file's frames; refuses those that another file of this run has taken.
+
+    Args:
+        taken: name, folded -> the file that took it; this file's names are added.
+    """
     from FetusMapV2Lib.imaging.reading import volume_name
 
     name = volume_name(path)
     stems = [name] if frames == 1 else [f"{name}_{index:04d}" for index in range(frames)]
-    folded = {stem.casefold() for stem in stems}  # not every file system tells A from a
-    if folded & written:
+    folded = [stem.casefold() for stem in stems]  # not every file system tells A from a
+    for other in filter(None, map(taken.get, folded)):
         remedy = "Give files of the same name different output folders"
-        raise OutputError(f"the results of '{name}' are already those of another file", where=path, remedy=remedy)
-    written |= folded
+        raise OutputError(f"its results would have the names of those of {other}", where=path, remedy=remedy)
+    taken |= dict.fromkeys(folded, path)
     return stems
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from FetusMapV2Lib.cli_evaluate import DeviceOption
 from FetusMapV2Lib.cli_support import (
+    DeviceOption,
     PrepareOnOption,
     SetOption,
     parsed_settings,

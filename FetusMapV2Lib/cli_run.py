@@ -10,7 +10,8 @@ from typing import TextIO, cast
 
 import typer
 
-from FetusMapV2Lib.cli_support import say, say_error, say_usage
+from FetusMapV2Lib.cli_journal import journal
+from FetusMapV2Lib.cli_support import STOPPED, say, say_error, say_usage
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.showing import shown
 from FetusMapV2Lib.foundation.stopping import Stopped, stop_signals, stopped
@@ -19,27 +20,24 @@ from FetusMapV2Lib.foundation.stopping import Stopped, stop_signals, stopped
 TRACEBACK = "FETUSMAP_TRACEBACK"
 #: Exit code when this program, not its user, is at fault.
 FAULT = 1
-_STOPPED = "Stopped; what was finished is kept."
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])  # Typer may bring a Click of its own
 
 
-def run(app: Callable[..., object], *, even_if_ignored: bool = False) -> int:
-    """Run a Typer application; returns the exit code of the process.
-
-    Args:
-        app: called with ``standalone_mode=False``.
-        even_if_ignored: see `stop_signals`.
-    """
+def run(app: Callable[..., object]) -> int:
+    """Run a Typer application, called with ``standalone_mode=False``; returns the exit code of the process."""
     for stream in (sys.stdout, sys.stderr):
         _take_any_text(stream)
-    with stop_signals(even_if_ignored=even_if_ignored):
+    own = journal()
+    with stop_signals(even_if_ignored=own.hears_stops):
         code = _code_of(app)
         stop = stopped()
         if stop is not None:  # whatever became of it on its way here
             code = stop.exit_code
         if code > 128:
-            say(shown((stop.kept if stop is not None else "") or _STOPPED))
-    return _flushed(code)
+            say(shown((stop.kept if stop is not None else "") or STOPPED))
+    code = _flushed(code)
+    own.finish(code)
+    return code
 
 
 def as_user_error(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
@@ -69,6 +67,7 @@ def as_user_error(error: Exception, where: str | os.PathLike[str] | None = None)
 
 def _code_of(app: Callable[..., object]) -> int:
     try:
+        journal().listen()
         code = app(standalone_mode=False, prog_name="fetusmap")
     except UserError as error:
         say_error(error)

@@ -10,18 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from FetusMapV2Lib.cli_batch import Careful, CarefulEngine
 from FetusMapV2Lib.cli_files import Extras, result_files, stage_all
+from FetusMapV2Lib.cli_journal import journal
 from FetusMapV2Lib.cli_support import require_package, say, tell
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.publishing import published, refuse_complete
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
-    from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
-    from FetusMapV2Lib.imaging.reading import Frames
+    from FetusMapV2Lib.imaging.volume import Volume
 
 
 def check_interval(seconds: float | None) -> None:
@@ -36,8 +35,8 @@ def check_interval(seconds: float | None) -> None:
 
 
 def estimate_frames(
-    engine: PoseEngine,
-    frames: Frames,
+    engine: CarefulEngine,
+    frames: Careful[Volume],
     stems: Sequence[str],
     source: Path,
     folder: Path,
@@ -47,7 +46,7 @@ def estimate_frames(
     extras: Extras,
     overwrite: bool,
     on_progress: Callable[[float, str], None],
-) -> None:
+) -> bool:
     """Estimate all frames of a sequence and write the results of each and of the movement, all or none.
 
     Args:
@@ -57,10 +56,16 @@ def estimate_frames(
         frame_interval_s: seconds between frames in place of the file's times.
         extras: written for each frame, but one scene of the whole sequence; with a picture, one of the movement too.
 
+    Returns:
+        Whether a fetus was found in any frame.
+
     Raises:
         UserError: see `estimate_sequence`; a result exists and may not be overwritten, or cannot be written.
         InputError: some frames cannot be read; the results of the others are written.
     """
+
+    import numpy as np
+
     from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
     from FetusMapV2Lib.imaging.reading import volume_name
 
@@ -72,13 +77,16 @@ def estimate_frames(
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
     estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
+    journal().sign("writing")
     with published(folder, stem, asked=asked, overwrite=overwrite, private=not extras.shared) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
             if not estimate.is_unreadable:
                 each = replace(extras, scene=False)
                 stage_all(staging, name, estimate, frames[number], each, source)
+        frames.all_begun()
         _write_movement(staging, stem, frames, estimates, movement, extras)
     _tell_all(stem, stems, estimates, movement)
+    return any(estimate.found for estimate in estimates)
 
 
 def summary(movement: Movement) -> str:
@@ -120,7 +128,7 @@ def _files(folder: Path, stems: Sequence[str], stem: str, extras: Extras) -> lis
 
 
 def _write_movement(
-    folder: Path, stem: str, frames: Frames, estimates: Sequence[Estimate], movement: Movement, extras: Extras
+    folder: Path, stem: str, frames: Sequence[Volume], estimates: Sequence[Estimate], movement: Movement, extras: Extras
 ) -> None:
     from FetusMapV2Lib.estimation.movement_results import stage_movement
 

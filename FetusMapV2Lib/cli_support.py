@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from FetusMapV2Lib.cli_journal import journal
 from FetusMapV2Lib.foundation.errors import InputError, UserError
 from FetusMapV2Lib.foundation.showing import shown, shown_lines
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.phantom.case import SimulatedCase
 
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+ModelOption = Annotated[
+    Optional[str],
+    typer.Option("--model", help="Name of a model (see `fetusmap models list`) or path of a model file."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 PrepareOnOption = Annotated[
     str,
     typer.Option("--prepare-on", help="cpu, or device: samples are made by the GPU that trains, for want of cores."),
@@ -33,6 +40,9 @@ SetOption = Annotated[
     Optional[list[str]],
     typer.Option("--set", help="Change a field of the preset, e.g. optimiser.learning_rate=1e-3 (more than once)."),
 ]
+
+
+STOPPED = "Stopped; what was finished is kept."
 
 
 class _Plain(Console):
@@ -155,9 +165,10 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
-    """What hands an engine's progress to a task of the bar."""
+    """What hands an engine's progress to a task of the bar, and to the process above."""
 
     def report(fraction: float, stage: str) -> None:
+        journal().sign(stage)
         bar.update(task, completed=fraction, description=shown(f"{label}: {stage}" if label else stage))
 
     return report

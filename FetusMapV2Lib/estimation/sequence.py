@@ -91,14 +91,13 @@ def estimating_sequence(
 
         tell(0.0, "reading")
         yield
+        asked = {"before": last_found, "on_progress": tell, "should_cancel": should_cancel, **options}
         try:
-            volume = frames[number]
+            estimate = yield from _estimating(engine, frames[number], asked)
         except InputError as error:
             unreadable = unreadable or error
             estimates.append(_unusable(error, schema))
             continue
-        asked = {"before": last_found, "on_progress": tell, "should_cancel": should_cancel, **options}
-        estimate = yield from _estimating(engine, volume, asked)
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
     if unreadable is not None and all(estimate.is_unreadable for estimate in estimates):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.estimation.model_index import file_sha256, find_model
-from FetusMapV2Lib.foundation.errors import InputError, ModelError
+from FetusMapV2Lib.foundation.errors import InputError, ModelError, UserError
 from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.foundation.json_files import read_json_object
-from FetusMapV2Lib.foundation.progress import OnProgress, Stages
+from FetusMapV2Lib.foundation.progress import EachCase, OnProgress, Stages, at_once
 from FetusMapV2Lib.imaging.cases import CaseFiles
 
 Array = NDArray[np.float64]
@@ -113,6 +114,7 @@ def predict(
     device: str = "auto",
     on_progress: OnProgress | None = None,
     say: Callable[[str], None] | None = None,
+    each: EachCase = at_once,
 ) -> list[Prediction]:
     """Estimate every case that has no prediction of this model yet; the engine is loaded only if one is missing.
 
@@ -122,6 +124,7 @@ def predict(
         folder: for ``NAME/CASE.json``.
         device: see `PoseEngine.load`.
         say: told what each new case gave.
+        each: what becomes of a case that cannot be used; such cases are missing in the result.
 
     Raises:
         UserError: the model or a case cannot be read, or a file cannot be written; what was finished is kept.
@@ -132,18 +135,41 @@ def predict(
     for number, case in enumerate(cases):
         stages.reach(number / len(cases), case.name)
         path = Path(folder) / model.name / f"{case.name}.json"
-        key = _key(model, case)
-        kept = _kept(path, key)
-        if kept is None:
-            engine = engine or PoseEngine.load(model.path, device)
-            estimate = engine.estimate(case.volume(), refine=model.refine)
-            kept = key | _record(engine, estimate)
-            write_json(path, kept)
-            if say is not None:
-                say(f"{model.name}, {case.name}: {'found' if estimate.found else 'no fetus found'}")
-        found.append(_prediction(case.name, kept))
+        if engine is None and not _is_kept(model, case, path):
+            engine = PoseEngine.load(model.path, device)
+        answer = each(case.name, case.volume_path, partial(_answer, model, engine, case, path, say))
+        if answer is not None:
+            found.append(answer)
     stages.reach(1.0, "done")
     return found
+
+
+def _answer(
+    model: ModelChoice,
+    engine: PoseEngine | None,
+    case: CaseFiles,
+    path: Path,
+    say: Callable[[str], None] | None,
+) -> Prediction:
+    """The prediction for a case, of an earlier run or made now; the engine is there unless there is an earlier one."""
+    key = _key(model, case)
+    record = _kept(path, key)
+    if record is None:
+        engine = engine or PoseEngine.load(model.path)
+        estimate = engine.estimate(case.volume(), refine=model.refine)
+        record = key | _record(engine, estimate)
+        write_json(path, record)
+        if say is not None:
+            say(f"{model.name}, {case.name}: {'found' if estimate.found else 'no fetus found'}")
+    return _prediction(case.name, record)
+
+
+def _is_kept(model: ModelChoice, case: CaseFiles, path: Path) -> bool:
+    """Whether no engine is needed for a case."""
+    try:
+        return _kept(path, _key(model, case)) is not None
+    except (OSError, UserError):
+        return False
 
 
 def _key(model: ModelChoice, case: CaseFiles) -> dict[str, Any]:

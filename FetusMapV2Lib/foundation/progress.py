@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from FetusMapV2Lib.foundation.errors import Cancelled
+
+T = TypeVar("T")
 
 #: Called with the fraction done (0-1) and a short stage name, e.g. ``(0.4, "looking closer")``.
 OnProgress = Callable[[float, str], None]
@@ -29,3 +33,20 @@ class Stages:
             raise Cancelled(stage)
         if self._on_progress is not None:
             self._on_progress(fraction, stage)
+
+
+class EachCase(Protocol):
+    """Does a job for one case of many, and decides what becomes of an error."""
+
+    def __call__(self, name: str, path: Path, job: Callable[[], T], /) -> T | None:
+        """The job's result; None if it failed and the others are to go on.
+
+        Args:
+            name: of the case.
+            path: its volume.
+        """
+
+
+def at_once(name: str, path: Path, job: Callable[[], T], /) -> T | None:
+    """An `EachCase` for which every error is the end of all."""
+    return job()
