@@ -146,7 +146,7 @@ def test_all_of_them_at_once(fetusmap, model_file, tmp_path: Path) -> None:
     answer = fetusmap("estimate", *paths, "--output", tmp_path / "out", "--model", model_file)
     assert answer.code == 2
     assert len(answer.errors()) == len(CASES)
-    assert f"1 of {len(paths)} files done, {len(CASES)} failed." in answer.err
+    assert f"1 of {len(paths)} files done: 1 without a fetus; {len(CASES)} refused:" in answer.err
     assert {path.name.split(".")[0] for path in visible(tmp_path / "out")} == {"good"}
 
 

@@ -88,7 +88,7 @@ def test_one_bad_file_does_not_stop_the_others(fetusmap, model_file, tmp_path: P
     errors = answer.errors()
     assert len(errors) == 2
     assert "b.nrrd" in errors[0] and "d.nrrd" in errors[1]
-    assert "2 of 4 files done, 2 failed." in answer.err
+    assert "2 of 4 files done: 2 without a fetus; 2 refused:" in answer.err
     assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"a", "c"}
     assert not [name for name in files(tmp_path / "out") if name.startswith(".")]
 
@@ -253,7 +253,7 @@ def test_two_files_of_one_name_do_not_overwrite_each_other(fetusmap, model_file,
     answer = fetusmap("estimate", *paths, "-o", tmp_path / "out", "--model", model_file, "--overwrite")
     assert answer.code == 2
     assert len(answer.errors()) == 1
-    assert str(paths[1]) in answer.errors()[0] and "another file" in answer.errors()[0]
+    assert answer.errors()[0].startswith(f"Error: {paths[1]}: its results would have the names of those of {paths[0]}.")
 
 
 def test_no_fetus_is_an_answer(fetusmap, monkeypatch, balls, tmp_path: Path) -> None:
