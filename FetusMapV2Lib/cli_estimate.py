@@ -119,9 +119,13 @@ class _Job:
 
 def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEngine:
     from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.memory.plan import parse_bytes
 
-    engine = PoseEngine.load(model, device, parse_bytes(memory_budget) if memory_budget else None)
+    budget = None
+    if memory_budget:
+        from FetusMapV2Lib.memory.plan import parse_bytes
+
+        budget = parse_bytes(memory_budget)
+    engine = PoseEngine.load(model, device, budget)
     if engine.memory_plan:
         say(engine.memory_plan)
     return engine
@@ -203,8 +207,9 @@ def _estimate(
 
 
 def _place(file: str) -> str:
-    """The same for two ways to write one path."""
-    return os.path.normcase(Path(file).absolute())
+    """The same for two ways to write one path; a link of another name has results of its own."""
+    path = Path(file)
+    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118 - never raises
 
 
 def _check_input(file: str, output: Path) -> None:
