@@ -14,7 +14,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError
-from FetusMapV2Panel import requirements, whose
+from FetusMapV2Panel import requirements, views, whose
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
 from FetusMapV2Panel.texts import translator
 
@@ -207,11 +207,12 @@ class PoseEstimation:
         self._forgetRemoved()
         identifier = landmarks.GetID()
         if identifier not in self._poseScenes:
-            self._poseScenes[identifier] = PoseScene.attach(landmarks.GetScene(), landmarks)
+            self.keepPoseScene(PoseScene.attach(landmarks.GetScene(), landmarks))
         return self._poseScenes[identifier]
 
     def keepPoseScene(self, poseScene) -> None:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
+        poseScene.around_update = views.renderPaused
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
     def restoreAfterUndo(self) -> None:

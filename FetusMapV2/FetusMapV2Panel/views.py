@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 
@@ -29,6 +30,11 @@ class Direction(enum.Enum):
     MIDSAGITTAL = "Yellow"
     CORONAL = "Green"
     TRANSVERSE = "Red"
+
+
+def renderPaused() -> contextlib.AbstractContextManager:
+    """A context in which no view renders: one picture of all that follows a move, not one of every part of it."""
+    return slicer.util.RenderBlocker() if slicer.app.layoutManager() is not None else contextlib.nullcontext()
 
 
 def volumeOnShow():

@@ -73,6 +73,15 @@ class Application(QObject):
     def setLayoutManager(self, layout):
         self._layout = layout
 
+    def pauseRender(self):
+        """All views, as `slicer.util.RenderBlocker` does; nothing without a main window."""
+        if self._layout is not None:
+            self._layout.setRenderPaused(True)
+
+    def resumeRender(self):
+        if self._layout is not None:
+            self._layout.setRenderPaused(False)
+
     def testingEnabled(self):
         return self._testing
 

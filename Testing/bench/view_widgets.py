@@ -16,29 +16,79 @@ _BUTTONS = {
 }
 
 
+#: A view waits so long for more requests before it renders, as ctkVTKAbstractView does.
+PATIENCE_MS = round(1000 / 60)
+
+
 class ViewWidget(QtWidgets.QWidget):
-    """One view on the screen; renders again when its displayable managers ask for it."""
+    """One view on the screen; renders when its displayable managers ask for it, at the moments of ctkVTKAbstractView.
+
+    The first request waits for more of them; one that comes after that time, e.g. because what follows a moved point
+    took long, is rendered at once, in the midst of the changes. While rendering is paused requests are only noted.
+
+    Attributes:
+        renders: how often it was rendered.
+        patience_ms: how long it waits for more requests; below 0 the second one is always rendered at once.
+    """
 
     def __init__(self, view: View, label: str):
         super().__init__()
-        self.view, self.label = view, label
-        self._image, self._pixels, self._stale = None, None, True
+        self.view, self.label, self.renders = view, label, 0
+        self.patience_ms = PATIENCE_MS
+        self._image, self._pixels, self._paused = None, None, 0
+        self._asked, self._timer = QtCore.QElapsedTimer(), QtCore.QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._on_time)
         self.setMouseTracking(True)
         self.setMinimumSize(200, 180)
-        view.managers.AddObserver("UpdateEvent", self._invalidate)
+        view.managers.AddObserver("UpdateEvent", self.scheduleRender)
         if isinstance(view, SliceView):
-            view.logic.AddObserver("ModifiedEvent", self._invalidate)
+            view.logic.AddObserver("ModifiedEvent", self.scheduleRender)
 
-    def _invalidate(self, *_):
-        self._stale = True
-        self.update()
+    # --- when to render
+
+    def scheduleRender(self, *_):
+        if not self._asked.isValid():
+            self._asked.start()
+            self._timer.start(max(self.patience_ms, 0))
+        elif self._asked.elapsed() > self.patience_ms:
+            self._request_render()
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether it will render soon."""
+        return self._asked.isValid()
+
+    def pauseRender(self):
+        self._paused += 1
+
+    def resumeRender(self):
+        assert self._paused > 0, "rendering is not paused"
+        self._paused -= 1
+        if not self._paused and self._asked.isValid():
+            self.scheduleRender()
+
+    def forceRender(self):
+        self._timer.stop()
+        self._asked.invalidate()
+        if self.visible:
+            self._render()
+            self.update()
+
+    def _on_time(self):
+        if self._asked.isValid():
+            self._request_render()
+
+    def _request_render(self):
+        if not self._paused:
+            self.forceRender()
 
     def resizeEvent(self, event):
         self.view.resize(event.size().width(), event.size().height())
-        self._stale = True
+        self._image = None
 
     def paintEvent(self, _event):
-        if self._stale or self._image is None:
+        if self._image is None:
             self._render()
         painter = QtGui.QPainter(self)
         painter.drawImage(0, 0, self._image)
@@ -58,7 +108,7 @@ class ViewWidget(QtWidgets.QWidget):
         values = vtk_to_numpy(output.GetPointData().GetScalars()).reshape(height, width, -1)
         self._pixels = np.ascontiguousarray(values[::-1, :, :3])
         self._image = QtGui.QImage(self._pixels.data, width, height, 3 * width, QtGui.QImage.Format_RGB888)
-        self._stale = False
+        self.renders += 1
 
     # --- as qMRMLSliceWidget and qMRMLThreeDWidget give their views
 
@@ -76,9 +126,6 @@ class ViewWidget(QtWidgets.QWidget):
 
     def renderWindow(self):
         return self.view.window
-
-    def forceRender(self):
-        self.view.render()
 
     # --- mouse
 

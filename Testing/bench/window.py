@@ -42,6 +42,10 @@ class LayoutManager:
             logics.AddItem(self._views[name].view.logic)
         return logics
 
+    def setRenderPaused(self, paused):
+        for view in self._views.values():
+            view.pauseRender() if paused else view.resumeRender()
+
     def resetThreeDViews(self):
         self._views["3D"].view.reset()
 

@@ -187,3 +187,24 @@ def test_every_translation_is_noted(application):
     before = len(slicer.i18n.calls)
     assert slicer.i18n.tr("once") == slicer.i18n.translate("here", "once") == "once"
     assert slicer.i18n.calls[before:] == ["once", "once"]
+
+
+def test_views_render_in_the_midst_of_changes_unless_paused(main_window):
+    import slicer
+    from bench.view_widgets import PATIENCE_MS
+
+    view = main_window.views["Red"]
+    main_window.wait_until(lambda: not view.has_requests)
+    start, view.patience_ms = view.renders, -1
+    try:
+        view.scheduleRender()
+        assert view.renders == start, "it waits for more"
+        view.scheduleRender()
+        assert view.renders == start + 1, "it waits no longer"
+        with slicer.util.RenderBlocker():
+            for _time in range(3):
+                view.scheduleRender()
+            assert view.renders == start + 1
+        assert view.renders == start + 2
+    finally:
+        view.patience_ms = PATIENCE_MS
