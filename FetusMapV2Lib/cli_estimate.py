@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from FetusMapV2Lib.cli_batch import Attempt, Batch
-from FetusMapV2Lib.cli_files import Extras, result_files, result_stems, write_all
+from FetusMapV2Lib.cli_files import Extras, asked_files, result_stems, write_all
+from FetusMapV2Lib.cli_names import NeutralNames, refuse_others
 from FetusMapV2Lib.cli_sequence import check_interval, estimate_frames
 from FetusMapV2Lib.cli_support import (
     DeviceOption,
@@ -28,7 +29,7 @@ from FetusMapV2Lib.cli_support import (
 )
 from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import usable_folder
-from FetusMapV2Lib.foundation.publishing import refuse_complete
+from FetusMapV2Lib.foundation.publishing import is_complete, refuse_complete
 from FetusMapV2Lib.foundation.showing import shown
 
 if TYPE_CHECKING:
@@ -48,7 +49,14 @@ def estimate(
     pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report's page as PDF.")] = False,
     without_identifiers: Annotated[
         bool,
-        typer.Option("--without-identifiers", help="Leave patient, study and name of the volume out of the report."),
+        typer.Option("--without-identifiers", help="Leave patient, study, days and names out; number the results."),
+    ] = False,
+    key: Annotated[
+        Optional[str],
+        typer.Option("--key", help="Where to note which number is which file; FOLDER.key.csv beside the folder."),
+    ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Let other users of this computer read the results, as new files usually.")
     ] = False,
     dating: Annotated[
         str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
@@ -74,6 +82,9 @@ def estimate(
         typer.Option("--frame-interval", help="Seconds between the volumes of a sequence, if the file does not say."),
     ] = None,
     overwrite: OverwriteOption = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out volumes whose results are there and complete.")
+    ] = False,
 ) -> None:
     """Estimate the pose in one volume or many, the movement too in a sequence.
 
@@ -85,17 +96,24 @@ def estimate(
     if kretz_handedness not in ("slicerheart", "plooney"):
         remedy = "Use slicerheart or plooney"
         raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
-    extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating)
+    extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating, shared=shared)
     extras.check()
     check_interval(frame_interval)
     mode = check_mode(refine)
+    if skip_existing and overwrite:
+        remedy = "Give one of the two"
+        raise InputError("results cannot be both kept and replaced", where="--skip-existing --overwrite", remedy=remedy)
+    if key is not None and not without_identifiers:
+        raise InputError("only numbered results have a key", where="--key", remedy="Add --without-identifiers")
     if not output:
         raise OutputError("an empty name is no folder", where="--output", remedy="Write . for the current folder")
     batch = Batch("files")
     open_files = [number for number in range(len(files)) if not batch.is_settled(str(number))]
     if open_files:
         engine = _loaded(model, device, memory_budget)
-        job = _Job(engine, _writable(Path(output)), how, mode, frame_interval, extras, overwrite)
+        folder = _writable(Path(output), private=not shared)
+        names = NeutralNames(folder, None if key is None else Path(key)) if without_identifiers else None
+        job = _Job(engine, folder, how, mode, frame_interval, extras, overwrite, skip_existing, names)
         _estimate_all(job, files, open_files, batch)
     batch.end()
 
@@ -106,6 +124,8 @@ class _Job:
 
     Attributes:
         how: arguments of `read_frames`.
+        skip_existing: leave out what is there and complete.
+        names: of the results, where they must not tell the patient; None = after the files.
     """
 
     engine: PoseEngine
@@ -115,6 +135,8 @@ class _Job:
     frame_interval_s: float | None
     extras: Extras
     overwrite: bool
+    skip_existing: bool
+    names: NeutralNames | None
 
 
 def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEngine:
@@ -131,9 +153,9 @@ def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEn
     return engine
 
 
-def _writable(folder: Path) -> Path:
+def _writable(folder: Path, *, private: bool) -> Path:
     """The folder for the results; said before an hour is spent on what cannot be written."""
-    usable_folder(folder)
+    usable_folder(folder, private=private)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError("no permission to write here", where=folder, remedy="Choose a folder you may write to")
     return folder
@@ -176,17 +198,28 @@ def _estimate(
     Args:
         taken: name of a result, folded -> the file that it is of; this file's are added.
     """
-    from FetusMapV2Lib.imaging.reading import read_frames
+    from FetusMapV2Lib.imaging.reading import read_frames, volume_name
 
     frames: Frames = read_frames(path, **job.how)
-    stems = result_stems(path, len(frames), taken)
+    name = volume_name(path) if job.names is None else job.names.name_of(path)
+    stems = result_stems(path, name, len(frames), taken)
     attempt.kept = [stem.casefold() for stem in stems]
+    if job.names is not None:
+        say(f"{path}: its results are called {name}; {job.names.key} keeps that, apart from them")
+    asked = [one.name for one in asked_files(job.output, name, stems, job.extras)]
+    if job.skip_existing and is_complete(job.output, name, asked):
+        refuse_others(job.output, name, path)
+        say(f"{path}: results are there")
+        attempt.outcome = "kept"
+        return
+    refuse_complete(job.output, name, asked, overwrite=job.overwrite)
     if len(frames) > 1:
         found = estimate_frames(
             batch.careful_engine(job.engine),
             batch.careful(item, frames),
             stems,
             path,
+            name,
             job.output,
             refine=job.mode,
             frame_interval_s=job.frame_interval_s,
@@ -195,8 +228,6 @@ def _estimate(
             on_progress=on_progress,
         )
     else:
-        asked = [path.name for path in result_files(job.output, stems[0], job.extras)]
-        refuse_complete(job.output, stems[0], asked, overwrite=job.overwrite)
         volume = frames[0]
         result = job.engine.estimate(volume, refine=job.mode, on_progress=on_progress)
         batch.sign("writing")

@@ -6,11 +6,13 @@ Heavy libraries are imported where they are needed, as in `cli`.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from FetusMapV2Lib.cli_names import origin_of, untold
 from FetusMapV2Lib.cli_support import require_package
 from FetusMapV2Lib.foundation.decimals import point_decimals
 from FetusMapV2Lib.foundation.errors import OutputError
@@ -65,15 +67,13 @@ class Extras:
         return tuple(kind for kind, wanted in chosen.items() if wanted)
 
 
-def result_stems(path: Path, frames: int, taken: dict[str, Path]) -> list[str]:
+def result_stems(path: Path, name: str, frames: int, taken: dict[str, Path]) -> list[str]:
     """Names of the results of a file's frames; refuses those that another file of this run has taken.
 
     Args:
+        name: of the file's results.
         taken: name, folded -> the file that took it; this file's names are added.
     """
-    from FetusMapV2Lib.imaging.reading import volume_name
-
-    name = volume_name(path)
     stems = [name] if frames == 1 else [f"{name}_{index:04d}" for index in range(frames)]
     folded = [stem.casefold() for stem in stems]  # not every file system tells A from a
     for other in filter(None, map(taken.get, folded)):
@@ -94,6 +94,18 @@ def result_files(folder: Path, stem: str, extras: Extras) -> list[Path]:
     return [*result_paths(folder, stem).values(), *further, *reports]
 
 
+def asked_files(folder: Path, name: str, stems: Sequence[str], extras: Extras) -> list[Path]:
+    """Every file that may be written for a file: those of its one volume, or of all its frames and the movement."""
+    from FetusMapV2Lib.estimation.movement_results import movement_paths
+
+    if len(stems) == 1:
+        return result_files(folder, stems[0], extras)
+    files = [path for stem in stems for path in result_files(folder, stem, replace(extras, scene=False))]
+    files += movement_paths(folder, name).values()
+    further = [(extras.scene, ".mrb"), (extras.picture, ".movement.png")]
+    return files + [folder / f"{name}{suffix}" for asked, suffix in further if asked]
+
+
 def write_all(
     folder: Path,
     stem: str,
@@ -110,7 +122,9 @@ def write_all(
         source: the file or folder that the volume was read from; a DICOM one tells the report whose it is.
     """
     asked = [path.name for path in result_files(folder, stem, extras)]
-    with published(folder, stem, asked=asked, overwrite=overwrite, private=not extras.shared) as staging:
+    origin = origin_of(source) if source is not None and extras.identifiers else ""
+    private = not extras.shared
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=private, origin=origin) as staging:
         stage_all(staging, stem, result, volume, extras, source)
 
 
@@ -120,6 +134,10 @@ def stage_all(
     """The same into a folder from which the files will be published together with others."""
     from FetusMapV2Lib.estimation.results import stage_results
 
+    if not extras.identifiers:
+        volume = volume.with_(name=stem, source="")
+        result = result if source is None else untold(result, source, stem)
+        source = None
     stage_results(folder, stem, result)
     if result.found:
         _write_extras(folder, stem, result, volume, extras, source)

@@ -6,6 +6,7 @@ Which number is which file stands in a key beside the folder of results, never i
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -15,16 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.foundation.files import REPLACE, written_whole
 from FetusMapV2Lib.foundation.locks import locked
+from FetusMapV2Lib.foundation.manifests import read_manifest
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
-    from FetusMapV2Lib.imaging.volume import Volume
 
 _HEAD = ["name", "file"]
 _NUMBERED = re.compile(r"case-([0-9]{4,9})")
 _LARGEST_KEY = 64 * 2**20
+#: Bytes at either end of a file that are looked at.
+_END = 2**16
 #: A shorter name may be a word of a sentence, and tells nobody from another.
 _SHORTEST_NAME = 3
 _REMEDY = "Correct it, or name another one with --key"
@@ -99,9 +102,30 @@ def _write(key: Path, known: dict[str, str]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def unnamed(volume: Volume, name: str) -> Volume:
-    """The volume under a neutral name, without the place that it was read from."""
-    return volume.with_(name=name, source="")
+def origin_of(file: Path) -> str:
+    """What tells a file, or a folder of files, from another one of the same name: sizes, and what is at both ends."""
+    digest = hashlib.sha256()
+    for one in sorted(file.iterdir()) if file.is_dir() else [file]:
+        if one.is_file():
+            size = one.stat().st_size
+            digest.update(f"{size} ".encode())
+            with one.open("rb") as stream:
+                digest.update(stream.read(_END))
+                stream.seek(max(size - _END, 0))
+                digest.update(stream.read(_END))
+    return digest.hexdigest()
+
+
+def refuse_others(folder: Path, name: str, file: Path) -> None:
+    """Refuse to take the results of another file for those of this one.
+
+    Raises:
+        OutputError: they are of another file, or it has changed.
+    """
+    manifest = read_manifest(folder, name)
+    if manifest is not None and manifest.origin not in ("", origin_of(file)):
+        problem = f"the results in {folder} are of another file of this name, or this one has changed since"
+        raise OutputError(problem, where=file, remedy=REPLACE, option="--overwrite")
 
 
 def untold(estimate: Estimate, source: Path, name: str) -> Estimate:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.cli_batch import Careful, CarefulEngine
-from FetusMapV2Lib.cli_files import Extras, result_files, stage_all
+from FetusMapV2Lib.cli_files import Extras, asked_files, stage_all
 from FetusMapV2Lib.cli_journal import journal
+from FetusMapV2Lib.cli_names import origin_of, untold
 from FetusMapV2Lib.cli_support import require_package, say, tell
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.publishing import published, refuse_complete
+from FetusMapV2Lib.foundation.publishing import published
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
@@ -39,6 +40,7 @@ def estimate_frames(
     frames: Careful[Volume],
     stems: Sequence[str],
     source: Path,
+    stem: str,
     folder: Path,
     *,
     refine: RefineMode,
@@ -51,7 +53,8 @@ def estimate_frames(
 
     Args:
         stems: names of the frames' results.
-        source: the file or folder that holds the frames; the movement's results are named after it.
+        source: the file or folder that holds the frames.
+        stem: name of the movement's results.
         folder: for all results.
         frame_interval_s: seconds between frames in place of the file's times.
         extras: written for each frame, but one scene of the whole sequence; with a picture, one of the movement too.
@@ -67,18 +70,19 @@ def estimate_frames(
     import numpy as np
 
     from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
-    from FetusMapV2Lib.imaging.reading import volume_name
 
     if extras.picture:
         require_package("matplotlib", "the picture of a movement", "evaluate")
-    stem = volume_name(source)
-    asked = [path.name for path in _files(folder, stems, stem, extras)]
-    refuse_complete(folder, stem, asked, overwrite=overwrite)
+    asked = [path.name for path in asked_files(folder, stem, stems, extras)]
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
     estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
     journal().sign("writing")
-    with published(folder, stem, asked=asked, overwrite=overwrite, private=not extras.shared) as staging:
+    if not extras.identifiers:
+        estimates = tuple(untold(one, source, name) for name, one in zip(stems, estimates, strict=True))
+    origin = origin_of(source) if extras.identifiers else ""
+    private = not extras.shared
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=private, origin=origin) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
             if not estimate.is_unreadable:
                 each = replace(extras, scene=False)
@@ -115,16 +119,6 @@ def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], mo
     if unusable:
         problem = f"{len(unusable)} of {len(stems)} frames cannot be used"
         raise InputError(problem, where=", ".join(unusable), remedy=f"{stem}.movement.json says why")
-
-
-def _files(folder: Path, stems: Sequence[str], stem: str, extras: Extras) -> list[Path]:
-    """Every file that a sequence may write."""
-    from FetusMapV2Lib.estimation.movement_results import movement_paths
-
-    files = [path for name in stems for path in result_files(folder, name, replace(extras, scene=False))]
-    files += movement_paths(folder, stem).values()
-    further = [(extras.scene, ".mrb"), (extras.picture, ".movement.png")]
-    return files + [folder / f"{stem}{suffix}" for asked, suffix in further if asked]
 
 
 def _write_movement(

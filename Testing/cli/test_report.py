@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pydicom
@@ -47,13 +48,28 @@ def test_a_report_of_a_dicom_volume_belongs_to_its_patient(fetusmap, sees_balls,
     assert any(entry["resource"]["resourceType"] == "Patient" for entry in bundle["entry"])
 
 
-def test_identifiers_are_left_out_on_request(fetusmap, sees_balls, dicom_file, tmp_path) -> None:
+def test_without_identifiers_nothing_in_the_folder_tells_the_patient(
+    fetusmap, sees_balls, dicom_file, tmp_path
+) -> None:
+    dicom_file = dicom_file.rename(tmp_path / "DOE_JANE_19900203.dcm")
     out = tmp_path / "out"
-    assert fetusmap("estimate", dicom_file, "-o", out, "--report", "--without-identifiers").code == 0
-    for suffix in (".sr.dcm", ".report.html", ".fhir.json"):
-        content = (out / f"doe{suffix}").read_bytes()
-        assert b"Jane" not in content and b"P-17" not in content and b"2024-01-31" not in content
-    assert pydicom.dcmread(out / "doe.sr.dcm").PatientIdentityRemoved == "YES"
+    wanted = ("--report", "--scene", "--picture", "--without-identifiers")
+    answer = fetusmap("estimate", dicom_file, "-o", out, *wanted)
+    assert answer.code == 0 and "case-0001" in answer.err
+    assert names(out) == sorted(f"case-0001{suffix}" for suffix in (*REPORT, ".mrb", ".png"))
+    source = pydicom.dcmread(dicom_file)
+    told = ["DOE_JANE", "Doe^Jane", "Doe, Jane", "P-17", "19900203", "2024-01-31", "20240131", str(tmp_path)]
+    told.append(str(source.StudyInstanceUID))
+    with zipfile.ZipFile(out / "case-0001.mrb") as bundle:
+        contents = {name: bundle.read(name) for name in bundle.namelist()}
+    contents |= {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for name, content in contents.items():
+        for text in told:
+            assert text not in name and text.encode() not in content, (name, text)
+    assert pydicom.dcmread(out / "case-0001.sr.dcm").PatientIdentityRemoved == "YES"
+    assert str(dicom_file) in (tmp_path / "out.key.csv").read_text(encoding="utf-8")
+    assert fetusmap("estimate", dicom_file, "-o", out, *wanted, "--overwrite").code == 0
+    assert len(names(out)) == len(REPORT) + 2
 
 
 def test_without_a_fetus_there_is_no_report_and_an_old_one_goes(fetusmap, sees_balls, tmp_path, monkeypatch) -> None:
