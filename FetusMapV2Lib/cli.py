@@ -40,7 +40,7 @@ from FetusMapV2Lib.cli_support import (
     truth_table,
 )
 from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import refuse_existing, usable_folder
+from FetusMapV2Lib.foundation.files import usable_folder
 from FetusMapV2Lib.foundation.publishing import refuse_complete
 
 app = typer.Typer(
@@ -236,13 +236,9 @@ def add_poses(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Extend a model's pose library by a site's own annotated cases; its weights stay as they are."""
-    from FetusMapV2Lib.estimation.model_file import load_model, save_model
-    from FetusMapV2Lib.estimation.model_index import find_model
-    from FetusMapV2Lib.estimation.pose_library import extended_model
+    from FetusMapV2Lib.estimation import pose_library
 
-    refuse_existing(output, overwrite)
-    extended, added = extended_model(load_model(find_model(model)), cases)
-    save_model(output, extended, overwrite=overwrite)
+    extended, added = pose_library.add_poses(model, cases, output, overwrite=overwrite)
     say(f"{added} poses added, {len(extended.poses)} in all: {output}")
 
 

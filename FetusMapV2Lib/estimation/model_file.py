@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,15 +28,17 @@ from FetusMapV2Lib.estimation.model_tensors import network_from, poses_from
 from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.files import written_whole
 from FetusMapV2Lib.foundation.json_files import parse_json
+from FetusMapV2Lib.foundation.locks import locked
 from FetusMapV2Lib.network.unet import UNet3d
 
 __all__ = [
-    "FORMAT", "NOTICE", "NOTICE_MIXED", "NOTICE_SIMULATED", "Model", "ModelInfo", "load_model", "read_info",
+    "FORMAT", "NOTICE", "NOTICE_MIXED", "NOTICE_SIMULATED", "Model", "ModelInfo", "changing", "load_model", "read_info",
     "save_model", "tensors_checksum",
 ]  # fmt: skip
 
 FORMAT = "fetusmapv2-model"
 FORMAT_VERSION = 1
+_WAIT_S = 120.0
 _WEIGHTS = "network."
 _POSES, _TEMPLATE = "prior.poses", "prior.template"
 
@@ -172,6 +175,17 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     with written_whole(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(save(tensors, metadata={FORMAT: json.dumps(header, allow_nan=False)}))
     return checksum
+
+
+def changing(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Hold a model file that is read, changed and written again, so that nothing another process adds is lost.
+
+    Raises:
+        LockedError: another process holds it for minutes.
+    """
+    file = Path(path)
+    lock = file.with_name(f".{file.name}.lock")
+    return locked(lock, f"{file.name} here", wait_s=_WAIT_S, remedy="Try again when it is done")
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import Model
+from FetusMapV2Lib.estimation.model_file import Model, changing, load_model, save_model
+from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.foundation.files import refuse_existing
 from FetusMapV2Lib.imaging.cases import find_cases
 
 Array = NDArray[np.float64]
 
 #: More poses than this say nothing new and make the file large.
 LARGEST_LIBRARY = 2000
+_LARGEST_MM = 1000.0
 
 
 def canonical_poses(poses: Array, template: Array) -> Array:
@@ -63,6 +67,31 @@ def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, 
             where=cases,
             remedy="Annotate at least four of the landmarks 1-10",
         )
+    if np.nanmax(np.abs(new)) > _LARGEST_MM:
+        raise InputError("the landmarks of a case are farther apart than any body is long", where=cases)
     poses = np.concatenate([new, model.poses])[:LARGEST_LIBRARY]
-    training = {**model.info.training, "poses_added": int(model.info.training.get("poses_added", 0)) + len(new)}
+    before = model.info.training.get("poses_added", 0)
+    training = {**model.info.training, "poses_added": (before if type(before) is int else 0) + len(new)}
     return replace(model, poses=poses, checksum="").with_info(training=training), len(new)
+
+
+def add_poses(
+    model: str | os.PathLike[str] | None,
+    cases: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> tuple[Model, int]:
+    """`extended_model` of a named model, written to a file; the file may be the model's own.
+
+    Returns:
+        See `extended_model`.
+
+    Raises:
+        UserError: see `extended_model`, `find_model` and `save_model`.
+    """
+    with changing(output):
+        refuse_existing(Path(output), overwrite)
+        extended, added = extended_model(load_model(find_model(model)), cases)
+        save_model(output, extended, overwrite=overwrite)
+    return extended, added

@@ -17,7 +17,7 @@ from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.model_file import load_model, save_model
+from FetusMapV2Lib.estimation.model_file import changing, load_model, save_model
 from FetusMapV2Lib.foundation.errors import ModelError
 from FetusMapV2Lib.foundation.progress import OnProgress, Stages
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
@@ -81,13 +81,17 @@ def calibrate_model(
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
     Raises:
-        ModelError: the model cannot be read, or there are too few cases.
+        ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
     check_enough(find_cases(data, on_skipped=quietly))
     calibration = calibration_from(observe(engine, data, on_progress))
-    model = load_model(Path(path))
-    save_model(Path(path), replace(model, calibration=calibration))
+    with changing(path):
+        model = load_model(Path(path))
+        if model.fingerprint != engine.model.fingerprint:
+            remedy = "Calibrate it again"
+            raise ModelError("the model was changed while it was calibrated", where=path, remedy=remedy)
+        save_model(Path(path), replace(model, calibration=calibration))
     return calibration
 
 

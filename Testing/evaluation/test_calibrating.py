@@ -111,6 +111,20 @@ def test_the_file_is_rewritten_with_its_calibration_and_nothing_else(toy_model: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases", "toy.safetensors"]
 
 
+def test_a_model_that_changes_meanwhile_is_not_given_a_calibration(toy_model: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    write_toy_cases(cases, 11)
+    other = load_model(toy_model).with_info(notice="another")
+
+    def change(fraction: float, _: str) -> None:
+        if fraction == 0.0:
+            save_model(toy_model, other)
+
+    with pytest.raises(ModelError, match="changed while it was calibrated"):
+        calibrate_model(toy_model, cases, device="cpu", on_progress=change)
+    assert load_model(toy_model).calibration is None
+
+
 def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     write_toy_cases(cases, 11)
