@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.scene import nodes
-from FetusMapV2Lib.scene.names import without_name_in_labels
+from FetusMapV2Lib.scene.names import make_name_harmless, without_name_in_labels
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
 Array = NDArray[np.float64]
@@ -59,6 +59,7 @@ class Followers:
             node.SetUndoEnabled(True)
             if node.IsA("vtkMRMLMarkupsNode"):
                 without_name_in_labels(node)
+                make_name_harmless(node)
 
     def _colours(self, name: str) -> Any:
         """The colour table of the skeleton, made once."""

@@ -12,6 +12,7 @@ import slicer
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import links, nodes
+from FetusMapV2Lib.scene.names import make_name_harmless
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
 
@@ -23,6 +24,10 @@ def turn_on(scene: slicer.vtkMRMLScene) -> None:
 
 def keep(scene: slicer.vtkMRMLScene) -> None:
     """Keep the state as it is: call before a change. Nothing while undo is off."""
+    for landmarks in nodes.find_landmarks(scene):
+        for node in (landmarks, *nodes.followers(landmarks)):
+            if node.IsA("vtkMRMLMarkupsNode"):
+                make_name_harmless(node)
     scene.SaveStateForUndo()
 
 

@@ -16,6 +16,9 @@ _ENCODED = frozenset('%/\\:*?"<>|')
 #: Unicode categories that XML, or a line of text, cannot carry.
 _UNFIT = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
+#: Full-width: looks like one, and is none to C.
+_HARMLESS_PERCENT = "\uff05"
+
 #: Numbers alone, never the node's name: labels are made with `snprintf`, also long after a user renamed the node.
 _LABEL_FORMAT = "%d"
 
@@ -32,6 +35,21 @@ def safe_name(name: str, otherwise: str = "Volume") -> str:
     return _shortened(" ".join(plain.split())) or otherwise
 
 
+def safe_markups_name(name: str, otherwise: str = "Fetus") -> str:
+    """A safe name for a markups node and what belongs to it, with full-width percent signs.
+
+    MRML makes labels with `snprintf`, and the name of the node is in the format unless another one was set. The copies
+    that it makes for undo have no other one yet.
+    """
+    return safe_name(name, otherwise).replace("%", _HARMLESS_PERCENT)
+
+
+def make_name_harmless(markups: Any) -> None:
+    """Take percent signs out of the name that a user gave to a markups node."""
+    if "%" in (markups.GetName() or ""):
+        markups.SetName(markups.GetName().replace("%", _HARMLESS_PERCENT))
+
+
 def is_printable(name: str) -> bool:
     """Whether a line of text, and XML, can carry all characters of a name."""
     return not any(unicodedata.category(one) in _UNFIT for one in name)
@@ -39,7 +57,7 @@ def is_printable(name: str) -> bool:
 
 def pose_name(landmarks: Any) -> str:
     """What the nodes of a pose are named after, whatever a user made of the name of its landmarks."""
-    return safe_name((landmarks.GetName() or "").removesuffix(" landmarks"), "Fetus")
+    return safe_markups_name((landmarks.GetName() or "").removesuffix(" landmarks"))
 
 
 def _shortened(name: str) -> str:

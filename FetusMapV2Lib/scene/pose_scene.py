@@ -21,7 +21,7 @@ from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, folders, links, nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.followers import Followers
-from FetusMapV2Lib.scene.names import pose_name, safe_name
+from FetusMapV2Lib.scene.names import make_name_harmless, pose_name, safe_markups_name
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
@@ -87,7 +87,7 @@ class PoseScene:
         """
         schema = schema or default_schema()
         _check_count(pose, schema)
-        name = nodes.unique_name(scene, safe_name(name, "Fetus"))
+        name = nodes.unique_name(scene, safe_markups_name(name))
         landmarks = nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
             ownership.give_to(landmarks, volume_node)
@@ -285,6 +285,9 @@ class PoseScene:
         for follower in self.all_nodes:
             event = follower.TransformModifiedEvent
             self._observed_followers.append((follower, follower.AddObserver(event, self._on_transform)))
+            if follower.IsA("vtkMRMLMarkupsNode"):
+                event = vtk.vtkCommand.ModifiedEvent
+                self._observed_followers.append((follower, follower.AddObserver(event, self._on_named)))
         # The display nodes themselves: the event of a model is not heard again by views while it is answered.
         for display in appearance.displays(links.models_of(self.landmarks_node)):
             event = vtk.vtkCommand.ModifiedEvent
@@ -307,6 +310,9 @@ class PoseScene:
             links.mend(self.landmarks_node)
             self._observe_followers()
             self._update(everything=True)
+
+    def _on_named(self, caller: Any, event: str, data: Any = None) -> None:
+        make_name_harmless(caller)
 
     def _on_display(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open and not self.scene.IsClosing():

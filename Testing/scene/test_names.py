@@ -10,6 +10,7 @@ import pytest
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene import history
 from FetusMapV2Lib.scene.files import open_scene, save_scene
 from FetusMapV2Lib.scene.names import safe_name
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -50,6 +51,7 @@ def test_a_safe_name_is_a_line_that_files_can_carry(name: str, expected: str) ->
 def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
     scene: Any, small: Volume, pose: Pose, tmp_path: Path, renamed: str
 ) -> None:
+    history.turn_on(scene)
     for name, expected in NAMES.items():
         volume_node = add_volume_node(scene, small, name=name)
         assert volume_node.GetName().startswith(expected if name else small.name)
@@ -58,7 +60,13 @@ def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
             node.SetName(f"{renamed} {node.GetName()}"[:130])
         fetus.landmarks_node.SetNthControlPointPositionMissing(2)
         fetus.landmarks_node.SetNthControlPointPositionWorld(0, 1, 2, 3)
+        history.keep(scene)  # copies all nodes
+        fetus.landmarks_node.SetNthControlPointLabel(3, "")
+        history.keep(scene)
+        history.undo(scene)
+        fetus.landmarks_node.SetNthControlPointLabel(3, "Nasal bone")
         for markups in (fetus.landmarks_node, fetus.plane_node, *fetus.line_nodes.values()):
+            assert "%" not in markups.GetName()
             assert "%N" not in markups.GetControlPointLabelFormat()
         again = PoseScene.attach(scene, fetus.landmarks_node)
         assert again.all_nodes == fetus.all_nodes
