@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.cli_batch import Batch
 from FetusMapV2Lib.cli_estimate import estimate
 from FetusMapV2Lib.cli_evaluate import evaluate
 from FetusMapV2Lib.cli_files import Extras, result_files, write_all
@@ -193,13 +194,19 @@ def calibrate(
     data: Annotated[Path, typer.Option("--data", help="Held-out cases with landmarks; some without a fetus.")],
     device: DeviceOption = "auto",
 ) -> None:
-    """Fit radii, confidences and the presence threshold of a model to held-out cases."""
+    """Fit radii, confidences and the presence threshold of a model to held-out cases.
+
+    A case that cannot be used is left out; it is named at the end, and the exit code is 2.
+    """
     from FetusMapV2Lib.evaluation.calibrating import calibrate_model
 
+    batch = Batch("cases")
     with progress_bar() as bar:
         task = bar.add_task("calibrating", total=1.0)
-        calibration = calibrate_model(model, data, device=device, on_progress=reporter(bar, task))
+        each = batch.each("case")
+        calibration = calibrate_model(model, data, device=device, on_progress=reporter(bar, task), each=each)
     say(f"Calibrated on {calibration.cases} cases; presence threshold {calibration.presence_threshold:.2f}.")
+    batch.end()
 
 
 @models_app.command("list")

@@ -14,6 +14,7 @@ from FetusMapV2Lib.cli_run import as_user_error
 from FetusMapV2Lib.cli_supervisor import size_of
 from FetusMapV2Lib.cli_support import say, say_error
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError, UserError
+from FetusMapV2Lib.foundation.progress import EachCase
 
 T = TypeVar("T")
 
@@ -25,10 +26,10 @@ class Batch:
     """What became of the items of a command, in this process and in those before it that a file took with it.
 
     Args:
-        what: the items in the plural, for the summary.
+        what: the items in the plural, for the summary; without it that tells of the refused ones alone.
     """
 
-    def __init__(self, what: str = "files") -> None:
+    def __init__(self, what: str = "") -> None:
         self._what = what
         self._journal = journal()
         self._settled: dict[str, dict[str, Any]] = {}
@@ -74,13 +75,22 @@ class Batch:
         self._settled[item] = record
         self._journal.end(item, **record)
 
-    def attempt(self, item: str, path: Path, job: Callable[[], T]) -> T | None:
-        """The result of a job for an item; None if it failed, now or in a process before this one."""
-        if self._settled.get(item, {}).get("outcome") == "refused":
+    def each(self, what: str) -> EachCase:
+        """For functions of the library that go over cases, under items of their own.
+
+        Args:
+            what: is done with each; part of the item's key.
+        """
+
+        def do(name: str, path: Path, job: Callable[[], T], /) -> T | None:
+            item = f"{what}: {name}"
+            if self._settled.get(item, {}).get("outcome") == "refused":
+                return None
+            with self.trying(item, path, outcome="done"):
+                return job()
             return None
-        with self.trying(item, path):
-            return job()
-        return None
+
+        return do
 
     def sign(self, stage: str) -> None:
         """Say that something moves."""
@@ -95,15 +105,17 @@ class Batch:
         return CarefulEngine(engine)
 
     def summary(self) -> None:
-        """Say what became of all items, if there were several or one was refused in another process."""
+        """Say what became of all items, if there were several."""
         records = list(self._settled.values())
         if len(records) < 2:
             return
         counts = {name: sum(record["outcome"] == name for record in records) for name in _OUTCOMES}
         told = ", ".join(f"{counts[name]} {words}" for name, words in _OUTCOMES.items() if counts[name])
         done = len(records) - len(self.refused)
-        head = f"{done} of {len(records)} {self._what} done" + (f": {told}" if told else "")
-        say(f"{head}; {len(self.refused)} refused:" if self.refused else f"{head}.")
+        parts = [f"{done} of {len(records)} {self._what} done" + (f": {told}" if told else "")] if self._what else []
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
+        if parts:
+            say("; ".join(parts) + (":" if self.refused else "."))
         for line in self.refused:
             say(f"  {line}")
 
@@ -122,7 +134,7 @@ class Attempt:
     """How the work on an item came out.
 
     Attributes:
-        outcome: "found", "empty", "kept", "twice", or another word that the summary does not count apart.
+        outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count apart.
         kept: JSON values that `Batch.kept_of` gives to a later process.
     """
 

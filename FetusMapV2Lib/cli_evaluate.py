@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from FetusMapV2Lib.cli_batch import Batch
 from FetusMapV2Lib.cli_support import DeviceOption, progress_bar, reporter, require_package, say, show_table
 from FetusMapV2Lib.foundation.files import usable_folder
+from FetusMapV2Lib.foundation.showing import shown
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.evaluation.comparison import Comparison
@@ -28,7 +30,10 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score models on annotated cases: tables with 95 % intervals, paired tests, figures. Goes on where it was cut."""
+    """Score models on annotated cases: tables with 95 % intervals, paired tests, figures. Goes on where it was cut.
+
+    A case that cannot be used is left out for all models; it is named at the end, and the exit code is 2.
+    """
     require_package("matplotlib", "the figures of an evaluation", "evaluate")
     from FetusMapV2Lib.estimation.estimate import check_mode
     from FetusMapV2Lib.evaluation.comparison import case_set, compare
@@ -38,22 +43,26 @@ def evaluate(
 
     check_mode(refine)
     models = chosen_models(model or [], refine)  # type: ignore[arg-type]  # checked above
-    chosen = case_set(find_cases(cases))
+    batch = Batch()
+    chosen = case_set(find_cases(cases), batch.each("truth"))
     usable_folder(output)
-    predictions = {}
+    answers = {}
     with progress_bar() as bar:
         for one in models:
-            task = bar.add_task(one.name, total=1.0)
+            task = bar.add_task(shown(one.name), total=1.0)
             report = reporter(bar, task, one.name)
-            predictions[one.name] = predict(
-                one, chosen.cases, output / "predictions", device=device, on_progress=report, say=say
-            )
+            folder, each = output / "predictions", batch.each(one.name)
+            found = predict(one, chosen.cases, folder, device=device, on_progress=report, say=say, each=each)
+            answers[one.name] = {answer.case: answer for answer in found}
             bar.remove_task(task)
-    comparison = compare(chosen, predictions, {one.name: one.refine for one in models}, seed=seed)
+    usable = chosen.only(set(answers[models[0].name]).intersection(*answers.values()))
+    predictions = {name: [found[case.name] for case in usable.cases] for name, found in answers.items()}
+    comparison = compare(usable, predictions, {one.name: one.refine for one in models}, seed=seed)
     comparison.write(output)
     write_figures(output, comparison, predictions)
     _tell(comparison)
     say(f"Tables and figures in {output}")
+    batch.end()
 
 
 def _tell(comparison: Comparison) -> None:

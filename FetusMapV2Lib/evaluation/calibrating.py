@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.model_file import changing, load_model, save_model
-from FetusMapV2Lib.foundation.errors import ModelError
-from FetusMapV2Lib.foundation.progress import OnProgress, Stages
+from FetusMapV2Lib.foundation.errors import InputError, ModelError
+from FetusMapV2Lib.foundation.progress import EachCase, OnProgress, Stages, at_once
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
 
 Array = NDArray[np.float64]
+_Row = tuple[Array, Array, Array, float]
 
 #: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them).
 FEWEST_CASES = 10
@@ -45,30 +47,47 @@ class Observations:
     empty_presence: Array
 
 
-def observe(engine: PoseEngine, data: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Observations:
+def observe(
+    engine: PoseEngine,
+    data: str | os.PathLike[str],
+    on_progress: OnProgress | None = None,
+    each: EachCase = at_once,
+) -> Observations:
     """Run the engine over a folder of cases and keep what a calibration needs.
+
+    Args:
+        each: what becomes of a case that cannot be used; such cases are left out.
 
     Raises:
         InputError: the folder holds no case, or a case cannot be read.
     """
     stages = Stages(on_progress)
     cases = find_cases(data)
-    rows: list[tuple[Array, Array, Array, float]] = []
+    rows: list[_Row] = []
     empty: list[float] = []
     for number, case in enumerate(cases):
         stages.reach(number / len(cases), case.name)
-        estimate = engine.estimate(case.volume())
-        last = estimate.looks[-1]
-        if case.fetus_present:
-            positions, laterality = resolve_sides(last.positions)
-            order = row_order(laterality)
-            errors = np.linalg.norm(positions - case.pose().positions, axis=1)
-            rows.append((errors, last.spread_mm[order], last.peak_mass[order], estimate.presence))
-        else:
-            empty.append(estimate.presence)
+        row = each(case.name, case.volume_path, partial(_observed, engine, case))
+        if isinstance(row, float):
+            empty.append(row)
+        elif row is not None:
+            rows.append(row)
     columns = default_schema().count
     errors_mm, spread_mm, peak_mass = (np.array([row[n] for row in rows]).reshape(-1, columns) for n in range(3))
     return Observations(errors_mm, spread_mm, peak_mass, np.array([row[3] for row in rows]), np.array(empty))
+
+
+def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
+    """Errors, spread, peak mass and presence of a case; its presence alone where there is no fetus."""
+    present, truth = case.fetus_present, case.pose().positions
+    estimate = engine.estimate(case.volume())
+    if not present:
+        return float(estimate.presence)
+    last = estimate.looks[-1]
+    positions, laterality = resolve_sides(last.positions)
+    order = row_order(laterality)
+    errors = np.linalg.norm(positions - truth, axis=1)
+    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.presence)
 
 
 def calibrate_model(
@@ -77,15 +96,19 @@ def calibrate_model(
     *,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    each: EachCase = at_once,
 ) -> Calibration:
     """Calibrate a model on held-out cases and rewrite its file with the result.
+
+    Args:
+        each: what becomes of a case that cannot be used; such cases are left out.
 
     Raises:
         ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
     check_enough(find_cases(data, on_skipped=quietly))
-    calibration = calibration_from(observe(engine, data, on_progress))
+    calibration = calibration_from(observe(engine, data, on_progress, each))
     with changing(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
@@ -101,12 +124,19 @@ def check_enough(cases: Sequence[CaseFiles]) -> None:
     Raises:
         ModelError: fewer than ten cases with a fetus.
     """
-    with_fetus = sum(case.fetus_present for case in cases)
+    with_fetus = sum(map(_may_show_fetus, cases))
     if with_fetus < FEWEST_CASES:
         raise ModelError(
             f"{with_fetus} cases with a fetus are too few to calibrate on",
             remedy=f"Give at least {FEWEST_CASES} cases with landmarks",
         )
+
+
+def _may_show_fetus(case: CaseFiles) -> bool:
+    try:
+        return case.fetus_present
+    except InputError:  # said when its turn comes
+        return True
 
 
 def calibration_from(seen: Observations) -> Calibration:

@@ -9,8 +9,9 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from FetusMapV2Lib.evaluation.table import (
 )
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.foundation.files import write_json, write_text
+from FetusMapV2Lib.foundation.progress import EachCase, at_once
 from FetusMapV2Lib.imaging.cases import CaseFiles
 
 Array = NDArray[np.float64]
@@ -61,6 +63,7 @@ class CaseSet:
         present: (C,) whether the case shows a fetus.
         simulated: (C,) whether the volume was made by the phantom.
         left_out: names of cases without any landmark, which nobody annotated yet.
+        refused: names of cases that could not be used.
     """
 
     cases: tuple[CaseFiles, ...]
@@ -68,6 +71,26 @@ class CaseSet:
     present: NDArray[np.bool_]
     simulated: NDArray[np.bool_]
     left_out: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    def only(self, names: Collection[str]) -> CaseSet:
+        """The cases of these names; the others count as refused.
+
+        Raises:
+            InputError: none of them shows a fetus.
+        """
+        kept = np.array([case.name in names for case in self.cases])
+        if not (self.present & kept).any():
+            raise InputError("no case with a fetus could be used", remedy="Look at the reasons above")
+        refused = tuple(case.name for case in self.cases if case.name not in names)
+        return replace(
+            self,
+            cases=tuple(case for case in self.cases if case.name in names),
+            truths=self.truths[kept],
+            present=self.present[kept],
+            simulated=self.simulated[kept],
+            refused=(*self.refused, *refused),
+        )
 
     @property
     def volumes(self) -> str:
@@ -77,27 +100,39 @@ class CaseSet:
         return "in part simulated volumes" if self.simulated.any() else "volumes of a site"
 
 
-def case_set(cases: Sequence[CaseFiles]) -> CaseSet:
+def case_set(cases: Sequence[CaseFiles], each: EachCase = at_once) -> CaseSet:
     """Read the truth of some cases.
+
+    Args:
+        each: what becomes of a case that cannot be read; such cases are `CaseSet.refused`.
 
     Raises:
         InputError: no case has landmarks, or one cannot be read.
     """
-    kept, truths, present, simulated, left_out = [], [], [], [], []
+    kept, truths, present, simulated, left_out, refused = [], [], [], [], [], []
     for case in cases:
-        there = case.fetus_present
-        positions = np.array(case.pose().positions)
+        truth = each(case.name, case.landmarks_path, partial(_truth_of, case))
+        if truth is None:
+            refused.append(case.name)
+            continue
+        there, positions, is_simulated = truth
         if there and not np.isfinite(positions).any():
             left_out.append(case.name)
             continue
         kept.append(case)
         truths.append(positions if there else np.full_like(positions, np.nan))
         present.append(there)
-        simulated.append("style" in case.truth())
+        simulated.append(is_simulated)
     if not any(present):
         remedy = "Annotate landmarks in some cases first"
         raise InputError("no case of this folder has landmarks", where=cases[0].landmarks_path.parent, remedy=remedy)
-    return CaseSet(tuple(kept), np.array(truths), np.array(present), np.array(simulated), tuple(left_out))
+    facts = (np.array(truths), np.array(present), np.array(simulated))
+    return CaseSet(tuple(kept), *facts, tuple(left_out), tuple(refused))
+
+
+def _truth_of(case: CaseFiles) -> tuple[bool, Array, bool]:
+    """Whether a case shows a fetus, its landmarks, and whether it was simulated."""
+    return case.fetus_present, np.array(case.pose().positions), "style" in case.truth()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +194,7 @@ class Comparison:
                 case.name for case, there in zip(self.cases.cases, self.cases.present, strict=True) if not there
             ],
             "left_out": list(self.cases.left_out),
+            "refused": list(self.cases.refused),
             "models": [_document(model) for model in self.models],
             "tests": [
                 {
@@ -213,6 +249,8 @@ class Comparison:
         text = f"{with_fetus} cases with a fetus, {len(self.cases.cases) - with_fetus} without."
         if self.cases.left_out:
             text += f" {len(self.cases.left_out)} cases without any landmark were left out."
+        if self.cases.refused:
+            text += f" {len(self.cases.refused)} cases could not be used: {', '.join(self.cases.refused)}."
         return (
             f"{text} In brackets: 95 % intervals (bootstrap over cases; exact for shares of cases). ED: Euclidean "
             f"distance in mm, missed landmarks left out; AUC: area under the PCK curve from 0 to "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -159,3 +160,30 @@ def test_a_broken_prediction_is_named(fetusmap: Command, toys: Path, tmp_path: P
     answer = fetusmap("evaluate", toys, "--output", tmp_path / "out", "--model", model_file)
     assert answer.code == 2
     assert "case-00.json" in answer.errors()[0]
+
+
+def test_cases_that_cannot_be_used_are_left_out_and_named(
+    fetusmap: Command, toys: Path, model_file: Path, other_model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+
+    cases = tmp_path / "cases"
+    shutil.copytree(toys, cases)
+    names = sorted(path.name.removesuffix(".mrk.json") for path in cases.glob("*.mrk.json"))
+    (cases / f"{names[0]}.nrrd").write_bytes(b"NRRD0004\n")
+    (cases / f"{names[1]}.mrk.json").write_text("{", encoding="utf-8")
+    estimate = PoseEngine.estimate
+
+    def fails(self, volume, **options):
+        if volume.name == names[2]:
+            raise ZeroDivisionError
+        return estimate(self, volume, **options)
+
+    monkeypatch.setattr(PoseEngine, "estimate", fails)
+    answer = fetusmap("evaluate", cases, "-o", tmp_path / "out", "--model", model_file, "--model", f"b={other_model}")
+    assert answer.code == 2 and "5 refused:" in answer.err  # two of them by both models
+    assert len(answer.errors()) == 5 and "unexpected ZeroDivisionError" in answer.err
+    document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert sorted(document["refused"]) == names[:3]
+    assert {*document["cases"], *document["cases_without_fetus"]} == set(names[3:])
+    assert "3 cases could not be used" in (tmp_path / "out" / "evaluation.md").read_text(encoding="utf-8")

@@ -143,6 +143,22 @@ def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Pa
     assert toy_model.read_bytes() == before
 
 
+def test_cases_that_cannot_be_used_can_be_left_out(toy_model: Path, tmp_path: Path) -> None:
+    cases, refused = tmp_path / "cases", []
+    write_toy_cases(cases, 13)
+    (cases / "case-03.nrrd").write_bytes(b"")
+    (cases / "case-04.json").write_text("{", encoding="utf-8")
+
+    def each(name, path, job):
+        try:
+            return job()
+        except InputError as error:
+            refused.append((name, path.name, error.problem))
+
+    assert calibrate_model(toy_model, cases, device="cpu", each=each).cases == 10
+    assert [one[:2] for one in refused] == [("case-03", "case-03.nrrd"), ("case-04", "case-04.nrrd")]
+
+
 def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     write_toy_cases(cases, 11)
