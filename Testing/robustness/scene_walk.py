@@ -1,0 +1,233 @@
+"""Works at random (seeded) on volumes and poses: `python Testing/robustness/scene_walk.py --walks 20 --steps 300`.
+
+After every step each pose must be whole, drawn by its own display nodes in its own colours, and over no other volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from FetusMapV2Lib.anatomy.pose import Pose  # noqa: E402
+from FetusMapV2Lib.foundation.errors import UserError  # noqa: E402
+from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
+from FetusMapV2Lib.scene import appearance, history, links, nodes, ownership  # noqa: E402
+from FetusMapV2Lib.scene.editing import LandmarkEditor  # noqa: E402
+from FetusMapV2Lib.scene.files import open_scene  # noqa: E402
+from FetusMapV2Lib.scene.own_views import OwnViews  # noqa: E402
+from FetusMapV2Lib.scene.pose_scene import PoseScene  # noqa: E402
+from FetusMapV2Lib.scene.volumes import add_volume_node  # noqa: E402
+
+_MOST_VOLUMES = 4
+_ODD_NAMES = ("%s%n", "100%", "", "x" * 400, "two\nlines")
+
+
+class Walk:
+    """A user with a will of his own.
+
+    Args:
+        scene: an empty scene of `files.new_scene`.
+        seed: of all that is done.
+    """
+
+    def __init__(self, scene: Any, seed: int) -> None:
+        self._scene, self._random, self._numbers = scene, random.Random(seed), np.random.default_rng(seed)
+        history.turn_on(scene)
+        for name in ("Red", "Yellow"):
+            for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
+                scene.AddNewNodeByClass(kind).SetLayoutName(name)
+        scene.AddNewNodeByClass("vtkMRMLViewNode")
+        self._views = OwnViews(scene)
+        self._live: dict[str, PoseScene] = {}
+        self._volume: Any = None
+        self.done: list[str] = []
+
+    def step(self) -> None:
+        """Do something, and look at everything."""
+        often = [self._move] * 3 + [self._undo, self._redo] * 3 + [self._look] * 2
+        deed: Callable[[], None] = self._random.choice([*often, *self._deeds()])
+        self.done.append(deed.__name__.strip("_"))
+        deed()
+        self._attach()
+        for landmarks in nodes.find_landmarks(self._scene):
+            _check_links(landmarks)
+            self._check_views(landmarks)
+        kept = len(nodes.of_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
+        assert kept == 7 * len(nodes.find_landmarks(self._scene)), "a display node too many or too few"
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._views.close()
+
+    # --- what is done
+
+    def _deeds(self) -> list[Callable[[], None]]:
+        of_poses = [self._estimate, self._estimate_anew, self._choose, self._edit, self._rename, self._hide]
+        of_slicer = [self._click, self._forget, self._undo_by_menu, self._redo_by_menu]
+        return [*of_poses, *of_slicer, self._delete_volume, self._delete_point]
+
+    def _estimate(self) -> None:
+        history.keep(self._scene)
+        volumes = self._volumes()
+        if len(volumes) < _MOST_VOLUMES and self._random.random() < 0.6:
+            volumes = [add_volume_node(self._scene, Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)))]
+        self._volume = self._random.choice(volumes or [None])
+        name = self._random.choice(_ODD_NAMES)
+        fetus = PoseScene.create(self._scene, self._pose(), volume_node=self._volume, name=name)
+        self._live[fetus.landmarks_node.GetID()] = fetus
+        self._views.show_only(fetus)
+
+    def _estimate_anew(self) -> None:
+        for fetus in self._one_pose():
+            history.keep(self._scene)
+            fetus.set_pose(self._pose())
+
+    def _move(self) -> None:
+        for fetus in self._one_pose():
+            history.keep(self._scene)
+            rows = fetus.landmarks_node.GetNumberOfControlPoints()
+            fetus.landmarks_node.SetNthControlPointPositionWorld(self._random.randrange(rows), *self._places(1)[0])
+
+    def _edit(self) -> None:
+        for fetus in self._one_pose():
+            do = LandmarkEditor(fetus)
+            step, what = self._random.choice([(do.swap_sides, ["legs"]), (do.reset, [1]), (do.confirm, [3])])
+            step(what)
+
+    def _choose(self) -> None:
+        for volume in self._volumes()[-2:]:
+            self._volume, own = volume, ownership.poses_of(self._scene, volume)
+            self._views.show_only(own[-1] if own else None)
+
+    def _look(self) -> None:
+        layers = self._random.choice(nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode"))
+        volume = self._random.choice([None, *self._volumes()])
+        layers.SetBackgroundVolumeID(volume.GetID() if volume is not None else None)
+
+    def _undo(self) -> None:
+        with contextlib.suppress(UserError):
+            history.undo(self._scene, self._volume)
+
+    def _redo(self) -> None:
+        with contextlib.suppress(UserError):
+            history.redo(self._scene, self._volume)
+
+    def _undo_by_menu(self) -> None:
+        self._scene.Undo()
+
+    def _redo_by_menu(self) -> None:
+        self._scene.Redo()
+
+    def _click(self) -> None:
+        self._scene.SaveStateForUndo()
+
+    def _forget(self) -> None:
+        history.forget(self._scene)
+
+    def _rename(self) -> None:
+        for fetus in self._one_pose():
+            self._random.choice(fetus.all_nodes).SetName(self._random.choice(_ODD_NAMES))
+
+    def _hide(self) -> None:
+        for fetus in self._one_pose():
+            display = self._random.choice(fetus.all_nodes).GetDisplayNode()
+            display.SetVisibility(not display.GetVisibility())
+
+    def _delete_volume(self) -> None:
+        for volume in self._volumes()[:1]:
+            self._scene.RemoveNode(volume)
+            self._volume = None if volume is self._volume else self._volume
+
+    def _delete_point(self) -> None:
+        for fetus in self._one_pose():
+            history.keep(self._scene)
+            fetus.landmarks_node.SetFixedNumberOfControlPoints(False)
+            if fetus.landmarks_node.GetNumberOfControlPoints() > 1:
+                fetus.landmarks_node.RemoveNthControlPoint(0)
+
+    def _one_pose(self) -> list[PoseScene]:
+        found = [fetus for fetus in self._live.values() if fetus.is_open]
+        return [self._random.choice(found)] if found else []
+
+    def _volumes(self) -> list[Any]:
+        return nodes.of_class(self._scene, "vtkMRMLScalarVolumeNode")
+
+    def _places(self, count: int) -> np.ndarray:
+        return self._numbers.normal(size=(count, 3)) * 20
+
+    def _pose(self) -> Pose:
+        return Pose(self._places(22))
+
+    def _attach(self) -> None:
+        """As the panel does with what undo brought back."""
+        for landmarks in nodes.find_landmarks(self._scene):
+            fetus = self._live.get(landmarks.GetID())
+            if fetus is None or not fetus.is_open:
+                with contextlib.suppress(UserError):
+                    self._live[landmarks.GetID()] = PoseScene.attach(self._scene, landmarks)
+
+    # --- what must hold
+
+    def _check_views(self, landmarks: Any) -> None:
+        own = ownership.volume_of(landmarks)
+        if own is None and not ownership.has_lost_its_volume(landmarks):
+            return
+        layers = {one.GetLayoutName(): one for one in nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
+        for view in nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+            shown = layers[view.GetLayoutName()].GetBackgroundVolumeID()
+            if shown and (own is None or own.GetID() != shown):
+                for display in appearance.displays(ownership.nodes_of(landmarks)):
+                    assert not display.IsDisplayableInView(view.GetID()), "drawn over another volume"
+
+
+def _check_links(landmarks: Any) -> None:
+    assert len(nodes.followers(landmarks)) == 8, "a node is gone"
+    for model in links.models_of(landmarks):
+        display = model.GetDisplayNode()
+        assert display is not None, "a display node is gone"
+        assert display.GetInputMeshConnection() is model.GetMeshConnection(), "a mesh is not drawn"
+    display = landmarks.GetNodeReference(nodes.SKELETON_REFERENCE).GetDisplayNode()
+    colours = landmarks.GetNodeReference(nodes.COLOURS_REFERENCE)
+    assert colours is not None and display.GetColorNode() is colours, "the colours are gone"
+
+
+def walk(seed: int, steps: int) -> None:
+    """One walk in a scene of its own.
+
+    Raises:
+        AssertionError: something does not hold; it says after what.
+    """
+    with open_scene() as scene:
+        user = Walk(scene, seed)
+        for number in range(steps):
+            try:
+                user.step()
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}, step {number}: {error}, after {user.done[-8:]}") from error
+        user.close()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--walks", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0, help="of the first walk")
+    options = parser.parse_args()
+    for seed in range(options.seed, options.seed + options.walks):
+        walk(seed, options.steps)
+    print(f"{options.walks} walks of {options.steps} steps: all held")
+
+
+if __name__ == "__main__":
+    main()
