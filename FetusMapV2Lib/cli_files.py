@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.cli_names import origin_of, untold
-from FetusMapV2Lib.cli_support import require_package
+from FetusMapV2Lib.cli_support import require_package, say
 from FetusMapV2Lib.foundation.decimals import point_decimals
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.publishing import published
@@ -182,6 +182,8 @@ def _write_report(
     )
     if not extras.identifiers:
         report = report.without_identifiers()
+    for remark in report.remarks[len(result.warnings) :]:
+        say(f"{stem}: {remark}", "yellow")
     qt = _qt_for_printing() if extras.pdf else None
     kinds = extras.report_kinds
     stage_report(folder, stem, report, kinds, print_pdf=lambda given, path: print_pdf(given, path, qt))

@@ -24,6 +24,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errn
 _NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}
 #: Windows refuses to rename a file while a virus scanner or an indexer reads it, mostly for some milliseconds.
 _RENAME_TRIES, _RENAME_WAIT_S = 20, 0.1
+_ON_WINDOWS = os.name == "nt"
 
 #: What to do about results that are there.
 REPLACE = "Choose another place, or let it be replaced"
@@ -57,7 +58,7 @@ def written_whole(path: str | os.PathLike[str], *, overwrite: bool = True, priva
         if is_staged(target.parent):  # whoever staged it brings it to the disk
             with _beside(target) as temporary:
                 yield temporary
-                temporary.replace(target)
+                move(temporary, target)
             return
         sweep_once(target.parent)
         with owned_folder(target.parent, STAGING) as staging:
@@ -97,7 +98,8 @@ def settle(path: Path, *, private: bool = False) -> None:
         OSError: the disk is full or broken.
     """
     if private and os.name != "nt":
-        path.chmod(0o600)
+        with contextlib.suppress(OSError):  # a file system without rights of its own; those of the folder rule
+            path.chmod(0o600)
     with path.open("rb+") as stream:
         _flush(stream.fileno())
 
@@ -134,9 +136,9 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be done.
     """
-    for left in range(_RENAME_TRIES - 1 if os.name == "nt" else 0, -1, -1):
+    for left in range(_RENAME_TRIES - 1 if _ON_WINDOWS else 0, -1, -1):
         try:
-            source.replace(target)
+            os.replace(source, target)  # noqa: PTH105 - Path.replace is another function in some versions of Python
             return
         except PermissionError:
             if not left:

@@ -195,8 +195,9 @@ def _alone(folder: Path) -> Iterator[None]:
     if not manifests.is_dir():
         with contextlib.suppress(FileExistsError):
             make_folder(manifests, private=False)
-            if os.name != "nt":
-                manifests.chmod(folder.stat().st_mode & 0o777)  # as readable as the names beside it
+        if os.name != "nt":
+            with contextlib.suppress(OSError):  # as readable as the names beside it
+                manifests.chmod(folder.stat().st_mode & 0o777)
     with _turn, locked(manifests / ".lock", "this folder", wait_s=_WAIT_S, remedy="Wait for its end and try again"):
         yield
 

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -120,7 +121,9 @@ def _is_mine(path: Path) -> bool:
         facts = path.lstat()
     except OSError:
         return True  # not there, or about to go
-    return not path.is_symlink() and (os.name == "nt" or facts.st_uid == os.geteuid())
+    if sys.platform != "win32" and facts.st_uid != os.geteuid():
+        return False
+    return not path.is_symlink()
 
 
 def _age_s(path: Path) -> float:

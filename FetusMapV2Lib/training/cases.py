@@ -138,7 +138,7 @@ class ReducedVolumes:
     def _keep_on_disk(path: Path, volume: Volume) -> None:
         tensors = {"array": volume.array, "ijk_to_ras": np.ascontiguousarray(volume.ijk_to_ras)}
         try:
-            with written_whole(path) as temporary:
+            with written_whole(path, private=True) as temporary:  # it shows a patient
                 temporary.write_bytes(save(tensors, metadata={_CHECKSUM: _checksum(tensors)}))
         except OutputError as error:
             _LOG.warning("the reduced volume is not kept: %s", error)

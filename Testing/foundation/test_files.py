@@ -1,11 +1,15 @@
 """Results are written whole or not at all, and errors say what to do."""
 
 import errno
+import os
+import stat
 
 import pytest
 
+from FetusMapV2Lib.foundation import files
 from FetusMapV2Lib.foundation.errors import OutputError, UserError
 from FetusMapV2Lib.foundation.files import safe_stem, write_json, write_text, written_whole
+from FetusMapV2Lib.foundation.publishing import published
 from FetusMapV2Lib.foundation.resources import resource_path
 
 
@@ -75,3 +79,55 @@ def test_missing_resource_says_so():
 def test_a_stem_is_a_file_name_everywhere(tmp_path, name, stem):
     assert safe_stem(name) == stem
     (tmp_path / f"{safe_stem(name)}.txt").write_text("", encoding="utf-8")
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path, monkeypatch):
+    target, steps, replace = tmp_path / "a.txt", [], os.replace
+
+    def noted_replace(source, place):
+        steps.append("name")
+        replace(source, place)
+
+    def noted_sync(descriptor):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    write_text(target, "x")
+    assert steps == ["file", "name"] + ["folder"] * (os.name != "nt")
+    steps.clear()
+    with published(tmp_path, "c") as staging:
+        for name in ("c.csv", "c.json"):
+            write_text(staging / name, "x")
+    steps = [step for step in steps if step != "folder"]
+    # two files are written and brought to the disk, then the manifest, then they move, then the manifest again
+    assert steps == ["name", "name", "file", "file", "file", "name", "name", "name", "file", "name"]
+
+
+def test_a_reader_of_a_file_holds_up_its_replacement_on_windows_only_for_a_while(tmp_path, monkeypatch):
+    write_text(tmp_path / "a", "old")
+    write_text(tmp_path / "b", "new")
+    tries, replace = iter(range(100)), os.replace
+
+    def busy(source, target):
+        if next(tries) < 3:
+            raise PermissionError(errno.EACCES, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(files, "_RENAME_TRIES", 5)
+    monkeypatch.setattr(files, "_RENAME_WAIT_S", 0.0)
+    monkeypatch.setattr(files, "_ON_WINDOWS", True)
+    files.move(tmp_path / "b", tmp_path / "a")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "new"
+    tries = iter([0] * 100)
+    with pytest.raises(PermissionError):
+        files.move(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the folder rules there")
+def test_a_file_can_be_private(tmp_path):
+    with written_whole(tmp_path / "a.bin", private=True) as temporary:
+        temporary.write_bytes(b"x")
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o600
