@@ -10,7 +10,7 @@ from FetusMapV2Lib.foundation.errors import UserError
 
 LIBRARY = Path(__file__).resolve().parents[2] / "FetusMapV2Lib"
 #: Rooms that the command line alone enters.
-_COMMAND_LINE = re.compile(r"^(cli|evaluation|reproduction)")
+_COMMAND_LINE = re.compile(r"^(cli|evaluation|reproduction|training)")
 
 
 def test_an_option_is_told_on_the_command_line_only() -> None:

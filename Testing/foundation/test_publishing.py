@@ -195,6 +195,37 @@ def test_a_process_killed_at_any_step_leaves_the_old_case_the_new_one_or_one_tha
     assert {(True, True, False), (False, False, False), (True, False, True)} <= told
 
 
+def test_a_disk_that_fails_for_good_on_the_way_loses_nothing_either(tmp_path, monkeypatch):
+    """Neither can the files move on, nor back; the same process tries again once the disk is well."""
+    replace, step, failed = os.replace, 0, True
+    while failed:
+        folder = tmp_path / str(step)
+        publish(folder, OLD)
+        calls = iter(range(step))
+
+        def gone(source, target, calls=calls):
+            if next(calls, None) is None:
+                raise OSError(errno.EIO, "Input/output error")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", gone)
+        try:
+            publish(folder, NEW, overwrite=True)
+            failed = False
+        except OutputError:
+            everything = {path.read_text(encoding="utf-8") for path in folder.rglob("a.*") if path.is_file()}
+            assert set(OLD.values()) <= everything or seen(folder) == NEW  # wherever they lie
+        monkeypatch.setattr(os, "replace", replace)
+        manifest = read_manifest(folder, "a")
+        if failed and not manifest.staging:
+            assert seen(folder) == OLD and manifest.is_complete(folder)
+        elif failed:
+            publish(folder, NEW)
+        assert (failed and not manifest.staging) or seen(folder) == NEW
+        step += 1
+    assert step > 6
+
+
 @posix
 def test_a_cut_publication_whose_files_are_gone_is_partial_and_made_again_without_a_flag(tmp_path):
     step = 0
