@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from FetusMapV2Lib.imaging.fields import shown, whole
 from FetusMapV2Lib.imaging.headers import bad_header
 
 #: No volume is spread over more files.
-_MOST_FILES = 1 << 16
+_MOST_FILES, _LONGEST_NAME = 1 << 16, 4096
 _PATTERN = re.compile(r"(?P<name>.*%0?\d{0,2}d.*?)\s+(?P<numbers>-?\d{1,9}(?:\s+-?\d{1,9}){2,3})", re.ASCII)
 
 
@@ -61,7 +62,7 @@ def numbered_names(text: str, header: Path) -> tuple[list[str], int | None] | No
     Raises:
         InputError: numbers that give no names.
     """
-    match = _PATTERN.fullmatch(text)
+    match = _PATTERN.fullmatch(text) if len(text) < _LONGEST_NAME else None
     if match is None:
         return None
     first, last, step, *rest = (whole(part) for part in match["numbers"].split())
@@ -75,8 +76,9 @@ def numbered_names(text: str, header: Path) -> tuple[list[str], int | None] | No
 
 def outside_note(header: Path, files: Sequence[Path]) -> list[str]:
     """A warning if voxels come from beyond the folder of the header."""
-    folder = header.parent.resolve()
+    folder = Path(os.path.normpath(header.parent.absolute()))
     for file in files:
-        if folder not in file.resolve().parents:
+        # As the header says it: where links of the user's own lead is his affair.
+        if folder not in Path(os.path.normpath(file.absolute())).parents:
             return [f"its voxels were read from another folder ({shown(str(file), 200)}), as its header says"]
     return []

@@ -10,8 +10,8 @@ from typing import IO
 
 from FetusMapV2Lib.imaging.headers import BOM, bad_header
 
-#: No header is longer, and no line of one; a number with more letters is none.
-_LONGEST_HEADER, _LONGEST_LINE, _LONGEST_NUMBER = 1 << 26, 1 << 24, 64
+#: No header has more bytes or lines; a number with more letters is none.
+_LONGEST_HEADER, _MOST_LINES, _LONGEST_NUMBER = 1 << 24, 1 << 18, 64
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(nan|inf)", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -25,10 +25,10 @@ def header_lines(stream: IO[bytes], path: Path) -> Iterator[str]:
     """
     if stream.read(len(BOM)) != BOM:
         stream.seek(0)
-    total = 0
-    while raw := stream.readline(_LONGEST_LINE + 1):
-        total += len(raw)
-        if len(raw) > _LONGEST_LINE or total > _LONGEST_HEADER:
+    lines = total = 0
+    while raw := stream.readline(_LONGEST_HEADER + 1):
+        lines, total = lines + 1, total + len(raw)
+        if total > _LONGEST_HEADER or lines > _MOST_LINES:
             raise bad_header(path, "it has no end")
         # Bytes that are no UTF-8 may be part of a file name.
         yield raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")

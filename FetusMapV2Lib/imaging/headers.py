@@ -145,10 +145,15 @@ def _cannot_be_read(path: Path, error: OSError | ValueError) -> InputError:
 
 
 def _unzipped_head(head: bytes, path: Path) -> bytes:
+    unpacked = b""
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, 4096)
+        while head.startswith(GZIP_MAGIC) and len(unpacked) < 4096:
+            member = zlib.decompressobj(wbits=31)
+            unpacked += member.decompress(head, 4096 - len(unpacked))
+            head = member.unused_data
     except zlib.error:
         raise truncated(path) from None
+    return unpacked
 
 
 def truncated(path: Path) -> InputError:

@@ -99,15 +99,19 @@ class _FramesInARow:
         if self._chain is None or t < self._next:
             self.close()
             self._chain, self._next = _chain(stored), 0
-        self._chain.skip((t - self._next) * length)
-        array = _filled(self._chain, stored.shape, stored)
-        self._next = t + 1
-        if not self._checked:
-            # The checksum of what is packed stands at its end.
-            self._chain.skip((stored.count - self._next) * length)
-            _finish(self._chain, stored, self._remarks)
-            self._checked = True
+        try:
+            self._chain.skip((t - self._next) * length)
+            array = _filled(self._chain, stored.shape, stored)
+            self._next = t + 1
+            if not self._checked:
+                # The checksum of what is packed stands at its end.
+                self._chain.skip((stored.count - self._next) * length)
+                _finish(self._chain, stored, self._remarks)
+                self._checked = True
+                self.close()
+        except BaseException:
             self.close()
+            raise
         return array
 
     def close(self) -> None:

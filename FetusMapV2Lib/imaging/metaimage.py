@@ -36,6 +36,7 @@ _FIELDS = {
     "CenterOfRotation", "DistanceUnits", "AnatomicalOrientation", "ElementToIntensityFunctionSlope",
     "ElementToIntensityFunctionOffset",
 }  # fmt: skip
+_NAMES = {length: [name for name in _FIELDS if len(name) == length] for length in map(len, _FIELDS)}
 #: Fields of as many numbers as there are dimensions, or their square.
 _BY_DIMENSION = {
     "DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "TransformMatrix", "Rotation",
@@ -88,10 +89,10 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
     for line in lines:
         if not line.strip():
             continue
-        match = re.match(r"\s*([^=:]*?)\s*[=:](.*)", line, re.DOTALL)
-        if match is None or not 0 < len(match[1]) <= 256 or not match[1].isprintable():
+        place = min((found for found in (line.find("="), line.find(":")) if found >= 0), default=0)
+        name, value = line[:place].strip(), line[place + 1 :].strip()
+        if not 0 < len(name) <= 256 or not name.isprintable():
             raise bad_header(path, f"this line is not of the format: '{shown(line)}'")
-        name, value = match[1], match[2].strip()
         if name not in _FIELDS:
             _refuse_damaged_name(name, path)
             continue
@@ -107,9 +108,9 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
 
 
 def _refuse_damaged_name(name: str, path: Path) -> None:
-    for known in _FIELDS:
-        other = sum(a != b for a, b in zip(name, known, strict=True)) if len(name) == len(known) else len(name)
-        if other == 1 or name.lower() == known.lower():
+    for known in _NAMES.get(len(name), ()):
+        letters = sum(a != b for a, b in zip(name, known, strict=True))
+        if letters == 1 or name.lower() == known.lower():
             raise bad_header(path, f"there is no field '{shown(name)}'")
 
 

@@ -21,8 +21,8 @@ Packing = Literal["raw", "gzip", "zlib", "bzip2", "ascii", "hex"]
 _CHUNK = 1 << 18
 #: A byte of deflate gives no more than 1,032 (zlib's technical notes).
 _DEFLATE_RATIO = 1032
-#: Nothing that is left out before the voxels is longer.
-_LONGEST_SKIP = 1 << 30
+#: Nothing that is left out before packed voxels is longer.
+_LONGEST_SKIP = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def check_part(part: Part, packing: Packing, length: int) -> int:
     size = plain_file_size(part.path)
     end = size if part.packed is None else part.start + part.packed
     least = {"raw": length + max(part.skip, 0), "gzip": length // _DEFLATE_RATIO, "zlib": length // _DEFLATE_RATIO}
-    if end > size or end - part.start < least.get(packing, 1) or part.skip > _LONGEST_SKIP:
+    if end > size or end - part.start < least.get(packing, 1):
         raise truncated(part.path)
     return end
 
@@ -132,15 +132,17 @@ class _Held:
 class _Unpacked:
     def __init__(self, part: Part, end: int, packing: Packing, length: int) -> None:
         self._part, self._packed, self._packing = part, end - part.start, packing
-        self._open()
         skip = part.skip
+        if skip > _LONGEST_SKIP:
+            raise truncated(part.path)
+        self._open()
         if skip < 0:
             # Only once all is unpacked is it known where the last bytes begin.
             skip = self._total(length + _LONGEST_SKIP) - length
             self.close()
-            self._open()
-            if skip < 0:
+            if not 0 <= skip <= _LONGEST_SKIP:
                 raise truncated(part.path)
+            self._open()
         self.skip(skip)
 
     def _open(self) -> None:
@@ -194,7 +196,7 @@ class _Members:
         }[packing]
         self._magic = {"gzip": GZIP_MAGIC, "bzip2": b"BZh"}.get(packing)
         self._inner: Any = self._new()
-        self._waiting = b""
+        self._waiting, self._at, self._window = b"", 0, _CHUNK
         #: Bytes behind the last member that belong to none (zeros, with which tapes are filled up, do not count).
         self.trailing = 0
         self._ended = False
@@ -202,32 +204,36 @@ class _Members:
     def read(self, most: int) -> bytes:
         """Some of the next bytes, at most `most`, which is above 0; none at the end of the stream."""
         while not self._ended:
-            if self._inner.eof:
-                self._next_member()
-                continue
-            at_end = False
-            if not self._waiting and getattr(self._inner, "needs_input", True):
-                self._waiting = self._packed_bytes()
-                at_end = not self._waiting
+            fed, at_end = b"", False
+            if getattr(self._inner, "needs_input", True):
+                if self._at == len(self._waiting):
+                    self._waiting, self._at = self._packed_bytes(), 0
+                fed, at_end = self._waiting[self._at : self._at + self._window], not self._waiting
             try:
-                piece = self._inner.decompress(self._waiting, most)
+                piece: bytes = self._inner.decompress(fed, most)
             except (zlib.error, OSError, EOFError, ValueError):
                 raise truncated(self._path) from None
-            self._waiting = getattr(self._inner, "unconsumed_tail", b"")
+            left = self._inner.unused_data or getattr(self._inner, "unconsumed_tail", b"")
+            self._at += len(fed) - len(left)
+            self._window = min(2 * self._window, _CHUNK)
+            if self._inner.eof:
+                self._next_member()
+            elif at_end and not piece:
+                raise truncated(self._path)
             if piece:
                 return piece
-            if at_end and not self._inner.eof:
-                raise truncated(self._path)
         return b""
 
     def _next_member(self) -> None:
-        rest = self._inner.unused_data
-        if len(rest) < 3:
-            rest += self._packed_bytes()
-        if self._magic is not None and rest.startswith(self._magic):
-            self._inner, self._waiting = self._new(), rest
+        # What is left of the bytes given to a member is copied: of a million tiny members, each gets little.
+        self._window = 512
+        if len(self._waiting) - self._at < 3:
+            self._waiting, self._at = self._waiting[self._at :] + self._packed_bytes(), 0
+        if self._magic is not None and self._waiting.startswith(self._magic, self._at):
+            self._inner = self._new()
             return
         self._ended = True
+        rest = self._waiting[self._at :]
         while rest:
             self.trailing += len(rest) if rest.strip(b"\0") else 0
             rest = self._packed_bytes()

@@ -20,7 +20,7 @@ from FetusMapV2Lib.imaging.packed import Packing, Part
 from FetusMapV2Lib.imaging.volume import Matrix
 
 #: No volume that is read whole has more voxels: 24 times those of a large ultrasound volume.
-_MOST_VOXELS = 1 << 30
+_MOST_VOXELS, _MOST_FRAMES = 1 << 30, 1 << 20
 
 NO_ORIENTATION = (
     "the file does not state how its axes lie in space; a volume that is not mirrored was assumed: check left and right"
@@ -86,7 +86,7 @@ def check_sizes(sizes: tuple[int, ...], other: int | None, path: Path) -> None:
         raise InputError(f"this is a {len(sizes)}D image, not a 3D volume", where=path, remedy="Export one 3D volume")
     check_shape(space[::-1], str(path))
     at_once = space if other == len(sizes) - 1 else sizes
-    if math.prod(at_once) > _MOST_VOXELS or max(sizes) > 1 << 24:
+    if math.prod(at_once) > _MOST_VOXELS or (other is not None and sizes[other] > _MOST_FRAMES):
         raise InputError(
             f"the volume is larger than any that can be read ({_sizes(sizes)} voxels)", where=path,
             remedy="Export it with fewer voxels",

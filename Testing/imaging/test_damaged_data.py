@@ -110,3 +110,22 @@ def test_a_bomb_is_unpacked_no_further_than_the_header_says(tmp_path, pack):
         path.write_bytes(header + b"\n" + pack(blobs().tobytes()))
         with pytest.raises(InputError):
             read_volume(path)
+
+
+def test_a_million_tiny_members_take_no_time(tmp_path):
+    """Each member that ends leaves a copy of what is left of the bytes given to it."""
+    packed = gzip.compress(b"") * 20_000 + gzip.compress(NOISE.tobytes())
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(HEADER.format("gzip").encode() + b"\n" + packed)
+    assert np.array_equal(read_volume(path).array, NOISE)
+
+
+@pytest.mark.parametrize("lines", ["a" + " " * 2_000_000, "a=b\n" * 300_000, "#" + "a" * (1 << 24)])
+def test_long_headers_of_both_formats(tmp_path, lines):
+    """None of them is looked through again and again."""
+    text = "ObjectType = Image\nNDims = 3\n" + lines
+    (tmp_path / "v.mha").write_text(text)
+    (tmp_path / "v.nrrd").write_text("NRRD0004\n" + lines.replace("=", ":="))
+    for name in ("v.mha", "v.nrrd"):
+        with pytest.raises(InputError, match="header is damaged"):
+            read_volume(tmp_path / name)
