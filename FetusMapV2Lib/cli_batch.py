@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import typer
 
 from FetusMapV2Lib.cli_journal import journal
-from FetusMapV2Lib.cli_run import as_user_error
+from FetusMapV2Lib.cli_run import report
 from FetusMapV2Lib.cli_supervisor import size_of
-from FetusMapV2Lib.cli_support import say, say_error
+from FetusMapV2Lib.cli_support import say
 from FetusMapV2Lib.foundation.errors import Cancelled, InputError, UserError
+from FetusMapV2Lib.foundation.faults import as_user_error
 from FetusMapV2Lib.foundation.progress import EachCase
 
 T = TypeVar("T")
@@ -68,9 +69,7 @@ class Batch:
         try:
             yield attempt
         except Exception as error:
-            problem = as_user_error(error, path)
-            say_error(problem)
-            attempt.outcome, record["line"] = "refused", problem.line()
+            attempt.outcome, record["line"] = "refused", report(error, path).line()
         record |= {"outcome": attempt.outcome, "kept": attempt.kept}
         self._settled[item] = record
         self._journal.end(item, **record)

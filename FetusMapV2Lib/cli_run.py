@@ -12,12 +12,11 @@ import typer
 
 from FetusMapV2Lib.cli_journal import journal
 from FetusMapV2Lib.cli_support import STOPPED, say, say_error, say_usage
-from FetusMapV2Lib.foundation.errors import InputError, UserError
+from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.foundation.faults import as_user_error, wants_traceback
 from FetusMapV2Lib.foundation.showing import shown
 from FetusMapV2Lib.foundation.stopping import Stopped, stop_signals, stopped
 
-#: Set to 1 to see where an unexpected error came from.
-TRACEBACK = "FETUSMAP_TRACEBACK"
 #: Exit code when this program, not its user, is at fault.
 FAULT = 1
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])  # Typer may bring a Click of its own
@@ -40,29 +39,13 @@ def run(app: Callable[..., object]) -> int:
     return code
 
 
-def as_user_error(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
-    """Whatever was raised, as the line that a user gets.
-
-    Of what this program did not foresee the traceback is printed too if the environment variable FETUSMAP_TRACEBACK
-    asks for it.
-
-    Args:
-        where: the file that was worked on, if any.
-    """
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # torch has no type of its own for this
-        remedy = "Close other programs, or export a smaller volume"
-        return InputError("the volume does not fit into the memory", where=where, remedy=remedy)
-    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+def report(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
+    """Print an error as one line, see `as_user_error`; its traceback too if that is asked for."""
+    if wants_traceback(error):
         say("".join(traceback.format_exception(error)).rstrip())
-    if isinstance(error, OSError):
-        path = where if where is not None else error.filename
-        return UserError(f"cannot be read or written ({error.strerror or error})", where=path)
-    text = str(error)
-    problem = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    remedy = f"With {TRACEBACK}=1 in the environment it says where that arose"
-    return UserError(f"unexpected {problem}", where=where, remedy=remedy)
+    told = as_user_error(error, where)
+    say_error(told)
+    return told
 
 
 def _code_of(app: Callable[..., object]) -> int:
@@ -84,7 +67,7 @@ def _code_of(app: Callable[..., object]) -> int:
         return FAULT
     except Exception as error:
         if stopped() is None:
-            say_error(as_user_error(error))
+            report(error)
         return FAULT
     return code if isinstance(code, int) else 0
 

@@ -4,14 +4,15 @@
 
 VOLUMES are files that Slicer loads, or folders of such files. For each, the output folder gets NAME.mrb (volume,
 landmarks, skeleton, lengths) and then NAME.csv (the table of the panel; one line if there is no fetus). A volume that
-has its NAME.csv is done and skipped. One that fails costs one line and does not stop the others. Exit code 0: all are
-done, 2: some failed, 130: interrupted. --help names the options.
+has its NAME.csv is done and skipped. One that fails costs one line and does not stop the others; one that ended Slicer
+twice is not tried again. Exit code 0: all are done, 2: some failed, 130: interrupted. --help names the options.
 The FetusMapV2 extension must be installed, and PyTorch with it (first-time setup in the module).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import sys
 from pathlib import Path
@@ -22,12 +23,19 @@ _SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz")
 
 
 def volumes(paths: list[Path]) -> list[Path]:
-    """Files as they are, and the volume files of folders in order of their names."""
+    """Files as they are, and the volume files of folders in order of their names; those of macOS's own are none."""
     found = []
     for path in paths:
-        inside = path.iterdir() if path.is_dir() else [path]
-        found += sorted(one for one in inside if one == path or one.name.lower().endswith(_SUFFIXES))
+        try:
+            inside = list(path.iterdir()) if path.is_dir() else [path]
+        except OSError:  # said when its turn comes
+            inside = [path]
+        found += sorted(one for one in inside if one == path or _is_volume(one.name))
     return found
+
+
+def _is_volume(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
 def estimate(file: Path, output: Path, logic, settings) -> str:
@@ -46,13 +54,32 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
     if table.exists():
         return "done before"
     slicer.mrmlScene.Clear(0)
-    outcome = logic.process(slicer.util.loadVolume(str(file), {"name": name}), settings=settings)
-    if outcome.poseScene is None:
-        write_table(table, [(outcome.estimate.reason, "", "")])
-        return outcome.estimate.reason
-    save_scene(slicer.mrmlScene, output / f"{name}.mrb")
-    write_table(table, [row.cells() for row in rows(outcome.poseScene.pose())])
+    with counted(output / f".{name}.attempts"):
+        outcome = logic.process(slicer.util.loadVolume(str(file), {"name": name}), settings=settings)
+        if outcome.poseScene is None:
+            write_table(table, [(outcome.estimate.reason, "", "")])
+            return outcome.estimate.reason
+        save_scene(slicer.mrmlScene, output / f"{name}.mrb")
+        write_table(table, [row.cells() for row in rows(outcome.poseScene.pose())])
     return " ".join(["done.", *outcome.estimate.warnings])
+
+
+@contextlib.contextmanager
+def counted(path: Path):
+    """Count the attempts at a volume in a file, which goes when one comes to an end, good or bad.
+
+    Raises:
+        RuntimeError: two did not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.stat().st_size if path.exists() else 0
+    if before >= 2:
+        raise RuntimeError(f"Slicer ended twice while it worked on this volume; remove {path} to try again")
+    path.write_text("x" * (before + 1), encoding="ascii")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def write_table(path: Path, cells) -> None:
@@ -65,24 +92,33 @@ def write_table(path: Path, cells) -> None:
         writer.writerows(cells)
 
 
-def estimate_all(files: list[Path], output: Path, logic, settings) -> int:
-    """Estimate volumes, one line for each; returns how many failed."""
-    from FetusMapV2Lib.foundation.errors import UserError
+def estimate_all(files: list[Path], output: Path, logic, settings) -> dict[Path, str]:
+    """Estimate volumes, one line for each; returns what was refused, and why."""
+    from FetusMapV2Lib.foundation.faults import as_user_error
+    from FetusMapV2Lib.foundation.showing import shown_sentence
+    from FetusMapV2Lib.imaging.reading import volume_name
 
-    failed = 0
-    for number, file in enumerate(files, start=1):
-        label = f"{number}/{len(files)} {file.name}:"
+    refused, taken = {}, {}
+    for number, file in enumerate(dict.fromkeys(files), start=1):
+        label = shown_sentence(f"{number}/{len(files)} {file.name}:")
+        name = volume_name(file).casefold()  # not every file system tells A from a
         try:
-            print(label, estimate(file, output, logic, settings), flush=True)
-        except (UserError, RuntimeError) as error:  # RuntimeError: slicer.util.loadVolume
-            failed += 1
-            print(label, "failed.", " ".join(str(error).split()), file=sys.stderr, flush=True)
-    return failed
+            if taken.setdefault(name, file) != file:
+                raise RuntimeError(f"its results would have the names of those of {taken[name]}")
+            print(label, shown_sentence(estimate(file, output, logic, settings)), flush=True)
+        except Exception as error:  # whatever a file does, the others go on
+            # slicer.util.loadVolume says by RuntimeError that a file cannot be loaded
+            refused[file] = shown_sentence(error if type(error) is RuntimeError else as_user_error(error))
+            print(label, "failed.", refused[file], file=sys.stderr, flush=True)
+    return refused
 
 
 def main(arguments: list[str], make_logic=None) -> int:
     """The command line after ``--``."""
     from FetusMapV2Panel.parameters import Device, Refine, Settings
+
+    from FetusMapV2Lib.foundation.showing import shown
+    from FetusMapV2Lib.foundation.stopping import stop_signals
 
     parser = argparse.ArgumentParser(prog="estimate_in_slicer.py", description=__doc__.partition("\n")[0])
     parser.add_argument("volumes", nargs="+", type=Path, help="files or folders")
@@ -99,13 +135,16 @@ def main(arguments: list[str], make_logic=None) -> int:
         from FetusMapV2 import FetusMapV2Logic as make_logic  # noqa: N813
     logic = make_logic()
     try:
-        failed = estimate_all(files, given.output, logic, settings)
-    except KeyboardInterrupt:
+        with stop_signals():
+            failed = estimate_all(files, given.output, logic, settings)
+    except KeyboardInterrupt as stop:
         print("Stopped; what was finished is kept.", file=sys.stderr)
-        return 130
+        return getattr(stop, "exit_code", 130)
     finally:
         logic.close()
-    print(f"{len(files) - failed} of {len(files)} done, {failed} failed: {given.output}")
+    print(f"{len(files) - len(failed)} of {len(files)} done, {len(failed)} failed: {shown(given.output)}")
+    for file, reason in failed.items():
+        print(f"  {shown(file)}: {reason}", file=sys.stderr)
     print("Research use only; default weights were trained on simulated volumes.")
     return 2 if failed or not files else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,12 @@ def example(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def slicer_util():
+    import slicer
+
+    return slicer.util
 
 
 class Counted:
@@ -95,6 +102,43 @@ def test_slicer_script_keeps_what_was_finished_when_it_is_interrupted(folder, lo
     assert main([str(folder), "--output", str(out)], logic) == 130
     assert {path.name for path in out.iterdir()} == {"a.1.mrb", "a.1.csv"}
     assert "what was finished is kept" in capsys.readouterr().err
+
+
+def test_slicer_script_goes_on_whatever_a_volume_does(folder, logic, tmp_path, capsys, monkeypatch):
+    """Errors nobody foresaw, one name in two folders, a volume that ended Slicer twice."""
+    main, out = example("estimate_in_slicer").main, tmp_path / "out"
+    (folder / "broken.nrrd").rename(folder / "odd.nrrd")
+    (folder / "._a.1.nrrd").write_bytes(b"of macOS")
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(folder / "a.1.nrrd", other / "A.1.nrrd")
+    out.mkdir()
+    (out / ".a.2.attempts").write_text("xx")
+    load = slicer_util().loadVolume
+
+    def odd(path, properties):
+        if path.endswith("odd.nrrd"):
+            raise KeyError("\x1b[2J")
+        return load(path, properties)
+
+    monkeypatch.setattr(slicer_util(), "loadVolume", odd)
+    assert main([str(folder), str(other), "--output", str(out)], logic) == 2
+    assert logic.names == ["a.1", "leer"]
+    said = capsys.readouterr()
+    assert "2 of 5 done, 3 failed" in said.out and "\x1b" not in said.err and "._a" not in said.err
+    for words in ("unexpected KeyError", "the names of those of", "Slicer ended twice"):
+        assert said.err.count(words) == 2  # at its turn, and at the end
+    assert [path.name for path in out.glob(".*.attempts")] == [".a.2.attempts"]
+
+
+def test_folder_script_fits_into_a_command_line_and_says_what_it_cannot_enter(tmp_path, capsys):
+    script = example("estimate_folder")
+    files = [tmp_path / f"{number:04d}.nrrd" for number in range(2000)]
+    portions = script.portions(files)
+    assert [file for portion in portions for file in portion] == list(map(str, files))
+    assert len(portions) > 1 and max(len(" ".join(portion)) for portion in portions) < 30_000
+    assert script.main([str(tmp_path / "no\x1b[2J"), "out"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_slicer_script_passes_its_options_on(folder, logic, tmp_path):
