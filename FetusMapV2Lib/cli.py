@@ -163,6 +163,8 @@ def train(
     from FetusMapV2Lib.memory.plan import parse_bytes
     from FetusMapV2Lib.training.fitting import fit
 
+    if not data.is_dir():  # before a folder for the run is made
+        raise InputError("this folder does not exist", where=data, remedy="Give a folder of cases")
     overrides: dict[str, object] = parsed_settings(settings)
     if input_size is not None:
         overrides["input_size"] = list(parsed_size(input_size, "--input-size"))
