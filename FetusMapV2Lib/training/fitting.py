@@ -43,7 +43,7 @@ from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationVi
 from FetusMapV2Lib.training.export import export_module
 from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures, Pictures
-from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.preset import Preset, load_preset
 from FetusMapV2Lib.training.run import Run, prepare_run
 
 _LOG = logging.getLogger(__name__)
@@ -111,11 +111,13 @@ def fit(
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
         Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
     """
+    chosen, _ = choose_device(device)
+    if not isinstance(preset, Preset):
+        preset = load_preset(preset)
     with _alone_in(usable_folder(Path(output_dir))):
         run = prepare_run(
             preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
         )
-        chosen, _ = choose_device(device)
         pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None and not run.preset.memory.budget)
         if threads is not None:
             torch.set_num_threads(threads)

@@ -238,3 +238,10 @@ def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeyp
     assert (stop.value.exit_code, steps[-1]) == (143, 0.75)
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
     assert not (tmp_path / ".training.lock").exists()
+
+
+def test_a_wish_that_cannot_be_met_leaves_no_folder(cases: Path, tmp_path: Path) -> None:
+    for wish in ({"preset": "no-such-preset"}, {"preset": PRESET, "device": "abacus"}):
+        with pytest.raises(UserError):
+            fit(data_dir=cases, output_dir=tmp_path / "run", **{"device": "cpu", **wish})  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
