@@ -15,6 +15,9 @@ from bench import modules
 from bench.view_widgets import FourUpLayout
 
 _STEP_MS = 10
+#: Qt's loop holds the interpreter, here as in Slicer: no other thread gets on but by what runs in Python. So whoever
+#: waits here looks seldom, that threads do not live by his looking.
+_IDLE_MS = 50
 
 
 class LayoutManager:
@@ -157,7 +160,7 @@ class MainWindow(QtWidgets.QMainWindow):
         while not condition():
             if time.monotonic() > end:
                 return False
-            QTest.qWait(_STEP_MS)
+            QTest.qWait(_IDLE_MS)
         return True
 
     def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:

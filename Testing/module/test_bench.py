@@ -208,3 +208,35 @@ def test_views_render_in_the_midst_of_changes_unless_paused(main_window):
         assert view.renders == start + 2
     finally:
         view.patience_ms = PATIENCE_MS
+
+
+def test_no_thread_gets_on_while_the_event_loop_idles_but_by_what_runs_in_python(application):
+    import threading
+    import time
+
+    import qt
+
+    steps, stop = [], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            steps.append(1)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    timer = qt.QTimer()
+    timer.setInterval(20)
+    timer.connect("timeout()", lambda: time.sleep(0.001))
+    try:
+        before = len(steps)
+        qt.QTest.qWait(200)
+        assert len(steps) - before <= 2
+        timer.start()
+        before = len(steps)
+        qt.QTest.qWait(200)
+        assert len(steps) - before >= 1
+    finally:
+        timer.stop()
+        stop.set()
+        thread.join()
