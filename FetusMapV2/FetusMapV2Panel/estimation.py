@@ -239,6 +239,7 @@ class PoseEstimation:
     def _show(self, estimate, inputVolume, landmarks, mirrored: bool):
         from FetusMapV2Lib.scene import history
         from FetusMapV2Lib.scene.mirroring import set_put_right
+        from FetusMapV2Lib.scene.names import node_name
         from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         scene = inputVolume.GetScene()
@@ -250,7 +251,7 @@ class PoseEstimation:
         if poseScene is not None:
             poseScene.set_pose(estimate.pose, estimate.model)
         else:
-            name = _("{0} fetus").format(inputVolume.GetName())
+            name = _("{0} fetus").format(node_name(inputVolume))
             poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
             self.keepPoseScene(poseScene)
             whose.keepFrame(poseScene.landmarks_node, whose.frameOf(inputVolume))

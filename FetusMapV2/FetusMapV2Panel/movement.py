@@ -106,6 +106,7 @@ class SequenceEstimation:
     def _showSequence(self, browser, frames, estimates, settings, frameInterval):
         from FetusMapV2Lib.scene import history
         from FetusMapV2Lib.scene.mirroring import set_put_right
+        from FetusMapV2Lib.scene.names import node_name
         from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 
         poses = [estimate.pose for estimate in estimates]
@@ -116,7 +117,7 @@ class SequenceEstimation:
             poseSequence.set_poses(poses, model)
             poseSequence.frame_interval_s = frameInterval
         else:
-            name = _("{0} fetus").format(frames.proxy_node.GetName())
+            name = _("{0} fetus").format(node_name(frames.proxy_node))
             poseSequence = PoseSequence.create(browser, poses, name=name, model=model, frame_interval_s=frameInterval)
             self._poseSequences[browser.GetID()] = poseSequence
             self.keepPoseScene(poseSequence.pose_scene)

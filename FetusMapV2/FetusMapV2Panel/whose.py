@@ -9,6 +9,7 @@ from typing import Any
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import nodes, ownership
+from FetusMapV2Lib.scene.names import node_name
 from FetusMapV2Lib.scene.pose_sequence import FRAME_ATTRIBUTE, browser_of
 from FetusMapV2Lib.scene.sequences import VolumeFrames, browsers_of_volumes
 from FetusMapV2Panel.texts import translator
@@ -87,8 +88,8 @@ def foundNone(volume) -> bool:
 
 def label(volume) -> str:
     """A volume's name for the eye; with its number among the volumes of the same name."""
-    name = volume.GetName() or ""
+    name = node_name(volume)
     scene = volume.GetScene()
     volumes = nodes.of_class(scene, "vtkMRMLScalarVolumeNode") if scene is not None else []
-    same = [node for node in volumes if node.GetName() == name]
+    same = [node for node in volumes if node_name(node) == name]
     return _("{0} ({1})").format(name, same.index(volume) + 1) if len(same) > 1 and volume in same else name

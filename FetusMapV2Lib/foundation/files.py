@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from typing import Any
 from FetusMapV2Lib.foundation.errors import OutputError
 from FetusMapV2Lib.foundation.staging import STAGING, is_staged, make_folder, owned_folder, sweep
 
+#: Names of devices on Windows, with any suffix.
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\..*)?", re.IGNORECASE)
+#: Categories of characters that are no part of a line of text.
+_UNFIT = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+#: Bytes; file systems take 255 for a name with its suffixes, and files are written under longer ones at first.
+_LONGEST_STEM = 160
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 #: File systems that cannot bring a single file or folder to the disk say so by one of these.
 _NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}
@@ -156,10 +163,16 @@ def output_error(error: OSError, target: Path) -> OutputError:
 
 
 def safe_stem(name: str, default: str = "case") -> str:
-    """A name that every operating system takes for a file: what one of them forbids becomes an underscore."""
-    plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", name).strip(" .")
-    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain, re.IGNORECASE)
-    return f"_{plain}" if reserved else plain or default
+    """A name that every operating system takes for a file, with room for suffixes.
+
+    What one of them forbids, and what no line of text can carry, becomes an underscore; what is too long is cut.
+    """
+    # Bytes of a name that are no UTF-8 reach Python as lone surrogates; most are Latin-1.
+    whole = "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in name)
+    fit = "".join("\0" if unicodedata.category(one) in _UNFIT else one for one in whole)
+    plain = re.sub(r'[<>:"/\\|?*\0]+', "_", fit).strip(" .")
+    plain = plain.encode("utf-8")[:_LONGEST_STEM].decode("utf-8", "ignore").strip(" .")
+    return f"_{plain}" if _RESERVED.fullmatch(plain) else plain or default
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = True) -> None:

@@ -25,7 +25,7 @@ from FetusMapV2Lib.foundation.errors import InputError, OutputError
 from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.bundles import is_plain, plain_folder, unpacked
-from FetusMapV2Lib.scene.names import is_printable, safe_name
+from FetusMapV2Lib.scene.names import is_printable, node_name, safe_name
 from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.volumes import add_volume_node
@@ -161,8 +161,8 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
 def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
     """A name with a character that XML cannot carry would make a file that nobody can read."""
     for node in of_class(scene, "vtkMRMLNode"):
-        name = node.GetName() or ""
-        if not is_printable(name):
+        name = node_name(node)
+        if not is_printable(name) or name != (node.GetName() or ""):
             node.SetName(safe_name(name, node.GetNodeTagName()))
 
 

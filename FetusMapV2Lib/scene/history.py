@@ -12,7 +12,7 @@ import slicer
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import links, nodes
-from FetusMapV2Lib.scene.names import make_name_harmless
+from FetusMapV2Lib.scene.names import make_name_harmless, node_name
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
 
@@ -88,7 +88,7 @@ def _one_step(scene: slicer.vtkMRMLScene, volume: Any, on: _Way, back: _Way) -> 
     other = next((scene.GetNodeByID(identifier) for identifier in concerned if identifier), None)
     raise InputError(
         "this step was made in another volume",
-        where=other.GetName() if other is not None else None,
+        where=node_name(other) if other is not None else None,
         remedy="Choose that volume first",
     )
 

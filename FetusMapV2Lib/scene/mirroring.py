@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.scene.names import safe_name
+from FetusMapV2Lib.scene.names import node_name, safe_name
 from FetusMapV2Lib.scene.ownership import poses_of
 from FetusMapV2Lib.scene.volumes import ijk_to_world, matrix_to_vtk, parent_to_world
 
@@ -64,7 +64,7 @@ def _reflection(volume_node: Any) -> Any:
 def _insert_transform(volume_node: Any) -> Any:
     """A transform between a volume with its landmarks and what is above them."""
     scene = volume_node.GetScene()
-    name = scene.GenerateUniqueName(f"{safe_name(volume_node.GetName() or '')} put right")
+    name = scene.GenerateUniqueName(f"{safe_name(node_name(volume_node))} put right")
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     transform.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     for node in (volume_node, *poses_of(scene, volume_node)):

@@ -35,6 +35,12 @@ def safe_name(name: str, otherwise: str = "Volume") -> str:
     return _shortened(" ".join(plain.split())) or otherwise
 
 
+def node_name(node: Any) -> str:
+    """The name of a node as text, which VTK gives as bytes where it is no UTF-8; most such names are Latin-1."""
+    name = node.GetName() or ""
+    return name.decode("latin-1") if isinstance(name, bytes) else str(name)
+
+
 def safe_markups_name(name: str, otherwise: str = "Fetus") -> str:
     """A safe name for a markups node and what belongs to it, with full-width percent signs.
 
@@ -46,8 +52,9 @@ def safe_markups_name(name: str, otherwise: str = "Fetus") -> str:
 
 def make_name_harmless(markups: Any) -> None:
     """Take percent signs out of the name that a user gave to a markups node."""
-    if "%" in (markups.GetName() or ""):
-        markups.SetName(markups.GetName().replace("%", _HARMLESS_PERCENT))
+    name = node_name(markups)
+    if "%" in name:
+        markups.SetName(name.replace("%", _HARMLESS_PERCENT))
 
 
 def is_printable(name: str) -> bool:
@@ -57,7 +64,7 @@ def is_printable(name: str) -> bool:
 
 def pose_name(landmarks: Any) -> str:
     """What the nodes of a pose are named after, whatever a user made of the name of its landmarks."""
-    return safe_markups_name((landmarks.GetName() or "").removesuffix(" landmarks"))
+    return safe_markups_name(node_name(landmarks).removesuffix(" landmarks"))
 
 
 def _shortened(name: str) -> str:

@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.scene import appearance
-from FetusMapV2Lib.scene.names import without_name_in_labels
+from FetusMapV2Lib.scene.names import node_name, without_name_in_labels
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
 
 def check_landmarks(node: Any, schema: Schema) -> None:
     """Raise InputError unless `node` holds the landmarks of the schema in their order."""
-    where = node.GetName() if node is not None else ""
+    where = node_name(node) if node is not None else ""
     if node is None or not node.IsA("vtkMRMLMarkupsFiducialNode"):
         raise InputError("this is not a point list", where=where, remedy="Choose the landmarks of a fetus")
     kept = node.GetAttribute(SCHEMA_ATTRIBUTE)

@@ -22,7 +22,7 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import nodes
 from FetusMapV2Lib.scene.files import open_scene, save_scene
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
-from FetusMapV2Lib.scene.names import pose_name
+from FetusMapV2Lib.scene.names import node_name, pose_name
 from FetusMapV2Lib.scene.point_list import problem_of_list
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
@@ -88,7 +88,7 @@ class PoseSequence:
         _check_count(poses, len(frames))
         scene = browser.GetScene()
         fetus = PoseScene.create(scene, poses[0], schema, volume_node=frames.proxy_node, name=name, model=model)
-        title = fetus.landmarks_node.GetName()
+        title = node_name(fetus.landmarks_node)
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{title} sequence")
         sequence.SetAttribute(nodes.ROLE_ATTRIBUTE, SEQUENCE_ROLE)
         _keep_interval(sequence, frame_interval_s)
@@ -120,7 +120,7 @@ class PoseSequence:
         proxy = browser.GetProxyNode(sequence) if sequence is not None else None
         if proxy is None:
             raise InputError(
-                "this sequence has no landmarks yet", where=browser.GetName(), remedy="Estimate all its frames first"
+                "this sequence has no landmarks yet", where=node_name(browser), remedy="Estimate all its frames first"
             )
         return cls(browser, sequence, pose_scene or PoseScene.attach(browser.GetScene(), proxy, schema))
 

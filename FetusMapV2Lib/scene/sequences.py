@@ -17,7 +17,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import checked
 from FetusMapV2Lib.imaging.source import SECONDS, rising
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.names import safe_name
+from FetusMapV2Lib.scene.names import node_name, safe_name
 from FetusMapV2Lib.scene.nodes import of_class
 from FetusMapV2Lib.scene.volumes import add_volume_node, parent_to_world, set_voxels, show_grey, volume_from_node
 
@@ -92,7 +92,7 @@ class VolumeFrames(Sequence[Volume]):
         self.mirrored = mirrored
         sequence = _volume_sequence(browser) if browser is not None else None
         if sequence is None:
-            where = browser.GetName() if browser is not None else None
+            where = node_name(browser) if browser is not None else None
             raise InputError("this sequence holds no volumes", where=where, remedy=_REMEDY)
         self._sequence = sequence
         self._master = browser.GetMasterSequenceNode()
@@ -116,7 +116,7 @@ class VolumeFrames(Sequence[Volume]):
     def _read(self, number: int) -> Volume:
         node = self._sequence.GetDataNodeAtValue(self._master.GetNthIndexValue(number), False)
         if node is None:
-            raise InputError(f"frame {number + 1} is missing", where=self._sequence.GetName(), remedy=_REMEDY)
+            raise InputError(f"frame {number + 1} is missing", where=node_name(self._sequence), remedy=_REMEDY)
         volume = volume_from_node(node)
         if self.proxy_node is not None:  # a frame has no parent transform of its own
             volume = volume.with_(ijk_to_ras=parent_to_world(self.proxy_node) @ volume.ijk_to_ras)

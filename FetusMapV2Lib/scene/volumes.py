@@ -16,7 +16,7 @@ from vtk.util import numpy_support
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.checks import grey
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.names import safe_name
+from FetusMapV2Lib.scene.names import node_name, safe_name
 
 #: Voxel types that a `Volume` may hold, and what others become.
 _KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
@@ -79,7 +79,7 @@ def volume_from_node(node: Any) -> Volume:
     Raises:
         InputError: no image in the node, a segmentation, or a parent transform that is not linear.
     """
-    name = node.GetName() or "volume"
+    name = node_name(node) or "volume"
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError("this is not a grey or colour volume", where=name, remedy="Choose an ultrasound volume")
     image = node.GetImageData()
@@ -115,7 +115,7 @@ def parent_to_world(node: Any) -> NDArray[np.float64]:
     if not parent.IsTransformToWorldLinear() or not parent.GetMatrixTransformToWorld(matrix):
         raise InputError(
             "the volume is under a transform that is not linear",
-            where=node.GetName(),
+            where=node_name(node),
             remedy="Harden the transform on the volume first",
         )
     return matrix_from_vtk(matrix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
@@ -42,12 +43,16 @@ class ViewWidget(QtWidgets.QWidget):
         self.setMouseTracking(True)
         self.setMinimumSize(200, 180)
         view.managers.AddObserver("UpdateEvent", self.scheduleRender)
+        # As in Slicer no view renders while a scene is closed, loaded or changed as a whole.
+        slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndBatchProcessEvent, self.scheduleRender)
         if isinstance(view, SliceView):
             view.logic.AddObserver("ModifiedEvent", self.scheduleRender)
 
     # --- when to render
 
     def scheduleRender(self, *_):
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
         if not self._asked.isValid():
             self._asked.start()
             self._timer.start(max(self.patience_ms, 0))

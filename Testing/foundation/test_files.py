@@ -74,11 +74,20 @@ def test_missing_resource_says_so():
         ("CON", "_CON"),
         ("lpt1.txt", "_lpt1.txt"),
         ("Фетус é", "Фетус é"),
+        ("50 % of 100", "50 % of 100"),
+        ("\udcdcbung 1", "Übung 1"),
+        ("a\x7fb\u202ec\u2028d\ud800e", "a_b_c_d_e"),
+        (300 * "x", 160 * "x"),
+        (100 * "é" + 200 * ".", 80 * "é"),
+        (159 * "x" + "é", 159 * "x"),
+        ("com¹", "_com¹"),
+        ("NUL .nrrd", "_NUL .nrrd"),
+        ("CONIN$", "_CONIN$"),
     ],
 )
 def test_a_stem_is_a_file_name_everywhere(tmp_path, name, stem):
     assert safe_stem(name) == stem
-    (tmp_path / f"{safe_stem(name)}.txt").write_text("", encoding="utf-8")
+    write_text(tmp_path / f"{safe_stem(name)}.landmarks.mrk.json", "")
 
 
 def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path, monkeypatch):

@@ -256,3 +256,33 @@ def test_a_move_of_a_landmark_is_one_picture_in_every_view(ui, main_window):
         for view in views:
             view.patience_ms = PATIENCE_MS
     assert [view.renders - known for view, known in zip(views, before, strict=True)] == [1, 1, 1, 1]
+
+
+# ---- names
+
+#: Of volumes, as files of clinics have them. Bytes are a name that is no UTF-8.
+NAMES = ["100 %s%n%d", 300 * "x", b"\xdcbung 1", "CON", "a/b\\c:d*\n\x07\u202e. ."]
+
+
+def test_a_volume_of_any_name_is_estimated_and_reported(open_window, scene, tmp_path):
+    import slicer
+    from FetusMapV2Panel import selftest
+
+    window = open_window()
+    ui, state = window.module_widget.ui, window.module_widget.state
+    for kind in ("Page", "Pdf", "Dicom"):
+        getattr(ui, f"report{kind}CheckBox").setChecked(False)
+    ui.trainingFolderEdit.currentPath = str(tmp_path / "training")
+    for number, name in enumerate(NAMES):
+        volume = selftest.addVolume(scene)
+        volume.SetName(name)
+        ui.inputSelector.setCurrentNode(volume)
+        ui.reportFolderEdit.currentPath = str(tmp_path / str(number))
+        for button in (ui.estimateButton, ui.writeReportButton, ui.saveCaseButton):
+            window.click(button)
+            assert not state.isError, f"{name!r}: {state.message}"
+            state.poseScene.landmarks_node.SetNthControlPointPosition(0, 0.0, 1.0, 31.0)
+        for path in (tmp_path / str(number)).iterdir():
+            assert len(path.name.encode()) < 200 and path.name.isprintable() and "b'" not in path.name
+            assert path.name.split(".")[0].upper() not in ("CON", "NUL")
+    assert slicer.util.saveScene(str(tmp_path / "all.mrb"))

@@ -9,8 +9,9 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.files import write_text
+from FetusMapV2Lib.foundation.files import safe_stem, write_text
 from FetusMapV2Lib.scene import movement_nodes
+from FetusMapV2Lib.scene.names import node_name
 from FetusMapV2Panel import movement_table, requirements, views, whose
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
@@ -176,7 +177,7 @@ class MovementSection(Section):
     def onExport(self, checked: bool = False) -> None:
         if self._shown is None:
             return
-        name = f"{self._shown.pose_scene.landmarks_node.GetName()}.movement.csv"
+        name = f"{safe_stem(node_name(self._shown.pose_scene.landmarks_node))}.movement.csv"
         path = qt.QFileDialog.getSaveFileName(self.widget, _("Export the movement table"), name, _("Table (*.csv)"))
         path = path[0] if isinstance(path, tuple) else path  # PythonQt gives the name alone
         if path:
