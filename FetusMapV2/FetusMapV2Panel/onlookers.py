@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,9 +46,9 @@ class MadeUpPatient:
     secrets: tuple[str, ...] = field(default=())
 
     def pose(self) -> Pose:
-        """Both fetuses have an elbow in the same place, so that the same slices cut their limbs."""
+        """All fetuses have the middle of an upper arm in the same place, so that the same slices cut their limbs."""
         positions = self.scale * np.array(selftest._BODY, dtype=float)
-        positions += meetingPoint() - positions[_SCHEMA.index(f"{self.side}_elbow")]
+        positions += meetingPoint() - _middleOfArm(positions, self.side)
         other = "left" if self.side == "right" else "right"
         positions[[mark.row for mark in _SCHEMA.landmarks if mark.key.startswith(other)]] = np.nan
         count = len(positions)
@@ -62,7 +61,11 @@ class MadeUpPatient:
 
 
 def meetingPoint() -> np.ndarray:
-    return np.array(selftest._BODY, dtype=float)[_SCHEMA.index("right_elbow")]
+    return _middleOfArm(np.array(selftest._BODY, dtype=float), "right")
+
+
+def _middleOfArm(positions: np.ndarray, side: str) -> np.ndarray:
+    return positions[[_SCHEMA.index(f"{side}_shoulder"), _SCHEMA.index(f"{side}_elbow")]].mean(axis=0)
 
 
 def addPatient(scene, number: int, side: str, scale: float) -> MadeUpPatient:
@@ -112,11 +115,14 @@ class PatientsEngine:
         found, pose = self.answer == "found", patient.pose()
         if not found:
             pose = Pose(np.full_like(pose.positions, np.nan))
-        estimate = Estimate.given(pose, model)
-        return SimpleNamespace(
-            pose=estimate.pose, found=found, reason="" if found else "No fetus found.", model=model,
-            device="cpu", device_reason=device, timings={"network": 0.1}, warnings=(warning,) if found else (),
-        )  # fmt: skip
+        return replace(
+            Estimate.given(pose, model),
+            found=found,
+            reason="" if found else "No fetus found.",
+            device="cpu",
+            device_reason=device,
+            warnings=(warning,) if found else (),
+        )
 
 
 # --- nodes

@@ -16,7 +16,7 @@ from FetusMapV2Panel.texts import translator
 
 _ = translator(__name__)
 
-#: Attribute of a volume in which the newest estimate found no fetus: `_EVERYWHERE`, or the numbers of such frames.
+#: Attribute of a volume, or of the browser that steps through its frames, in which the newest estimate found no fetus: `_EVERYWHERE`, or the numbers of such frames.
 _NO_FETUS = "FetusMapV2.NoFetus"
 _EVERYWHERE = "all"
 
@@ -69,20 +69,22 @@ def posesOf(volume) -> list[Any]:
 
 
 def keepAnswer(volume, found: bool, frame: int | None = None) -> None:
-    """Keep with a volume, and its scene, whether the newest estimate found a fetus, there or in one of its frames."""
-    without = set() if frame is None else set((volume.GetAttribute(_NO_FETUS) or "").split())
+    """Keep in the scene whether the newest estimate found a fetus in a volume, or in one of its frames."""
+    keeper = browserOf(volume) or volume  # what is kept with a volume itself goes when another frame is shown
+    without = set() if frame is None else set((keeper.GetAttribute(_NO_FETUS) or "").split())
     without.discard(_EVERYWHERE)
     key = _EVERYWHERE if frame is None else str(frame)
     without = without - {key} if found else without | {key}
     if without:
-        volume.SetAttribute(_NO_FETUS, " ".join(sorted(without)))
+        keeper.SetAttribute(_NO_FETUS, " ".join(sorted(without)))
     else:
-        volume.RemoveAttribute(_NO_FETUS)
+        keeper.RemoveAttribute(_NO_FETUS)
 
 
 def foundNone(volume) -> bool:
     """Whether the newest estimate found no fetus in what a volume shows now."""
-    without = (volume.GetAttribute(_NO_FETUS) or "").split() if volume is not None else []
+    keeper = browserOf(volume) or volume
+    without = (keeper.GetAttribute(_NO_FETUS) or "").split() if keeper is not None else []
     return _EVERYWHERE in without or str(frameOf(volume)) in without
 
 

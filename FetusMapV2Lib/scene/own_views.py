@@ -30,6 +30,7 @@ class OwnViews:
         self._chosen: str | None = None
         self._observed: list[tuple[Any, int]] = []
         self._followed: dict[str, tuple[Any, int]] = {}
+        self._points: dict[str, tuple[Any, int]] = {}
         self._layers: dict[str, frozenset[str]] = {}
         # By display node what the user lets be seen: undo takes attributes back, and leaves view lists as they are.
         self._users: dict[str, list[str]] = {}
@@ -60,9 +61,10 @@ class OwnViews:
 
     def close(self) -> None:
         """Follow no longer; views stay as they are. Twice does no harm."""
-        for subject, tag in (*self._observed, *self._followed.values()):
+        for subject, tag in (*self._observed, *self._followed.values(), *self._points.values()):
             subject.RemoveObserver(tag)
         self._observed.clear()
+        self._points.clear()
         self._followed.clear()
 
     def _keep_to(self, display: Any, views: list[str] | None) -> None:
@@ -119,9 +121,27 @@ class OwnViews:
     def _on_node(self, caller: Any, event: str, node: Any = None) -> None:
         watched = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
         if node is not None and not self._is_in_flux() and any(map(node.IsA, watched)):
+            self._follow_points(node)
+            self.refresh()
+
+    def _follow_points(self, node: Any) -> None:
+        """Points become a pose after they were added: by `PoseScene`, or by a sequence that makes its own anew."""
+        known = self._points.pop(node.GetID(), None)
+        if known is not None:
+            known[0].RemoveObserver(known[1])
+        if node.IsA("vtkMRMLMarkupsFiducialNode") and self._scene.IsNodePresent(node):
+            tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_points)
+            self._points[node.GetID()] = (node, tag)
+
+    def _on_points(self, caller: Any, event: str, data: Any = None) -> None:
+        if caller.GetAttribute(nodes.ROLE_ATTRIBUTE) and caller.GetDisplayNode() is not None:
+            node, tag = self._points.pop(caller.GetID())
+            node.RemoveObserver(tag)
             self.refresh()
 
     def _on_scene(self, caller: Any, event: str, data: Any = None) -> None:
+        for node in nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+            node.Modified()  # views did not hear where loading turned them, and would draw models where they cut before
         self.refresh()
 
     def _on_closed(self, caller: Any, event: str, data: Any = None) -> None:

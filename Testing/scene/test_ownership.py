@@ -195,3 +195,18 @@ def test_a_saved_scene_knows_whose_is_whose(scene: Any, patients: tuple[Patient,
         assert ownership.has_lost_its_volume(of_lost.landmarks_node)
         assert ownership.poses_of(loaded, own.volume_node) == [own.landmarks_node]
         assert shown(own) and not shown(of_lost)
+
+
+def test_an_undo_between_leaves_no_pose_out_of_its_own_views(
+    scene: Any, patients: tuple[Patient, Patient], views: OwnViews, look: Callable[..., int]
+) -> None:
+    """Undo takes attributes of display nodes back, and leaves their view lists as they are."""
+    (a, of_a), (b, of_b) = patients
+    views.show_only(of_a)
+    assert look(a) > 100
+    LandmarkEditor(of_b).set_missing([3])
+    views.show_only(of_b)
+    assert look(b) > 100
+    history.undo(scene, b)
+    views.show_only(of_a)
+    assert look(a) > 100
