@@ -13,6 +13,8 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util import numpy_support
 
+from FetusMapV2Lib.scene.names import printable
+
 Image = NDArray[np.uint8]
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -103,10 +105,11 @@ def text_mask(text: str, size: int, bold: bool = False) -> NDArray[Any]:
     style.SetFontSize(size)
     style.SetBold(bold)
     style.SetColor(1.0, 1.0, 1.0)
-    if not text.strip():
+    text = printable(text)
+    if not text:
         return np.zeros((round(size * 1.3), 1))
     # Brackets before and behind give every line the same height and baseline; they are cut off again.
-    framed = _rendered(renderer, style, f"[ {text.strip()} ]")
+    framed = _rendered(renderer, style, f"[ {text} ]")
     inked = np.flatnonzero(framed.max(axis=0) > 0)
     gaps = np.flatnonzero(np.diff(inked) > 1)
     if len(gaps) < 2:

@@ -29,10 +29,14 @@ def safe_name(name: str, otherwise: str = "Volume") -> str:
     Args:
         otherwise: the name in place of an empty one.
     """
+    return _shortened(printable(name)) or otherwise
+
+
+def printable(text: str) -> str:
+    """A text as one line that XML and VTK can carry."""
     # Bytes of a file name that are no UTF-8 reach Python as lone surrogates; most are Latin-1.
-    whole = "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in name)
-    plain = "".join(one if is_printable(one) else " " for one in whole)
-    return _shortened(" ".join(plain.split())) or otherwise
+    whole = "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in text)
+    return " ".join("".join(one if is_printable(one) else " " for one in whole).split())
 
 
 def node_name(node: Any) -> str:

@@ -21,7 +21,7 @@ from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, folders, links, nodes, ownership
 from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.followers import Followers
-from FetusMapV2Lib.scene.names import make_name_harmless, pose_name, safe_markups_name
+from FetusMapV2Lib.scene.names import make_name_harmless, pose_name, printable, safe_markups_name
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
@@ -253,7 +253,7 @@ class PoseScene:
                 nodes.place_point(node, row, position)
                 node.SetNthControlPointLocked(row, False)
             record = EstimateRecord.of(pose, nodes.local_positions(node))
-            Provenance(record, Corrections.none(self.schema.count), model, self.schema).save(node)
+            Provenance(record, Corrections.none(self.schema.count), printable(model), self.schema).save(node)
         finally:
             node.EndModify(before)
             self._busy = busy

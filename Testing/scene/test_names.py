@@ -55,7 +55,8 @@ def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
     for name, expected in NAMES.items():
         volume_node = add_volume_node(scene, small, name=name)
         assert volume_node.GetName().startswith(expected if name else small.name)
-        fetus = PoseScene.create(scene, pose, volume_node=volume_node, name=name or volume_node.GetName())
+        called = name or volume_node.GetName()
+        fetus = PoseScene.create(scene, pose, volume_node=volume_node, name=called, model=called)
         for node in (volume_node, *fetus.all_nodes):
             node.SetName(f"{renamed} {node.GetName()}"[:130])
         fetus.landmarks_node.SetNthControlPointPositionMissing(2)

@@ -133,6 +133,13 @@ def test_viewpoint_leaves_room_for_labels(pose: Pose) -> None:
     assert np.abs(flat[:, 1]).max() <= size[1] / 2
 
 
+@pytest.mark.parametrize(
+    ("text", "drawn"), [("f\udcfct", "füt"), ("two\nlines", "two lines"), ("bell\x07", "bell"), ("100%\ud800", "100%")]
+)
+def test_any_name_can_be_drawn(text: str, drawn: str) -> None:
+    np.testing.assert_array_equal(text_mask(text, 20), text_mask(drawn, 20))
+
+
 def test_text_is_legible_and_of_one_height() -> None:
     heights = {text_mask(text, 20).shape[0] for text in ("nose", "Chin", "gap", "12w3d ± 5 d", "a | b")}
     assert len(heights) == 1
