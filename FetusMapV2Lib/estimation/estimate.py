@@ -93,7 +93,7 @@ class Estimate:
         device_reason: why there.
         timings: seconds by stage.
         warnings: sentences for the user.
-        model: name and checksum of the model.
+        model: name and fingerprint of the model (`Model.identity`).
         looks: what each view gave, first to last.
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
         refinement: what was done to the pose after the last look.

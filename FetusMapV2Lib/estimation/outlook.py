@@ -19,7 +19,7 @@ class Outlook:
     Attributes:
         device: as in `Estimate`.
         device_reason: why there.
-        model: name and checksum of the model.
+        model: name and fingerprint of the model (`Model.identity`).
         memory_bytes: expected peak, of the GPU's memory or of the process on the CPU; None if it cannot be told.
         device_bytes: what the GPU has in all; None on the CPU.
         memory_plan: how a memory budget is kept, one sentence; empty without one.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli.balls import ball_engine, ball_volume
 from robustness.mutations import damaged, damaged_json
 from training.toy_cases import BODY
 
@@ -167,3 +168,32 @@ def test_an_array_that_is_no_volume_is_one_line(volume: dict[str, Any], tmp_path
     np.save(tmp_path / "v.npy", array)
     with pytest.raises(MessageError, match="no voxels of a volume"):
         messages.volume_from({**volume, "file": str(tmp_path / "v.npy")})
+
+
+def test_an_estimate_survives_the_wire():
+    here = ball_engine().estimate(ball_volume()[0])
+    assert here.found
+    there = messages.estimate_from(messages.decoded(messages.encoded(messages.estimate_message(here))))
+    np.testing.assert_array_equal(there.pose.positions, here.pose.positions)
+    assert there.pose.laterality == here.pose.laterality
+    assert there.clarity == here.clarity
+    assert (there.found, there.reason, there.model, there.warnings) == (
+        here.found,
+        here.reason,
+        here.model,
+        here.warnings,
+    )
+
+
+def test_missing_landmarks_survive_the_wire():
+    pose = Pose(np.array([[1.0, 2.0, 3.0], [np.nan] * 3]), radius90_mm=np.array([2.0, np.nan]))
+    again = messages.pose_from(messages.decoded(messages.encoded(messages.pose_message(pose))))
+    np.testing.assert_array_equal(again.positions, pose.positions)
+    np.testing.assert_array_equal(again.radius90_mm, pose.radius90_mm)
+    assert again.confidence is None
+
+
+@pytest.mark.parametrize("line", ["", "hello", "[1]", '{"version": 99}', '{"event": "ready"}'])
+def test_what_is_no_message_is_refused(line):
+    with pytest.raises(messages.MessageError):
+        messages.decoded(line)

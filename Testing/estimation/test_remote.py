@@ -6,37 +6,31 @@ import json
 import os
 import re
 import signal
-import stat
-import subprocess
 import sys
 import tempfile
-import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cli.balls import ball_engine, ball_volume, layout, model_of
+from cli.balls import ball_volume, layout, model_of
+from estimation.processes import is_alive, posix, script, wait_until
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation import messages
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.model_file import save_model
 from FetusMapV2Lib.estimation.model_index import list_models, whole_path
 from FetusMapV2Lib.estimation.outlook import BYTES_PER_VOXEL
-from FetusMapV2Lib.estimation.process import EngineLostError, EngineProcess
+from FetusMapV2Lib.estimation.process import EngineLostError
 from FetusMapV2Lib.estimation.remote import RemoteEngine, finished
 from FetusMapV2Lib.foundation.errors import Cancelled, OutputError, UserError
 from FetusMapV2Lib.foundation.owners import Owner
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.unet import UNet3d
-
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and scripts of POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -70,55 +64,6 @@ def edited() -> Estimate:
     positions = ball_volume()[1].copy()
     positions[0] += [0.0, 0.0, 6.0]
     return Estimate.given(Pose(positions, np.full(22, 0.5), np.full(22, 6.0)))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-# ---- messages
-
-
-def test_an_estimate_survives_the_wire(volume):
-    here = ball_engine().estimate(volume)
-    assert here.found
-    there = messages.estimate_from(messages.decoded(messages.encoded(messages.estimate_message(here))))
-    np.testing.assert_array_equal(there.pose.positions, here.pose.positions)
-    assert there.pose.laterality == here.pose.laterality
-    assert there.clarity == here.clarity
-    assert (there.found, there.reason, there.model, there.warnings) == (
-        here.found,
-        here.reason,
-        here.model,
-        here.warnings,
-    )
-
-
-def test_missing_landmarks_survive_the_wire():
-    pose = Pose(np.array([[1.0, 2.0, 3.0], [np.nan] * 3]), radius90_mm=np.array([2.0, np.nan]))
-    again = messages.pose_from(messages.decoded(messages.encoded(messages.pose_message(pose))))
-    np.testing.assert_array_equal(again.positions, pose.positions)
-    np.testing.assert_array_equal(again.radius90_mm, pose.radius90_mm)
-    assert again.confidence is None
-
-
-@pytest.mark.parametrize("line", ["", "hello", "[1]", '{"version": 99}', '{"event": "ready"}'])
-def test_what_is_no_message_is_refused(line):
-    with pytest.raises(messages.MessageError):
-        messages.decoded(line)
 
 
 # ---- the same engine
@@ -278,27 +223,10 @@ def test_cancelling_ends_the_process_within_a_second(model, volume):
 
 
 @posix
-def test_it_ends_when_its_owner_is_killed():
-    code = (
-        "import sys, time; from FetusMapV2Lib.estimation.process import EngineProcess\n"
-        "process = EngineProcess(sys.executable, 60)\n"
-        "while process._next() is None: time.sleep(0.02)\n"  # it is ready
-        "print(process.pid, flush=True); time.sleep(60)"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    pid = int(owner.stdout.readline())
-    assert is_alive(pid)
-    owner.kill()
-    owner.wait()
-    assert wait_until(lambda: not is_alive(pid), 2.0)
-
-
-@posix
 def test_a_launcher_leaves_nothing_behind(tmp_path, model):
     """Slicer's own Python is a launcher that starts another process."""
     pids = tmp_path / "pids"
-    launcher = _script(
+    launcher = script(
         tmp_path,
         f"""
         import subprocess, sys
@@ -383,7 +311,7 @@ def test_a_killed_process_is_replaced_and_the_user_is_told(model, volume, stage)
 @posix
 def test_short_memory_is_met_with_a_smaller_plan(tmp_path, model, volume):
     """The first process may take next to nothing beyond what it has when it is ready to work."""
-    launcher = _script(
+    launcher = script(
         tmp_path,
         f"""
         import builtins, os, pathlib, resource, runpy, sys
@@ -440,72 +368,6 @@ def test_a_hung_process_is_given_up(model, volume):
         assert wait_until(lambda: not is_alive(stopped), 1.0)
 
 
-@posix
-@pytest.mark.parametrize(
-    "code,words",
-    [
-        ("print('Segmentation fault :-)', flush=True); time.sleep(60)", "unreadable"),
-        ("sys.stderr.write('no space left'); sys.exit(3)", "ended with code 3 \\(no space left\\)"),
-        ("sys.stdout.close(); os.close(1); time.sleep(60)", "closed its output"),
-    ],
-)
-def test_garbage_is_one_sentence(tmp_path, model, volume, code, words):
-    remote = RemoteEngine(model, "cpu", python=_script(tmp_path, f"import os, sys, time\n{code}"))
-    with pytest.raises(EngineLostError, match=words) as lost:
-        remote.estimate(volume)
-    assert "\n" not in str(lost.value)
-    assert remote.pid is None
-
-
-ALIVE = '{"version":1,"event":"alive"}'
-PROGRESS = '{"version":1,"id":1,"event":"progress","fraction":0.1,"stage":"looking"}'
-
-
-@posix
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (f"while True: print('{ALIVE}', flush=True); time.sleep(0.01)", "lives but gets no further"),
-        (f"while True: print('{PROGRESS}', flush=True); time.sleep(0.01)", "lives but gets no further"),
-        (f"while True: sys.stderr.write('x' * 70 + chr(10)); print('{ALIVE}', flush=True); time.sleep(0.001)",
-         "lives but gets no further"),
-        (f"while True: os.write(1, b'{ALIVE}' * 100 + bytes([10]))", "unreadable"),
-        (f"while True: os.write(1, b'{ALIVE}' + bytes([10]))", "messages without end"),
-        ("while True: os.write(1, b'x' * 2**16)", "a line without end"),
-        ("while True: os.write(1, b'{'); time.sleep(0.1)", "does not answer"),
-        ("while True: os.write(2, b'x' * 2**16)", "does not answer"),
-        ("os.write(1, bytes([255, 254, 10])); time.sleep(60)", "unreadable"),
-        ("print('{\"version\":1,\"id\":1,\"event\":\"result\"}', flush=True)", "unreadable|ended"),
-        ("print('{\"version\":1,\"id\":1,\"event\":\"progress\",\"fraction\":\"x\",\"stage\":1}', flush=True); "
-         "time.sleep(60)", "unreadable"),
-        ("print('{\"version\":1,\"event\":\"error\"}', flush=True); time.sleep(60)", "unreadable"),
-        ("os.close(0); os.close(1); os.close(2); time.sleep(60)", "closed its output"),
-    ],
-)  # fmt: skip
-def test_a_faulty_process_has_an_end(tmp_path, volume, code, words, capsys):
-    remote = RemoteEngine(
-        None, "cpu", python=_script(tmp_path, f"import os, sys, time\n{code}"), hung_s=0.5, stalled_s=1
-    )
-    with pytest.raises(EngineLostError, match=words) as lost:
-        remote.estimate(volume)
-    assert "\n" not in str(lost.value)
-    assert remote.pid is None
-    assert capsys.readouterr().err.count("\n") <= 2000
-    assert not [
-        thread for thread in threading.enumerate() if thread.name.endswith("(_hear)") or "_write" in thread.name
-    ]
-
-
-@posix
-def test_a_request_that_nobody_reads_does_not_block(tmp_path, volume, edited):
-    """It is larger than what a pipe holds."""
-    warnings = tuple("x" * 1000 for _ in range(300))
-    remote = RemoteEngine(None, python=_script(tmp_path, "import time\ntime.sleep(60)"), hung_s=0.5)
-    with pytest.raises(EngineLostError, match="does not answer"):
-        remote.estimate(volume, before=replace(edited, warnings=warnings))
-    assert remote.pid is None
-
-
 def test_what_the_process_does_not_understand_is_one_line_and_it_serves_on(engine, volume):
     identity, pid = engine.warm_up(), engine.pid
     with pytest.raises(UserError, match="no option 'speed'"):
@@ -521,21 +383,6 @@ def test_what_the_process_does_not_understand_is_one_line_and_it_serves_on(engin
         except UserError:
             pass
     assert engine.pid == pid
-
-
-def test_no_module_of_the_current_folder_is_run(tmp_path, monkeypatch):
-    for name in ("queue", "json", "numpy", "FetusMapV2Lib", "sitecustomize"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name}')\nraise ImportError")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep)  # empty entries mean the current folder
-    process = EngineProcess(sys.executable, 60)
-    try:
-        seen = []
-        assert wait_until(lambda: seen.append(process._next()) or seen[-1] is not None, 60)
-        assert seen[-1]["event"] == "ready"
-    finally:
-        process.end()
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_model_is_the_same_from_another_folder(model, monkeypatch):
@@ -556,27 +403,8 @@ def test_volumes_of_owners_that_were_killed_are_swept(engine, volume, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_interpreter(volume, tmp_path):
-    with pytest.raises(UserError, match="cannot be started"):
-        RemoteEngine(python=tmp_path / "python").estimate(volume)
-
-
-def test_no_torch(volume, tmp_path, monkeypatch):
-    (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with RemoteEngine() as remote, pytest.raises(UserError, match=r"cannot start .*torch"):
-        remote.estimate(volume)
-
-
 def test_a_full_disk(engine, volume, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(OutputError, match="handed to the pose engine"):
         engine.estimate(volume)
     assert engine.pid is not None
-
-
-def _script(folder: Path, code: str) -> Path:
-    path = folder / "python-of-its-own"
-    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
