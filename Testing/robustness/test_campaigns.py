@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cli.balls import model_of
-from robustness import checkpoint_bitrot, endurance, start_stop
+from robustness import checkpoint_bitrot, endurance, kill_campaign, start_stop
 
 from FetusMapV2Lib.estimation.model_file import save_model
 from FetusMapV2Lib.network.unet import UNet3d
@@ -45,3 +45,11 @@ def test_whichever_way_an_engine_ends_nothing_is_left(model: str) -> None:
     assert len(ways) == 4
     assert (left.processes, left.files, left.open_files) == (0, 0, 0)
     assert left.threads <= 0
+
+
+@linux
+def test_a_command_that_is_ended_at_any_moment_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
+    known = kill_campaign.jobs(tmp_path / "material", kill_campaign.QUICK)
+    tally = kill_campaign.campaign(3, 7, tmp_path, {"estimate": known["estimate"]})
+    assert tally.wrong == []
+    assert len(tally.ended) == 3
