@@ -14,9 +14,11 @@ from pathlib import Path
 import nibabel
 import nrrd
 import numpy as np
+import pydicom
 import SimpleITK as sitk  # noqa: N813
 import torch
-from imaging.samples import blobs, enhanced_us, kretz_file, kretz_in_dicom, philips, sample, save
+from imaging.samples import blobs, enhanced_us, kretz_file, kretz_in_dicom, philips, sample, save, slices_of
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation import messages
@@ -27,6 +29,7 @@ from FetusMapV2Lib.foundation.resources import resource_path
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.training.checkpoints import write_checkpoint
 
 #: Long enough for a fetus at this spacing, so that a whole file gives no warning.
 _SHAPE, _SPACING = (18, 17, 16), (4.0, 4.5, 5.0)
@@ -37,8 +40,8 @@ class Specimen:
     """A whole file.
 
     Attributes:
-        kind: what reads it: "volume", "slices" (a folder), "markups", "model", "index", "preset", "schema",
-            "estimate message", "volume message" or "scene".
+        kind: what reads it: "volume", "slices" (the folder of the files), "markups", "model", "index", "preset",
+            "schema", "checkpoint", "case", "manifest", "estimate message", "volume message" or "scene".
         name: what it is, for the table.
         files: contents by name; the first is opened.
         text_bytes: length of the text header of the first file.
@@ -154,10 +157,23 @@ def _dicom(folder: Path) -> list[Specimen]:
         "dicom, Philips": philips(volumes),
         "dicom, Kretz inside": kretz_in_dicom(data),
     }
+    packed, deflated, bare = (enhanced_us(volumes[:1]) for _ in range(3))
+    packed.compress(RLELossless, generate_instance_uid=False)
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    sets |= {"dicom, RLE": packed, "dicom, deflated": deflated}
     found = []
     for name, dataset in sets.items():
         files = _written(folder, lambda path, dataset=dataset: save(dataset, path), "a.dcm")
         found.append(Specimen("volume", name, files))
+    del bare.file_meta
+
+    def without_meta(path: Path) -> None:
+        pydicom.dcmwrite(path, bare, implicit_vr=True, little_endian=True, enforce_file_format=False)
+
+    found.append(Specimen("volume", "dicom, no file meta", _written(folder, without_meta, "a.dcm")))
+    slices = slices_of(volumes[0])
+    written = [_written(folder, lambda path, one=one: save(one, path), f"{n:02d}.dcm") for n, one in enumerate(slices)]
+    found.append(Specimen("slices", "dicom, slices", {name: data for one in written for name, data in one.items()}))
     return found
 
 
@@ -183,6 +199,12 @@ def _documents(folder: Path) -> list[Specimen]:
         file.write_bytes(next(iter(model.values())))
         entry = {"name": "toy", "file": file.name, "sha256": file_sha256(file), "size": file.stat().st_size}
     index = json.dumps({"version": 1, "models": [{**entry, "description": "a toy", "default": True}]}).encode()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        state = Path(place, "a.ckpt")
+        write_checkpoint(state, lambda path: torch.save({"state_dict": {"weight": torch.ones(64)}, "step": 3}, path))
+        checkpoint = {state.name: state.read_bytes()}
+    case = json.dumps({"fetus_present": True, "style": "toy"}).encode()
+    manifest = {"files": {"a.csv": {"size": 3, "sha256": "0" * 64}}, "asked": ["a.csv", "a.mrb"], "origin": "12ab"}
     preset = {"extends": "unet", "input_size": [32, 32, 16], "sigma": 1.0, "run": {"steps": 6}}
     whole = {
         "markups": Specimen("markups", "landmarks (.mrk.json)", markups),
@@ -190,9 +212,12 @@ def _documents(folder: Path) -> list[Specimen]:
         "index": Specimen("index", "model index", {"models.json": index, **model}),
         "preset": Specimen("preset", "preset", {"a.json": json.dumps(preset).encode()}),
         "schema": Specimen("schema", "landmark schema", {"a.json": schema}),
+        "case": Specimen("case", "facts of a case", {"a.json": case}),
+        "manifest": Specimen("manifest", "manifest of a case", {"a.json": json.dumps(manifest).encode()}),
+        "checkpoint": Specimen("checkpoint", "checkpoint", checkpoint),
     }
     return [
-        replace(one, text_bytes=len(next(iter(one.files.values()))) if one.kind != "model" else 0)
+        replace(one, text_bytes=len(next(iter(one.files.values()))) if one.kind not in ("model", "checkpoint") else 0)
         for one in whole.values()
     ]
 

@@ -33,6 +33,7 @@ FAULTS = ("crash", "hang", "exception", "silent change")
 #: Seconds in which a file of a few kilobytes must be read or refused; generous, for busy machines.
 PATIENCE_S = 30.0
 _PLACE_MM = 1e-2
+_NO_JSON = ("volume", "slices", "model", "scene", "checkpoint")
 
 
 class ReadingProcess:
@@ -125,7 +126,7 @@ def run(count: int, seed: int, specimens: Sequence[Specimen], keep: Path | None 
                 specimen = specimens[number % len(specimens)]
                 generator = random.Random(f"{seed}-{number}")
                 files, told = _damaged(generator, specimen, foreign[generator.randrange(len(foreign)) :][:8192])
-                path = _write(Path(folder, specimen.name.replace(" ", "-"), str(number % 50)), files)
+                path = _put(specimen, Path(folder, str(number % 50)), files)
                 outcome, line = _outcome(product, witness, specimen, path, wholes[specimen.name])
                 campaign.note(specimen.name, outcome, f"{outcome}: {specimen.name}, input {number} ({told}): {line}")
                 if keep is not None and outcome in FAULTS:
@@ -137,12 +138,16 @@ def run(count: int, seed: int, specimens: Sequence[Specimen], keep: Path | None 
 
 
 def _ask_whole(product: ReadingProcess, specimen: Specimen, folder: Path) -> dict[str, Any]:
-    answer: Any = product.ask(
-        specimen.kind, _write(folder / f"whole {specimen.name}".replace(" ", "-"), specimen.files)
-    )
+    answer: Any = product.ask(specimen.kind, _put(specimen, folder / "whole", specimen.files))
     assert isinstance(answer, dict) and answer["outcome"] == "read", f"{specimen.name}, undamaged: {answer}"
     assert not answer.get("warnings"), f"{specimen.name}, undamaged, gives warnings: {answer['warnings']}"
     return answer
+
+
+def _put(specimen: Specimen, folder: Path, files: mutations.FileSet) -> Path:
+    """Write files of a specimen, apart from those of others; gives what is to be opened."""
+    first = _write(folder / specimen.name.replace(" ", "-"), files)
+    return first.parent if specimen.kind == "slices" else first
 
 
 def _damaged(generator: random.Random, specimen: Specimen, foreign: bytes) -> tuple[mutations.FileSet, str]:
@@ -152,7 +157,7 @@ def _damaged(generator: random.Random, specimen: Specimen, foreign: bytes) -> tu
     if shaped and specimen.kind == "model":
         changed, told = mutations.damaged_safetensors(generator, content, "fetusmapv2-model")
         return {**specimen.files, name: changed}, told
-    if shaped and specimen.kind not in ("volume", "model", "scene"):
+    if shaped and specimen.kind not in _NO_JSON:
         changed, told = mutations.damaged_json(generator, content)
         return {**specimen.files, name: changed}, told
     return mutations.damaged(generator, specimen.files, specimen.text_bytes, foreign)
@@ -173,7 +178,7 @@ def _outcome(
         return answer, ""
     if answer["outcome"] != "read":
         return answer["outcome"], answer["line"]
-    if specimen.kind != "volume":
+    if specimen.kind not in ("volume", "slices"):
         return "read", ""
     if answer["warnings"]:
         return "read with a warning", ""

@@ -79,10 +79,13 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     from FetusMapV2Lib.estimation import messages
     from FetusMapV2Lib.estimation.model_file import load_model, read_info
     from FetusMapV2Lib.estimation.model_index import list_models, verify
+    from FetusMapV2Lib.foundation.manifests import MANIFESTS, read_manifest
+    from FetusMapV2Lib.imaging.case_search import CaseFiles
     from FetusMapV2Lib.imaging.kretz import parse_kretz
     from FetusMapV2Lib.imaging.markups import read_markups
     from FetusMapV2Lib.imaging.reading import read_frames
     from FetusMapV2Lib.imaging.study import read_study
+    from FetusMapV2Lib.training.checkpoints import read_checkpoint
     from FetusMapV2Lib.training.preset import load_preset
 
     def volume(path: Path) -> dict[str, Any]:
@@ -115,8 +118,25 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
             plain["file"] = str(path.parent / "a.npy")
         return messages.volume_from(plain)
 
+    def known_case(path: Path) -> dict[str, Any]:
+        return {"fetus_present": CaseFiles(path.stem, path, path, path).fetus_present}
+
+    def manifest(path: Path) -> dict[str, Any]:
+        folder = path.parent / MANIFESTS
+        folder.mkdir(exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+        found = read_manifest(path.parent, path.stem)
+        return {"complete": found is not None and found.is_complete(path.parent)}
+
+    def checkpoint(path: Path) -> dict[str, Any]:
+        return {"keys": sorted(read_checkpoint(path))}
+
     return {
         "volume": volume,
+        "slices": volume,
+        "case": known_case,
+        "manifest": manifest,
+        "checkpoint": checkpoint,
         "markups": lambda path: {"positions": _rounded(read_markups(path).positions)},
         "model": model,
         "index": index,

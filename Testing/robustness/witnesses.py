@@ -39,6 +39,8 @@ def readings(path: Path) -> Iterator[Reading]:
 
 
 def _suffix(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
@@ -178,6 +180,22 @@ def by_pydicom(path: Path) -> Reading:
     return stacks, _LPS @ matrix
 
 
+def by_pydicom_slices(folder: Path) -> Reading:
+    """A folder of single slices, in the order of their positions."""
+    contents = [_up_to_pixels(path.read_bytes()) for path in sorted(folder.iterdir())]
+    slices = [pydicom.dcmread(BytesIO(content), force=True) for content in contents]
+    across = np.array(slices[0].ImageOrientationPatient, dtype=float)
+    places = [np.array(one.ImagePositionPatient, dtype=float) for one in slices]
+    if any(not np.allclose(np.array(one.ImageOrientationPatient, float), across, atol=1e-4) for one in slices):
+        raise ValueError("slices that are turned")
+    order = np.argsort([place @ np.cross(across[:3], across[3:]) for place in places], kind="stable")
+    rows, columns = (float(value) for value in slices[0].PixelSpacing)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 3] = across[:3] * columns, across[3:] * rows, places[order[0]]
+    matrix[:3, 2] = (places[order[-1]] - places[order[0]]) / (len(order) - 1)
+    return [np.stack([slices[n].pixel_array for n in order])], _LPS @ matrix
+
+
 def _up_to_pixels(content: bytes) -> bytes:
     """A DICOM file without what comes behind its pixels, which does not matter."""
     start = content.find(b"\xe0\x7f\x10\x00O")
@@ -251,4 +269,5 @@ _READERS: dict[str, tuple[Callable[[Path], Reading], ...]] = {
     ".hdr": (by_nibabel, by_simpleitk),
     ".dcm": (by_pydicom,),
     ".vol": (by_records,),
+    "folder": (by_pydicom_slices,),
 }
