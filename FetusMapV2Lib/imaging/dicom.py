@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -17,6 +18,7 @@ from FetusMapV2Lib.imaging.dicom_file import (
     sop_class,
 )
 from FetusMapV2Lib.imaging.dicom_frames import open_enhanced, open_slices
+from FetusMapV2Lib.imaging.fields import shown
 from FetusMapV2Lib.imaging.headers import KRETZ_MAGIC, READABLE, dicom_files
 from FetusMapV2Lib.imaging.kretz import Handedness, kretz_source
 from FetusMapV2Lib.imaging.philips import open_philips
@@ -53,10 +55,23 @@ def open_dicom_folder(folder: Path, handedness: Handedness) -> Source:
     images = images_at(folder)
     if not images:
         raise InputError("the folder holds no DICOM image", where=folder, remedy=READABLE)
+    left_out = _left_out(folder, {file for file, _ in images})
     if len(images) == 1:
-        return open_dicom(images[0][0], handedness)
-    with one_line(folder):
-        return open_slices([read_dataset(file) for file, _ in images], folder)
+        source = open_dicom(images[0][0], handedness)
+    else:
+        with one_line(folder):
+            source = open_slices([read_dataset(file) for file, _ in images], folder)
+    return replace(source, notes=(*source.notes, *left_out))
+
+
+def _left_out(folder: Path, used: set[Path]) -> list[str]:
+    """What a user should know of files that are not part of the volume: one of them may be a damaged slice."""
+    others = [file.name for file in sorted(folder.iterdir()) if file not in used and file.is_file()]
+    named = [shown(name) for name in others if name.upper() != "DICOMDIR" and not name.startswith(".")]
+    if not named:
+        return []
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return [f"files of the folder that are no DICOM images were left out: {', '.join(named[:3])}{more}"]
 
 
 def images_at(path: Path) -> list[tuple[Path, Dataset]]:

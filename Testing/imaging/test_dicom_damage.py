@@ -106,7 +106,25 @@ def test_other_objects_beside_the_slices_are_left_aside(tmp_path):
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "v.nrrd").write_bytes(b"NRRD0004\n")
     (tmp_path / "more").mkdir()
-    assert np.array_equal(read_volume(tmp_path).array, VOLUME.array)
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.array, VOLUME.array)
+    assert [w for w in volume.warnings if w.endswith("left out: report.dcm, v.nrrd")]
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "file"])
+def test_an_end_slice_that_is_no_image_any_more_is_named(tmp_path, keyword):
+    """The others lie evenly without it, so that nothing else tells of the loss."""
+    slices = slices_of(VOLUME)
+    stored(tmp_path, slices)
+    if keyword == "file":
+        (tmp_path / "00.dcm").rename(tmp_path / "IM00")
+        (tmp_path / "IM00").write_bytes(b"no DICOM any more" * 100)
+    else:
+        del slices[0].Rows
+        save(slices[0], tmp_path / "00.dcm")
+    volume = read_volume(tmp_path)
+    assert len(volume.array) == len(slices) - 1
+    assert any("left out" in warning and "00" in warning for warning in volume.warnings)
 
 
 def test_images_of_two_series_or_patients_are_refused(tmp_path):
