@@ -14,6 +14,7 @@ from FetusMapV2Lib.imaging.headers import BOM, bad_header
 _LONGEST_HEADER, _MOST_LINES, _LONGEST_NUMBER = 1 << 24, 1 << 18, 64
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(nan|inf)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -32,6 +33,12 @@ def header_lines(stream: IO[bytes], path: Path) -> Iterator[str]:
             raise bad_header(path, "it has no end")
         # Bytes that are no UTF-8 may be part of a file name.
         yield raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def check_plain(name: str, value: str, path: Path) -> None:
+    """Raise `InputError` if a control character stands in a field's value: what it replaced is lost."""
+    if _CONTROL.search(value):
+        raise bad_header(path, f"a control character stands in {name}")
 
 
 def number(text: str) -> float:

@@ -17,7 +17,7 @@ from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.checks import check_shape
 from FetusMapV2Lib.imaging.detached import data_file, listed_files, numbered_names, outside_note
-from FetusMapV2Lib.imaging.fields import any_numbers, header_lines, number, shown, whole
+from FetusMapV2Lib.imaging.fields import any_numbers, check_plain, header_lines, number, shown, whole
 from FetusMapV2Lib.imaging.headers import bad_header
 from FetusMapV2Lib.imaging.packed import Packing, Part
 from FetusMapV2Lib.imaging.stored import NO_ORIENTATION, NO_POSITION, Stored, check_sizes, placed
@@ -100,6 +100,7 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
             raise bad_header(path, f"{name} is stated twice")
         if name in _BY_DIMENSION and "NDims" not in fields:
             raise bad_header(path, f"{name} stands before NDims")
+        check_plain(name, value, path)
         fields[name] = value
         if name == "ElementDataFile":
             listing = re.fullmatch(r"list(\s+\d+)?", value, re.IGNORECASE) is not None

@@ -13,7 +13,7 @@ import numpy as np
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.detached import data_file, listed_files, numbered_names, outside_note
-from FetusMapV2Lib.imaging.fields import any_numbers, header_lines, number, shown, whole
+from FetusMapV2Lib.imaging.fields import any_numbers, check_plain, header_lines, number, shown, whole
 from FetusMapV2Lib.imaging.headers import bad_header, truncated
 from FetusMapV2Lib.imaging.nrrd_space import Axes, nrrd_matrix
 from FetusMapV2Lib.imaging.packed import Packing, Part
@@ -139,6 +139,7 @@ def _read_lines(stream: IO[bytes], path: Path) -> _Lines:
             raise bad_header(path, f"{name} is stated twice")
         if len(value) > _LONGEST_FIELD and name != "content":
             raise bad_header(path, f"{name} is too long")
+        check_plain(name, value, path)
         found.fields[name] = value
         if name == "data file" and value.upper().startswith("LIST"):
             found.listed = [listed.strip() for listed in lines if listed.strip()]

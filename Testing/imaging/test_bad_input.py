@@ -195,6 +195,18 @@ def test_damaged_nrrd_header(tmp_path, capfd, missing):
     assert "header is damaged" in refusal(tmp_path / "v.nrrd", capfd)
 
 
+@pytest.mark.parametrize("name", ["v.nrrd", "v.mha"])
+@pytest.mark.parametrize("byte", [b"\r", b"\0", b"\x0b", b"\x1f", b"\x7f"])
+def test_control_character_in_a_number(tmp_path, capfd, name, byte):
+    """Python takes some of them for spaces, so that 2.5 would become .5 without a word."""
+    path = tmp_path / name
+    write_volume(path, sample(), compress=False)
+    head, end, data = path.read_bytes().partition(b"\n\n" if name == "v.nrrd" else b"LOCAL\n")
+    assert b"2.5" in head
+    path.write_bytes(head.replace(b"2.5", byte + b".5") + end + data)
+    assert "control character" in refusal(path, capfd)
+
+
 @pytest.mark.parametrize("name", ["v.nhdr", "v.mhd"])
 def test_detached_data_missing(tmp_path, capfd, name):
     image = sitk.GetImageFromArray(blobs())
