@@ -100,7 +100,8 @@ def _read_fields(stream: IO[bytes], path: Path) -> tuple[dict[str, str], list[st
             raise bad_header(path, f"{name} is stated twice")
         if name in _BY_DIMENSION and "NDims" not in fields:
             raise bad_header(path, f"{name} stands before NDims")
-        check_plain(name, value, path)
+        if name != "ElementDataFile":  # free text
+            check_plain(name, value, path)
         fields[name] = value
         if name == "ElementDataFile":
             listing = re.fullmatch(r"list(\s+\d+)?", value, re.IGNORECASE) is not None

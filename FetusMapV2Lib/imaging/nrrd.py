@@ -139,7 +139,8 @@ def _read_lines(stream: IO[bytes], path: Path) -> _Lines:
             raise bad_header(path, f"{name} is stated twice")
         if len(value) > _LONGEST_FIELD and name != "content":
             raise bad_header(path, f"{name} is too long")
-        check_plain(name, value, path)
+        if name not in ("data file", "content"):  # free text
+            check_plain(name, value, path)
         found.fields[name] = value
         if name == "data file" and value.upper().startswith("LIST"):
             found.listed = [listed.strip() for listed in lines if listed.strip()]
