@@ -101,23 +101,23 @@ def working_type(array: NDArray[Any], where: str) -> tuple[NDArray[Any], list[st
         raise InputError(
             f"the volume is empty: every voxel is {low:g}", where=where, remedy="Check the export of the volume"
         )
+    # Single precision, in which other types are kept, has no place for every number.
+    exact = array.dtype.itemsize < 4 or array.dtype.type is np.float32
+    beyond = max(abs(float(low)), abs(float(high)), float(high) - float(low)) > float(np.finfo(np.float32).max)
     notes = []
-    if low < 0:
+    if low < 0 and not beyond:
         notes.append(f"grey values start at {float(low):g}; they were shifted to start at 0")
         wide = np.float32 if array.dtype.kind == "f" or array.dtype.itemsize > 2 else np.int32
         array = array.astype(wide) - wide(low)
         if wide is np.int32:
             array = array.astype(np.uint16)
-    narrow = _narrow(array)
-    if narrow.dtype != array.dtype and array.dtype.itemsize > 2:
-        # Single precision has no place for every number: what is beyond it, or differs by less than it can hold.
-        low, high = narrow.min(), narrow.max()
-        if not np.isfinite(high) or low == high:
-            raise InputError(
-                "the grey values are too large or too much alike for single precision", where=where,
-                remedy="Export the volume with ordinary grey values",
-            )  # fmt: skip
-    return narrow, notes
+    array = array if beyond else _narrow(array)
+    if beyond or (not exact and array.min() == array.max()):
+        raise InputError(
+            "the grey values are too large or too much alike for single precision", where=where,
+            remedy="Export the volume with ordinary grey values",
+        )  # fmt: skip
+    return array, notes
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:

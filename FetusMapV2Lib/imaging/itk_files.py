@@ -23,6 +23,8 @@ from FetusMapV2Lib.imaging.packed import Chain
 from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.stored import Stored, number_of_bytes
 
+#: Packed volumes over time that are together no larger are kept once they are unpacked: bytes.
+_HELD_BYTES = 1 << 27
 COLOUR = "colour was turned into grey"
 
 
@@ -49,7 +51,8 @@ def stored_source(stored: Stored) -> Source:
     """
     remarks: list[str] = []
     _chain(stored).check()
-    frames = _FramesInARow(stored, remarks) if stored.in_a_row else _Whole(stored, remarks)
+    small = stored.packing != "raw" and number_of_bytes(stored) <= _HELD_BYTES
+    frames = _FramesInARow(stored, remarks) if stored.in_a_row and not small else _Whole(stored, remarks)
     return Source(
         stored.count, lambda t: (frames.read(t), stored.matrix), stored.spacing_known,
         (*stored.notes, *([COLOUR] if stored.colour else [])), stored.times_s, remarks,
@@ -57,7 +60,7 @@ def stored_source(stored: Stored) -> Source:
 
 
 class _Whole:
-    """A volume, or volumes that are mixed voxel by voxel and so are unpacked once, all together."""
+    """A volume, or volumes that are unpacked once, all together: few of them, or mixed voxel by voxel."""
 
     def __init__(self, stored: Stored, remarks: list[str]) -> None:
         self._stored, self._remarks = stored, remarks
@@ -67,7 +70,7 @@ class _Whole:
         """The array [k, j, i] of volume `t`."""
         stored = self._stored
         if self._held is not None:
-            return np.ascontiguousarray(self._held[..., t])
+            return np.array(self._held[t], order="C")
         chain = _chain(stored)
         try:
             array = _filled(chain, stored.sizes[::-1], stored)
@@ -76,11 +79,11 @@ class _Whole:
             chain.close()
         if stored.other is None:
             return array
-        array = np.moveaxis(array, len(stored.sizes) - 1 - stored.other, -1)
+        axis = len(stored.sizes) - 1 - stored.other
         if stored.colour:
-            return grey(array)
-        self._held = array
-        return np.ascontiguousarray(array[..., t])
+            return grey(np.moveaxis(array, axis, -1))
+        self._held = np.moveaxis(array, axis, 0)
+        return np.array(self._held[t], order="C")
 
 
 class _FramesInARow:

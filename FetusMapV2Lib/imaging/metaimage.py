@@ -175,6 +175,7 @@ def _matrix(fields: dict[str, str], rank: int, path: Path) -> tuple[Matrix, bool
     notes += more
     given, more = _one_of(fields, ("TransformMatrix", "Rotation", "Orientation"), "the orientation", rank**2, path)
     notes += more
+    _vector(fields, "CenterOfRotation", rank, path)  # has no meaning for a volume, but must be a place
     if given is None:
         notes.append(NO_ORIENTATION)
     elif origin is None:

@@ -291,3 +291,13 @@ def test_folders(tmp_path, capfd):
     for name in ("a.dcm", "b.dcm"):
         save(enhanced_us([sample()]), tmp_path / "two" / name)
     assert "2 DICOM files" in refusal(tmp_path / "two", capfd)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1e300), (-3e38, 3e38), (1e9, 1e9 + 1)])
+def test_numbers_beyond_single_precision(tmp_path, capfd, values):
+    array = np.full((16, 16, 16), values[0])
+    array[8:] = values[1]
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((5.0, 5.0, 5.0))
+    sitk.WriteImage(image, str(tmp_path / "v.nrrd"))
+    assert "single precision" in refusal(tmp_path / "v.nrrd", capfd)

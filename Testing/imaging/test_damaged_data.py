@@ -11,6 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from imaging.samples import blobs, sample
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging import itk_files
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence
 
@@ -57,8 +58,13 @@ def test_no_damage_to_packed_voxels_is_read(tmp_path):
         data.write_bytes(whole)
 
 
-def test_the_first_frame_of_a_damaged_sequence_is_not_read(tmp_path):
+@pytest.mark.parametrize("held", [True, False])
+def test_the_first_frame_of_a_damaged_sequence_is_not_read(tmp_path, held, monkeypatch):
+    """Whether its volumes are kept together or unpacked one by one."""
+    if not held:
+        monkeypatch.setattr(itk_files, "_HELD_BYTES", 0)
     write_sequence(tmp_path / "s.seq.nrrd", [sample().with_(array=NOISE)] * 3)
+    assert all(np.array_equal(read_frames(tmp_path / "s.seq.nrrd")[t].array, NOISE) for t in (0, 2, 1))
     data = bytearray((tmp_path / "s.seq.nrrd").read_bytes())
     data[-200] ^= 4
     (tmp_path / "s.seq.nrrd").write_bytes(data)

@@ -24,6 +24,7 @@ from imaging.samples import (
 from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.imaging import itk_files
 from FetusMapV2Lib.imaging.checks import grey
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume, volume_name
@@ -157,7 +158,10 @@ def frames_of(count=4):
 
 @pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_sequences_come_back_frame_by_frame_in_any_order(tmp_path, compress, count):
+@pytest.mark.parametrize("held", [True, False])
+def test_sequences_come_back_frame_by_frame_in_any_order(tmp_path, compress, count, held, monkeypatch):
+    if not held:  # as long ones, which are not kept together
+        monkeypatch.setattr(itk_files, "_HELD_BYTES", 0)
     frames = frames_of(count)
     write_sequence(tmp_path / "s.seq.nrrd", frames, compress=compress)
     found = read_frames(tmp_path / "s.seq.nrrd")
