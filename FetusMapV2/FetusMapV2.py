@@ -232,6 +232,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.test_each_frame_of_a_sequence_keeps_its_landmarks()
         self.setUp()
         self.test_a_case_from_volume_to_report()
+        self.setUp()
+        self.test_nothing_of_another_patient_is_to_be_seen()
 
     def test_logic_measures_and_follows_an_edit(self):
         from FetusMapV2Panel import selftest
@@ -333,4 +335,19 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
                 ).tell()
         finally:
             widget.logic.useEngines(before)
+        self.delayDisplay("Test passed")
+
+    def test_nothing_of_another_patient_is_to_be_seen(self):
+        """Two patients in one scene, worked through the panel, so in the main window alone."""
+        from FetusMapV2Panel.story import SlicerHands
+        from FetusMapV2Panel.two_patients import TwoPatients
+
+        if slicer.app.layoutManager() is None:
+            self.delayDisplay("Skipped: there is no main window")
+            return
+        self.delayDisplay("Working through two patients in the panel")
+        slicer.util.selectModule("FetusMapV2")
+        widget = slicer.util.getModuleWidget("FetusMapV2")
+        with tempfile.TemporaryDirectory() as folder:
+            TwoPatients.tellWith(widget, SlicerHands(), Path(folder))
         self.delayDisplay("Test passed")

@@ -11,7 +11,7 @@ import slicer
 
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import onlookers
-from FetusMapV2Panel.onlookers import MadeUpPatient, PatientsEngine
+from FetusMapV2Panel.onlookers import MadeUpPatient, PatientsEngine, addPatient
 from FetusMapV2Panel.story import Hands
 
 
@@ -21,7 +21,7 @@ class TwoPatients:
     Args:
         widget: of the module, open in the main window.
         hands: do what the user does.
-        engine: that the widget's logic takes, see `engineFor`.
+        engine: that the widget's logic takes.
         folder: for reports.
 
     Raises:
@@ -31,6 +31,17 @@ class TwoPatients:
     def __init__(self, widget, hands: Hands, engine: PatientsEngine, a: MadeUpPatient, b: MadeUpPatient, folder: Path):
         self._state, self._ui, self._hands = widget.state, widget.ui, hands
         self._engine, self._a, self._b, self._folder = engine, a, b, folder
+
+    @classmethod
+    def tellWith(cls, widget, hands: Hands, folder: Path) -> None:
+        """All of it with made-up patients in the open scene; the panel has its own engines again afterwards."""
+        a, b = addPatient(slicer.mrmlScene, 1, "right", 1.0), addPatient(slicer.mrmlScene, 2, "left", 1.15)
+        engine = PatientsEngine(a, b)
+        before = widget.logic.useEngines(engine)
+        try:
+            cls(widget, hands, engine, a, b, folder).tell()
+        finally:
+            widget.logic.useEngines(before)
 
     def tell(self) -> None:
         """All of it, in order."""

@@ -16,7 +16,8 @@ from FetusMapV2Panel.texts import translator
 
 _ = translator(__name__)
 
-#: Attribute of a volume, or of the browser that steps through its frames, in which the newest estimate found no fetus: `_EVERYWHERE`, or the numbers of such frames.
+#: Attribute of a volume, or of the browser that steps through its frames, where the newest estimate found no fetus:
+#: `_EVERYWHERE`, or the numbers of such frames.
 _NO_FETUS = "FetusMapV2.NoFetus"
 _EVERYWHERE = "all"
 

@@ -66,8 +66,13 @@ def line(story: Any) -> str:
     return story._ui.patientLabel.text.replace("\u200b", "")
 
 
-def test_nothing_of_the_other_patient_is_to_be_seen_after_any_step(story: Any) -> None:
-    story.tell()
+def test_nothing_of_the_other_patient_is_to_be_seen_after_any_step(open_window: Any, tmp_path: Path) -> None:
+    from FetusMapV2Panel import selftest
+    from FetusMapV2Panel.two_patients import TwoPatients
+
+    window = open_window(selftest.EngineStandIn)
+    TwoPatients.tellWith(window.module_widget, Hands(window), tmp_path / "reports")
+    assert window.module_widget.logic.useEngines(selftest.EngineStandIn) is selftest.EngineStandIn
 
 
 def test_keys_the_guide_map_and_placing_stay_with_the_patient(both: Any, patients: tuple[Any, Any]) -> None:
