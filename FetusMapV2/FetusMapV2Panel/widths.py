@@ -10,8 +10,8 @@ import slicer
 
 #: Characters of a name or path that are always in sight.
 _LEAST_CHARACTERS = 12
-#: A word that is longer may be broken, in pieces of the second length.
-_LONG_WORD, _PIECE = 40, 20
+#: A word that is longer may be broken, in pieces of the second length. Qt itself breaks paths at their slashes.
+_LONG_WORD, _PIECE = 50, 20
 _BREAK_HERE = "\u200b"
 
 
@@ -28,7 +28,7 @@ def keepNarrow(widget) -> None:
 
 def breakable(text: str) -> str:
     """A text whose long words, e.g. names of files, a label can break."""
-    return re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: _inPieces(word[0]), text)
+    return re.sub(rf"[^\s/\\]{{{_LONG_WORD},}}", lambda word: _inPieces(word[0]), text)
 
 
 def _inPieces(word: str) -> str:
