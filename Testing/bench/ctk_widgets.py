@@ -6,7 +6,7 @@ import re
 
 import slicer
 from PySide6 import QtWidgets
-from PySide6.QtCore import Property, QSize, Qt, Signal
+from PySide6.QtCore import Property, QEvent, QSize, Qt, Signal
 from PySide6.QtGui import QRegularExpressionValidator
 
 from bench.qt_shim import custom_widget
@@ -16,14 +16,15 @@ _HEADER_HEIGHT = 24
 
 @custom_widget
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A header that folds the widgets below it."""
+    """A header that folds the widgets below it; one that was hidden by itself stays hidden when it unfolds."""
 
     contentsCollapsed = Signal(bool)
     SIGNATURES = frozenset({"contentsCollapsed(bool)"})
 
     def __init__(self, text=None, parent=None):
         super().__init__(text if isinstance(text, QtWidgets.QWidget) else parent)
-        self._collapsed = False
+        self._collapsed = self._folding = False
+        self._own_will = {}  # child -> whether it is shown, as far as it is concerned
         self._header = QtWidgets.QToolButton(self)
         self._header.setToolButtonStyle(Qt.ToolButtonTextBesideIcon)
         self._header.setArrowType(Qt.DownArrow)
@@ -40,7 +41,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self._header.setArrowType(Qt.RightArrow if collapsed else Qt.DownArrow)
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget) and child is not self._header:
-                child.setVisible(not collapsed)
+                self._fold(child)
         self.contentsCollapsed.emit(self._collapsed)
 
     def childEvent(self, event):
@@ -48,7 +49,22 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         super().childEvent(event)
         child = event.child()
         if event.polished() and isinstance(child, QtWidgets.QWidget) and child is not self._header:
-            child.setVisible(not self._collapsed)
+            child.installEventFilter(self)
+            self._fold(child)
+
+    def eventFilter(self, child, event):
+        shown = event.type() == QEvent.Type.ShowToParent
+        if not self._folding and (shown or event.type() == QEvent.Type.HideToParent):
+            self._own_will[child] = shown
+            self._fold(child)
+        return False
+
+    def _fold(self, child):
+        self._folding = True
+        child.setVisible(not self._collapsed and self._own_will.get(child, True))
+        # So that Qt tells of what others do to it, even if that is what it is already.
+        child.setAttribute(Qt.WA_WState_ExplicitShowHide, False)
+        self._folding = False
 
     text = Property(str, lambda self: self._header.text, lambda self, value: self._header.setText(value))
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)

@@ -240,3 +240,26 @@ def test_no_thread_gets_on_while_the_event_loop_idles_but_by_what_runs_in_python
         timer.stop()
         stop.set()
         thread.join()
+
+
+def test_what_hides_by_itself_stays_hidden_when_its_section_unfolds(application):
+    import ctk
+    import qt
+    import slicer
+
+    section = ctk.ctkCollapsibleButton("Section")
+    layout = qt.QVBoxLayout(section)
+    seen, hidden, later = qt.QLabel("a"), qt.QLabel("b"), qt.QLabel("c")
+    for label in (seen, hidden, later):
+        layout.addWidget(label)
+    section.show()
+    slicer.app.processEvents()
+    hidden.setVisible(False)
+    section.collapsed = True
+    later.setVisible(False)
+    assert not seen.visible
+    section.collapsed = False
+    assert [label.visible for label in (seen, hidden, later)] == [True, False, False]
+    later.setVisible(True)
+    assert later.visible
+    section.hide()
