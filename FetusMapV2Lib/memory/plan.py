@@ -214,7 +214,7 @@ class MemoryPlan:
             f"{kind} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
             f"{shown_bytes(cost.vanilla_peak_bytes)} ({100 * cost.peak_share:.0f} %)"
         )
-        words += f", {cost.flops_ratio:.2f}x the operations"
+        words += f", {cost.flops_ratio:.2f}x the operations (counted; time is another matter)"
         if cost.transferred_bytes:
             words += f", {shown_bytes(cost.transferred_bytes)} to and from host memory a step"
         return words

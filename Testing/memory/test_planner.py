@@ -13,7 +13,7 @@ from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
 from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta
 from FetusMapV2Lib.memory.plan import (
@@ -78,10 +78,21 @@ def leanest(paper_network) -> MemoryPlan:
     return plan_training(paper_network, PAPER_SIZE)
 
 
-def test_paper_network_needs_a_quarter(leanest):
-    """At most 25 % of plain autograd's peak for at most 1.25 times the operations (paper: 57 %)."""
-    assert leanest.prediction.peak_share <= 0.25
-    assert leanest.prediction.flops_ratio <= 1.25
+def test_paper_network_needs_a_third(leanest):
+    """At most 31 % of plain autograd's live bytes for at most 1.1 times the operations (paper: 57 %)."""
+    assert leanest.prediction.peak_share <= 0.31
+    assert leanest.prediction.flops_ratio <= 1.1
+
+
+def test_no_convolution_of_a_gpu_gets_slices_too_thin_for_its_tensor_cores(paper_network, leanest):
+    """Slices of 3-10 channels cost ten times the step on an H200; of 16 and more, 1.7 times."""
+    machine = Machine.of("cuda")
+    assert machine == Machine()
+    assert machine.slice_channels == 16
+    shapes = Costing(build_units(paper_network), PAPER_SIZE).shapes()
+    sliced = {name: one.chunks for name, one in leanest.choices.units.items() if one.chunks > 1}
+    assert sliced
+    assert all(shapes[name][1] // chunks >= 16 for name, chunks in sliced.items())
 
 
 def test_prediction_is_what_the_meter_measures(paper_network, leanest):
@@ -205,10 +216,11 @@ def test_impossible_budget_tells_the_smallest():
 
 def test_strategies_can_be_switched_off():
     network = UNet3d(widths=(8, 16, 24, 32))
-    size = (96, 64, 64)
-    everything = plan_training(network, size).prediction.peak_bytes
+    size, fine = (96, 64, 64), Machine(slice_channels=4)  # this network is too narrow for the slices of a GPU
+    everything = plan_training(network, size, machine=fine).prediction.peak_bytes
     for name in ("checkpoint", "in-place", "channel-chunks"):
-        fewer = plan_training(network, size, allowed=EXACT - {"host-offload", "slab-streaming", name})
+        allowed = EXACT - {"host-offload", "slab-streaming", name}
+        fewer = plan_training(network, size, allowed=allowed, machine=fine)
         assert fewer.prediction.peak_bytes > everything, name
     nothing = plan_training(network, size, allowed=frozenset())
     choices = nothing.choices
