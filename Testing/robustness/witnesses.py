@@ -110,7 +110,7 @@ def by_nibabel(path: Path) -> Reading:
     image = nibabel.load(path)
     # get_fdata computes in double precision, as the standard's scaling asks
     data = np.asanyarray(image.dataobj) if _unscaled(image) else image.get_fdata()
-    data = data[..., None] if data.ndim == 3 else data
+    data = data.reshape(*data.shape[:3], -1) if data.shape[4:] == (1,) * (data.ndim - 4) else data
     if data.ndim != 4:
         raise ValueError("no volume, and no volumes over time")
     stated = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
@@ -130,7 +130,11 @@ def by_simpleitk(path: Path) -> Reading:
         detached = re.search(rb"(?im)^ElementDataFile *= *(\S+)", content)
         assert detached is not None
         name = detached[1].decode()
-        zlib.decompress(content[detached.end() + 1 :] if name == "LOCAL" else (path.parent / name).read_bytes())
+        zlib.decompress(
+            content.split(detached[0], 1)[1].split(b"\n", 1)[1]
+            if name == "LOCAL"
+            else (path.parent / name).read_bytes()
+        )
     image = sitk.ReadImage(str(path))
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
         raise ValueError("no volume")
@@ -145,6 +149,7 @@ def by_simpleitk_tidied(path: Path) -> Reading:
     head, end, rest = re.split(rb"(ElementDataFile[^\n]*\n)", path.read_bytes(), maxsplit=1)
     lines = [b" ".join(line.split()) for line in head.splitlines() if not line.startswith(b"Comment")]
     lines.sort(key=lambda line: not line.startswith((b"NDims", b"ObjectType")))
+    end = re.sub(rb"(?i)= *local\s*", b"= LOCAL\n", end)
     return _of_copy(path, b"\n".join(lines) + b"\n" + end + rest, by_simpleitk)
 
 
