@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 #: Environment variable that names the two pipes: process, whether Ctrl-C comes through them, and their ends.
@@ -55,14 +56,14 @@ class _Connected(Journal):
     def __init__(self, hears_stops: bool, read: int, write: int) -> None:
         super().__init__()
         self.hears_stops = hears_stops
-        self._incoming = open(read, encoding="ascii")  # noqa: SIM115 - as long as the process
+        self._incoming = messages(read)
         self._write = write
         self._lock = threading.Lock()
         self._stage, self._told_at = "", 0.0
-        first = self._incoming.readline()
-        if not first:  # nobody is there any more
+        first = next(self._incoming, None)
+        if first is None:  # nobody is there any more
             os._exit(1)
-        self.past = json.loads(first)["past"]
+        self.past = first["past"]
         self._tell(event="open")
 
     def begin(self, item: str, name: str, size: int = 0) -> None:
@@ -100,13 +101,24 @@ class _Connected(Journal):
         """Hand wishes to stop to the main thread; when the process above ends, however, this one ends at once."""
         main = threading.main_thread().ident
         with contextlib.suppress(OSError, ValueError):
-            for line in self._incoming:
-                number = json.loads(line)["stop"]
+            for message in self._incoming:
+                number = message["stop"]
                 if sys.platform != "win32" and main is not None:
                     signal.pthread_kill(main, number)
                 else:
                     _thread.interrupt_main(number)
         os._exit(1)
+
+
+def messages(descriptor: int) -> Iterator[dict[str, Any]]:
+    """What comes through a pipe, one JSON object a line, to its end.
+
+    Not by a buffered file: a thread that waits in one keeps the interpreter from ending in peace.
+    """
+    rest = b""
+    while data := os.read(descriptor, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from map(json.loads, lines)
 
 
 _current = Journal()

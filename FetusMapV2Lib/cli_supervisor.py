@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib.cli_journal import CONNECTION
+from FetusMapV2Lib.cli_journal import CONNECTION, messages
 from FetusMapV2Lib.cli_support import STOPPED, log, say, say_error
 from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.foundation.stopping import SAME_WISH_S, stop_signal_numbers
@@ -262,9 +262,10 @@ class _Child:
             self.finished = record["code"]
 
     def _read(self, descriptor: int) -> None:
-        with contextlib.suppress(OSError, ValueError), open(descriptor, encoding="ascii") as stream:
-            for line in stream:
-                self._records.put(json.loads(line))
+        with contextlib.suppress(OSError, ValueError):
+            for record in messages(descriptor):
+                self._records.put(record)
+        os.close(descriptor)
         self._records.put(None)
 
 

@@ -22,7 +22,6 @@ FATES = {
     "abort": "ended by signal 6 (SIGABRT",
     "kill": "was killed, perhaps for lack of memory",
     "leave": "ended with code 3",
-    "endless": "nothing moved for",
     "unforeseen": r"unexpected KeyError: '\x1b[2J\nred'",
     "deep": "unexpected RecursionError",
     "full": "(No space left on device)",
@@ -58,7 +57,7 @@ def test_files_that_end_the_process_are_named_and_the_others_done(files, tmp_pat
         "",
         str(tmp_path / "none\u202e.nrrd"),
     ]
-    environment = {**os.environ, "FETUSMAP_PATIENCE_S": "4", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     out = tmp_path / "out"
     done = subprocess.run([*DEADLY, *paths, "-o", str(out)], capture_output=True, text=True, env=environment)
     assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
@@ -74,6 +73,15 @@ def test_files_that_end_the_process_are_named_and_the_others_done(files, tmp_pat
         assert words in error
     assert any("no*.nrrd: no file matches" in line for line in errors)
     assert not [path for path in out.rglob("*") if "staging" in path.name or "writing" in path.name]
+
+
+@posix
+def test_a_file_at_which_nothing_moves_any_more_is_given_up(files, tmp_path: Path) -> None:
+    environment = {**os.environ, "FETUSMAP_PATIENCE_S": "1"}
+    command = [*DEADLY, *files("endless"), "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "endless.nrrd: the process was ended, as nothing moved for" in done.stderr
 
 
 @posix
