@@ -47,10 +47,10 @@ for _ in steps: pass
 
 @dataclass
 class Left:
-    """What cycles have left behind."""
+    """What cycles have left behind; files by name, with their beginning."""
 
     processes: int
-    files: int
+    files: dict[str, bytes]
     threads: int
     open_files: int
 
@@ -142,7 +142,7 @@ def campaign(count: int, seed: int, model: str | None) -> tuple[Counter[str], Le
         sweep()  # as the next start does
         left = Left(
             len(_workers(folder)),
-            len(list(folder.iterdir())),
+            {path.name: path.read_bytes()[:40] if path.is_file() else b"" for path in folder.iterdir()},
             threading.active_count() - threads,
             _open_files() - open_files,
         )
@@ -197,10 +197,10 @@ def main() -> int:
     ways, left = campaign(asked.count, asked.seed, asked.model)
     told = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in sorted(ways.items()))
     print(
-        f"| engines started and ended | {asked.count} | left: processes {left.processes}, files {left.files}, "
+        f"| engines started and ended | {asked.count} | left: processes {left.processes}, files {left.files or 0}, "
         f"threads {left.threads}, open files {left.open_files} ({told}) |"
     )
-    return int(left.processes + left.files > 0 or left.threads > 0 or left.open_files > 0)
+    return int(left.processes > 0 or bool(left.files) or left.threads > 0 or left.open_files > 0)
 
 
 if __name__ == "__main__":
