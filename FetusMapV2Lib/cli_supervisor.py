@@ -45,7 +45,10 @@ def supervised() -> int | None:
     command = _own_command()
     if command is None or os.environ.get(_SWITCH, "1") == "0" or not _in_main_thread():
         return None
-    return _Supervisor(command).run()
+    try:
+        return _Supervisor(command).run()
+    except OSError:  # no further process can be started: then without one
+        return None
 
 
 def _own_command() -> list[str] | None:
@@ -72,11 +75,21 @@ class _Supervisor:
         self._child: _Child | None = None
 
     def run(self) -> int:
-        """Start them; returns the exit code of the command."""
+        """Start them; returns the exit code of the command.
+
+        Raises:
+            OSError: not even the first one can be started.
+        """
         with self._hearing_signals():
             while True:
                 before = len(self._past)
-                code = self._attempt()
+                try:
+                    code = self._attempt()
+                except OSError as error:
+                    if not self._past:
+                        raise
+                    say_error(UserError(f"no further process can be started ({error.strerror or error})"))
+                    return 2
                 if code is not None:
                     return code
                 if len(self._past) == before:  # it would end in the same way again
