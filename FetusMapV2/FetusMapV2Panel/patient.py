@@ -192,18 +192,19 @@ class Patient:
         """The scene went back or forth: an estimate may have come back.
 
         Returns:
-            Other volumes than the chosen one whose poses changed.
+            What changed out of sight: other volumes than the chosen one, and landmarks without a volume.
         """
         after, before = _states(), self._beforeStep
         changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-        owners = {(after.get(key) or before[key])[0] for key in changed}
+        byID = slicer.mrmlScene.GetNodeByID
+        owners = {key: byID((after.get(key) or before[key])[0] or "") or byID(key) for key in sorted(changed)}
         self._logic.restoreAfterUndo()
         if self._parameters is not None and self.poseScene is None and changed:
             self._parameters.landmarks = self._poseOf(self.volume) or self._parameters.landmarks
         self.follow()
         self._views.refresh()
-        found = [slicer.mrmlScene.GetNodeByID(owner) for owner in sorted(filter(None, owners))]
-        return [volume for volume in found if volume is not None and volume is not self.volume]
+        shown = [self.volume, self.poseScene.landmarks_node if self.poseScene is not None else None]
+        return [node for node in dict.fromkeys(owners.values()) if node is not None and node not in shown]
 
     # --- what is on show
 

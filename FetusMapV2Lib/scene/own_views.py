@@ -91,8 +91,6 @@ class OwnViews:
     def _views_for(self, landmarks: Any) -> list[str] | None:
         """The IDs of the views that may show a pose; None = all of them."""
         volume = ownership.volume_of(landmarks)
-        if volume is None and not ownership.has_lost_its_volume(landmarks):
-            return None
         own = "" if volume is None else volume.GetID()
         others = {view for view, shown in self._layers.items() if shown and own not in shown}
         if not others:

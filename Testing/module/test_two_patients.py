@@ -167,6 +167,18 @@ def test_a_volume_deleted_meanwhile_takes_its_estimate_along(both: Any, patients
     both.check(b)
 
 
+def test_an_undo_out_of_sight_is_said(both: Any, patients: tuple[Any, Any], scene: Any) -> None:
+    """The step was made in a volume that is deleted by now."""
+    a, b = patients
+    both.choose(a)
+    both._hands.click(both._ui.swapAllButton)
+    scene.RemoveNode(a.node)
+    both.choose(b)
+    both._hands.click(both._ui.undoButton)
+    assert "changed the pose of 3D volume fetus landmarks, which is hidden" in both._state.message
+    both.check(b)
+
+
 def test_reports_name_the_patient_of_their_own_volume(
     both: Any, patients: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,3 +210,12 @@ def test_an_undo_between_leaves_no_pose_out_of_its_own_views(
     history.undo(scene, b)
     views.show_only(of_a)
     assert look(a) > 100
+
+
+def test_landmarks_from_a_file_are_drawn_over_no_volume(
+    scene: Any, patients: tuple[Patient, Patient], pose: Pose, views: OwnViews, look: Callable[..., int]
+) -> None:
+    (a, _), _ = patients
+    views.show_only(PoseScene.create(scene, pose))
+    assert look(a) == 0
+    assert look(None) > 100
