@@ -68,8 +68,7 @@ class TwoPatients:
     # --- the steps
 
     def estimateTheFirst(self) -> None:
-        for name in ("estimate", "landmarks", "results", "movement", "report", "guideMap"):
-            getattr(self._ui, f"{name}CollapsibleButton").collapsed = False
+        self.openSections()
         self.choose(self._a)
         self.check(None)
         self.estimate()
@@ -201,6 +200,10 @@ class TwoPatients:
         self._expect("not in the scene any more" in self._line(), self._line())
 
     # --- what the steps have in common
+
+    def openSections(self) -> None:
+        for name in ("estimate", "landmarks", "results", "movement", "report", "guideMap"):
+            getattr(self._ui, f"{name}CollapsibleButton").collapsed = False
 
     def choose(self, patient: MadeUpPatient) -> None:
         self._ui.inputSelector.setCurrentNode(patient.node)

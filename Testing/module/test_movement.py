@@ -289,7 +289,7 @@ def test_the_table_is_exported(moving_window, tmp_path: Path, monkeypatch):
     rows = list(csv.DictReader(target.open(encoding="utf-8")))
     assert len(rows) == 6 and "Research use only" in rows[0]["note"]
     assert [row["left_arm_moves"] for row in rows] == ["1"] * 6
-    assert str(target) in window.module_widget.ui.messageLabel.text
+    assert str(target) in window.module_widget.state.message
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path), ""))
     window.click(window.module_widget.ui.exportMovementButton)  # a folder is no file to write
     assert window.module_widget.state.isError

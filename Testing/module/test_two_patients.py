@@ -44,8 +44,10 @@ def story(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any:
 @pytest.fixture
 def both(story: Any) -> Any:
     """Both have a pose, that of the second is on show."""
-    story.estimateTheFirst()
-    story.estimateTheSecond()
+    story.openSections()
+    for patient in story._a, story._b:
+        story.choose(patient)
+        story.estimate()
     return story
 
 

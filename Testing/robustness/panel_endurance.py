@@ -42,7 +42,7 @@ def census(scene: Any) -> Counter[str]:
         counted[f"references to {node.GetClassName()}"] += node.GetReferenceCount()
     alive = gc.get_objects()
     counted["jobs"] = sum(type(one) is Job for one in alive)
-    counted["VTK objects that Python holds"] = sum(isinstance(one, vtk.vtkObject) for one in alive)
+    counted["VTK objects that Python holds"] = sum(issubclass(type(one), vtk.vtkObject) for one in alive)
     for key in _KEPT_BY_SLICER:
         del counted[key]
     return counted
