@@ -142,7 +142,11 @@ def campaign(count: int, seed: int, model: str | None) -> tuple[Counter[str], Le
         sweep()  # as the next start does
         left = Left(
             len(_workers(folder)),
-            {path.name: path.read_bytes()[:40] if path.is_file() else b"" for path in folder.iterdir()},
+            {
+                path.name: path.read_bytes()[:40] if path.is_file() else b""
+                for path in folder.iterdir()
+                if not path.name.startswith("torchinductor_")  # PyTorch's own cache, one folder for all
+            },
             threading.active_count() - threads,
             _open_files() - open_files,
         )
