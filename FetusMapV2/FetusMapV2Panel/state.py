@@ -13,6 +13,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+from FetusMapV2Lib.foundation.showing import shown_sentence
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
@@ -160,7 +161,7 @@ class PanelState:
 
     def say(self, text: str, isError: bool = False, section=None) -> None:
         """A line in the panel, below a section; no pop-up, so that nothing waits for a click."""
-        self.message, self.isError = text, isError
+        self.message, self.isError = shown_sentence(text), isError
         self.speaker = section or self.speaker
         self.announce(Change.MESSAGE)
 

@@ -36,7 +36,7 @@ class Annotation:
     Attributes:
         states: per landmark "estimated", "edited", "confirmed" or "missing".
         editor: who looked at them; may be empty.
-        model: name and checksum of the model that made the first guess; empty if there was none.
+        model: name and identity of the model that made the first guess; empty if there was none.
     """
 
     states: Sequence[str]

@@ -34,7 +34,7 @@ class PointNote:
         estimated_as: the name that the model gave it, empty if it is still called so.
         confidence: of the model, 0-1, NaN = unknown.
         radius90_mm: of the model's place, NaN = unknown.
-        model: name and checksum, empty = unknown.
+        model: name and identity, empty = unknown.
         assumed: the definition of the landmark is assumed.
     """
 

@@ -38,7 +38,7 @@ class Report:
         name: of the volume; empty if it is not to be told.
         formula: key of the dating formula chosen.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if unknown.
-        model: name and checksum of the model; empty if unknown.
+        model: name and identity of the model; empty if unknown.
         device: where the network ran.
         warnings: what the engine said.
         operator: who looked at the landmarks.

@@ -80,7 +80,7 @@ class PoseScene:
             volume_node: the volume it was estimated in; the points share its parent transform, so that they move
                 with it.
             name: of the folder, and the beginning of all node names; made safe and unique in the scene.
-            model: name and checksum of the model that gave the pose.
+            model: name and identity of the model that gave the pose.
 
         Raises:
             ValueError: the pose has another number of landmarks than the schema.

@@ -43,7 +43,7 @@ class Provenance:
     Attributes:
         estimate: what the model gave, by the names that it gave.
         corrections: what a user made of it.
-        model: name and checksum of the model, empty = unknown.
+        model: name and identity of the model, empty = unknown.
         schema: what the rows are.
     """
 

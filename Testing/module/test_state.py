@@ -129,3 +129,9 @@ def test_a_job_is_left_where_it_is_when_the_module_goes(window, sections):
     sections[0].run(work)
     window.unload()
     assert ended == [True]
+
+
+def test_what_is_said_is_one_line_that_any_label_can_show(window):
+    state = window.module_widget.state
+    state.say("Written:\n/data/\x1b[2Jname\udcfc\u202e.nrrd")
+    assert state.message == "Written: /data/\\x1b[2Jname\\xfc\\u202e.nrrd"
