@@ -20,7 +20,12 @@ import nrrd
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 #: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
 Reading = tuple[list[np.ndarray], np.ndarray | None]
@@ -148,8 +153,12 @@ def by_simpleitk_tidied(path: Path) -> Reading:
     """As SimpleITK reads a MetaImage without what its library gives up on: comments, long lines, a late NDims."""
     head, end, rest = re.split(rb"(ElementDataFile[^\n]*\n)", path.read_bytes(), maxsplit=1)
     lines = [b" ".join(line.split()) for line in head.splitlines() if not line.startswith(b"Comment")]
+    lines = [line for line in lines if len(line) < 500]
     lines.sort(key=lambda line: not line.startswith((b"NDims", b"ObjectType")))
     end = re.sub(rb"(?i)= *local\s*", b"= LOCAL\n", end)
+    if end.endswith(b"LOCAL\n"):  # which its library cannot do without where they are packed
+        lines = [line for line in lines if not line.startswith(b"CompressedDataSize")]
+        lines.append(b"CompressedDataSize = %d" % len(rest))
     return _of_copy(path, b"\n".join(lines) + b"\n" + end + rest, by_simpleitk)
 
 
@@ -204,7 +213,8 @@ def by_pydicom_slices(folder: Path) -> Reading:
 def _up_to_pixels(content: bytes) -> bytes:
     """A DICOM file without what comes behind its pixels, which does not matter."""
     start = content.find(b"\xe0\x7f\x10\x00O")
-    return content if start < 0 else content[: start + 12 + struct.unpack_from("<I", content, start + 8)[0]]
+    plain = content[128:132] == b"DICM" and DeflatedExplicitVRLittleEndian.encode() not in content[:400]
+    return content[: start + 12 + struct.unpack_from("<I", content, start + 8)[0]] if plain and start > 0 else content
 
 
 def kretz_inside(content: bytes) -> bytes | None:
