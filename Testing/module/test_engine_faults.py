@@ -169,9 +169,13 @@ def test_a_killed_engine_is_replaced_and_the_estimate_made_with_less_memory(wind
             os.kill(killed[0], signal.SIGKILL)
 
     on_progress(window, kill)
-    start(window)
-    said = finish(window)
-    assert killed
+    for _ in range(5):  # so small a model may have answered before it is killed
+        killed.clear()
+        start(window)
+        said = finish(window)
+        assert killed
+        if "was killed" in said:
+            break
     assert "was killed, perhaps for lack of memory; the estimate was made again on the CPU with a smaller" in said
 
 

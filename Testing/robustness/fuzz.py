@@ -67,7 +67,11 @@ class ReadingProcess:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[:2]), "OMP_NUM_THREADS": "1"}
+            environment = {
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT / "Testing"), str(ROOT)]),
+                "OMP_NUM_THREADS": "1",
+            }
             command = [sys.executable, str(Path(__file__).with_name("reading_process.py")), self._role]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
