@@ -30,6 +30,9 @@ from pydicom.uid import (
 #: Frames [k, j, i] over time, and the IJK-to-RAS matrix; None where the file does not say it beyond doubt.
 Reading = tuple[list[np.ndarray], np.ndarray | None]
 _EXPLICIT = {True: ExplicitVRLittleEndian, False: ExplicitVRBigEndian}
+#: Records of a Kretz file that are read.
+_USED = {(0xC000, 1), (0xC000, 2), (0xC000, 3), (0xC100, 1), (0xC200, 1), (0xC200, 2), (0xC300, 1), (0xC300, 2)}
+_USED |= {(0x0010, 0x0022), (0xD000, 1)}
 _KRETZ = b"KRETZFILE 1.0   "
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -163,11 +166,27 @@ def by_simpleitk_tidied(path: Path) -> Reading:
 
 
 def by_pydicom(path: Path) -> Reading:
+    return _dicom(path.read_bytes())
+
+
+def by_pydicom_up_to_pixels(path: Path) -> Reading:
+    """Without what comes behind the pixels, on which pydicom may give up."""
+    return _dicom(_up_to_pixels(path.read_bytes()))
+
+
+def by_pydicom_inflated(path: Path) -> Reading:
+    """The data set of a deflated file of the corpus, whatever its file meta information, which ends with a version."""
     content = path.read_bytes()
+    version = f"PYDICOM {pydicom.__version__}".encode()
+    start = content.index(version) + len(version) + len(version) % 2
+    return _dicom(zlib.decompress(content[start:], -zlib.MAX_WBITS))
+
+
+def _dicom(content: bytes) -> Reading:
     kretz = kretz_inside(content)
     if kretz is not None:
         return kretz_records(kretz)
-    dataset = pydicom.dcmread(BytesIO(_up_to_pixels(content)), force=True)
+    dataset = pydicom.dcmread(BytesIO(content), force=True)
     meta = dataset.file_meta
     if not meta.get("TransferSyntaxUID"):
         # as pydicom's maintainers advise: the one that it was parsed with
@@ -246,7 +265,7 @@ def kretz_records(content: bytes) -> Reading:
     while content[position:].strip(b"\0"):
         group, element, length = struct.unpack_from("<HHI", content, position)
         value = content[position + 8 : position + 8 + length]
-        if len(value) < length or records.get((group, element), value) != value:
+        if len(value) < length or ((group, element) in _USED and records.get((group, element), value) != value):
             raise ValueError("records that contradict each other")
         records[group, element] = value
         position += 8 + length
@@ -282,7 +301,7 @@ _READERS: dict[str, tuple[Callable[[Path], Reading], ...]] = {
     ".nii": (by_nibabel, by_simpleitk),
     ".nii.gz": (by_nibabel, by_simpleitk),
     ".hdr": (by_nibabel, by_simpleitk),
-    ".dcm": (by_pydicom,),
+    ".dcm": (by_pydicom, by_pydicom_up_to_pixels, by_pydicom_inflated),
     ".vol": (by_records,),
     "folder": (by_pydicom_slices,),
 }
