@@ -8,12 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from imaging.asking import raw, refusal
 from imaging.samples import blobs, oblique
 from imaging.witnesses import itk_matrix
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.headers import look_at
-from FetusMapV2Lib.imaging.itk_files import open_itk
 from FetusMapV2Lib.imaging.metaimage import _TYPES as TYPES
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 
@@ -29,17 +27,6 @@ def write(path, lines=PLACED, data=None, *, kind="MET_UCHAR", sizes="16 17 18", 
     )
     path.write_bytes(text.encode() + (ARRAY.tobytes() if data is None else data))
     return path
-
-
-def raw(path):
-    return open_itk(path, look_at(path)).load(0)
-
-
-def refusal(path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    assert caught.value.remedy and "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -9,12 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from imaging.asking import raw, refusal
 from imaging.samples import blobs, oblique
 from imaging.witnesses import itk_matrix
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.headers import look_at
-from FetusMapV2Lib.imaging.itk_files import open_itk
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 
 SHAPE = (18, 17, 16)
@@ -41,17 +39,6 @@ def write(path, array=ARRAY, *, sform=(AFFINE, 1), qform=(AFFINE, 1), version=ni
             struct.pack_into(order + form, data, place, *values)
         path.write_bytes(data)
     return path
-
-
-def raw(path):
-    return open_itk(path, look_at(path)).load(0)
-
-
-def refusal(path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    assert caught.value.remedy and "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
