@@ -58,7 +58,7 @@ def by_pynrrd(path: Path) -> Reading:
     header = nrrd.read_header(str(path))
     _verify_nrrd(path, header)
     data, header = nrrd.read(str(path))
-    kinds = header.get("kinds") or ["domain"] * data.ndim
+    kinds = [kind.lower() for kind in header.get("kinds") or ["domain"] * data.ndim]
     lists = [axis for axis, kind in enumerate(kinds) if kind not in ("domain", "space")]
     if len(lists) > 1 or data.ndim - len(lists) != 3:
         raise ValueError("no volume, and no volumes over time")
