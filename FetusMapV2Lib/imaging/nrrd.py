@@ -59,6 +59,7 @@ _OTHER_KINDS = {
     "3normal", "quaternion", "2dsymmetricmatrix", "2dmaskedsymmetricmatrix", "2dmatrix", "2dmaskedmatrix",
     "3dsymmetricmatrix", "3dmaskedsymmetricmatrix", "3dmatrix", "3dmaskedmatrix",
 }  # fmt: skip
+_VECTOR = r"\([^()]*\)|[^\s()]+"
 _MOST_DIMENSIONS, _LONGEST_FIELD = 16, 1 << 16
 
 
@@ -185,7 +186,10 @@ def _kinds(fields: dict[str, str], sizes: tuple[int, ...], path: Path) -> list[s
 
 def _axes(fields: dict[str, str], sizes: tuple[int, ...], kinds: list[str], path: Path) -> Axes:
     """Which axes are those of space, and which one holds frames or colours."""
-    vectors = re.findall(r"\([^()]*\)|[^\s()]+", fields.get("space directions", ""))
+    directions = fields.get("space directions", "")
+    vectors = re.findall(_VECTOR, directions)
+    if re.sub(_VECTOR, "", directions).strip():
+        raise bad_header(path, f"a bracket is missing in its space directions: '{shown(directions)}'")
     if vectors and len(vectors) != len(sizes):
         raise bad_header(path, "dimension and space directions disagree")
     if vectors:

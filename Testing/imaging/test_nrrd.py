@@ -155,6 +155,8 @@ def test_directions_and_spacings_that_differ(tmp_path):
         (PLACED.replace("(4,0,0)", "(4,2,0)"), "right angles"),
         (PLACED.replace("(4,0,0)", "(0,4.5,0)"), "singular"),
         (PLACED.replace("(4,0,0)", "(1e9,0,0)"), "voxel size"),
+        (PLACED.replace("(4,0,0) (", "(4,0,0)(("), "bracket"),
+        (PLACED.replace("(0,0,5)", "(0,0,5))"), "bracket"),
         (PLACED.replace("(1,2,3)", "(1,2)"), "not a place"),
         (PLACED.replace("(1,2,3)", "(1,2,3"), "not a place"),
         (PLACED.replace("(1,2,3)", "(1,2,1e300)"), "position"),

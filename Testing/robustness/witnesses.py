@@ -182,16 +182,20 @@ def by_pydicom_inflated(path: Path) -> Reading:
     return _dicom(zlib.decompress(content[start:], -zlib.MAX_WBITS))
 
 
+def _dataset(content: bytes) -> pydicom.Dataset:
+    dataset = pydicom.dcmread(BytesIO(content), force=True)
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        # as pydicom's maintainers advise: the one that it was parsed with
+        implicit, little = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else _EXPLICIT[little]
+    return dataset
+
+
 def _dicom(content: bytes) -> Reading:
     kretz = kretz_inside(content)
     if kretz is not None:
         return kretz_records(kretz)
-    dataset = pydicom.dcmread(BytesIO(content), force=True)
-    meta = dataset.file_meta
-    if not meta.get("TransferSyntaxUID"):
-        # as pydicom's maintainers advise: the one that it was parsed with
-        implicit, little = dataset.original_encoding
-        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else _EXPLICIT[little]
+    dataset = _dataset(content)
     if (0x3001, 0x1001) in dataset:
         return _philips(dataset)
     pixels = dataset.pixel_array
@@ -216,7 +220,7 @@ def _dicom(content: bytes) -> Reading:
 def by_pydicom_slices(folder: Path) -> Reading:
     """A folder of single slices, in the order of their positions."""
     contents = [_up_to_pixels(path.read_bytes()) for path in sorted(folder.iterdir())]
-    slices = [pydicom.dcmread(BytesIO(content), force=True) for content in contents]
+    slices = [_dataset(content) for content in contents]
     across = np.array(slices[0].ImageOrientationPatient, dtype=float)
     places = [np.array(one.ImagePositionPatient, dtype=float) for one in slices]
     if any(not np.allclose(np.array(one.ImageOrientationPatient, float), across, atol=1e-4) for one in slices):
