@@ -22,36 +22,21 @@ from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.foundation.files import write_json, write_text
 from FetusMapV2Lib.foundation.notices import RESEARCH_USE
-from FetusMapV2Lib.foundation.publishing import published
 
 UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."
 
 
 def movement_paths(folder: Path, stem: str) -> dict[str, Path]:
-    """The files that `write_movement` makes for a sequence."""
+    """The files that `stage_movement` makes for a sequence."""
     return {"csv": folder / f"{stem}.movement.csv", "json": folder / f"{stem}.movement.json"}
 
 
-def write_movement(
-    folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate], *, overwrite: bool = False
-) -> dict[str, Path]:
-    """Write the movement of a sequence, both files or none.
+def stage_movement(folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate]) -> None:
+    """Write the movement of a sequence into a folder from which its files are published together with others.
 
     Args:
         estimates: one per frame, as the movement was taken from.
-
-    Raises:
-        OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
     """
-    paths = movement_paths(folder, stem)
-    asked = [path.name for path in paths.values()]
-    with published(folder, f"{stem}.movement", asked=asked, overwrite=overwrite) as staging:
-        stage_movement(staging, stem, movement, estimates)
-    return paths
-
-
-def stage_movement(folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate]) -> None:
-    """The same into a folder from which the files will be published together with others."""
     paths = movement_paths(folder, stem)
     write_text(paths["csv"], movement_csv(movement))
     write_json(paths["json"], movement_document(movement, estimates))

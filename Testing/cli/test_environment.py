@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cli.balls import ball_volume
+from foundation.locales import made_comma_locale
 
 from FetusMapV2Lib.imaging.writing import write_volume
 
@@ -24,16 +24,6 @@ main()
 _ODD = {"TZ": "Pacific/Kiritimati", "PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "20", "NO_COLOR": "1"}
 
 
-@pytest.fixture
-def german(tmp_path: Path) -> dict[str, str]:
-    """A locale with a decimal comma, where the system can make one."""
-    if shutil.which("localedef") is None:
-        return {}
-    command = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")]
-    subprocess.run(command, capture_output=True, check=False)
-    return {"LC_ALL": "de_DE.UTF-8", "LOCPATH": str(tmp_path)} if (tmp_path / "de_DE.UTF-8").is_dir() else {}
-
-
 def results(folder: Path, name: str) -> list[object]:
     """What does not tell of seconds."""
     table = (folder / f"{name}.measurements.csv").read_text(encoding="utf-8")
@@ -45,7 +35,7 @@ def results(folder: Path, name: str) -> list[object]:
     return [table, landmarks, document]
 
 
-def test_the_same_numbers_in_every_environment(tmp_path: Path, german: dict[str, str]) -> None:
+def test_the_same_numbers_in_every_environment(tmp_path: Path) -> None:
     pytest.importorskip("PySide6")
     script, plain, odd = tmp_path / "run.py", tmp_path / "plain", tmp_path / "odd"
     script.write_text(_RUN)
@@ -62,6 +52,7 @@ def test_the_same_numbers_in_every_environment(tmp_path: Path, german: dict[str,
         assert done.returncode == 0, done.stderr
 
     estimate(names[:1], plain, [], {"FETUSMAP_SUPERVISOR": "0"})
+    german, _missing = made_comma_locale(tmp_path)
     estimate(names, odd, ["--pdf"], {**_ODD, **german})  # Qt prints the first before the second is read
     expected = results(plain, "a")
     assert results(odd, "a") == expected

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import locale
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
+from foundation.locales import comma_locale
 
 from FetusMapV2Lib.foundation.decimals import decimal_points
 
@@ -34,13 +34,7 @@ print(*seen)
 @pytest.fixture(scope="session")
 def comma(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose locale has a decimal comma, made for this test."""
-    if shutil.which("localedef") is None:
-        pytest.skip("needs localedef")
-    folder = tmp_path_factory.mktemp("locale")
-    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", str(folder / "de_DE.UTF-8")], capture_output=True)
-    if not (folder / "de_DE.UTF-8").is_dir():
-        pytest.skip("needs the source of the locale de_DE (Debian: locales)")
-    return {**os.environ, "LC_ALL": "de_DE.UTF-8", "LOCPATH": str(folder)}
+    return {**os.environ, **comma_locale(tmp_path_factory.mktemp("locale"))}
 
 
 def test_a_decimal_comma_is_put_away_after_qt_too(comma) -> None:

@@ -18,25 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
+from training.tiny_run import PRESET, CutError  # noqa: E402
 from training.toy_cases import write_toy_cases  # noqa: E402
 
 from FetusMapV2Lib.foundation.errors import UserError  # noqa: E402
 from FetusMapV2Lib.training.fitting import fit  # noqa: E402
-from FetusMapV2Lib.training.preset import Preset  # noqa: E402
-
-PRESET = Preset.from_dict(
-    {
-        "name": "tiny",
-        "input_size": [16, 16, 16],
-        "sigma": 1.0,
-        "network": {"widths": [3, 4]},
-        "run": {"steps": 4, "cache_spacing_mm": 3.0, "validate_every": 1000, "checkpoint_every": 2},
-    }
-)
-
-
-class CutError(Exception):
-    """Ends a run."""
 
 
 def campaign(count: int, seed: int, folder: Path) -> Counter[str]:

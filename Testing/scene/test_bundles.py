@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foundation.locales import comma_locale
 
 from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
@@ -160,14 +161,10 @@ assert locale.localeconv()["decimal_point"] == ","
 
 
 def test_a_decimal_comma_changes_nothing(tmp_path: Path) -> None:
-    if shutil.which("localedef") is None:
-        pytest.skip("needs localedef")
-    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")], capture_output=True)
-    if not (tmp_path / "de_DE.UTF-8").is_dir():
-        pytest.skip("needs the source of the locale de_DE (Debian: locales)")
+    comma = comma_locale(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", _COMMA, str(tmp_path / "comma.mrb")],
-        env={**os.environ, "LC_ALL": "de_DE.UTF-8", "LOCPATH": str(tmp_path)},
+        env={**os.environ, **comma},
         capture_output=True,
         text=True,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.torch_version import TorchVersion
+from training.tiny_run import PRESET, CutError
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.estimation.model_file import load_model
@@ -23,21 +24,6 @@ from FetusMapV2Lib.foundation.locks import LockedError
 from FetusMapV2Lib.foundation.stopping import Stopped
 from FetusMapV2Lib.training.checkpoints import read_checkpoint, write_checkpoint
 from FetusMapV2Lib.training.fitting import fit
-from FetusMapV2Lib.training.preset import Preset
-
-PRESET = Preset.from_dict(
-    {
-        "name": "tiny",
-        "input_size": [16, 16, 16],
-        "sigma": 1.0,
-        "network": {"widths": [3, 4]},
-        "run": {"steps": 4, "cache_spacing_mm": 3.0, "validate_every": 1000, "checkpoint_every": 2},
-    }
-)
-
-
-class CutError(Exception):
-    """Ends a run."""
 
 
 @pytest.fixture(scope="module")
