@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError:  # run from the source tree, where the library lies beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from FetusMapV2Panel import results_table, sample_data, setups, views, whose
+from FetusMapV2Panel import pose_ownership, results_table, sample_data, setups, view_turning
 from FetusMapV2Panel.activity import Activity
 from FetusMapV2Panel.estimation import PoseEstimation
 from FetusMapV2Panel.movement import SequenceEstimation
@@ -154,7 +154,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Slicer's own menu undoes and redoes what happened in any volume: what is not on show is said."""
         others = self.state.patient.afterStep()
         if others:
-            names = ", ".join(whose.label(volume) for volume in others)
+            names = ", ".join(pose_ownership.label(volume) for volume in others)
             self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names))
 
     def initializeParameterNode(self) -> None:
@@ -169,7 +169,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def chooseVolume(self) -> None:
         """The volume in the slice views, or the first one that the panel offers, where none is chosen."""
-        volume = _firstOffered(self.ui.inputSelector, views.volumeOnShow())
+        volume = _firstOffered(self.ui.inputSelector, view_turning.volumeOnShow())
         self.state.patient.suggest(volume, _firstOffered(self.ui.sequenceSelector))
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
@@ -253,7 +253,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
     def test_corrections_are_undone_and_redone(self):
         from FetusMapV2Panel import selftest
 
-        from FetusMapV2Lib.scene import history
+        from FetusMapV2Lib.scene import undo_history
         from FetusMapV2Lib.scene.editing import LandmarkEditor
 
         self.delayDisplay("Correcting landmarks")
@@ -267,11 +267,11 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         states, after = fetus.states(), fetus.pose().positions
         self.assertEqual((states[0], states[5]), ("confirmed", "missing"))
         for _step in range(4):
-            history.undo(slicer.mrmlScene)
+            undo_history.undo(slicer.mrmlScene)
         self.assertEqual(set(fetus.states()), {"estimated"})
         self.assertEqual(fetus.pose().positions.tolist(), before.tolist())
         for _step in range(4):
-            history.redo(slicer.mrmlScene)
+            undo_history.redo(slicer.mrmlScene)
         self.assertEqual(fetus.states(), states)
         self.assertEqual(fetus.pose().positions[0].tolist(), after[0].tolist())
         self.delayDisplay("Test passed")
@@ -315,7 +315,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
     def test_a_case_from_volume_to_report(self):
         """Through the panel itself, so in the main window alone."""
         from FetusMapV2Panel import selftest
-        from FetusMapV2Panel.story import SlicerHands, Story
+        from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario, SlicerActions
 
         if slicer.app.layoutManager() is None:
             self.delayDisplay("Skipped: there is no main window")
@@ -326,9 +326,9 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         before = widget.logic.useEngines(selftest.StoryEngineStandIn)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                Story(
+                AcceptanceScenario(
                     widget,
-                    SlicerHands(),
+                    SlicerActions(),
                     Path(folder),
                     loadVolume=lambda: selftest.addVolume(slicer.mrmlScene),
                     loadSequence=lambda: selftest.addSequence(slicer.mrmlScene),
@@ -339,7 +339,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
     def test_nothing_of_another_patient_is_to_be_seen(self):
         """Two patients in one scene, worked through the panel, so in the main window alone."""
-        from FetusMapV2Panel.story import SlicerHands
+        from FetusMapV2Panel.acceptance_scenario import SlicerActions
         from FetusMapV2Panel.two_patients import TwoPatients
 
         if slicer.app.layoutManager() is None:
@@ -349,5 +349,5 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         slicer.util.selectModule("FetusMapV2")
         widget = slicer.util.getModuleWidget("FetusMapV2")
         with tempfile.TemporaryDirectory() as folder:
-            TwoPatients.tellWith(widget, SlicerHands(), Path(folder))
+            TwoPatients.tellWith(widget, SlicerActions(), Path(folder))
         self.delayDisplay("Test passed")

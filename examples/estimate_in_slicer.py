@@ -47,7 +47,7 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
     from FetusMapV2Panel.results_table import rows
 
     from FetusMapV2Lib.imaging.reading import volume_name
-    from FetusMapV2Lib.scene.files import save_scene
+    from FetusMapV2Lib.scene.scene_files import save_scene
 
     name = volume_name(file)
     table = output / f"{name}.csv"
@@ -84,9 +84,9 @@ def counted(path: Path):
 
 def write_table(path: Path, cells) -> None:
     """Write the measurements, whole or not at all: this file says that a volume is done."""
-    from FetusMapV2Lib.foundation.files import written_whole
+    from FetusMapV2Lib.core.atomic_files import atomic_write
 
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["measurement", "value", "remark"])
         writer.writerows(cells)
@@ -94,8 +94,8 @@ def write_table(path: Path, cells) -> None:
 
 def estimate_all(files: list[Path], output: Path, logic, settings) -> dict[Path, str]:
     """Estimate volumes, one line for each; returns what was refused, and why."""
-    from FetusMapV2Lib.foundation.faults import as_user_error
-    from FetusMapV2Lib.foundation.showing import shown_sentence
+    from FetusMapV2Lib.core.faults import as_user_error
+    from FetusMapV2Lib.core.safe_text import shown_sentence
     from FetusMapV2Lib.imaging.reading import volume_name
 
     refused, taken = {}, {}
@@ -117,8 +117,8 @@ def main(arguments: list[str], make_logic=None) -> int:
     """The command line after ``--``."""
     from FetusMapV2Panel.parameters import Device, Refine, Settings
 
-    from FetusMapV2Lib.foundation.showing import shown
-    from FetusMapV2Lib.foundation.stopping import stop_signals
+    from FetusMapV2Lib.core.safe_text import shown
+    from FetusMapV2Lib.core.stop_signals import stop_signals
 
     parser = argparse.ArgumentParser(prog="estimate_in_slicer.py", description=__doc__.partition("\n")[0])
     parser.add_argument("volumes", nargs="+", type=Path, help="files or folders")

@@ -6,7 +6,7 @@ import slicer
 
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.state import Change, PanelState
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widths import breakable
 
 _ = translator(__name__)

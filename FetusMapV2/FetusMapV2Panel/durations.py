@@ -7,7 +7,7 @@ import statistics
 
 import slicer
 
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

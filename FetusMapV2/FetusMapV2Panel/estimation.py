@@ -13,10 +13,10 @@ from typing import Any
 
 import slicer
 
-from FetusMapV2Lib.foundation.errors import Cancelled, InputError
-from FetusMapV2Panel import requirements, views, whose
+from FetusMapV2Lib.core.errors import Cancelled, InputError
+from FetusMapV2Panel import pose_ownership, requirements, view_turning
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -38,7 +38,7 @@ def loadEngine(settings: EngineSettings):
         UserError: Python packages are missing.
     """
     requirements.require()
-    from FetusMapV2Lib.estimation.remote import RemoteEngine
+    from FetusMapV2Lib.remote.client import RemoteEngine
 
     # inside Slicer, sys.executable is Slicer itself
     python = shutil.which("PythonSlicer") or sys.executable
@@ -77,7 +77,7 @@ class PoseEstimation:
             UserError: the volume, the model or the device cannot be used.
             Cancelled: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.estimation.remote import finished
+        from FetusMapV2Lib.remote.client import finished
 
         steps = self._estimating(inputVolume, landmarks, settings or Settings(), onProgress, shouldCancel)
         return finished(steps) if waitForCompletion else steps
@@ -87,7 +87,7 @@ class PoseEstimation:
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
         _tell(onProgress, _("reading the volume"))
-        volume, frame = _volumeOf(inputVolume, settings.mirrored), whose.frameOf(inputVolume)
+        volume, frame = _volumeOf(inputVolume, settings.mirrored), pose_ownership.frameOf(inputVolume)
         _tell(onProgress, _("loading the model"))
         options = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
         estimate = yield from _inSteps(
@@ -97,8 +97,8 @@ class PoseEstimation:
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
         poseScene = None
-        with _atFrame(whose.browserOf(inputVolume), frame):
-            whose.keepAnswer(inputVolume, estimate.found, frame)
+        with _atFrame(pose_ownership.browserOf(inputVolume), frame):
+            pose_ownership.keepAnswer(inputVolume, estimate.found, frame)
             if estimate.found:
                 poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored)
         return Outcome(inputVolume, estimate, poseScene, time.monotonic() - started)
@@ -127,7 +127,7 @@ class PoseEstimation:
             UserError: no landmark is set by hand, there is no volume, or the engine refuses.
             Cancelled: `shouldCancel` said yes or the pose left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.estimation.remote import finished
+        from FetusMapV2Lib.remote.client import finished
 
         steps = self._refining(poseScene, inputVolume, settings or Settings(), onProgress, shouldCancel)
         return finished(steps) if waitForCompletion else steps
@@ -135,7 +135,7 @@ class PoseEstimation:
     def _refining(self, poseScene, inputVolume, settings, onProgress, shouldCancel) -> Generator[None, None, Any]:
         from FetusMapV2Lib.estimation.estimate import Estimate
         from FetusMapV2Lib.scene.editing import LandmarkEditor
-        from FetusMapV2Lib.scene.mirroring import is_put_right
+        from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
 
         editor = LandmarkEditor(poseScene)
         pinned = editor.pinned()
@@ -146,7 +146,7 @@ class PoseEstimation:
         if volumeNode is None:
             raise InputError(_("the volume of this pose is not in the scene"), remedy=_("Load and choose it"))
         _tell(onProgress, _("reading the volume"))
-        volume = _volumeOf(volumeNode, is_put_right(volumeNode))
+        volume = _volumeOf(volumeNode, is_handedness_corrected(volumeNode))
         _tell(onProgress, _("loading the model"))
         refined = yield from _inSteps(
             self.engine(settings.engine), "refine", volume, Estimate.given(poseScene.pose(), poseScene.model), pinned,
@@ -158,7 +158,7 @@ class PoseEstimation:
         return refined
 
     def lookingOut(self, inputVolume, settings: Settings) -> Generator[None, None, Any]:
-        """The engine's `Outlook` for a volume node, in steps; None from an engine that gives none.
+        """The engine's `ResourceEstimate` for a volume node, in steps; None from an engine that gives none.
 
         Raises:
             UserError: the model or the device cannot be used.
@@ -175,7 +175,7 @@ class PoseEstimation:
         Raises:
             UserError: one is no good model, or the installation cannot be written to.
         """
-        from FetusMapV2Lib.estimation.model_index import list_models
+        from FetusMapV2Lib.models.model_index import list_models
 
         known = {entry.name for entry in list_models()}
         new = [path for path in sorted(folder.glob("*.safetensors")) if path.stem not in known]
@@ -212,7 +212,7 @@ class PoseEstimation:
 
     def keepPoseScene(self, poseScene) -> None:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
-        poseScene.around_update = views.renderPaused
+        poseScene.around_update = view_turning.renderPaused
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
     def restoreAfterUndo(self) -> None:
@@ -237,16 +237,16 @@ class PoseEstimation:
         self._engines = {}
 
     def _show(self, estimate, inputVolume, landmarks, mirrored: bool):
-        from FetusMapV2Lib.scene import history
-        from FetusMapV2Lib.scene.mirroring import set_put_right
-        from FetusMapV2Lib.scene.names import node_name
+        from FetusMapV2Lib.scene import undo_history
+        from FetusMapV2Lib.scene.mirroring import set_handedness_corrected
+        from FetusMapV2Lib.scene.node_names import node_name
         from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         scene = inputVolume.GetScene()
         self._forgetRemoved()
-        set_put_right(inputVolume, mirrored)
-        history.turn_on(scene)
-        history.keep(scene)
+        set_handedness_corrected(inputVolume, mirrored)
+        undo_history.turn_on(scene)
+        undo_history.keep(scene)
         poseScene = self._poseSceneToUpdate(landmarks, inputVolume)
         if poseScene is not None:
             poseScene.set_pose(estimate.pose, estimate.model)
@@ -254,12 +254,12 @@ class PoseEstimation:
             name = _("{0} fetus").format(node_name(inputVolume))
             poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
             self.keepPoseScene(poseScene)
-            whose.keepFrame(poseScene.landmarks_node, whose.frameOf(inputVolume))
+            pose_ownership.keepFrame(poseScene.landmarks_node, pose_ownership.frameOf(inputVolume))
         return poseScene
 
     def _poseSceneToUpdate(self, landmarks, inputVolume):
         """Landmarks of another volume, or frame, are never overwritten."""
-        if landmarks is None or not whose.isOf(landmarks, inputVolume):
+        if landmarks is None or not pose_ownership.isOf(landmarks, inputVolume):
             return None
         return self.poseSceneOf(landmarks)
 
@@ -290,12 +290,12 @@ def _tell(onProgress: Callable[[float, str], None] | None, stage: str) -> None:
 
 def _volumeOf(node, mirrored: bool):
     """The checked volume of a node, as it is or put right."""
-    from FetusMapV2Lib.imaging.checks import checked
-    from FetusMapV2Lib.scene.mirroring import is_put_right
-    from FetusMapV2Lib.scene.volumes import volume_from_node
+    from FetusMapV2Lib.imaging.volume_checks import checked
+    from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
+    from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 
     volume = checked(volume_from_node(node))
-    return volume if mirrored == is_put_right(node) else volume.mirrored()
+    return volume if mirrored == is_handedness_corrected(node) else volume.mirrored()
 
 
 #: Requests to an engine, and what they are called in steps.

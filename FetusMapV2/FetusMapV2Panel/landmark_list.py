@@ -16,7 +16,7 @@ import qt
 from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

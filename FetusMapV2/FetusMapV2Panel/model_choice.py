@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctk
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Panel.state import PanelState
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -26,7 +26,7 @@ class ModelChoice:
 
     def fill(self) -> None:
         """List the models that are installed now."""
-        from FetusMapV2Lib.estimation.model_index import list_models
+        from FetusMapV2Lib.models.model_index import list_models
 
         self._combo.clear()
         self._combo.addItem(_("Default"), _DEFAULT)

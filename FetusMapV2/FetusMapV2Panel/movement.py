@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from FetusMapV2Lib.foundation.errors import Cancelled, InputError
-from FetusMapV2Panel import whose
+from FetusMapV2Lib.core.errors import Cancelled, InputError
+from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.parameters import Refine, Settings
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -63,20 +63,20 @@ class SequenceEstimation:
             UserError: there are no volumes, or the model or the device cannot be used.
             Cancelled: `shouldCancel` said yes or the sequence left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.estimation.remote import finished
+        from FetusMapV2Lib.remote.client import finished
 
         steps = self._sequenceSteps(browser, settings or Settings(), frameInterval, onProgress, shouldCancel)
         return finished(steps) if waitForCompletion else steps
 
     def _sequenceSteps(self, browser, settings, frameInterval, onProgress, shouldCancel):
         from FetusMapV2Lib.estimation.sequence import estimating_sequence
-        from FetusMapV2Lib.scene.mirroring import is_put_right
-        from FetusMapV2Lib.scene.sequences import VolumeFrames
+        from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
+        from FetusMapV2Lib.scene.volume_sequences import VolumeFrames
 
         if browser is None:
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
         frames = VolumeFrames(browser)
-        frames.mirrored = settings.mirrored != is_put_right(frames.proxy_node)
+        frames.mirrored = settings.mirrored != is_handedness_corrected(frames.proxy_node)
         arguments = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
         estimates = yield from estimating_sequence(
             self.engine(settings.engine), frames, on_progress=onProgress, should_cancel=shouldCancel, **arguments
@@ -85,7 +85,7 @@ class SequenceEstimation:
             raise Cancelled("the sequence left the scene")
         shown = any(estimate.found for estimate in estimates)
         if frames.proxy_node is not None:
-            whose.keepAnswer(frames.proxy_node, shown)
+            pose_ownership.keepAnswer(frames.proxy_node, shown)
         poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None
         return SequenceOutcome(browser, estimates, poseSequence)
 
@@ -104,14 +104,14 @@ class SequenceEstimation:
         return self._poseSequences[identifier]
 
     def _showSequence(self, browser, frames, estimates, settings, frameInterval):
-        from FetusMapV2Lib.scene import history
-        from FetusMapV2Lib.scene.mirroring import set_put_right
-        from FetusMapV2Lib.scene.names import node_name
+        from FetusMapV2Lib.scene import undo_history
+        from FetusMapV2Lib.scene.mirroring import set_handedness_corrected
+        from FetusMapV2Lib.scene.node_names import node_name
         from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 
         poses = [estimate.pose for estimate in estimates]
         model = next((estimate.model for estimate in estimates if estimate.model), "")
-        set_put_right(frames.proxy_node, settings.mirrored)
+        set_handedness_corrected(frames.proxy_node, settings.mirrored)
         poseSequence = self.poseSequenceOf(browser)
         if poseSequence is not None:
             poseSequence.set_poses(poses, model)
@@ -121,5 +121,5 @@ class SequenceEstimation:
             poseSequence = PoseSequence.create(browser, poses, name=name, model=model, frame_interval_s=frameInterval)
             self._poseSequences[browser.GetID()] = poseSequence
             self.keepPoseScene(poseSequence.pose_scene)
-        history.forget(browser.GetScene())
+        undo_history.forget(browser.GetScene())
         return poseSequence

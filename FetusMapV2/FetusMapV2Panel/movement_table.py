@@ -9,7 +9,7 @@ import numpy as np
 import qt
 
 from FetusMapV2Lib.anatomy.movement import Movement
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

@@ -16,9 +16,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.progress import Stages
-from FetusMapV2Lib.scene import nodes, ownership
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.scene import ownership, pose_nodes
 from FetusMapV2Panel import selftest
 
 _SCHEMA = default_schema()
@@ -161,9 +161,9 @@ def textsOf(ui) -> str:
 def sidesInViews() -> dict[str, set[str]]:
     """The sides whose colours are drawn in each open view, with the slices through the place where all limbs meet."""
     layout = slicer.app.layoutManager()
-    for node in nodes.of_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
+    for node in pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
         node.SetCrosshairMode(node.NoCrosshair)
-    for node in nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
+    for node in pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
         node.JumpSlice(*meetingPoint())
     slicer.util.resetThreeDViews()
     views = {name: layout.sliceWidget(name).sliceView() for name in layout.sliceViewNames()}

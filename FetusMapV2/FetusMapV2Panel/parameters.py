@@ -7,7 +7,7 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

@@ -12,12 +12,12 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.scene import nodes, ownership
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.scene import ownership, pose_nodes
+from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
-from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE
-from FetusMapV2Panel import whose
+from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.changes import Change
 
 #: Estimates of this session that are remembered; each is small.
@@ -113,13 +113,13 @@ class Patient:
             self._chooseVolumeOf(parameters, *anew[1:])
         volume, landmarks = parameters.inputVolume, parameters.landmarks
         volumeAnew = first or _identifiers(parameters)[0] != before[0]
-        turned = whose.frameOf(volume) != self._frame
+        turned = pose_ownership.frameOf(volume) != self._frame
         if volumeAnew:
             self._followFrames(volume)
-            parameters.sequenceBrowser = whose.browserOf(volume) or parameters.sequenceBrowser
+            parameters.sequenceBrowser = pose_ownership.browserOf(volume) or parameters.sequenceBrowser
         if (volumeAnew or turned) and not (landmarks is not None and self._mayStay(landmarks, volume, first)):
             parameters.landmarks = landmarks = self._poseOf(volume)
-        self._frame = whose.frameOf(volume)
+        self._frame = pose_ownership.frameOf(volume)
         self._seen = _identifiers(parameters)
         shown = self._show(self._poseSceneToShow(landmarks, volume))
         changed = [Change.VOLUME_CHOSEN] if self._seen[0] != before[0] else []
@@ -130,17 +130,21 @@ class Patient:
         if landmarksAnew and parameters.landmarks is not None:
             owner = ownership.volume_of(parameters.landmarks)
         elif browserAnew and parameters.sequenceBrowser is not None:
-            owner = whose.volumeOfBrowser(parameters.sequenceBrowser)
+            owner = pose_ownership.volumeOfBrowser(parameters.sequenceBrowser)
         if owner is not None and owner is not parameters.inputVolume:
             parameters.inputVolume = owner
 
     def _mayStay(self, landmarks, volume, first: bool) -> bool:
         """A pose without a volume is shown where somebody chose it, not because a volume was deleted."""
-        return whose.isOf(landmarks, volume) and not whose.foundNone(volume) and (volume is not None or first)
+        return (
+            pose_ownership.isOf(landmarks, volume)
+            and not pose_ownership.foundNone(volume)
+            and (volume is not None or first)
+        )
 
     def _poseOf(self, volume) -> Any:
         """The landmarks last on show for a volume, or its newest; None after an estimate that found no fetus."""
-        own = [] if whose.foundNone(volume) else whose.posesOf(volume)
+        own = [] if pose_ownership.foundNone(volume) else pose_ownership.posesOf(volume)
         last = self._last.get(volume.GetID()) if volume is not None else None
         return next((node for node in own if node.GetID() == last), own[-1] if own else None)
 
@@ -152,7 +156,7 @@ class Patient:
         except UserError as error:
             self._complain(error.line(with_option=False))
             return None
-        return poseScene if whose.isOf(landmarks, volume) else None
+        return poseScene if pose_ownership.isOf(landmarks, volume) else None
 
     # --- estimates
 
@@ -170,7 +174,7 @@ class Patient:
             while len(self._estimates) > _MOST_ESTIMATES:
                 del self._estimates[next(iter(self._estimates))]
         if self.volume is volume:
-            fits = poseScene is not None and whose.isOf(poseScene.landmarks_node, volume)
+            fits = poseScene is not None and pose_ownership.isOf(poseScene.landmarks_node, volume)
             self._parameters.landmarks = poseScene.landmarks_node if fits else self._poseOf(volume)
         self.follow()
         self._views.refresh()
@@ -254,7 +258,7 @@ class Patient:
         if self._browser is not None:
             browser, tag = self._browser
             browser.RemoveObserver(tag)
-        browser = whose.browserOf(volume)
+        browser = pose_ownership.browserOf(volume)
         tag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser) if browser is not None else 0
         self._browser = (browser, tag) if browser is not None else None
 
@@ -277,8 +281,8 @@ def _states() -> dict[str, tuple[str | None, tuple[Any, ...]]]:
     """Volume and state of all poses by the ID of their landmarks."""
     return {
         node.GetID(): (
-            node.GetNodeReferenceID(nodes.VOLUME_REFERENCE),
-            (nodes.local_positions(node).tobytes(), *map(node.GetAttribute, ATTRIBUTES)),
+            node.GetNodeReferenceID(pose_nodes.VOLUME_REFERENCE),
+            (pose_nodes.local_positions(node).tobytes(), *map(node.GetAttribute, ATTRIBUTES)),
         )
         for node in ownership.all_poses(slicer.mrmlScene)
     }

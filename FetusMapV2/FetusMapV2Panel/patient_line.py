@@ -10,9 +10,9 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.scene import ownership
-from FetusMapV2Panel import views, whose
+from FetusMapV2Panel import pose_ownership, view_turning
 from FetusMapV2Panel.state import PanelState
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widths import breakable
 
 _ = translator(__name__)
@@ -81,9 +81,9 @@ class PatientLine:
     def _ofPoseOnShow(self, volume, landmarks) -> Offer | None:
         if volume is None:
             return Offer(_noVolumeText(landmarks))
-        if whose.foundNone(volume):
+        if pose_ownership.foundNone(volume):
             text = _("This is an earlier pose. The newest estimate found no fetus in {0}.")
-            return Offer(text.format(whose.label(volume)), other=volume)
+            return Offer(text.format(pose_ownership.label(volume)), other=volume)
         return None
 
     def _withoutVolume(self, landmarks) -> Offer | None:
@@ -94,14 +94,18 @@ class PatientLine:
     def _ofOwnHidden(self, volume) -> Offer | None:
         """Poses of the chosen volume that are not on show."""
         every = ownership.poses_of(slicer.mrmlScene, volume)
-        now = [landmarks for landmarks in every if whose.otherFrame(landmarks) is None]
+        now = [landmarks for landmarks in every if pose_ownership.otherFrame(landmarks) is None]
         if now:
             text = _("{0} has an earlier pose, which is hidden.")
-            return Offer(text.format(whose.label(volume)), _("Show it"), lambda: self._showLandmarks(now[-1]), volume)
+            return Offer(
+                text.format(pose_ownership.label(volume)), _("Show it"), lambda: self._showLandmarks(now[-1]), volume
+            )
         if every:
-            frame = whose.otherFrame(every[-1])
-            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, whose.label(volume))
-            return Offer(text, _("Show it"), lambda: whose.browserOf(volume).SetSelectedItemNumber(frame), volume)
+            frame = pose_ownership.otherFrame(every[-1])
+            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, pose_ownership.label(volume))
+            return Offer(
+                text, _("Show it"), lambda: pose_ownership.browserOf(volume).SetSelectedItemNumber(frame), volume
+            )
         return None
 
     def _ofOthers(self, volume) -> Offer | None:
@@ -109,10 +113,12 @@ class PatientLine:
         poses = ownership.all_poses(slicer.mrmlScene)
         other = self._state.patient.lastOther(poses)
         if other is not None and volume is not None:
-            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(whose.label(volume), whose.label(other))
+            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(
+                pose_ownership.label(volume), pose_ownership.label(other)
+            )
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if other is not None:
-            text = _("No volume is chosen. The pose of {0} is hidden.").format(whose.label(other))
+            text = _("No volume is chosen. The pose of {0} is hidden.").format(pose_ownership.label(other))
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if poses:
             show = (_("Show it"), lambda: self._showLandmarks(poses[-1])) if volume is None else ()
@@ -123,7 +129,7 @@ class PatientLine:
 
     def _showVolume(self, volume) -> None:
         self._state.parameterNode.inputVolume = volume
-        views.showVolume(volume)
+        view_turning.showVolume(volume)
 
     def _showLandmarks(self, landmarks) -> None:
         self._state.parameterNode.landmarks = landmarks
@@ -135,10 +141,10 @@ class PatientLine:
 
 def _noVolumeText(landmarks) -> str:
     lost, none = _("The volume of {0} is not in the scene any more."), _("{0} belongs to no volume of the scene.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(whose.label(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.label(landmarks))
 
 
 def _hiddenText(landmarks) -> str:
     lost = _("The volume of {0} is not in the scene any more; the pose is hidden.")
     none = _("{0} belongs to no volume of the scene and is hidden.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(whose.label(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.label(landmarks))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import vtk
 
-from FetusMapV2Lib.foundation.files import safe_stem
-from FetusMapV2Panel import whose
+from FetusMapV2Lib.core.atomic_files import safe_stem
+from FetusMapV2Panel import pose_ownership
 
 
 class ReportNames:
@@ -22,7 +22,7 @@ class ReportNames:
 
     def of(self, folder: Path, volume) -> str:
         """The beginning of the file names of a volume's report."""
-        wanted = stem = safe_stem(whose.label(volume))
+        wanted = stem = safe_stem(pose_ownership.label(volume))
         number = 1
         while self._isOthers(folder, stem, volume):
             number += 1

@@ -10,7 +10,7 @@ from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.parameters import Settings
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widths import breakable
 
 _ = translator(__name__)
@@ -33,19 +33,19 @@ def durationKind(where, settings: Settings) -> str:
     return f"{where.device} | {where.model} | {settings.refine.value} | {settings.memoryBudget:g}"
 
 
-def outlookText(outlook, usualSeconds: float | None) -> str:
+def resourceText(resource_estimate, usualSeconds: float | None) -> str:
     """Where an estimate will run, why, how long and with how much memory."""
-    device = _("the processor (CPU)") if outlook.device == "cpu" else outlook.device
-    lines = [_("Runs on {0}: {1}.").format(device, outlook.device_reason)]
+    device = _("the processor (CPU)") if resource_estimate.device == "cpu" else resource_estimate.device
+    lines = [_("Runs on {0}: {1}.").format(device, resource_estimate.device_reason)]
     if usualSeconds is not None:
         lines.append(_("Takes about {0}.").format(durations.inWords(usualSeconds)))
     else:
         lines.append(_("How long it takes will be known after the first estimate."))
-    if outlook.memory_bytes is not None and outlook.device_bytes is not None:
+    if resource_estimate.memory_bytes is not None and resource_estimate.device_bytes is not None:
         text = _("Memory: about {0:.1f} of {1:.1f} GiB.")
-        lines.append(text.format(outlook.memory_bytes / 2**30, outlook.device_bytes / 2**30))
-    elif outlook.memory_bytes is not None:
-        lines.append(_("Memory: about {0:.1f} GiB.").format(outlook.memory_bytes / 2**30))
+        lines.append(text.format(resource_estimate.memory_bytes / 2**30, resource_estimate.device_bytes / 2**30))
+    elif resource_estimate.memory_bytes is not None:
+        lines.append(_("Memory: about {0:.1f} GiB.").format(resource_estimate.memory_bytes / 2**30))
     return " ".join(lines)
 
 

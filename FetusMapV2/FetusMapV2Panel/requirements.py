@@ -15,9 +15,9 @@ from pathlib import Path
 
 import slicer
 
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.resources import resource_path
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.resources import resource_path
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import qt
 
 from FetusMapV2Lib.anatomy.biometry import Measurement
-from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
 from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

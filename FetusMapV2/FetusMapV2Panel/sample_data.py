@@ -11,9 +11,9 @@ from pathlib import Path
 import qt
 import slicer
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Panel import requirements
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -86,7 +86,7 @@ def _make(make: Callable[[Path], None], path: Path) -> None:
 
 def _writeCase(path: Path) -> None:
     from FetusMapV2Lib.imaging.writing import write_volume
-    from FetusMapV2Lib.phantom.case import simulate_case
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case
 
     seed, shape, spacing = _CASE
     write_volume(path, simulate_case(seed, 0, shape, spacing, gestational_age_days=_AGE_DAYS).volume)

@@ -11,7 +11,7 @@ import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.volumes import add_volume_node
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 #: A plain body lying along S, face to A, fetal left towards -R, in mm, in the order of the landmark schema.
 _HEAD = [(0, 0, 30), (0, 9, 24), (0, 11, 18), (0, 10, 20), (0, 9, 12), (0, -8, 14)]
@@ -34,8 +34,8 @@ def addVolume(scene):
 
 def addSequence(scene, count: int = 6):
     """A small sequence of such volumes, a quarter of a second apart; gives its browser."""
-    from FetusMapV2Lib.scene.sequences import add_volume_sequence
-    from FetusMapV2Lib.scene.volumes import volume_from_node
+    from FetusMapV2Lib.scene.volume_nodes import volume_from_node
+    from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 
     node = addVolume(scene)
     volume = volume_from_node(node)
@@ -82,7 +82,7 @@ def writeReport(outcome, folder):
 
     import qt
 
-    from FetusMapV2Lib.reporting.files import KINDS, write_report
+    from FetusMapV2Lib.export.report_files import KINDS, write_report
     from FetusMapV2Lib.reporting.pdf import print_pdf
     from FetusMapV2Lib.reporting.report import Report
     from FetusMapV2Panel import view_pictures
@@ -131,7 +131,7 @@ class StoryEngineStandIn(MovingEngineStandIn):
     refine = EngineStandIn.refine
 
     def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
-        from FetusMapV2Lib.foundation.progress import Stages
+        from FetusMapV2Lib.core.progress import Stages
 
         stages = Stages(on_progress, should_cancel)
         for step in range(10):

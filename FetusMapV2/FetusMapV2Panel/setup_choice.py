@@ -5,7 +5,7 @@ from __future__ import annotations
 from FetusMapV2Panel import setups
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.state import PanelState
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

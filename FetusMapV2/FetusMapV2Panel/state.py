@@ -12,13 +12,13 @@ from typing import Any
 
 import slicer
 
-from FetusMapV2Lib.foundation.errors import Cancelled, UserError
-from FetusMapV2Lib.foundation.showing import shown_sentence
+from FetusMapV2Lib.core.errors import Cancelled, UserError
+from FetusMapV2Lib.core.safe_text import shown_sentence
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.patient import Patient
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

@@ -11,8 +11,8 @@ import slicer
 
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import onlookers
+from FetusMapV2Panel.acceptance_scenario import UserActions
 from FetusMapV2Panel.onlookers import MadeUpPatient, PatientsEngine, addPatient
-from FetusMapV2Panel.story import Hands
 
 
 class TwoPatients:
@@ -28,12 +28,14 @@ class TwoPatients:
         AssertionError: something of the wrong patient can be seen, or the right one cannot; the message says what.
     """
 
-    def __init__(self, widget, hands: Hands, engine: PatientsEngine, a: MadeUpPatient, b: MadeUpPatient, folder: Path):
+    def __init__(
+        self, widget, hands: UserActions, engine: PatientsEngine, a: MadeUpPatient, b: MadeUpPatient, folder: Path
+    ):
         self._state, self._ui, self._hands = widget.state, widget.ui, hands
         self._engine, self._a, self._b, self._folder = engine, a, b, folder
 
     @classmethod
-    def tellWith(cls, widget, hands: Hands, folder: Path) -> None:
+    def tellWith(cls, widget, hands: UserActions, folder: Path) -> None:
         """All of it with made-up patients in the open scene; the panel has its own engines again afterwards."""
         a, b = addPatient(slicer.mrmlScene, 1, "right", 1.0), addPatient(slicer.mrmlScene, 2, "left", 1.15)
         engine = PatientsEngine(a, b)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 
 #: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
 _Z90 = 1.6448536

@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg, neck_uncertainty_deg
-from FetusMapV2Lib.anatomy.checks import Check, check_pose
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, check_formula, gestational_age
 from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
+from FetusMapV2Lib.anatomy.plausibility import Check, check_pose
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.anatomy.schema_reading import read_document, schema_fields
-from FetusMapV2Lib.foundation.resources import resource_path
+from FetusMapV2Lib.core.resources import resource_path
 
 
 @dataclass(frozen=True)

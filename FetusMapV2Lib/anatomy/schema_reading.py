@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.json_files import read_json
-from FetusMapV2Lib.foundation.showing import shown
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.json_files import read_json
+from FetusMapV2Lib.core.safe_text import shown
 
 #: group -> the side its landmarks lie on; the limb groups come in left-right pairs
 GROUP_SIDES: dict[str, str | None] = {"ht": None, "la": "left", "ra": "right", "ll": "left", "rl": "right"}

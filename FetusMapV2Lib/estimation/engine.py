@@ -16,36 +16,37 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.estimation.calibration import Calibration, uncalibrated
-from FetusMapV2Lib.estimation.estimate import Estimate, Look, Refinement, RefineMode, check_mode
-from FetusMapV2Lib.estimation.hypotheses import body_hypotheses
-from FetusMapV2Lib.estimation.limbs import limb_pairs, settle_limbs
-from FetusMapV2Lib.estimation.model_file import Model, load_model
-from FetusMapV2Lib.estimation.model_index import find_model
-from FetusMapV2Lib.estimation.outlook import Outlook, expected_bytes
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.estimation.body_hypotheses import body_hypotheses
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode, ViewPrediction, check_mode
+from FetusMapV2Lib.estimation.limb_decoding import decode_limbs, limb_pairs
+from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
+from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
 from FetusMapV2Lib.estimation.refinement import (
     DROPPED,
     ITERATIONS,
     TOO_LITTLE,
     Tuned,
     Tuning,
-    by_prior,
-    by_tuning,
     numbers_of,
     pinned_rows,
-    sides_again,
+    reassign_sides,
+    refine_with_prior,
+    refine_with_tuning,
 )
-from FetusMapV2Lib.estimation.running import NetworkRunner, choose_device, describe_device
+from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expected_bytes
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
-from FetusMapV2Lib.estimation.stitching import Stitching, cut_patch
-from FetusMapV2Lib.estimation.views import BodyFrame, body_frame, close_view, patch_grid, whole_view
-from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.memory.plan import BudgetError
+from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
+from FetusMapV2Lib.models.model_file import Model, load_model
+from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.network.heatmap import Decoded, decode, log_probabilities
 
 Array = NDArray[np.float64]
@@ -85,7 +86,7 @@ class PoseEngine:
         self._runner = NetworkRunner(model.network, model.input_size, device, device_reason, memory_budget)
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
-        self._limbs = limb_pairs(model.poses, model.template) if model.settles_limbs else ()
+        self._limbs = limb_pairs(model.poses, model.template) if model.decodes_limbs else ()
 
     @classmethod
     def load(
@@ -131,7 +132,7 @@ class PoseEngine:
                 not seen there as clearly as then, it is looked for in the whole volume as ever.
             refine: "full" tunes a copy of the network on this volume by the shape prior (Eq. 9-11), "prior" weighs
                 heatmaps against the shape prior without back-propagation.
-            on_progress, should_cancel: see `foundation.progress`.
+            on_progress, should_cancel: see `core.progress`.
 
         Raises:
             Cancelled: `should_cancel` said yes; nothing is kept.
@@ -149,7 +150,7 @@ class PoseEngine:
         stages.reach(1.0, "done")
         return estimate
 
-    def outlook(self, voxels: int, refine: RefineMode = "off") -> Outlook:
+    def resource_estimate(self, voxels: int, refine: RefineMode = "off") -> ResourceEstimate:
         """What an estimate of a volume of so many voxels would take.
 
         Raises:
@@ -157,7 +158,7 @@ class PoseEngine:
         """
         check_mode(refine)
         runner = self._runner
-        return Outlook(
+        return ResourceEstimate(
             device=describe_device(runner.device),
             device_reason=runner.reason,
             model=self.model.identity,
@@ -191,7 +192,7 @@ class PoseEngine:
             estimate: an estimate, its pose as edited.
             pinned: landmark numbers, 1-22.
             mode: "prior" (no back-propagation) or "full".
-            on_progress, should_cancel: see `foundation.progress`.
+            on_progress, should_cancel: see `core.progress`.
 
         Raises:
             Cancelled: `should_cancel` said yes.
@@ -219,7 +220,7 @@ class PoseEngine:
         pose, record = estimate.pose, Refinement(pinned=numbers_of(pinned, self._schema))
         if tuned is None or pinned:  # what was set by hand moves its neighbours in any case
             rows = [row for row in range(self._schema.count) if row not in pinned] if pinned else ()
-            found = by_prior(pose, prior, pinned, rows)
+            found = refine_with_prior(pose, prior, pinned, rows)
             if found is None:
                 warnings.append(TOO_LITTLE)
             else:
@@ -227,10 +228,10 @@ class PoseEngine:
         if tuned is not None and not tuned.best:
             warnings.append(DROPPED)
         if tuned is not None:
-            pose, record = by_tuning(pose, tuned, prior, record)
+            pose, record = refine_with_tuning(pose, tuned, prior, record)
         return replace(
             estimate,
-            pose=pose if pinned else sides_again(pose, self._schema),
+            pose=pose if pinned else reassign_sides(pose, self._schema),
             refinement=record,
             timings={**estimate.timings, "refining": time.perf_counter() - started},
             warnings=tuple(dict.fromkeys(warnings)),
@@ -265,7 +266,7 @@ class PoseEngine:
         """What the network was last shown, or would be for this pose."""
         if estimate.looks and estimate.looks[-1].grid is not None:
             return estimate.looks[-1].grid
-        frame = body_frame(estimate.pose.positions, None, self.model.template) if self.model.looks_closer else None
+        frame = body_frame(estimate.pose.positions, None, self.model.template) if self.model.has_close_view else None
         return whole_view(volume, self.model.input_size) if frame is None else close_view(frame, self.model.input_size)
 
     def _tuning(
@@ -286,7 +287,7 @@ class PoseEngine:
 
     def _looks(
         self, before: Estimate | None, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
-    ) -> tuple[Look, ...]:
+    ) -> tuple[ViewPrediction, ...]:
         """All looks at a volume, the last one the best."""
         spacing = self.model.patch_spacing_mm
         if spacing is not None:
@@ -297,7 +298,7 @@ class PoseEngine:
             return tuple(again)
         stages.reach(0.0, "looking at the whole volume")
         first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
-        if not self.model.looks_closer:
+        if not self.model.has_close_view:
             return (first,)
         return (first, *self._look_closer(first, volume, stages, timings, warnings))
 
@@ -309,42 +310,46 @@ class PoseEngine:
 
     def _look_again(
         self, before: Estimate | None, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
-    ) -> list[Look]:
+    ) -> list[ViewPrediction]:
         """Look where the body was a moment ago; nothing if it is not clearly there."""
-        if before is None or not before.found or not self.model.looks_closer:
+        if before is None or not before.found or not self.model.has_close_view:
             return []
         frame = body_frame(before.pose.positions, None, self.model.template)
         if frame is None:
             return []
         stages.reach(0.0, "looking where it was")
         looks = list(self._follow(frame, volume, MAXIMUM_LOOKS_AGAIN, timings, warnings))
-        enough = max(_LEAST_CLEAR, min(CLEAR, _AS_CLEAR * before.clarity)) if math.isfinite(before.clarity) else CLEAR
-        return looks if looks[-1].clarity >= enough and frame.is_near(looks[-1].frame) else []
+        enough = (
+            max(_LEAST_CLEAR, min(CLEAR, _AS_CLEAR * before.mean_peak_mass))
+            if math.isfinite(before.mean_peak_mass)
+            else CLEAR
+        )
+        return looks if looks[-1].mean_peak_mass >= enough and frame.is_near(looks[-1].frame) else []
 
     def _look_closer(
-        self, first: Look, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
-    ) -> list[Look]:
+        self, first: ViewPrediction, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
+    ) -> list[ViewPrediction]:
         """Follow the ways in which the body may lie, most likely first, until one is seen clearly."""
-        best: list[Look] = []
-        hopeless = _HOPELESS * self._calibration.presence_threshold
+        best: list[ViewPrediction] = []
+        hopeless = _HOPELESS * self._calibration.detection_threshold
         most = len(first.hypotheses) * MAXIMUM_CLOSE_LOOKS
         for number, frame in enumerate(first.hypotheses):
-            looks: list[Look] = []
+            looks: list[ViewPrediction] = []
             stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_LOOKS / most, "looking closer")
             for look in self._follow(frame, volume, MAXIMUM_CLOSE_LOOKS, timings, warnings):
                 looks.append(look)
-                if len(looks) > 1 and all(one.clarity < hopeless for one in looks):
+                if len(looks) > 1 and all(one.mean_peak_mass < hopeless for one in looks):
                     break  # there is nobody to follow
                 stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + len(looks)) / most, "looking closer")
-            if not best or looks[-1].clarity > best[-1].clarity:
+            if not best or looks[-1].mean_peak_mass > best[-1].mean_peak_mass:
                 best = looks
-            if best[-1].clarity >= CLEAR:
+            if best[-1].mean_peak_mass >= CLEAR:
                 break
         return best
 
     def _follow(
         self, frame: BodyFrame, volume: Volume, most: int, timings: dict[str, float], warnings: list[str]
-    ) -> Iterator[Look]:
+    ) -> Iterator[ViewPrediction]:
         """Look along a body frame, and along what is found there, until it has settled."""
         for _ in range(most):
             look = self._look("close", close_view(frame, self.model.input_size), volume, timings, warnings)
@@ -353,17 +358,19 @@ class PoseEngine:
                 return
             frame = look.frame
 
-    def _look(self, view: str, grid: Grid, volume: Volume, timings: dict[str, float], warnings: list[str]) -> Look:
+    def _look(
+        self, view: str, grid: Grid, volume: Volume, timings: dict[str, float], warnings: list[str]
+    ) -> ViewPrediction:
         started = time.perf_counter()
         picture = normalise(resample(volume, grid))
         resampled = time.perf_counter()
         found, logits = self._runner.run(picture, lambda logits: (self._decoded(logits), logits), warnings)
         seen = time.perf_counter()
         look = self._look_of(view, grid, found)
-        if self._limbs and look.frame is not None and (view == "close" or not self.model.looks_closer):
-            found = settle_limbs(logits, found, self.model.sigma, grid, look.frame.length_mm, self._limbs)
+        if self._limbs and look.frame is not None and (view == "close" or not self.model.has_close_view):
+            found = decode_limbs(logits, found, self.model.sigma, grid, look.frame.length_mm, self._limbs)
             look = self._look_of(view, grid, found)
-        if view == "whole" and self.model.looks_closer:
+        if view == "whole" and self.model.has_close_view:
             # one by one: all probabilities at once would take as much memory as the logits
             maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
             if self.model.sides_anonymous:  # either map of a pair may hold either limb
@@ -377,7 +384,7 @@ class PoseEngine:
 
     def _look_at_patches(
         self, grid: Grid, volume: Volume, stages: Stages, timings: dict[str, float], warnings: list[str]
-    ) -> Look:
+    ) -> ViewPrediction:
         """A look at the whole volume through patches that cover its grid."""
         stages.reach(0.0, "preparing the volume")
         started = time.perf_counter()
@@ -399,30 +406,30 @@ class PoseEngine:
     def _decoded(self, logits: torch.Tensor) -> Decoded:
         return decode(logits, sigma=self.model.sigma).cpu()
 
-    def _look_of(self, view: str, grid: Grid, found: Decoded) -> Look:
+    def _look_of(self, view: str, grid: Grid, found: Decoded) -> ViewPrediction:
         positions = grid.to_world(found.points_ijk.double().numpy())
         mass = found.peak_mass.double().numpy()
         spread = found.spread.double().numpy() * grid.spacing_mm
         frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template)
-        return Look(view, positions, spread, mass, frame, grid=grid)
+        return ViewPrediction(view, positions, spread, mass, frame, grid=grid)
 
     @property
     def memory_plan(self) -> str:
         """How the network is kept within a budget, one sentence; empty without one."""
         return self._runner.memory_plan
 
-    def _conclude(self, looks: tuple[Look, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
+    def _conclude(self, looks: tuple[ViewPrediction, ...], timings: dict[str, float], warnings: list[str]) -> Estimate:
         last = looks[-1]
         confidence = self._calibration.confidence(last.spread_mm, last.peak_mass)
-        presence = presence_in(looks)
-        reason = self._reason_against(last, presence)
+        detection_score = detection_score_of(looks)
+        reason = self._reason_against(last, detection_score)
         nowhere = Pose(np.full((self._schema.count, 3), np.nan))
         pose = nowhere if reason else self._pose(last, confidence, warnings)
         return Estimate(
             pose=pose,
             found=not reason,
-            presence=presence,
-            clarity=last.clarity,
+            detection_score=detection_score,
+            mean_peak_mass=last.mean_peak_mass,
             reason=reason,
             device=describe_device(self._runner.device),
             device_reason=self._runner.reason,
@@ -433,7 +440,7 @@ class PoseEngine:
             memory_plan=self.memory_plan,
         )
 
-    def _pose(self, look: Look, confidence: Array, warnings: list[str]) -> Pose:
+    def _pose(self, look: ViewPrediction, confidence: Array, warnings: list[str]) -> Pose:
         radius = self._calibration.radius90_mm(look.spread_mm, look.peak_mass)
         positions, laterality = resolve_sides(look.positions, self._schema, radius)
         order = row_order(laterality, self._schema)
@@ -442,11 +449,11 @@ class PoseEngine:
         pose = Pose(positions, confidence=confidence[order], radius90_mm=radius[order])
         return replace(pose, laterality=laterality)
 
-    def _reason_against(self, look: Look, presence: float) -> str:
-        if presence < self._calibration.presence_threshold:
+    def _reason_against(self, look: ViewPrediction, detection_score: float) -> str:
+        if detection_score < self._calibration.detection_threshold:
             return (
-                f"No fetus found: head and trunk stand out with a score of {presence:.2f}, "
-                f"below the {self._calibration.presence_threshold:.2f} that this model needs."
+                f"No fetus found: head and trunk stand out with a score of {detection_score:.2f}, "
+                f"below the {self._calibration.detection_threshold:.2f} that this model needs."
             )
         low, high = PLAUSIBLE_LENGTH_MM
         if look.frame is None or not low <= look.frame.length_mm <= high:
@@ -454,7 +461,7 @@ class PoseEngine:
         return ""
 
 
-def presence_in(looks: Sequence[Look]) -> float:
+def detection_score_of(looks: Sequence[ViewPrediction]) -> float:
     """How clearly head and trunk stand out, 0-1: probability mass around them, geometric mean of first and last look.
 
     A close look at nothing may imagine a body; the first look at the whole volume then has seen none.

@@ -9,9 +9,9 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation.views import BodyFrame
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ def check_mode(mode: str) -> RefineMode:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ViewPrediction:
     """What the network saw in one view: landmarks with the shape of their heatmaps.
 
     Attributes:
@@ -74,7 +74,7 @@ class Look:
     grid: Grid | None = field(default=None, repr=False)
 
     @property
-    def clarity(self) -> float:
+    def mean_peak_mass(self) -> float:
         """How clearly the landmarks stand out: mean probability mass around them, 0-1."""
         return float(self.peak_mass.mean())
 
@@ -86,8 +86,9 @@ class Estimate:
     Attributes:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
         found: whether there is a fetus.
-        presence: how clearly head and trunk stand out, 0-1 (`presence_in`), which decides on that; NaN = not looked.
-        clarity: how clearly all landmarks stood out in the last look, 0-1 (`Look.clarity`); NaN = not looked.
+        detection_score: how clearly head and trunk stand out, 0-1 (`detection_score_of`); decides on `found`;
+            NaN = not measured.
+        mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
         reason: one sentence when `found` is false.
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
@@ -101,17 +102,17 @@ class Estimate:
 
     pose: Pose
     found: bool
-    presence: float
+    detection_score: float
     reason: str
     device: str
     device_reason: str
     timings: dict[str, float]
     warnings: tuple[str, ...]
     model: str
-    looks: tuple[Look, ...] = field(repr=False)
+    looks: tuple[ViewPrediction, ...] = field(repr=False)
     memory_plan: str = ""
     refinement: Refinement = Refinement()
-    clarity: float = math.nan
+    mean_peak_mass: float = math.nan
 
     @property
     def is_unreadable(self) -> bool:
@@ -124,7 +125,7 @@ class Estimate:
         return cls(
             pose=pose,
             found=True,
-            presence=math.nan,
+            detection_score=math.nan,
             reason="",
             device="",
             device_reason="",

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.estimation.estimate import Refinement
 from FetusMapV2Lib.estimation.shape_prior import PseudoLabels, ShapePrior
-from FetusMapV2Lib.foundation.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import MemoryPlan
@@ -179,7 +179,7 @@ class Tuning:
         return loss * (targets.shape[1] / _count(targets))
 
 
-def by_prior(
+def refine_with_prior(
     pose: Pose, prior: ShapePrior, pinned: Sequence[int] = (), rows: Sequence[int] = ()
 ) -> tuple[Pose, Refinement] | None:
     """A pose with doubtful landmarks moved to where the library wants them (`ShapePrior.weighed`).
@@ -197,7 +197,7 @@ def by_prior(
     return pose.with_positions(positions), record
 
 
-def by_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refinement) -> tuple[Pose, Refinement]:
+def refine_with_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refinement) -> tuple[Pose, Refinement]:
     """A pose with its refined set as the best iterate saw it; the pose as it is if tuning made it worse.
 
     Args:
@@ -218,7 +218,7 @@ def by_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refinement) -
     return pose.with_positions(positions), replace(measured, mode="full", moved=moved, iterations=tuned.best)
 
 
-def sides_again(pose: Pose, schema: Schema) -> Pose:
+def reassign_sides(pose: Pose, schema: Schema) -> Pose:
     """A refined pose with its sides named anew, as the landmarks that name them have moved."""
     positions, found = resolve_sides(pose.positions, schema, pose.radius90_mm)
     order = row_order(found, schema)

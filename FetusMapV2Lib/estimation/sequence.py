@@ -16,9 +16,9 @@ from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.imaging.volume import Volume
 
 Array = NDArray[np.float64]
@@ -42,7 +42,7 @@ def estimate_sequence(
     Args:
         engine: `PoseEngine`, `RemoteEngine`, or what has their `estimate`; it stays warm from frame to frame.
         frames: volumes over time, each asked for once and in order.
-        on_progress, should_cancel: see `foundation.progress`.
+        on_progress, should_cancel: see `core.progress`.
         options: of the engine for every frame, such as ``refine="prior"``.
 
     Returns:

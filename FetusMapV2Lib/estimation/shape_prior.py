@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 
 Array = NDArray[np.float64]
 

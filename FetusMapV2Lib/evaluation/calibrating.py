@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.calibration import Calibration, fit_calibration
+from FetusMapV2Lib.core.errors import InputError, ModelError
+from FetusMapV2Lib.core.progress import EachCase, OnProgress, Stages, at_once
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.model_file import changing, load_model, save_model
-from FetusMapV2Lib.foundation.errors import InputError, ModelError
-from FetusMapV2Lib.foundation.progress import EachCase, OnProgress, Stages, at_once
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
+from FetusMapV2Lib.models.calibration import Calibration, fit_calibration
+from FetusMapV2Lib.models.model_file import changing, load_model, save_model
 
 Array = NDArray[np.float64]
 _Row = tuple[Array, Array, Array, float]
@@ -36,14 +36,14 @@ class Observations:
 
     Attributes:
         errors_mm, spread_mm, peak_mass: (cases with a fetus, 22).
-        presence: (cases with a fetus,) scores of `presence_in`.
+        presence: (cases with a fetus,) scores of `detection_score_of`.
         empty_presence: (cases without a fetus,) likewise.
     """
 
     errors_mm: Array
     spread_mm: Array
     peak_mass: Array
-    presence: Array
+    detection_score: Array
     empty_presence: Array
 
 
@@ -82,12 +82,12 @@ def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
     present, truth = case.fetus_present, case.pose().positions
     estimate = engine.estimate(case.volume())
     if not present:
-        return float(estimate.presence)
+        return float(estimate.detection_score)
     last = estimate.looks[-1]
     positions, laterality = resolve_sides(last.positions)
     order = row_order(laterality)
     errors = np.linalg.norm(positions - truth, axis=1)
-    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.presence)
+    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.detection_score)
 
 
 def calibrate_model(
@@ -145,8 +145,8 @@ def calibration_from(seen: Observations) -> Calibration:
     Without empty cases the threshold is half of what the weakest fetus in a hundred reaches.
     """
     calibration = fit_calibration(seen.errors_mm, seen.spread_mm, seen.peak_mass)
-    weakest = float(np.quantile(seen.presence, 0.01))
+    weakest = float(np.quantile(seen.detection_score, 0.01))
     if not len(seen.empty_presence):
-        return replace(calibration, presence_threshold=weakest / 2)
+        return replace(calibration, detection_threshold=weakest / 2)
     strongest_empty = float(seen.empty_presence.max())
-    return replace(calibration, presence_threshold=(weakest + strongest_empty) / 2)
+    return replace(calibration, detection_threshold=(weakest + strongest_empty) / 2)

@@ -19,7 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import write_json, write_text
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.progress import EachCase, at_once
 from FetusMapV2Lib.evaluation import metrics
+from FetusMapV2Lib.evaluation.accuracy_table import (
+    APPLICATION_NAMES,
+    AccuracyTable,
+    accuracy_table,
+    decimal,
+    markdown_table,
+    null,
+    percent,
+)
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import (
     Interval,
@@ -31,19 +43,7 @@ from FetusMapV2Lib.evaluation.statistics import (
     row_means,
     share_interval,
 )
-from FetusMapV2Lib.evaluation.table import (
-    APPLICATION_NAMES,
-    AccuracyTable,
-    accuracy_table,
-    decimal,
-    markdown_table,
-    null,
-    percent,
-)
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json, write_text
-from FetusMapV2Lib.foundation.progress import EachCase, at_once
-from FetusMapV2Lib.imaging.cases import CaseFiles
+from FetusMapV2Lib.imaging.training_cases import CaseFiles
 
 Array = NDArray[np.float64]
 

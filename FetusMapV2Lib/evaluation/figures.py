@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, Comparison
 from FetusMapV2Lib.evaluation.metrics import AUC_LIMIT_MM, pck
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import row_means
-from FetusMapV2Lib.foundation.files import written_whole
 
 Array = NDArray[np.float64]
 
@@ -191,7 +191,7 @@ def _style(number: int) -> dict[str, Any]:
 
 def _save(figure: Any, path: Path) -> None:
     try:
-        with written_whole(path) as staged:
+        with atomic_write(path) as staged:
             figure.savefig(staged, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.15)
     finally:
         plt.close(figure)

@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.memory.plan import MemoryPlan
 
 _PLAIN, _PLANNED, _BUDGET = "#b0413e", "#1f6f8b", "#444444"
@@ -51,7 +51,7 @@ def write_memory_figure(path: Path, plan: MemoryPlan, budget_bytes: int | None =
         axes.annotate(f"budget {budget_bytes / gib:.2f} GiB", (1, budget_bytes / gib), va="bottom", color=_BUDGET)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    with written_whole(path) as staged:
+    with atomic_write(path) as staged:
         figure.savefig(staged, format="png")
     plt.close(figure)
 

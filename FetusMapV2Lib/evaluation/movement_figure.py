@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import smoothed
-from FetusMapV2Lib.foundation.files import written_whole
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.atomic_files import atomic_write
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def write_movement_figure(path: Path, movement: Movement, heading: str) -> None:
     axes[0, 1].set_title(f"Speeds, mm/{movement.time_unit} (shaded: moves)", fontsize=11)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.suptitle(f"{heading}\n{RESEARCH_USE}", fontsize=10)
-    with written_whole(path) as staged:
+    with atomic_write(path) as staged:
         figure.savefig(staged, format="png")
     plt.close(figure)
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError, ModelError, UserError
+from FetusMapV2Lib.core.json_files import read_json_object
+from FetusMapV2Lib.core.progress import EachCase, OnProgress, Stages, at_once
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
-from FetusMapV2Lib.estimation.model_index import file_sha256, find_model
-from FetusMapV2Lib.foundation.errors import InputError, ModelError, UserError
-from FetusMapV2Lib.foundation.files import write_json
-from FetusMapV2Lib.foundation.json_files import read_json_object
-from FetusMapV2Lib.foundation.progress import EachCase, OnProgress, Stages, at_once
-from FetusMapV2Lib.imaging.cases import CaseFiles
+from FetusMapV2Lib.imaging.training_cases import CaseFiles
+from FetusMapV2Lib.models.model_index import file_sha256, find_model
 
 Array = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Prediction:
     found: bool
     positions: Array
     radii_mm: Array
-    presence: float
+    detection_score: float
     seconds: float
 
 
@@ -203,7 +203,7 @@ def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
         "device": estimate.device,
         "found": estimate.found,
         "reason": estimate.reason,
-        "presence": float(estimate.presence),
+        "presence": float(estimate.detection_score),
         "seconds": float(sum(estimate.timings.values())),
         "positions": [_numbers(row) for row in positions],
         "radius90_mm": _numbers(radii),
@@ -218,7 +218,7 @@ def _prediction(name: str, record: dict[str, Any]) -> Prediction:
             found=bool(record["found"]),
             positions=np.array(record["positions"], dtype=np.float64).reshape(count, 3),
             radii_mm=np.array(record["radius90_mm"], dtype=np.float64).reshape(count),
-            presence=float(record["presence"]),
+            detection_score=float(record["presence"]),
             seconds=float(record["seconds"]),
         )
     except (KeyError, TypeError, ValueError) as error:

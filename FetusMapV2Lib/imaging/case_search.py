@@ -17,11 +17,11 @@ from typing import Any
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.json_files import field, read_json_object
-from FetusMapV2Lib.foundation.manifests import read_manifest
-from FetusMapV2Lib.foundation.showing import shown
-from FetusMapV2Lib.imaging.headers import dicom_files, look_at
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.json_files import field, read_json_object
+from FetusMapV2Lib.core.manifests import read_manifest
+from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.imaging.file_inspection import dicom_files, look_at
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume

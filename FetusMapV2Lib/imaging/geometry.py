@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.checks import SPACING_REMEDY
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY
 
 #: Two statements of one quantity that differ by no more than this fraction are the same, rounded.
 SAME = 1e-3

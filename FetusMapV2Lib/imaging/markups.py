@@ -17,9 +17,9 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema, default_schema
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json
-from FetusMapV2Lib.foundation.json_files import read_json
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.imaging.point_notes import PointNote
 
 SCHEMA_URL = (

@@ -13,14 +13,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.checks import SPACING_REMEDY, check_shape, checked, with_warnings
-from FetusMapV2Lib.imaging.dicom import open_dicom, open_dicom_folder
-from FetusMapV2Lib.imaging.headers import look_at
-from FetusMapV2Lib.imaging.itk_files import open_itk
-from FetusMapV2Lib.imaging.kretz import HANDEDNESS, Handedness, kretz_source
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.dicom.opening.opening import open_dicom, open_dicom_folder
+from FetusMapV2Lib.imaging.file_inspection import look_at
+from FetusMapV2Lib.imaging.formats.itk_files import open_itk
+from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source
 from FetusMapV2Lib.imaging.source import Source, one_line
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY, check_shape, checked, with_warnings
 
 Spacing = float | tuple[float, float, float]
 

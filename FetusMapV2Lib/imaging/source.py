@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.foundation.errors import Cancelled, InputError, OutputError, UserError
+from FetusMapV2Lib.core.errors import Cancelled, InputError, OutputError, UserError
 from FetusMapV2Lib.imaging.volume import Matrix
 
 #: Seconds of the units in which the times of frames are given.

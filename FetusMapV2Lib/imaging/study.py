@@ -16,8 +16,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.dicom import images_at
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.dicom.opening.opening import images_at
 from FetusMapV2Lib.imaging.source import one_line
 
 # Longer texts are damage.

@@ -18,8 +18,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.core.atomic_files import atomic_write
+from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.imaging.source import plain_path, rising
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume
 
@@ -48,7 +48,7 @@ def write_volume(
             "the axes of the volume are not at right angles, which a volume file cannot hold", where=target,
             remedy="Resample the volume first",
         )  # fmt: skip
-    with written_whole(target, overwrite=overwrite) as temporary:
+    with atomic_write(target, overwrite=overwrite) as temporary:
         if target.suffix.lower() == ".nrrd":
             with temporary.open("wb") as stream:
                 stream.write(_volume_header(volume, compress).encode("utf-8"))
@@ -147,7 +147,7 @@ def write_sequence(
     times = None if times_s is None else rising(times_s, count)
     if times_s is not None and times is None and count > 1:
         raise OutputError(f"the times are not {count} rising numbers", where=target, remedy="Give one per frame")
-    with written_whole(target, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
+    with atomic_write(target, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         stream.write(_sequence_header(first, count, times, compress).encode("utf-8"))
         _write_packed(stream, _arrays(first, chain([first], iterator), target), compress)
 

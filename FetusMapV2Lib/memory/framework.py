@@ -11,7 +11,7 @@ from functools import cached_property
 
 from torch import nn
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import Size, step_without_data
 from FetusMapV2Lib.memory.graph import Graph, follow, trace
 from FetusMapV2Lib.memory.kusumoto import RecomputationGraph, members, plan_within, smallest_budget

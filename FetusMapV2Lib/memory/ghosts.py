@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.units import OpaqueUnit

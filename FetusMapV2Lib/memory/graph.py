@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.meter import allocated_bytes, on_meta, operation_flops
 from FetusMapV2Lib.memory.reversible import LEAF_MODULES
 

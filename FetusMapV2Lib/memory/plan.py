@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 
 #: Kinds of plans in words, where the executor's name does not say it.
 _KINDS = {"segments": "checkpoint"}

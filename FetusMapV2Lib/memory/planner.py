@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine, Size
 from FetusMapV2Lib.memory.plan import (
     BudgetError,

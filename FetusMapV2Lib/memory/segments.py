@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.utils.checkpoint import checkpoint
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.graph import Graph, follow
 from FetusMapV2Lib.memory.plan import Segment, Technique
 from FetusMapV2Lib.memory.reversible import ReversibleBlock, passes_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
 from FetusMapV2Lib.memory.plan import Choices

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 
 #: Feature channels of the paper's network from the finest level to the coarsest (about 37 M parameters).
 PAPER_WIDTHS = (40, 80, 160, 320, 640)
@@ -176,7 +176,7 @@ class UNet3d(nn.Module):
 
     @property
     def config(self) -> dict[str, object]:
-        """What `estimation.networks.build_network` needs to build it again."""
+        """What `models.architectures.build_network` needs to build it again."""
         description: dict[str, object] = {
             "kind": "unet",
             "in_channels": self.in_channels,

@@ -14,12 +14,16 @@ import torch
 from scipy.spatial.transform import Rotation, Slerp
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json
-from FetusMapV2Lib.foundation.publishing import published
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence
-from FetusMapV2Lib.phantom.case import (
+from FetusMapV2Lib.phantom.fetus import Fetus, Posture, make_fetus, posture_is_free
+from FetusMapV2Lib.phantom.joints import ARM_RANGES, BODY_RANGES, LEG_RANGES, SIDES
+from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
+from FetusMapV2Lib.phantom.shapes import Rigid
+from FetusMapV2Lib.phantom.simulated_case import (
     FULL_SHAPE,
     FULL_SPACING_MM,
     SimulatedCase,
@@ -32,10 +36,6 @@ from FetusMapV2Lib.phantom.case import (
     streams_of,
     torch_generator,
 )
-from FetusMapV2Lib.phantom.fetus import Fetus, Posture, make_fetus, posture_is_free
-from FetusMapV2Lib.phantom.joints import ARM_RANGES, BODY_RANGES, LEG_RANGES, SIDES
-from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
-from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.surroundings import Cavity
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.phantom.echo import EACH, Echoes, echoes, sample_medium
 from FetusMapV2Lib.phantom.probe import Probe, box_coordinates, inside
 from FetusMapV2Lib.phantom.speckle import BeamGrid, adaptive_filter, beam_grid, speckle_envelope

@@ -17,7 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.dating import Dating
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.study import SourceImage, Study
 from FetusMapV2Lib.reporting import sr_items as sr
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, SIDES

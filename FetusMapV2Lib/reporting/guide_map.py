@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.planes import Axes, Plane, fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.labels import spread
-from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
+from FetusMapV2Lib.core.label_layout import spread
+from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 
 Array = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
-from FetusMapV2Lib.anatomy.checks import Check
 from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import shown_confidence
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.reporting.page import report_page
 from FetusMapV2Lib.reporting.report import Report
 

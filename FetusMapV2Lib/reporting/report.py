@@ -12,9 +12,9 @@ from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.findings import Findings, findings
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.imaging.cases import VOUCHED_STATES
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
+from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 from FetusMapV2Lib.reporting.values import usable_study
 
 SOFTWARE = f"FetusMapV2 {__version__}"

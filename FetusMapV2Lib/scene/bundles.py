@@ -16,8 +16,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.staging import owned_folder
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.staging import owned_folder
 
 #: What an archive may unpack to: so many times its own size, or this many bytes; real ones hold packed data.
 _MOST_TIMES, _ALWAYS_BYTES = 200, 2**30

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.json_files import parse_json
-from FetusMapV2Lib.scene.record import floats, numbers
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.json_files import parse_json
+from FetusMapV2Lib.scene.estimate_record import floats, numbers
 
 Array = NDArray[np.float64]
 

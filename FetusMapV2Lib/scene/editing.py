@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene import history, nodes
+from FetusMapV2Lib.scene import pose_nodes, undo_history
 from FetusMapV2Lib.scene.corrections import LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.skeleton import finite_rows
@@ -54,7 +54,7 @@ class LandmarkEditor:
     def __init__(self, fetus: PoseScene) -> None:
         self.fetus = fetus
         self._node, self._scene, self._schema = fetus.landmarks_node, fetus.scene, fetus.schema
-        history.turn_on(fetus.scene)
+        undo_history.turn_on(fetus.scene)
 
     # Steps.
 
@@ -64,7 +64,7 @@ class LandmarkEditor:
         chosen = [row for row in self._free(rows) if self._is_present(row)]
         with self._step(chosen):
             for row in chosen:
-                nodes.place_point(self._node, row, (math.nan,) * 3)
+                pose_nodes.place_point(self._node, row, (math.nan,) * 3)
 
     @_on_whole_list
     def confirm(self, rows: Iterable[int], confirmed: bool = True) -> None:
@@ -118,7 +118,7 @@ class LandmarkEditor:
         chosen = [row for row in sorted(free) if distance[row] > _SMALLEST_MOVE_MM]
         with self._step(chosen):
             for row in chosen:
-                nodes.place_point(self._node, row, pose.positions[row])
+                pose_nodes.place_point(self._node, row, pose.positions[row])
             self._corrections().with_refined(chosen, self._local()).save(self._node)
 
     def pinned(self) -> tuple[int, ...]:
@@ -132,7 +132,7 @@ class LandmarkEditor:
     def _step(self, concerned: Collection[Any]) -> Iterator[None]:
         """Keep the state before a change for undo, unless nothing is concerned; tell of the change once."""
         if concerned:
-            history.keep(self._scene)
+            undo_history.keep(self._scene)
         before = self._node.StartModify()
         try:
             yield
@@ -141,16 +141,16 @@ class LandmarkEditor:
 
     def _swap(self, limbs: Collection[str]) -> None:
         order = swapped_rows(limbs, self._schema)
-        local, locked = self._local(), nodes.locks(self._node)
+        local, locked = self._local(), pose_nodes.locks(self._node)
         for row in np.flatnonzero(order != np.arange(len(order))).tolist():
-            nodes.place_local(self._node, row, local[order[row]])
+            pose_nodes.place_local(self._node, row, local[order[row]])
             self._node.SetNthControlPointLocked(row, bool(locked[order[row]]))
         self._corrections().with_sides_swapped(limbs, self._schema).save(self._node)
 
     def _put_back(self, rows: Collection[int]) -> None:
         provenance = self.fetus.provenance
         for row in rows:
-            nodes.place_local(self._node, row, provenance.named.positions[row])
+            pose_nodes.place_local(self._node, row, provenance.named.positions[row])
         nowhere = np.full((self._schema.count, 3), np.nan)
         kept = provenance.corrections.with_confirmed(rows, nowhere).with_refined(rows, nowhere)
         kept.save(self._node)

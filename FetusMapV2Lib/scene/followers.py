@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.scene import nodes
-from FetusMapV2Lib.scene.names import make_name_harmless, without_name_in_labels
+from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.node_names import make_name_harmless, without_name_in_labels
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
 Array = NDArray[np.float64]
@@ -27,35 +27,37 @@ class Followers:
 
     @property
     def skeleton(self) -> Any:
-        return self._landmarks.GetNodeReference(nodes.SKELETON_REFERENCE)
+        return self._landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
 
     @property
     def plane(self) -> Any:
-        return self._landmarks.GetNodeReference(nodes.PLANE_REFERENCE)
+        return self._landmarks.GetNodeReference(pose_nodes.PLANE_REFERENCE)
 
     @property
     def trace(self) -> Any:
-        return self._landmarks.GetNodeReference(nodes.TRACE_REFERENCE)
+        return self._landmarks.GetNodeReference(pose_nodes.TRACE_REFERENCE)
 
     @property
     def lines(self) -> dict[str, Any]:
-        keys = nodes.length_rows(self._schema)
-        found = {key: self._landmarks.GetNodeReference(nodes.LENGTH_REFERENCE + key) for key in keys}
+        keys = pose_nodes.length_rows(self._schema)
+        found = {key: self._landmarks.GetNodeReference(pose_nodes.LENGTH_REFERENCE + key) for key in keys}
         return {key: node for key, node in found.items() if node is not None}
 
     def complete(self, name: str) -> None:
         """Make the nodes that the landmarks node does not refer to yet."""
         scene, landmarks = self._scene, self._landmarks
         if self.skeleton is None:
-            node = nodes.add_skeleton(scene, name, self._mesh.polydata, self._colours(name))
-            landmarks.SetNodeReferenceID(nodes.SKELETON_REFERENCE, node.GetID())
+            node = pose_nodes.add_skeleton(scene, name, self._mesh.polydata, self._colours(name))
+            landmarks.SetNodeReferenceID(pose_nodes.SKELETON_REFERENCE, node.GetID())
         if self.plane is None:
-            landmarks.SetNodeReferenceID(nodes.PLANE_REFERENCE, nodes.add_plane(scene, name).GetID())
+            landmarks.SetNodeReferenceID(pose_nodes.PLANE_REFERENCE, pose_nodes.add_plane(scene, name).GetID())
         if self.trace is None:
-            landmarks.SetNodeReferenceID(nodes.TRACE_REFERENCE, nodes.add_trace(scene, name).GetID())
-        for key in nodes.length_rows(self._schema).keys() - self.lines.keys():
-            landmarks.SetNodeReferenceID(nodes.LENGTH_REFERENCE + key, nodes.add_line(scene, name, key).GetID())
-        for node in (landmarks, *nodes.followers(landmarks)):
+            landmarks.SetNodeReferenceID(pose_nodes.TRACE_REFERENCE, pose_nodes.add_trace(scene, name).GetID())
+        for key in pose_nodes.length_rows(self._schema).keys() - self.lines.keys():
+            landmarks.SetNodeReferenceID(
+                pose_nodes.LENGTH_REFERENCE + key, pose_nodes.add_line(scene, name, key).GetID()
+            )
+        for node in (landmarks, *pose_nodes.followers(landmarks)):
             node.SetUndoEnabled(True)
             if node.IsA("vtkMRMLMarkupsNode"):
                 without_name_in_labels(node)
@@ -63,11 +65,11 @@ class Followers:
 
     def _colours(self, name: str) -> Any:
         """The colour table of the skeleton, made once."""
-        node = self._landmarks.GetNodeReference(nodes.COLOURS_REFERENCE)
+        node = self._landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
         if node is None:
-            node = nodes.add_colours(self._scene, name, self._schema)
+            node = pose_nodes.add_colours(self._scene, name, self._schema)
             node.SetUndoEnabled(True)
-            self._landmarks.SetNodeReferenceID(nodes.COLOURS_REFERENCE, node.GetID())
+            self._landmarks.SetNodeReferenceID(pose_nodes.COLOURS_REFERENCE, node.GetID())
         return node
 
     def update(self, world: Array, changed: NDArray[np.bool_], *, anew: bool) -> None:
@@ -80,17 +82,17 @@ class Followers:
         if skeleton is not None:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
-            self._mesh.update(nodes.to_local(skeleton, world), anew=anew)
+            self._mesh.update(pose_nodes.to_local(skeleton, world), anew=anew)
         self._update_plane(midsagittal_plane(world, self._schema), anew=anew)
-        for key, (start, end) in nodes.length_rows(self._schema).items():
+        for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
-                nodes.place_line(lines[key], world[start], world[end])
+                pose_nodes.place_line(lines[key], world[start], world[end])
 
     def _update_plane(self, plane: Plane | None, *, anew: bool) -> None:
         if same_plane(plane, self._plane) and not anew:
             return
         self._plane = plane
         if self.plane is not None:
-            nodes.place_plane(self.plane, plane)
+            pose_nodes.place_plane(self.plane, plane)
         if self.trace is not None:
-            nodes.place_trace(self.trace, plane)
+            pose_nodes.place_trace(self.trace, plane)

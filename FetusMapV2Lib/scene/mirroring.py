@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.scene.names import node_name, safe_name
+from FetusMapV2Lib.scene.node_names import node_name, safe_name
 from FetusMapV2Lib.scene.ownership import poses_of
-from FetusMapV2Lib.scene.volumes import ijk_to_world, matrix_to_vtk, parent_to_world
+from FetusMapV2Lib.scene.volume_nodes import ijk_to_world, matrix_to_vtk, parent_to_world
 
 ATTRIBUTE = "FetusMapV2.PutRight"
 
 
-def is_put_right(volume_node: Any) -> bool:
-    """Whether the volume is reflected by `set_put_right`."""
+def is_handedness_corrected(volume_node: Any) -> bool:
+    """Whether the volume is reflected by `set_handedness_corrected`."""
     transform = _transform_of(volume_node)
     return transform is not None and transform.GetAttribute(ATTRIBUTE) == "1"
 
 
-def set_put_right(volume_node: Any, wanted: bool) -> None:
+def set_handedness_corrected(volume_node: Any, wanted: bool) -> None:
     """Reflect a volume about its centre in the world's R, or take this back; nothing happens if it is so already.
 
     The same reflection as `Volume.mirrored`.
@@ -31,7 +31,7 @@ def set_put_right(volume_node: Any, wanted: bool) -> None:
     Raises:
         InputError: the volume is under a transform that is not linear.
     """
-    if wanted == is_put_right(volume_node):
+    if wanted == is_handedness_corrected(volume_node):
         return
     matrix = _reflection(volume_node) if wanted else np.eye(4)
     transform = _transform_of(volume_node) or _insert_transform(volume_node)

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import vtk
 
-from FetusMapV2Lib.scene import appearance, nodes, ownership
+from FetusMapV2Lib.scene import appearance, ownership, pose_nodes
 
 #: Attribute of display nodes that are kept out of views: what their view list was before.
 _BEFORE = "FetusMapV2.ViewsBefore"
@@ -95,12 +95,12 @@ class OwnViews:
         others = {view for view, shown in self._layers.items() if shown and own not in shown}
         if not others:
             return None
-        views = nodes.of_class(self._scene, "vtkMRMLAbstractViewNode")
+        views = pose_nodes.of_class(self._scene, "vtkMRMLAbstractViewNode")
         return [view.GetID() for view in views if view.GetID() not in others]
 
     def _follow_layers(self) -> None:
         """Hear of every slice view that shows other volumes."""
-        found = {node.GetID(): node for node in nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
+        found = {node.GetID(): node for node in pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
         for identifier in self._followed.keys() - found.keys():
             subject, tag = self._followed.pop(identifier)
             subject.RemoveObserver(tag)
@@ -132,13 +132,13 @@ class OwnViews:
             self._points[node.GetID()] = (node, tag)
 
     def _on_points(self, caller: Any, event: str, data: Any = None) -> None:
-        if caller.GetAttribute(nodes.ROLE_ATTRIBUTE) and caller.GetDisplayNode() is not None:
+        if caller.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) and caller.GetDisplayNode() is not None:
             node, tag = self._points.pop(caller.GetID())
             node.RemoveObserver(tag)
             self.refresh()
 
     def _on_scene(self, caller: Any, event: str, data: Any = None) -> None:
-        for node in nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+        for node in pose_nodes.of_class(self._scene, "vtkMRMLSliceNode"):
             node.Modified()  # views did not hear where loading turned them, and would draw models where they cut before
         self.refresh()
 
@@ -157,8 +157,8 @@ class OwnViews:
 
 def _layers_by_view(scene: slicer.vtkMRMLScene) -> dict[str, frozenset[str]]:
     """Slice view ID -> IDs of the volumes that can be seen in it."""
-    layers = {node.GetLayoutName(): node for node in nodes.of_class(scene, "vtkMRMLSliceCompositeNode")}
-    views = nodes.of_class(scene, "vtkMRMLSliceNode")
+    layers = {node.GetLayoutName(): node for node in pose_nodes.of_class(scene, "vtkMRMLSliceCompositeNode")}
+    views = pose_nodes.of_class(scene, "vtkMRMLSliceNode")
     return {view.GetID(): _seen(layers.get(view.GetLayoutName())) for view in views}
 
 

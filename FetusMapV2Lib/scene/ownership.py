@@ -10,7 +10,7 @@ from typing import Any
 
 import slicer
 
-from FetusMapV2Lib.scene import appearance, nodes
+from FetusMapV2Lib.scene import appearance, pose_nodes
 
 #: Kept with landmarks that were given a volume, so that they are known as another's once that volume is deleted.
 _OWNED_ATTRIBUTE = "FetusMapV2.OfVolume"
@@ -18,13 +18,13 @@ _OWNED_ATTRIBUTE = "FetusMapV2.OfVolume"
 
 def give_to(landmarks: Any, volume: Any) -> None:
     """Make a pose that of a volume."""
-    landmarks.SetNodeReferenceID(nodes.VOLUME_REFERENCE, volume.GetID())
+    landmarks.SetNodeReferenceID(pose_nodes.VOLUME_REFERENCE, volume.GetID())
     landmarks.SetAttribute(_OWNED_ATTRIBUTE, "1")
 
 
 def volume_of(landmarks: Any) -> Any:
     """The volume node that a pose was estimated in; None if it is not known or no longer in the scene."""
-    return landmarks.GetNodeReference(nodes.VOLUME_REFERENCE) if landmarks is not None else None
+    return landmarks.GetNodeReference(pose_nodes.VOLUME_REFERENCE) if landmarks is not None else None
 
 
 def has_lost_its_volume(landmarks: Any) -> bool:
@@ -34,19 +34,19 @@ def has_lost_its_volume(landmarks: Any) -> bool:
 
 def all_poses(scene: slicer.vtkMRMLScene) -> list[Any]:
     """The landmarks nodes of all poses in a scene, the oldest first."""
-    return nodes.find_landmarks(scene)
+    return pose_nodes.find_landmarks(scene)
 
 
 def poses_of(scene: slicer.vtkMRMLScene, volume: Any) -> list[Any]:
     """The landmarks nodes of the poses that belong to a volume, the oldest first; none for no volume."""
     if volume is None:
         return []
-    return [node for node in nodes.find_landmarks(scene) if volume_of(node) is volume]
+    return [node for node in pose_nodes.find_landmarks(scene) if volume_of(node) is volume]
 
 
 def nodes_of(landmarks: Any) -> list[Any]:
     """All nodes that show a pose: its landmarks, skeleton, plane, trace and lengths."""
-    return [landmarks, *nodes.followers(landmarks)]
+    return [landmarks, *pose_nodes.followers(landmarks)]
 
 
 def landmarks_of(fetus: Any) -> Any:
@@ -71,5 +71,5 @@ def show_only(scene: slicer.vtkMRMLScene, fetus: Any) -> None:
 
 def _parts_of_poses(scene: slicer.vtkMRMLScene) -> list[Any]:
     """The nodes of all poses that views can show."""
-    found = nodes.of_class(scene, "vtkMRMLDisplayableNode")
-    return [node for node in found if node.GetAttribute(nodes.ROLE_ATTRIBUTE)]
+    found = pose_nodes.of_class(scene, "vtkMRMLDisplayableNode")
+    return [node for node in found if node.GetAttribute(pose_nodes.ROLE_ATTRIBUTE)]

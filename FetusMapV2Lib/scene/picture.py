@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.foundation.files import refuse_existing, written_whole
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
+from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import sheet
-from FetusMapV2Lib.scene.canvas import Canvas, Image
-from FetusMapV2Lib.scene.files import open_scene
+from FetusMapV2Lib.scene import picture_layout
+from FetusMapV2Lib.scene.drawing import Canvas, Image
+from FetusMapV2Lib.scene.offscreen_views import SliceView, ThreeDView
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.scene_files import open_scene
 from FetusMapV2Lib.scene.viewpoints import SlicePose, Viewpoint, best_viewpoint, slice_poses
-from FetusMapV2Lib.scene.views import SliceView, ThreeDView
-from FetusMapV2Lib.scene.volumes import add_volume_node
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 Array = NDArray[np.float64]
 
@@ -69,13 +69,13 @@ def write_picture(
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise OutputError("a picture file ends in .png", where=target, remedy="Choose a name that ends in .png")
-    refuse_existing(target, overwrite)
+    ensure_absent(target, overwrite)
     schema = schema or default_schema()
     if not pose.present.any():
         raise InputError("there is no landmark to draw", where=title or volume.name, remedy="Estimate the pose first")
     check_rendering(target)
     canvas = draw_picture(volume, pose, schema, title or volume.name, footer)
-    with written_whole(target, overwrite=overwrite) as temporary:
+    with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(canvas.png())
 
 
@@ -97,10 +97,10 @@ def check_rendering(where: Path | str = "") -> None:
 def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer: str) -> Canvas:
     """The picture itself; see `write_picture`."""
     plane = midsagittal_plane(pose.positions, schema)
-    canvas = sheet.new_sheet(title, footer)
-    panels = iter((sheet.SKELETON, *sheet.SLICES))
-    _draw_views(volume, pose, schema, sheet.SKELETON.size, lambda title, size: (canvas, next(panels)))
-    sheet.add_table(canvas, pose, plane, schema)
+    canvas = picture_layout.new_sheet(title, footer)
+    panels = iter((picture_layout.SKELETON, *picture_layout.SLICES))
+    _draw_views(volume, pose, schema, picture_layout.SKELETON.size, lambda title, size: (canvas, next(panels)))
+    picture_layout.add_table(canvas, pose, plane, schema)
     return canvas
 
 
@@ -116,25 +116,25 @@ def view_pictures(volume: Volume, pose: Pose, schema: Schema | None = None) -> l
     check_rendering(volume.name)
     drawn: list[tuple[str, Canvas]] = []
 
-    def place(title: str, size: tuple[int, int]) -> tuple[Canvas, sheet.Panel]:
-        drawn.append((title, Canvas(*size, sheet.BACKGROUND)))
-        return drawn[-1][1], sheet.Panel(0, 0, *size)
+    def place(title: str, size: tuple[int, int]) -> tuple[Canvas, picture_layout.Panel]:
+        drawn.append((title, Canvas(*size, picture_layout.BACKGROUND)))
+        return drawn[-1][1], picture_layout.Panel(0, 0, *size)
 
     _draw_views(volume, pose, schema or default_schema(), _SKELETON_SIZE, place)
     return [(title, canvas.png()) for title, canvas in drawn]
 
 
 #: Gives the canvas and the panel on it for a view of this title and size.
-_Place = Callable[[str, tuple[int, int]], tuple[Canvas, sheet.Panel]]
+_Place = Callable[[str, tuple[int, int]], tuple[Canvas, picture_layout.Panel]]
 
 
 def _draw_views(volume: Volume, pose: Pose, schema: Schema, skeleton_size: tuple[int, int], place: _Place) -> None:
     """The skeleton, then midsagittal, coronal and transverse slice, each where `place` wants it."""
     plane = midsagittal_plane(pose.positions, schema)
     axes = fetal_axes(plane)
-    doubtful = sheet.doubtful_rows(pose)
-    viewpoint = best_viewpoint(pose.positions, axes, skeleton_size, sheet.SKELETON_MARGIN)
-    slices = slice_poses(pose.positions, axes, plane, schema, sheet.SLICES[0].aspect)
+    doubtful = picture_layout.doubtful_rows(pose)
+    viewpoint = best_viewpoint(pose.positions, axes, skeleton_size, picture_layout.SKELETON_MARGIN)
+    slices = slice_poses(pose.positions, axes, plane, schema, picture_layout.SLICES[0].aspect)
     with open_scene() as scene, _quiet():
         volume_node = add_volume_node(scene, volume)
         fetus = PoseScene.create(scene, pose, schema, volume_node=volume_node)
@@ -143,15 +143,15 @@ def _draw_views(volume: Volume, pose: Pose, schema: Schema, skeleton_size: tuple
         fetus.trace_node.GetDisplayNode().SetSliceIntersectionThickness(_OVERSAMPLING)
         image, pixels = _skeleton(scene, viewpoint, skeleton_size, pose.positions)
         canvas, panel = place(viewpoint.title, skeleton_size)
-        sheet.add_skeleton(canvas, panel, image, pixels, viewpoint.title, doubtful, schema)
+        picture_layout.add_skeleton(canvas, panel, image, pixels, viewpoint.title, doubtful, schema)
         # Slices across the plane show it as a line; in the plane itself there is nothing to see of it.
         for cut in slices:
-            canvas, panel = place(cut.title, sheet.SLICES[0].size)
+            canvas, panel = place(cut.title, picture_layout.SLICES[0].size)
             fetus.trace_node.GetDisplayNode().SetVisibility(cut is not slices[0])
             image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
             near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
             pixels[~near] = np.nan
-            sheet.add_slice(canvas, panel, image, pixels, cut, doubtful, schema)
+            picture_layout.add_slice(canvas, panel, image, pixels, cut, doubtful, schema)
         fetus.close()
 
 
@@ -159,7 +159,7 @@ def _skeleton(
     scene: slicer.vtkMRMLScene, viewpoint: Viewpoint, size: tuple[int, int], positions: Array
 ) -> tuple[Image, Array]:
     width, height = size
-    view = ThreeDView(scene, (width * _OVERSAMPLING, height * _OVERSAMPLING), sheet.PANEL_COLOUR)
+    view = ThreeDView(scene, (width * _OVERSAMPLING, height * _OVERSAMPLING), picture_layout.PANEL_COLOUR)
     try:
         view.look_at(viewpoint.centre, viewpoint.towards, viewpoint.up, viewpoint.height_mm)
         return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING

@@ -18,13 +18,13 @@ from FetusMapV2Lib.anatomy.biometry import Measurement, measure
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
-from FetusMapV2Lib.scene import appearance, folders, links, nodes, ownership
+from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
 from FetusMapV2Lib.scene.corrections import Corrections
+from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.followers import Followers
-from FetusMapV2Lib.scene.names import make_name_harmless, pose_name, printable, safe_markups_name
+from FetusMapV2Lib.scene.node_names import make_name_harmless, pose_name, printable, safe_markups_name
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
-from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
@@ -87,8 +87,8 @@ class PoseScene:
         """
         schema = schema or default_schema()
         _check_count(pose, schema)
-        name = nodes.unique_name(scene, safe_markups_name(name))
-        landmarks = nodes.add_landmarks(scene, name, schema)
+        name = pose_nodes.unique_name(scene, safe_markups_name(name))
+        landmarks = pose_nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
             ownership.give_to(landmarks, volume_node)
             landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
@@ -108,9 +108,9 @@ class PoseScene:
             InputError: the node is not a landmarks node of this schema.
         """
         schema = schema or default_schema()
-        nodes.check_landmarks(landmarks_node, schema)
+        pose_nodes.check_landmarks(landmarks_node, schema)
         if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
-            nodes.make_landmarks(landmarks_node, schema)
+            pose_nodes.make_landmarks(landmarks_node, schema)
             Provenance.from_notes(landmarks_node, schema).save(landmarks_node)
         if ownership.volume_of(landmarks_node) is not None:
             ownership.give_to(landmarks_node, ownership.volume_of(landmarks_node))
@@ -121,7 +121,7 @@ class PoseScene:
     @classmethod
     def attach_all(cls, scene: slicer.vtkMRMLScene, schema: Schema | None = None) -> list[PoseScene]:
         """`attach` for every pose in the scene."""
-        return [cls.attach(scene, node, schema) for node in nodes.find_landmarks(scene)]
+        return [cls.attach(scene, node, schema) for node in pose_nodes.find_landmarks(scene)]
 
     # The nodes.
 
@@ -186,16 +186,16 @@ class PoseScene:
     def pose(self) -> Pose:
         """The pose as it is now, in world coordinates; see `Provenance.pose`. A missing point has NaN for all."""
         node = self.landmarks_node
-        world = self._nowhere if self.problem else nodes.world_positions(node, self._buffer)
+        world = self._nowhere if self.problem else pose_nodes.world_positions(node, self._buffer)
         return self.provenance.pose(world, self.local_positions())
 
     def local_positions(self) -> Array:
         """(N, 3) mm in the landmarks node's own coordinates, before its parent transform; NaN = missing."""
-        return self._nowhere if self.problem else nodes.local_positions(self.landmarks_node)
+        return self._nowhere if self.problem else pose_nodes.local_positions(self.landmarks_node)
 
     def locks(self) -> NDArray[np.bool_]:
         """(N,) which landmarks are locked; none in a list with a `problem`."""
-        return np.zeros(self.schema.count, bool) if self.problem else nodes.locks(self.landmarks_node)
+        return np.zeros(self.schema.count, bool) if self.problem else pose_nodes.locks(self.landmarks_node)
 
     def measurements(self) -> tuple[Measurement, ...]:
         """CRL, femora and humeri of the present pose."""
@@ -250,19 +250,19 @@ class PoseScene:
             if self.problem:
                 fill_list(node, self.schema)
             for row, position in enumerate(pose.positions):
-                nodes.place_point(node, row, position)
+                pose_nodes.place_point(node, row, position)
                 node.SetNthControlPointLocked(row, False)
-            record = EstimateRecord.of(pose, nodes.local_positions(node))
+            record = EstimateRecord.of(pose, pose_nodes.local_positions(node))
             Provenance(record, Corrections.none(self.schema.count), printable(model), self.schema).save(node)
         finally:
             node.EndModify(before)
             self._busy = busy
 
     def _start(self, name: str) -> None:
-        links.mend(self.landmarks_node)
+        node_links.mend(self.landmarks_node)
         self._followers.complete(name)
-        links.keep(self.landmarks_node)
-        folders.gather(self.scene, name, self.all_nodes)
+        node_links.keep(self.landmarks_node)
+        hierarchy_folders.gather(self.scene, name, self.all_nodes)
         self._observe()
         self._update(everything=True)
 
@@ -289,7 +289,7 @@ class PoseScene:
                 event = vtk.vtkCommand.ModifiedEvent
                 self._observed_followers.append((follower, follower.AddObserver(event, self._on_named)))
         # The display nodes themselves: the event of a model is not heard again by views while it is answered.
-        for display in appearance.displays(links.models_of(self.landmarks_node)):
+        for display in appearance.displays(node_links.models_of(self.landmarks_node)):
             event = vtk.vtkCommand.ModifiedEvent
             self._observed_followers.append((display, display.AddObserver(event, self._on_display)))
 
@@ -307,7 +307,7 @@ class PoseScene:
 
     def _on_restored(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open:
-            links.mend(self.landmarks_node)
+            node_links.mend(self.landmarks_node)
             self._observe_followers()
             self._update(everything=True)
 
@@ -316,7 +316,7 @@ class PoseScene:
 
     def _on_display(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open and not self.scene.IsClosing():
-            links.mend_meshes(self.landmarks_node)
+            node_links.mend_meshes(self.landmarks_node)
 
     def _on_close(self, caller: Any, event: str, data: Any = None) -> None:
         self.close()
@@ -332,7 +332,7 @@ class PoseScene:
         self._busy = True
         try:
             problem = self.problem
-            world = self._nowhere if problem else nodes.world_positions(self.landmarks_node, self._buffer)
+            world = self._nowhere if problem else pose_nodes.world_positions(self.landmarks_node, self._buffer)
             changed = ~((world == self._world) | (np.isnan(world) & np.isnan(self._world))).all(axis=1)
             if everything:
                 changed[:] = True
@@ -352,7 +352,7 @@ class PoseScene:
     def _kept_now(self, problem: str) -> tuple[Any, ...]:
         """What is kept with the points beside their places."""
         node = self.landmarks_node
-        return (problem, *map(node.GetAttribute, ATTRIBUTES), *nodes.locks(node).tolist())
+        return (problem, *map(node.GetAttribute, ATTRIBUTES), *pose_nodes.locks(node).tolist())
 
     def _read(self, problem: str) -> bool:
         """Read again what is kept with the points if it changed: a sequence or an undo may have exchanged it."""
@@ -365,7 +365,7 @@ class PoseScene:
 
     def _describe(self, *, anew: bool) -> None:
         """Say at each point where it comes from, and show doubtful ones as not selected."""
-        node, local = self.landmarks_node, nodes.local_positions(self.landmarks_node)
+        node, local = self.landmarks_node, pose_nodes.local_positions(self.landmarks_node)
         states = self._provenance.states(local)
         if states == self._states and not anew:
             return

@@ -15,18 +15,18 @@ import vtk
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import movement_of
-from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import nodes
-from FetusMapV2Lib.scene.files import open_scene, save_scene
+from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
-from FetusMapV2Lib.scene.names import node_name, pose_name
+from FetusMapV2Lib.scene.node_names import node_name, pose_name
 from FetusMapV2Lib.scene.point_list import problem_of_list
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
-from FetusMapV2Lib.scene.sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
+from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
+from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
 
 Listener = Callable[["PoseSequence"], None]
 
@@ -90,7 +90,7 @@ class PoseSequence:
         fetus = PoseScene.create(scene, poses[0], schema, volume_node=frames.proxy_node, name=name, model=model)
         title = node_name(fetus.landmarks_node)
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{title} sequence")
-        sequence.SetAttribute(nodes.ROLE_ATTRIBUTE, SEQUENCE_ROLE)
+        sequence.SetAttribute(pose_nodes.ROLE_ATTRIBUTE, SEQUENCE_ROLE)
         _keep_interval(sequence, frame_interval_s)
         master = browser.GetMasterSequenceNode()
         sequence.SetIndexName(master.GetIndexName())
@@ -230,8 +230,8 @@ class PoseSequence:
         schema = self.pose_scene.schema
         if node is None or problem_of_list(node, schema):
             return Pose(np.full((schema.count, 3), np.nan))
-        local = nodes.local_positions(node)
-        world = nodes.to_world(self.pose_scene.landmarks_node, local)
+        local = pose_nodes.local_positions(node)
+        world = pose_nodes.to_world(self.pose_scene.landmarks_node, local)
         return Provenance.load(node, schema).pose(world, local)
 
     def _observe(self) -> None:
@@ -299,12 +299,12 @@ class PoseSequence:
 def landmark_sequence(browser: Any) -> Any:
     """The sequence of landmarks in a browser, None if it has none."""
     found = synchronised_sequences(browser)
-    return next((one for one in found if one.GetAttribute(nodes.ROLE_ATTRIBUTE) == SEQUENCE_ROLE), None)
+    return next((one for one in found if one.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) == SEQUENCE_ROLE), None)
 
 
 def browser_of(landmarks_node: Any) -> Any:
     """The browser that steps through the frames of a landmarks node, None if it belongs to no sequence."""
-    for browser in nodes.of_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
+    for browser in pose_nodes.of_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
         sequence = landmark_sequence(browser)
         if sequence is not None and browser.GetProxyNode(sequence) is landmarks_node:
             return browser

@@ -17,10 +17,10 @@ from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.imaging.point_notes import PointNote, PointState
-from FetusMapV2Lib.scene import nodes
+from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
 from FetusMapV2Lib.scene.corrections import CORRECTIONS_ATTRIBUTE, LIMBS, Corrections, swapped_rows
-from FetusMapV2Lib.scene.record import ESTIMATE_ATTRIBUTE, EstimateRecord
+from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.skeleton import finite_rows
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ class Provenance:
     @classmethod
     def from_notes(cls, node: Any, schema: Schema) -> Provenance:
         """What the descriptions of the points tell; a Markups file keeps nothing else."""
-        local = nodes.local_positions(node)
+        local = pose_nodes.local_positions(node)
         notes = [PointNote.read(node.GetNthControlPointDescription(row)) for row in range(schema.count)]
         unknown = PointNote(state="edited")
         return _of_notes([note or unknown for note in notes], local, schema)

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
-from FetusMapV2Lib.foundation.progress import OnProgress
+from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
-from FetusMapV2Lib.training.data import VIEW_NAMES, ValidationViews, points_inside
-from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.pose_module import PoseModule
+from FetusMapV2Lib.training.samples import VIEW_NAMES, ValidationViews, points_inside
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from FetusMapV2Lib.foundation.errors import InputError, UserError
-from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.core.atomic_files import atomic_write
+from FetusMapV2Lib.core.errors import InputError, UserError
 
 _LOG = logging.getLogger(__name__)
 _MARK = b"fetusmapv2 sha256 "
@@ -40,7 +40,7 @@ def write_checkpoint(path: Path, save: Callable[[Path], None]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save(temporary)
         _seal(temporary)
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.estimation.model_index import find_model
-from FetusMapV2Lib.estimation.networks import build_network
-from FetusMapV2Lib.estimation.running import choose_device
-from FetusMapV2Lib.foundation.errors import ModelError, UserError
-from FetusMapV2Lib.foundation.files import usable_folder, write_json
-from FetusMapV2Lib.foundation.locks import locked
-from FetusMapV2Lib.foundation.progress import OnProgress
-from FetusMapV2Lib.foundation.stopping import hold_stops, stop_signals, stopped
+from FetusMapV2Lib.core.atomic_files import usable_folder, write_json
+from FetusMapV2Lib.core.errors import ModelError, UserError
+from FetusMapV2Lib.core.locks import locked
+from FetusMapV2Lib.core.progress import OnProgress
+from FetusMapV2Lib.core.stop_signals import hold_stops, stop_signals, stopped
+from FetusMapV2Lib.estimation.network_runner import choose_device
+from FetusMapV2Lib.models.architectures import build_network
+from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.training.callbacks import (
     RunProgress,
@@ -37,14 +37,14 @@ from FetusMapV2Lib.training.callbacks import (
     WholeCheckpoints,
     summary_line,
 )
-from FetusMapV2Lib.training.cases import ReducedVolumes
+from FetusMapV2Lib.training.case_folder import ReducedVolumes
 from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
-from FetusMapV2Lib.training.data import StepSampler, TrainingViews, ValidationViews
-from FetusMapV2Lib.training.export import export_module
-from FetusMapV2Lib.training.module import PoseModule, network_config, plan_step
-from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures, Pictures
+from FetusMapV2Lib.training.model_export import export_module
+from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, NetworkImages
+from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
-from FetusMapV2Lib.training.run import Run, prepare_run
+from FetusMapV2Lib.training.run_record import Run, prepare_run
+from FetusMapV2Lib.training.samples import StepSampler, TrainingViews, ValidationViews
 
 _LOG = logging.getLogger(__name__)
 _PLAN, _LOCK = "memory-plan.json", ".training.lock"
@@ -82,7 +82,7 @@ def fit(
 
     Args:
         preset: name, file or `Preset`.
-        data_dir: annotated cases (`imaging.cases.find_cases`).
+        data_dir: annotated cases (`imaging.training_cases.find_cases`).
         output_dir: for ``last.ckpt``, ``run.json``, ``logs/`` (TensorBoard) and ``model.safetensors``.
         resume: go on from the checkpoint in `output_dir` (from the start if there is none yet).
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -252,24 +252,26 @@ def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     return beside
 
 
-def _pictures(prepare_on: str, device: torch.device, workers: int, *, keep: bool) -> Pictures:
+def _pictures(prepare_on: str, device: torch.device, workers: int, *, keep: bool) -> NetworkImages:
     """What makes the samples; under a budget no volume stays on the device.
 
     Raises:
         UserError: an unknown place, or workers for a device.
     """
     if prepare_on == "cpu":
-        return HostPictures()
+        return HostImages()
     if prepare_on != "device":
         raise UserError(f"samples cannot be prepared on {prepare_on!r}", remedy="Use cpu or device")
     if workers:
         raise UserError(
             "workers prepare samples on the CPU, not on the device", remedy="Leave out the workers or the device"
         )
-    return DevicePictures(device, None if keep else 0)
+    return DeviceImages(device, None if keep else 0)
 
 
-def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int, pictures: Pictures) -> DataLoader[Any]:
+def _loader(
+    run: Run, volumes: ReducedVolumes, first_step: int, workers: int, pictures: NetworkImages
+) -> DataLoader[Any]:
     views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, pictures)
     batch = run.preset.run.batch_size
     return DataLoader(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy

@@ -1,6 +1,6 @@
 """Eq. 5 for patches of a volume: a landmark lies at one of the patch's voxels, or outside as if that were one more.
 
-So what the network says of single patches can be put together to one map of the volume (`estimation.stitching`).
+So what the network says of single patches can be put together to one map of the volume (`estimation.patch_stitching`).
 """
 
 from __future__ import annotations

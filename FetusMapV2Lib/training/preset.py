@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.json_files import read_json_object
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.memory.plan import parse_bytes
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS
 from FetusMapV2Lib.training.preset_checks import check_preset
@@ -51,7 +51,7 @@ class ViewOptions:
     """How often each view of a case is drawn (relative weights), and what patches of a volume are.
 
     Attributes:
-        whole, close: see `estimation.views`.
+        whole, close: see `estimation.network_views`.
         patch: parts of the volume at one spacing, stitched by the engine; they are not mixed with other views.
         patch_spacing_mm: voxel size of patches, by custom the coarser of the paper's two.
         patch_aimed: share of the patches that are placed around a landmark, the others anywhere.

@@ -8,7 +8,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.network.unet import check_input_size
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 
 #: No value of a preset is larger, no list longer.
 _LARGEST, _LARGEST_WHOLE, _MOST_ITEMS = 1e12, 2**31, 256

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS, expected_crl_mm, gestational_age
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 
 # CRL in mm at completed weeks, as tabulated for INTERGROWTH-21st.
 PUBLISHED = {10: 33, 11: 44, 12: 56, 13: 68, 14: 81, 15: 94}

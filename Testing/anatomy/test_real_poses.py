@@ -14,7 +14,7 @@ import pytest
 
 from FetusMapV2Lib.anatomy.laterality import Laterality, resolve_sides
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.foundation.resources import resource_path
+from FetusMapV2Lib.core.resources import resource_path
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
 POSES = Path(os.environ.get("FETUSMAPV2_REAL_DATA") or BESIDE) / "real-fetal-poses" / "poses.npz"

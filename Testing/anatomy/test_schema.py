@@ -13,8 +13,8 @@ import pytest
 from robustness.mutations import damaged, damaged_json
 
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.resources import resource_path
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.resources import resource_path
 
 KEYS = [
     "cranial_crest",

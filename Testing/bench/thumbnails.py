@@ -24,7 +24,7 @@ def main() -> None:
     from PySide6.QtCore import Qt
     from PySide6.QtGui import QPixmap
 
-    from FetusMapV2Lib.phantom.case import simulate_case
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case
     from FetusMapV2Lib.scene.picture import view_pictures
 
     age = sample_data._AGE_DAYS

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
-from FetusMapV2Lib.estimation.calibration import Calibration
+from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.evaluation.table import accuracy_table
-from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.evaluation.accuracy_table import accuracy_table
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
-from FetusMapV2Lib.phantom.case import simulate_case, write_case
+from FetusMapV2Lib.models.calibration import Calibration
+from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
 #: Never used for training, calibration or choosing anything.
 HELD_OUT_SEED = 990_001

@@ -20,10 +20,10 @@ from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.results import write_results
+from FetusMapV2Lib.export.result_files import write_results
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.phantom.case import simulate_case, write_case
+from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import stacked, with_settled_sides
 from FetusMapV2Lib.evaluation.metrics import distances_mm, limb_sides_right
 from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
-from FetusMapV2Lib.evaluation.page import fill_page
+from FetusMapV2Lib.evaluation.page_blocks import fill_page
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import Frames, read_frames
 from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case

@@ -17,30 +17,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from FetusMapV2Lib.evaluation.paper.tables.protocol import settled_folds
 from monai.networks.nets import UNet
 from torch.nn import functional as F
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.cli_support import parsed_size
-from FetusMapV2Lib.estimation.running import choose_device
-from FetusMapV2Lib.estimation.views import whole_view
+from FetusMapV2Lib.cli.console import parsed_size
+from FetusMapV2Lib.core.atomic_files import atomic_write, write_json
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.estimation.network_runner import choose_device
+from FetusMapV2Lib.estimation.network_views import whole_view
+from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
 from FetusMapV2Lib.evaluation.comparison import CaseSet, case_set, compare, with_bounds
-from FetusMapV2Lib.evaluation.page import fill_page
+from FetusMapV2Lib.evaluation.page_blocks import fill_page
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.evaluation.statistics import Interval, bootstrap_means
-from FetusMapV2Lib.evaluation.table import decimal, markdown_table, percent
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.files import write_json, written_whole
-from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.grid import normalise, resample
+from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.network.heatmap import gaussian_target
-from FetusMapV2Lib.reproduction.protocol import settled_folds
-from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes
-from FetusMapV2Lib.training.data import TrainingViews
+from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.fitting import fit
-from FetusMapV2Lib.training.module import learning_rate_factor
-from FetusMapV2Lib.training.pictures import DevicePictures, HostPictures
+from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
+from FetusMapV2Lib.training.pose_module import learning_rate_factor
 from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.samples import TrainingViews
 
 _CHECKPOINT_EVERY = 200
 
@@ -148,7 +148,7 @@ def _trained_peer(setting: Setting) -> tuple[torch.nn.Module, str]:
             group["lr"] = preset.optimiser.learning_rate * learning_rate_factor(step, steps, preset.optimiser)
         loss = _step(network, optimiser, views, step, setting)
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            with written_whole(path) as temporary:
+            with atomic_write(path) as temporary:
                 state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
                 torch.save(state, temporary)
             print(f"peer: step {step + 1} of {steps}, loss {loss:.3g}", flush=True)
@@ -163,7 +163,7 @@ def _views(setting: Setting) -> tuple[TrainingViews, int]:
     note = _run_note(setting)
     cases = CaseFolder(setting.data, note["training"]).cases
     volumes = ReducedVolumes(setting.data / ".reduced", setting.preset.run.cache_spacing_mm)
-    pictures = DevicePictures(setting.device) if setting.device.type == "cuda" else HostPictures()
+    pictures = DeviceImages(setting.device) if setting.device.type == "cuda" else HostImages()
     return TrainingViews(cases, volumes, setting.preset, None, setting.seed, pictures), note["steps"]
 
 

@@ -14,13 +14,14 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.estimation.model_index import find_model
-from FetusMapV2Lib.estimation.views import body_frame, close_view
-from FetusMapV2Lib.foundation.files import written_whole
+from FetusMapV2Lib.core.atomic_files import atomic_write
+from FetusMapV2Lib.estimation.network_views import close_view
 from FetusMapV2Lib.imaging.grid import resample
-from FetusMapV2Lib.phantom.case import SimulatedCase, simulate_case
+from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.models.model_index import find_model
+from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case
 
 SEED, SHAPE, SPACING_MM = 31, (276, 188, 187), 0.5
 VIEW = (160, 112, 112)
@@ -43,7 +44,7 @@ def main() -> None:
         age = case.truth["gestational_age_days"]
         axes[0, index].set_title(f"{age / 7:.0f} weeks, style {style}", color="white", fontsize=10)
     figure.tight_layout(pad=0.3)
-    with written_whole(arguments.output) as temporary:
+    with atomic_write(arguments.output) as temporary:
         figure.savefig(temporary, dpi=80, facecolor="black")
     print(arguments.output)
 

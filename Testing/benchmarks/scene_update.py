@@ -17,8 +17,8 @@ import numpy as np
 import slicer
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene.files import open_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.scene_files import open_scene
 
 LIMIT_MS = 5.0
 

@@ -51,10 +51,10 @@ def fetusmap(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model that takes everything for a fetus."""
     import torch
-    from cli.balls import BallReader, model_of
+    from cli.synthetic_balls import BallReader, model_of
 
-    from FetusMapV2Lib.estimation.calibration import uncalibrated
-    from FetusMapV2Lib.estimation.model_file import Model, save_model
+    from FetusMapV2Lib.models.calibration import uncalibrated
+    from FetusMapV2Lib.models.model_file import Model, save_model
     from FetusMapV2Lib.network.unet import UNet3d
 
     torch.manual_seed(1)
@@ -69,7 +69,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sees_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     """`estimate` gets an engine whose answer on ball volumes is known."""
-    from cli.balls import ball_engine
+    from cli.synthetic_balls import ball_engine
 
     from FetusMapV2Lib.estimation.engine import PoseEngine
 
@@ -79,10 +79,10 @@ def sees_balls(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sees_only_balls(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `sees_balls`, and where there are none it finds no fetus."""
-    from cli.balls import ball_engine
+    from cli.synthetic_balls import ball_engine
 
-    from FetusMapV2Lib.estimation.calibration import uncalibrated
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.models.calibration import uncalibrated
 
-    calibration = replace(uncalibrated(), presence_threshold=0.2)
+    calibration = replace(uncalibrated(), detection_threshold=0.2)
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine(calibration=calibration)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from foundation.folders import visible
+from core.folders import visible
 from imaging.samples import blobs, encrypted_us, kretz_file, multiframe, sample, save
 
 from FetusMapV2Lib.imaging.writing import write_volume

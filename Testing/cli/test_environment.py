@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.balls import ball_volume
-from foundation.locales import made_comma_locale
+from cli.synthetic_balls import ball_volume
+from core.locales import made_comma_locale
 
 from FetusMapV2Lib.imaging.writing import write_volume
 
 _RUN = """
-from cli.balls import ball_engine
+from cli.synthetic_balls import ball_engine
 from FetusMapV2Lib.cli import main
 from FetusMapV2Lib.estimation.engine import PoseEngine
 PoseEngine.load = classmethod(lambda cls, *_, **__: ball_engine())

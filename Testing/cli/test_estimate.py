@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.balls import ball_volume
+from cli.synthetic_balls import ball_volume
 from imaging.samples import sample
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
@@ -166,9 +166,9 @@ def test_times_that_are_not_known_are_said_and_can_be_given(fetusmap, sees_only_
 
 
 def test_a_sequence_with_scene_and_pictures(fetusmap, sees_only_balls, tmp_path: Path) -> None:
-    from FetusMapV2Lib.scene.files import close_scene, load_scene
     from FetusMapV2Lib.scene.pose_sequence import PoseSequence
-    from FetusMapV2Lib.scene.sequences import browsers_of_volumes
+    from FetusMapV2Lib.scene.scene_files import close_scene, load_scene
+    from FetusMapV2Lib.scene.volume_sequences import browsers_of_volumes
 
     volume, truth = ball_volume()
     write_sequence(tmp_path / "moving.seq.nrrd", [volume, volume])
@@ -259,15 +259,15 @@ def test_two_files_of_one_name_do_not_overwrite_each_other(fetusmap, model_file,
 def test_no_fetus_is_an_answer(fetusmap, monkeypatch, balls, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from cli.balls import ball_engine
+    from cli.synthetic_balls import ball_engine
 
-    from FetusMapV2Lib.estimation.calibration import uncalibrated
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.models.calibration import uncalibrated
 
     out = tmp_path / "out"
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine()))
     assert fetusmap("estimate", balls[0], "-o", out).code == 0
-    strict = ball_engine(calibration=replace(uncalibrated(), presence_threshold=1.01))
+    strict = ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.01))
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: strict))
     answer = fetusmap("estimate", balls[0], "-o", out, "--overwrite", "--scene", "--picture")
     assert answer.code == 0 and not answer.errors()
@@ -305,7 +305,7 @@ def test_a_full_disk(fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch, s
 def test_a_scene_that_fails_takes_the_other_files_with_it(
     fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch
 ) -> None:
-    scene = pytest.importorskip("FetusMapV2Lib.scene.files")
+    scene = pytest.importorskip("FetusMapV2Lib.scene.scene_files")
 
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.balls import ball_volume
 from cli.conftest import Command
+from cli.synthetic_balls import ball_volume
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation.model_file import load_model, save_model
+from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.evaluation.predictions import ModelChoice
-from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.models.model_file import load_model, save_model
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
+from FetusMapV2Lib.models.model_file import load_model
 
 PRESET = {
     "name": "tiny",

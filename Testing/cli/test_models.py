@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.models.model_file import load_model
 
 PRESET = {
     "name": "tiny",
@@ -109,7 +109,7 @@ def test_calibrating_without_a_model_or_with_few_cases(fetusmap, model_file, tmp
 
 
 def test_the_list_of_models(fetusmap) -> None:
-    from FetusMapV2Lib.estimation.model_index import list_models
+    from FetusMapV2Lib.models.model_index import list_models
 
     answer = fetusmap("models", "list")
     assert answer.code == 0
@@ -117,7 +117,7 @@ def test_the_list_of_models(fetusmap) -> None:
 
 
 def test_the_installed_models_are_good(fetusmap) -> None:
-    from FetusMapV2Lib.estimation.model_index import list_models
+    from FetusMapV2Lib.models.model_index import list_models
 
     answer = fetusmap("models", "verify")
     assert answer.code == 0, answer.err
@@ -151,11 +151,11 @@ def test_the_demonstration(fetusmap, tmp_path: Path) -> None:
 
 
 def test_without_any_model_the_demonstration_says_so_at_once(fetusmap, tmp_path: Path, monkeypatch) -> None:
-    from FetusMapV2Lib.estimation import model_index
-    from FetusMapV2Lib.phantom import case
+    from FetusMapV2Lib.models import model_index
+    from FetusMapV2Lib.phantom import simulated_case
 
     monkeypatch.setattr(model_index, "list_models", lambda index=None: ())
-    monkeypatch.setattr(case, "simulate_case", lambda *_, **__: pytest.fail("simulated in vain"))
+    monkeypatch.setattr(simulated_case, "simulate_case", lambda *_, **__: pytest.fail("simulated in vain"))
     answer = fetusmap("demo", "--output", tmp_path / "demo")
     assert answer.code == 2 and "no model is installed" in answer.errors()[0]
     assert not (tmp_path / "demo").exists()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from FetusMapV2Lib.cli_names import NeutralNames
-from FetusMapV2Lib.foundation.errors import OutputError
+from FetusMapV2Lib.cli.result_names import NeutralNames
+from FetusMapV2Lib.core.errors import OutputError
 
 
 def test_a_file_has_the_same_number_in_every_run(tmp_path: Path) -> None:

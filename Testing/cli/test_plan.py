@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from FetusMapV2Lib.cli import app
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import MemoryPlan
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from cli.balls import ball_volume
-from foundation.folders import visible
+from cli.synthetic_balls import ball_volume
+from core.folders import visible
 from imaging.samples import enhanced_us, sample, save
 
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -75,14 +75,14 @@ def test_without_identifiers_nothing_in_the_folder_tells_the_patient(
 def test_without_a_fetus_there_is_no_report_and_an_old_one_goes(fetusmap, sees_balls, tmp_path, monkeypatch) -> None:
     from dataclasses import replace
 
-    from cli.balls import ball_engine
+    from cli.synthetic_balls import ball_engine
 
-    from FetusMapV2Lib.estimation.calibration import uncalibrated
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.models.calibration import uncalibrated
 
     write_volume(tmp_path / "b.nrrd", ball_volume()[0])
     assert fetusmap("estimate", tmp_path / "b.nrrd", "-o", tmp_path / "out", "--report").code == 0
-    strict = ball_engine(calibration=replace(uncalibrated(), presence_threshold=1.01))
+    strict = ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.01))
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: strict))
     answer = fetusmap("estimate", tmp_path / "b.nrrd", "-o", tmp_path / "out", "--report", "--overwrite")
     assert answer.code == 0 and names(tmp_path / "out") == ["b.measurements.json"]
@@ -110,7 +110,7 @@ def test_an_unknown_formula_is_refused_at_once(fetusmap, model_file, tmp_path) -
 
 #: The command with an engine whose answer is known.
 PROGRAM = """
-from cli.balls import ball_engine
+from cli.synthetic_balls import ball_engine
 from FetusMapV2Lib import cli
 from FetusMapV2Lib.estimation.engine import PoseEngine
 PoseEngine.load = classmethod(lambda cls, *_: ball_engine())

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Command
+from FetusMapV2Lib.evaluation.paper.tables.memory_facts import predicted_memory
+from FetusMapV2Lib.evaluation.paper.tables.recipes import recipes
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.comparison import case_set
-from FetusMapV2Lib.evaluation.paper import PLANNER
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.imaging.cases import find_cases
-from FetusMapV2Lib.reproduction.memory_facts import predicted_memory
-from FetusMapV2Lib.reproduction.protocol import Protocol, run_protocol, settled_folds
-from FetusMapV2Lib.reproduction.recipes import recipes
+from FetusMapV2Lib.evaluation.paper.protocol import Protocol, run_protocol, settled_folds
+from FetusMapV2Lib.evaluation.paper.tables import PLANNER
+from FetusMapV2Lib.imaging.training_cases import find_cases
 
 TINY = {"run.steps": 2, "input_size": [32, 24, 24], "network.widths": [2, 3, 4], "run.cache_spacing_mm": 3.0}
 OPTIONS = ["--steps", "2", "--input-size", "32,24,24", "--widths", "2,3,4", "--device", "cpu", "--no-memory"]

@@ -8,11 +8,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from cli.balls import ball_volume
-from foundation.folders import visible
+from cli.synthetic_balls import ball_volume
+from core.folders import visible
 
+from FetusMapV2Lib.core import atomic_files, publishing
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.foundation import files, publishing
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
 RESULTS = [".measurements.csv", ".measurements.json", ".mrk.json"]
@@ -38,7 +38,7 @@ def cut_off(out: Path, name: str, moved: int) -> None:
         (out / file).rename(new / file)
     manifest.write_text(json.dumps({**document, "staging": ".writing-cut"}), encoding="utf-8")
     publishing._finished.clear()
-    files._swept.clear()
+    atomic_files._swept.clear()
 
 
 @pytest.mark.parametrize("moved", range(3))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foundation.folders import visible
+from core.folders import visible
 from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
-from FetusMapV2Lib.phantom import case, motion
-from FetusMapV2Lib.phantom.case import SimulatedCase
+from FetusMapV2Lib.phantom import motion, simulated_case
 from FetusMapV2Lib.phantom.motion import simulate_sequence
+from FetusMapV2Lib.phantom.simulated_case import SimulatedCase
 
 #: Coarse and large enough for any fetus of 10-15 weeks.
 SMALL = ("--size", "56,40,40", "--spacing", "2.5", "--device", "cpu")
@@ -38,7 +38,7 @@ def moving() -> list[SimulatedCase]:
 @pytest.fixture
 def already_simulated(moving: list[SimulatedCase], monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what becomes of a case: one that is at hand, in no time."""
-    monkeypatch.setattr(case, "simulate_case", lambda *_, **__: moving[0])
+    monkeypatch.setattr(simulated_case, "simulate_case", lambda *_, **__: moving[0])
     monkeypatch.setattr(motion, "simulate_sequence", lambda *_, **__: moving)
 
 
@@ -120,7 +120,7 @@ def test_numbers_out_of_range_are_wrong_usage(fetusmap, tmp_path: Path, options)
 
 def test_existing_cases_are_kept_before_any_work(fetusmap, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "case-0002.mrk.json").write_text("mine", encoding="utf-8")
-    monkeypatch.setattr(case, "simulate_case", lambda *_, **__: pytest.fail("simulated in vain"))
+    monkeypatch.setattr(simulated_case, "simulate_case", lambda *_, **__: pytest.fail("simulated in vain"))
     answer = fetusmap("simulate", tmp_path, "--count", 4, *SMALL)
     assert answer.code == 2
     assert "case-0002.mrk.json" in answer.errors()[0] and "--overwrite" in answer.err

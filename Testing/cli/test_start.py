@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from FetusMapV2Lib import __version__, cli_support
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.cli import console
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
 COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
@@ -118,7 +119,7 @@ def test_an_error_nobody_foresaw_is_one_line_that_steers_no_terminal(fetusmap, m
 @pytest.mark.parametrize("columns", ["20", "200"])
 def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
     done = python(
-        "from rich.table import Table\nfrom FetusMapV2Lib.cli_support import say, show_table\n"
+        "from rich.table import Table\nfrom FetusMapV2Lib.cli.console import say, show_table\n"
         "table = Table('measurement', 'estimate')\n"
         "table.add_row('Crown-rump length of it all', '79.31 ± 12.34 mm')\ntable.add_row('\\x1b[2J', '[bold]')\n"
         "show_table(table)\nsay('what\\x1b[0m ever')\n",
@@ -130,7 +131,7 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
 
 
 def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(cli_support, "find_spec", lambda name: None)
+    monkeypatch.setattr(console, "find_spec", lambda name: None)
     answer = fetusmap("train", "--data", tmp_path, "--output", tmp_path / "out")
     assert answer.code == 2 and "lightning" in answer.err and "fetusmapv2[train]" in answer.err
     answer = fetusmap("estimate", "a.nrrd", "--output", tmp_path / "out", "--scene")

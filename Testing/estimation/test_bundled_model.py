@@ -12,12 +12,12 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.remote import RemoteEngine
 from FetusMapV2Lib.evaluation.metrics import limb_sides_right
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
-from FetusMapV2Lib.phantom.case import simulate_case
+from FetusMapV2Lib.phantom.simulated_case import simulate_case
+from FetusMapV2Lib.remote.client import RemoteEngine
 
 REAL_ULTRASOUND = Path(__file__).resolve().parents[3] / "shared" / "data" / "real-ultrasound"
 SHAPE, SPACING = (230, 157, 156), 0.6
@@ -54,7 +54,7 @@ def test_the_frame_after_is_looked_at_where_it_was_in_another_process_too(engine
         stages: list[str] = []
         there = remote.estimate(case.volume, before=estimate, on_progress=lambda _, stage: stages.append(stage))
     assert _apart(there.pose.positions, again.pose.positions).max() < 1e-3
-    assert there.clarity == pytest.approx(again.clarity)
+    assert there.mean_peak_mass == pytest.approx(again.mean_peak_mass)
     assert "looking where it was" in stages and "looking at the whole volume" not in stages
 
 
@@ -139,7 +139,7 @@ def test_no_fetus_where_there_is_none(kind, engine):
         "ball": lambda: 40 + 150 * ((k - 80) ** 2 + (j - 60) ** 2 + (i - 60) ** 2 < 40**2),
     }
     answer = engine.estimate(_volume(np.clip(pictures[kind](), 0, 255).astype(np.uint8)))
-    assert not answer.found, f"presence {answer.presence:.2f}"
+    assert not answer.found, f"detection score {answer.detection_score:.2f}"
     assert "No fetus found" in answer.reason
 
 
@@ -153,7 +153,7 @@ def test_no_fetus_in_an_empty_uterus(engine):
 @pytest.mark.parametrize("spacing", [None, (0.5, 0.5, 0.5)])
 def test_no_fetus_in_real_ultrasound_of_something_else(name, spacing, engine):
     answer = engine.estimate(read_volume(REAL_ULTRASOUND / name, spacing=spacing))
-    assert not answer.found, f"presence {answer.presence:.2f}"
+    assert not answer.found, f"detection score {answer.detection_score:.2f}"
 
 
 def test_the_model_says_where_it_comes_from(engine):

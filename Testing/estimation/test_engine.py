@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.balls import INPUT_SIZE, BallReader, ball_engine, ball_volume, layout, model_of
+from cli.synthetic_balls import INPUT_SIZE, BallReader, ball_engine, ball_volume, layout, model_of
 from imaging.samples import ORIENTATIONS, oblique, reordered, sample
 from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.calibration import uncalibrated
+from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.engine import MAXIMUM_CLOSE_LOOKS, PoseEngine
-from FetusMapV2Lib.estimation.model_file import Model, save_model
-from FetusMapV2Lib.estimation.running import choose_device
-from FetusMapV2Lib.estimation.views import whole_view
-from FetusMapV2Lib.foundation.errors import Cancelled, ModelError, UserError
+from FetusMapV2Lib.estimation.network_runner import choose_device
+from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.model_file import Model, save_model
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -171,13 +171,13 @@ def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
 
 
 def test_too_little_confidence_is_no_fetus(balls) -> None:
-    strict = replace(uncalibrated(), presence_threshold=1.01)
+    strict = replace(uncalibrated(), detection_threshold=1.01)
     estimate = ball_engine(calibration=strict).estimate(balls[0])
     assert not estimate.found
     assert "No fetus found" in estimate.reason and "1.01" in estimate.reason
     assert np.isnan(estimate.pose.positions).all()
     assert not estimate.pose.present.any()
-    assert estimate.presence > 0
+    assert estimate.detection_score > 0
 
 
 @pytest.mark.parametrize("spacing", [0.2, 8.0])
@@ -202,7 +202,7 @@ def test_an_empty_volume_in_memory_is_survived() -> None:
     volume.array[:] = 0
     torch.manual_seed(0)
     estimate = PoseEngine(model_of(UNet3d(widths=(2, 3, 4)), input_size=SMALL), CPU, "").estimate(volume)
-    assert np.isfinite(estimate.presence)
+    assert np.isfinite(estimate.detection_score)
 
 
 # --- model and device

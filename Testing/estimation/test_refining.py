@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cli.balls import ball_engine, ball_volume, layout
+from cli.synthetic_balls import ball_engine, ball_volume, layout
 from torch import Tensor, nn
 
+from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.calibration import uncalibrated
+from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.estimation.engine import PoseEngine, _matching_channels
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.estimation.model_file import Model, ModelInfo
+from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.refinement import ITERATIONS
-from FetusMapV2Lib.estimation.views import canonical_template, whole_view
-from FetusMapV2Lib.foundation.errors import Cancelled, UserError
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.network.heatmap import gaussian_target
 
 SCHEMA = default_schema()
@@ -49,7 +50,7 @@ def world() -> tuple[Volume, np.ndarray, np.ndarray]:
 
 def engine_seeing(points_ijk: np.ndarray, library: np.ndarray) -> PoseEngine:
     info = ModelInfo(name="movable", network={"kind": "stub"}, input_size=SHAPE, sigma=2.0)
-    calibration = replace(uncalibrated(), presence_threshold=0.0)
+    calibration = replace(uncalibrated(), detection_threshold=0.0)
     template = canonical_template(library)
     model = Model(MovableHeatmaps(points_ijk), library, template, info, calibration)  # type: ignore[arg-type]
     return PoseEngine(model, torch.device("cpu"), "for a test")
@@ -195,7 +196,7 @@ def test_cancelling_between_steps(wrong_rump):
 
 def test_no_fetus_is_not_refined():
     volume, _ = ball_volume()
-    engine = ball_engine(calibration=replace(uncalibrated(), presence_threshold=2.0))
+    engine = ball_engine(calibration=replace(uncalibrated(), detection_threshold=2.0))
     assert engine.estimate(volume, refine="prior").refinement.mode == "off"
 
 

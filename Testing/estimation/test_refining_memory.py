@@ -11,13 +11,13 @@ import torch
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.estimation.model_index import find_model
 from FetusMapV2Lib.estimation.refinement import ITERATIONS, Tuning
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.network.unet import UNet3d
 
 CPU = torch.device("cpu")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from anatomy.moving_bodies import bent_elbow
-from cli.balls import ball_engine, ball_volume
+from cli.synthetic_balls import ball_engine, ball_volume
 from imaging.samples import oblique
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.calibration import uncalibrated
+from FetusMapV2Lib.core.errors import Cancelled, InputError
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import (
@@ -25,8 +25,8 @@ from FetusMapV2Lib.estimation.sequence import (
     movement_of,
     with_settled_sides,
 )
-from FetusMapV2Lib.foundation.errors import Cancelled, InputError
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.calibration import uncalibrated
 
 SCHEMA = default_schema()
 CLOSE_MM = 1.8
@@ -35,7 +35,7 @@ CLOSE_MM = 1.8
 @pytest.fixture(scope="module")
 def engine() -> PoseEngine:
     """Reads balls, from afar and closer; without balls there is no fetus."""
-    calibration = replace(uncalibrated(), presence_threshold=0.2)
+    calibration = replace(uncalibrated(), detection_threshold=0.2)
     return ball_engine(("whole", "close"), calibration, input_size=(112, 96, 96))
 
 

@@ -11,10 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.estimation.model_index import find_model
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.estimation.shape_prior import NEAREST_POSES, ShapePrior
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.models.model_index import find_model
 
 SCHEMA = default_schema()
 M = [1, 2, 4, 6, 8]  # landmarks 2, 3, 5, 7, 9

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.balls import ball_engine, ball_volume
+from cli.synthetic_balls import ball_engine, ball_volume
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, load_model, save_model
-from FetusMapV2Lib.estimation.views import canonical_template
 from FetusMapV2Lib.evaluation.calibrating import Observations, calibrate_model, calibration_from, observe
-from FetusMapV2Lib.foundation.errors import InputError, ModelError
-from FetusMapV2Lib.foundation.files import write_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.models.model_file import Model, ModelInfo, load_model, save_model
 from FetusMapV2Lib.network.unet import UNet3d
 
 
@@ -40,16 +40,16 @@ def observations(empty: int = 20, seed: int = 0) -> Observations:
 
 def test_the_threshold_parts_cases_with_and_without_a_fetus() -> None:
     data = observations()
-    threshold = calibration_from(data).presence_threshold
+    threshold = calibration_from(data).detection_threshold
     for part in (data, observations(seed=1)):
-        assert (part.presence >= threshold).all()
+        assert (part.detection_score >= threshold).all()
         assert (part.empty_presence < threshold).all()
 
 
 def test_without_empty_cases_the_threshold_stays_below_every_fetus() -> None:
     data = observations(empty=0)
     assert data.empty_presence.shape == (0,)
-    assert 0 < calibration_from(data).presence_threshold < 0.6 * data.presence.min()
+    assert 0 < calibration_from(data).detection_threshold < 0.6 * data.detection_score.min()
 
 
 def test_the_radius_covers_nine_in_ten_of_new_cases() -> None:
@@ -79,7 +79,7 @@ def test_observed_errors_are_distances_in_the_world(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", {"fetus_present": False})
     fractions: list[float] = []
     data = observe(ball_engine(), tmp_path, lambda fraction, stage: fractions.append(fraction))
-    assert data.errors_mm.shape == (1, 22) and data.presence.shape == data.empty_presence.shape == (1,)
+    assert data.errors_mm.shape == (1, 22) and data.detection_score.shape == data.empty_presence.shape == (1,)
     known = np.delete(data.errors_mm[0], 6)
     assert np.abs(known - 5.0).max() < 1.5 and abs(known.mean() - 5.0) < 0.2
     assert np.isnan(data.errors_mm[0, 6])
@@ -130,7 +130,7 @@ def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> No
     write_toy_cases(cases, 11)
     first = calibrate_model(toy_model, cases, device="cpu")
     assert calibrate_model(str(toy_model), str(cases), device="cpu") == first
-    assert replace(first, presence_threshold=0.0) != first
+    assert replace(first, detection_threshold=0.0) != first
 
 
 def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.evaluation.comparison import CaseSet, Comparison, case_set, compare
 from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_skeleton_figure
 from FetusMapV2Lib.evaluation.metrics import swaps_by_case
 from FetusMapV2Lib.evaluation.predictions import Prediction
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.foundation.files import write_json
-from FetusMapV2Lib.imaging.cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 
 COUNT = 12
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.headers import look_at
-from FetusMapV2Lib.imaging.itk_files import open_itk
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.file_inspection import look_at
+from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.reading import read_volume
 
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
-from FetusMapV2Lib.imaging.dicom_file import ENHANCED_US_VOLUME, PHILIPS_CARTESIAN
+from FetusMapV2Lib.imaging.dicom.dataset import ENHANCED_US_VOLUME, PHILIPS_CARTESIAN
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume, ijk_to_ras_matrix
 
 #: All 48 ways to order and flip the index axes: (order, signs).

@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from imaging.samples import blobs, encrypted_us, enhanced_us, multiframe, philips, sample, save
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging.checks import checked
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.volume_checks import checked
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
 

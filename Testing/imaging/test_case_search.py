@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from imaging.samples import enhanced_us, sample, save
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, volumes_named
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import to_simpleitk, write_sequence, write_volume

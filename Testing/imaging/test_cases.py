@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foundation.folders import visible
+from core.folders import visible
 from imaging.samples import sample
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.imaging.cases import Annotation, find_cases, next_case_name, write_training_case
+from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.imaging.training_cases import Annotation, find_cases, next_case_name, write_training_case
 
 SCHEMA = default_schema()
 POSITIONS = np.random.default_rng(0).uniform(-20, 40, (22, 3))

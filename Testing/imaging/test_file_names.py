@@ -9,10 +9,10 @@ import tempfile
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from imaging.formats.test_nrrd import PLACED, write
 from imaging.samples import sample
-from imaging.test_nrrd import PLACED, write
 
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging import source, writing
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume, volume_name
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from imaging.samples import oblique
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 
 

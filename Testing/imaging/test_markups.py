@@ -9,7 +9,7 @@ import pytest
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.markups import markups_document, read_markups, write_markups
 
 

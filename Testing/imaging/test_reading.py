@@ -23,13 +23,13 @@ from imaging.samples import (
 )
 from pydicom.dataset import Dataset
 
-from FetusMapV2Lib.foundation.errors import InputError
-from FetusMapV2Lib.imaging import itk_files
-from FetusMapV2Lib.imaging.checks import grey
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.formats import itk_files
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume, volume_name
 from FetusMapV2Lib.imaging.source import plain_path
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, ijk_to_ras_matrix
+from FetusMapV2Lib.imaging.volume_checks import grey
 from FetusMapV2Lib.imaging.writing import to_simpleitk, write_sequence, write_volume
 
 SIZE = (24, 16, 16)

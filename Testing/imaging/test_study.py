@@ -11,7 +11,7 @@ import pytest
 from imaging.samples import enhanced_us, kretz_file, kretz_in_dicom, multiframe, sample, save
 from pydicom.uid import generate_uid
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.study import Study, iso_date, read_study
 from FetusMapV2Lib.imaging.writing import write_volume

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from imaging.samples import oblique, sample
 
-from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.staging import owned_folder
+from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.core.staging import owned_folder
 from FetusMapV2Lib.imaging.reading import read_frames, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, name, monkeypatch):
             (folder / name).symlink_to("/dev/full")
             yield folder
 
-    monkeypatch.setattr("FetusMapV2Lib.foundation.files.owned_folder", full)
+    monkeypatch.setattr("FetusMapV2Lib.core.atomic_files.owned_folder", full)
     with pytest.raises(OutputError):
         if "seq" in name:
             write_sequence(tmp_path / name, [sample()] * 2)
@@ -70,7 +70,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("FetusMapV2Lib.foundation.files._flush", full)
+    monkeypatch.setattr("FetusMapV2Lib.core.atomic_files._flush", full)
     with pytest.raises(OutputError, match="disk is full"):
         write_volume(tmp_path / "v.nrrd", sample())
     assert list(tmp_path.iterdir()) == []

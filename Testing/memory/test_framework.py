@@ -10,8 +10,7 @@ import torch
 from memory.networks import error, gradient_vector
 from torch import nn
 
-from FetusMapV2Lib.estimation.networks import build_network
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.framework import (
     COUPLINGS,
     DEPTH,
@@ -25,6 +24,7 @@ from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, Segment, Technique
 from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes, set_managed
 from FetusMapV2Lib.memory.segments import segmented
+from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.unet import ConvNormReLU
 
 SIZE = (32, 16, 48)

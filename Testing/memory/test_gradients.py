@@ -10,7 +10,7 @@ import torch
 from memory.networks import error, gradient_vector, managed, run, small_unet, volume
 from torch import Tensor, nn
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import build_units
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.kusumoto import (
     RecomputationGraph,
     members,

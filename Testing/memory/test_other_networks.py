@@ -9,7 +9,7 @@ import torch
 from memory.networks import error, run, volume
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet, resnet10
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.planner import plan_training
 

@@ -12,7 +12,7 @@ from memory.networks import plan_of, small_unet
 from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta

@@ -10,7 +10,7 @@ from memory.networks import error, gradient_vector, run, volume
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta
 from FetusMapV2Lib.memory.reversible import (
     Recomputed,

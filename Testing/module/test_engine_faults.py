@@ -21,9 +21,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals, limits and scrip
 def model(tmp_path_factory) -> Path:
     """Quick to load and to run; it finds nothing."""
     import torch
-    from cli.balls import model_of
+    from cli.synthetic_balls import model_of
 
-    from FetusMapV2Lib.estimation.model_file import save_model
+    from FetusMapV2Lib.models.model_file import save_model
     from FetusMapV2Lib.network.unet import UNet3d
 
     torch.manual_seed(1)

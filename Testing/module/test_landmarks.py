@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.progress import Stages
+from FetusMapV2Lib.core.progress import Stages
 
 SCHEMA = default_schema()
 NAME, CONFIDENCE, STATE = range(3)
@@ -427,7 +427,7 @@ def test_a_script_is_told_what_refinement_needs(scene, volume):
     from FetusMapV2Panel import selftest
     from FetusMapV2Panel.estimation import PoseEstimation
 
-    from FetusMapV2Lib.foundation.errors import InputError
+    from FetusMapV2Lib.core.errors import InputError
     from FetusMapV2Lib.scene.editing import LandmarkEditor
 
     logic = PoseEstimation(selftest.EngineStandIn)

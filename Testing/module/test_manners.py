@@ -193,13 +193,13 @@ def test_a_move_of_a_landmark_looks_up_no_text(ui, main_window):
 def test_texts_are_known_to_translations_by_folder_and_file(application, monkeypatch):
     import sys
 
-    from FetusMapV2Panel import texts
+    from FetusMapV2Panel import translations
 
     asked = []
-    monkeypatch.setattr(texts, "translate", lambda context, text: asked.append(context) or text)
+    monkeypatch.setattr(translations, "translate", lambda context, text: asked.append(context) or text)
     for name in ("FetusMapV2Panel.results_table", "FetusMapV2Panel.sections.report"):
         path = Path(sys.modules[name].__file__)
-        translated = texts.translator(name)
+        translated = translations.translator(name)
         assert translated("{0} mm") == translated("{0} mm") == "{0} mm"
         assert asked == [f"{path.parent.name}.{path.stem}"]
         asked.clear()
@@ -207,10 +207,10 @@ def test_texts_are_known_to_translations_by_folder_and_file(application, monkeyp
 
 @pytest.mark.parametrize("wrong", ["{1} mm", "mm", "{0 mm"])
 def test_a_translation_that_cannot_be_filled_in_is_not_used(application, monkeypatch, wrong):
-    from FetusMapV2Panel import texts
+    from FetusMapV2Panel import translations
 
-    monkeypatch.setattr(texts, "translate", lambda context, text: wrong)
-    assert texts.translator("a.b")("{0} mm") == "{0} mm"
+    monkeypatch.setattr(translations, "translate", lambda context, text: wrong)
+    assert translations.translator("a.b")("{0} mm") == "{0} mm"
 
 
 def test_finished_jobs_are_let_go(ui, main_window):

@@ -342,9 +342,9 @@ def test_a_mirrored_sequence_is_put_right_in_every_frame(open_window, browser):
     widget.state.parameterNode.mirrored = True
     fetus = estimate(window)
     assert all(value < 0 for value in seen)
-    from FetusMapV2Lib.scene.mirroring import is_put_right
+    from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
 
-    assert is_put_right(fetus.pose_scene.volume_node)
+    assert is_handedness_corrected(fetus.pose_scene.volume_node)
     for frame in (0, 3):
         fetus.show(frame)
         np.testing.assert_allclose(fetus.pose_scene.pose().positions, fetus.poses()[frame].positions, atol=1e-4)

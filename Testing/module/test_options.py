@@ -110,7 +110,7 @@ def test_options_are_locked_while_it_works(open_window, volume):
 
 
 def test_a_mirrored_volume_is_put_right_at_the_estimate(noted, volume, scene):
-    from FetusMapV2Lib.scene.volumes import volume_from_node
+    from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 
     ui, nodes = noted.module_widget.ui, scene.GetNumberOfNodes()
     before = volume_from_node(volume)
@@ -260,10 +260,10 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
 
     class Engine(selftest.EngineStandIn):
         def looking_out(self, voxels, refine):
-            from FetusMapV2Lib.estimation.outlook import Outlook
+            from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 
             yield
-            return Outlook("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
+            return ResourceEstimate("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
 
         def estimate(self, volume, *, on_progress, **options):
             on_progress(0.4, "looking closer")

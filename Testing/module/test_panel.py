@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+from FetusMapV2Lib.core.errors import Cancelled, UserError
 
 CRL_ROW, VALUE = 0, 1
 
@@ -218,7 +218,7 @@ class _During:
         self._inner, self._action = selftest.EngineStandIn(settings), action
 
     def estimate(self, volume, *, on_progress=None, should_cancel=None):
-        from FetusMapV2Lib.foundation.progress import Stages
+        from FetusMapV2Lib.core.progress import Stages
 
         stages = Stages(on_progress, should_cancel)
         stages.reach(0.3, "looking at the whole volume")

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
-from foundation.folders import visible
+from core.folders import visible
 from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
 from phantom.beams import coarse_beams
 
-from FetusMapV2Lib.imaging.cases import find_cases
+from FetusMapV2Lib.imaging.training_cases import find_cases
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 
 

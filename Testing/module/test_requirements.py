@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a script of POSIX as PythonSlicer")
 

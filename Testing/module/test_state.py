@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from FetusMapV2Lib.foundation.errors import Cancelled, UserError
+from FetusMapV2Lib.core.errors import Cancelled, UserError
 
 
 @pytest.fixture

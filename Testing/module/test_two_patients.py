@@ -12,7 +12,7 @@ import pytest
 from imaging.samples import enhanced_us, sample, save
 
 
-class Hands:
+class UserActions:
     """A mouse over the mini-Slicer's window."""
 
     def __init__(self, window: Any) -> None:
@@ -38,7 +38,7 @@ def story(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any:
 
     engine = onlookers.PatientsEngine(*patients)
     window = open_window(engine)
-    return TwoPatients(window.module_widget, Hands(window), engine, *patients, tmp_path / "reports")
+    return TwoPatients(window.module_widget, UserActions(window), engine, *patients, tmp_path / "reports")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_nothing_of_the_other_patient_is_to_be_seen_after_any_step(open_window: 
     from FetusMapV2Panel.two_patients import TwoPatients
 
     window = open_window(selftest.EngineStandIn)
-    TwoPatients.tellWith(window.module_widget, Hands(window), tmp_path / "reports")
+    TwoPatients.tellWith(window.module_widget, UserActions(window), tmp_path / "reports")
     assert window.module_widget.logic.useEngines(selftest.EngineStandIn) is selftest.EngineStandIn
 
 
@@ -214,13 +214,13 @@ def test_reports_name_the_patient_of_their_own_volume(
 @pytest.fixture
 def moving(both: Any, scene: Any) -> Any:
     """A third patient's sequence, on show with the poses of all its frames."""
-    from FetusMapV2Panel import onlookers, selftest, whose
+    from FetusMapV2Panel import onlookers, pose_ownership, selftest
 
     browser = selftest.addSequence(scene, 3)
     sequence = browser.GetMasterSequenceNode()
     for frame in range(3):
         onlookers.markVolume(sequence.GetNthDataNode(frame), 3)
-    patient = onlookers.MadeUpPatient(3, "right", 0.9, whose.volumeOfBrowser(browser))
+    patient = onlookers.MadeUpPatient(3, "right", 0.9, pose_ownership.volumeOfBrowser(browser))
     browser.SetSelectedItemNumber(1)
     patient.secrets = ("model 303", "device of 3", "warning of 3", patient.crl())
     both._engine._patients[3] = patient
@@ -251,9 +251,9 @@ def test_a_sequence_is_a_patient_of_its_own(both: Any, patients: tuple[Any, Any]
 
 
 def _views(scene: Any) -> list[Any]:
-    from FetusMapV2Lib.scene import nodes
+    from FetusMapV2Lib.scene import pose_nodes
 
-    return nodes.of_class(scene, "vtkMRMLPlotViewNode")
+    return pose_nodes.of_class(scene, "vtkMRMLPlotViewNode")
 
 
 def test_a_pose_of_one_frame_is_not_shown_on_another(both: Any, moving: Any, scene: Any) -> None:

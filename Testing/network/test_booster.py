@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.networks import build_network
 from FetusMapV2Lib.memory.planner import plan_inference
+from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.booster import BoostedUNet3d, FeatureBooster, GraphicalConvLSTM, visiting_order
 from FetusMapV2Lib.network.unet import UNet3d
 

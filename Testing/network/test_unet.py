@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from FetusMapV2Lib.estimation.networks import build_network
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, coordinate_maps, parameter_bytes, upsample_twice
 
 

@@ -30,8 +30,8 @@ from FetusMapV2Panel import selftest
 import FetusMapV2Lib
 assert Path(FetusMapV2Lib.__file__).is_relative_to(tree), FetusMapV2Lib.__file__
 if sys.argv[2] == "bundled":
-    from FetusMapV2Lib.phantom.case import simulate_case
-    from FetusMapV2Lib.scene.volumes import add_volume_node
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case
+    from FetusMapV2Lib.scene.volume_nodes import add_volume_node
     from FetusMapV2Panel.estimation import loadEngine
     case = simulate_case(20261, 0, shape_kji=(140, 96, 96), spacing_mm=1.0)
     add_volume_node(scene, case.volume)
@@ -123,7 +123,7 @@ def test_a_forgotten_file_stops_the_configuration(tmp_path):
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
         else:
             shutil.copy(source, copy / name)
-    (copy / "FetusMapV2Lib" / "foundation" / "errors.py").unlink()
+    (copy / "FetusMapV2Lib" / "core" / "errors.py").unlink()
     command = ["cmake", "-S", str(copy), "-B", str(tmp_path / "build"), f"-DSlicer_DIR={STAND_IN}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode != 0

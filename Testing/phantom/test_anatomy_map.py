@@ -8,9 +8,9 @@ import torch
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
-from FetusMapV2Lib.phantom.case import sample_geometry
 from FetusMapV2Lib.phantom.placement import CaseGeometry, nominal_extent
 from FetusMapV2Lib.phantom.shapes import Ellipsoid, Shell, frame_along, tube
+from FetusMapV2Lib.phantom.simulated_case import sample_geometry
 from FetusMapV2Lib.phantom.surroundings import enclosing_ellipsoid
 from FetusMapV2Lib.phantom.tissues import Tissue
 

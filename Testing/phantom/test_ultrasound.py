@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.phantom.echo import contact, interfaces, sample_medium
 from FetusMapV2Lib.phantom.probe import Probe, field_of_view
 from FetusMapV2Lib.phantom.speckle import adaptive_filter, beam_grid, gaussian_blur, point_spread, speckle_envelope

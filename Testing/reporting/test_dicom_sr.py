@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from reporting.samples import STUDY, pose, report
 
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, SIDES
 from FetusMapV2Lib.reporting.dicom_sr import write_sr
 from FetusMapV2Lib.reporting.report import Report

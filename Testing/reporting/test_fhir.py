@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from reporting.samples import CREATED, STUDY, pose, report
 
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.fhir import fhir_bundle
 from FetusMapV2Lib.reporting.report import Report
 

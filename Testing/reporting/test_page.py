@@ -11,7 +11,7 @@ import pytest
 from reporting.samples import STATES, png, pose, report
 
 from FetusMapV2Lib import __version__
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.page import report_page
 from FetusMapV2Lib.reporting.report import Picture, Report
 

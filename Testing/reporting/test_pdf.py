@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from reporting.samples import STUDY, png, report
 
-from FetusMapV2Lib.foundation.errors import OutputError
-from FetusMapV2Lib.foundation.notices import RESEARCH_USE
+from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.pdf import print_pdf
 from FetusMapV2Lib.reporting.report import Picture
 

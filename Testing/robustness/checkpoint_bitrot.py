@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 from training.tiny_run import PRESET, CutError  # noqa: E402
 from training.toy_cases import write_toy_cases  # noqa: E402
 
-from FetusMapV2Lib.foundation.errors import UserError  # noqa: E402
+from FetusMapV2Lib.core.errors import UserError  # noqa: E402
 from FetusMapV2Lib.training.fitting import fit  # noqa: E402
 
 

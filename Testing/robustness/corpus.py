@@ -21,14 +21,14 @@ from imaging.samples import blobs, enhanced_us, kretz_file, kretz_in_dicom, phil
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation import messages
+from FetusMapV2Lib.core.resources import resource_path
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.estimation.model_file import Model, ModelInfo, save_model
-from FetusMapV2Lib.estimation.model_index import file_sha256
-from FetusMapV2Lib.foundation.resources import resource_path
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
+from FetusMapV2Lib.models.model_file import Model, ModelInfo, save_model
+from FetusMapV2Lib.models.model_index import file_sha256
 from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.remote import messages
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
 
 #: Long enough for a fetus at this spacing, so that a whole file gives no warning.
@@ -245,7 +245,7 @@ def _messages() -> list[Specimen]:
 
 
 def _scene(folder: Path) -> Specimen:
-    from FetusMapV2Lib.scene.files import write_pose_scene
+    from FetusMapV2Lib.scene.scene_files import write_pose_scene
 
     pose = Pose(np.random.default_rng(1).uniform(5, 60, (22, 3)))
     write = lambda path: write_pose_scene(path, sample(_SHAPE, _SPACING), pose)  # noqa: E731

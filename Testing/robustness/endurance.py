@@ -17,8 +17,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
-from FetusMapV2Lib.estimation.remote import RemoteEngine  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
+from FetusMapV2Lib.remote.client import RemoteEngine  # noqa: E402
 
 #: The first estimates fill caches and the memory allocator's pools.
 WARM = 20

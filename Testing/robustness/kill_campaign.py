@@ -28,12 +28,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
-from cli.balls import model_of  # noqa: E402
+from cli.synthetic_balls import model_of  # noqa: E402
 from training.toy_cases import write_toy_cases  # noqa: E402
 
-from FetusMapV2Lib.estimation.model_file import load_model, save_model  # noqa: E402
 from FetusMapV2Lib.imaging.markups import read_markups  # noqa: E402
 from FetusMapV2Lib.imaging.reading import read_volume  # noqa: E402
+from FetusMapV2Lib.models.model_file import load_model, save_model  # noqa: E402
 from FetusMapV2Lib.network.unet import UNet3d  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -45,7 +45,7 @@ _WITH_INDEX = """
 import sys
 from pathlib import Path
 from FetusMapV2Lib.cli import main
-from FetusMapV2Lib.estimation import model_index
+from FetusMapV2Lib.models import model_index
 index = Path(sys.argv.pop(1))
 model_index.resource_path = lambda *_: index
 main()

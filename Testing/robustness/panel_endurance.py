@@ -30,9 +30,9 @@ def census(scene: Any) -> Counter[str]:
     import vtk
     from FetusMapV2Panel.jobs import Job
 
-    from FetusMapV2Lib.scene import history
+    from FetusMapV2Lib.scene import undo_history
 
-    history.forget(scene)
+    undo_history.forget(scene)
     slicer.app.processEvents()
     gc.collect()
     nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]

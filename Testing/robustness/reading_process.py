@@ -54,8 +54,8 @@ def _witness() -> Callable[[str, Path], Any]:
 
 
 def _product() -> Callable[[str, Path], Any]:
-    from FetusMapV2Lib.estimation.messages import MessageError
-    from FetusMapV2Lib.foundation.errors import UserError
+    from FetusMapV2Lib.core.errors import UserError
+    from FetusMapV2Lib.remote.messages import MessageError
 
     readers = _readers()
 
@@ -76,15 +76,15 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     from robustness.witnesses import kretz_facts, kretz_inside
 
     from FetusMapV2Lib.anatomy.schema import Schema
-    from FetusMapV2Lib.estimation import messages
-    from FetusMapV2Lib.estimation.model_file import load_model, read_info
-    from FetusMapV2Lib.estimation.model_index import list_models, verify
-    from FetusMapV2Lib.foundation.manifests import MANIFESTS, read_manifest
+    from FetusMapV2Lib.core.manifests import MANIFESTS, read_manifest
     from FetusMapV2Lib.imaging.case_search import CaseFiles
-    from FetusMapV2Lib.imaging.kretz import parse_kretz
+    from FetusMapV2Lib.imaging.formats.kretz import parse_kretz
     from FetusMapV2Lib.imaging.markups import read_markups
     from FetusMapV2Lib.imaging.reading import read_frames
     from FetusMapV2Lib.imaging.study import read_study
+    from FetusMapV2Lib.models.model_file import load_model, read_info
+    from FetusMapV2Lib.models.model_index import list_models, verify
+    from FetusMapV2Lib.remote import messages
     from FetusMapV2Lib.training.checkpoints import read_checkpoint
     from FetusMapV2Lib.training.preset import load_preset
 
@@ -149,7 +149,7 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
 
 
 def _scene(path: Path) -> dict[str, Any]:
-    from FetusMapV2Lib.scene.files import close_scene, load_scene
+    from FetusMapV2Lib.scene.scene_files import close_scene, load_scene
 
     scene = load_scene(path)
     try:

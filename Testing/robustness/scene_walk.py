@@ -19,14 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from FetusMapV2Lib.anatomy.pose import Pose  # noqa: E402
-from FetusMapV2Lib.foundation.errors import UserError  # noqa: E402
+from FetusMapV2Lib.core.errors import UserError  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
-from FetusMapV2Lib.scene import appearance, history, links, nodes, ownership  # noqa: E402
+from FetusMapV2Lib.scene import appearance, node_links, ownership, pose_nodes, undo_history  # noqa: E402
 from FetusMapV2Lib.scene.editing import LandmarkEditor  # noqa: E402
-from FetusMapV2Lib.scene.files import open_scene  # noqa: E402
 from FetusMapV2Lib.scene.own_views import OwnViews  # noqa: E402
 from FetusMapV2Lib.scene.pose_scene import PoseScene  # noqa: E402
-from FetusMapV2Lib.scene.volumes import add_volume_node  # noqa: E402
+from FetusMapV2Lib.scene.scene_files import open_scene  # noqa: E402
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node  # noqa: E402
 
 _MOST_VOLUMES = 4
 _ODD_NAMES = ("%s%n", "100%", "", "x" * 400, "two\nlines")
@@ -42,7 +42,7 @@ class Walk:
 
     def __init__(self, scene: Any, seed: int) -> None:
         self._scene, self._random, self._numbers = scene, random.Random(seed), np.random.default_rng(seed)
-        history.turn_on(scene)
+        undo_history.turn_on(scene)
         for name in ("Red", "Yellow"):
             for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
                 scene.AddNewNodeByClass(kind).SetLayoutName(name)
@@ -59,11 +59,11 @@ class Walk:
         self.done.append(deed.__name__.strip("_"))
         deed()
         self._attach()
-        for landmarks in nodes.find_landmarks(self._scene):
+        for landmarks in pose_nodes.find_landmarks(self._scene):
             _check_links(landmarks)
             self._check_views(landmarks)
-        kept = len(nodes.of_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
-        assert kept == 7 * len(nodes.find_landmarks(self._scene)), "a display node too many or too few"
+        kept = len(pose_nodes.of_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
+        assert kept == 7 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
 
     def close(self) -> None:
         """Follow no longer."""
@@ -77,7 +77,7 @@ class Walk:
         return [*of_poses, *of_slicer, self._delete_volume, self._delete_point]
 
     def _estimate(self) -> None:
-        history.keep(self._scene)
+        undo_history.keep(self._scene)
         volumes = self._volumes()
         if len(volumes) < _MOST_VOLUMES and self._random.random() < 0.6:
             volumes = [add_volume_node(self._scene, Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)))]
@@ -89,12 +89,12 @@ class Walk:
 
     def _estimate_anew(self) -> None:
         for fetus in self._one_pose():
-            history.keep(self._scene)
+            undo_history.keep(self._scene)
             fetus.set_pose(self._pose())
 
     def _move(self) -> None:
         for fetus in self._one_pose():
-            history.keep(self._scene)
+            undo_history.keep(self._scene)
             rows = fetus.landmarks_node.GetNumberOfControlPoints()
             fetus.landmarks_node.SetNthControlPointPositionWorld(self._random.randrange(rows), *self._places(1)[0])
 
@@ -110,17 +110,17 @@ class Walk:
             self._views.show_only(own[-1] if own else None)
 
     def _look(self) -> None:
-        layers = self._random.choice(nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode"))
+        layers = self._random.choice(pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode"))
         volume = self._random.choice([None, *self._volumes()])
         layers.SetBackgroundVolumeID(volume.GetID() if volume is not None else None)
 
     def _undo(self) -> None:
         with contextlib.suppress(UserError):
-            history.undo(self._scene, self._volume)
+            undo_history.undo(self._scene, self._volume)
 
     def _redo(self) -> None:
         with contextlib.suppress(UserError):
-            history.redo(self._scene, self._volume)
+            undo_history.redo(self._scene, self._volume)
 
     def _undo_by_menu(self) -> None:
         self._scene.Undo()
@@ -132,7 +132,7 @@ class Walk:
         self._scene.SaveStateForUndo()
 
     def _forget(self) -> None:
-        history.forget(self._scene)
+        undo_history.forget(self._scene)
 
     def _rename(self) -> None:
         for fetus in self._one_pose():
@@ -150,7 +150,7 @@ class Walk:
 
     def _delete_point(self) -> None:
         for fetus in self._one_pose():
-            history.keep(self._scene)
+            undo_history.keep(self._scene)
             fetus.landmarks_node.SetFixedNumberOfControlPoints(False)
             if fetus.landmarks_node.GetNumberOfControlPoints() > 1:
                 fetus.landmarks_node.RemoveNthControlPoint(0)
@@ -160,7 +160,7 @@ class Walk:
         return [self._random.choice(found)] if found else []
 
     def _volumes(self) -> list[Any]:
-        return nodes.of_class(self._scene, "vtkMRMLScalarVolumeNode")
+        return pose_nodes.of_class(self._scene, "vtkMRMLScalarVolumeNode")
 
     def _places(self, count: int) -> np.ndarray:
         return self._numbers.normal(size=(count, 3)) * 20
@@ -170,7 +170,7 @@ class Walk:
 
     def _attach(self) -> None:
         """As the panel does with what undo brought back."""
-        for landmarks in nodes.find_landmarks(self._scene):
+        for landmarks in pose_nodes.find_landmarks(self._scene):
             fetus = self._live.get(landmarks.GetID())
             if fetus is None or not fetus.is_open:
                 with contextlib.suppress(UserError):
@@ -182,8 +182,8 @@ class Walk:
         own = ownership.volume_of(landmarks)
         if own is None and not ownership.has_lost_its_volume(landmarks):
             return
-        layers = {one.GetLayoutName(): one for one in nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
-        for view in nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+        layers = {one.GetLayoutName(): one for one in pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
+        for view in pose_nodes.of_class(self._scene, "vtkMRMLSliceNode"):
             shown = layers[view.GetLayoutName()].GetBackgroundVolumeID()
             if shown and (own is None or own.GetID() != shown):
                 for display in appearance.displays(ownership.nodes_of(landmarks)):
@@ -191,13 +191,13 @@ class Walk:
 
 
 def _check_links(landmarks: Any) -> None:
-    assert len(nodes.followers(landmarks)) == 8, "a node is gone"
-    for model in links.models_of(landmarks):
+    assert len(pose_nodes.followers(landmarks)) == 8, "a node is gone"
+    for model in node_links.models_of(landmarks):
         display = model.GetDisplayNode()
         assert display is not None, "a display node is gone"
         assert display.GetInputMeshConnection() is model.GetMeshConnection(), "a mesh is not drawn"
-    display = landmarks.GetNodeReference(nodes.SKELETON_REFERENCE).GetDisplayNode()
-    colours = landmarks.GetNodeReference(nodes.COLOURS_REFERENCE)
+    display = landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE).GetDisplayNode()
+    colours = landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
     assert colours is not None and display.GetColorNode() is colours, "the colours are gone"
 
 

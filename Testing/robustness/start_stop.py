@@ -27,16 +27,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
-from FetusMapV2Lib.estimation.remote import RemoteEngine  # noqa: E402
-from FetusMapV2Lib.foundation.errors import Cancelled, UserError  # noqa: E402
-from FetusMapV2Lib.foundation.staging import sweep  # noqa: E402
+from FetusMapV2Lib.core.errors import Cancelled, UserError  # noqa: E402
+from FetusMapV2Lib.core.staging import sweep  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
+from FetusMapV2Lib.remote.client import RemoteEngine  # noqa: E402
 
 _PATIENCE_S = 20.0
 _OWNER = """
 import sys; sys.path.insert(0, {root!r})
 import numpy as np
-from FetusMapV2Lib.estimation.remote import RemoteEngine
+from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.imaging.volume import Volume
 steps = RemoteEngine({model!r}, "cpu").estimating(Volume(np.zeros((16, 16, 16), np.uint8), np.eye(4)))
 next(steps)
@@ -61,7 +61,7 @@ def _grey() -> Volume:
 
 def close_idle(model: str | None) -> None:
     with RemoteEngine(model, "cpu") as engine:
-        engine.outlook(1000)
+        engine.resource_estimate(1000)
 
 
 def close_at_once(model: str | None) -> None:

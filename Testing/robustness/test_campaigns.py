@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.balls import model_of
+from cli.synthetic_balls import model_of
 from robustness import checkpoint_bitrot, endurance, kill_campaign, start_stop
 
-from FetusMapV2Lib.estimation.model_file import save_model
+from FetusMapV2Lib.models.model_file import save_model
 from FetusMapV2Lib.network.unet import UNet3d
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux tells of processes")

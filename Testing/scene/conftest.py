@@ -11,7 +11,7 @@ import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.files import close_scene, new_scene
+from FetusMapV2Lib.scene.scene_files import close_scene, new_scene
 
 # Left, dorsal, cranial in mm: the rows are the landmarks 1 to 22.
 _BODY = [

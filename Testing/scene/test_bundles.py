@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foundation.locales import comma_locale
+from core.locales import comma_locale
 
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.files import load_scene, open_scene, save_scene
-from FetusMapV2Lib.scene.volumes import add_volume_node, volume_from_node
+from FetusMapV2Lib.scene.scene_files import load_scene, open_scene, save_scene
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node, volume_from_node
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +146,9 @@ import locale, sys
 import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.files import open_scene, write_pose_scene
+from FetusMapV2Lib.scene.scene_files import open_scene, write_pose_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.volumes import volume_from_node
+from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 locale.setlocale(locale.LC_ALL, "")
 assert locale.localeconv()["decimal_point"] == ","
 volume = Volume(np.ones((3, 3, 3), np.uint8), np.diag([0.5, 0.5, 0.5, 1]))

@@ -15,10 +15,10 @@ from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.markups import write_markups
-from FetusMapV2Lib.scene import history, nodes
+from FetusMapV2Lib.scene import pose_nodes, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.files import application_of, open_scene, save_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.scene_files import application_of, open_scene, save_scene
 
 SCHEMA = default_schema()
 MODEL = "site-7 (0123456789ab)"
@@ -49,7 +49,7 @@ def situation(fetus: PoseScene) -> tuple[Any, ...]:
     pose = fetus.pose()
     return (
         fetus.states(),
-        nodes.locks(node).tolist(),
+        pose_nodes.locks(node).tolist(),
         np.nan_to_num(np.round(pose.positions, 4), nan=9e9).tolist(),
         np.nan_to_num(pose.radius90_mm, nan=9e9).tolist(),
         pose.laterality,
@@ -132,7 +132,7 @@ def test_a_landmark_that_the_model_missed_can_be_set_and_is_missing_again_by_res
 def test_locked_points_do_not_move(fetus: PoseScene, editor: LandmarkEditor) -> None:
     drag(fetus, ANKLE)
     editor.lock([ANKLE, 0])
-    assert nodes.locks(fetus.landmarks_node).tolist() == [row in (0, ANKLE) for row in range(22)]
+    assert pose_nodes.locks(fetus.landmarks_node).tolist() == [row in (0, ANKLE) for row in range(22)]
     positions = fetus.pose().positions
     editor.set_missing([0, ANKLE])
     editor.reset()
@@ -151,7 +151,7 @@ def test_a_new_estimate_replaces_all_corrections(fetus: PoseScene, editor: Landm
     editor.set_missing([2])
     fetus.set_pose(pose, model="another")
     assert set(fetus.states()) == {"estimated"}
-    assert not nodes.locks(fetus.landmarks_node).any()
+    assert not pose_nodes.locks(fetus.landmarks_node).any()
     assert fetus.model == "another"
     assert_followers_agree(fetus, pose.positions)
 
@@ -172,14 +172,14 @@ def test_swapping_sides_exchanges_names_and_nothing_else(
     editor.confirm([ANKLE])
     editor.lock([SCHEMA.index("left_knee")])
     editor.set_missing([SCHEMA.index("right_wrist")])
-    before, states, locked = fetus.pose(), np.array(fetus.states()), nodes.locks(fetus.landmarks_node)
+    before, states, locked = fetus.pose(), np.array(fetus.states()), pose_nodes.locks(fetus.landmarks_node)
     editor.swap_sides(limbs)
     after = fetus.pose()
     np.testing.assert_array_equal(after.positions, before.positions[order])
     np.testing.assert_array_equal(after.radius90_mm, before.radius90_mm[order])
     np.testing.assert_array_equal(after.confidence, before.confidence[order])
     assert list(fetus.states()) == states[order].tolist()
-    assert nodes.locks(fetus.landmarks_node).tolist() == locked[order].tolist()
+    assert pose_nodes.locks(fetus.landmarks_node).tolist() == locked[order].tolist()
     assert_followers_agree(fetus, before.positions[order])
 
 
@@ -269,9 +269,9 @@ def test_each_step_is_one_undo_and_one_redo(worked_on: LandmarkEditor, name: str
     after = situation(fetus)
     assert after != before
     assert fetus.scene.GetNumberOfUndoLevels() == levels + 1
-    history.undo(worked_on.fetus.scene)
+    undo_history.undo(worked_on.fetus.scene)
     assert situation(fetus) == before
-    history.redo(worked_on.fetus.scene)
+    undo_history.redo(worked_on.fetus.scene)
     assert situation(fetus) == after
     assert_followers_agree(fetus, fetus.pose().positions)
 
@@ -284,12 +284,12 @@ def test_all_steps_back_and_forth_again(fetus: PoseScene, editor: LandmarkEditor
         step(editor)
         seen.append(situation(fetus))
     for expected in reversed(seen[:-1]):
-        history.undo(editor.fetus.scene)
+        undo_history.undo(editor.fetus.scene)
         assert situation(fetus) == expected
     for expected in seen[1:]:
-        history.redo(editor.fetus.scene)
+        undo_history.redo(editor.fetus.scene)
         assert situation(fetus) == expected
-    assert not history.can_redo(fetus.scene)
+    assert not undo_history.can_redo(fetus.scene)
 
 
 def test_steps_that_change_nothing_leave_nothing_to_undo(fetus: PoseScene, editor: LandmarkEditor) -> None:
@@ -300,16 +300,16 @@ def test_steps_that_change_nothing_leave_nothing_to_undo(fetus: PoseScene, edito
     editor.lock([3], False)
     editor.set_missing([])
     editor.take_refined(fetus.pose())
-    assert not history.can_undo(fetus.scene)
+    assert not undo_history.can_undo(fetus.scene)
 
 
 def test_a_click_that_moves_nothing_is_no_step(fetus: PoseScene, editor: LandmarkEditor) -> None:
     before = situation(fetus)
     editor.confirm([0])
     fetus.scene.SaveStateForUndo()  # Slicer does so when a point is clicked
-    history.undo(editor.fetus.scene)
+    undo_history.undo(editor.fetus.scene)
     assert situation(fetus) == before
-    history.redo(editor.fetus.scene)
+    undo_history.redo(editor.fetus.scene)
     assert fetus.states()[0] == "confirmed"
 
 
@@ -317,7 +317,7 @@ def test_undo_of_one_twin_leaves_the_other(scene: Any, fetus: PoseScene, editor:
     other = PoseScene.create(scene, pose.with_positions(pose.positions + 50))
     editor.confirm([0])
     LandmarkEditor(other).confirm([1])
-    history.undo(editor.fetus.scene)
+    undo_history.undo(editor.fetus.scene)
     assert (fetus.states()[0], other.states()[1]) == ("confirmed", "estimated")
 
 
@@ -355,7 +355,7 @@ def test_a_reopened_scene_has_all_states_and_can_be_reset(
         resumed.reset()
         assert set(again.states()) == {"estimated"}
         np.testing.assert_allclose(again.pose().positions, original.positions, atol=1e-5)
-        history.undo(resumed.fetus.scene)
+        undo_history.undo(resumed.fetus.scene)
         assert again.states() == fetus.states()
 
 
@@ -381,10 +381,10 @@ def test_a_markups_file_alone_keeps_states_estimate_and_model(
     path = _written_by_slicer(fetus.landmarks_node, tmp_path / "case 1.mrk.json")
     with open_scene() as other:
         again = PoseScene.attach(other, _loaded(other, path))
-        assert nodes.find_landmarks(other) == [again.landmarks_node]
+        assert pose_nodes.find_landmarks(other) == [again.landmarks_node]
         assert again.states() == fetus.states()
         assert again.model == MODEL
-        assert nodes.locks(again.landmarks_node).tolist() == nodes.locks(fetus.landmarks_node).tolist()
+        assert pose_nodes.locks(again.landmarks_node).tolist() == pose_nodes.locks(fetus.landmarks_node).tolist()
         np.testing.assert_allclose(again.pose().positions, fetus.pose().positions, atol=1e-5)
         np.testing.assert_allclose(again.pose().confidence, fetus.pose().confidence, atol=0.006)
         np.testing.assert_allclose(again.pose().radius90_mm, fetus.pose().radius90_mm, atol=0.06)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import history, ownership
+from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.files import open_scene, save_scene
+from FetusMapV2Lib.scene.offscreen_views import SliceView
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.views import SliceView
-from FetusMapV2Lib.scene.volumes import add_volume_node
+from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 Patient = tuple[Any, PoseScene]
 
@@ -149,17 +149,17 @@ def test_undo_and_redo_bring_back_nothing_of_another_volume(
     scene: Any, volume: Volume, pose: Pose, views: OwnViews, look: Callable[..., int]
 ) -> None:
     a, b = (add_volume_node(scene, volume.with_(array=np.zeros_like(volume.array))) for _ in range(2))
-    history.turn_on(scene)
+    undo_history.turn_on(scene)
     of_a = PoseScene.create(scene, pose, volume_node=a)
-    history.keep(scene)
+    undo_history.keep(scene)
     of_b = PoseScene.create(scene, pose, volume_node=b)
     views.show_only(of_b)
     assert look(b) > 100
-    history.undo(scene, b)
+    undo_history.undo(scene, b)
     assert not of_b.is_open
     assert not shown(of_a), "its state of before the step was a visible one"
     assert look(b) == look(a) == 0
-    history.redo(scene, b)
+    undo_history.redo(scene, b)
     (again,) = ownership.poses_of(scene, b)
     assert shown(PoseScene.attach(scene, again)) and not shown(of_a)
     assert look(b) > 100
@@ -171,17 +171,17 @@ def test_a_step_of_another_volume_is_left_alone(scene: Any, patients: tuple[Pati
     LandmarkEditor(of_b).set_missing([4, 5])
     before = of_b.pose().positions
     with pytest.raises(InputError, match="another volume"):
-        history.undo(scene, a)
+        undo_history.undo(scene, a)
     np.testing.assert_array_equal(of_b.pose().positions, before)
     assert of_a.states()[3] == "missing"
-    history.undo(scene, b)
+    undo_history.undo(scene, b)
     assert "missing" not in of_b.states()
     with pytest.raises(InputError, match="another volume"):
-        history.redo(scene, a)
-    history.undo(scene, a)
+        undo_history.redo(scene, a)
+    undo_history.undo(scene, a)
     assert "missing" not in of_a.states()
-    history.redo(scene, a)
-    history.redo(scene, b)
+    undo_history.redo(scene, a)
+    undo_history.redo(scene, b)
     assert of_a.states()[3] == of_b.states()[4] == "missing"
 
 
@@ -207,7 +207,7 @@ def test_an_undo_between_leaves_no_pose_out_of_its_own_views(
     LandmarkEditor(of_b).set_missing([3])
     views.show_only(of_b)
     assert look(b) > 100
-    history.undo(scene, b)
+    undo_history.undo(scene, b)
     views.show_only(of_a)
     assert look(a) > 100
 

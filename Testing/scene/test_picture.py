@@ -16,10 +16,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
+from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import sheet
-from FetusMapV2Lib.scene.canvas import Canvas, text_mask, text_width
+from FetusMapV2Lib.scene import picture_layout
+from FetusMapV2Lib.scene.drawing import Canvas, text_mask, text_width
 from FetusMapV2Lib.scene.picture import check_rendering, write_picture
 from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
 
@@ -34,7 +34,7 @@ def read_png(path: Path) -> np.ndarray:
     return vtk_to_numpy(reader.GetOutput().GetPointData().GetScalars()).reshape(height, width, -1)[::-1]
 
 
-def inside(image: np.ndarray, panel: sheet.Panel) -> np.ndarray:
+def inside(image: np.ndarray, panel: picture_layout.Panel) -> np.ndarray:
     return image[panel.y : panel.y + panel.height, panel.x : panel.x + panel.width]
 
 
@@ -48,14 +48,14 @@ def test_picture_shows_slices_skeleton_and_table(volume: Volume, pose: Pose, tmp
     write_picture(path, volume, pose)
     assert [found.name for found in tmp_path.iterdir()] == ["Bild é.png"]
     image = read_png(path)
-    assert image.shape == (sheet.HEIGHT, sheet.WIDTH, 3)
-    for panel in sheet.SLICES:
+    assert image.shape == (picture_layout.HEIGHT, picture_layout.WIDTH, 3)
+    for panel in picture_layout.SLICES:
         assert inside(image, panel).std() > 15, "speckle is visible"
-    skeleton = inside(image, sheet.SKELETON)
+    skeleton = inside(image, picture_layout.SKELETON)
     for group in SCHEMA.groups:
         assert has_colour(skeleton, SCHEMA.landmarks[SCHEMA.rows(group)[0]].colour, 30), group
-    assert has_colour(inside(image, sheet.TABLE), sheet.WHITE)
-    assert has_colour(image[-60:], sheet.WARNING)
+    assert has_colour(inside(image, picture_layout.TABLE), picture_layout.WHITE)
+    assert has_colour(image[-60:], picture_layout.WARNING)
 
 
 def test_picture_follows_the_pose(volume: Volume, pose: Pose, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_picture_follows_the_pose(volume: Volume, pose: Pose, tmp_path: Path) ->
     write_picture(tmp_path / "a.png", volume, pose)
     write_picture(tmp_path / "b.png", volume, pose.with_positions(other))
     a, b = read_png(tmp_path / "a.png"), read_png(tmp_path / "b.png")
-    for panel in (sheet.SKELETON, sheet.SLICES[0], sheet.TABLE):
+    for panel in (picture_layout.SKELETON, picture_layout.SLICES[0], picture_layout.TABLE):
         assert (inside(a, panel) != inside(b, panel)).any()
 
 
@@ -73,7 +73,7 @@ def test_picture_of_an_incomplete_pose(volume: Volume, pose: Pose, tmp_path: Pat
     positions = np.full((22, 3), np.nan)
     positions[present] = pose.positions[present]
     write_picture(tmp_path / "few.png", volume, Pose(positions))
-    assert inside(read_png(tmp_path / "few.png"), sheet.SKELETON).std() > 1
+    assert inside(read_png(tmp_path / "few.png"), picture_layout.SKELETON).std() > 1
 
 
 def test_bad_wishes_are_refused(volume: Volume, pose: Pose, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_computer_that_cannot_draw_says_so() -> None:
     bare["__EGL_VENDOR_LIBRARY_DIRS"] = str(Path("nowhere"))
     script = (
         "from FetusMapV2Lib.scene.picture import check_rendering\n"
-        "from FetusMapV2Lib.foundation.errors import OutputError\n"
+        "from FetusMapV2Lib.core.errors import OutputError\n"
         "try:\n    check_rendering('a.png')\n"
         "except OutputError as error:\n    print(error)\n"
     )

@@ -12,21 +12,21 @@ from scene.followers import assert_followers_agree
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import history
+from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.placing import Placement
+from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence
-from FetusMapV2Lib.scene.sequences import add_volume_sequence
+from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 
 NAMES = [landmark.name for landmark in default_schema().landmarks]
 
 
 @pytest.fixture
 def fetus(scene: Any, pose: Pose) -> PoseScene:
-    history.turn_on(scene)
+    undo_history.turn_on(scene)
     return PoseScene.create(scene, pose)
 
 
@@ -92,7 +92,7 @@ def test_nothing_is_measured_or_drawn_until_it_is_undone(
     fetus.add_listener(lambda which: heard.append(which.problem))
     node, editor = fetus.landmarks_node, LandmarkEditor(fetus)
     assert fetus.problem == ""
-    history.keep(fetus.scene)
+    undo_history.keep(fetus.scene)
     node.SetFixedNumberOfControlPoints(False)
     change(node)
     assert fetus.problem and heard[-1] == fetus.problem
@@ -119,11 +119,11 @@ def test_nothing_is_measured_or_drawn_until_it_is_undone(
     with pytest.raises(InputError, match="does not hold the 22 landmarks"):
         PoseScene.attach(fetus.scene, node)
 
-    history.undo(fetus.scene)
+    undo_history.undo(fetus.scene)
     assert fetus.problem == "" and heard[-1] == ""
     assert_followers_agree(fetus, pose.positions)
     assert set(fetus.states()) == {"estimated"}
-    history.redo(fetus.scene)
+    undo_history.redo(fetus.scene)
     assert fetus.problem
 
 

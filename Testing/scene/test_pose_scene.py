@@ -14,10 +14,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 from FetusMapV2Lib.anatomy.biometry import measure
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import InputError
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.volumes import add_volume_node, matrix_to_vtk
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node, matrix_to_vtk
 
 SCHEMA = default_schema()
 

@@ -12,14 +12,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.sequence import movement_of
-from FetusMapV2Lib.foundation.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.files import load_scene, save_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence, browser_of, landmark_sequence
-from FetusMapV2Lib.scene.sequences import add_volume_sequence
-from FetusMapV2Lib.scene.volumes import matrix_to_vtk
+from FetusMapV2Lib.scene.scene_files import load_scene, save_scene
+from FetusMapV2Lib.scene.volume_nodes import matrix_to_vtk
+from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 
 SCHEMA = default_schema()
 FRAMES, INTERVAL_S = 8, 0.25

@@ -14,16 +14,16 @@ import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import history, nodes, ownership
+from FetusMapV2Lib.scene import ownership, pose_nodes, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.files import close_scene, new_scene
-from FetusMapV2Lib.scene.focus import focus_on
+from FetusMapV2Lib.scene.offscreen_views import SliceView
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence, browser_of
-from FetusMapV2Lib.scene.sequences import add_volume_sequence, browsers_of_volumes
-from FetusMapV2Lib.scene.views import SliceView
-from FetusMapV2Lib.scene.volumes import add_volume_node
+from FetusMapV2Lib.scene.scene_files import close_scene, new_scene
+from FetusMapV2Lib.scene.slice_focus import focus_on
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node
+from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence, browsers_of_volumes
 
 VOLUME = Volume(np.arange(27, dtype=np.uint8).reshape(3, 3, 3), np.eye(4))
 
@@ -52,7 +52,7 @@ def test_a_node_does_not_outlive_its_scene(pose: Pose) -> None:
     view = SliceView(scene, "Red", (20, 20))
     views.show_only(fetus)
     LandmarkEditor(fetus).swap_sides()
-    history.undo(scene)
+    undo_history.undo(scene)
     focus_on(scene, np.zeros(3))
     assert browsers_of_volumes(scene) == [browser] and browser_of(poses.pose_scene.landmarks_node) is browser
     assert ownership.poses_of(scene, fetus.volume_node) == [fetus.landmarks_node]
@@ -84,30 +84,30 @@ def test_a_hundred_poses_made_and_closed_leave_what_was_there(scene: Any, pose: 
 
 def test_poses_that_are_removed_take_all_their_nodes_with_them(listed_scene: Any, pose: Pose) -> None:
     scene = listed_scene
-    history.turn_on(scene)
+    undo_history.turn_on(scene)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     before, items = set(everything(scene)), hierarchy.GetNumberOfItems()
     for _ in range(25):  # more than the history keeps
-        history.keep(scene)
+        undo_history.keep(scene)
         PoseScene.create(scene, pose)
         scene.Undo()
     assert set(everything(scene)) == before
     assert hierarchy.GetNumberOfItems() == items, "no empty folder is left"
-    history.redo(scene)
+    undo_history.redo(scene)
     PoseScene.attach_all(scene)
     assert hierarchy.GetNumberOfItems() == items + 1 + len(ownership.nodes_of(ownership.all_poses(scene)[0]))
 
 
 def test_many_moves_undone_and_redone_leave_observers_where_they_were(scene: Any, pose: Pose) -> None:
-    history.turn_on(scene)
+    undo_history.turn_on(scene)
     fetus = PoseScene.create(scene, pose)
     before = {name: counts[0] for name, counts in everything(scene).items()}
     for step in range(30):
-        history.keep(scene)
+        undo_history.keep(scene)
         fetus.landmarks_node.SetNthControlPointPositionWorld(step % 22, step, 2, 3)
         if step % 3 == 0:
-            history.undo(scene)
-            history.redo(scene)
+            undo_history.undo(scene)
+            undo_history.redo(scene)
     assert {name: counts[0] for name, counts in everything(scene).items()} == before
 
 
@@ -126,7 +126,7 @@ def test_a_closed_pair_of_views_follows_no_longer(scene: Any, pose: Pose) -> Non
 def test_all_nodes_of_a_class_are_handed_out_without_keeping_them(scene: Any) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLModelNode")
     for _ in range(3):
-        assert nodes.of_class(scene, "vtkMRMLModelNode") == [node]
+        assert pose_nodes.of_class(scene, "vtkMRMLModelNode") == [node]
     weak = vtk.vtkWeakReference()
     weak.Set(node)
     scene.RemoveNode(node)

@@ -13,16 +13,16 @@ from torch._subclasses import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import step_without_data
 from FetusMapV2Lib.memory.meter import measure_step, on_meta
 from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masses
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.training.adversarial import Adversary, Poses, bytes_beside, like_truth, near_truth, peak_voxels
 from FetusMapV2Lib.training.fitting import fit
-from FetusMapV2Lib.training.module import PoseModule, kept_beside, plan_step
+from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
 from FetusMapV2Lib.training.preset import AdversarialOptions, Preset, load_preset
 
 NAN = float("nan")

@@ -17,11 +17,11 @@ from torch.torch_version import TorchVersion
 from training.tiny_run import PRESET, CutError
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.foundation import stopping
-from FetusMapV2Lib.foundation.errors import InputError, UserError
-from FetusMapV2Lib.foundation.locks import LockedError
-from FetusMapV2Lib.foundation.stopping import Stopped
+from FetusMapV2Lib.core import stop_signals
+from FetusMapV2Lib.core.errors import InputError, UserError
+from FetusMapV2Lib.core.locks import LockedError
+from FetusMapV2Lib.core.stop_signals import Stopped
+from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.checkpoints import read_checkpoint, write_checkpoint
 from FetusMapV2Lib.training.fitting import fit
 
@@ -206,7 +206,7 @@ def test_a_run_that_is_told_to_stop_keeps_its_last_step(
 
 
 def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "SAME_WISH_S", 0.0)
+    monkeypatch.setattr(stop_signals, "SAME_WISH_S", 0.0)
     steps = []
 
     def tell(fraction: float, _: str) -> None:

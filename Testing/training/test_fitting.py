@@ -11,8 +11,8 @@ import pytest
 import torch
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, load_model
-from FetusMapV2Lib.foundation.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.models.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, load_model
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
 
@@ -114,7 +114,7 @@ def test_the_model_knows_where_it_comes_from(cases: Path, tmp_path: Path) -> Non
     assert model.info.training["styles"] == ["toy"]
     assert model.info.preset["name"] == "toy"
     assert model.poses.shape == (6, 22, 3)
-    assert model.looks_closer
+    assert model.has_close_view
     assert model.info.notice == NOTICE_SIMULATED
     assert list(tmp_path.glob("logs/events*"))
 

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss, cross_entropy
-from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.preset import LossOptions, Preset
 
 SHAPE = (6, 5, 4)

@@ -13,9 +13,9 @@ import torch
 from memory.networks import error, gradient_vector, managed, small_unet, volume
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.memory.plan import BudgetError, Choices, MemoryPlan, Storage, UnitChoice
+from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss
 from FetusMapV2Lib.training.preset import Preset

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.model_file import load_model
 from FetusMapV2Lib.memory.meter import PeakMeter, measure_step
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
+from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network import onednn
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.training.callbacks import validate
-from FetusMapV2Lib.training.cases import CaseFolder, ReducedVolumes
-from FetusMapV2Lib.training.data import ValidationViews
+from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss
-from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.preset import LossOptions, Preset
+from FetusMapV2Lib.training.samples import ValidationViews
 
 SHAPE = (6, 5, 4)
 SIGMA = 1.2

@@ -9,11 +9,11 @@ import torch
 from memory.networks import error, gradient_vector, managed, small_unet, volume
 from torch import Tensor
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.network.heatmap import gaussian_target, log_probabilities
 from FetusMapV2Lib.training.losses import HeatmapLoss, PatchLoss, build_loss
-from FetusMapV2Lib.training.module import PoseModule
+from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.preset import Preset
 
 SHAPE = (6, 5, 4)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from robustness.mutations import damaged, damaged_json
 
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.training.module import learning_rate_factor, network_config
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.training.pose_module import learning_rate_factor, network_config
 from FetusMapV2Lib.training.preset import PRESET_FOLDER
 from FetusMapV2Lib.training.presets import Preset, list_presets, load_preset
 
@@ -40,7 +40,7 @@ def test_upatch_differs_from_unet_in_its_views_alone() -> None:
 
 def test_the_bundled_model_fits_into_its_15_megabytes() -> None:
     preset = load_preset("bundled")
-    from FetusMapV2Lib.estimation.networks import build_network
+    from FetusMapV2Lib.models.architectures import build_network
     from FetusMapV2Lib.network.unet import parameter_bytes
 
     with torch.device("meta"):

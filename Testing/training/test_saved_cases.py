@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from training.toy_cases import write_toy_cases
 
-from FetusMapV2Lib.estimation.model_file import load_model
-from FetusMapV2Lib.imaging.cases import Annotation, find_cases, next_case_name, write_training_case
-from FetusMapV2Lib.training.cases import CaseFolder
+from FetusMapV2Lib.imaging.training_cases import Annotation, find_cases, next_case_name, write_training_case
+from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.training.case_folder import CaseFolder
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
 

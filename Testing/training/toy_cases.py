@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from FetusMapV2Panel import durations, requirements, setups, views, whose
+from FetusMapV2Panel import durations, pose_ownership, requirements, setups, view_turning
 from FetusMapV2Panel.model_choice import ModelChoice
-from FetusMapV2Panel.outlook_line import OutlookLine
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.patient_line import PatientLine
 from FetusMapV2Panel.report_text import durationKind, warningsText
+from FetusMapV2Panel.resource_line import ResourceLine
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.setup_choice import SetupChoice
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -25,7 +25,7 @@ class EstimateSection(Section):
         Section.__init__(self, state, widget)
         self._models = ModelChoice(state, self.ui)
         self._setups = SetupChoice(state, self.ui)
-        self._outlook = OutlookLine(state, self.ui.outlookLabel)
+        self._outlook = ResourceLine(state, self.ui.outlookLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
         self._warned: tuple[str, object] = ("", None)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
@@ -42,7 +42,7 @@ class EstimateSection(Section):
             self._models.fill()
             self._outlook.update()
         if change is Change.VOLUME_CHOSEN:
-            views.showVolume(self.state.patient.volume)
+            view_turning.showVolume(self.state.patient.volume)
             if not self.state.running:
                 self.say("")  # what was said was about another volume
         if change is Change.POSE_SHOWN:
@@ -89,7 +89,7 @@ class EstimateSection(Section):
         else:
             self._warned = (warnings, outcome.estimate)
             self.say(warnings)
-            views.show(outcome.inputVolume, outcome.estimate.pose)
+            view_turning.show(outcome.inputVolume, outcome.estimate.pose)
 
     def _takeBackWarnings(self) -> None:
         """An estimate that was undone takes what was said of it along."""
@@ -109,7 +109,7 @@ class EstimateSection(Section):
 
 def _elsewhereText(outcome) -> str:
     """What came of an estimate while another volume was chosen."""
-    name = whose.label(outcome.inputVolume)
+    name = pose_ownership.label(outcome.inputVolume)
     if outcome.poseScene is None:
         return _("{0}: {1}").format(name, outcome.estimate.reason)
     return _("{0} has a new pose. It is hidden while another volume is chosen.").format(name)

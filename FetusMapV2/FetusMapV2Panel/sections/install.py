@@ -10,7 +10,7 @@ import slicer
 from FetusMapV2Panel import requirements
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 

@@ -7,18 +7,18 @@ import qt
 import slicer
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.scene import history
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.focus import focus_on
-from FetusMapV2Lib.scene.nodes import moving_row
-from FetusMapV2Lib.scene.placing import Placement
+from FetusMapV2Lib.scene.placement import Placement
+from FetusMapV2Lib.scene.pose_nodes import moving_row
+from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.keys import Letters
 from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, lines
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -120,8 +120,8 @@ class LandmarksSection(Section):
             self.ui.lockButton: free and bool(chosen),
             self.ui.resetButton: free and bool(movable),
             self.ui.refineButton: free and any(line.setByHand for line in self._lines),
-            self.ui.undoButton: not running and not placing and history.can_undo(slicer.mrmlScene),
-            self.ui.redoButton: not running and not placing and history.can_redo(slicer.mrmlScene),
+            self.ui.undoButton: not running and not placing and undo_history.can_undo(slicer.mrmlScene),
+            self.ui.redoButton: not running and not placing and undo_history.can_redo(slicer.mrmlScene),
         }
         for button in (
             self.ui.resetAllButton,
@@ -200,10 +200,10 @@ class LandmarksSection(Section):
         self._editor.swap_sides()
 
     def onUndo(self, checked: bool = False) -> None:
-        self._step(history.undo)
+        self._step(undo_history.undo)
 
     def onRedo(self, checked: bool = False) -> None:
-        self._step(history.redo)
+        self._step(undo_history.redo)
 
     def _step(self, go) -> None:
         """Go back or forth, if it was a step in the chosen volume."""

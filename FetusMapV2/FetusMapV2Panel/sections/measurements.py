@@ -5,13 +5,13 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.anatomy.findings import findings
-from FetusMapV2Panel import results_table, setups, views
+from FetusMapV2Panel import results_table, setups, view_turning
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
-from FetusMapV2Panel.views import Direction
+from FetusMapV2Panel.translations import translator
+from FetusMapV2Panel.view_turning import Direction
 
 _ = translator(__name__)
 
@@ -34,7 +34,7 @@ class MeasurementsSection(Section):
             (self.ui.allPlanesButton, tuple(Direction)),
         ):
             button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
-        self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: views.turnBack(self.state.pose()))
+        self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: view_turning.turnBack(self.state.pose()))
         self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
         # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
         self._mapTimer = qt.QTimer(widget)
@@ -60,7 +60,7 @@ class MeasurementsSection(Section):
 
     def onTurnTo(self, *directions: Direction) -> None:
         pose = self.state.pose()
-        if pose is not None and not views.turnTo(pose, *directions):
+        if pose is not None and not view_turning.turnTo(pose, *directions):
             self.say(_("Open a slice view first, for example with the layout Four-Up."))
 
     def _show(self) -> None:

@@ -8,15 +8,15 @@ import qt
 import slicer
 import vtk
 
-from FetusMapV2Lib.foundation.errors import UserError
-from FetusMapV2Lib.foundation.files import safe_stem, write_text
+from FetusMapV2Lib.core.atomic_files import safe_stem, write_text
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.scene import movement_nodes
-from FetusMapV2Lib.scene.names import node_name
-from FetusMapV2Panel import movement_table, requirements, views, whose
+from FetusMapV2Lib.scene.node_names import node_name
+from FetusMapV2Panel import movement_table, pose_ownership, requirements, view_turning
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -131,7 +131,7 @@ class MovementSection(Section):
 
     def _estimateFrames(self, onProgress, shouldCancel):
         parameters = self.state.parameterNode
-        volume = whose.volumeOfBrowser(parameters.sequenceBrowser)
+        volume = pose_ownership.volumeOfBrowser(parameters.sequenceBrowser)
         if volume is not None:
             parameters.inputVolume = volume
         outcome = yield from self.state.logic.processSequence(
@@ -147,14 +147,14 @@ class MovementSection(Section):
         fetus = outcome.poseSequence.pose_scene if outcome.poseSequence is not None else None
         if fetus is not None and outcome.browser is self._browser:
             self._take(outcome.poseSequence)
-        self.state.patient.take(whose.volumeOfBrowser(outcome.browser), fetus, None)
+        self.state.patient.take(pose_ownership.volumeOfBrowser(outcome.browser), fetus, None)
         if fetus is None:
             self.say(outcome.reason, isError=True)
             return
         self.say(_outcomeText(outcome))
         pose = fetus.pose()
         if self.state.poseScene is fetus and pose.present.any():
-            views.show(fetus.volume_node, pose)
+            view_turning.show(fetus.volume_node, pose)
 
     # --- frames
 
@@ -185,7 +185,7 @@ class MovementSection(Section):
 
     def exportTo(self, path: Path) -> None:
         """Write the movement as CSV, one row per frame."""
-        from FetusMapV2Lib.estimation.movement_results import movement_csv
+        from FetusMapV2Lib.export.movement_files import movement_csv
 
         try:
             write_text(path, movement_csv(self._shown.movement()))

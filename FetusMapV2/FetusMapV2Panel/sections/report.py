@@ -11,16 +11,16 @@ import ctk
 import qt
 import slicer
 
-from FetusMapV2Lib.foundation.errors import InputError, OutputError
-from FetusMapV2Lib.foundation.publishing import next_name
-from FetusMapV2Lib.imaging.cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
-from FetusMapV2Lib.scene.volumes import volume_from_node
-from FetusMapV2Panel import setups, view_pictures, whose
+from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.core.publishing import next_name
+from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
+from FetusMapV2Lib.scene.volume_nodes import volume_from_node
+from FetusMapV2Panel import pose_ownership, setups, view_pictures
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
-from FetusMapV2Panel.texts import translator
+from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
@@ -62,7 +62,7 @@ class ReportSection(Section):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
 
     def _writeReport(self, onProgress, shouldCancel) -> None:
-        from FetusMapV2Lib.reporting.files import write_report
+        from FetusMapV2Lib.export.report_files import write_report
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
         kinds, folder, volumeNode = self._kinds(), _folder(self.ui.reportFolderEdit), self._volumeNode()
@@ -120,12 +120,12 @@ class ReportSection(Section):
         if not pictures and volumeNode is not None:
             pictures, remark = view_pictures.drawnViews(volume_from_node(volumeNode), pose)
         warnings = tuple(estimate.warnings) if estimate is not None else ()
-        if whose.foundNone(volumeNode):
+        if pose_ownership.foundNone(volumeNode):
             warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
         report = Report(
             pose=pose,
             created=datetime.now().astimezone(),
-            name=whose.label(volumeNode or poseScene.landmarks_node),
+            name=pose_ownership.label(volumeNode or poseScene.landmarks_node),
             formula=parameters.datingFormula.value,
             states=poseScene.states(),
             model=self.state.logic.modelOf(poseScene.landmarks_node),

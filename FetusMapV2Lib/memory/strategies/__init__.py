@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.strategies.base import Effect, Space, Strategy
 from FetusMapV2Lib.memory.strategies.channel_chunks import ChannelChunks
 from FetusMapV2Lib.memory.strategies.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from FetusMapV2Lib.foundation.errors import UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.strategies.base import Space, Strategy
 from FetusMapV2Lib.memory.streaming import split_top

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from FetusMapV2Lib.foundation.files import write_json
+from FetusMapV2Lib.core.atomic_files import write_json
 
 Row = dict[str, Any]
 

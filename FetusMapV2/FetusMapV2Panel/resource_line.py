@@ -1,0 +1,96 @@
+"""The line above the button: where an estimate would run and what it would take, found out in the background."""
+
+from __future__ import annotations
+
+import qt
+
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Panel import durations, requirements
+from FetusMapV2Panel.jobs import Job
+from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.report_text import durationKind, resourceText
+from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.translations import translator
+from FetusMapV2Panel.widths import breakable
+
+_ = translator(__name__)
+
+#: Settings that change in quick succession, e.g. while a number is typed, are asked about once.
+_SETTLE_MS = 300
+
+
+class ResourceLine:
+    """Asks the engine, which warms it up for the estimate, as soon as there is a volume; never waits for it."""
+
+    def __init__(self, state: PanelState, label):
+        self._state, self._label = state, label
+        self._outlook = None
+        self._job: Job | None = None
+        self._asked: tuple = ()
+        self._timer = qt.QTimer(label)  # goes with it, and so does what is connected
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SETTLE_MS)
+        self._timer.connect("timeout()", self._ask)
+        self._say("")
+
+    def update(self) -> None:
+        """The volume or a setting may have changed."""
+        parameters = self._state.parameterNode
+        volume = parameters.inputVolume if parameters is not None else None
+        wanted = (volume.GetID(), Settings.of(parameters)) if volume is not None else ()
+        if wanted == self._asked:
+            return
+        self.forget()
+        if wanted and requirements.missingPackages():
+            self._say(_("Python packages are missing; see First-time setup."))
+        elif wanted:
+            self._asked = wanted
+            self._timer.start()
+
+    def show(self) -> None:
+        """Show what is known, with the time that estimates take by now."""
+        self._say(resourceText(self._outlook, self.usualSeconds()) if self._outlook is not None else "")
+
+    def usualSeconds(self) -> float | None:
+        """How long an estimate takes as a rule, None if that is not known."""
+        if self._outlook is None or self._state.parameterNode is None:
+            return None
+        return durations.expected(durationKind(self._outlook, Settings.of(self._state.parameterNode)))
+
+    def stopAsking(self) -> None:
+        """Something else is to be asked of the engine; nothing is lost."""
+        self._timer.stop()
+        if self._job is not None:
+            self._job.leave()
+            self._job, self._asked = None, ()
+            self._say("")
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self.stopAsking()
+        self._outlook, self._asked = None, ()
+        self._say("")
+
+    def _ask(self) -> None:
+        parameters = self._state.parameterNode
+        if self._state.running or parameters is None or parameters.inputVolume is None:
+            self._asked = ()
+            return
+        self._say(_("Finding out where an estimate would run …"))
+        steps = self._state.logic.lookingOut(parameters.inputVolume, Settings.of(parameters))
+        job = Job(steps, self._onAnswer)
+        self._job = job if job.isRunning else None
+
+    def _onAnswer(self, resource_estimate, error) -> None:
+        self._outlook, self._job = resource_estimate, None
+        if isinstance(error, UserError):
+            self._say(error.line(with_option=False))
+        elif error is not None:
+            raise error
+        else:
+            self.show()
+
+    def _say(self, text: str) -> None:
+        if not self._state.closed:
+            self._label.setText(breakable(text))
+            self._label.setVisible(bool(text))

@@ -1,0 +1,188 @@
+"""Files of one command, one after the other: whatever happens to one, the others go on, and the summary names it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from FetusMapV2Lib.cli.console import say
+from FetusMapV2Lib.cli.journal import journal
+from FetusMapV2Lib.cli.running import report
+from FetusMapV2Lib.cli.supervisor import size_of
+from FetusMapV2Lib.core.errors import Cancelled, InputError, UserError
+from FetusMapV2Lib.core.faults import as_user_error
+from FetusMapV2Lib.core.progress import EachCase
+
+T = TypeVar("T")
+
+#: What may become of an item, in the order of the summary, and how that is put there.
+_OUTCOMES = {"found": "with a fetus", "empty": "without a fetus", "kept": "done before", "twice": "given twice"}
+
+
+class Batch:
+    """What became of the items of a command, in this process and in those before it that a file took with it.
+
+    Args:
+        what: the items in the plural, for the summary; without it that tells of the refused ones alone.
+    """
+
+    def __init__(self, what: str = "") -> None:
+        self._what = what
+        self._journal = journal()
+        self._settled: dict[str, dict[str, Any]] = {}
+        self._parts: dict[str, dict[int, str]] = {}
+        for record in self._journal.past:
+            if record["outcome"] == "part":
+                self._parts.setdefault(record["item"], {})[record["part"]] = record["problem"]
+            else:
+                self._settled[record["item"]] = record
+
+    def is_settled(self, item: str) -> bool:
+        """Whether an item was dealt with, perhaps by a process before this one."""
+        return item in self._settled
+
+    def kept_of(self, item: str) -> Any:
+        """What `Attempt.keep` kept of an item that is settled."""
+        return self._settled.get(item, {}).get("kept")
+
+    @property
+    def refused(self) -> list[str]:
+        """The lines that say what was refused, and why."""
+        return [str(record["line"]) for record in self._settled.values() if record["outcome"] == "refused"]
+
+    @contextlib.contextmanager
+    def trying(self, item: str, path: Path, *, outcome: str = "found") -> Iterator[Attempt]:
+        """Work on an item; any error is said in one line, and ends this item alone.
+
+        Args:
+            item: its key among the items of the command.
+            path: what errors are about, as the user named it.
+            outcome: of an attempt that says nothing else.
+        """
+        attempt = Attempt(outcome)
+        self._journal.begin(item, str(path), size_of(path))
+        record: dict[str, Any] = {}
+        try:
+            yield attempt
+        except Exception as error:
+            attempt.outcome, record["line"] = "refused", report(error, path).line()
+        record |= {"outcome": attempt.outcome, "kept": attempt.kept}
+        self._settled[item] = record
+        self._journal.end(item, **record)
+
+    def each(self, what: str) -> EachCase:
+        """For functions of the library that go over cases, under items of their own.
+
+        Args:
+            what: is done with each; part of the item's key.
+        """
+
+        def do(name: str, path: Path, job: Callable[[], T], /) -> T | None:
+            item = f"{what}: {name}"
+            if self._settled.get(item, {}).get("outcome") == "refused":
+                return None
+            with self.trying(item, path, outcome="done"):
+                return job()
+            return None
+
+        return do
+
+    def sign(self, stage: str) -> None:
+        """Say that something moves."""
+        self._journal.sign(stage)
+
+    def careful(self, item: str, parts: Sequence[T]) -> Careful[T]:
+        """The parts of an item, of which one that cannot be had is an `InputError`, whatever happens to it."""
+        return Careful(parts, self._parts.get(item, {}), self._journal.part)
+
+    def careful_engine(self, engine: Any) -> CarefulEngine:
+        """The engine for such parts."""
+        return CarefulEngine(engine)
+
+    def summary(self) -> None:
+        """Say what became of all items, if there were several."""
+        records = list(self._settled.values())
+        if len(records) < 2:
+            return
+        counts = {name: sum(record["outcome"] == name for record in records) for name in _OUTCOMES}
+        told = ", ".join(f"{counts[name]} {words}" for name, words in _OUTCOMES.items() if counts[name])
+        done = len(records) - len(self.refused)
+        parts = [f"{done} of {len(records)} {self._what} done" + (f": {told}" if told else "")] if self._what else []
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
+        if parts:
+            say("; ".join(parts) + (":" if self.refused else "."))
+        for line in self.refused:
+            say(f"  {line}")
+
+    def end(self) -> None:
+        """Say the summary; exit code 2 if anything was refused.
+
+        Raises:
+            typer.Exit: something was refused.
+        """
+        self.summary()
+        if self.refused:
+            raise typer.Exit(2)
+
+
+class Attempt:
+    """How the work on an item came out.
+
+    Attributes:
+        outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count apart.
+        kept: JSON values that `Batch.kept_of` gives to a later process.
+    """
+
+    def __init__(self, outcome: str) -> None:
+        self.outcome = outcome
+        self.kept: Any = None
+
+
+class Careful(Sequence[T]):
+    """Parts of an item, such as frames; a part that took a process with it, or fails now, is an `InputError`."""
+
+    def __init__(self, parts: Sequence[T], bad: dict[int, str], begin: Callable[[int | None], None]) -> None:
+        self._parts, self._bad, self._begin = parts, bad, begin
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if number in self._bad:
+            raise InputError(self._bad[number])
+        self._begin(number)
+        try:
+            return self._parts[number]
+        except (InputError, IndexError):
+            raise
+        except Exception as error:
+            raise InputError(as_user_error(error).problem) from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parts, name)
+
+    def all_begun(self) -> None:
+        """What comes now is the matter of no single part."""
+        self._begin(None)
+
+
+class CarefulEngine:
+    """An engine for which whatever goes wrong with one volume is an `InputError`."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def estimate(self, volume: Any, **options: Any) -> Any:
+        """See `PoseEngine.estimate`."""
+        try:
+            return self._engine.estimate(volume, **options)
+        except (UserError, Cancelled):
+            raise
+        except Exception as error:
+            raise InputError(as_user_error(error).problem) from error

@@ -1,0 +1,241 @@
+"""What the command line prints and parses: messages, progress, tables, options.
+
+Heavy libraries are imported where they are needed, as in `cli`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from FetusMapV2Lib.cli.journal import journal
+from FetusMapV2Lib.core.errors import InputError, UserError
+from FetusMapV2Lib.core.safe_text import shown, shown_lines
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.phantom.simulated_case import SimulatedCase
+
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+ModelOption = Annotated[
+    Optional[str],
+    typer.Option("--model", help="Name of a model (see `fetusmap models list`) or path of a model file."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+PrepareOnOption = Annotated[
+    str,
+    typer.Option("--prepare-on", help="cpu, or device: samples are made by the GPU that trains, for want of cores."),
+]
+SetOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", help="Change a field of the preset, e.g. optimiser.learning_rate=1e-3 (more than once)."),
+]
+
+
+STOPPED = "Stopped; what was finished is kept."
+
+
+class _Plain(Console):
+    """A console for texts that quote names: nothing in them is markup, and nothing steers the terminal."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Rich's own, for lines and cells alike."""
+        return super().render_str(shown_lines(text), **options)
+
+
+out = _Plain()
+log = _Plain(stderr=True)
+
+
+def say_error(error: UserError) -> None:
+    """Print an error as one line on standard error."""
+    log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
+
+
+def say_usage(error: Exception) -> None:
+    """Print what is wrong with the words of a command: how it is used, and one line of error."""
+    context, problem = getattr(error, "ctx", None), getattr(error, "format_message", error.__str__)()
+    if not problem:  # no words at all: its help was printed
+        return
+    remedy = ""
+    if context is not None:
+        say(shown_lines(context.get_usage()))
+        remedy = f"`{context.command_path} --help` explains it"
+    say_error(UserError(problem, remedy=remedy))
+
+
+def say(text: str, style: str = "") -> None:
+    """Print text on standard error; whatever names it quotes, it steers no terminal."""
+    log.print(Text(shown_lines(text), style), soft_wrap=True)
+
+
+def show_table(table: Table) -> None:
+    """Print a table on standard output, wider than the terminal if need be: no name and no number is cut.
+
+    Only its widest column has line breaks.
+    """
+    endless = out.options.update(max_width=10_000)
+    sizes = [
+        [Measurement.get(out, endless, cell) for cell in (column.header, *column.cells)] for column in table.columns
+    ]
+    natural = [max(size.maximum for size in column) for column in sizes]
+    widest = natural.index(max(natural))
+    natural[widest] = max(size.minimum for size in sizes[widest])
+    for number, column in enumerate(table.columns):
+        column.no_wrap, column.min_width = number != widest, natural[number]
+    rules = 3 * len(natural) + 1
+    _Plain(width=max(out.width, sum(natural) + rules)).print(table)
+
+
+def truth_table(case: SimulatedCase, result: Estimate) -> Table:
+    """The demo's measurements beside the phantom's truth."""
+    from FetusMapV2Lib.anatomy.findings import findings
+    from FetusMapV2Lib.core.notices import RESEARCH_USE
+    from FetusMapV2Lib.evaluation.metrics import distances_mm
+
+    table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
+    if not result.found:
+        table.add_row("fetus", "not found", "present")
+        return table
+    estimated, true = findings(result.pose), findings(case.pose)
+    for mine, truth in zip(estimated.measurements, true.measurements, strict=True):
+        table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
+    for mine_age in estimated.known_datings:
+        remark = "" if mine_age.valid else " (outside its valid range)"
+        age = f"{mine_age.weeks_text} ± {mine_age.combined_days:.0f} d{remark}"
+        table.add_row(f"Gestational age, {mine_age.name}", age, _weeks(case.truth["gestational_age_days"]))
+    errors = distances_mm(result.pose.positions[None], case.pose.positions[None])
+    table.add_row("Landmarks, mean error", f"{errors.mean():.1f} mm", "")
+    return table
+
+
+def _weeks(days: float) -> str:
+    weeks, rest = divmod(round(days), 7)
+    return f"{weeks}w{rest}d"
+
+
+def with_interval(value: float, interval: float | None, unit: str) -> str:
+    """A value with its 90 % interval, if it has one."""
+    return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
+
+
+def tell(stem: str, result: Estimate) -> None:
+    """Say what came out for one case, warnings first."""
+    from FetusMapV2Lib.anatomy.findings import findings
+
+    for warning in result.warnings:
+        say(f"{stem}: {warning}", "yellow")
+    if not result.found:
+        say(f"{stem}: {result.reason}")
+        return
+    crl = findings(result.pose).measurements[0]
+    seconds = sum(result.timings.values())
+    length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
+    say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+
+
+def require_package(module: str, purpose: str, extra: str) -> None:
+    """Refuse what needs an optional package before work is spent on it."""
+    if find_spec(module) is None:
+        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
+        raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress bar on standard error, silent where that is no terminal."""
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
+    # In a log file a bar would be nothing but blank lines.
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        yield bar
+
+
+def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
+    """What hands an engine's progress to a task of the bar, and to the process above."""
+
+    def report(fraction: float, stage: str) -> None:
+        journal().sign(stage)
+        bar.update(task, completed=fraction, description=shown(f"{label}: {stage}" if label else stage))
+
+    return report
+
+
+def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
+    """Three whole numbers of an option.
+
+    Raises:
+        InputError: something else, or fewer than 16 voxels a side.
+    """
+    try:
+        first, second, third = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            "not three whole numbers", where=f"{option} {text}", remedy="Write for example 460,313,312"
+        ) from error
+    if min(first, second, third) < 16:
+        raise InputError("too few voxels", where=f"{option} {text}", remedy="Use at least 16 voxels a side")
+    return first, second, third
+
+
+def parsed_settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Preset fields by dotted path, of ``--set`` options; a value that is no JSON is text.
+
+    Raises:
+        InputError: not FIELD=VALUE, or a field twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        field, equals, value = text.partition("=")
+        if not equals or not field.strip():
+            remedy = "Write FIELD=VALUE, for example optimiser.learning_rate=1e-3"
+            raise InputError("not a setting of a preset", where=f"--set {text}", remedy=remedy)
+        if field.strip() in found:
+            raise InputError("the same setting twice", where=f"--set {text}", remedy="Give it once")
+        try:
+            found[field.strip()] = json.loads(value)
+        except ValueError:
+            found[field.strip()] = value.strip()
+    return found
+
+
+def check_simulated_spacing(spacing: float) -> None:
+    """Refuse a voxel size that cannot be simulated."""
+    if not 0.05 <= spacing <= 5.0:
+        raise InputError("no spacing to simulate", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
+
+
+def parsed_spacing(text: str | None) -> tuple[float, float, float] | None:
+    """One number or three (i, j, k) of ``--spacing``, mm; None if it was not given.
+
+    Raises:
+        InputError: something else.
+    """
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or not all(0 < value < 100 for value in values):
+        raise InputError(
+            "not a spacing",
+            where=f"--spacing {text}",
+            remedy="Write one number or three, in mm, for example 0.3",
+        )
+    return values[0], values[1], values[2]

@@ -1,0 +1,55 @@
+"""`fetusmap demo`: one simulated case from the volume to the picture, compared with the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from FetusMapV2Lib.cli.console import (
+    OverwriteOption,
+    out,
+    progress_bar,
+    reporter,
+    require_package,
+    show_table,
+    tell,
+    truth_table,
+)
+from FetusMapV2Lib.cli.result_files import Extras, result_files, write_all
+from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.publishing import refuse_complete
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", help="Folder for the case and the results.")] = Path(
+        "demo-output"
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated fetus.")] = 20260,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Simulate one case, estimate its pose, and compare it with the truth."""
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
+
+    stem = "case-0000.estimate"
+    require_package("slicer", "the demonstration", "slicer")
+    extras = Extras(scene=True, picture=True)
+    engine = PoseEngine.load()
+    usable_folder(output)
+    case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
+    refuse_complete(output, "case-0000", case_files, overwrite=overwrite)
+    asked = [path.name for path in result_files(output, stem, extras)]
+    refuse_complete(output, stem, asked, overwrite=overwrite)
+    with progress_bar() as bar:
+        task = bar.add_task("simulating an ultrasound volume", total=1.0)
+        case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")
+        write_case(output, case, 0, overwrite=overwrite)
+        result = engine.estimate(case.volume, on_progress=reporter(bar, task))
+        bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
+        write_all(output, stem, result, case.volume, extras, overwrite=overwrite)
+    tell("case-0000", result)
+    show_table(truth_table(case, result))
+    if result.found:
+        out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)

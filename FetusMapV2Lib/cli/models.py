@@ -1,0 +1,69 @@
+"""`fetusmap models`: list, add, extend and verify models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from FetusMapV2Lib.cli.console import (
+    OverwriteOption,
+    out,
+    say,
+    show_table,
+)
+
+models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the models of this installation."""
+    from FetusMapV2Lib.models.model_index import list_models as listed
+
+    table = Table("name", "size", "what it is")
+    for entry in listed():
+        table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description)
+    show_table(table)
+
+
+@models_app.command("add")
+def add_model(
+    file: Annotated[Path, typer.Argument(help="A trained model file.")],
+    name: Annotated[str, typer.Option("--name", help="Under which it will be known.")],
+    description: Annotated[str, typer.Option("--description", help="One line for the list.")] = "",
+    default: Annotated[bool, typer.Option("--default", help="Use it when none is named.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Copy a model into this installation and enter it in the index."""
+    from FetusMapV2Lib.models.model_index import install_model
+
+    entry = install_model(file, name, description=description, default=default, overwrite=overwrite)
+    say(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
+
+
+@models_app.command("add-poses")
+def add_poses(
+    model: Annotated[str, typer.Argument(help="Name or path of a model.")],
+    cases: Annotated[Path, typer.Argument(help="Folder of annotated cases: volumes with their Markups JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Extend a model's pose library by a site's own annotated cases; its weights stay as they are."""
+    from FetusMapV2Lib.models import pose_library
+
+    extended, added = pose_library.add_poses(model, cases, output, overwrite=overwrite)
+    say(f"{added} poses added, {len(extended.poses)} in all: {output}")
+
+
+@models_app.command("verify")
+def verify_models(
+    model: Annotated[Optional[str], typer.Argument(help="Name or path; all models of the index if left out.")] = None,
+) -> None:
+    """Check that models are complete, unchanged and of this landmark schema."""
+    from FetusMapV2Lib.models.model_index import verify
+
+    for line in verify(model):
+        out.print(line, soft_wrap=True)

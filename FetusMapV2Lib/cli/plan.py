@@ -1,0 +1,216 @@
+"""`fetusmap plan`: what training or inference of a network takes, and how it fits a memory budget.
+
+Heavy libraries are imported where they are needed, as in `cli`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from FetusMapV2Lib.cli.console import out, parsed_size, require_package, say, show_table
+from FetusMapV2Lib.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from FetusMapV2Lib.memory.plan import MemoryPlan
+    from FetusMapV2Lib.training.preset import Preset
+
+MaxSlowdownOption = Annotated[
+    Optional[float],
+    typer.Option("--max-slowdown", min=1, help="Most operations a step may take, relative to those without a plan."),
+]
+
+
+def plan(
+    preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
+    input_size: Annotated[
+        Optional[str], typer.Option("--input-size", help="k,j,i voxels; by custom the preset's.")
+    ] = None,
+    memory_budget: Annotated[
+        Optional[str], typer.Option("--memory-budget", help="Greatest peak, e.g. 8GiB, 8GB or 512MiB.")
+    ] = None,
+    max_slowdown: MaxSlowdownOption = None,
+    allow: Annotated[
+        Optional[list[str]], typer.Option("--allow", help="Also use this strategy (may be given more than once).")
+    ] = None,
+    without: Annotated[
+        Optional[list[str]], typer.Option("--without", help="Do not use this strategy (more than once).")
+    ] = None,
+    scheme: Annotated[
+        str, typer.Option("--scheme", help="A scheme of the paper instead of the best plan: gcp, rev or gcp+rev.")
+    ] = "",
+    batch: Annotated[int, typer.Option("--batch", min=0, help="Volumes at once (0: the preset's).")] = 0,
+    inference: Annotated[bool, typer.Option("--inference", help="Plan an estimate, not a training step.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
+    picture: Annotated[
+        Optional[Path], typer.Option("--picture", help="Write memory over the step, with and without the plan (PNG).")
+    ] = None,
+) -> None:
+    """Show how a preset's network is run within a memory budget, and what that costs."""
+    from FetusMapV2Lib.memory.planner import plan_inference
+
+    if picture is not None:
+        require_package("matplotlib", "the picture", "evaluate")
+    if inference and (allow or without or max_slowdown):
+        remedy = "Leave out --inference, or --allow, --without and --max-slowdown"
+        raise InputError("an estimate is planned by the budget alone", where="--inference", remedy=remedy)
+    if scheme and (inference or allow or without or max_slowdown):
+        remedy = "Leave out --scheme, or --inference, --allow, --without and --max-slowdown"
+        raise InputError("a scheme of the paper is planned as it is", where="--scheme", remedy=remedy)
+    chosen, network = _chosen(preset, input_size, memory_budget, max_slowdown, batch)
+    budget = chosen.memory.budget_bytes
+    allowed: frozenset[str] | None = None
+    if inference:
+        found = plan_inference(network, chosen.input_size, budget_bytes=budget, batch=max(1, batch))
+    elif scheme:
+        found = _plan_scheme(chosen, network, scheme)
+    else:
+        found, allowed = _plan_training(chosen, network, allow or [], without or [])
+    if picture is not None:
+        from FetusMapV2Lib.evaluation.memory_figure import write_memory_figure
+
+        write_memory_figure(picture, found, budget)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1))
+        return
+    if found.segments:
+        show_table(_table(found))
+    _tell_cost(found, network, chosen)
+    if allowed is not None and budget is not None:
+        size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))
+        say(f"Largest input of this shape that trains in the budget: {size}.")
+    if picture is not None:
+        say(f"Picture written to {picture}")
+
+
+def _chosen(
+    preset: str, input_size: str | None, budget: str | None, max_slowdown: float | None, batch: int
+) -> tuple[Preset, nn.Module]:
+    """The preset with what the options change, and its network."""
+    require_package("lightning", "a training preset", "train")
+    from FetusMapV2Lib.anatomy.schema import default_schema
+    from FetusMapV2Lib.models.architectures import build_network
+    from FetusMapV2Lib.training.pose_module import network_config
+    from FetusMapV2Lib.training.preset import load_preset
+
+    changes: dict[str, object] = {}
+    if input_size is not None:
+        changes["input_size"] = list(parsed_size(input_size, "--input-size"))
+    if budget is not None:
+        changes["memory.budget"] = budget
+    if max_slowdown is not None:
+        changes["memory.max_slowdown"] = max_slowdown
+    if batch:
+        changes["run.batch_size"] = batch
+    found = load_preset(preset).with_overrides(changes)
+    return found, build_network(network_config(found, default_schema().count))
+
+
+def _plan_training(
+    preset: Preset, network: nn.Module, allow: list[str], without: list[str]
+) -> tuple[MemoryPlan, frozenset[str]]:
+    """The plan and the strategies it was made with: those on the device first, all exact ones if they do not do."""
+    from FetusMapV2Lib.memory.plan import BudgetError
+    from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, check_strategies
+    from FetusMapV2Lib.training.pose_module import plan_step
+
+    check_strategies([*allow, *without])
+    gentle, all_exact = (names.union(allow) - set(without) for names in (ON_DEVICE, EXACT))
+    try:
+        return plan_step(preset, network, allowed=gentle), gentle
+    except BudgetError:
+        return plan_step(preset, network, allowed=all_exact), all_exact
+
+
+def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
+    """A scheme of the paper for a preset's network."""
+    from FetusMapV2Lib.memory.framework import plan_framework
+    from FetusMapV2Lib.training.pose_module import kept_beside
+
+    budget = preset.memory.budget_bytes
+    rest = None if budget is None else budget - kept_beside(preset, network)
+    return plan_framework(network, preset.input_size, scheme, batch=preset.run.batch_size, budget_bytes=rest)
+
+
+def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: frozenset[str]) -> tuple[int, int, int]:
+    """The largest input of the plan's shape that trains in the preset's budget; the plan's own at least."""
+    from FetusMapV2Lib.memory.plan import BudgetError
+    from FetusMapV2Lib.memory.planner import largest_input
+    from FetusMapV2Lib.training.pose_module import kept_beside
+
+    try:
+        found = largest_input(
+            network,
+            budget_bytes=(preset.memory.budget_bytes or 0) - kept_beside(preset, network),
+            aspect=plan.input_size,
+            max_slowdown=preset.memory.max_slowdown or None,
+            allowed=allowed,
+            batch=plan.batch,
+            autocast=preset.run.autocast,
+        ).input_size
+    except BudgetError:  # its search is shorter than the plan's
+        return plan.input_size
+    return max(found, plan.input_size)
+
+
+def _table(plan: MemoryPlan) -> Table:
+    """One line per unit."""
+    from FetusMapV2Lib.memory.plan import shown_bytes
+
+    size = "x".join(str(n) for n in plan.input_size)
+    table = Table("unit", "technique", "saved", "done again", title=f"Memory plan for {plan.purpose} at {size}")
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for segment in plan.segments:
+        saved = shown_bytes(segment.bytes_saved) if segment.bytes_saved else ""
+        again = f"{segment.flops_added / 1e9:.1f} GFLOP" if segment.flops_added else ""
+        table.add_row(segment.name, segment.technique, saved, again)
+    return table
+
+
+#: From the table "What a GPU measured" of docs/memory.md.
+_MEASURED = (
+    "Time: measured for the paper's network at 176x112x112 on an NVIDIA H200 (TF32), a step by the default plan took "
+    "1.66x that of plain training at 34 % of its memory, checkpoints per level 1.30x at 69 %, GCP + REV 1.72x at 69 % "
+    "(the paper: 1.24x at 57 %). Your GPU and network differ."
+)
+
+
+def _tell_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
+    """Peak, operations, what a GPU measured, traffic, and what the figures leave out."""
+    from FetusMapV2Lib.memory.plan import shown_bytes
+    from FetusMapV2Lib.network.unet import parameter_bytes
+    from FetusMapV2Lib.training.pose_module import kept_beside
+
+    cost, training = plan.prediction, plan.purpose == "training"
+    out.print(f"In short: {plan.summary()}", soft_wrap=True)
+    out.print(f"Peak: {shown_bytes(cost.peak_bytes)} ({100 * cost.peak_share:.1f} % of "
+              f"{shown_bytes(cost.vanilla_peak_bytes)} without a plan)")  # fmt: skip
+    out.print(f"Operations: {cost.flops / 1e12:.2f} TFLOP ({cost.flops_ratio:.2f}x), counted, which is not time")
+    if training:
+        out.print(_MEASURED, soft_wrap=True)
+    if cost.transferred_bytes:
+        out.print(
+            f"Host memory: {shown_bytes(cost.host_bytes)}, moved each step: {shown_bytes(cost.transferred_bytes)}"
+        )
+    part = "weights, gradients and Adam are" if training else "they are"
+    out.print(f"Weights: {shown_bytes(parameter_bytes(network))}; {part} part of the peak")
+    if training and (beside := kept_beside(preset, network)):
+        wanted = {"averaged weights": preset.run.average_decay > 0, "discriminators": preset.adversarial.active}
+        what = " and ".join(name for name, there in wanted.items() if there).capitalize()
+        out.print(f"{what} of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
+    out.print("The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True)
+    if plan.reversible:
+        out.print(
+            f"Passes to be made reversible, which changes the network: {', '.join(plan.reversible)}", soft_wrap=True
+        )
+    exact = not any(choice.reduced for choice in plan.choices.units.values())
+    what = "Gradients" if training else "Heatmaps"
+    of = "this network with reversible blocks" if plan.reversible else "the plain network"
+    same = f"those of {of} up to rounding" if exact else "NOT exact (bfloat16 storage)"
+    out.print(f"{what}: {same}.")

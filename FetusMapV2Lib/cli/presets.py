@@ -1,0 +1,19 @@
+"""`fetusmap presets`: the training presets."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from FetusMapV2Lib.cli.console import (
+    show_table,
+)
+
+
+def presets() -> None:
+    """List the training presets and what sets each apart."""
+    from FetusMapV2Lib.training.preset import load_preset, preset_names
+
+    table = Table("preset", "input size", "what sets it apart")
+    for preset in map(load_preset, preset_names()):
+        table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
+    show_table(table)

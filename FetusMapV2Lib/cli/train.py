@@ -1,0 +1,81 @@
+"""`fetusmap train`: a model from a folder of annotated volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from FetusMapV2Lib.cli.console import (
+    DeviceOption,
+    PrepareOnOption,
+    SetOption,
+    parsed_settings,
+    parsed_size,
+    require_package,
+    say,
+)
+from FetusMapV2Lib.cli.plan import MaxSlowdownOption
+from FetusMapV2Lib.core.errors import InputError
+
+
+def train(
+    data: Annotated[Path, typer.Option("--data", help="Folder of cases: NAME.nrrd with NAME.mrk.json.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder for checkpoints, logs and the model.")],
+    preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of order, augmentation and initial weights.")
+    ] = 0,
+    initial_model: Annotated[
+        Optional[str], typer.Option("--initial-model", help="Start from the weights of this model.")
+    ] = None,
+    input_size: Annotated[
+        Optional[str], typer.Option("--input-size", help="Override the preset's input size, longest first.")
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0, help="Override the preset's learning rate (0: keep).")
+    ] = 0.0,
+    settings: SetOption = None,
+    memory_budget: Annotated[
+        Optional[str], typer.Option("--memory-budget", help="Train within this much memory, e.g. 8GiB.")
+    ] = None,
+    max_slowdown: MaxSlowdownOption = None,
+    note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
+    prepare_on: PrepareOnOption = "cpu",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a model on a folder of annotated volumes."""
+    require_package("lightning", "training", "train")
+    from FetusMapV2Lib.memory.plan import parse_bytes
+    from FetusMapV2Lib.training.fitting import fit
+
+    if not data.is_dir():  # before a folder for the run is made
+        raise InputError("this folder does not exist", where=data, remedy="Give a folder of cases")
+    overrides: dict[str, object] = parsed_settings(settings)
+    if input_size is not None:
+        overrides["input_size"] = list(parsed_size(input_size, "--input-size"))
+    if learning_rate:
+        overrides["optimiser.learning_rate"] = learning_rate
+    model = fit(
+        preset,
+        data,
+        output,
+        resume=resume,
+        device=device,
+        steps=steps or None,
+        seed=seed,
+        initial_model=initial_model,
+        note={"note": note} if note else None,
+        overrides=overrides,
+        workers=workers,
+        prepare_on=prepare_on,
+        threads=threads or None,
+        memory_budget=parse_bytes(memory_budget) if memory_budget else None,
+        max_slowdown=max_slowdown,
+    )
+    say(f"Model written to {model}")

@@ -1,0 +1,61 @@
+"""The errors a user may see: each says what is wrong, where, and what to do.
+
+Raise these for a user's mistake or a broken input; let programming errors surface as they are.
+"""
+
+from __future__ import annotations
+
+import os
+
+from FetusMapV2Lib.core.safe_text import shown, shown_sentence
+
+
+class UserError(Exception):
+    """A problem the user can mend.
+
+    Args:
+        problem: what is wrong, one clause without a full stop.
+        where: file, option or landmark that it concerns, if any.
+        remedy: what to do about it, one sentence without a full stop, true wherever it is read.
+        option: what does it on the command line, e.g. "--overwrite"; other faces have buttons of their own for it.
+
+    ``str()`` gives one line: ``where: problem. Remedy (option).``
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, problem: str, *, where: str | os.PathLike[str] | None = None, remedy: str = "", option: str = ""
+    ) -> None:
+        self.problem = problem
+        self.where = os.fspath(where) if where is not None else ""
+        self.remedy = remedy
+        self.option = option
+        super().__init__(self.line())
+
+    def line(self, *, with_option: bool = True) -> str:
+        """The message as one line; without the option for those who have no command line.
+
+        Whatever names and texts it quotes, it steers no terminal.
+        """
+        problem = shown_sentence(self.problem)
+        head = f"{shown(self.where)}: {problem}" if self.where else problem
+        option = f" ({self.option})" if self.option and with_option else ""
+        tail = f" {shown_sentence(self.remedy).rstrip('.')}{option}." if self.remedy else ""
+        return f"{head}{tail}" if head.endswith("?") else f"{head.rstrip('.')}.{tail}"
+
+
+class InputError(UserError):
+    """A volume, landmark file or sequence that cannot be read or cannot be right."""
+
+
+class OutputError(UserError):
+    """A result that cannot be written: it exists, the disk is full, the folder is read-only."""
+
+
+class ModelError(UserError):
+    """A model file that is missing, corrupt, of another landmark schema, or with a wrong checksum."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a request that was granted, not an error
+    """Raised inside a long job when its ``should_cancel`` callback said yes."""

@@ -1,0 +1,194 @@
+"""Runs a model's network on a device: within a memory budget, and on when a GPU is full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.costing import Machine
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
+from FetusMapV2Lib.memory.planner import plan_inference, plan_training
+from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
+from FetusMapV2Lib.network.unet import UNet3d
+
+Answer = TypeVar("Answer")
+Size = tuple[int, int, int]
+
+#: When a GPU is full, the next plan takes this share of the memory of the last one.
+_NEXT_SHARE = 0.75
+#: A budget that any network fits.
+_PLENTY = 2**62
+
+
+class NetworkRunner:
+    """A network on a device.
+
+    Args:
+        network: moved to the device, and put into evaluation mode.
+        input_size: (k, j, i) of its pictures.
+        device: where it runs as long as the memory suffices.
+        reason: why there.
+        memory_budget: bytes that the network may take, its weights included; None = as much as it takes.
+
+    Raises:
+        BudgetError: the network does not fit the budget.
+    """
+
+    def __init__(
+        self, network: UNet3d, input_size: Size, device: torch.device, reason: str, memory_budget: int | None = None
+    ) -> None:
+        self.network = network
+        self.input_size = input_size
+        self.reason = reason
+        self._budget = memory_budget
+        self._asked: MemoryPlan | None = None
+        if memory_budget is not None:
+            self._asked = plan_inference(network, input_size, budget_bytes=memory_budget, machine=Machine.of(device))
+        self._manage(self._asked)
+        self._move_to(device)
+
+    @property
+    def memory_plan(self) -> str:
+        """How the network is kept within a budget, one sentence; empty without one."""
+        return "" if self._managed is None else self._managed.plan.summary()
+
+    def run(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer], warnings: list[str]) -> Answer:
+        """What `read` makes of the heatmaps; a full GPU is met with leaner and leaner plans, then with the CPU.
+
+        Args:
+            picture: (k, j, i) grey values.
+            read: called with the logits (L, k, j, i), float32, where they were made; they may be overwritten.
+            warnings: takes what was done against a full GPU.
+        """
+        answer = self._attempt(picture, read)
+        if answer is not None:
+            return answer
+        while self.take_less_memory():
+            answer = self._attempt(picture, read)
+            if answer is not None:
+                warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
+                return answer
+        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
+        self.reason = "the GPU ran out of memory"
+        self._manage(self._asked)
+        self._move_to(torch.device("cpu"))
+        return self.run_once(picture, read)
+
+    @torch.inference_mode()
+    def run_once(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer:
+        """`run` without a way out.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: the GPU is full.
+        """
+        batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self.device)
+        if self._managed is not None:
+            return read(self._managed(batch)[0].float())
+        with small_convolutions_by_onednn(self._network):
+            logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
+        return read(logits)
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Memory of the GPU, None on the CPU."""
+        return torch.cuda.get_device_properties(self.device).total_memory if self.device.type == "cuda" else None
+
+    def expected_bytes(self, training: bool) -> int | None:
+        """Predicted peak of a run, or of a training step, of the network; None where that cannot be predicted."""
+        if self._asked is not None:
+            return self._asked.prediction.peak_bytes
+        planned = plan_training if training else plan_inference
+        try:
+            return planned(self.network, self.input_size, budget_bytes=_PLENTY).prediction.peak_bytes
+        except UserError:
+            return None
+
+    def training_plan(self) -> MemoryPlan | None:
+        """How a training step of the network stays within the budget; None without one.
+
+        Raises:
+            BudgetError: it cannot.
+        """
+        if self._asked is None:
+            return None
+        budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
+        return plan_training(self.network, self.input_size, budget_bytes=budget, machine=Machine.of(self.device))
+
+    def take_less_memory(self) -> bool:
+        """Turn to the next leaner plan; false if there is none."""
+        if not isinstance(self.network, UNet3d):
+            return False
+        plan = self._leaner_plan()
+        if plan is None:
+            return False
+        self._manage(plan)
+        self._move_to(self.device)
+        return True
+
+    def _attempt(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer | None:
+        """`run_once`, None if the GPU is full."""
+        try:
+            return self.run_once(picture, read)
+        except torch.cuda.OutOfMemoryError:
+            pass  # until here the error holds on to the tensors of the attempt
+        torch.cuda.empty_cache()
+        return None
+
+    def _manage(self, plan: MemoryPlan | None) -> None:
+        lean = plan is not None and plan.executor != "vanilla"
+        self._managed = ManagedNetwork(self.network, plan) if plan is not None and lean else None
+
+    def _leaner_plan(self) -> MemoryPlan | None:
+        if self._managed is None:
+            return plan_inference(self.network, self.input_size)
+        peak = self._managed.plan.prediction.peak_bytes
+        try:
+            return plan_inference(self.network, self.input_size, budget_bytes=int(_NEXT_SHARE * peak))
+        except BudgetError as error:
+            least = error.smallest_bytes
+        return plan_inference(self.network, self.input_size, budget_bytes=least) if least < peak else None
+
+    def _move_to(self, device: torch.device) -> None:
+        #: where the network runs
+        self.device = device
+        network = self.network.to(device).eval()
+        # slices of channels want them one after the other; plain convolutions are faster the other way
+        layout = torch.contiguous_format if self._managed is not None else torch.channels_last_3d
+        self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def choose_device(device: str) -> tuple[torch.device, str]:
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N", and why it was chosen.
+
+    Raises:
+        UserError: a GPU was asked for and there is none, or the name is unknown.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0), "a CUDA GPU is available"
+        return torch.device("cpu"), "no CUDA GPU was found"
+    # Not left to torch.device, which wraps numbers beyond 127 around.
+    named = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device)
+    if named is None:
+        raise UserError(f"unknown device {device!r}", remedy="Use auto, cpu, cuda or cuda:N")
+    if device == "cpu":
+        return torch.device("cpu"), "chosen by the user"
+    number = int(named[1] or 0)
+    if number >= torch.cuda.device_count():
+        raise UserError("there is no such CUDA GPU", where=device, remedy="Use auto or cpu", option="--device")
+    return torch.device("cuda", number), "chosen by the user"
+
+
+def describe_device(device: torch.device) -> str:
+    """A device as a user knows it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)

@@ -1,0 +1,42 @@
+"""The views of a volume that the network is shown: the whole of it, and a closer look along the body's own axes.
+
+The first look finds head and trunk anywhere; the second sees every fetus upright, facing one way and equally large.
+A network of patches is shown the whole volume part by part instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame
+from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.volume import Volume
+
+#: Length of the close view's longest side in crown-rump lengths: limbs stretched above the head or below the rump
+#: stay inside.
+CLOSE_EXTENT = 1.7
+#: Where the middle of the close view lies in the canonical frame, in crown-rump lengths from the head-and-trunk
+#: centroid: limbs reach to the front and below.
+CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
+
+
+def whole_view(volume: Volume, input_size: tuple[int, int, int]) -> Grid:
+    """The whole volume on the network's grid, longest side first (`Grid.fit`)."""
+    return Grid.fit(volume, input_size)
+
+
+def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
+    """A grid along the body's own axes, sized by the fetus: rows i run to its left, j to its back, k to its head.
+
+    Args:
+        frame: where the fetus is.
+        input_size: (K, J, I) voxels.
+    """
+    spacing = CLOSE_EXTENT * frame.length_mm / max(input_size)
+    centre = frame.centre + frame.axes @ CLOSE_CENTRE * frame.length_mm
+    return Grid.around(centre, frame.axes, spacing, input_size)
+
+
+def patch_grid(volume: Volume, patch_size: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """The whole volume at the spacing of patches, from which they are cut; at least one patch large."""
+    return Grid.covering(volume, spacing_mm, patch_size)

@@ -1,0 +1,75 @@
+"""What training steps take, predicted for the paper's network and for presets as they are run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.json_files import read_json_object
+from FetusMapV2Lib.evaluation.paper.tables import PLANNER, MemoryFact, Size, memory_rows
+from FetusMapV2Lib.memory.costing import step_without_data
+from FetusMapV2Lib.memory.framework import plan_framework
+from FetusMapV2Lib.memory.meter import on_meta
+from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, parameter_bytes
+from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
+from FetusMapV2Lib.training.preset import Preset
+
+
+def memory_facts(kept_in: Path) -> dict[tuple[str, Size], MemoryFact]:
+    """Predicted memory for the rows of table 4: the paper's network at the paper's sizes; minutes, but kept.
+
+    Args:
+        kept_in: JSON file with what an earlier call predicted.
+    """
+    kept = _kept(kept_in)
+    facts = {}
+    for scheme, size in memory_rows():
+        key = f"{scheme or 'plain'} {'x'.join(map(str, size))}"
+        if key not in kept:
+            kept[key] = predicted_memory(scheme, size)
+            write_json(kept_in, {name: dataclasses.asdict(fact) for name, fact in kept.items()})
+        facts[scheme, size] = kept[key]
+    return facts
+
+
+def _kept(path: Path) -> dict[str, MemoryFact]:
+    """The predictions of an earlier call; none if they cannot be read, as they are soon made again."""
+    try:
+        return {key: MemoryFact(**fact) for key, fact in read_json_object(path).items()}
+    except (UserError, TypeError):
+        return {}
+
+
+def predicted_memory(scheme: str, size: Size, widths: Sequence[int] | None = None) -> MemoryFact:
+    """Predicted memory of a training step of the UNet.
+
+    Args:
+        scheme: "", a scheme of the paper, or `paper.PLANNER`.
+        size: (k, j, i).
+        widths: channels per level, the paper's by custom.
+    """
+    network = UNet3d(landmarks=default_schema().count, widths=widths or PAPER_WIDTHS)
+    if not scheme:
+        peak = step_without_data(on_meta(network), (1, 1, *size)).peak_bytes
+    else:
+        plan = plan_training(network, size) if scheme == PLANNER else plan_framework(network, size, scheme)
+        peak = plan.prediction.peak_bytes
+    return MemoryFact(peak, parameter_bytes(network))
+
+
+def peak_as_trained(preset: Preset) -> int | None:
+    """Bytes predicted for a step as the preset runs it; None where its network cannot be planned for."""
+    network = PoseModule(preset, default_schema().count, steps=1).network
+    try:
+        if preset.memory.manages:
+            peak = plan_step(preset, network).prediction.peak_bytes
+        else:
+            peak = step_without_data(on_meta(network), (preset.run.batch_size, 1, *preset.input_size)).peak_bytes
+    except UserError:
+        return None
+    return peak + kept_beside(preset, network)

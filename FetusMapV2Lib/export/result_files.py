@@ -1,0 +1,209 @@
+"""The files of one estimate: landmarks as Slicer Markups, measurements as CSV and JSON.
+
+All numbers carry their unit, their validity and their uncertainty; everything says "research use only".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.planes import Plane
+from FetusMapV2Lib.anatomy.plausibility import Check
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.core.atomic_files import write_json, write_text
+from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.publishing import published
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.imaging.markups import pose_note, write_markups
+
+
+def result_paths(folder: Path, stem: str) -> dict[str, Path]:
+    """The files that `write_results` makes for a case."""
+    return {
+        "landmarks": folder / f"{stem}.mrk.json",
+        "csv": folder / f"{stem}.measurements.csv",
+        "json": folder / f"{stem}.measurements.json",
+    }
+
+
+def write_results(
+    folder: Path,
+    stem: str,
+    estimate: Estimate,
+    *,
+    schema: Schema | None = None,
+    overwrite: bool = False,
+    private: bool = True,
+) -> dict[str, Path]:
+    """Write landmarks and measurements of an estimate, all or none; without a fetus only the JSON that says so.
+
+    Landmarks and measurements of an earlier estimate do not stay beside a JSON that says there is no fetus.
+
+    Args:
+        private: see `published`.
+
+    Raises:
+        OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
+    """
+    paths = result_paths(folder, stem)
+    asked = [path.name for path in paths.values()]
+    with published(folder, stem, asked=asked, overwrite=overwrite, private=private) as staging:
+        stage_results(staging, stem, estimate, schema)
+    return paths if estimate.found else {"json": paths["json"]}
+
+
+def stage_results(folder: Path, stem: str, estimate: Estimate, schema: Schema | None = None) -> None:
+    """The same into a folder from which the files will be published together with others."""
+    schema = schema or default_schema()
+    paths = result_paths(folder, stem)
+    if estimate.found:
+        lines = descriptions(estimate.pose, schema, estimate.model)
+        write_markups(paths["landmarks"], estimate.pose, schema, descriptions=lines)
+        write_text(paths["csv"], measurements_csv(findings(estimate.pose, schema)))
+    write_json(paths["json"], results_document(estimate, schema))
+
+
+def descriptions(pose: Pose, schema: Schema, model: str = "") -> list[str]:
+    """One line per landmark for the control point's description: confidence, radius, model, assumed definition."""
+    return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in schema.landmarks]
+
+
+def measurements_csv(found: Findings) -> str:
+    """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity and remark."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark"])
+    for m in found.measurements:
+        writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note])
+    for d in found.known_datings:
+        low, high = d.valid_range_mm
+        remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
+        name, interval = f"Gestational age ({d.name})", _cell(d.combined_days, 1)
+        writer.writerow([name, _cell(d.days, 1), "d", interval, "90 %", d.valid, remark])
+    for c in found.checks:
+        fits = "" if c.verdict == "unknown" else not c.doubtful
+        remark = f"{c.remark}; usual {_cell(c.limits[0], 1)} to {_cell(c.limits[1], 1)} {c.unit}; {c.source}"
+        writer.writerow([c.name, _cell(c.value, 1), c.unit, _cell(c.uncertainty, 1), "90 %", fits, remark])
+    writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}"])
+    return out.getvalue()
+
+
+def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
+    """The JSON of an estimate: landmarks (RAS mm), measurements, plane, dates, model and device."""
+    document: dict[str, Any] = {
+        "software": f"FetusMapV2 {__version__}",
+        "notice": RESEARCH_USE,
+        "found": estimate.found,
+        "reason": estimate.reason,
+        "presence": _number(estimate.detection_score),
+        "model": estimate.model,
+        "device": estimate.device,
+        "device_reason": estimate.device_reason,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},
+        "warnings": list(estimate.warnings),
+        "refinement": asdict(estimate.refinement),
+    }
+    if estimate.found:
+        document |= _pose_document(estimate.pose, schema)
+    return document
+
+
+def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
+    found = findings(pose, schema)
+    sides = pose.laterality
+    return {
+        "coordinate_system": "RAS",
+        "unit": "mm",
+        "landmarks": [_landmark_document(pose, schema, row) for row in range(schema.count)],
+        "laterality": None
+        if sides is None
+        else {
+            "arms_confidence": _number(sides.arms_confidence),
+            "legs_confidence": _number(sides.legs_confidence),
+            "consistent": sides.consistent,
+        },
+        "measurements": [
+            {
+                "key": m.key,
+                "name": m.name,
+                "value_mm": _number(m.value_mm),
+                "uncertainty_mm": _number(m.uncertainty_mm),
+                "note": m.note,
+            }
+            for m in found.measurements
+        ],
+        "bone_length_note": JOINT_CENTRES,
+        "gestational_age": [
+            {
+                "key": d.key,
+                "formula": d.name,
+                "days": _number(d.days),
+                "weeks": d.weeks_text,
+                "interval_days": _number(d.combined_days),
+                "interval_of_a_fetus_days": _number(d.interval_days),
+                "interval_of_the_length_days": _number(d.length_days),
+                "valid": d.valid,
+                "valid_range_mm": list(d.valid_range_mm),
+                "source": d.source,
+            }
+            for d in found.known_datings
+        ],
+        "neck_flexion_deg": _number(found.neck_flexion_deg),
+        "checks": [check_document(check) for check in found.checks],
+        "midsagittal_plane": _plane_document(found.plane),
+    }
+
+
+def check_document(check: Check) -> dict[str, Any]:
+    """A check as JSON values."""
+    return {
+        "key": check.key,
+        "name": check.name,
+        "value": _number(check.value),
+        "unit": check.unit,
+        "uncertainty": _number(check.uncertainty),
+        "usual_range": [_number(limit) for limit in check.limits],
+        "verdict": check.verdict,
+        "remark": check.remark,
+        "source": check.source,
+    }
+
+
+def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
+    landmark = schema.landmarks[row]
+    position = [round(float(x), 4) for x in pose.positions[row]] if pose.present[row] else None
+    return {
+        "number": landmark.number,
+        "key": landmark.key,
+        "name": landmark.name,
+        "position": position,
+        "confidence": None if pose.confidence is None else _number(pose.confidence[row]),
+        "radius90_mm": None if pose.radius90_mm is None else _number(pose.radius90_mm[row]),
+    }
+
+
+def _plane_document(plane: Plane | None) -> dict[str, Any] | None:
+    if plane is None:
+        return None
+    return {
+        "origin": [round(float(x), 4) for x in plane.origin],
+        "normal_to_left": [round(float(x), 6) for x in plane.normal],
+        "residual_mm": _number(plane.residual_mm),
+    }
+
+
+def _number(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -1,0 +1,1 @@
+"""Reading 3D ultrasound from DICOM files and folders."""

@@ -1,0 +1,1 @@
+"""Models: the model file, the index of models, the pose library and the calibration."""

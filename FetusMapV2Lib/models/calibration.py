@@ -1,0 +1,229 @@
+"""How far off a landmark may be: from the shape of its heatmap to a 90 % radius and a probability.
+
+Fitted on held-out cases with known truth, kept as plain numbers in the model file.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from FetusMapV2Lib.core.errors import ModelError
+
+Array = NDArray[np.float64]
+
+#: A landmark counts as well placed within this distance; its confidence is the probability of that.
+CLOSE_ENOUGH_MM = 5.0
+_MASS_FLOOR = 0.02
+_SPREAD_FLOOR_MM = 0.1
+_ERROR_FLOOR_MM = 0.1
+_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected error of each landmark as a log-linear function of its heatmap, and what follows from it.
+
+    ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02)`` is the typical error;
+    the 90 % radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
+    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the presence score
+    (`engine.detection_score_of`) reaches `detection_threshold`.
+    """
+
+    offsets: tuple[float, ...]
+    spread_weight: float
+    mass_weight: float
+    radius_factors: tuple[float, ...]
+    confidence_offset: float
+    confidence_slope: float
+    detection_threshold: float
+    cases: int
+
+    def typical_error_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
+        """Typical error u of each landmark; arrays of shape (..., 22)."""
+        return np.asarray(np.exp(np.asarray(self.offsets) + self._slope(spread_mm, peak_mass)))
+
+    def radius90_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
+        """Radius within which the true landmark lies in 90 % of cases like the calibration's."""
+        return np.asarray(self.radius_factors) * self.typical_error_mm(spread_mm, peak_mass)
+
+    def confidence(self, spread_mm: Array, peak_mass: Array) -> Array:
+        """Probability that each landmark lies within `CLOSE_ENOUGH_MM` of the truth."""
+        log_error = np.log(self.typical_error_mm(spread_mm, peak_mass))
+        return np.asarray(_sigmoid(self.confidence_offset - self.confidence_slope * log_error))
+
+    def _slope(self, spread_mm: Array, peak_mass: Array) -> Array:
+        spread, mass = _features(spread_mm, peak_mass)
+        return np.asarray(self.spread_weight * spread + self.mass_weight * mass)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for the model file's metadata."""
+        rows = {name: [float(x) for x in getattr(self, name)] for name in ("offsets", "radius_factors")}
+        return {**rows, **{key: float(getattr(self, name)) for key, name in _SCALARS.items()}, "cases": int(self.cases)}
+
+    @classmethod
+    def from_dict(
+        cls, data: Any, *, landmarks: int | None = None, where: str | os.PathLike[str] | None = None
+    ) -> Calibration:
+        """The calibration kept in a model file.
+
+        Args:
+            data: plain JSON values.
+            landmarks: how many it must be for; None = as many as it says.
+            where: the file, for messages.
+
+        Raises:
+            ModelError: a field is missing, not a number, or out of range; or it is for another number of landmarks.
+        """
+        problem = _problem(data, landmarks)
+        if problem:
+            raise ModelError(
+                f"the model's calibration is damaged ({problem})", where=where, remedy="Calibrate the model again"
+            )
+        return cls(
+            offsets=tuple(float(x) for x in data["offsets"]),
+            radius_factors=tuple(float(x) for x in data["radius_factors"]),
+            cases=data["cases"],
+            **{name: float(data[key]) for key, name in _SCALARS.items()},
+        )
+
+
+#: Key in the file -> attribute.
+_SCALARS = {
+    "spread_weight": "spread_weight",
+    "mass_weight": "mass_weight",
+    "confidence_offset": "confidence_offset",
+    "confidence_slope": "confidence_slope",
+    "presence_threshold": "detection_threshold",
+}
+
+
+#: Logarithms, slopes and scores beyond this are no calibration's.
+_LARGEST = 1e3
+
+
+def _problem(data: Any, landmarks: int | None) -> str:
+    """What is wrong with the plain values of a calibration, "" if nothing is."""
+    if not isinstance(data, dict):
+        return "it is no JSON object"
+    missing = [name for name in ("offsets", "radius_factors", "cases", *_SCALARS) if name not in data]
+    if missing:
+        return f"{missing[0]} is missing"
+    rows = [data["offsets"], data["radius_factors"]]
+    if not all(isinstance(row, list | tuple) and all(map(_is_number, row)) for row in rows):
+        return "offsets or radius_factors are no lists of numbers"
+    count = len(rows[0]) if landmarks is None else landmarks
+    if any(len(row) != count for row in rows):
+        return f"offsets or radius_factors are not {count} numbers"
+    if any(factor <= 0 for factor in rows[1]):
+        return "a radius factor is not positive"
+    wrong = [name for name in _SCALARS if not _is_number(data[name])]
+    if wrong:
+        return f"{wrong[0]} is no number"
+    if type(data["cases"]) is not int or data["cases"] < 0:
+        return "cases is no number of cases"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _LARGEST
+
+
+def uncalibrated(landmarks: int = 22) -> Calibration:
+    """A stand-in for a model that was never calibrated: radii follow the heatmap's own spread."""
+    return Calibration(
+        offsets=(0.0,) * landmarks,
+        spread_weight=1.0,
+        mass_weight=0.0,
+        radius_factors=(2.5,) * landmarks,  # 90 % of an isotropic 3D Gaussian lies within 2.5 standard deviations
+        confidence_offset=float(np.log(CLOSE_ENOUGH_MM)) * 2,
+        confidence_slope=2.0,
+        detection_threshold=0.0,
+        cases=0,
+    )
+
+
+def fit_calibration(
+    errors_mm: Array, spread_mm: Array, peak_mass: Array, detection_threshold: float = 0.0
+) -> Calibration:
+    """Fit a calibration to held-out cases.
+
+    Args:
+        errors_mm: (cases, 22) distance to the truth, NaN where the truth is missing.
+        spread_mm: (cases, 22) spread of each heatmap around its decoded point.
+        peak_mass: (cases, 22) probability mass around the decoded point, 0-1.
+        presence_threshold: see `Calibration`; found by comparing cases with and without a fetus.
+
+    Raises:
+        ModelError: fewer than ten cases.
+    """
+    cases, landmarks = errors_mm.shape
+    if cases < 10:
+        raise ModelError(f"{cases} cases are too few to calibrate on", remedy="Give at least ten cases with landmarks")
+    spread, mass = _features(spread_mm, peak_mass)
+    log_error = np.log(np.maximum(errors_mm, _ERROR_FLOOR_MM))
+    known = np.isfinite(log_error)
+    spread_weight, mass_weight = _slopes(log_error, spread, mass, known)
+    residual = np.where(known, log_error - spread_weight * spread - mass_weight * mass, np.nan)
+    offsets = np.nan_to_num(np.nanmean(residual, axis=0))
+    factors = np.array([_conformal_factor(residual[:, row] - offsets[row]) for row in range(landmarks)])
+    typical = (offsets + spread_weight * spread + mass_weight * mass)[known]
+    confidence = _logistic(typical, errors_mm[known] <= CLOSE_ENOUGH_MM)
+    return Calibration(
+        offsets=tuple(offsets.tolist()),
+        spread_weight=spread_weight,
+        mass_weight=mass_weight,
+        radius_factors=tuple(factors.tolist()),
+        confidence_offset=confidence[0],
+        confidence_slope=confidence[1],
+        detection_threshold=detection_threshold,
+        cases=cases,
+    )
+
+
+def _features(spread_mm: Array, peak_mass: Array) -> tuple[Array, Array]:
+    spread = np.log(np.maximum(np.asarray(spread_mm, float), _SPREAD_FLOOR_MM))
+    mass = np.log(np.clip(1.0 - np.asarray(peak_mass, float), 0.0, 1.0) + _MASS_FLOOR)
+    return spread, mass
+
+
+def _slopes(log_error: Array, spread: Array, mass: Array, known: NDArray[np.bool_]) -> tuple[float, float]:
+    """Least squares on what is left after each landmark's own mean."""
+
+    def centred(values: Array) -> Array:
+        kept = np.where(known, values, np.nan)
+        return np.asarray((kept - np.nanmean(kept, axis=0))[known])
+
+    design = np.column_stack([centred(spread), centred(mass)])
+    ridge = 1e-3 * len(design) * np.eye(2)
+    slopes = np.linalg.solve(design.T @ design + ridge, design.T @ centred(log_error))
+    return float(max(slopes[0], 0.0)), float(max(slopes[1], 0.0))
+
+
+def _conformal_factor(log_ratios: Array) -> float:
+    """Split-conformal quantile: the smallest factor that covers 90 % of new cases."""
+    known = np.sort(log_ratios[np.isfinite(log_ratios)])
+    if not len(known):
+        return 1.0
+    rank = min(int(np.ceil(_COVERAGE * (len(known) + 1))), len(known)) - 1
+    return float(np.exp(known[rank]))
+
+
+def _logistic(log_error: Array, close: NDArray[np.bool_]) -> tuple[float, float]:
+    """Offset and slope of P(close) = sigmoid(offset - slope log u), slope kept positive, lightly regularised."""
+
+    def loss(parameters: Array) -> float:
+        score = parameters[0] - np.exp(parameters[1]) * log_error
+        return float(np.mean(np.logaddexp(0.0, np.where(close, -score, score))) + 1e-4 * np.sum(parameters**2))
+
+    best = minimize(loss, np.array([2.0, 0.5]), method="Nelder-Mead").x
+    return float(best[0]), float(np.exp(best[1]))
+
+
+def _sigmoid(score: Array) -> Array:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(score, -50, 50))))

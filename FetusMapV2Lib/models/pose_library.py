@@ -1,0 +1,97 @@
+"""The pose library of a model: poses brought into the canonical frame, and a site's own added to it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.registration import register
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import ensure_absent
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.training_cases import find_cases
+from FetusMapV2Lib.models.model_file import Model, changing, load_model, save_model
+from FetusMapV2Lib.models.model_index import find_model
+
+Array = NDArray[np.float64]
+
+#: More poses than this say nothing new and make the file large.
+LARGEST_LIBRARY = 2000
+_LARGEST_MM = 1000.0
+
+
+def canonical_poses(poses: Array, template: Array) -> Array:
+    """Poses moved and turned, not scaled, into the canonical frame of the template.
+
+    Args:
+        poses: (N, 22, 3) RAS mm, NaN = missing.
+        template: (22, 3) of `canonical_template`.
+
+    Returns:
+        (M, 22, 3) mm; poses with fewer than four known head and trunk landmarks are left out.
+    """
+    rows = list(default_schema().rows("ht"))
+    result = []
+    for pose in poses:
+        if np.isfinite(pose[rows]).all(axis=1).sum() < 4:
+            continue
+        fit = register(pose[rows], template[rows])
+        moved = pose @ np.asarray(fit.rotation).T
+        # the shift that the similarity would give, at the pose's own size
+        result.append(moved + fit.matrix[:3, 3] / float(fit.scale))
+    return np.array(result).reshape(-1, *poses.shape[1:])
+
+
+def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, int]:
+    """A model with the poses of annotated cases in its library, the newest first so that none of them is cut off.
+
+    Args:
+        model: not changed.
+        cases: folder of cases; those without a fetus say nothing.
+
+    Returns:
+        The model, and how many poses were added.
+
+    Raises:
+        InputError: no case with enough landmarks of head and trunk, or a case that cannot be read.
+    """
+    annotated = [case.pose().positions for case in find_cases(cases) if case.fetus_present]
+    new = canonical_poses(np.stack(annotated), model.template) if annotated else np.empty((0, 22, 3))
+    if not len(new):
+        raise InputError(
+            "no case has enough landmarks for the pose library",
+            where=cases,
+            remedy="Annotate at least four of the landmarks 1-10",
+        )
+    if np.nanmax(np.abs(new)) > _LARGEST_MM:
+        raise InputError("the landmarks of a case are farther apart than any body is long", where=cases)
+    poses = np.concatenate([new, model.poses])[:LARGEST_LIBRARY]
+    before = model.info.training.get("poses_added", 0)
+    training = {**model.info.training, "poses_added": (before if type(before) is int else 0) + len(new)}
+    return replace(model, poses=poses, checksum="").with_info(training=training), len(new)
+
+
+def add_poses(
+    model: str | os.PathLike[str] | None,
+    cases: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> tuple[Model, int]:
+    """`extended_model` of a named model, written to a file; the file may be the model's own.
+
+    Returns:
+        See `extended_model`.
+
+    Raises:
+        UserError: see `extended_model`, `find_model` and `save_model`.
+    """
+    with changing(output):
+        ensure_absent(Path(output), overwrite)
+        extended, added = extended_model(load_model(find_model(model)), cases)
+        save_model(output, extended, overwrite=overwrite)
+    return extended, added

@@ -1,0 +1,269 @@
+"""A whole simulated case: volume, true pose and the record of how it was made; and its files.
+
+One seed and one index give one case; resolution and device do not change what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.publishing import published
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
+from FetusMapV2Lib.phantom.fetus import Fetus, Posture, draw_posture, make_fetus
+from FetusMapV2Lib.phantom.placement import (
+    CaseGeometry,
+    empty_geometry,
+    geometry_with,
+    is_roomy,
+    nominal_extent,
+    place_fetus,
+)
+from FetusMapV2Lib.phantom.probe import Probe
+from FetusMapV2Lib.phantom.shapes import Rigid
+from FetusMapV2Lib.phantom.sizes import Size, sample_size
+from FetusMapV2Lib.phantom.skeleton import spine_length
+from FetusMapV2Lib.phantom.style import MIXES, STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
+from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
+from FetusMapV2Lib.phantom.ultrasound import acquire
+
+FULL_SHAPE = (460, 313, 312)
+FULL_SPACING_MM = 0.3
+_ATTEMPTS = 40
+Style = VendorStyle | StyleMix | str | None
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCase:
+    """A simulated volume and the truth about it.
+
+    Attributes:
+        volume: uint8 [k, j, i], its centre at the RAS origin.
+        pose: the landmarks, RAS mm; all missing without a fetus.
+        truth: JSON values: seed, index, gestational_age_days, crl_mm, bones_mm, joint_angles_deg, style, ...
+    """
+
+    volume: Volume
+    pose: Pose
+    truth: dict[str, Any]
+
+
+def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
+    """Independent sources of randomness of a case, so that a change of one part leaves the others as they are."""
+    names = ("size", "posture", "look", "place", "surroundings", "probe", "style", "image", "motion")
+    children = np.random.SeedSequence([seed, index]).spawn(len(names))
+    return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
+
+
+def torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(int(source.integers(2**62)))
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """One fetus with its place, before the scene around it is drawn.
+
+    Attributes:
+        size, length, posture, fetus: the body; length of the spine in mm.
+        look: seed of the differences between individuals inside.
+        cavity: in the body frame.
+        place, probe: where it lies, and what looks at it.
+        surroundings_state: state of the generator that draws the rest of the scene.
+    """
+
+    size: Size
+    length: float
+    posture: Posture
+    fetus: Fetus
+    look: int
+    cavity: Cavity
+    place: Rigid
+    probe: Probe
+    surroundings_state: Any
+
+
+def draw_individual(
+    seed: int, index: int, extent_mm: np.ndarray, gestational_age_days: float | None = None
+) -> Individual:
+    """The fetus of a case and where it lies, in a volume of this extent (i, j, k) mm.
+
+    Raises:
+        InputError: no posture of the fetus fits into the volume.
+    """
+    streams = streams_of(seed, index)
+    size = sample_size(streams["size"], gestational_age_days)
+    probes = torch_generator(streams["probe"])
+    if 0.8 * size.crl > float(np.linalg.norm(extent_mm)):
+        raise _too_small(size, extent_mm)
+    length = spine_length(size)
+    look = int(streams["look"].integers(2**62))
+    for attempt in range(_ATTEMPTS):
+        posture = draw_posture(streams["posture"], size, length)
+        fetus = make_fetus(size, posture, np.random.default_rng(look), length)
+        cavity = sample_cavity(streams["surroundings"], fetus)
+        if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
+            continue
+        found = place_fetus(streams["place"], probes, fetus, extent_mm)
+        if found is not None:
+            state = streams["surroundings"].bit_generator.state
+            return Individual(size, length, posture, fetus, look, cavity, *found, state)
+    raise _too_small(size, extent_mm)
+
+
+def _too_small(size: Size, extent_mm: np.ndarray) -> InputError:
+    return InputError(
+        f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
+        remedy="Simulate a larger volume or a coarser spacing",
+    )
+
+
+def sample_geometry(
+    seed: int,
+    index: int,
+    extent_mm: np.ndarray,
+    *,
+    fetus_present: bool = True,
+    gestational_age_days: float | None = None,
+) -> CaseGeometry:
+    """The scene of a case, before any grid.
+
+    Args:
+        seed, index: which case.
+        extent_mm: (3,) extent (i, j, k) of the volume; `nominal_extent` gives it.
+        fetus_present: False gives a uterus without a fetus.
+        gestational_age_days: drawn evenly between 10 and 15 weeks if None.
+
+    Raises:
+        InputError: no posture of the fetus fits into the volume.
+    """
+    if not fetus_present:
+        streams = streams_of(seed, index)
+        size = sample_size(streams["size"], gestational_age_days)
+        return empty_geometry(streams["surroundings"], torch_generator(streams["probe"]), size, extent_mm)
+    one = draw_individual(seed, index, extent_mm, gestational_age_days)
+    generator = np.random.Generator(np.random.PCG64())
+    generator.bit_generator.state = one.surroundings_state
+    return geometry_with(generator, one.fetus, one.cavity.moved(one.place), one.place, one.probe, extent_mm)
+
+
+def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
+    """A vendor style from a style, the name of one or of a mix, a mix to draw from, or None for the training mix.
+
+    Raises:
+        InputError: there is no style of that name.
+    """
+    if isinstance(style, VendorStyle):
+        return style
+    if style is None:
+        return sample_style(generator, TRAINING_MIX)
+    if isinstance(style, StyleMix):
+        return sample_style(generator, style)
+    if style in MIXES:
+        return sample_style(generator, MIXES[style])
+    if style not in STYLES:
+        raise InputError(f"no vendor style {style!r}", remedy=f"Choose one of {', '.join([*MIXES, *STYLES])}")
+    return sample_style(generator, StyleMix(weights={style: 1.0}))
+
+
+def simulated_volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
+    """A volume of simulated greys [k, j, i], its centre at the RAS origin."""
+    matrix = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    matrix[:3, 3] = -(np.array(array.shape[::-1]) - 1) / 2 * spacing_mm
+    return Volume(array, matrix, name=name, source="simulated")
+
+
+def image_geometry(
+    geometry: CaseGeometry,
+    shape_kji: tuple[int, int, int],
+    spacing_mm: float,
+    style: VendorStyle,
+    image_seed: int,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """The ultrasound image, uint8 [k, j, i], of a scene."""
+    tissue = build_tissue_map(geometry, shape_kji, spacing_mm, device)
+    generator = torch.Generator(device=device).manual_seed(image_seed)
+    grey = acquire(tissue, spacing_mm, geometry.probe, style, generator)
+    return np.asarray(grey.cpu().numpy(), dtype=np.uint8)
+
+
+def simulate_case(
+    seed: int,
+    index: int,
+    shape_kji: tuple[int, int, int] = FULL_SHAPE,
+    spacing_mm: float = FULL_SPACING_MM,
+    style: Style = None,
+    device: torch.device | str = "cpu",
+    fetus_present: bool = True,
+    gestational_age_days: float | None = None,
+) -> SimulatedCase:
+    """A simulated case; the same seed and index give the same scene at every resolution.
+
+    Args:
+        seed, index: which case.
+        shape_kji: voxels along k, j, i.
+        spacing_mm: isotropic voxel size.
+        style: vendor style, name of one ("A", "B", "C") or of a mix ("training", "held-out"), a mix, or None for the
+            training mix.
+        device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
+        fetus_present: False gives a uterus without a fetus.
+        gestational_age_days: drawn evenly between 10 and 15 weeks if None.
+
+    Raises:
+        InputError: the volume is too small for the fetus, or the style is unknown.
+    """
+    extent = nominal_extent(shape_kji, spacing_mm)
+    geometry = sample_geometry(
+        seed, index, extent, fetus_present=fetus_present, gestational_age_days=gestational_age_days
+    )
+    streams = streams_of(seed, index)
+    chosen = resolve_style(style, torch_generator(streams["style"]))
+    image_seed = int(streams["image"].integers(2**62))
+    array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed, device)
+    truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen)}
+    return SimulatedCase(simulated_volume(array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth)
+
+
+def case_record(
+    seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float, style: VendorStyle
+) -> dict[str, Any]:
+    """What of the truth does not depend on the scene."""
+    return {
+        "seed": seed,
+        "index": index,
+        "shape_kji": list(shape_kji),
+        "spacing_mm": spacing_mm,
+        "style": style.name,
+        "style_settings": asdict(style),
+    }
+
+
+def write_case(
+    folder: str | PathLike[str], case: SimulatedCase, index: int, *, overwrite: bool = True
+) -> tuple[Path, Path, Path]:
+    """Write ``case-NNNN.nrrd``, ``case-NNNN.mrk.json`` (RAS) and ``case-NNNN.json`` (the truth), all or none.
+
+    Returns:
+        the three paths.
+
+    Raises:
+        OutputError: one of them exists and may not be overwritten, or cannot be written.
+    """
+    stem = f"case-{index:04d}"
+    volume, landmarks, truth = (f"{stem}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json"))
+    with published(Path(folder), stem, asked=(volume, landmarks, truth), overwrite=overwrite, private=False) as staging:
+        write_volume(staging / volume, case.volume)
+        write_markups(staging / landmarks, case.pose)
+        write_json(staging / truth, case.truth)
+    return Path(folder) / volume, Path(folder) / landmarks, Path(folder) / truth

@@ -1,0 +1,84 @@
+"""`Placement`: the next click in a view puts one landmark there, by Slicer's own place mode.
+
+Until then the landmark has no place; if the user thinks better of it, it is back where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from FetusMapV2Lib.scene import pose_nodes, undo_history
+from FetusMapV2Lib.scene.pose_scene import PoseScene
+
+
+class Placement:
+    """Places one landmark; ends with a click, a right click, another mouse mode, `cancel`, or the scene.
+
+    Args:
+        fetus: the live nodes of the pose.
+        row: of the landmark. A locked one is unlocked by nobody: ask first.
+        on_end: called once with whether the landmark was placed.
+
+    Raises:
+        InputError: the point list does not hold the landmarks any more.
+    """
+
+    def __init__(self, fetus: PoseScene, row: int, on_end: Callable[[bool], None] = lambda placed: None) -> None:
+        self.row = row
+        self._node, self._scene, self._on_end = fetus.landmarks_node, fetus.scene, on_end
+        self._modes = self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        pose_nodes.check_landmarks(self._node, fetus.schema)
+        self._before = pose_nodes.local_positions(self._node)[row]
+        self._had_undo = bool(self._scene.GetUndoFlag())
+        self._observed: list[tuple[Any, int]] = []
+        self._start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a click is awaited."""
+        return bool(self._observed)
+
+    def cancel(self) -> None:
+        """Think better of it; nothing if it has ended."""
+        if self.is_running:
+            self._modes.SwitchToViewTransformMode()
+
+    def _start(self) -> None:
+        undo_history.keep(self._scene)
+        # Slicer would keep the state without the landmark's place, too.
+        self._scene.SetUndoOff()
+        self._node.UnsetNthControlPointPosition(self.row)
+        self._node.SetControlPointPlacementStartIndex(self.row)
+        selection = self._scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+        selection.SetReferenceActivePlaceNodeClassName(self._node.GetClassName())
+        selection.SetActivePlaceNodeID(self._node.GetID())
+        self._modes.SetPlaceModePersistence(0)
+        self._modes.SetCurrentInteractionMode(self._modes.Place)
+        scene = self._scene
+        self._listen(self._modes, self._modes.InteractionModeChangedEvent, self._on_mode)
+        for event in (scene.StartCloseEvent, scene.StartImportEvent):
+            self._listen(scene, event, lambda *_: self.cancel())
+        self._listen(scene, scene.NodeRemovedEvent, lambda *_: self._on_node_removed())
+
+    def _listen(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
+        self._observed.append((subject, subject.AddObserver(event, callback)))
+
+    def _on_node_removed(self) -> None:
+        if not self._scene.IsNodePresent(self._node):
+            self.cancel()
+
+    def _on_mode(self, caller: Any, event: str) -> None:
+        if self._modes.GetCurrentInteractionMode() != self._modes.Place:
+            self._end()
+
+    def _end(self) -> None:
+        for subject, tag in self._observed:
+            subject.RemoveObserver(tag)
+        self._observed.clear()
+        placed = self._node.GetNthControlPointPositionStatus(self.row) == self._node.PositionDefined
+        if not placed:
+            pose_nodes.place_local(self._node, self.row, self._before)
+        if self._had_undo:
+            self._scene.SetUndoOn()
+        self._on_end(placed)

@@ -1,0 +1,322 @@
+"""The MRML nodes of a pose: made once, found again by reference after loading, filled with positions.
+
+Everything hangs on the landmarks node: it refers to the skeleton, the plane, the lengths and the volume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+from vtk.util import numpy_support
+
+from FetusMapV2Lib.anatomy.planes import Plane
+from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.scene import appearance
+from FetusMapV2Lib.scene.node_names import node_name, without_name_in_labels
+from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
+
+Array = NDArray[np.float64]
+
+ROLE_ATTRIBUTE = "FetusMapV2.Role"
+SCHEMA_ATTRIBUTE = "FetusMapV2.Schema"
+LANDMARKS_ROLE = "landmarks"
+SKELETON_REFERENCE = "FetusMapV2.Skeleton"
+COLOURS_REFERENCE = "FetusMapV2.Colours"
+PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
+TRACE_REFERENCE = "FetusMapV2.MidsagittalTrace"
+LENGTH_REFERENCE = "FetusMapV2.Length."
+VOLUME_REFERENCE = "FetusMapV2.Volume"
+
+_LINE_NAMES = {
+    "crl": "CRL",
+    "left_femur": "left femur",
+    "right_femur": "right femur",
+    "left_humerus": "left humerus",
+    "right_humerus": "right humerus",
+}
+
+
+def length_rows(schema: Schema) -> dict[str, tuple[int, int]]:
+    """The measured lengths: key to the rows of its two ends."""
+    return {"crl": schema.crl_rows, **schema.bones}
+
+
+def of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[Any]:
+    """All nodes of a class in the scene.
+
+    MRML hands out a collection that belongs to the caller: kept, it would let nodes outlive their scene.
+    """
+    found = scene.GetNodesByClass(class_name)
+    found.UnRegister(None)
+    return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+
+
+def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
+    """All landmarks nodes of poses in the scene."""
+    points = of_class(scene, "vtkMRMLMarkupsFiducialNode")
+    return [node for node in points if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
+
+
+def reference_roles(landmarks: Any) -> list[str]:
+    """The roles under which a landmarks node refers to what was made for it."""
+    roles = (landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles()))
+    single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, COLOURS_REFERENCE)
+    return [role for role in roles if role in single or role.startswith(LENGTH_REFERENCE)]
+
+
+def followers(landmarks: Any) -> list[Any]:
+    """The nodes that a landmarks node refers to as showing its pose: skeleton, plane, trace and lengths."""
+    found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role != COLOURS_REFERENCE)
+    return [node for node in found if node is not None]
+
+
+def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
+    """`name`, or `name 2`, ... if the scene has landmarks of that name already."""
+    number, unique = 1, name
+    while scene.GetFirstNodeByName(f"{unique} landmarks") is not None:
+        number += 1
+        unique = f"{name} {number}"
+    return unique
+
+
+def check_landmarks(node: Any, schema: Schema) -> None:
+    """Raise InputError unless `node` holds the landmarks of the schema in their order."""
+    where = node_name(node) if node is not None else ""
+    if node is None or not node.IsA("vtkMRMLMarkupsFiducialNode"):
+        raise InputError("this is not a point list", where=where, remedy="Choose the landmarks of a fetus")
+    kept = node.GetAttribute(SCHEMA_ATTRIBUTE)
+    if kept and kept != schema.id:
+        raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
+    problem = problem_of_list(node, schema)
+    if problem:
+        raise InputError(
+            f"the point list does not hold the {schema.count} landmarks in their order: {problem}",
+            where=where,
+            remedy="Estimate the pose anew, or load a landmark file made by this extension",
+        )
+
+
+def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """A fiducial node with one named point per landmark, all missing, their number fixed."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
+    without_name_in_labels(node)
+    fill_list(node, schema)
+    make_landmarks(node, schema)
+    return node
+
+
+def make_landmarks(node: Any, schema: Schema) -> None:
+    """Make a point list with the right points the landmarks of a pose, e.g. one that was loaded from a file."""
+    before = node.StartModify()
+    without_name_in_labels(node)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetAttribute(ROLE_ATTRIBUTE, LANDMARKS_ROLE)
+    node.SetAttribute(SCHEMA_ATTRIBUTE, schema.id)
+    node.EndModify(before)
+    _with_display(node, appearance.show_landmarks)
+
+
+def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """A hidden colour table with the colour of each landmark."""
+    node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
+    node.UnRegister(None)
+    node.SetName(f"{name} colours")
+    node.SetTypeToUser()
+    node.SetHideFromEditors(True)
+    node.SetNumberOfColors(schema.count)
+    for landmark in schema.landmarks:
+        node.SetColor(landmark.number - 1, landmark.name, *landmark.colour, 1.0)
+    node.GetLookupTable().SetRange(0.0, schema.count - 1.0)
+    return scene.AddNode(node)
+
+
+def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData, colours: Any) -> Any:
+    """A model node that shows `polydata` in the colours of the limbs."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton")
+    node.SetAttribute(ROLE_ATTRIBUTE, "skeleton")
+    node.SetSelectable(False)
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, lambda display: appearance.show_skeleton(display, colours))
+    return node
+
+
+def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
+    """A locked plane node of absolute size."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode", f"{name} midsagittal plane")
+    without_name_in_labels(node)
+    node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_plane")
+    node.SetPlaneType(node.PlaneTypePointNormal)
+    node.SetSizeMode(node.SizeModeAbsolute)
+    node.SetOriginWorld(0.0, 0.0, 0.0)
+    node.SetNthControlPointPositionMissing(0)
+    node.SetLocked(True)
+    _with_display(node, appearance.show_plane)
+    return node
+
+
+def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
+    """A model node that shows where the midsagittal plane cuts the slices: a line, drawn in a tenth of the time that
+    views need for the outline of a plane node."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} midsagittal plane in slices")
+    node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_trace")
+    node.SetSelectable(False)
+    polydata = vtk.vtkPolyData()
+    polydata.SetPoints(vtk.vtkPoints())
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, appearance.show_trace)
+    return node
+
+
+def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
+    """A locked line node with its length measurement."""
+    label = _LINE_NAMES.get(key, key.replace("_", " "))
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", f"{name} {label}")
+    without_name_in_labels(node)
+    node.SetAttribute(ROLE_ATTRIBUTE, f"length.{key}")
+    for end in ("start", "end"):
+        row = node.AddControlPoint(0.0, 0.0, 0.0, end)
+        node.SetNthControlPointPositionMissing(row)
+    node.SetFixedNumberOfControlPoints(True)
+    node.SetLocked(True)
+    length = node.GetMeasurement("length")
+    if length is not None:
+        length.SetPrintFormat("%.1f mm")
+    _with_display(node, lambda display: appearance.show_line(display, main=key == "crl"))
+    return node
+
+
+def _with_display(node: Any, show: Any) -> None:
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    before = display.StartModify()
+    show(display)
+    display.EndModify(before)
+    for owned in (node, display):
+        owned.SetUndoEnabled(True)
+
+
+def world_positions(node: Any, buffer: vtk.vtkPoints) -> Array:
+    """(N, 3) world coordinates of a markups node's points in mm, NaN where the position is not defined.
+
+    `buffer` is used over again to read all points in one call.
+    """
+    node.GetControlPointPositionsWorld(buffer)
+    positions = numpy_support.vtk_to_numpy(buffer.GetData()).astype(np.float64)
+    positions[~_defined(node)] = np.nan
+    return positions
+
+
+def local_positions(node: Any) -> Array:
+    """(N, 3) coordinates in the node's own frame (before its parent transform), NaN where not defined."""
+    count = node.GetNumberOfControlPoints()
+    positions = np.array([node.GetNthControlPointPosition(row) for row in range(count)]).reshape(count, 3)
+    positions[~_defined(node)] = np.nan
+    return positions
+
+
+def _defined(node: Any) -> NDArray[np.bool_]:
+    status = (node.GetNthControlPointPositionStatus(row) for row in range(node.GetNumberOfControlPoints()))
+    return np.fromiter((value == node.PositionDefined for value in status), dtype=bool)
+
+
+def place_point(node: Any, row: int, world: Sequence[float] | Array) -> None:
+    """Put point `row` at `world` (RAS mm), or mark it missing where that is NaN."""
+    x, y, z = (float(value) for value in world)
+    if math.isfinite(x + y + z):
+        node.SetNthControlPointPositionWorld(row, x, y, z)
+    elif node.GetNthControlPointPositionStatus(row) != node.PositionMissing:
+        node.SetNthControlPointPositionMissing(row)
+
+
+def place_local(node: Any, row: int, place: Array) -> None:
+    """`place_point` in the node's own coordinates, free of rounding by a parent transform."""
+    if np.isfinite(place).all():
+        node.SetNthControlPointPosition(row, *place.tolist())
+    else:
+        place_point(node, row, place)
+
+
+def locks(node: Any) -> NDArray[np.bool_]:
+    """(N,) which points are locked."""
+    rows = range(node.GetNumberOfControlPoints())
+    return np.fromiter((bool(node.GetNthControlPointLocked(row)) for row in rows), dtype=bool)
+
+
+def moving_row(node: Any) -> int | None:
+    """The point that the mouse has grabbed, as Slicer tells with PointStartInteractionEvent; None without one."""
+    index = node.GetAttribute("Markups.MovingMarkupIndex") or ""
+    return int(index) if index.isdecimal() and int(index) < node.GetNumberOfControlPoints() else None
+
+
+def place_line(node: Any, start: Array, end: Array) -> None:
+    """Put a line between two world points; it disappears if either is NaN."""
+    before = node.StartModify()
+    complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
+    for row, point in enumerate((start, end)):
+        place_point(node, row, point if complete else (math.nan,) * 3)
+    node.EndModify(before)
+
+
+def place_plane(node: Any, plane: Plane | None) -> None:
+    """Put the plane node where `plane` is (world); it disappears if there is none."""
+    if plane is None:
+        place_point(node, 0, (math.nan,) * 3)
+        return
+    if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
+        # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
+        place_point(node, 0, plane.origin)
+    # One event in place of two: views draw the plane for each.
+    node.SetDisableModifiedEvent(True)
+    node.SetOriginWorld(plane.origin.tolist())
+    node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
+    node.SetSizeWorld(*plane.extent_mm)
+    node.SetDisableModifiedEvent(False)
+    node.InvokeCustomModifiedEvent(node.PointModifiedEvent)
+
+
+def place_trace(node: Any, plane: Plane | None) -> None:
+    """Put the trace where `plane` is (world); it disappears if there is none."""
+    polydata = node.GetPolyData()
+    if polydata.GetNumberOfCells() != (plane is not None):
+        polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())
+    corners = np.zeros((4, 3)) if plane is None else to_local(node, plane.corners)
+    polydata.GetPoints().SetData(numpy_support.numpy_to_vtk(corners, deep=True))
+    polydata.GetPoints().Modified()
+    polydata.Modified()
+
+
+def _one_cell(points: int) -> vtk.vtkCellArray:
+    cells = vtk.vtkCellArray()
+    cells.InsertNextCell(points, list(range(points)))
+    return cells
+
+
+def to_local(node: Any, world: Array) -> Array:
+    """World points (N, 3) in the coordinates of a node under a parent transform; NaN rows stay."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return world
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
+    return _transformed(transform, world)
+
+
+def to_world(node: Any, local: Array) -> Array:
+    """Points (N, 3) in the coordinates of a node under a parent transform as world points; NaN rows stay."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return local
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
+    return _transformed(transform, local)
+
+
+def _transformed(transform: vtk.vtkGeneralTransform, points: Array) -> Array:
+    return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])

@@ -1,0 +1,202 @@
+"""The cases of a training run, and each volume kept small on disk.
+
+A volume is read in full once, averaged down to 8 bit and a coarser voxel, and read from that copy ever after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from FetusMapV2Lib.core.atomic_files import atomic_write
+from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.imaging.blocks import block_mean
+from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
+from FetusMapV2Lib.imaging.volume import Volume
+
+_LOG = logging.getLogger(__name__)
+_CHECKSUM = "sha256"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One annotated volume.
+
+    Attributes:
+        name: stem of its files.
+        volume_path: the volume file.
+        positions: (22, 3) RAS mm, NaN = missing.
+        fetus_present: false for a volume that shows no fetus (flagged in ``<stem>.json``).
+        truth: what ``<stem>.json`` says, {} without one.
+    """
+
+    name: str
+    volume_path: Path
+    positions: NDArray[np.float64]
+    fetus_present: bool
+    truth: dict[str, Any]
+
+
+class CaseFolder:
+    """The usable cases of a folder, sorted by name.
+
+    A case without any landmark is used only if its ``<stem>.json`` says ``"fetus_present": false``; otherwise it
+    was not annotated yet and is left out.
+
+    Args:
+        folder: see `imaging.training_cases.find_cases`.
+        names: only these cases, in this order (to resume a run on the cases it began with).
+
+    Raises:
+        InputError: no such folder, no usable case, or a case of `names` is gone.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> None:
+        self.folder = Path(folder)
+        found = {files.name: files for files in find_cases(self.folder)}
+        missing = [name for name in names or () if name not in found]
+        if missing:
+            raise InputError(f"the case {missing[0]} is gone", where=self.folder, remedy="Put it back or start afresh")
+        loaded = (_case(found[name]) for name in (found if names is None else names))
+        self.cases = [case for case in loaded if case is not None]
+        if not any(case.fetus_present for case in self.cases):
+            raise InputError(
+                "no case of this folder has landmarks", where=self.folder, remedy="Annotate some cases first"
+            )
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def poses(self) -> NDArray[np.float64]:
+        """Positions of all cases, (N, 22, 3) RAS mm."""
+        return np.stack([case.positions for case in self.cases])
+
+
+class ReducedVolumes:
+    """Small 8-bit copies of the cases' volumes, written on first use and kept in memory while there is room.
+
+    Args:
+        folder: where the copies lie.
+        spacing_mm: voxels are averaged in blocks of whole voxels to about this size (never finer than the file).
+        memory_bytes: how much of them to keep in memory in this process.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], spacing_mm: float, memory_bytes: int = 1 << 30) -> None:
+        self.folder = Path(folder)
+        self.spacing_mm = spacing_mm
+        self.memory_bytes = memory_bytes
+        self._held: OrderedDict[str, Volume] = OrderedDict()
+        self._bytes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker process starts with an empty memory; the disk is shared
+        return {**self.__dict__, "_held": OrderedDict(), "_bytes": 0}
+
+    def get(self, case: Case) -> Volume:
+        """The reduced volume of a case.
+
+        Raises:
+            InputError: the volume cannot be read.
+        """
+        path = self._path(case)
+        held = self._held.get(path.name)
+        if held is not None:
+            self._held.move_to_end(path.name)
+            return held
+        volume = _load_reduced(path, case.name)
+        if volume is None:
+            volume = reduced(read_volume(case.volume_path), self.spacing_mm).with_(name=case.name)
+            self._keep_on_disk(path, volume)
+        self._hold(path.name, volume)
+        return volume
+
+    def _path(self, case: Case) -> Path:
+        facts = case.volume_path.stat()
+        key = f"{case.volume_path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}|{self.spacing_mm:.4f}"
+        return self.folder / f"{case.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+
+    def _hold(self, name: str, volume: Volume) -> None:
+        self._held[name] = volume
+        self._bytes += volume.array.nbytes
+        while self._bytes > self.memory_bytes and len(self._held) > 1:
+            _, dropped = self._held.popitem(last=False)
+            self._bytes -= dropped.array.nbytes
+
+    @staticmethod
+    def _keep_on_disk(path: Path, volume: Volume) -> None:
+        tensors = {"array": volume.array, "ijk_to_ras": np.ascontiguousarray(volume.ijk_to_ras)}
+        try:
+            with atomic_write(path, private=True) as temporary:  # it shows a patient
+                temporary.write_bytes(save(tensors, metadata={_CHECKSUM: _checksum(tensors)}))
+        except OutputError as error:
+            _LOG.warning("the reduced volume is not kept: %s", error)
+
+
+def reduced(volume: Volume, spacing_mm: float) -> Volume:
+    """A volume averaged over blocks of whole voxels to about `spacing_mm`, as 8 bit.
+
+    Blocks that are not full at the far borders are left out.
+    """
+    factors_ijk = [max(1, int(spacing_mm / size + 0.5)) for size in volume.spacing]
+    factors = (factors_ijk[2], factors_ijk[1], factors_ijk[0])
+    kept = tuple(slice(0, max(1, n // f) * f) for n, f in zip(volume.shape, factors, strict=True))
+    array = volume.array[kept]
+    small = array if max(factors) == 1 else block_mean(array, factors)
+    matrix = volume.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ ((np.array(factors_ijk) - 1) / 2)
+    matrix[:3, :3] *= factors_ijk
+    return volume.with_(array=_as_bytes(small, volume.array.dtype), ijk_to_ras=matrix)
+
+
+def _as_bytes(array: NDArray[Any], original: np.dtype[Any]) -> NDArray[np.uint8]:
+    if original == np.uint8:
+        return np.ascontiguousarray(np.rint(array), dtype=np.uint8)
+    grey = np.maximum(array, 0).astype(np.float32)
+    bright = grey[grey > 0]
+    top = float(np.percentile(bright, 99.9)) if bright.size else 1.0
+    return np.ascontiguousarray(np.rint(np.minimum(grey * (250.0 / top), 255.0)), dtype=np.uint8)
+
+
+def _load_reduced(path: Path, name: str) -> Volume | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as content:
+            tensors = {name: content.get_tensor(name) for name in ("array", "ijk_to_ras")}
+            noted = (content.metadata() or {}).get(_CHECKSUM)
+        return Volume(tensors["array"], tensors["ijk_to_ras"], name=name) if noted == _checksum(tensors) else None
+    except (OSError, ValueError, SafetensorError):
+        return None  # a damaged copy is made again
+
+
+def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a reduced volume."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}|{tensors[name].dtype}|{tensors[name].shape}|".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _case(files: CaseFiles) -> Case | None:
+    positions = np.array(files.pose().positions, dtype=np.float64)
+    truth = files.truth()
+    present = bool(truth.get("fetus_present", True))
+    if not present:
+        positions = np.full_like(positions, np.nan)
+    elif not np.isfinite(positions).any():
+        _LOG.warning("%s: no landmark is annotated; the case is left out", files.landmarks_path)
+        return None
+    return Case(files.name, files.volume_path, positions, present, truth)

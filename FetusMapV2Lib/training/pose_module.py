@@ -1,0 +1,277 @@
+"""The Lightning module: one step of training, the learning rate over the run, and the averaged weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import lru_cache
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.costing import Machine
+from FetusMapV2Lib.memory.framework import plan_framework
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
+from FetusMapV2Lib.memory.planner import plan_training
+from FetusMapV2Lib.models.architectures import build_network, described_reversible
+from FetusMapV2Lib.network.unet import parameter_bytes
+from FetusMapV2Lib.training.adversarial import Adversary, bytes_beside
+from FetusMapV2Lib.training.losses import build_loss
+from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
+from FetusMapV2Lib.training.preset_checks import WHOLE_HEATMAPS
+from FetusMapV2Lib.training.samples import Sample
+
+_USE_SCHEME = "Leave the memory plan out, or set memory.scheme to gcp"
+
+
+def learning_rate_factor(step: int, steps: int, options: OptimiserOptions) -> float:
+    """What the learning rate is multiplied with at a step of a run of `steps`."""
+    if options.schedule == "constant":
+        return 1.0
+    warmup = max(1, round(options.warmup * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return options.final_factor + (1 - options.final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class PoseModule(pl.LightningModule):
+    """A network under training.
+
+    Args:
+        preset: the recipe.
+        landmarks: heatmaps of the network.
+        steps: length of the run, for the schedule.
+    """
+
+    def __init__(self, preset: Preset, landmarks: int, steps: int) -> None:
+        super().__init__()
+        self.preset = preset
+        self.steps = steps
+        self.network = build_network(network_config(preset, landmarks))
+        if preset.run.channels_last:
+            self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.loss = build_loss(preset.loss, preset.sigma, preset.loss_weights, of_patches=preset.sees_patches)
+        # a second network, not a hook: Lightning saves and restores it with everything else
+        self.averaged = build_network(network_config(preset, landmarks)) if preset.run.average_decay else None
+        if self.averaged is not None:
+            self.averaged.load_state_dict(self.network.state_dict())
+            self.averaged.requires_grad_(False)
+        #: what the network is trained against, if anything; the steps of both sides are then taken by hand
+        self.adversary = Adversary(preset.adversarial, landmarks, preset.sigma) if preset.adversarial.active else None
+        self.automatic_optimization = self.adversary is None
+        #: runs the network by a memory plan; its weights are those of `network`
+        self.managed: ManagedNetwork | None = None
+        #: parts of the last step's loss, detached, for logs
+        self.last_parts: dict[str, Tensor] = {}
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the run so far, over all resumptions."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the duration."""
+        checkpoint["seconds"] = self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._seconds_before = float(checkpoint.get("seconds", 0.0))
+        self._started = time.monotonic()
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The weights to validate and export: the averaged ones if there are any."""
+        return self.averaged if self.averaged is not None else self.network
+
+    @property
+    def runs_modules(self) -> bool:
+        """Whether steps call the network's own modules, and not the kernels of a memory plan in their place."""
+        return self.managed is None or self.managed.graph is None
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """An image batch in the memory format of the network."""
+        if self.preset.run.channels_last:
+            return image.contiguous(memory_format=torch.channels_last_3d)
+        return image
+
+    def manage(self, plan: MemoryPlan) -> None:
+        """Run training steps by a memory plan from now on.
+
+        Raises:
+            UserError: the plan never holds the heatmaps whole, and there is a discriminator to look at them.
+        """
+        if plan.executor == "vanilla":
+            return
+        if self.adversary is not None and plan.executor != "segments":
+            raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
+        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.managed = ManagedNetwork(self.network, plan)
+
+    def training_step(self, batch: Sample, batch_index: int) -> Tensor:
+        """Loss of a batch (see `data.Sample`)."""
+        if self.adversary is not None:
+            return self._adversarial_step(self.adversary, batch)
+        if self.managed is not None:
+            in_slabs = self.loss.in_slabs(batch["points"], batch["present"])
+            total = self.managed.loss(batch["image"], in_slabs)
+            self.last_parts = {"loss": total.detach(), **in_slabs.parts()}
+            return total
+        logits = self.network(self.prepared(batch["image"]))
+        parts = self.loss(logits, batch["points"], batch["present"])
+        self.last_parts = {"loss": parts.total.detach(), **parts.parts}
+        return parts.total
+
+    def _adversarial_step(self, adversary: Adversary, batch: Sample) -> Tensor:
+        """The discriminators take a step on the heatmaps found, then the network takes one against them."""
+        optimisers, schedules = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimisers, list) and isinstance(schedules, list)
+        of_network, of_discriminators = optimisers
+        image = batch["image"]
+        logits = self.managed(image) if self.managed is not None else self.network(self.prepared(image))
+        poses = adversary.poses(logits, image, batch["points"], batch["present"])
+        judging, judged = adversary.judging_loss(poses)
+        self._backward(judging, of_discriminators.optimizer)
+        of_discriminators.optimizer.step()  # past Lightning, which counts: a step of the run is one of the network
+        parts = self.loss(logits, batch["points"], batch["present"])
+        deceiving, deceived = adversary.deceiving_loss(poses)
+        total = parts.total + deceiving
+        del logits, poses  # large, and the way back goes by the graph
+        self._backward(total, of_network.optimizer)
+        of_network.step()
+        for schedule in schedules:
+            schedule.step()  # type: ignore[call-arg]  # none of ours waits for a metric
+        self.last_parts = {"loss": total.detach(), **parts.parts, **judged, **deceived}
+        return total.detach()
+
+    def _backward(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """New gradients for the parameters of an optimiser, clipped as the preset says."""
+        optimiser.zero_grad()
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss)
+        if clip := self.preset.optimiser.gradient_clip:
+            self.clip_gradients(optimiser, gradient_clip_val=clip, gradient_clip_algorithm="norm")
+
+    @torch.no_grad()
+    def average_weights(self) -> None:
+        """Move the averaged weights towards the new ones, less and less as the run grows older."""
+        if self.averaged is None:
+            return
+        decay = min(self.preset.run.average_decay, (1 + self.global_step) / (10 + self.global_step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the preset's schedule, stepped after every batch; a second one for the discriminators."""
+        options = self.preset.optimiser
+        of_network = self._adam(self.network, options.learning_rate, options.weight_decay)
+        if self.adversary is None:
+            return of_network
+        return of_network, self._adam(self.adversary, self.preset.adversarial.learning_rate)
+
+    def _adam(self, network: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> dict[str, Any]:
+        options = self.preset.optimiser
+        optimiser = torch.optim.Adam(
+            network.parameters(), lr=learning_rate, betas=options.betas, weight_decay=weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: learning_rate_factor(step, self.steps, options)
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def plan_step(
+    preset: Preset,
+    network: nn.Module,
+    *,
+    budget: int | None = None,
+    max_slowdown: float | None = None,
+    allowed: frozenset[str] | None = None,
+    device: torch.device | str = "cuda",
+) -> MemoryPlan:
+    """The memory plan of a preset's training step.
+
+    Args:
+        preset: gives input size, batch and precision, and the wishes that are not given here.
+        network: of the preset.
+        budget: bytes of everything on the device, the averaged weights included.
+        max_slowdown: greatest ratio of operations to those without a plan.
+        allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's custom.
+        device: that the step will run on.
+
+    Raises:
+        BudgetError: nothing fits the budget.
+        UserError: the preset has discriminators and no scheme.
+    """
+    if preset.adversarial.active and not preset.memory.scheme:
+        raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
+    budget = preset.memory.budget_bytes if budget is None else budget
+    beside = kept_beside(preset, network)
+    rest = None if budget is None else max(1, budget - beside)
+    try:
+        if preset.memory.scheme:
+            description = json.dumps(network_config(preset, default_schema().count))
+            return _plan_scheme(description, preset.input_size, preset.memory.scheme, preset.run.batch_size, rest)
+        return plan_training(
+            network,
+            preset.input_size,
+            budget_bytes=rest,
+            max_slowdown=max_slowdown or preset.memory.max_slowdown or None,
+            allowed=allowed,
+            batch=preset.run.batch_size,
+            autocast=preset.run.autocast,
+            machine=Machine.of(device),
+        )
+    except BudgetError as error:
+        smallest = error.smallest_bytes + beside
+        size = "x".join(str(n) for n in preset.input_size)
+        raise BudgetError(
+            f"training at {size} does not fit {shown_bytes(budget or 0)}: at least {shown_bytes(smallest)} are needed",
+            smallest,
+            error.remedy,
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _plan_scheme(
+    description: str, input_size: tuple[int, int, int], scheme: str, batch: int, budget: int | None
+) -> MemoryPlan:
+    """`plan_framework` for a network description, once for all folds and presets that share it."""
+    with torch.device("meta"):
+        network = build_network(json.loads(description))
+    return plan_framework(network, input_size, scheme, batch=batch, budget_bytes=budget)
+
+
+def kept_beside(preset: Preset, network: nn.Module) -> int:
+    """Bytes of a run on the device that no plan of its step counts: averaged weights and adversarial training."""
+    averaged = parameter_bytes(network) if preset.run.average_decay else 0
+    return averaged + bytes_beside(preset, default_schema().count)
+
+
+def network_config(preset: Preset, landmarks: int) -> dict[str, object]:
+    """The network description (see `build_network`) of a preset.
+
+    Raises:
+        UserError: an unknown kind, or no pass that may become reversible where the preset wants some.
+    """
+    description: dict[str, object] = {
+        "kind": preset.network.kind,
+        "in_channels": 1,
+        "landmarks": landmarks,
+        "widths": list(preset.network.widths),
+        "coordinates": preset.network.coordinates,
+    }
+    if preset.network.kind == "unet-rnn":
+        description["edges"] = [[edge.start, edge.end] for edge in default_schema().edges]
+        description["part_channels"] = preset.network.part_channels
+        description["boosted_level"] = min(preset.network.boosted_level, len(preset.network.widths) - 2)
+    if preset.network.reversible:
+        description["reversible"] = described_reversible(description, preset.network.reversible)
+    return description

@@ -1,0 +1,153 @@
+"""Drawing a view of a case at random: the whole volume turned and scaled, a close look with an imperfect aim, a patch.
+
+Everything is a pure function of the generator handed in.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
+from FetusMapV2Lib.estimation.network_views import close_view
+from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.training.preset import AugmentationOptions
+
+Array = NDArray[np.float64]
+Shape = tuple[int, int, int]
+
+#: Voxels left free between the landmarks and the border of a view, where the volume is larger than the view.
+_MARGIN_VOXELS = 3.0
+#: Crown-rump length of the made-up body that a volume without a fetus is looked at with, mm.
+_EMPTY_LENGTH_MM = (30.0, 95.0)
+
+
+def quarter_turns() -> Array:
+    """The 24 proper rotations by multiples of 90 degrees about the axes, (24, 3, 3), identity first."""
+    matrices = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrix = np.zeros((3, 3))
+            matrix[range(3), order] = signs
+            if np.linalg.det(matrix) > 0:
+                matrices.append(matrix)
+    matrices.sort(key=lambda m: -np.trace(m))
+    return np.stack(matrices)
+
+
+_TURNS = quarter_turns()
+_LONG_AXIS_TURNS = _TURNS[np.abs(_TURNS[:, 2, 2]) == 1]
+
+
+def random_whole_view(
+    fitted: Grid, volume: Volume, positions: Array, options: AugmentationOptions, generator: np.random.Generator
+) -> Grid:
+    """The whole view of a volume, turned, scaled and shifted at random.
+
+    The 24 quarter turns take the volume's long side off the view's long side; then the view is moved along the
+    volume so that the landmarks stay inside where they can.
+
+    Args:
+        fitted: `Grid.fit` of the volume.
+        volume: for its extent.
+        positions: (22, 3) RAS mm, NaN = missing; may be all missing.
+        options: see `AugmentationOptions`.
+        generator: source of randomness.
+    """
+    axes, spacing = _turned_and_scaled(fitted, options, generator)
+    size = spacing * np.array(fitted.shape[::-1], dtype=float)
+    centre = axes.T @ volume.centre_ras + generator.uniform(-1, 1, 3) * options.shift * size
+    known = positions[np.isfinite(positions).all(axis=1)]
+    if len(known):
+        room = size / 2 - _MARGIN_VOXELS * spacing
+        along = known @ axes
+        # landmarks of both ends inside if they fit, else the middle of them
+        low, high = along.max(axis=0) - room, along.min(axis=0) + room
+        centre = np.where(low <= high, np.clip(centre, low, high), (low + high) / 2)
+    return Grid.around(axes @ centre, axes, spacing, fitted.shape)
+
+
+def random_patch(
+    whole: Grid,
+    patch_size: Shape,
+    positions: Array,
+    aimed: float,
+    options: AugmentationOptions,
+    generator: np.random.Generator,
+) -> Grid:
+    """A patch of a volume, turned and scaled at random, inside the volume as far as it fits in.
+
+    Args:
+        whole: `patch_grid` of the volume.
+        patch_size: (k, j, i) voxels.
+        positions: (22, 3) RAS mm, NaN = missing; may be all missing.
+        aimed: probability that the patch holds a landmark, one of those that are known, anywhere in it.
+        options: see `AugmentationOptions`; quarter turns, turn and scale as for whole views.
+        generator: source of randomness.
+    """
+    axes, spacing = _turned_and_scaled(whole, options, generator)
+    half = spacing * np.array(patch_size[::-1], dtype=float) / 2
+    volume_half = np.abs(axes.T @ whole.axes) @ (whole.spacing_mm * np.array(whole.shape[::-1], dtype=float)) / 2
+    middle = axes.T @ whole.centre_ras
+    free = np.maximum(volume_half - half, 0.0)
+    place = generator.uniform(-1, 1, 3)
+    known = positions[np.isfinite(positions).all(axis=1)]
+    if len(known) and generator.random() < aimed:
+        landmark = axes.T @ known[generator.integers(len(known))]
+        centre = np.clip(landmark + place * half, middle - free, middle + free)
+    else:
+        centre = middle + place * free
+    return Grid.around(axes @ centre, axes, spacing, patch_size)
+
+
+def _turned_and_scaled(grid: Grid, options: AugmentationOptions, generator: np.random.Generator) -> tuple[Array, float]:
+    """Axes and spacing of a grid after a random turn and change of scale."""
+    turns = {"all": _TURNS, "long-axis": _LONG_AXIS_TURNS}.get(options.quarter_turns, _TURNS[:1])
+    axes = grid.axes @ turns[generator.integers(len(turns))]
+    axes = axes @ _random_turn(options.rotation_deg, generator)
+    return axes, grid.spacing_mm * generator.uniform(*options.scale)
+
+
+def random_close_view(
+    volume: Volume,
+    positions: Array,
+    template: Array,
+    shape: Shape,
+    options: AugmentationOptions,
+    generator: np.random.Generator,
+) -> Grid | None:
+    """A close view as a first look would have aimed it; None if too few landmarks are known.
+
+    Without any landmark (no fetus) the aim is at a made-up body anywhere in the volume.
+    """
+    if np.isfinite(positions).all(axis=1).any():
+        frame = body_frame(positions, None, template)
+    else:
+        frame = _empty_frame(volume, generator)
+    if frame is None:
+        return None
+    factor = 3.0 if generator.random() < options.close_wild else 1.0
+    aimed = frame.jittered(
+        generator,
+        factor * options.close_rotation_deg,
+        factor * options.close_log_scale,
+        factor * options.close_shift,
+    )
+    return close_view(aimed, shape)
+
+
+def _empty_frame(volume: Volume, generator: np.random.Generator) -> BodyFrame:
+    inside = generator.uniform(0.25, 0.75, 3) * (np.array(volume.shape[::-1]) - 1)
+    centre = volume.ijk_to_ras[:3, :3] @ inside + volume.ijk_to_ras[:3, 3]
+    turn = Rotation.from_quat(generator.normal(size=4))
+    return BodyFrame(centre, turn.as_matrix(), float(generator.uniform(*_EMPTY_LENGTH_MM)))
+
+
+def _random_turn(degrees: float, generator: np.random.Generator) -> Array:
+    axis = generator.normal(size=3)
+    angle = np.radians(degrees) * generator.normal()
+    return np.asarray(Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix())

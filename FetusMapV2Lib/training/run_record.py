@@ -1,0 +1,177 @@
+"""What a training run depends on: settled once, noted in ``run.json``, and the same when the run is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
+from FetusMapV2Lib.core.json_files import field, read_json_object
+from FetusMapV2Lib.training.case_folder import Case, CaseFolder
+from FetusMapV2Lib.training.preset import Preset, load_preset
+
+#: What a training leaves in its folder.
+MODEL_FILE = "model.safetensors"
+_RUN, _CHECKPOINT = "run.json", "last.ckpt"
+_CHECKSUMS = "checkpoints_have_checksums"
+_REMEDY = "Put a good copy of it back, or choose another folder"
+_SPLIT = 3  # stream of randomness that holds cases out
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run: everything that its result depends on.
+
+    Attributes:
+        folder: output folder.
+        preset: with its overrides applied.
+        seed: of order, augmentation, initial weights and the held-out cases.
+        training, held_out: cases.
+        template: (22, 3) canonical pose of the training cases.
+        steps: optimiser steps in all.
+        sealed: its checkpoints have checksums; not so those of a run that an earlier version began.
+    """
+
+    folder: Path
+    preset: Preset
+    seed: int
+    training: list[Case]
+    held_out: list[Case]
+    template: NDArray[np.float64]
+    steps: int
+    sealed: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that a run settles but the memory it may take, which can change when it is resumed."""
+        preset = {key: value for key, value in self.preset.to_dict().items() if key != "memory"}
+        text = json.dumps({**self.note(), "preset": preset}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def note(self) -> dict[str, Any]:
+        """What is kept of it, plain JSON values."""
+        return {
+            "preset": self.preset.to_dict(),
+            "seed": self.seed,
+            "steps": self.steps,
+            "training": [case.name for case in self.training],
+            "held_out": [case.name for case in self.held_out],
+        }
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file with the state of the trainer."""
+        return self.folder / _CHECKPOINT
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL_FILE
+
+
+def prepare_run(
+    preset: str | os.PathLike[str] | Preset,
+    data_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    resume: bool,
+    steps: int | None = None,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    cases: Sequence[str] | None = None,
+) -> Run:
+    """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
+
+    Raises:
+        UserError: see `fit`.
+    """
+    folder = Path(output_dir)
+    chosen = preset if isinstance(preset, Preset) else load_preset(preset)
+    chosen = chosen.with_overrides({**(overrides or {}), **({"run.steps": steps} if steps else {})})
+    noted = _noted(folder / _RUN) if resume else None
+    if noted is None:
+        if (folder / _CHECKPOINT).exists() and not resume:
+            raise OutputError(
+                "this folder holds a training run",
+                where=folder,
+                remedy="Choose another folder, or go on with it",
+                option="--resume",
+            )
+        loaded = CaseFolder(data_dir, cases).cases
+        held_out = _held_out(loaded, chosen, seed)
+    else:
+        if not chosen.trains_like(Preset.from_dict(noted["preset"], where=folder / _RUN)) or noted["seed"] != seed:
+            raise UserError(
+                "the run in this folder was begun with another preset, number of steps or seed",
+                where=folder / _RUN,
+                remedy="Resume with the same ones, or choose another folder",
+            )
+        loaded = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
+        held_out = set(noted["held_out"])
+    training = [case for case in loaded if case.name not in held_out]
+    run = Run(
+        folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
+        _template(training, data_dir), _step_count(chosen, len(training)),
+        sealed=noted is None or noted.get(_CHECKSUMS) is True,
+    )  # fmt: skip
+    if noted is None:
+        write_json(run.folder / _RUN, {**run.note(), _CHECKSUMS: True})
+    return run
+
+
+def begun_with(folder: Path) -> Preset | None:
+    """The preset that the run in a folder was begun with, None if there is no run.
+
+    Raises:
+        UserError: the notes of the run cannot be read.
+    """
+    noted = _noted(folder / _RUN)
+    return None if noted is None else Preset.from_dict(noted["preset"], where=folder / _RUN)
+
+
+def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
+    """Names of the cases to validate on: a random share of those with a fetus."""
+    names = [case.name for case in cases if case.fetus_present]
+    count = min(round(preset.run.validation_fraction * len(names)), preset.run.validation_cases, len(names) - 1)
+    order = np.random.default_rng((seed, _SPLIT)).permutation(len(names))
+    return {names[n] for n in order[: max(0, count)]}
+
+
+def _template(training: list[Case], data_dir: str | os.PathLike[str]) -> NDArray[np.float64]:
+    try:
+        return canonical_template(np.stack([case.positions for case in training]))
+    except ValueError as error:
+        raise InputError(
+            "no training case has all landmarks of head and trunk",
+            where=data_dir,
+            remedy="Annotate landmarks 1-10 in at least one case",
+        ) from error
+
+
+def _step_count(preset: Preset, cases: int) -> int:
+    if preset.run.steps:
+        return preset.run.steps
+    return preset.run.epochs * -(-cases * preset.samples_per_volume // preset.run.batch_size)
+
+
+def _noted(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    noted = read_json_object(path, "the notes of the run", remedy=_REMEDY)
+    known: dict[str, Any] = {"where": path, "remedy": _REMEDY}
+    Preset.from_dict(noted.get("preset"), where=path)  # type: ignore[arg-type]  # which says so if it is none
+    for key, kind in (("seed", int), ("training", list), ("held_out", list)):
+        field(noted, key, kind, **known)
+    if not all(isinstance(name, str) for name in [*noted["training"], *noted["held_out"]]):
+        raise InputError("the notes of the run name a case by something else than text", **known)
+    return noted

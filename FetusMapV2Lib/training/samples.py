@@ -1,0 +1,216 @@
+"""Samples for training and validation: one view of one case, a pure function of (seed, index).
+
+No sample depends on a worker process, on the samples before it, or on any global random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from FetusMapV2Lib.anatomy.body_frame import body_frame
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
+from FetusMapV2Lib.estimation.patch_stitching import part_of, patch_places
+from FetusMapV2Lib.imaging.grid import Grid, Shape, bright_end
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.training.case_folder import Case, ReducedVolumes
+from FetusMapV2Lib.training.network_images import HostImages, NetworkImages
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.random_views import random_close_view, random_patch, random_whole_view
+
+Array = NDArray[np.float64]
+#: image (1, K, J, I) float32; points (22, 3) voxels float32, NaN = missing or (but in patches) outside; present bool;
+#: positions (22, 3) RAS mm and grid_to_ras (4, 4) float64; view = index in `VIEW_NAMES`; case = index of the case.
+Sample = dict[str, torch.Tensor]
+VIEW_NAMES = ("whole", "close", "patch")
+_WHOLE, _CLOSE, _PATCH = range(3)
+
+# streams of randomness, so that the order of the cases and their augmentation never share draws
+_ORDER, _AUGMENT = 1, 2
+
+
+class StepSampler(Sampler[int]):
+    """Sample indices from `start` on, without end: index n is the nth sample of the whole run."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        index = self.start
+        while True:
+            yield index
+            index += 1
+
+    def __len__(self) -> int:
+        return 1 << 40  # the trainer stops by steps
+
+
+class TrainingViews(Dataset[Sample]):
+    """Random views of the training cases; every case once per epoch, in an order drawn anew for each.
+
+    Args:
+        cases: the training cases.
+        volumes: their reduced volumes.
+        preset: views, augmentation and input size.
+        template: (22, 3) canonical pose for close views, None if the preset has none.
+        seed: of the run.
+        pictures: how volumes are sampled, by custom on the CPU.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        volumes: ReducedVolumes,
+        preset: Preset,
+        template: Array | None,
+        seed: int,
+        pictures: NetworkImages | None = None,
+    ) -> None:
+        self.cases = list(cases)
+        self.volumes = volumes
+        self.pictures = pictures or HostImages()
+        self.preset = preset
+        self.template = template
+        self.seed = seed
+        weights = np.array([preset.views.whole, preset.views.close if template is not None else 0.0])
+        self._whole_share = 1.0 if preset.sees_patches else float(weights[0] / weights.sum())
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._fitted: dict[str, Grid] = {}
+        self._bright_ends: dict[str, float] = {}
+
+    def __getitem__(self, index: int) -> Sample:
+        epoch, place = divmod(index, len(self.cases))
+        number = int(self._epoch_order(epoch)[place])
+        case = self.cases[number]
+        generator = np.random.default_rng((self.seed, _AUGMENT, index))
+        volume = self.volumes.get(case)
+        view, grid = self._draw(case, volume, generator)
+        top = self._bright_end(case, volume) if view == _PATCH else None
+        picture = self.pictures.distorted(self.pictures.plain(volume, grid, top), self.preset.augmentation, generator)
+        sample = make_sample(picture, grid, case, view, number)
+        mirror = self.preset.augmentation.mirror
+        return mirrored(sample) if mirror and generator.random() < mirror else sample
+
+    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        if self._order is None or self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.cases))
+            self._order = (epoch, order)
+        return self._order[1]
+
+    def _draw(self, case: Case, volume: Volume, generator: np.random.Generator) -> tuple[int, Grid]:
+        options, shape = self.preset.augmentation, self.preset.input_size
+        if self.preset.sees_patches:
+            aimed = self.preset.views.patch_aimed
+            return _PATCH, random_patch(self._fit(case, volume), shape, case.positions, aimed, options, generator)
+        if generator.random() >= self._whole_share and self.template is not None:
+            grid = random_close_view(volume, case.positions, self.template, shape, options, generator)
+            if grid is not None:
+                return _CLOSE, grid
+        return _WHOLE, random_whole_view(self._fit(case, volume), volume, case.positions, options, generator)
+
+    def _fit(self, case: Case, volume: Volume) -> Grid:
+        """The whole volume as the engine would lay it out."""
+        if case.name not in self._fitted:
+            self._fitted[case.name] = _laid_out(volume, self.preset)
+        return self._fitted[case.name]
+
+    def _bright_end(self, case: Case, volume: Volume) -> float:
+        """Of the whole volume: a patch of nothing but fluid must stay dark."""
+        if case.name not in self._bright_ends:
+            self._bright_ends[case.name] = bright_end(volume.array)
+        return self._bright_ends[case.name]
+
+
+class ValidationViews(Dataset[Sample]):
+    """The held-out cases as the engine would see them.
+
+    The whole view and, if trained, the close view at the truth; or of a volume's patches the one with most landmarks.
+    """
+
+    def __init__(self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None) -> None:
+        self.cases = list(cases)
+        self.volumes = volumes
+        self.preset = preset
+        self.template = template if preset.views.close > 0 else None
+        drawn = (preset.views.whole > 0, self.template is not None, preset.sees_patches)
+        views = [view for view, is_drawn in enumerate(drawn) if is_drawn]
+        self._index = [(number, view) for number in range(len(self.cases)) for view in views]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Sample:
+        number, view = self._index[index]
+        case = self.cases[number]
+        volume = self.volumes.get(case)
+        grid = None
+        if view == _PATCH:
+            grid = _fullest_patch(_laid_out(volume, self.preset), self.preset.input_size, case.positions)
+        if view == _CLOSE and self.template is not None:
+            frame = body_frame(case.positions, None, self.template)
+            grid = close_view(frame, self.preset.input_size) if frame is not None else None
+        if grid is None:
+            view, grid = _WHOLE, whole_view(volume, self.preset.input_size)
+        top = bright_end(volume.array) if view == _PATCH else None
+        return make_sample(HostImages().plain(volume, grid, top), grid, case, view, number)
+
+
+def _laid_out(volume: Volume, preset: Preset) -> Grid:
+    """The grid of the whole volume: what the network sees, or what its patches are cut from."""
+    if preset.sees_patches:
+        return patch_grid(volume, preset.input_size, preset.views.patch_spacing_mm)
+    return whole_view(volume, preset.input_size)
+
+
+def _fullest_patch(whole: Grid, patch_size: Shape, positions: Array) -> Grid:
+    """Of the patches that the engine would look at, the one that holds most landmarks."""
+    patches = [part_of(whole, place, patch_size) for place in patch_places(whole.shape, patch_size)]
+    return max(patches, key=lambda patch: int(points_inside(patch.to_voxel(positions), patch.shape).sum()))
+
+
+def points_inside(points_ijk: NDArray[Any], shape: Shape) -> NDArray[np.bool_]:
+    """Which points (L, 3), in voxels (i, j, k), lie on a grid (k, j, i); missing ones (NaN) do not."""
+    limits = np.array(shape[::-1], dtype=float) - 0.5
+    with np.errstate(invalid="ignore"):
+        return np.asarray(((points_ijk >= -0.5) & (points_ijk <= limits)).all(axis=1))
+
+
+def make_sample(picture: torch.Tensor, grid: Grid, case: Case, view: int, number: int) -> Sample:
+    """One sample from a picture (k, j, i); landmarks outside it count as missing, but in patches as outside."""
+    points = grid.to_voxel(case.positions)
+    if view != _PATCH:
+        points[~points_inside(points, grid.shape)] = np.nan
+    return {
+        "image": picture[None],
+        "points": torch.from_numpy(points.astype(np.float32)),
+        "present": torch.tensor(case.fetus_present),
+        "positions": torch.from_numpy(case.positions.copy()),
+        "grid_to_ras": torch.from_numpy(grid.grid_to_ras.copy()),
+        "view": torch.tensor(view),
+        "case": torch.tensor(number),
+    }
+
+
+def mirrored(sample: Sample) -> Sample:
+    """The mirror image of a sample along i: a fetus whose left is the other one's right.
+
+    The grid becomes left-handed, so that it still leads from the points to the positions.
+    """
+    last = sample["image"].shape[-1] - 1
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    rows = list(default_schema().mirror_rows)
+    matrix = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+    matrix[0, 3] = last
+    return {
+        **sample,
+        "image": sample["image"].flip(-1),
+        "points": sample["points"][rows] * flip + torch.tensor([float(last), 0.0, 0.0]),
+        "positions": sample["positions"][rows],
+        "grid_to_ras": sample["grid_to_ras"] @ matrix,
+    }

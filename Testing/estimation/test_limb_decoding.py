@@ -1,0 +1,151 @@
+"""Limbs as wholes: both feet get their own place, bones keep their length, and clear maps are read as ever."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from FetusMapV2Lib.anatomy.body_frame import body_frame, canonical_template
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.limb_decoding import decode_limbs, limb_pairs
+from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.model_file import Model, ModelInfo
+from FetusMapV2Lib.network.heatmap import decode, gaussian_target
+from FetusMapV2Lib.phantom.fetus import sample_fetus
+
+SCHEMA = default_schema()
+SHAPE = (64, 48, 48)
+SIGMA = 2.0
+LEFT_ANKLE, RIGHT_ANKLE = SCHEMA.rows("ll")[2], SCHEMA.rows("rl")[2]
+LEFT_ELBOW, LEFT_WRIST = SCHEMA.rows("la")[1:]
+HEAD_AND_TRUNK = list(SCHEMA.rows("ht"))
+
+
+def body(seed):
+    return np.asarray(sample_fetus(np.random.default_rng(seed)).pose)
+
+
+LIBRARY = np.stack([body(seed) for seed in range(100, 130)])
+TEMPLATE = canonical_template(LIBRARY)
+PAIRS = limb_pairs(LIBRARY, TEMPLATE)
+
+
+class Seen:
+    """A body in the middle of a grid that follows its size, with its heatmaps as logits."""
+
+    def __init__(self, seed):
+        positions = body(seed)
+        turn = Rotation.random(random_state=seed).as_matrix()
+        self.truth = (positions - positions.mean(axis=0)) @ turn.T
+        self.length = body_frame(self.truth, None, TEMPLATE).length_mm
+        self.grid = Grid.around(np.zeros(3), turn, 1.7 * self.length / SHAPE[0], SHAPE)
+        self.maps = self.maps_at(self.truth)
+
+    def maps_at(self, positions):
+        return gaussian_target(torch.from_numpy(self.grid.to_voxel(positions)).float(), SHAPE, SIGMA)
+
+    def settled(self):
+        """Positions (22, 3) as decoded peak by peak, and with limbs as wholes; what `decode_limbs` gave."""
+        logits = torch.log(self.maps + 1e-9)
+        plain = decode(logits, SIGMA)
+        result = decode_limbs(logits, plain, SIGMA, self.grid, self.length, PAIRS)
+        peaks, wholes = (self.grid.to_world(one.points_ijk.double().numpy()) for one in (plain, result))
+        return peaks, wholes, result
+
+    def error(self, positions, row):
+        return float(np.linalg.norm(positions[row] - self.truth[row])) / self.grid.spacing_mm
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clear_heatmaps_are_read_as_ever(seed):
+    seen = Seen(seed)
+    peaks, wholes, result = seen.settled()
+    np.testing.assert_allclose(wholes, peaks, atol=0.15 * seen.grid.spacing_mm)
+    np.testing.assert_array_equal(wholes[HEAD_AND_TRUNK], peaks[HEAD_AND_TRUNK])
+    assert float(result.peak_mass.min()) > 0.9
+
+
+def with_feet_apart():
+    """Bodies whose ankles lie far enough apart to be told from one another."""
+    seeds = [seed for seed in range(40) if np.linalg.norm(np.subtract(*body(seed)[[LEFT_ANKLE, RIGHT_ANKLE]])) > 12.0]
+    return seeds[:6]
+
+
+@pytest.mark.parametrize("seed", with_feet_apart())
+def test_two_feet_are_not_one(seed):
+    """Both maps prefer the left foot, the right one's own place comes second: the library and coverage decide."""
+    seen = Seen(seed)
+    seen.maps[RIGHT_ANKLE] = 0.6 * seen.maps[LEFT_ANKLE] + 0.4 * seen.maps[RIGHT_ANKLE]
+    peaks, wholes, result = seen.settled()
+    assert seen.error(peaks, RIGHT_ANKLE) > 4
+    assert seen.error(wholes, RIGHT_ANKLE) < 0.5
+    assert seen.error(wholes, LEFT_ANKLE) < 0.5
+    assert 0.3 < float(result.peak_mass[RIGHT_ANKLE]) < 0.5  # as sure as its own map is there
+
+
+def test_a_bone_of_twice_its_length_is_none():
+    seen = Seen(1)
+    far = seen.truth.copy()
+    far[LEFT_WRIST] = far[LEFT_ELBOW] + 3.0 * (far[LEFT_WRIST] - far[LEFT_ELBOW])
+    seen.maps[LEFT_WRIST] = 0.55 * seen.maps_at(far)[LEFT_WRIST] + 0.45 * seen.maps[LEFT_WRIST]
+    peaks, wholes, _ = seen.settled()
+    assert seen.error(peaks, LEFT_WRIST) > 5
+    assert seen.error(wholes, LEFT_WRIST) < 0.5
+
+
+def test_a_joint_only_its_partner_sees_is_found_and_doubted():
+    seen = Seen(with_feet_apart()[0])
+    seen.maps[LEFT_ANKLE] = 0.5 * (seen.maps[LEFT_ANKLE] + seen.maps[RIGHT_ANKLE])
+    seen.maps[RIGHT_ANKLE] = seen.maps[LEFT_ANKLE]
+    _, wholes, result = seen.settled()
+    assert seen.error(wholes, LEFT_ANKLE) < 0.7
+    assert seen.error(wholes, RIGHT_ANKLE) < 0.7
+    assert float(result.peak_mass[[LEFT_ANKLE, RIGHT_ANKLE]].max()) < 0.6
+
+
+def test_flat_maps_and_an_empty_library_do_not_stop_it():
+    flat = torch.zeros(22, *SHAPE)
+    grid = Seen(0).grid
+    plain = decode(flat, SIGMA)
+    assert torch.isfinite(decode_limbs(flat, plain, SIGMA, grid, 60.0, PAIRS).points_ijk).all()
+    nothing = decode_limbs(flat, plain, SIGMA, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE))
+    assert torch.equal(nothing.points_ijk, plain.points_ijk)
+
+
+def test_the_library_gives_both_sides_the_same_bones():
+    assert [(left, right) for left, right, _ in PAIRS] == [
+        (SCHEMA.rows("la"), SCHEMA.rows("ra")),
+        (SCHEMA.rows("ll"), SCHEMA.rows("rl")),
+    ]
+    mirrored = limb_pairs(LIBRARY[:, SCHEMA.mirror_rows] * [-1, 1, 1], TEMPLATE)
+    for (_, _, bones), (_, _, others) in zip(PAIRS, mirrored, strict=True):
+        np.testing.assert_allclose(bones.mean, others.mean, rtol=0.02)
+    partial = LIBRARY.copy()
+    partial[:25, LEFT_ANKLE] = np.nan
+    _, (_, _, bones) = limb_pairs(partial, TEMPLATE)
+    np.testing.assert_allclose(bones.mean, PAIRS[1][2].mean, rtol=0.05)
+
+
+class SameAnswer(torch.nn.Module):
+    """A network that sees the same heatmaps in every picture."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, batch):
+        return self.logits[None]
+
+
+@pytest.mark.parametrize(("decoding", "together"), [("peaks", True), ("limbs", False)])
+def test_the_engine_reads_limbs_as_the_preset_says(decoding, together):
+    volume = Volume(np.full(SHAPE, 100, dtype=np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    seen = Seen(with_feet_apart()[0])
+    seen.maps[RIGHT_ANKLE] = 0.6 * seen.maps[LEFT_ANKLE] + 0.4 * seen.maps[RIGHT_ANKLE]
+    info = ModelInfo("same", {"kind": "stub"}, SHAPE, SIGMA, preset={"decoding": decoding})
+    model = Model(SameAnswer(torch.log(seen.maps + 1e-9)), LIBRARY, TEMPLATE, info)
+    estimate = PoseEngine(model, torch.device("cpu"), "for a test").estimate(volume)
+    ankles = estimate.looks[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]
+    assert (np.linalg.norm(ankles[0] - ankles[1]) < 1.0) == together

@@ -1,0 +1,249 @@
+"""Result files: strict, readable back to the same pose, honest about what is missing, all written or none."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from core.folders import visible
+from training.toy_cases import BODY
+
+from FetusMapV2Lib.anatomy.findings import findings
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.export.result_files import (
+    measurements_csv,
+    result_paths,
+    results_document,
+    write_results,
+)
+from FetusMapV2Lib.imaging.markups import read_markups
+
+SCHEMA = default_schema()
+
+
+def estimate(positions: np.ndarray | None = None, **changes: Any) -> Estimate:
+    points, laterality = resolve_sides(BODY if positions is None else positions)
+    pose = Pose(points, np.linspace(0.5, 0.95, 22), np.linspace(1.0, 4.0, 22), laterality)
+    whole = Estimate(
+        pose=pose, found=True, detection_score=0.8, reason="", device="cpu", device_reason="for a test",
+        timings={"network": 0.1234567}, warnings=("voxel size is odd",), model="toy (0123)", looks=(),
+    )  # fmt: skip
+    return replace(whole, **changes)
+
+
+def not_found() -> Estimate:
+    nowhere = Pose(np.full((22, 3), np.nan))
+    return estimate(found=False, reason="No fetus found: none.", pose=nowhere, detection_score=float("nan"))
+
+
+def without(*rows: int) -> np.ndarray:
+    positions = BODY.copy()
+    positions[list(rows)] = np.nan
+    return positions
+
+
+def strict(path: Path) -> Any:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def table(text: str) -> dict[str, dict[str, str]]:
+    return {row["name"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_files_are_those_announced(tmp_path: Path) -> None:
+    folder = tmp_path / "Ergebnisse für Ä" / "tief"
+    paths = write_results(folder, "Fall 1", estimate())
+    assert paths == result_paths(folder, "Fall 1")
+    assert visible(folder) == sorted(paths.values())
+
+
+def test_landmarks_come_back(tmp_path: Path) -> None:
+    positions = BODY + np.random.default_rng(0).normal(0, 0.3, BODY.shape) + [120.5, -33.25, 7.125]
+    write_results(tmp_path, "case", estimate(positions))
+    expected = resolve_sides(positions)[0]
+    assert np.abs(read_markups(tmp_path / "case.mrk.json").positions - expected).max() < 1e-5
+    document = strict(tmp_path / "case.measurements.json")
+    assert document["coordinate_system"] == "RAS" and document["unit"] == "mm"
+    assert np.abs(np.array([one["position"] for one in document["landmarks"]]) - expected).max() < 1e-3
+    assert [one["key"] for one in document["landmarks"]] == list(SCHEMA.keys)
+
+
+def test_every_point_says_how_sure_it_is(tmp_path: Path) -> None:
+    write_results(tmp_path, "case", estimate())
+    markup = strict(tmp_path / "case.mrk.json")["markups"][0]
+    assert markup["coordinateSystem"] == "RAS"
+    for point, landmark in zip(markup["controlPoints"], SCHEMA.landmarks, strict=True):
+        assert point["label"] == landmark.name
+        assert point["description"].startswith("confidence 0.")
+        assert "90 % radius" in point["description"] and "mm" in point["description"]
+        assert ("definition assumed" in point["description"]) == (landmark.source == "assumed")
+        assert len(point["color"]) == 3
+
+
+def test_research_use_only_is_everywhere(tmp_path: Path) -> None:
+    write_results(tmp_path, "case", estimate())
+    assert strict(tmp_path / "case.measurements.json")["notice"] == RESEARCH_USE
+    assert RESEARCH_USE in (tmp_path / "case.measurements.csv").read_text(encoding="utf-8")
+    write_results(tmp_path, "empty", not_found())
+    assert strict(tmp_path / "empty.measurements.json")["notice"] == RESEARCH_USE
+
+
+def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
+    one = estimate(BODY * 0.9)
+    write_results(tmp_path, "case", one)
+    rows = table((tmp_path / "case.measurements.csv").read_text(encoding="utf-8"))
+    document = strict(tmp_path / "case.measurements.json")
+    found = findings(one.pose)
+    assert len(found.measurements) == 5 and len(found.datings) == 3
+    for measurement, entry in zip(found.measurements, document["measurements"], strict=True):
+        assert entry["value_mm"] == pytest.approx(measurement.value_mm, abs=1e-3)
+        assert float(rows[measurement.name]["value"]) == pytest.approx(measurement.value_mm, abs=0.051)
+        assert float(rows[measurement.name]["plus_minus"]) == pytest.approx(entry["uncertainty_mm"], abs=0.051)
+        assert rows[measurement.name]["unit"] == "mm"
+    for dating, entry in zip(found.datings, document["gestational_age"], strict=True):
+        row = rows[f"Gestational age ({dating.name})"]
+        assert float(row["value"]) == pytest.approx(dating.days, abs=0.051)
+        assert float(row["plus_minus"]) == pytest.approx(dating.combined_days, abs=0.051)
+        assert row["valid"] == str(entry["valid"]) == str(dating.valid)
+        assert entry["weeks"] == dating.weeks_text
+        assert entry["source"] in row["remark"]
+    assert len(document["checks"]) == len(found.checks) == 7
+    for check, entry in zip(found.checks, document["checks"], strict=True):
+        row = rows[check.name]
+        assert entry["key"] == check.key and entry["verdict"] == check.verdict
+        assert float(row["value"]) == pytest.approx(check.value, abs=0.051)
+        assert row["unit"] == check.unit and check.remark in row["remark"] and check.source in row["remark"]
+        assert row["valid"] == ("" if check.verdict == "unknown" else str(not check.doubtful))
+    crl = np.linalg.norm(0.9 * (BODY[0] - BODY[9]))
+    assert document["measurements"][0]["value_mm"] == pytest.approx(crl, abs=1e-3)
+    plane = document["midsagittal_plane"]
+    assert abs(np.dot(plane["normal_to_left"], [1, 0, 0])) > 0.99
+    assert document["model"] == "toy (0123)" and document["device"] == "cpu"
+    assert document["warnings"] == ["voxel size is odd"]
+    assert document["seconds"] == {"network": 0.123}
+
+
+def test_a_crl_outside_the_charts_is_marked() -> None:
+    rows = table(measurements_csv(findings(Pose(BODY * 2.2))))
+    validity = {rows[name]["valid"] for name in rows if name.startswith("Gestational")}
+    assert "False" in validity
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [(0,), (9,), (0, 9), (17,), tuple(range(10)), tuple(range(10, 22)), tuple(range(21)), tuple(range(22))],
+    ids=lambda rows: f"{len(rows)}-from-{rows[0] + 1}",
+)
+def test_missing_landmarks_are_missing(tmp_path: Path, rows: tuple[int, ...]) -> None:
+    pose = estimate(without(*rows)).pose
+    confidence, radius = pose.confidence.copy(), pose.radius90_mm.copy()
+    confidence[list(rows)] = radius[list(rows)] = np.nan
+    one = estimate(pose=Pose(pose.positions, confidence, radius, pose.laterality))
+    write_results(tmp_path, "case", one)
+    document = strict(tmp_path / "case.measurements.json")
+    back = read_markups(tmp_path / "case.mrk.json")
+    assert np.array_equal(back.present, one.pose.present)
+    for row in range(22):
+        entry = document["landmarks"][row]
+        assert (entry["position"] is None) == (not one.pose.present[row])
+    points = strict(tmp_path / "case.mrk.json")["markups"][0]["controlPoints"]
+    for row, point in enumerate(points):
+        assert "nan" not in point["description"]
+        assert ("not found" in point["description"]) == (not one.pose.present[row])
+    text = (tmp_path / "case.measurements.csv").read_text(encoding="utf-8")
+    assert "nan" not in text.lower()
+    if 0 in rows or 9 in rows:
+        assert document["measurements"][0]["value_mm"] is None
+        assert document["gestational_age"] == []
+        assert table(text)[document["measurements"][0]["name"]]["value"] == ""
+
+
+def test_no_fetus_is_said_and_nothing_measured(tmp_path: Path) -> None:
+    paths = write_results(tmp_path, "case", not_found())
+    assert list(paths) == ["json"]
+    assert visible(tmp_path) == [paths["json"]]
+    document = strict(paths["json"])
+    assert document["found"] is False
+    assert document["presence"] is None
+    assert "No fetus found" in document["reason"]
+    assert "landmarks" not in document and "measurements" not in document
+
+
+def test_an_earlier_pose_does_not_stay_beside_no_fetus(tmp_path: Path) -> None:
+    write_results(tmp_path, "case", estimate())
+    write_results(tmp_path, "other", estimate())
+    write_results(tmp_path, "case", not_found(), overwrite=True)
+    assert sorted(path.name for path in tmp_path.glob("case*")) == ["case.measurements.json"]
+    assert len(list(tmp_path.glob("other*"))) == 3
+
+
+@pytest.mark.parametrize("name", ["landmarks", "csv", "json"])
+@pytest.mark.parametrize("result", [estimate, not_found])
+def test_existing_results_are_kept(tmp_path: Path, name: str, result: Any) -> None:
+    path = result_paths(tmp_path, "case")[name]
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_results(tmp_path, "case", result())
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("suffix", [".mrk.json", ".csv", "measurements.json"])
+@pytest.mark.parametrize("before", [False, True], ids=["new", "overwriting"])
+def test_a_full_disk_leaves_nothing_new(tmp_path: Path, monkeypatch, suffix: str, before: bool) -> None:
+    if before:
+        write_results(tmp_path, "case", estimate(BODY * 0.8))
+    old = {path.name: path.read_bytes() for path in visible(tmp_path)}
+    write_text = Path.write_text
+
+    def full(self: Path, data: str, *args: Any, **options: Any) -> int:
+        if self.name.endswith(suffix):
+            write_text(self, data[:100], *args, **options)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(self, data, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match="the disk is full") as caught:
+        write_results(tmp_path, "case", estimate(), overwrite=True)
+    assert Path(caught.value.where).parent == tmp_path
+    assert Path(caught.value.where).name.endswith(suffix)
+    assert {path.name: path.read_bytes() for path in visible(tmp_path)} == old
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(OutputError, match="not a folder"):
+            usable_folder(folder)
+        with pytest.raises(OutputError, match="not a folder"):
+            write_results(folder, "case", estimate())
+
+
+def test_numbers_are_numbers_or_nothing() -> None:
+    document = results_document(estimate(), SCHEMA)
+
+    def numbers(value: Any) -> list[float]:
+        if isinstance(value, dict):
+            return [n for one in value.values() for n in numbers(one)]
+        if isinstance(value, list):
+            return [n for one in value for n in numbers(one)]
+        return [value] if isinstance(value, float) else []
+
+    assert numbers(document) and all(math.isfinite(number) for number in numbers(document))

@@ -1,0 +1,57 @@
+"""Radii cover nine of ten, confidences mean what they say, and damage is noticed."""
+
+import numpy as np
+import pytest
+
+from FetusMapV2Lib.core.errors import ModelError
+from FetusMapV2Lib.models.calibration import Calibration, fit_calibration, uncalibrated
+
+
+def _population(cases, seed):
+    generator = np.random.default_rng(seed)
+    spread = np.exp(generator.normal(0.5, 0.5, size=(cases, 22)))
+    mass = np.clip(generator.beta(5, 2, size=(cases, 22)), 0, 1)
+    scale = np.linspace(0.5, 2.0, 22) * spread**0.7 * (1.02 - mass) ** 0.4
+    errors = scale * np.linalg.norm(generator.normal(size=(cases, 22, 3)), axis=2)
+    return errors, spread, mass
+
+
+def test_radius_covers_ninety_percent_of_new_cases():
+    calibration = fit_calibration(*_population(150, seed=1))
+    errors, spread, mass = _population(400, seed=2)
+    covered = errors <= calibration.radius90_mm(spread, mass)
+    assert 0.87 <= covered.mean() <= 0.93
+    assert (covered.mean(axis=0) > 0.8).all()
+
+
+def test_confidence_is_the_rate_of_close_landmarks():
+    calibration = fit_calibration(*_population(300, seed=3))
+    errors, spread, mass = _population(400, seed=4)
+    confidence = calibration.confidence(spread, mass)
+    close = errors <= 5.0
+    assert abs(confidence.mean() - close.mean()) < 0.03
+    unsure = confidence < 0.6
+    assert abs(confidence[unsure].mean() - close[unsure].mean()) < 0.12
+
+
+def test_missing_truth_is_left_out():
+    errors, spread, mass = _population(50, seed=5)
+    errors[::3, 4] = np.nan
+    calibration = fit_calibration(errors, spread, mass)
+    assert np.isfinite(calibration.radius90_mm(spread, mass)).all()
+
+
+def test_it_survives_the_model_file():
+    calibration = fit_calibration(*_population(30, seed=6), detection_threshold=0.4)
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+
+
+@pytest.mark.parametrize("damage", [{"offsets": None}, {"spread_weight": "x"}, {"cases": []}])
+def test_damage_is_a_model_error(damage):
+    with pytest.raises(ModelError, match="calibration is damaged"):
+        Calibration.from_dict(uncalibrated().to_dict() | damage)
+
+
+def test_too_few_cases_are_refused():
+    with pytest.raises(ModelError, match="too few"):
+        fit_calibration(*_population(5, seed=7))

@@ -1,0 +1,373 @@
+"""Model files: a round trip, and every kind of file that must be refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from robustness.mutations import damaged, damaged_safetensors
+from safetensors.torch import load_file, save_file
+
+from FetusMapV2Lib.core.errors import ModelError, OutputError
+from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.model_file import (
+    FORMAT,
+    Model,
+    ModelInfo,
+    load_model,
+    read_info,
+    save_model,
+    tensors_checksum,
+)
+from FetusMapV2Lib.models.model_index import verify
+from FetusMapV2Lib.network.unet import UNet3d
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(0)
+    network = UNet3d(widths=(2, 3, 4))
+    poses = np.random.default_rng(0).normal(size=(5, 22, 3)).astype(np.float32).astype(float)
+    poses[2, 4] = np.nan
+    info = ModelInfo(
+        name="toy", network=dict(network.config), input_size=(32, 16, 16), sigma=2.0, views=("whole", "close"),
+        preset={"name": "toy"}, training={"cases": 3, "command": "fetusmap train …"},
+    )  # fmt: skip
+    return Model(network, poses, poses[0] / 3, info)
+
+
+def test_round_trip(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "mein Modell ü.safetensors"
+    calibrated = replace(model, calibration=uncalibrated())
+    checksum = save_model(path, calibrated)
+    again = load_model(path)
+    assert again.checksum == checksum
+    assert again.info == model.info == read_info(path)
+    assert again.calibration == calibrated.calibration
+    assert np.array_equal(again.poses, model.poses, equal_nan=True)
+    assert np.array_equal(again.template, model.template)
+    assert (again.input_size, again.sigma, again.has_close_view) == ((32, 16, 16), 2.0, True)
+    assert not again.network.training
+    volume = torch.rand(1, 1, 32, 16, 16)
+    assert torch.equal(again.network(volume), model.network(volume))
+    assert "research use only" in again.info.notice.lower()
+    assert again.identity.startswith("toy (")
+
+
+def test_a_model_of_patches_knows_their_spacing(model: Model, tmp_path: Path) -> None:
+    assert model.patch_spacing_mm is None
+    patches = model.with_info(views=("patch",), patch_spacing_mm=0.4)
+    save_model(tmp_path / "patches", patches)
+    assert load_model(tmp_path / "patches").patch_spacing_mm == 0.4
+    for wrong in (None, 0.0, -1.0):
+        save_model(tmp_path / "wrong", patches.with_info(patch_spacing_mm=wrong))
+        with pytest.raises(ModelError, match="incomplete"):
+            load_model(tmp_path / "wrong")
+
+
+def test_half_precision_halves_the_weights(model: Model, tmp_path: Path) -> None:
+    wide = replace(model, network=UNet3d(widths=(8, 16, 32)))
+    wide = wide.with_info(network=dict(wide.network.config))
+    save_model(tmp_path / "full", wide)
+    save_model(tmp_path / "half", wide.with_info(weights="float16"))
+    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
+    again = load_model(tmp_path / "half")
+    assert all(p.dtype == torch.float32 for p in again.network.parameters())
+    volume = torch.rand(1, 1, 32, 16, 16)
+    assert torch.allclose(again.network(volume), wide.network(volume), atol=1e-2)
+    # saved again it stays what it is
+    assert save_model(tmp_path / "again", again) == again.checksum
+
+
+def test_an_existing_file_is_kept_on_request(model: Model, tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", model)
+    with pytest.raises(OutputError):
+        save_model(tmp_path / "m.safetensors", model, overwrite=False)
+
+
+def rewritten(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changes: object) -> Path:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as content:
+        header = json.loads(content.metadata()[FORMAT])
+    save_file(tensors or load_file(path), path, metadata={FORMAT: json.dumps({**header, **changes})})
+    return path
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        load_model(tmp_path / "nothing.safetensors")
+    (tmp_path / "text.safetensors").write_text("not a model", encoding="utf-8")
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(tmp_path / "text.safetensors")
+    (tmp_path / "empty.safetensors").touch()
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(tmp_path / "empty.safetensors")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "pickle.pt")
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(tmp_path / "pickle.pt")
+    save_file({"a": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="no pose model"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_a_truncated_file_is_refused(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(path)
+
+
+def test_a_flipped_bit_is_noticed(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="checksum"):
+        load_model(path)
+
+
+def network(**changes: object) -> dict[str, object]:
+    return {"network": {"kind": "unet", "widths": [2, 3, 4], "landmarks": 22, **changes}}
+
+
+def calibration(**changes: object) -> dict[str, object]:
+    return {"calibration": {**uncalibrated().to_dict(), **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_fingerprint": "0" * 64}, "another landmark schema"),
+        ({"schema": "hands"}, "another landmark schema"),
+        ({"format_version": 99}, "format version 99"),
+        ({"network": {"kind": "unet", "widths": [3, 4, 5]}}, "do not fit"),
+        ({"network": {"kind": "mystery"}}, "do not fit"),
+        ({"network": [1]}, "incomplete"),
+        (network(kind=["unet"]), "do not fit"),
+        (network(widths=[10**9] * 3), "widths"),
+        (network(widths=[4] * 10**5), "widths"),
+        (network(widths=[4.0, 6.0, 8.0]), "widths"),
+        (network(widths=[]), "widths"),
+        (network(landmarks=21), "landmarks"),
+        (network(landmarks=10**12), "landmarks"),
+        (network(in_channels=3), "in_channels"),
+        (network(coordinates=1), "coordinates"),
+        (network(unknown=1), "do not fit"),
+        (network(kind="unet-rnn", part_channels=10**9), "part_channels"),
+        (network(kind="unet-rnn", boosted_level=7), "do not fit"),
+        (network(kind="unet-rnn", edges=[[0, 99]]), "edges"),
+        (network(reversible={"passes": ["down.0.second"], "couplings": 10**9, "depth": 1}), "couplings"),
+        (network(reversible={"passes": 5}), "passes"),
+        ({"input_size": None}, "incomplete"),
+        ({"input_size": [0, 16, 16]}, "input_size"),
+        ({"input_size": [32, 16]}, "input_size"),
+        ({"input_size": [33, 16, 16]}, "multiples of 4"),
+        ({"input_size": [10**6, 10**6, 10**6]}, "input_size"),
+        ({"input_size": [32.0, 16.0, 16.0]}, "input_size"),
+        ({"sigma": 0}, "sigma"),
+        ({"sigma": "2"}, "sigma"),
+        ({"sigma": 1e300}, "sigma"),
+        ({"views": []}, "views"),
+        ({"views": ["whole", "whole"]}, "views"),
+        ({"views": ["patch", "whole"], "patch_spacing_mm": 0.5}, "views"),
+        ({"views": ["patch"], "patch_spacing_mm": "0.5"}, "patch_spacing_mm"),
+        ({"weights": "int8"}, "weights"),
+        ({"weights": "float16"}, "do not fit"),
+        ({"preset": []}, "preset"),
+        ({"preset": {"refinement": 3}}, "refinement"),
+        ({"training": None}, "training"),
+        ({"name": "two\nlines"}, "name"),
+        ({"notice": 5}, "notice"),
+        ({"notice": "x" * 10**5}, "notice"),
+        ({"calibration": {"offsets": []}}, "calibration"),
+        ({"calibration": {}}, "calibration"),
+        ({"calibration": 0}, "calibration"),
+        (calibration(offsets=[0.0] * 21), "calibration"),
+        (calibration(radius_factors=[1.0] * 23), "calibration"),
+        (calibration(radius_factors=[0.0] * 22), "not positive"),
+        (calibration(radius_factors=[1e300] * 22), "calibration"),
+        (calibration(presence_threshold=True), "presence_threshold"),
+        (calibration(cases=-1), "cases"),
+    ],
+)
+def test_descriptions_that_do_not_fit_are_refused(
+    model: Model, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    rewritten(path, **changes)
+    with pytest.raises(ModelError, match=message) as refused:
+        load_model(path)
+    assert "m.safetensors" in str(refused.value) and "\n" not in str(refused.value)
+    with pytest.raises(ModelError, match=message):
+        list(verify(path))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "5", "[" * 10**5, '{"format_version": %s}' % ("9" * 400), '{"a": 1, "a": 2}', '{"a": NaN}']
+)
+def test_a_description_that_is_no_object_is_refused(model: Model, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    save_file(load_file(path), path, metadata={FORMAT: text})
+    with pytest.raises(ModelError, match="description"):
+        load_model(path)
+    with pytest.raises(ModelError, match="description"):
+        read_info(path)
+
+
+def damaged_tensors(path: Path, damage: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    """Other tensors with a checksum that is right."""
+    tensors = load_file(path)
+    damage(tensors)
+    return rewritten(path, tensors, checksum=tensors_checksum(tensors))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda t: t.pop("network.head.bias"), "head.bias is missing"),
+        (lambda t: t.update({"network.more": torch.zeros(1)}), "belongs to no part"),
+        (lambda t: t.update({"network.head.bias": torch.zeros(21)}), "shape"),
+        (lambda t: t.update({"network.head.bias": torch.zeros(22, dtype=torch.float64)}), "float64"),
+        (lambda t: t.update({"network.head.bias": torch.zeros(22, dtype=torch.int64)}), "int64"),
+        (lambda t: t["network.head.bias"].fill_(float("nan")), "something else than numbers"),
+        (lambda t: t["network.head.bias"].fill_(float("inf")), "something else than numbers"),
+        (lambda t: t.pop("prior.poses"), "missing"),
+        (lambda t: t.update({"prior.poses": torch.zeros(5, 21, 3)}), "another shape"),
+        (lambda t: t.update({"prior.poses": torch.zeros(5, 22, 3, dtype=torch.int32)}), "floating-point"),
+        (lambda t: t["prior.poses"][0, 0].fill_(float("inf")), "no place"),
+        (lambda t: t["prior.poses"][0, 0, 0].fill_(float("nan")), "no place"),
+        (lambda t: t.update({"prior.template": torch.zeros(22, 4)}), "another shape"),
+        (lambda t: t["prior.template"][0].fill_(float("nan")), "no place"),
+    ],
+)
+def test_tensors_that_are_none_of_such_a_model_are_refused(
+    model: Model, tmp_path: Path, damage: Callable[[dict[str, torch.Tensor]], object], message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    damaged_tensors(path, damage)
+    with pytest.raises(ModelError, match=message):
+        load_model(path)
+
+
+def header_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def with_header(path: Path, header: dict[str, Any], data: bytes, length: int | None = None) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [[0, 2**62], [8, 4], [-4, 0], [4, 92], ["0", "88"], [0, 10**30]],
+)
+def test_offsets_that_lead_elsewhere_are_refused(model: Model, tmp_path: Path, offsets: list[object]) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    header, data = header_of(path)
+    header["network.head.bias"]["data_offsets"] = offsets
+    with_header(path, header, data)
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**20, 2**40, 2**64 - 1])
+def test_a_header_of_another_length_is_refused(model: Model, tmp_path: Path, length: int) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    with_header(path, *header_of(path), length=length)
+    with pytest.raises(ModelError, match="corrupt"):
+        load_model(path)
+
+
+def test_the_file_however_damaged_is_good_or_one_line(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, replace(model, calibration=uncalibrated()))
+    content, generator = path.read_bytes(), random.Random(4)
+    expected = load_model(path).identity
+    for number in range(200):
+        if number % 2:
+            path.write_bytes(damaged_safetensors(generator, content, FORMAT)[0])
+        else:
+            path.write_bytes(damaged(generator, {"m": content}, 0, b"x" * 5000)[0]["m"])
+        try:
+            again = load_model(path)
+        except ModelError as error:
+            assert "\n" not in str(error)
+        else:
+            assert again.altered or again.identity == expected
+
+
+# ---- identity
+
+
+def test_the_identity_covers_whatever_changes_an_answer_or_what_is_said_of_it(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, replace(model, calibration=uncalibrated()))
+    good = load_model(path)
+    assert not good.altered
+    seen = {good.identity}
+    changes: list[dict[str, object]] = [
+        calibration(radius_factors=[0.1] * 22), calibration(detection_threshold=-1), {"calibration": None},
+        {"notice": "Approved for clinical use."}, {"licence": "none"}, {"views": ["whole"]}, {"sigma": 3},
+        {"input_size": [16, 16, 16]}, {"preset": {"name": "toy", "decoding": "limbs"}}, {"training": {"cases": 4}},
+        {"evaluation": {"ed_mm": 0.1}}, {"name": "another"},
+    ]  # fmt: skip
+    for change in changes:
+        save_model(path, replace(model, calibration=uncalibrated()))
+        changed = load_model(rewritten(path, **change))
+        assert changed.checksum == good.checksum and changed.altered
+        assert changed.identity not in seen, change
+        seen.add(changed.identity)
+        with pytest.raises(ModelError, match="changed after the file was written"):
+            list(verify(path))
+    save_model(path, replace(model, poses=model.poses + 1, calibration=uncalibrated()))
+    assert load_model(path).identity not in seen
+
+
+def test_the_identity_is_the_same_however_the_file_is_laid_out(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model.with_info(sigma=2))
+    good = load_model(path)
+    header, data = header_of(path)
+    described = json.loads(header["__metadata__"][FORMAT])
+    described["training"]["seconds"] = 17.0  # how long it took makes no other model
+    header["__metadata__"][FORMAT] = json.dumps(dict(sorted(described.items(), reverse=True)), indent=3)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 64)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    again = load_model(path)
+    assert again.identity == good.identity and not again.altered
+    save_model(tmp_path / "copy", again)
+    assert load_model(tmp_path / "copy").identity == good.identity
+
+
+def test_a_file_of_an_earlier_version_has_an_identity_too(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    expected = load_model(path).identity
+    rewritten(path, fingerprint=None)
+    header, data = header_of(path)
+    described = json.loads(header["__metadata__"][FORMAT])
+    del described["fingerprint"]
+    header["__metadata__"][FORMAT] = json.dumps(described)
+    with_header(path, header, data)
+    again = load_model(path)
+    assert (again.identity, again.altered) == (expected, False)

@@ -1,0 +1,109 @@
+"""A clinic's case from sample data to report and 4D, with the bundled model, real clicks and drags; and the self-test.
+
+With FETUSMAPV2_PICTURES=DIR the case is a finer one, and pictures of the window go to DIR/tutorial-*.png (README).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+_PICTURES = os.environ.get("FETUSMAPV2_PICTURES", "")
+_FINE_CASE = (20261, (276, 188, 187), 0.5)
+
+
+class BenchHands:
+    """A mouse over the mini-Slicer's window, and a camera in front of it."""
+
+    def __init__(self, window: Any, folder: Path) -> None:
+        self._window, self._folder = window, folder
+        self.pictures: list[Path] = []
+        self.estimated: Any = None
+
+    def click(self, button: Any) -> None:
+        assert button.enabled and button.visible, button.objectName
+        self._window.click(button)
+
+    def choose(self, tree: Any, item: Any) -> None:
+        self._window.click_item(tree, tree.indexFromItem(item))
+
+    def drag(self, viewName: str, ras: Any, byPixels: tuple[int, int]) -> None:  # noqa: N803 - as in Slicer
+        self._window.drag(viewName, ras, byPixels)
+
+    def picture(self, name: str, widget: Any) -> None:
+        self._window.bring_into_sight(widget)
+        path = self._folder / f"tutorial-{name}.png"
+        self._window.picture(path)
+        self.pictures.append(path)
+        if name == "estimate":
+            self.estimated = self._window.module_widget.state.pose().positions
+
+
+def sample(name: str) -> Any:
+    """What a click on an entry of Slicer's sample data loads."""
+    from bench.sample_data import SampleDataLogic
+    from FetusMapV2Panel import sample_data
+
+    sample_data.register()
+    (source,) = (
+        one for one in SampleDataLogic.sampleDataSourcesByCategory(sample_data.CATEGORY) if one.sampleName == name
+    )
+    return source.click()
+
+
+def fine_volume() -> Any:
+    import slicer
+
+    from FetusMapV2Lib.scene.volume_nodes import add_volume_node
+
+    return add_volume_node(slicer.mrmlScene, simulated(_FINE_CASE, None).volume, name="Simulated case")
+
+
+def simulated(case: Any, age_days: float | None) -> Any:
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case
+
+    seed, shape, spacing = case
+    return simulate_case(seed, 0, shape, spacing, gestational_age_days=age_days)
+
+
+def moving_browser() -> Any:
+    import slicer
+
+    sample("FetusMapV2MovingCase")
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
+
+
+@pytest.mark.slow
+def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_path: Path) -> None:
+    from FetusMapV2Panel import sample_data
+    from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
+    from FetusMapV2Panel.estimation import loadEngine
+    from PySide6.QtCore import QSettings
+
+    QSettings.setPath(QSettings.NativeFormat, QSettings.UserScope, str(tmp_path / "settings"))
+    window = open_window(loadEngine)
+    hands = BenchHands(window, Path(_PICTURES) if _PICTURES else tmp_path / "pictures")
+    load = fine_volume if _PICTURES else lambda: sample("FetusMapV2Case")
+    AcceptanceScenario(window.module_widget, hands, tmp_path / "Fall ü", load, moving_browser).tell()
+    names = [path.stem.removeprefix("tutorial-") for path in hands.pictures]
+    assert names == ["progress", "estimate", "correct", "refine", "planes", "report", "movement"]
+    assert all(path.stat().st_size > 50_000 for path in hands.pictures)
+    case = simulated(_FINE_CASE, None) if _PICTURES else simulated(sample_data._CASE, sample_data._AGE_DAYS)
+    assert np.linalg.norm(hands.estimated - case.pose.positions, axis=1).mean() < 6.0
+
+
+def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from FetusMapV2Panel.estimation import loadEngine
+
+    window = open_window(loadEngine)
+    python = sys.modules["FetusMapV2"]
+    # told with real clicks in test_two_patients.py
+    monkeypatch.setattr(python.FetusMapV2Test, "test_nothing_of_another_patient_is_to_be_seen", lambda test: None)
+    python.FetusMapV2Test().runTest()
+    assert window.module_widget.logic.useEngines(loadEngine) is loadEngine, "the engines are the panel's own again"
