@@ -69,7 +69,7 @@ def reproduce(
     from FetusMapV2Lib.evaluation.comparison import case_set
     from FetusMapV2Lib.evaluation.page_blocks import fill_page, page_text
     from FetusMapV2Lib.evaluation.paper.protocol import Protocol, run_fold, run_protocol, settled_folds
-    from FetusMapV2Lib.evaluation.paper.tables.recipes import recipes
+    from FetusMapV2Lib.evaluation.paper.recipes import recipes
     from FetusMapV2Lib.imaging.training_cases import find_cases
 
     changes = _changes(steps, input_size, widths, settings)

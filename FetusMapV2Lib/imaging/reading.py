@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.dicom.opening.opening import open_dicom, open_dicom_folder
+from FetusMapV2Lib.imaging.dicom.opening import open_dicom, open_dicom_folder
 from FetusMapV2Lib.imaging.file_inspection import look_at
 from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source

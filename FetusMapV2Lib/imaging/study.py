@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.dicom.opening.opening import images_at
+from FetusMapV2Lib.imaging.dicom.opening import images_at
 from FetusMapV2Lib.imaging.source import one_line
 
 # Longer texts are damage.

@@ -206,7 +206,7 @@ def pose_from(message: Mapping[str, Any]) -> Pose:
     )
 
 
-_OTHER = ("pose", "looks", "warnings", "timings", "refinement", "clarity", "presence")
+_OTHER = ("pose", "looks", "warnings", "timings", "refinement", "mean_peak_mass", "detection_score")
 #: Fields of an estimate that travel as they are, and what they are.
 _PLAIN = {one.name: {"bool": bool, "str": str}[str(one.type)] for one in fields(Estimate) if one.name not in _OTHER}
 
@@ -216,8 +216,8 @@ def estimate_message(estimate: Estimate) -> dict[str, Any]:
     return {
         **{name: getattr(estimate, name) for name in _PLAIN},
         "pose": pose_message(estimate.pose),
-        "presence": _number(estimate.detection_score),
-        "clarity": _number(estimate.mean_peak_mass),
+        "detection_score": _number(estimate.detection_score),
+        "mean_peak_mass": _number(estimate.mean_peak_mass),
         "timings": {stage: round(seconds, 6) for stage, seconds in estimate.timings.items()},
         "warnings": list(estimate.warnings),
         "refinement": asdict(estimate.refinement),
@@ -240,8 +240,8 @@ def estimate_from(message: Mapping[str, Any]) -> Estimate:
     return Estimate(
         **plain,
         pose=pose,
-        detection_score=_number_or_missing(message, "presence"),
-        mean_peak_mass=_number_or_missing(message, "clarity"),
+        detection_score=_number_or_missing(message, "detection_score"),
+        mean_peak_mass=_number_or_missing(message, "mean_peak_mass"),
         timings={stage: _number_in(timings, stage, 0.0, math.inf) for stage in timings},
         warnings=_texts(message, "warnings"),
         refinement=_refinement_from(_get(message, "refinement", dict)),

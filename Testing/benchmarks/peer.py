@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from FetusMapV2Lib.evaluation.paper.tables.protocol import settled_folds
 from monai.networks.nets import UNet
 from torch.nn import functional as F
 
@@ -30,6 +29,7 @@ from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
 from FetusMapV2Lib.evaluation.comparison import CaseSet, case_set, compare, with_bounds
 from FetusMapV2Lib.evaluation.page_blocks import fill_page
+from FetusMapV2Lib.evaluation.paper.protocol import settled_folds
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.evaluation.statistics import Interval, bootstrap_means
 from FetusMapV2Lib.imaging.grid import normalise, resample

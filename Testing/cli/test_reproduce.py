@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Command
-from FetusMapV2Lib.evaluation.paper.tables.memory_facts import predicted_memory
-from FetusMapV2Lib.evaluation.paper.tables.recipes import recipes
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.comparison import case_set
+from FetusMapV2Lib.evaluation.paper.memory_facts import predicted_memory
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, run_protocol, settled_folds
+from FetusMapV2Lib.evaluation.paper.recipes import recipes
 from FetusMapV2Lib.evaluation.paper.tables import PLANNER
 from FetusMapV2Lib.imaging.training_cases import find_cases
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from FetusMapV2Lib.evaluation.paper.tables.tables import paper_methods
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.refinement import DROPPED
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
+from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.training.fitting import fit

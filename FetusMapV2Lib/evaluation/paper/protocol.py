@@ -18,10 +18,10 @@ from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, CaseSet, Comparison, compare
 from FetusMapV2Lib.evaluation.figures import write_figures
+from FetusMapV2Lib.evaluation.paper.memory_facts import memory_facts, peak_as_trained
 from FetusMapV2Lib.evaluation.paper.recipes import Recipe, recipe_text
+from FetusMapV2Lib.evaluation.paper.sharing import fold_folder, settled_trainings, shared_model
 from FetusMapV2Lib.evaluation.paper.tables import PaperTable, RunFact, page, paper_figures, paper_tables
-from FetusMapV2Lib.evaluation.paper.tables.memory_facts import memory_facts, peak_as_trained
-from FetusMapV2Lib.evaluation.paper.tables.sharing import fold_folder, settled_trainings, shared_model
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.models.model_file import read_info
 from FetusMapV2Lib.training.fitting import fit

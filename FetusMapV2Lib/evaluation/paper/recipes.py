@@ -13,7 +13,7 @@ from typing import Any
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.accuracy_table import markdown_table
-from FetusMapV2Lib.evaluation.paper.tables.tables import paper_methods
+from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.training.preset import Preset, load_preset, preset_names
 
 #: Stands for all presets of the paper's systems.

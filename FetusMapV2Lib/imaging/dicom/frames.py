@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.dicom.dataset import EXPORT_VOLUME, require_ultrasound
-from FetusMapV2Lib.imaging.dicom.opening.pixels import grey_frames, rescaled
+from FetusMapV2Lib.imaging.dicom.pixels import grey_frames, rescaled
 from FetusMapV2Lib.imaging.source import Source, rising
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
 from FetusMapV2Lib.imaging.volume_checks import check_matrix

@@ -17,8 +17,8 @@ from FetusMapV2Lib.imaging.dicom.dataset import (
     require_ultrasound,
     sop_class,
 )
-from FetusMapV2Lib.imaging.dicom.opening.frames import open_enhanced, open_slices
-from FetusMapV2Lib.imaging.dicom.opening.philips import open_philips
+from FetusMapV2Lib.imaging.dicom.frames import open_enhanced, open_slices
+from FetusMapV2Lib.imaging.dicom.philips import open_philips
 from FetusMapV2Lib.imaging.file_inspection import KRETZ_MAGIC, READABLE, dicom_files
 from FetusMapV2Lib.imaging.formats.header_fields import shown
 from FetusMapV2Lib.imaging.formats.kretz import Handedness, kretz_source

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging import geometry
-from FetusMapV2Lib.imaging.dicom.opening.fragments import fragments
-from FetusMapV2Lib.imaging.dicom.opening.pixels import grey_frames, rescaled
+from FetusMapV2Lib.imaging.dicom.fragments import fragments
+from FetusMapV2Lib.imaging.dicom.pixels import grey_frames, rescaled
 from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.volume import ijk_to_ras_matrix
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY

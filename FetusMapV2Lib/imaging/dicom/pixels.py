@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.dicom.opening.fragments import fragments, stated_size
+from FetusMapV2Lib.imaging.dicom.fragments import fragments, stated_size
 from FetusMapV2Lib.imaging.source import one_line
 from FetusMapV2Lib.imaging.volume_checks import grey
 

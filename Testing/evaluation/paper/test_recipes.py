@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from FetusMapV2Lib.evaluation.paper.tables.tables import paper_methods
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.paper.recipes import ALL, Recipe, miniature, recipe_text, recipes
+from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.training.preset import load_preset, preset_names
 
 OWN = {name: name for name in preset_names()}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from FetusMapV2Lib.evaluation.paper.tables.recipes import recipes
-from FetusMapV2Lib.evaluation.paper.tables.sharing import settled_trainings
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.comparison import case_set
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, Reproduced, cross_validate, put_beside, settled_folds
+from FetusMapV2Lib.evaluation.paper.recipes import recipes
+from FetusMapV2Lib.evaluation.paper.sharing import settled_trainings
 from FetusMapV2Lib.imaging.training_cases import find_cases
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.preset import load_preset

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from FetusMapV2Lib.evaluation.paper.tables.recipes import memory_scheme
-from FetusMapV2Lib.evaluation.paper.tables.tables import paper_methods
 
+from FetusMapV2Lib.evaluation.paper.recipes import memory_scheme
+from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.training.preset import load_preset, preset_names
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "systems.md"
