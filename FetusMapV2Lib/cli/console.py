@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -145,13 +144,6 @@ def tell(stem: str, result: Estimate) -> None:
     seconds = sum(result.timings.values())
     length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
     say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
-
-
-def require_package(module: str, purpose: str, extra: str) -> None:
-    """Refuse what needs an optional package before work is spent on it."""
-    if find_spec(module) is None:
-        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
-        raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from FetusMapV2Lib.cli.console import (
     out,
     progress_bar,
     reporter,
-    require_package,
     show_table,
     tell,
     truth_table,
 )
 from FetusMapV2Lib.cli.result_files import Extras, result_files, write_all
 from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.publishing import refuse_complete
 
 

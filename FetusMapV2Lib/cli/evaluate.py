@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from FetusMapV2Lib.cli.batch import Batch
-from FetusMapV2Lib.cli.console import DeviceOption, progress_bar, reporter, require_package, say, show_table
+from FetusMapV2Lib.cli.console import DeviceOption, progress_bar, reporter, say, show_table
 from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.safe_text import shown
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.table import Table
 
-from FetusMapV2Lib.cli.console import out, parsed_size, require_package, say, show_table
+from FetusMapV2Lib.cli.console import out, parsed_size, say, show_table
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.packages import require_package
 
 if TYPE_CHECKING:
     from torch import nn

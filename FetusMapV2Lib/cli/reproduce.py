@@ -19,11 +19,11 @@ from FetusMapV2Lib.cli.console import (
     parsed_size,
     progress_bar,
     reporter,
-    require_package,
     say,
 )
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.packages import require_package
 
 
 def reproduce(

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from FetusMapV2Lib.cli.console import require_package, say
+from FetusMapV2Lib.cli.console import say
 from FetusMapV2Lib.cli.result_names import origin_of, untold
 from FetusMapV2Lib.core.decimal_point import point_decimals
 from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.publishing import published
 
 if TYPE_CHECKING:

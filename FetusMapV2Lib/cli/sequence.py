@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.cli.batch import Careful, CarefulEngine
-from FetusMapV2Lib.cli.console import require_package, say, tell
+from FetusMapV2Lib.cli.console import say, tell
 from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.cli.result_files import Extras, asked_files, stage_all
 from FetusMapV2Lib.cli.result_names import origin_of, untold
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.publishing import published
 
 if TYPE_CHECKING:

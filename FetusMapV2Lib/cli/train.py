@@ -13,11 +13,11 @@ from FetusMapV2Lib.cli.console import (
     SetOption,
     parsed_settings,
     parsed_size,
-    require_package,
     say,
 )
 from FetusMapV2Lib.cli.plan import MaxSlowdownOption
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.packages import require_package
 
 
 def train(

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from FetusMapV2Lib import __version__
-from FetusMapV2Lib.cli import console
+from FetusMapV2Lib.core import packages
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
 COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
@@ -131,7 +131,7 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
 
 
 def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(console, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     answer = fetusmap("train", "--data", tmp_path, "--output", tmp_path / "out")
     assert answer.code == 2 and "lightning" in answer.err and "fetusmapv2[train]" in answer.err
     answer = fetusmap("estimate", "a.nrrd", "--output", tmp_path / "out", "--scene")

@@ -1,0 +1,23 @@
+"""Optional packages: whether one is installed, and how to get it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from FetusMapV2Lib.core.errors import UserError
+
+
+def require_package(module: str, purpose: str, extra: str) -> None:
+    """Refuse what needs an optional package before work is spent on it.
+
+    Args:
+        module: that is imported.
+        purpose: what needs it, the subject of the message.
+        extra: of this project that installs it.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec(module) is None:
+        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
+        raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)
