@@ -9,7 +9,7 @@ import qt
 
 from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
-from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Panel.translations import translator
@@ -37,13 +37,13 @@ class Row:
 
 def rows(pose: Pose | None, formula: str = FORMULAS[0]) -> list[Row]:
     """What is measured on a pose, with its 90 % intervals; empty without one."""
-    return rowsOf(findings(pose, formula=formula)) if pose is not None else []
+    return rowsOf(measurements(pose, formula=formula)) if pose is not None else []
 
 
-def rowsOf(found: Findings) -> list[Row]:
+def rowsOf(found: Measurements) -> list[Row]:
     """CRL, gestational age by the chosen formula and by the others, bones with their checks, sides, neck."""
     checks = {check.key: check for check in found.checks}
-    crl, *bones = found.measurements
+    crl, *bones = found.lengths
     others = [dating for dating in found.datings if dating is not found.dating]
     return [
         _crlRow(crl, checks["neck_posture"]),

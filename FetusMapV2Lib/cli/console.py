@@ -101,7 +101,7 @@ def show_table(table: Table) -> None:
 
 def truth_table(case: SimulatedCase, result: Estimate) -> Table:
     """The demo's measurements beside the phantom's truth."""
-    from FetusMapV2Lib.anatomy.findings import findings
+    from FetusMapV2Lib.anatomy.measurements import measurements
     from FetusMapV2Lib.core.notices import RESEARCH_USE
     from FetusMapV2Lib.evaluation.metrics import distances_mm
 
@@ -109,8 +109,8 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
     if not result.found:
         table.add_row("fetus", "not found", "present")
         return table
-    estimated, true = findings(result.pose), findings(case.pose)
-    for mine, truth in zip(estimated.measurements, true.measurements, strict=True):
+    estimated, true = measurements(result.pose), measurements(case.pose)
+    for mine, truth in zip(estimated.lengths, true.lengths, strict=True):
         table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
     for mine_age in estimated.known_datings:
         remark = "" if mine_age.valid else " (outside its valid range)"
@@ -133,14 +133,14 @@ def with_interval(value: float, interval: float | None, unit: str) -> str:
 
 def tell(stem: str, result: Estimate) -> None:
     """Say what came out for one case, warnings first."""
-    from FetusMapV2Lib.anatomy.findings import findings
+    from FetusMapV2Lib.anatomy.measurements import measurements
 
     for warning in result.warnings:
         say(f"{stem}: {warning}", "yellow")
     if not result.found:
         say(f"{stem}: {result.reason}")
         return
-    crl = findings(result.pose).measurements[0]
+    crl = measurements(result.pose).crl
     seconds = sum(result.timings.values())
     length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
     say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")

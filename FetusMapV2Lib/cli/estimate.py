@@ -123,7 +123,7 @@ class _Job:
     """What is done with every file.
 
     Attributes:
-        how: arguments of `read_frames`.
+        how: arguments of `read_sequence`.
         skip_existing: leave out what is there and complete.
         names: of the results, where they must not tell the patient; None = after the files.
     """
@@ -198,9 +198,9 @@ def _estimate(
     Args:
         taken: name of a result, folded -> the file that it is of; this file's are added.
     """
-    from FetusMapV2Lib.imaging.reading import read_frames, volume_name
+    from FetusMapV2Lib.imaging.reading import read_sequence, volume_name
 
-    frames: Frames = read_frames(path, **job.how)
+    frames: Frames = read_sequence(path, **job.how)
     name = volume_name(path) if job.names is None else job.names.name_of(path)
     stems = result_stems(path, name, len(frames), taken)
     attempt.kept = [stem.casefold() for stem in stems]

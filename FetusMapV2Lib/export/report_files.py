@@ -83,7 +83,7 @@ def _write(kind: Kind, path: Path, report: Report) -> None:
     if kind == "html":
         write_text(path, report_page(report))
     elif kind == "csv":
-        write_text(path, measurements_csv(report.findings))
+        write_text(path, measurements_csv(report.measurements))
     elif kind == "landmarks":
         write_markups(path, report.pose, report.landmarks, descriptions=_notes(report))
     elif kind == "dicom":

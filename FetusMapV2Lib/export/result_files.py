@@ -14,7 +14,7 @@ from typing import Any
 
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
-from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -68,7 +68,7 @@ def stage_results(folder: Path, stem: str, estimate: Estimate, schema: Schema | 
     if estimate.found:
         lines = descriptions(estimate.pose, schema, estimate.model)
         write_markups(paths["landmarks"], estimate.pose, schema, descriptions=lines)
-        write_text(paths["csv"], measurements_csv(findings(estimate.pose, schema)))
+        write_text(paths["csv"], measurements_csv(measurements(estimate.pose, schema)))
     write_json(paths["json"], results_document(estimate, schema))
 
 
@@ -77,12 +77,12 @@ def descriptions(pose: Pose, schema: Schema, model: str = "") -> list[str]:
     return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in schema.landmarks]
 
 
-def measurements_csv(found: Findings) -> str:
+def measurements_csv(found: Measurements) -> str:
     """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity and remark."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark"])
-    for m in found.measurements:
+    for m in found.lengths:
         writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note])
     for d in found.known_datings:
         low, high = d.valid_range_mm
@@ -118,7 +118,7 @@ def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
 
 
 def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
-    found = findings(pose, schema)
+    found = measurements(pose, schema)
     sides = pose.laterality
     return {
         "coordinate_system": "RAS",
@@ -139,7 +139,7 @@ def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
                 "uncertainty_mm": _number(m.uncertainty_mm),
                 "note": m.note,
             }
-            for m in found.measurements
+            for m in found.lengths
         ],
         "bone_length_note": JOINT_CENTRES,
         "gestational_age": [

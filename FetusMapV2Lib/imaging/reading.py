@@ -51,14 +51,14 @@ def read_volume(
     Raises:
         InputError: the file is missing, broken, or holds no volume that could be used.
     """
-    frames = read_frames(path, spacing=spacing, mirrored=mirrored, kretz_handedness=kretz_handedness)
+    frames = read_sequence(path, spacing=spacing, mirrored=mirrored, kretz_handedness=kretz_handedness)
     volume = frames[0]
     if len(frames) > 1:
         volume = with_warnings(volume, [f"the file holds {len(frames)} volumes over time; the first is used"])
     return volume
 
 
-def read_frames(
+def read_sequence(
     path: str | os.PathLike[str],
     *,
     spacing: Spacing | None = None,
@@ -151,4 +151,4 @@ def _open(path: Path, handedness: Handedness) -> Source:
     return open_itk(path, facts)
 
 
-__all__: list[Any] = ["Frames", "Spacing", "read_frames", "read_volume", "volume_name"]
+__all__: list[Any] = ["Frames", "Spacing", "read_sequence", "read_volume", "volume_name"]

@@ -166,7 +166,7 @@ def write_moving_case(
 ) -> tuple[Path, ...]:
     """Write ``case-NNNN.seq.nrrd``, the landmarks of every frame ``case-NNNN_FFFF.mrk.json`` and ``case-NNNN.json``.
 
-    All of them or none. The frames' stems are those under which `read_frames` names them.
+    All of them or none. The frames' stems are those under which `read_sequence` names them.
 
     Args:
         frame_interval_s: seconds from frame to frame, kept in the sequence; None = not known.

@@ -129,7 +129,7 @@ def _evidence(study: Study) -> Dataset:
 
 def _content(report: Report) -> list[Dataset]:
     """The root's items in the order that TID 5000 asks for."""
-    crl, *bones = report.findings.measurements
+    crl, *bones = report.measurements.lengths
     items = [sr.code(_LANGUAGE, _ENGLISH, "HAS CONCEPT MOD"), *_observers(report)]
     study = report.told_study
     if study is not None and study.study_uid and study.images:
@@ -167,7 +167,7 @@ def _remarks(report: Report) -> Iterable[str]:
         yield f"{report.edited} of {len(report.states)} landmarks were set or confirmed by a person."
     for remark in report.remarks:
         yield f"{remark[:1].upper()}{remark[1:]}."
-    for check in report.findings.doubts:
+    for check in report.measurements.doubts:
         yield f"{check.name}: {check.remark}. {check.source}."
 
 
@@ -183,7 +183,7 @@ def _bone_group(bone: Measurement) -> Dataset:
 def _crl_group(report: Report, crl: Measurement) -> Dataset:
     length = sr.num(CRL, crl.value_mm, sr.MM, [_estimated(), *_uncertainty(crl)])
     items = [length]
-    dating = report.findings.dating
+    dating = report.measurements.dating
     if math.isfinite(dating.days):
         items.append(sr.num(GESTATIONAL_AGE, dating.days, sr.DAYS, _age_properties(dating)))
     return sr.container(_BIOMETRY_GROUP, items, template="5008")

@@ -46,16 +46,16 @@ def fhir_bundle(report: Report) -> dict[str, Any]:
     common = _common(report, add(_device(report)))
     if report.told_study is not None:
         common["subject"] = {"reference": add(_patient(report.told_study))}
-    crl, *bones = report.findings.measurements
+    crl, *bones = report.measurements.lengths
     if math.isfinite(crl.value_mm):
-        of_crl = add(common | _length(crl, report.findings.checks))
-        for dating in report.findings.known_datings:
+        of_crl = add(common | _length(crl, report.measurements.checks))
+        for dating in report.measurements.known_datings:
             sources = [*common.get("derivedFrom", []), {"reference": of_crl}]
-            add(common | _age(dating, chosen=dating is report.findings.dating) | {"derivedFrom": sources})
+            add(common | _age(dating, chosen=dating is report.measurements.dating) | {"derivedFrom": sources})
     for bone in bones:
         if math.isfinite(bone.value_mm):
-            add(common | _length(bone, report.findings.checks))
-    neck = report.findings.checks[-1]
+            add(common | _length(bone, report.measurements.checks))
+    neck = report.measurements.checks[-1]
     if math.isfinite(neck.value):
         add(common | _posture(neck))
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "collection"}

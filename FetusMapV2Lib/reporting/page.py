@@ -139,9 +139,9 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def _measurements(report: Report) -> str:
-    found = report.findings
+    found = report.measurements
     checks = {check.key: check for check in found.checks}
-    crl, *bones = found.measurements
+    crl, *bones = found.lengths
     ages = [found.dating, *(dating for dating in found.datings if dating is not found.dating)]
     length = _amount(crl.value_mm, "mm") or _NOTHING
     rows = [_row(crl.name, length, _amount(crl.uncertainty_mm, "mm"), "", "straight line, crown to rump")]
@@ -186,8 +186,8 @@ def _head_row(columns: Sequence[tuple[str, int]]) -> str:
 
 def _doubts(report: Report) -> str:
     """Every check that failed, with what it was held against."""
-    doubts = report.findings.doubts
-    unknown = [check for check in report.findings.checks if check.verdict == "unknown"]
+    doubts = report.measurements.doubts
+    unknown = [check for check in report.measurements.checks if check.verdict == "unknown"]
     lines = [
         f'<p class="doubt"><b>{escape(check.name)}</b>: {escape(check.remark)}.</p>' + _small(check.source)
         for check in doubts
@@ -201,7 +201,7 @@ def _doubts(report: Report) -> str:
 
 def _map(report: Report) -> str:
     svg = guide_map(
-        report.pose, report.findings.plane, report.landmarks, size=_MAP_SIZE, scale=_MAP_SCALE, states=report.states
+        report.pose, report.measurements.plane, report.landmarks, size=_MAP_SIZE, scale=_MAP_SCALE, states=report.states
     )
     image = _image("image/svg+xml", svg.encode("utf-8"), "Guide map of the skeleton", _WIDTH)
     legend = "Open circles are estimated, filled ones were set or confirmed by hand." if report.states else ""
@@ -249,8 +249,8 @@ def _landmarks(report: Report) -> str:
 
 
 def _sources(report: Report) -> str:
-    ages = [f"{dating.name}: {dating.source}" for dating in report.findings.datings]
-    limits = dict.fromkeys(check.source for check in report.findings.checks)
+    ages = [f"{dating.name}: {dating.source}" for dating in report.measurements.datings]
+    limits = dict.fromkeys(check.source for check in report.measurements.checks)
     explained = (
         "± is half of the 90 % interval. For lengths, angles and differences it comes from the landmark radii; for "
         "ages from the scatter of single fetuses and the uncertainty of the length together."

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.dating import FORMULAS
-from FetusMapV2Lib.anatomy.findings import Findings, findings
+from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.imaging.point_notes import PointState
@@ -67,13 +67,13 @@ class Report:
         return self.schema or default_schema()
 
     @cached_property
-    def findings(self) -> Findings:
+    def measurements(self) -> Measurements:
         """Everything derived from the pose.
 
         Raises:
             InputError: an unknown dating formula.
         """
-        return findings(self.pose, self.landmarks, self.formula)
+        return measurements(self.pose, self.landmarks, self.formula)
 
     @cached_property
     def _checked_study(self) -> tuple[Study | None, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.findings import findings
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
@@ -143,8 +143,8 @@ def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -
     canvas.box(TABLE.x, TABLE.y, TABLE.width, TABLE.height, PANEL_COLOUR)
     y = TABLE.y + 26.0
     canvas.text(TABLE.x + 20, y, "Measurements", WHITE, 19, bold=True)
-    found = findings(pose, schema)
-    for length in found.measurements:
+    found = measurements(pose, schema)
+    for length in found.lengths:
         y += 30
         _row(canvas, y, length.name, _length(length.value_mm, length.uncertainty_mm))
     y += 30

@@ -10,8 +10,8 @@ import pytest
 from anatomy.bodies import bodies, standing_body
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, neck_flexion_deg, neck_uncertainty_deg
-from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.plausibility import LONGEST_JOINT_TO_SHAFT, Check, check_pose
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.shafts import expected_shaft
@@ -136,7 +136,7 @@ def test_the_neck_uncertainty_is_unknown_where_radii_or_landmarks_are():
 
 def test_findings_carry_the_checks_and_the_chosen_formula():
     pose = Pose(standing_body() * 1.2, radius90_mm=np.full(22, 2.0))
-    found = findings(pose, formula="hadlock")
+    found = measurements(pose, formula="hadlock")
     assert found.dating.key == "hadlock"
     assert found.dating is found.datings[2]
     assert found.dating.length_days is not None
@@ -144,15 +144,15 @@ def test_findings_carry_the_checks_and_the_chosen_formula():
     assert found.checks[-1].value == found.neck_flexion_deg
     short = pose.positions.copy()
     short[17] = short[16] + 0.2 * (short[17] - short[16])  # the left knee next to the hip
-    doubts = {check.key for check in findings(replace(pose, positions=short)).doubts}
+    doubts = {check.key for check in measurements(replace(pose, positions=short)).doubts}
     assert doubts == {"femur_difference", "left_femur_for_crl"}
 
 
 def test_where_the_body_lies_does_not_matter():
     quarter_turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     for body in bodies(3, 4):
-        before = findings(Pose(body, radius90_mm=np.full(22, 2.0))).checks
-        after = findings(Pose(body @ quarter_turn.T + [40.0, 2, -9], radius90_mm=np.full(22, 2.0))).checks
+        before = measurements(Pose(body, radius90_mm=np.full(22, 2.0))).checks
+        after = measurements(Pose(body @ quarter_turn.T + [40.0, 2, -9], radius90_mm=np.full(22, 2.0))).checks
         for one, other in zip(before, after, strict=True):
             assert one.verdict == other.verdict
             assert one.value == pytest.approx(other.value, abs=1e-6)

@@ -28,7 +28,7 @@ from FetusMapV2Lib.evaluation.metrics import distances_mm, limb_sides_right
 from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
 from FetusMapV2Lib.evaluation.page_blocks import fill_page
 from FetusMapV2Lib.imaging.markups import read_markups
-from FetusMapV2Lib.imaging.reading import Frames, read_frames
+from FetusMapV2Lib.imaging.reading import Frames, read_sequence
 from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case
 
 #: Never used for training, calibration or choosing anything.
@@ -60,7 +60,7 @@ def main() -> None:
     runs = []
     for index in range(arguments.sequences):
         path = _simulated(arguments.output, index, arguments.frames)
-        runs.append(_run(engine, read_frames(path), path))
+        runs.append(_run(engine, read_sequence(path), path))
         print(f"{path.name}: done", flush=True)
     blocks = {"movement-accuracy": _accuracy(runs), "movement-time": _times(runs), "movement-sides": _sides(runs)}
     for block in blocks.values():

@@ -95,7 +95,7 @@ class _Engine:
 
 def main() -> None:
     """As `cli.main`."""
-    _read_frames.real, reading.read_frames = reading.read_frames, _read_frames
+    _read_frames.real, reading.read_sequence = reading.read_sequence, _read_frames
     stand_in = ModuleType("FetusMapV2Lib.estimation.engine")
     stand_in.__dict__.update(vars(SimpleNamespace(PoseEngine=_Engine)))
     sys.modules[stand_in.__name__] = stand_in

@@ -13,7 +13,7 @@ from core.folders import visible
 from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.markups import read_markups
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.phantom import motion, simulated_case
 from FetusMapV2Lib.phantom.motion import simulate_sequence
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase
@@ -75,7 +75,7 @@ def test_cases_without_a_fetus(fetusmap, tmp_path: Path) -> None:
 
 def test_a_sequence_can_be_read_back(fetusmap, tmp_path: Path) -> None:
     assert fetusmap("simulate", tmp_path, "--sequence", 2, "--seed", 2, *SMALL).code == 0
-    frames = read_frames(tmp_path / "case-0000.seq.nrrd")
+    frames = read_sequence(tmp_path / "case-0000.seq.nrrd")
     assert len(frames) == 2
     assert frames[0].shape == (56, 40, 40)
     assert not np.array_equal(frames[0].array, frames[1].array)

@@ -16,8 +16,8 @@ import pytest
 from core.folders import visible
 from training.toy_cases import BODY
 
-from FetusMapV2Lib.anatomy.findings import findings
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import usable_folder
@@ -110,9 +110,9 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
     write_results(tmp_path, "case", one)
     rows = table((tmp_path / "case.measurements.csv").read_text(encoding="utf-8"))
     document = strict(tmp_path / "case.measurements.json")
-    found = findings(one.pose)
-    assert len(found.measurements) == 5 and len(found.datings) == 3
-    for measurement, entry in zip(found.measurements, document["measurements"], strict=True):
+    found = measurements(one.pose)
+    assert len(found.lengths) == 5 and len(found.datings) == 3
+    for measurement, entry in zip(found.lengths, document["measurements"], strict=True):
         assert entry["value_mm"] == pytest.approx(measurement.value_mm, abs=1e-3)
         assert float(rows[measurement.name]["value"]) == pytest.approx(measurement.value_mm, abs=0.051)
         assert float(rows[measurement.name]["plus_minus"]) == pytest.approx(entry["uncertainty_mm"], abs=0.051)
@@ -141,7 +141,7 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
 
 
 def test_a_crl_outside_the_charts_is_marked() -> None:
-    rows = table(measurements_csv(findings(Pose(BODY * 2.2))))
+    rows = table(measurements_csv(measurements(Pose(BODY * 2.2))))
     validity = {rows[name]["valid"] for name in rows if name.startswith("Gestational")}
     assert "False" in validity
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from imaging.samples import blobs, encrypted_us, enhanced_us, multiframe, philips, sample, save
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.volume_checks import checked
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
@@ -85,7 +85,7 @@ def test_truncated_sequence(tmp_path, compress):
     data = (tmp_path / "s.seq.nrrd").read_bytes()
     (tmp_path / "s.seq.nrrd").write_bytes(data[: int(len(data) * 0.7)])
     with pytest.raises(InputError, match="truncated"):
-        read_frames(tmp_path / "s.seq.nrrd")[2]
+        read_sequence(tmp_path / "s.seq.nrrd")[2]
 
 
 @pytest.mark.parametrize("build", [lambda: enhanced_us([sample()]), lambda: philips([sample()])], ids=["us", "philips"])

@@ -14,7 +14,7 @@ from imaging.samples import sample
 
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging import source, writing
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume, volume_name
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume, volume_name
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
 SUFFIXES = (".nrrd", ".mha", ".nii", ".nii.gz")
@@ -75,7 +75,7 @@ def test_bytes_that_are_no_unicode(tmp_path, suffix):
         (tmp_path / "v.raw").rename(tmp_path / os.fsdecode(b"\xfc.raw"))
         header = (tmp_path / name).read_bytes().replace(b"v.raw", b"\xfc.raw")
         path.write_bytes(header)
-    volume = read_frames(path)[0]
+    volume = read_sequence(path)[0]
     assert np.array_equal(volume.array, sample().array)
     assert volume.name.encode("utf-8").decode("utf-8").startswith("übung")
 

@@ -26,7 +26,7 @@ from pydicom.dataset import Dataset
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.formats import itk_files
 from FetusMapV2Lib.imaging.grid import Grid, resample
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume, volume_name
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume, volume_name
 from FetusMapV2Lib.imaging.source import plain_path
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, ijk_to_ras_matrix
 from FetusMapV2Lib.imaging.volume_checks import grey
@@ -164,7 +164,7 @@ def test_sequences_come_back_frame_by_frame_in_any_order(tmp_path, compress, cou
         monkeypatch.setattr(itk_files, "_HELD_BYTES", 0)
     frames = frames_of(count)
     write_sequence(tmp_path / "s.seq.nrrd", frames, compress=compress)
-    found = read_frames(tmp_path / "s.seq.nrrd")
+    found = read_sequence(tmp_path / "s.seq.nrrd")
     assert len(found) == count
     for t in (count - 1, 0, 1, -1):
         assert np.array_equal(found[t].array, frames[t].array)
@@ -188,7 +188,7 @@ def test_sequences_whose_frames_are_interleaved(tmp_path):
     image = sitk.GetImageFromArray(np.stack([f.array for f in frames], -1), isVector=True)
     image.CopyInformation(to_simpleitk(frames[0]))
     sitk.WriteImage(image, str(tmp_path / "s.seq.nrrd"))
-    found = read_frames(tmp_path / "s.seq.nrrd")
+    found = read_sequence(tmp_path / "s.seq.nrrd")
     assert len(found) == 5
     assert np.array_equal(found[3].array, frames[3].array)
 
@@ -197,7 +197,7 @@ def test_four_dimensional_nifti(tmp_path):
     frames = frames_of()
     stack = np.stack([f.array.transpose(2, 1, 0) for f in frames], -1)
     nibabel.save(nibabel.Nifti1Image(stack, frames[0].ijk_to_ras), tmp_path / "s.nii.gz")
-    found = read_frames(tmp_path / "s.nii.gz")
+    found = read_sequence(tmp_path / "s.nii.gz")
     assert len(found) == 4
     for t in (2, 0):
         assert np.array_equal(found[t].array, frames[t].array)
@@ -206,7 +206,7 @@ def test_four_dimensional_nifti(tmp_path):
 
 def test_a_volume_is_a_sequence_of_one(tmp_path):
     write_volume(tmp_path / "v.nrrd", sample())
-    found = read_frames(tmp_path / "v.nrrd")
+    found = read_sequence(tmp_path / "v.nrrd")
     assert [only.name for only in found] == ["v"]
     assert found.times_s is None
 
@@ -217,7 +217,7 @@ def test_times_of_a_sequence_are_told_in_seconds_where_they_have_a_unit(tmp_path
     write_sequence(tmp_path / "s.seq.nrrd", frames_of(), times_s=times, compress=False)
     head, _, data = (tmp_path / "s.seq.nrrd").read_bytes().partition(b"\n\n")
     (tmp_path / "s.seq.nrrd").write_bytes(head.replace(b'"s"', f'"{unit}"'.encode()) + b"\n\n" + data)
-    found = read_frames(tmp_path / "s.seq.nrrd").times_s
+    found = read_sequence(tmp_path / "s.seq.nrrd").times_s
     if factor is None:
         assert found is None
     else:
@@ -230,7 +230,7 @@ def test_times_that_cannot_be_are_not_known(tmp_path, spoilt):
     data = (tmp_path / "s.seq.nrrd").read_bytes()
     assert data.count(b"values:=0 1 2 3") == 1
     (tmp_path / "s.seq.nrrd").write_bytes(data.replace(b"values:=0 1 2 3", b"values:=" + spoilt))
-    found = read_frames(tmp_path / "s.seq.nrrd")
+    found = read_sequence(tmp_path / "s.seq.nrrd")
     assert found.times_s is None and len(found) == 4
 
 
@@ -238,13 +238,13 @@ def test_times_of_a_nifti_file_and_of_frames_that_are_counted(tmp_path):
     stack = np.stack([f.array.transpose(2, 1, 0) for f in frames_of()], -1)
     image = nibabel.Nifti1Image(stack, frames_of()[0].ijk_to_ras)
     nibabel.save(image, tmp_path / "unknown.nii")
-    assert read_frames(tmp_path / "unknown.nii").times_s is None
+    assert read_sequence(tmp_path / "unknown.nii").times_s is None
     image.header["pixdim"][4] = 250.0
     image.header.set_xyzt_units("mm", "msec")
     nibabel.save(image, tmp_path / "s.nii")
-    assert read_frames(tmp_path / "s.nii").times_s == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    assert read_sequence(tmp_path / "s.nii").times_s == pytest.approx([0.0, 0.25, 0.5, 0.75])
     write_sequence(tmp_path / "s.seq.nrrd", frames_of())
-    assert read_frames(tmp_path / "s.seq.nrrd").times_s is None
+    assert read_sequence(tmp_path / "s.seq.nrrd").times_s is None
 
 
 # --- DICOM
@@ -253,7 +253,7 @@ def test_times_of_a_nifti_file_and_of_frames_that_are_counted(tmp_path):
 def test_enhanced_us_volume_sequence_with_shuffled_frames(tmp_path):
     frames = frames_of(3)
     save(enhanced_us(frames, shuffled=True), tmp_path / "v.dcm")
-    found = read_frames(tmp_path / "v.dcm")
+    found = read_sequence(tmp_path / "v.dcm")
     assert len(found) == 3
     for t in range(3):
         assert np.array_equal(found[t].array, frames[t].array)
@@ -270,7 +270,7 @@ def test_moments_that_are_only_numbered_have_no_times(tmp_path):
         content.TemporalPositionIndex = number + 1
         item.FrameContentSequence = [content]
     save(dataset, tmp_path / "v.dcm")
-    found = read_frames(tmp_path / "v.dcm")
+    found = read_sequence(tmp_path / "v.dcm")
     assert len(found) == 2 and found.times_s is None
 
 
@@ -283,7 +283,7 @@ def test_philips_cartesian(tmp_path):
     volume = sample(spacing=(2.5, 2.0, 3.0))
     moved = volume.with_(array=np.roll(volume.array, 3, axis=0))
     save(philips([volume, moved]), tmp_path / "v.dcm")
-    found = read_frames(tmp_path / "v.dcm")
+    found = read_sequence(tmp_path / "v.dcm")
     assert len(found) == 2
     assert np.array_equal(found[1].array, moved.array)
     assert np.allclose(found[0].spacing, (2.5, 2.0, 3.0))

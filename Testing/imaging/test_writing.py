@@ -14,7 +14,7 @@ from imaging.samples import oblique, sample
 
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.staging import owned_folder
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 
 
@@ -88,8 +88,8 @@ def test_frames_must_agree(tmp_path):
 
 def test_frames_may_come_from_a_generator_or_a_lazy_file(tmp_path):
     write_sequence(tmp_path / "a.seq.nrrd", (sample(seed=n) for n in range(3)))
-    write_sequence(tmp_path / "b.seq.nrrd", read_frames(tmp_path / "a.seq.nrrd"))
-    found = read_frames(tmp_path / "b.seq.nrrd")
+    write_sequence(tmp_path / "b.seq.nrrd", read_sequence(tmp_path / "a.seq.nrrd"))
+    found = read_sequence(tmp_path / "b.seq.nrrd")
     assert len(found) == 3 and np.array_equal(found[2].array, sample(seed=2).array)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from module.test_panel import estimate, position
 
-from FetusMapV2Lib.anatomy.findings import findings
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -43,7 +43,7 @@ def test_the_chosen_formula_comes_first_in_bold_and_stays_with_the_scene(window)
     ui.formulaComboBox.setCurrentIndex(2)
     assert list(table(window))[1:4] == ["Age, Hadlock", "Age, INTERGROWTH-21st", "Age, Robinson"]
     assert ui.resultsTable.item(1, 1).font().bold() and not ui.resultsTable.item(2, 1).font().bold()
-    dating = findings(pose_of(window), formula="hadlock").dating
+    dating = measurements(pose_of(window), formula="hadlock").dating
     assert table(window)["Age, Hadlock"][0] == f"{dating.weeks_text} ± {dating.combined_days:.0f} d"
     node = window.module_widget.state.parameterNode.parameterNode
     assert node.GetParameter("datingFormula") == "HADLOCK"

@@ -118,7 +118,7 @@ def test_long_bones_have_site_side_and_interval(tmp_path: Path) -> None:
     case = report()
     (section,) = children(written(tmp_path, case), "Fetal Long Bones")
     assert section.ContentTemplateSequence[0].TemplateIdentifier == "5006"
-    lengths = case.findings.measurements[1:]
+    lengths = case.measurements.lengths[1:]
     assert len(section.ContentSequence) == len(lengths)
     for group, length in zip(section.ContentSequence, lengths, strict=True):
         assert meaning(group) == "Biometry Group" and group.ContentTemplateSequence[0].TemplateIdentifier == "5008"
@@ -142,8 +142,8 @@ def test_crl_and_age_share_a_group_and_the_age_names_its_formula(tmp_path: Path,
     (group,) = section.ContentSequence
     crl, age = group.ContentSequence
     assert concept(crl) == ("LN", "11957-8")
-    assert number(crl) == pytest.approx(case.findings.measurements[0].value_mm, abs=0.006)
-    dating = case.findings.dating
+    assert number(crl) == pytest.approx(case.measurements.lengths[0].value_mm, abs=0.006)
+    dating = case.measurements.dating
     assert concept(age) == ("LN", "18185-9") and unit(age) == "d"
     assert number(age) == pytest.approx(dating.days, abs=0.006)
     (source,) = [item for item in age.ContentSequence if item.RelationshipType == "INFERRED FROM"]
@@ -241,7 +241,7 @@ def test_highdicom_reads_it(tmp_path: Path) -> None:
     (group,) = section.ContentSequence
     crl, age = group.ContentSequence
     assert isinstance(crl, NumContentItem) and crl.name == CRL and crl.unit == codes.UCUM.Millimeter
-    assert float(crl.value) == pytest.approx(case.findings.measurements[0].value_mm, abs=0.006)
+    assert float(crl.value) == pytest.approx(case.measurements.lengths[0].value_mm, abs=0.006)
     assert age.name == GESTATIONAL_AGE
 
 

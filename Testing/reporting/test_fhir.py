@@ -61,7 +61,7 @@ def test_lengths_carry_loinc_codes_values_and_intervals() -> None:
         "Left humerus": "11966-9",
         "Right humerus": "11966-9",
     }
-    for length in case.findings.measurements:
+    for length in case.measurements.lengths:
         one = found[length.name]
         assert coding(one) == [("http://loinc.org", expected[length.name])]
         quantity = one["valueQuantity"]
@@ -83,7 +83,7 @@ def test_ages_tell_formula_and_source() -> None:
         "Robinson and Fleming": ["18185-9", "11914-9"],
         "Hadlock": ["18185-9", "11910-7"],
     }
-    for dating in case.findings.datings:
+    for dating in case.measurements.datings:
         one = found[f"Gestational age by CRL, {dating.name}"]
         assert [code for _system, code in coding(one)] == codes[dating.name]
         assert one["valueQuantity"]["value"] == pytest.approx(dating.days, abs=0.006)

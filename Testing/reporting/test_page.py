@@ -84,8 +84,8 @@ def test_tall_and_wide_views_fit_their_place() -> None:
 
 
 def test_the_table_holds_the_findings(page: Page) -> None:
-    found = report().findings
-    crl, *bones = found.measurements
+    found = report().measurements
+    crl, *bones = found.lengths
     assert page.row("Crown-rump length")[1:3] == [f"{crl.value_mm:.1f} mm", f"{crl.uncertainty_mm:.1f} mm"]
     for bone in bones:
         cells = page.row(f"{bone.name} *")

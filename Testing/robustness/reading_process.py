@@ -80,7 +80,7 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     from FetusMapV2Lib.imaging.case_search import CaseFiles
     from FetusMapV2Lib.imaging.formats.kretz import parse_kretz
     from FetusMapV2Lib.imaging.markups import read_markups
-    from FetusMapV2Lib.imaging.reading import read_frames
+    from FetusMapV2Lib.imaging.reading import read_sequence
     from FetusMapV2Lib.imaging.study import read_study
     from FetusMapV2Lib.models.model_file import load_model, read_info
     from FetusMapV2Lib.models.model_index import list_models, verify
@@ -89,7 +89,7 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     from FetusMapV2Lib.training.preset import load_preset
 
     def volume(path: Path) -> dict[str, Any]:
-        frames = read_frames(path)
+        frames = read_sequence(path)
         volumes = [frames[number] for number in range(min(len(frames), 4))]
         if path.suffix == ".dcm":
             read_study(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import qt
 
-from FetusMapV2Lib.anatomy.findings import findings
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Panel import results_table, setups, view_turning
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
@@ -67,7 +67,7 @@ class MeasurementsSection(Section):
         pose, parameters = self.state.pose(), self.state.parameterNode
         self._found = None
         if pose is not None and parameters is not None:
-            self._found = findings(pose, formula=parameters.datingFormula.value)
+            self._found = measurements(pose, formula=parameters.datingFormula.value)
         contents = results_table.rowsOf(self._found) if self._found is not None else []
         results_table.fill(self.ui.resultsTable, contents)
         model = self.state.logic.modelOf(self.state.poseScene.landmarks_node) if pose is not None else ""

@@ -10,7 +10,7 @@ from imaging.samples import philips, sample, save
 from pydicom import uid
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 VOLUME = sample((18, 17, 16), (4.0, 4.5, 5.0))
 
@@ -34,7 +34,7 @@ def test_philips_frames_are_volumes_or_slices(tmp_path, number):
     else:
         dataset.NumberOfFrames = number
     save(dataset, tmp_path / "v.dcm")
-    frames = read_frames(tmp_path / "v.dcm")
+    frames = read_sequence(tmp_path / "v.dcm")
     assert len(frames) == 2 and np.array_equal(frames[1].array, np.roll(VOLUME.array, 2, axis=1))
 
 
@@ -49,7 +49,7 @@ def test_compressed_philips_frames_are_volumes_or_slices_too(tmp_path, number):
         dataset.NumberOfFrames = number
     if number in (2, 36, None):
         assert np.array_equal(read(dataset, tmp_path).array, VOLUME.array)
-        assert len(read_frames(tmp_path / "v.dcm")) == 2
+        assert len(read_sequence(tmp_path / "v.dcm")) == 2
     else:
         refusal(dataset, tmp_path)
 

@@ -8,7 +8,7 @@ from imaging.samples import enhanced_us, oblique, sample, save, slices_of
 from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS
 
 VOLUME = sample((18, 17, 16), (4.0, 4.5, 5.0), oblique())
@@ -211,7 +211,7 @@ def test_each_volume_over_time_has_its_own_place(tmp_path):
     for number in range(18, 36):
         moved(dataset, number, [1.0, 2.0, 3.0])
     save(dataset, tmp_path / "v.dcm")
-    first, second = read_frames(tmp_path / "v.dcm")[:]
+    first, second = read_sequence(tmp_path / "v.dcm")[:]
     assert np.allclose(second.ijk_to_ras[:3, 3] - first.ijk_to_ras[:3, 3], [-1, -2, 3])
 
 

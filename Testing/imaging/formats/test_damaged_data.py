@@ -12,7 +12,7 @@ from imaging.samples import blobs, sample
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.formats import itk_files
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.imaging.writing import write_sequence
 
 HEADER = (
@@ -64,11 +64,11 @@ def test_the_first_frame_of_a_damaged_sequence_is_not_read(tmp_path, held, monke
     if not held:
         monkeypatch.setattr(itk_files, "_HELD_BYTES", 0)
     write_sequence(tmp_path / "s.seq.nrrd", [sample().with_(array=NOISE)] * 3)
-    assert all(np.array_equal(read_frames(tmp_path / "s.seq.nrrd")[t].array, NOISE) for t in (0, 2, 1))
+    assert all(np.array_equal(read_sequence(tmp_path / "s.seq.nrrd")[t].array, NOISE) for t in (0, 2, 1))
     data = bytearray((tmp_path / "s.seq.nrrd").read_bytes())
     data[-200] ^= 4
     (tmp_path / "s.seq.nrrd").write_bytes(data)
-    frames = read_frames(tmp_path / "s.seq.nrrd")
+    frames = read_sequence(tmp_path / "s.seq.nrrd")
     assert len(frames) == 3
     with pytest.raises(InputError, match="damaged"):
         frames[0]

@@ -9,7 +9,7 @@ import pytest
 from imaging.samples import kretz_file, kretz_in_dicom, record, save
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 RESOLUTION, FIRST, BEND = 0.8, 38.0, 12.0  # mm
 THETA = np.linspace(-0.6, 0.6, 70)
@@ -80,7 +80,7 @@ def test_several_volumes_over_time(tmp_path):
     later = ball_file((0.0, -10.0, 5.0))
     marker = struct.pack("<HH", 0xD000, 1)
     (tmp_path / "v.vol").write_bytes(ball_file() + record(0xD600, 1, later[later.rindex(marker) + 8 :]))
-    frames = read_frames(tmp_path / "v.vol", kretz_handedness="plooney")
+    frames = read_sequence(tmp_path / "v.vol", kretz_handedness="plooney")
     assert len(frames) == 2
     assert np.abs(centre(frames[1])[0] - BALL - [0, -10, 5]).max() < 0.3
 
@@ -209,7 +209,7 @@ def test_angles_may_rise_or_fall_and_be_uneven(tmp_path, order):
 def test_volumes_over_time_that_are_incomplete_are_named(tmp_path):
     later = _VOXELS[::-1].tobytes()
     (tmp_path / "v.vol").write_bytes(SMALL + record(0xD600, 1, later) + record(0xD600, 1, later[:-10]))
-    frames = read_frames(tmp_path / "v.vol")
+    frames = read_sequence(tmp_path / "v.vol")
     assert len(frames) == 2 and "1 of the 3 volumes in the file are compressed or incomplete" in frames[0].warnings[0]
 
 

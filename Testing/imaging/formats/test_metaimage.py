@@ -13,7 +13,7 @@ from imaging.samples import blobs, oblique
 from imaging.witnesses import itk_matrix
 
 from FetusMapV2Lib.imaging.formats.metaimage import _TYPES as TYPES
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 SHAPE = (18, 17, 16)
 ARRAY = (blobs(SHAPE) // 2).astype(np.uint8)
@@ -208,7 +208,7 @@ def test_four_dimensions(tmp_path):
     for packed in (False, True):
         data = zlib.compress(frames.tobytes()) if packed else frames.tobytes()
         more = f"\nCompressedData = True\nCompressedDataSize = {len(data)}" if packed else ""
-        found = read_frames(write(tmp_path / "v.mha", lines + more, data, sizes="16 17 18 3"))
+        found = read_sequence(write(tmp_path / "v.mha", lines + more, data, sizes="16 17 18 3"))
         assert (
             len(found) == 3 and np.array_equal(found[2].array, frames[2]) and np.array_equal(found[0].array, frames[0])
         )

@@ -13,7 +13,7 @@ from imaging.asking import raw, refusal
 from imaging.samples import blobs, oblique
 from imaging.witnesses import itk_matrix
 
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 SHAPE = (18, 17, 16)
 ARRAY = (blobs(SHAPE) // 2).astype(np.uint8)
@@ -154,10 +154,10 @@ def test_headers_that_cannot_be_right(tmp_path, poke, problem):
 def test_frames_vectors_and_colours(tmp_path):
     frames = np.stack([np.roll(ARRAY, t, axis=1) for t in range(3)])
     for name in ("v.nii", "v.nii.gz"):
-        found = read_frames(write(tmp_path / name, frames))
+        found = read_sequence(write(tmp_path / name, frames))
         assert len(found) == 3
         assert all(np.array_equal(found[t].array, frames[t]) for t in (2, 0, 1))
-    assert len(read_frames(write(tmp_path / "v.nii", frames[:1]))) == 1
+    assert len(read_sequence(write(tmp_path / "v.nii", frames[:1]))) == 1
     colour = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     for channel in "RGB":
         colour[channel] = ARRAY

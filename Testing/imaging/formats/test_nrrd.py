@@ -15,7 +15,7 @@ from imaging.samples import blobs, oblique
 from imaging.witnesses import itk_matrix
 
 from FetusMapV2Lib.imaging.formats.nrrd import _TYPES as TYPES
-from FetusMapV2Lib.imaging.reading import read_frames, read_volume
+from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 SHAPE = (18, 17, 16)
 #: Not as wide as 8 bits, so that each type holds it.
@@ -276,7 +276,7 @@ def test_frames_along_any_axis(tmp_path, place, kind, encoding):
     lines = FOUR.format(" ".join(vectors), " ".join(kinds))
     packed = gzip.compress(data, 1) if encoding == "gzip" else data
     path = write(tmp_path / "v.nrrd", lines, packed, sizes=" ".join(sizes), encoding=encoding)
-    found = read_frames(path)
+    found = read_sequence(path)
     assert len(found) == 5
     for t in (3, 0, 4):
         assert np.array_equal(found[t].array, FRAMES[t])
@@ -287,7 +287,7 @@ def test_four_axes_without_directions(tmp_path):
     path = write(
         tmp_path / "v.nrrd", 'spacings: 4 4.5 5 250\nunits: "" "" "" "ms"', FRAMES.tobytes(), sizes="16 17 18 5"
     )
-    found = read_frames(path)
+    found = read_sequence(path)
     assert np.array_equal(found[2].array, FRAMES[2])
     assert found.times_s == pytest.approx([0, 0.25, 0.5, 0.75, 1.0])
 
@@ -302,5 +302,5 @@ def test_values_that_are_not_grey(tmp_path, kind):
 def test_axes_of_one_value_are_no_frames(tmp_path):
     lines = FOUR.format(" ".join([*VECTORS, "none", "none"]), "domain domain domain list list")
     path = write(tmp_path / "v.nrrd", lines, FRAMES.tobytes(), sizes="16 17 18 1 5")
-    found = read_frames(path)
+    found = read_sequence(path)
     assert len(found) == 5 and np.array_equal(found[4].array, FRAMES[4])

@@ -1,6 +1,6 @@
 """Everything that is derived from one pose: lengths, gestational ages, the midsagittal plane, posture, checks.
 
-Files, tables and pictures all show these same findings.
+Files, tables, reports and pictures all show these.
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
 
 @dataclass(frozen=True)
-class Findings:
+class Measurements:
     """Everything derived from one pose.
 
     Attributes:
-        measurements: CRL first, then femora and humeri, mm.
+        lengths: CRL first, then left and right femur, left and right humerus, mm.
         datings: gestational age by each formula; NaN days if the CRL is missing.
         formula: key of the formula that was chosen.
         plane: midsagittal plane, None with too few landmarks.
         neck_flexion_deg: 0 when neutral, positive with the chin to the chest, NaN if unknown.
-        checks: unequal sides, bones against the CRL, posture; see `checks.check_pose`.
+        checks: unequal sides, bones against the CRL, posture; see `plausibility.check_pose`.
     """
 
-    measurements: tuple[Measurement, ...]
+    lengths: tuple[Measurement, ...]
     datings: tuple[Dating, ...]
     formula: str
     plane: Plane | None
     neck_flexion_deg: float
     checks: tuple[Check, ...]
+
+    @property
+    def crl(self) -> Measurement:
+        """The crown-rump length."""
+        return next(length for length in self.lengths if length.key == "crl")
 
     @property
     def known_datings(self) -> tuple[Dating, ...]:
@@ -52,22 +57,35 @@ class Findings:
         return tuple(check for check in self.checks if check.doubtful)
 
 
-def findings(pose: Pose, schema: Schema | None = None, formula: str = FORMULAS[0]) -> Findings:
-    """Measurements, gestational ages, the midsagittal plane and the checks of a pose.
+def measurements(pose: Pose, schema: Schema | None = None, formula: str = FORMULAS[0]) -> Measurements:
+    """Lengths, gestational ages, the midsagittal plane and the checks of a pose.
+
+    Args:
+        pose: of one fetus; what needs a missing landmark is NaN or None.
+        schema: what the rows are; the bundled schema if not given.
+        formula: the dating formula to put first: "robinson_fleming", "hadlock" or "intergrowth21".
 
     Raises:
         InputError: an unknown dating formula.
+
+    Example:
+        >>> from FetusMapV2Lib import measurements, simulate_case
+        >>> case = simulate_case(seed=1, index=0, shape_kji=(56, 48, 48), spacing_mm=2.5, gestational_age_days=91)
+        >>> found = measurements(case.pose)
+        >>> [length.key for length in found.lengths]
+        ['crl', 'left_femur', 'right_femur', 'left_humerus', 'right_humerus']
+        >>> round(found.crl.value_mm), round(found.dating.days)
     """
     schema = schema or default_schema()
     check_formula(formula)
-    measurements = measure(pose, schema)
-    crl = next(m for m in measurements if m.key == "crl")
+    lengths = measure(pose, schema)
+    crl = next(length for length in lengths if length.key == "crl")
     neck = neck_flexion_deg(pose.positions, schema)
-    return Findings(
-        measurements=measurements,
+    return Measurements(
+        lengths=lengths,
         datings=tuple(gestational_age(crl.value_mm, name, crl.uncertainty_mm) for name in FORMULAS),
         formula=formula,
         plane=midsagittal_plane(pose.positions, schema),
         neck_flexion_deg=neck,
-        checks=check_pose(measurements, neck, neck_uncertainty_deg(pose, schema)),
+        checks=check_pose(lengths, neck, neck_uncertainty_deg(pose, schema)),
     )
