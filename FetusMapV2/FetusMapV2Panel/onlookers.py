@@ -105,9 +105,9 @@ class PatientsEngine:
         from FetusMapV2Lib.estimation.estimate import Estimate
 
         stages = Stages(on_progress, should_cancel)
-        stages.reach(0.3, "looking at the whole volume")
+        stages.reach(0.3, "searching the whole volume")
         self.meanwhile()
-        stages.reach(0.6, "looking closer")
+        stages.reach(0.6, "close view")
         if self.answer == "error":
             raise InputError("the device is gone")
         patient = self._patients[int(volume.array[0, 0, 0])]
@@ -117,7 +117,7 @@ class PatientsEngine:
             pose = Pose(np.full_like(pose.positions, np.nan))
         return replace(
             Estimate.given(pose, model),
-            found=found,
+            status="found" if found else "none",
             reason="" if found else "No fetus found.",
             device="cpu",
             device_reason=device,

@@ -52,11 +52,12 @@ class EngineStandIn:
 
     def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
         if on_progress is not None:
-            on_progress(0.5, "looking at the whole volume")
+            on_progress(0.5, "searching the whole volume")
         count = default_schema().count
         positions = np.array(_BODY, dtype=float) if self._found else np.full((count, 3), np.nan)
         return SimpleNamespace(
             pose=Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0)),
+            status="found" if self._found else "none",
             found=self._found,
             reason="" if self._found else "No fetus found.",
             device=self._device,
@@ -113,7 +114,7 @@ class MovingEngineStandIn:
         from FetusMapV2Lib.estimation.estimate import Estimate
 
         if on_progress is not None:
-            on_progress(0.5, "looking where it was" if before else "looking at the whole volume")
+            on_progress(0.5, "searching near the previous pose" if before else "searching the whole volume")
         found, step = self._calls not in self._lost, self._calls
         self._calls += 1
         positions = np.array(_BODY, dtype=float)
@@ -122,7 +123,7 @@ class MovingEngineStandIn:
             positions[:] = np.nan
         count = len(positions)
         estimate = Estimate.given(Pose(positions, np.full(count, 0.9), np.full(count, 2.0)), "stand-in")
-        return replace(estimate, found=found, reason="" if found else "No fetus found.")
+        return replace(estimate, status="found" if found else "none", reason="" if found else "No fetus found.")
 
 
 class StoryEngineStandIn(MovingEngineStandIn):
@@ -135,6 +136,6 @@ class StoryEngineStandIn(MovingEngineStandIn):
 
         stages = Stages(on_progress, should_cancel)
         for step in range(10):
-            stages.reach(0.05 * (step + 1), "looking at the whole volume")
+            stages.reach(0.05 * (step + 1), "searching the whole volume")
             time.sleep(0.02)
         return super().estimate(volume, on_progress=on_progress, **options)

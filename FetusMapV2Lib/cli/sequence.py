@@ -85,7 +85,7 @@ def estimate_frames(
     private = not extras.shared
     with published(folder, stem, asked=asked, overwrite=overwrite, private=private, origin=origin) as staging:
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
-            if not estimate.is_unreadable:
+            if estimate.status != "unreadable":
                 each = replace(extras, scene=False)
                 stage_all(staging, name, estimate, frames[number], each, source)
         frames.all_begun()
@@ -111,12 +111,12 @@ def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], mo
     from FetusMapV2Lib.export.movement_files import UNKNOWN_TIMES
 
     for name, estimate in zip(stems, estimates, strict=True):
-        if not estimate.is_unreadable:
+        if estimate.status != "unreadable":
             tell(name, estimate)
     if movement.time_unit != "s":
         say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
     say(f"{stem}: {summary(movement)}")
-    unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.is_unreadable]
+    unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.status == "unreadable"]
     if unusable:
         problem = f"{len(unusable)} of {len(stems)} frames cannot be used"
         raise InputError(problem, where=", ".join(unusable), remedy=f"{stem}.movement.json says why")

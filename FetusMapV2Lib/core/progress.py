@@ -10,7 +10,7 @@ from FetusMapV2Lib.core.errors import Cancelled
 
 T = TypeVar("T")
 
-#: Called with the fraction done (0-1) and a short stage name, e.g. ``(0.4, "looking closer")``.
+#: Called with the fraction done (0-1) and a short stage name, e.g. ``(0.4, "close view")``.
 OnProgress = Callable[[float, str], None]
 #: Asked between steps; true ends the job with `Cancelled`.
 ShouldCancel = Callable[[], bool]

@@ -169,9 +169,9 @@ class PoseEngine:
             memory_plan=self.memory_plan,
         )
 
-    def take_less_memory(self) -> bool:
-        """Turn to the next smaller memory plan; false if there is none."""
-        return self._runner.take_less_memory()
+    def reduce_memory(self) -> bool:
+        """Switch to the next smaller memory plan; false if there is none."""
+        return self._runner.reduce_memory()
 
     def refine(
         self,
@@ -264,8 +264,8 @@ class PoseEngine:
 
     def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:
         """What the network was last shown, or would be for this pose."""
-        if estimate.looks and estimate.looks[-1].grid is not None:
-            return estimate.looks[-1].grid
+        if estimate.views and estimate.views[-1].grid is not None:
+            return estimate.views[-1].grid
         frame = body_frame(estimate.pose.positions, None, self.model.template) if self.model.has_close_view else None
         return whole_view(volume, self.model.input_size) if frame is None else close_view(frame, self.model.input_size)
 
@@ -296,7 +296,7 @@ class PoseEngine:
         again = self._look_again(before, volume, stages, timings, warnings)
         if again:
             return tuple(again)
-        stages.reach(0.0, "looking at the whole volume")
+        stages.reach(0.0, "searching the whole volume")
         first = self._look("whole", whole_view(volume, self.model.input_size), volume, timings, warnings)
         if not self.model.has_close_view:
             return (first,)
@@ -304,8 +304,8 @@ class PoseEngine:
 
     def _seen(self, picture: NDArray[np.float32], grid: Grid, estimate: Estimate) -> Array:
         """(22, 3) RAS mm that the network itself sees in a picture: of the last look, if that was this one."""
-        if estimate.looks and estimate.looks[-1].grid is grid and estimate.model == self.model.identity:
-            return estimate.looks[-1].positions
+        if estimate.views and estimate.views[-1].grid is grid and estimate.model == self.model.identity:
+            return estimate.views[-1].positions
         return grid.to_world(self._runner.run_once(picture, self._decoded).points_ijk.double().numpy())
 
     def _look_again(
@@ -317,7 +317,7 @@ class PoseEngine:
         frame = body_frame(before.pose.positions, None, self.model.template)
         if frame is None:
             return []
-        stages.reach(0.0, "looking where it was")
+        stages.reach(0.0, "searching near the previous pose")
         looks = list(self._follow(frame, volume, MAXIMUM_LOOKS_AGAIN, timings, warnings))
         enough = (
             max(_LEAST_CLEAR, min(CLEAR, _AS_CLEAR * before.mean_peak_mass))
@@ -335,12 +335,12 @@ class PoseEngine:
         most = len(first.hypotheses) * MAXIMUM_CLOSE_LOOKS
         for number, frame in enumerate(first.hypotheses):
             looks: list[ViewPrediction] = []
-            stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_LOOKS / most, "looking closer")
+            stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_LOOKS / most, "close view")
             for look in self._follow(frame, volume, MAXIMUM_CLOSE_LOOKS, timings, warnings):
                 looks.append(look)
                 if len(looks) > 1 and all(one.mean_peak_mass < hopeless for one in looks):
                     break  # there is nobody to follow
-                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + len(looks)) / most, "looking closer")
+                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_LOOKS + len(looks)) / most, "close view")
             if not best or looks[-1].mean_peak_mass > best[-1].mean_peak_mass:
                 best = looks
             if best[-1].mean_peak_mass >= CLEAR:
@@ -393,7 +393,7 @@ class PoseEngine:
         stitching = Stitching(grid.shape, self.model.input_size, self._schema.count, self.model.sigma)
         for number, place in enumerate(stitching.places):
             count = len(stitching.places)
-            stages.reach(0.05 + 0.9 * number / count, f"looking at part {number + 1} of {count}")
+            stages.reach(0.05 + 0.9 * number / count, f"patch {number + 1} of {count}")
             started = time.perf_counter()
             patch = cut_patch(picture, place, self.model.input_size)
             maps = self._runner.run(patch, lambda logits: log_probabilities(logits).cpu(), warnings)
@@ -427,7 +427,7 @@ class PoseEngine:
         pose = nowhere if reason else self._pose(last, confidence, warnings)
         return Estimate(
             pose=pose,
-            found=not reason,
+            status="none" if reason else "found",
             detection_score=detection_score,
             mean_peak_mass=last.mean_peak_mass,
             reason=reason,
@@ -436,7 +436,7 @@ class PoseEngine:
             timings=timings,
             warnings=tuple(dict.fromkeys(warnings)),
             model=self.model.identity,
-            looks=looks,
+            views=looks,
             memory_plan=self.memory_plan,
         )
 

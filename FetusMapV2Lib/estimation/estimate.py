@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 
 RefineMode = Literal["off", "prior", "full"]
+#: "doubtful" is reserved for a pose that is shown with every landmark marked; "unreadable" is only in a sequence.
+Status = Literal["found", "doubtful", "none", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -85,23 +87,23 @@ class Estimate:
 
     Attributes:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
-        found: whether there is a fetus.
-        detection_score: how clearly head and trunk stand out, 0-1 (`detection_score_of`); decides on `found`;
+        status: whether there is a fetus, or the volume could not be read.
+        detection_score: how clearly head and trunk stand out, 0-1 (`detection_score_of`); decides on `status`;
             NaN = not measured.
         mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
-        reason: one sentence when `found` is false.
+        reason: one sentence unless the status is "found".
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
         timings: seconds by stage.
         warnings: sentences for the user.
         model: name and fingerprint of the model (`Model.identity`).
-        looks: what each view gave, first to last.
+        views: what the network saw in each view, first to last.
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
-        refinement: what was done to the pose after the last look.
+        refinement: what was done to the pose after the last view.
     """
 
     pose: Pose
-    found: bool
+    status: Status
     detection_score: float
     reason: str
     device: str
@@ -109,22 +111,22 @@ class Estimate:
     timings: dict[str, float]
     warnings: tuple[str, ...]
     model: str
-    looks: tuple[ViewPrediction, ...] = field(repr=False)
+    views: tuple[ViewPrediction, ...] = field(repr=False)
     memory_plan: str = ""
     refinement: Refinement = Refinement()
     mean_peak_mass: float = math.nan
 
     @property
-    def is_unreadable(self) -> bool:
-        """Whether there is no answer because the volume could not be read; only in a sequence."""
-        return not self.found and not self.model
+    def found(self) -> bool:
+        """Whether there is a pose to show."""
+        return self.status in ("found", "doubtful")
 
     @classmethod
     def given(cls, pose: Pose, model: str = "") -> Estimate:
         """An estimate for a pose that is at hand, e.g. from a saved scene, so that it can be refined."""
         return cls(
             pose=pose,
-            found=True,
+            status="found",
             detection_score=math.nan,
             reason="",
             device="",
@@ -132,5 +134,5 @@ class Estimate:
             timings={},
             warnings=(),
             model=model,
-            looks=(),
+            views=(),
         )

@@ -71,7 +71,7 @@ class NetworkRunner:
         answer = self._attempt(picture, read)
         if answer is not None:
             return answer
-        while self.take_less_memory():
+        while self.reduce_memory():
             answer = self._attempt(picture, read)
             if answer is not None:
                 warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
@@ -122,8 +122,8 @@ class NetworkRunner:
         budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
         return plan_training(self.network, self.input_size, budget_bytes=budget, machine=Machine.of(self.device))
 
-    def take_less_memory(self) -> bool:
-        """Turn to the next leaner plan; false if there is none."""
+    def reduce_memory(self) -> bool:
+        """Switch to the next smaller memory plan; false if there is none."""
         if not isinstance(self.network, UNet3d):
             return False
         plan = self._leaner_plan()

@@ -100,7 +100,7 @@ def estimating_sequence(
             continue
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
-    if unreadable is not None and all(estimate.is_unreadable for estimate in estimates):
+    if unreadable is not None and all(estimate.status == "unreadable" for estimate in estimates):
         raise unreadable
     settled = with_settled_sides(estimates, schema)
     stages.reach(1.0, "done")
@@ -163,7 +163,7 @@ def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
 def _unusable(error: InputError, schema: Schema) -> Estimate:
     """The answer for a frame that cannot be read."""
     nowhere = Estimate.given(Pose(np.full((schema.count, 3), np.nan)))
-    return replace(nowhere, found=False, reason=f"The frame cannot be used: {error.problem}.")
+    return replace(nowhere, status="unreadable", reason=f"The frame cannot be used: {error.problem}.")
 
 
 def _reordered(pose: Pose, order: NDArray[np.intp]) -> Pose:

@@ -83,7 +83,7 @@ def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
     estimate = engine.estimate(case.volume())
     if not present:
         return float(estimate.detection_score)
-    last = estimate.looks[-1]
+    last = estimate.views[-1]
     positions, laterality = resolve_sides(last.positions)
     order = row_order(laterality)
     errors = np.linalg.norm(positions - truth, axis=1)

@@ -190,7 +190,7 @@ def _kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
-    last = estimate.looks[-1]
+    last = estimate.views[-1]
     if estimate.found:
         positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
     else:

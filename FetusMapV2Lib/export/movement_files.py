@@ -106,6 +106,7 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
                 "frame": number,
                 "time": _number(time),
                 "found": estimate.found,
+                "status": estimate.status,
                 "reason": estimate.reason,
                 "presence": _number(estimate.detection_score),
                 "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},

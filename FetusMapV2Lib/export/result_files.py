@@ -103,6 +103,7 @@ def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
         "software": f"FetusMapV2 {__version__}",
         "notice": RESEARCH_USE,
         "found": estimate.found,
+        "status": estimate.status,
         "reason": estimate.reason,
         "presence": _number(estimate.detection_score),
         "model": estimate.model,

@@ -20,12 +20,12 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import field, parse_json
-from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode, Status
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: Raised whenever a message changes its meaning; both sides refuse another version.
-VERSION = 1
+VERSION = 2
 #: No message is longer, bytes; an estimate takes some ten thousand.
 LONGEST = 1 << 20
 COMMANDS = ("load", "install", "outlook", "estimate", "refine")
@@ -206,15 +206,16 @@ def pose_from(message: Mapping[str, Any]) -> Pose:
     )
 
 
-_OTHER = ("pose", "looks", "warnings", "timings", "refinement", "mean_peak_mass", "detection_score")
+_OTHER = ("pose", "status", "views", "warnings", "timings", "refinement", "mean_peak_mass", "detection_score")
 #: Fields of an estimate that travel as they are, and what they are.
-_PLAIN = {one.name: {"bool": bool, "str": str}[str(one.type)] for one in fields(Estimate) if one.name not in _OTHER}
+_PLAIN = {one.name: {"str": str}[str(one.type)] for one in fields(Estimate) if one.name not in _OTHER}
 
 
 def estimate_message(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as JSON values, without its single looks."""
+    """An estimate as JSON values, without its single views."""
     return {
         **{name: getattr(estimate, name) for name in _PLAIN},
+        "status": estimate.status,
         "pose": pose_message(estimate.pose),
         "detection_score": _number(estimate.detection_score),
         "mean_peak_mass": _number(estimate.mean_peak_mass),
@@ -225,7 +226,7 @@ def estimate_message(estimate: Estimate) -> dict[str, Any]:
 
 
 def estimate_from(message: Mapping[str, Any]) -> Estimate:
-    """The estimate of `estimate_message`; it has no looks.
+    """The estimate of `estimate_message`; it has no views.
 
     Raises:
         MessageError: it is none.
@@ -240,13 +241,21 @@ def estimate_from(message: Mapping[str, Any]) -> Estimate:
     return Estimate(
         **plain,
         pose=pose,
+        status=_status(message),
         detection_score=_number_or_missing(message, "detection_score"),
         mean_peak_mass=_number_or_missing(message, "mean_peak_mass"),
         timings={stage: _number_in(timings, stage, 0.0, math.inf) for stage in timings},
         warnings=_texts(message, "warnings"),
         refinement=_refinement_from(_get(message, "refinement", dict)),
-        looks=(),
+        views=(),
     )
+
+
+def _status(message: Mapping[str, Any]) -> Status:
+    status = _get(message, "status", str)
+    if status not in get_args(Status):
+        raise MessageError(f"there is no status {status[:40]!r}")
+    return cast(Status, status)
 
 
 def resource_estimate_from(message: Mapping[str, Any]) -> ResourceEstimate:

@@ -165,7 +165,7 @@ class _Worker:
             self._engine = None
             self._engine = PoseEngine.load(*asked)
             if wanted[-1]:
-                self._engine.take_less_memory()
+                self._engine.reduce_memory()
             self._loaded = wanted
         return self._engine
 

@@ -92,7 +92,7 @@ def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
 
 def _positions(estimate: Estimate) -> np.ndarray:
     """The estimate, or what the engine saw last where it found no fetus."""
-    return estimate.pose.positions if estimate.found else resolve_sides(estimate.looks[-1].positions)[0]
+    return estimate.pose.positions if estimate.found else resolve_sides(estimate.views[-1].positions)[0]
 
 
 def _truth_positions(folder: Path, index: int) -> list:
@@ -102,7 +102,7 @@ def _truth_positions(folder: Path, index: int) -> list:
 def _radius(calibration: Calibration, estimate: Estimate) -> list[float]:
     if estimate.pose.radius90_mm is not None:
         return estimate.pose.radius90_mm.tolist()
-    last = estimate.looks[-1]
+    last = estimate.views[-1]
     return calibration.radius90_mm(last.spread_mm, last.peak_mass).tolist()
 
 

@@ -170,7 +170,7 @@ def _times(runs: Sequence[Run]) -> str:
     alone, together = (np.concatenate([getattr(run, name) for run in runs]) for name in ("alone_s", "together_s"))
     later = np.concatenate([np.arange(len(run.alone_s)) > 0 for run in runs])
     ratio = np.median(together[later] / alone[later])
-    looks = [[len(one.looks) for run in runs for one in getattr(run, name)[1:]] for name in ("alone", "together")]
+    looks = [[len(one.views) for run in runs for one in getattr(run, name)[1:]] for name in ("alone", "together")]
     rows = [
         ["", *_ways(runs), "ratio"],
         ["---", "--:", "--:", "--:"],

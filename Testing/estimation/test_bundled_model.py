@@ -49,13 +49,13 @@ def test_a_fetus_is_found_where_it_is(case, estimate):
 
 def test_the_frame_after_is_looked_at_where_it_was_in_another_process_too(engine, case, estimate):
     again = engine.estimate(case.volume, before=estimate)
-    assert [look.view for look in again.looks] == ["close"]
+    assert [one.view for one in again.views] == ["close"]
     with RemoteEngine(device="cpu") as remote:
         stages: list[str] = []
         there = remote.estimate(case.volume, before=estimate, on_progress=lambda _, stage: stages.append(stage))
     assert _apart(there.pose.positions, again.pose.positions).max() < 1e-3
     assert there.mean_peak_mass == pytest.approx(again.mean_peak_mass)
-    assert "looking where it was" in stages and "looking at the whole volume" not in stages
+    assert "searching near the previous pose" in stages and "searching the whole volume" not in stages
 
 
 def _apart(one, other):

@@ -82,7 +82,7 @@ def test_heatmap_points_become_world_points(order, signs, rotation) -> None:
     grid = whole_view(sample(rotation=rotation), SMALL)
     assert estimate.found, estimate.reason
     assert np.abs(estimate.pose.positions - grid.to_world(points)).max() < 0.05 * grid.spacing_mm
-    assert estimate.looks[0].spread_mm == pytest.approx(2.0 * grid.spacing_mm, rel=0.15)
+    assert estimate.views[0].spread_mm == pytest.approx(2.0 * grid.spacing_mm, rel=0.15)
 
 
 def test_landmarks_are_where_they_are_in_the_picture(balls) -> None:
@@ -122,9 +122,9 @@ def test_anisotropic_voxels() -> None:
 def test_the_close_look_sees_the_same_body(rotation) -> None:
     volume, truth = ball_volume(rotation=rotation)
     estimate = ball_engine(("whole", "close"), input_size=(112, 96, 96)).estimate(volume)
-    assert [look.view for look in estimate.looks] == ["whole", "close"]  # settled at once
+    assert [one.view for one in estimate.views] == ["whole", "close"]  # settled at once
     assert np.linalg.norm(estimate.pose.positions - truth, axis=1).max() < 1.8
-    frame = estimate.looks[-1].frame
+    frame = estimate.views[-1].frame
     assert frame is not None
     head = truth[0] - truth[9]
     assert frame.axes[:, 2] @ head / np.linalg.norm(head) > 0.98
@@ -134,7 +134,7 @@ def test_close_looks_come_to_an_end() -> None:
     """Fixed grid points turn the frame on and on; the engine does not follow for ever."""
     turned = body_on_the_grid(SMALL)[:, [1, 2, 0]]
     engine = PoseEngine(model_of(FixedPoints(turned), views=("whole", "close"), input_size=SMALL), CPU, "")
-    assert len(engine.estimate(sample()).looks) == 1 + MAXIMUM_CLOSE_LOOKS
+    assert len(engine.estimate(sample()).views) == 1 + MAXIMUM_CLOSE_LOOKS
 
 
 # --- sides
@@ -229,7 +229,7 @@ def test_a_loaded_model_says_what_it_is_and_where_it_ran(model_file: Path) -> No
 
 
 def test_the_same_volume_gives_the_same_answer(model_file: Path) -> None:
-    first, second = (PoseEngine.load(model_file, "cpu").estimate(sample()).looks[0].positions for _ in range(2))
+    first, second = (PoseEngine.load(model_file, "cpu").estimate(sample()).views[0].positions for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -314,7 +314,7 @@ def test_cancelling_keeps_nothing_and_the_engine_works_on(answer: int) -> None:
     with pytest.raises(Cancelled):
         engine.estimate(sample(), should_cancel=lambda: next(answers))
     expected = engine.estimate(sample())
-    assert np.array_equal(expected.looks[-1].positions, engine.estimate(sample()).looks[-1].positions)
+    assert np.array_equal(expected.views[-1].positions, engine.estimate(sample()).views[-1].positions)
 
 
 def test_timings_and_warnings_belong_to_the_case() -> None:

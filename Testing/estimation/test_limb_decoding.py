@@ -147,5 +147,5 @@ def test_the_engine_reads_limbs_as_the_preset_says(decoding, together):
     info = ModelInfo("same", {"kind": "stub"}, SHAPE, SIGMA, preset={"decoding": decoding})
     model = Model(SameAnswer(torch.log(seen.maps + 1e-9)), LIBRARY, TEMPLATE, info)
     estimate = PoseEngine(model, torch.device("cpu"), "for a test").estimate(volume)
-    ankles = estimate.looks[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]
+    ankles = estimate.views[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]
     assert (np.linalg.norm(ankles[0] - ankles[1]) < 1.0) == together

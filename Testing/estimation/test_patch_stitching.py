@@ -138,7 +138,7 @@ def balls() -> tuple[Volume, np.ndarray]:
 
 def worst(estimate: Estimate, points: np.ndarray) -> float:
     """Largest distance of a landmark, mm."""
-    return float(np.linalg.norm(estimate.looks[-1].positions - points, axis=1).max())
+    return float(np.linalg.norm(estimate.views[-1].positions - points, axis=1).max())
 
 
 def test_patches_see_what_the_whole_volume_shows(balls) -> None:
@@ -154,8 +154,8 @@ def test_patches_see_what_the_whole_volume_shows(balls) -> None:
     assert worst(estimate, expected) < 0.1 * SPACING
     assert worst(estimate, truth) < 0.5 * SPACING
     assert estimate.found and not estimate.pose.laterality.arms_swapped
-    assert [look.view for look in estimate.looks] == ["patch"]
-    assert estimate.looks[0].grid.shape == grid.shape
+    assert [one.view for one in estimate.views] == ["patch"]
+    assert estimate.views[0].grid.shape == grid.shape
     assert set(estimate.timings) == {"resampling", "network", "reading heatmaps"}
 
 
@@ -168,7 +168,7 @@ def test_a_ball_across_the_border_of_a_patch(shift: float) -> None:
     distance = np.linalg.norm(np.stack(np.indices(array.shape), axis=-1) - centre, axis=-1)
     array[distance <= 4] = 255
     volume = Volume(array, np.diag([SPACING, SPACING, SPACING, 1.0]))
-    look = patch_engine().estimate(volume).looks[0]
+    look = patch_engine().estimate(volume).views[0]
     assert np.linalg.norm(look.positions[-1] - centre[::-1] * SPACING) < 0.2 * SPACING
     assert look.peak_mass[-1] > 0.9
     assert look.peak_mass[:-1].max() < 0.05  # the other landmarks are nowhere
@@ -231,7 +231,7 @@ def test_a_full_gpu_goes_on_with_the_patch_it_failed_at(balls) -> None:
     estimate = patch_engine(Counting(failures=1)).estimate(balls[0])
     assert "ran out of memory" in estimate.device_reason
     assert len(estimate.warnings) == 1 and "CPU" in estimate.warnings[0]
-    assert np.array_equal(estimate.looks[0].positions, expected.looks[0].positions)
+    assert np.array_equal(estimate.views[0].positions, expected.views[0].positions)
 
 
 def test_patches_by_a_memory_plan(balls, monkeypatch) -> None:
@@ -252,7 +252,7 @@ def test_patches_by_a_memory_plan(balls, monkeypatch) -> None:
     lean = patch_engine(network).estimate(balls[0])
     assert plain.memory_plan == "" and "48x32x32" in lean.memory_plan
     assert len(lean.warnings) == 1 and "lean plan" in lean.warnings[0]
-    assert worst(lean, plain.looks[0].positions) < 0.01
+    assert worst(lean, plain.views[0].positions) < 0.01
 
 
 def test_refinement_is_by_the_pose_library_alone(balls) -> None:

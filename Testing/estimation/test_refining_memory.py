@@ -58,14 +58,14 @@ def test_a_lean_plan_takes_the_same_steps(tuning):
 
 def test_without_memory_for_tuning_the_library_is_used_alone():
     model = load_model(find_model(None))
-    engine = PoseEngine(model, CPU, "for a test", memory_budget=36 * 2**20)  # enough to look, not to tune
+    engine = PoseEngine(model, CPU, "for a test", memory_budget=36 * 2**20)  # enough to estimate, not to tune
     radius = np.full(22, 1.0)
     radius[9] = 20.0
     positions = model.poses[0].copy()
     positions[9] += [0.0, 10.0, 0.0]
     volume = Volume(np.zeros(SIZE, np.uint8), np.diag([3.0, 3.0, 3.0, 1.0]))
     pose = Pose(positions, confidence=np.ones(22), radius90_mm=radius)
-    seen = Estimate(pose, True, 1.0, "", "cpu", "", {}, (), model.identity, ())
+    seen = Estimate(pose, "found", 1.0, "", "cpu", "", {}, (), model.identity, ())
     refined = engine.refine(volume, seen, mode="full")
     assert refined.refinement.mode == "prior" and 10 in refined.refinement.moved
     assert "memory" in refined.warnings[0]

@@ -46,7 +46,7 @@ def first(engine: PoseEngine) -> tuple[Estimate, np.ndarray]:
 
 
 def views(estimate: Estimate) -> list[str]:
-    return [look.view for look in estimate.looks]
+    return [one.view for one in estimate.views]
 
 
 def apart(estimate: Estimate, truth: np.ndarray) -> float:
@@ -77,7 +77,7 @@ def test_a_moving_body_is_looked_for_where_it_was_and_followed(engine):
     estimates = estimate_sequence(engine, frames, on_progress=lambda fraction, stage: seen.append((fraction, stage)))
     assert views(estimates[0])[0] == "whole"
     assert views(estimates[1]) == ["close"]  # a little movement takes a single look
-    assert set(views(estimates[2])) == {"close"} and len(estimates[2].looks) > 1
+    assert set(views(estimates[2])) == {"close"} and len(estimates[2].views) > 1
     assert max(apart(estimate, truth) for estimate, truth in zip(estimates, truths, strict=True)) < CLOSE_MM
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
@@ -114,7 +114,7 @@ class Script:
         positions, sides = resolve_sides(positions)
         radius = np.arange(22.0) + 1
         estimate = Estimate.given(Pose(positions, np.full(22, 0.9), radius, sides), "script")
-        return replace(estimate, found=bool(np.isfinite(positions).any()))
+        return estimate if np.isfinite(positions).any() else replace(estimate, status="none")
 
 
 VOLUME = Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4), "nothing")
@@ -212,8 +212,17 @@ def test_a_frame_that_cannot_be_read_says_so_and_the_others_go_on():
     first, *_, last = estimate_sequence(Script([*bent_elbow(np.zeros(2))]), Broken(4, {1, 2}))
     assert first.found and last.found
     estimates = estimate_sequence(Script([*bent_elbow(np.zeros(2))]), Broken(3, {0}))
-    assert [estimate.found for estimate in estimates] == [False, True, True]
+    assert [estimate.status for estimate in estimates] == ["unreadable", "found", "found"]
     assert "all voxels have the same value" in estimates[0].reason
+
+
+def test_no_fetus_is_an_answer_of_an_engine_that_names_no_model_too():
+    class Nameless(Script):
+        def estimate(self, volume, **options):
+            return replace(super().estimate(volume, **options), model="")
+
+    estimates = estimate_sequence(Nameless([np.full((22, 3), np.nan)]), Broken(2, {0}))
+    assert [estimate.status for estimate in estimates] == ["unreadable", "none"]
 
 
 def test_a_sequence_of_which_no_frame_can_be_read_is_refused():

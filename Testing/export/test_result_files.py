@@ -39,15 +39,15 @@ def estimate(positions: np.ndarray | None = None, **changes: Any) -> Estimate:
     points, laterality = resolve_sides(BODY if positions is None else positions)
     pose = Pose(points, np.linspace(0.5, 0.95, 22), np.linspace(1.0, 4.0, 22), laterality)
     whole = Estimate(
-        pose=pose, found=True, detection_score=0.8, reason="", device="cpu", device_reason="for a test",
-        timings={"network": 0.1234567}, warnings=("voxel size is odd",), model="toy (0123)", looks=(),
+        pose=pose, status="found", detection_score=0.8, reason="", device="cpu", device_reason="for a test",
+        timings={"network": 0.1234567}, warnings=("voxel size is odd",), model="toy (0123)", views=(),
     )  # fmt: skip
     return replace(whole, **changes)
 
 
 def not_found() -> Estimate:
     nowhere = Pose(np.full((22, 3), np.nan))
-    return estimate(found=False, reason="No fetus found: none.", pose=nowhere, detection_score=float("nan"))
+    return estimate(status="none", reason="No fetus found: none.", pose=nowhere, detection_score=float("nan"))
 
 
 def without(*rows: int) -> np.ndarray:
@@ -180,7 +180,7 @@ def test_no_fetus_is_said_and_nothing_measured(tmp_path: Path) -> None:
     assert list(paths) == ["json"]
     assert visible(tmp_path) == [paths["json"]]
     document = strict(paths["json"])
-    assert document["found"] is False
+    assert document["found"] is False and document["status"] == "none"
     assert document["presence"] is None
     assert "No fetus found" in document["reason"]
     assert "landmarks" not in document and "measurements" not in document

@@ -266,7 +266,7 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
             return ResourceEstimate("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
 
         def estimate(self, volume, *, on_progress, **options):
-            on_progress(0.4, "looking closer")
+            on_progress(0.4, "close view")
             seen.append((window.module_widget.ui.stageLabel.text, window.module_widget.ui.progressBar.value))
             return super().estimate(volume, on_progress=on_progress)
 
@@ -278,7 +278,7 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
         "Runs on cuda:0 (NVIDIA T4): a CUDA GPU is available. Takes about 3 min. Memory: about 1.0 of 16.0 GiB."
     )
     window.click(ui.estimateButton)
-    assert seen == [("looking closer, about 3 min left", 40)]
+    assert seen == [("close view, about 3 min left", 40)]
 
 
 def test_a_file_that_is_no_model_is_not_estimated_with_another_one(open_window, volume):

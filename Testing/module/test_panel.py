@@ -221,9 +221,9 @@ class _During:
         from FetusMapV2Lib.core.progress import Stages
 
         stages = Stages(on_progress, should_cancel)
-        stages.reach(0.3, "looking at the whole volume")
+        stages.reach(0.3, "searching the whole volume")
         self._action()
-        stages.reach(0.6, "looking closer")
+        stages.reach(0.6, "close view")
         return self._inner.estimate(volume)
 
 
@@ -238,7 +238,7 @@ def test_cancel_button_ends_the_estimate(open_window, volume, scene):
     window = open_window(lambda settings: _During(settings, press_cancel))
     nodes = scene.GetNumberOfNodes()
     assert estimate(window) is None
-    assert seen == {"visible": True, "stage": "looking at the whole volume", "bar": 30}
+    assert seen == {"visible": True, "stage": "searching the whole volume", "bar": 30}
     assert "Cancelled" in window.module_widget.ui.messageLabel.text
     assert scene.GetNumberOfNodes() == nodes
 

@@ -284,7 +284,7 @@ def test_a_process_killed_while_refining_is_replaced_and_the_user_is_told(engine
 
 
 @posix
-@pytest.mark.parametrize("stage", ["loading the model", "looking at the whole volume", "measuring"])
+@pytest.mark.parametrize("stage", ["loading the model", "searching the whole volume", "measuring"])
 def test_a_killed_process_is_replaced_and_the_user_is_told(model, volume, stage):
     for _ in range(5):  # so small a model may have answered before it is killed
         with RemoteEngine(model, "cpu") as remote:

@@ -8,7 +8,7 @@ import math
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation.estimate import Estimate, Refinement
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, Status
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.remote import messages, worker
@@ -32,7 +32,19 @@ def estimate() -> Estimate:
     pose = Pose(BODY, np.full(22, 0.9), np.full(22, 2.0), Laterality(0.9, 0.8, False, True, None))
     refinement = Refinement("prior", (1, 2), (3,), 0, 2.5, 1.5)
     return Estimate(
-        pose, True, 0.9, "", "cpu", "asked for", {"network": 1.0}, ("a warning",), "toy (12ab)", (), "", refinement, 0.8
+        pose,
+        "found",
+        0.9,
+        "",
+        "cpu",
+        "asked for",
+        {"network": 1.0},
+        ("a warning",),
+        "toy (12ab)",
+        (),
+        "",
+        refinement,
+        0.8,
     )
 
 
@@ -56,6 +68,11 @@ def test_an_estimate_a_volume_and_an_outlook_arrive_as_they_were_sent(
         estimate, detection_score=math.nan, mean_peak_mass=math.nan, pose=Pose(np.full_like(BODY, np.nan))
     )
     assert math.isnan(messages.estimate_from(sent(messages.estimate_message(unknown))).detection_score)
+    for status in get_args(Status):
+        arrived = messages.estimate_from(sent(messages.estimate_message(replace(estimate, status=status))))
+        assert arrived.status == status
+    with pytest.raises(MessageError, match="there is no status 'lost'"):
+        messages.estimate_from(sent({**messages.estimate_message(estimate), "status": "lost"}))
     grey = messages.volume_from(sent(volume))
     assert (grey.shape, grey.name, grey.source, grey.warnings) == ((4, 5, 6), "übung \\udcff", "a\\0b", ("w",))
     resource_estimate = ResourceEstimate("cpu", "asked for", "toy", 5, None, "")

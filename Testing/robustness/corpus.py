@@ -232,7 +232,7 @@ def _model() -> Model:
 
 def _messages() -> list[Specimen]:
     pose = Pose(np.random.default_rng(1).uniform(5, 60, (22, 3)), np.full(22, 0.9), np.full(22, 2.0))
-    estimate = Estimate(pose, True, 0.9, "", "cpu", "asked for", {"network": 1.0}, (), "toy (12ab)", ())
+    estimate = Estimate(pose, "found", 0.9, "", "cpu", "asked for", {"network": 1.0}, (), "toy (12ab)", ())
     answer = messages.encoded({"type": "estimate", **messages.estimate_message(estimate)}).encode()
     with tempfile.TemporaryDirectory() as folder:
         volume = messages.volume_message(sample(_SHAPE, _SPACING), Path(folder, "a.npy"))

@@ -52,8 +52,8 @@ def test_a_preset_trains_resumes_and_estimates(name: str, cases: Path, tmp_path:
     engine = PoseEngine.load(tmp_path / "model.safetensors", "cpu")
     case = find_cases(cases)[0]
     estimate = engine.estimate(case.volume())
-    assert np.isfinite(estimate.looks[-1].positions).all()
-    assert [look.view for look in estimate.looks][:1] == ["patch" if preset.sees_patches else "whole"]
+    assert np.isfinite(estimate.views[-1].positions).all()
+    assert [one.view for one in estimate.views][:1] == ["patch" if preset.sees_patches else "whole"]
     planned = tmp_path / "memory-plan.json"
     assert planned.is_file() == preset.memory.manages
     if preset.memory.scheme:
@@ -89,7 +89,7 @@ def check_refinement(engine: PoseEngine, model: Model, preset: Preset, case: Cas
     labels = ShapePrior(model.poses, model.refined_schema).pseudo_labels(case.pose().positions)
     assert labels is not None
     assert np.flatnonzero(np.isfinite(labels.positions).all(axis=1)).tolist() == expected
-    seen = replace(engine.estimate(case.volume()), pose=Pose(case.pose().positions), found=True)
+    seen = replace(engine.estimate(case.volume()), pose=Pose(case.pose().positions), status="found")
     refined = engine.refine(case.volume(), seen, mode="full")
     assert set(refined.refinement.moved) <= {row + 1 for row in expected}
     assert refined.refinement.iterations or DROPPED in refined.warnings
