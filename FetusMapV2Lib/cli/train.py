@@ -51,8 +51,8 @@ def train(
 ) -> None:
     """Train a model on a folder of annotated volumes."""
     require_package("lightning", "training", "train")
-    from FetusMapV2Lib.memory.plan import parse_bytes
     from FetusMapV2Lib.training.fitting import fit
+    from FetusMapV2Lib.training.training_options import TrainingOptions
 
     if not data.is_dir():  # before a folder for the run is made
         raise InputError("this folder does not exist", where=data, remedy="Give a folder of cases")
@@ -61,21 +61,22 @@ def train(
         overrides["input_size"] = list(parsed_size(input_size, "--input-size"))
     if learning_rate:
         overrides["optimiser.learning_rate"] = learning_rate
-    model = fit(
-        preset,
-        data,
-        output,
-        resume=resume,
-        device=device,
-        steps=steps or None,
-        seed=seed,
-        initial_model=initial_model,
-        note={"note": note} if note else None,
+    if steps:
+        overrides["run.steps"] = steps
+    if memory_budget is not None:
+        overrides["memory.budget"] = memory_budget
+    if max_slowdown is not None:
+        overrides["memory.max_slowdown"] = max_slowdown
+    options = TrainingOptions(
         overrides=overrides,
+        seed=seed,
+        resume=resume,
+        initial_model=initial_model,
+        device=device,
+        threads=threads or None,
         workers=workers,
         prepare_on=prepare_on,
-        threads=threads or None,
-        memory_budget=parse_bytes(memory_budget) if memory_budget else None,
-        max_slowdown=max_slowdown,
+        note={"note": note} if note else {},
     )
+    model = fit(preset, data, output, options)
     say(f"Model written to {model}")

@@ -1,4 +1,4 @@
-"""`fit`: a preset and a folder of cases in, checkpoints, logs and a model file out; resumable at any moment."""
+"""`fit` trains a preset on a folder of cases: checkpoints, logs and a model file, resumable at any step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,19 @@ from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_
 from FetusMapV2Lib.training.preset import Preset, load_preset
 from FetusMapV2Lib.training.run_record import Run, prepare_run
 from FetusMapV2Lib.training.samples import StepSampler, TrainingViews, ValidationViews
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 _LOG = logging.getLogger(__name__)
 _PLAN, _LOCK = "memory-plan.json", ".training.lock"
-# Lightning's advice that does not fit: samples are numbered by the step, so this loader resumes by itself
-_HARMLESS = ("does not have many workers", "no `val_dataloader`", "dataloader is not resumable", "LeafSpec", "treespec")
-#: Of reduced volumes in memory, for each worker, or for the one process without any.
+# advice of Lightning that does not apply: samples are numbered by the step, so this loader resumes by itself
+_EXPECTED_WARNINGS = (
+    "does not have many workers",
+    "no `val_dataloader`",
+    "dataloader is not resumable",
+    "LeafSpec",
+    "treespec",
+)
+#: Reduced volumes held in memory: by each worker, or by the one process if there are no workers.
 _VOLUME_BYTES, _VOLUME_BYTES_ALONE = 1 << 30, 1 << 32
 
 
@@ -58,50 +65,20 @@ def fit(
     preset: str | os.PathLike[str] | Preset,
     data_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
+    options: TrainingOptions | None = None,
     *,
-    resume: bool = False,
-    device: str = "auto",
-    steps: int | None = None,
-    workers: int = 0,
-    threads: int | None = None,
-    prepare_on: str = "cpu",
-    seed: int = 0,
-    overrides: Mapping[str, Any] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    note: Mapping[str, Any] | None = None,
-    initial_model: str | os.PathLike[str] | None = None,
-    memory_budget: int | None = None,
-    max_slowdown: float | None = None,
-    cases: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Train a network.
 
     The result depends on the preset, the cases and the seed alone: a run that was killed and resumed, or given other
-    workers, ends with the same weights (on a CPU with the same number of threads; a GPU adds up in no fixed order).
+    workers, ends with the same weights (on a CPU with the same number of threads; a GPU sums in no fixed order).
 
     Args:
         preset: name, file or `Preset`.
         data_dir: annotated cases (`imaging.training_cases.find_cases`).
         output_dir: for ``last.ckpt``, ``run.json``, ``logs/`` (TensorBoard) and ``model.safetensors``.
-        resume: go on from the checkpoint in `output_dir` (from the start if there is none yet).
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        steps: overrides the preset's number of steps.
-        workers: processes that prepare samples; 0 prepares them between the steps.
-        threads: of torch, None leaves them alone.
-        prepare_on: "cpu", or "device": samples are made by the device that trains, without workers; the same but for
-            rounding and the values of noise.
-        seed: of everything random.
-        overrides: preset fields by dotted path, e.g. ``{"optimiser.learning_rate": 1e-3}``.
-        cache_dir: for reduced volumes, by custom in `data_dir`.
-        note: JSON values for the model file's training summary, e.g. the commands that made the data.
-        initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
-            own cases, or going on at another input size. Unused when a checkpoint is resumed.
-        memory_budget: bytes that a training step may take (weights and optimiser included), by custom the preset's;
-            the network is then run by a memory plan, with the same gradients. A resumed run may have another budget.
-        max_slowdown: greatest ratio of a step's operations to those without a plan; alone, it asks for the plan that
-            takes the least memory within it.
-        cases: names of the cases to use, by custom all of `data_dir`: one part of a cross-validation.
+        options: how to run it, None = the defaults of `TrainingOptions`.
         on_progress: called after every step.
 
     Returns:
@@ -109,55 +86,56 @@ def fit(
 
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
+        BudgetError: the training step does not fit the preset's memory budget.
         Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
     """
-    chosen, _ = choose_device(device)
+    options = options or TrainingOptions()
+    device, _ = choose_device(options.device)
     if not isinstance(preset, Preset):
         preset = load_preset(preset)
-    with _alone_in(usable_folder(Path(output_dir))):
-        run = prepare_run(
-            preset, data_dir, output_dir, resume=resume, steps=steps, seed=seed, overrides=overrides, cases=cases
-        )
-        pictures = _pictures(prepare_on, chosen, workers, keep=memory_budget is None and not run.preset.memory.budget)
-        if threads is not None:
-            torch.set_num_threads(threads)
+    with _lock_of(usable_folder(Path(output_dir))):
+        run = prepare_run(preset, data_dir, output_dir, options)
+        images = _network_images(options, device, keep=not run.preset.memory.budget)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         volumes = ReducedVolumes(
-            _cache_folder(data_dir, run.folder, cache_dir),
+            _cache_folder(data_dir, run.folder, options.cache_dir),
             run.preset.run.cache_spacing_mm,
-            memory_bytes=_VOLUME_BYTES if workers else _VOLUME_BYTES_ALONE,
+            memory_bytes=_VOLUME_BYTES if options.workers else _VOLUME_BYTES_ALONE,
         )
-        _speak_plainly()
+        _configure_messages()
         _LOG.info(
             "%d training and %d held-out cases, %d steps on %s",
-            len(run.training), len(run.held_out), run.steps, chosen,
+            len(run.training), len(run.held_out), run.steps, device,
         )  # fmt: skip
         torch.manual_seed(run.seed)
         module = PoseModule(run.preset, default_schema().count, run.steps)
-        state = _kept(run, module) if resume else None
+        state = _state_to_resume(run, module) if options.resume else None
         first_step = state["global_step"] if state is not None else 0
-        if initial_model is not None and not first_step:
-            note = {**(note or {}), "initial_model": _start_from(module, initial_model)}
+        note = dict(options.note)
+        if options.initial_model is not None and not first_step:
+            note["initial_model"] = _load_initial_weights(module, options.initial_model)
         if first_step < run.steps:
-            note = {**(note or {}), **_manage(module, run, memory_budget, max_slowdown, chosen)}
-            loader = _loader(run, volumes, first_step, workers, pictures)
+            note |= _apply_memory_plan(module, run, device)
+            loader = _loader(run, volumes, first_step, options.workers, images)
             with _ended_by_signals() as stop_asked:
-                trainer = _trainer(run, module, volumes, chosen, on_progress, note, stop_asked)
+                trainer = _trainer(run, module, volumes, device, on_progress, note, stop_asked)
                 with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
                     checkpoint = run.checkpoint if first_step else None
                     trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
         elif state is not None and not run.model.is_file():
             module.load_state_dict(state["state_dict"])
             module.on_load_checkpoint(state)
-            facts = {**_facts(run, run.steps, module.seconds), **(note or {})}
-            export_module(module, run.preset, _poses(run), run.template, run.model, training=facts)
+            summary = {**_training_summary(run, run.steps, module.seconds), **note}
+            export_module(module, run.preset, _poses(run), run.template, run.model, training=summary)
     return run.model
 
 
-def _alone_in(folder: Path) -> AbstractContextManager[None]:
-    """Two trainings would write over one another's checkpoints.
+def _lock_of(folder: Path) -> AbstractContextManager[None]:
+    """Keeps a second training from overwriting the checkpoints of the first.
 
     Raises:
-        LockedError: another one is under way there.
+        LockedError: another training is running there.
     """
     remedy = "Wait for its end, or choose another folder"
     return locked(folder / _LOCK, "this folder of a training", remedy=remedy)
@@ -187,8 +165,8 @@ def _ended_by_signals() -> Iterator[Callable[[], bool]]:
             raise stop from None
 
 
-def _kept(run: Run, module: PoseModule) -> dict[str, Any] | None:
-    """The state to go on from, None if there is none yet.
+def _state_to_resume(run: Run, module: PoseModule) -> dict[str, Any] | None:
+    """The state in the checkpoint, None if there is no checkpoint yet.
 
     Raises:
         UserError: it cannot be used.
@@ -200,10 +178,8 @@ def _kept(run: Run, module: PoseModule) -> dict[str, Any] | None:
     return state
 
 
-def _manage(
-    module: PoseModule, run: Run, budget: int | None, max_slowdown: float | None, device: torch.device
-) -> dict[str, str]:
-    """Plan the training step if that is wished, write the plan beside the checkpoints, and say what was chosen.
+def _apply_memory_plan(module: PoseModule, run: Run, device: torch.device) -> dict[str, str]:
+    """Plan the training step if the preset asks for it, and write the plan beside the checkpoints.
 
     Returns:
         What the model file says about it.
@@ -211,18 +187,18 @@ def _manage(
     Raises:
         BudgetError: nothing fits the budget.
     """
-    if budget is None and max_slowdown is None and not run.preset.memory.manages:
-        (run.folder / _PLAN).unlink(missing_ok=True)  # of steps before a resumption
+    if not run.preset.memory.manages:
+        (run.folder / _PLAN).unlink(missing_ok=True)  # of the steps before a resumption
         return {}
-    plan = plan_step(run.preset, module.network, budget=budget, max_slowdown=max_slowdown, device=device)
+    plan = plan_step(run.preset, module.network, device=device)
     module.manage(plan)
     write_json(run.folder / _PLAN, plan.to_dict())
     _LOG.info("%s", plan.summary())
     return {"memory_plan": plan.summary()}
 
 
-def _start_from(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:
-    """Give the module the weights of a model; returns what the model is called.
+def _load_initial_weights(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:
+    """Give the module the weights of a model; returns the model's identity.
 
     Raises:
         ModelError: the model cannot be read, or its network is another one.
@@ -252,27 +228,30 @@ def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     return beside
 
 
-def _pictures(prepare_on: str, device: torch.device, workers: int, *, keep: bool) -> NetworkImages:
-    """What makes the samples; under a budget no volume stays on the device.
+def _network_images(options: TrainingOptions, device: torch.device, *, keep: bool) -> NetworkImages:
+    """What prepares the images of the samples.
+
+    Args:
+        options: say where.
+        device: of the training.
+        keep: whether volumes may stay on the device; not under a memory budget.
 
     Raises:
         UserError: an unknown place, or workers for a device.
     """
-    if prepare_on == "cpu":
+    if options.prepare_on == "cpu":
         return HostImages()
-    if prepare_on != "device":
-        raise UserError(f"samples cannot be prepared on {prepare_on!r}", remedy="Use cpu or device")
-    if workers:
+    if options.prepare_on != "device":
+        raise UserError(f"samples cannot be prepared on {options.prepare_on!r}", remedy="Use cpu or device")
+    if options.workers:
         raise UserError(
             "workers prepare samples on the CPU, not on the device", remedy="Leave out the workers or the device"
         )
     return DeviceImages(device, None if keep else 0)
 
 
-def _loader(
-    run: Run, volumes: ReducedVolumes, first_step: int, workers: int, pictures: NetworkImages
-) -> DataLoader[Any]:
-    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, pictures)
+def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int, images: NetworkImages) -> DataLoader[Any]:
+    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, images)
     batch = run.preset.run.batch_size
     return DataLoader(
         views,
@@ -305,9 +284,9 @@ def _trainer(
     def on_result(step: int, result: dict[str, float]) -> None:
         progress.note = summary_line(result)
         _LOG.info("validation at step %d: %s", step, progress.note or "no held-out case")
-        facts = {**_facts(run, step, module.seconds), **note}
+        summary = {**_training_summary(run, step, module.seconds), **note}
         export_module(
-            module, run.preset, poses, run.template, run.model, training=facts, evaluation={"validation": result}
+            module, run.preset, poses, run.template, run.model, training=summary, evaluation={"validation": result}
         )
 
     held_out = ValidationViews(run.held_out, volumes, run.preset, run.template)
@@ -341,8 +320,8 @@ def _poses(run: Run) -> NDArray[np.float64]:
     return np.stack([case.positions for case in run.training if case.fetus_present])
 
 
-def _facts(run: Run, step: int, seconds: float) -> dict[str, Any]:
-    """What the model file says about its training."""
+def _training_summary(run: Run, step: int, seconds: float) -> dict[str, Any]:
+    """The training summary of the model file."""
     return {
         "cases": len(run.training),
         "cases_without_fetus": sum(not case.fetus_present for case in run.training),
@@ -357,11 +336,11 @@ def _facts(run: Run, step: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _speak_plainly() -> None:
-    """Lightning's own talk is silenced; ours goes to standard error if nobody set up logging."""
+def _configure_messages() -> None:
+    """Silence Lightning's own messages; ours go to standard error unless logging is configured."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in _HARMLESS:
+    for text in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{text}.*")
     ours = logging.getLogger("FetusMapV2Lib.training")
     if not ours.handlers and not logging.getLogger().handlers:

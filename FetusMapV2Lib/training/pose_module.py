@@ -191,19 +191,16 @@ def plan_step(
     preset: Preset,
     network: nn.Module,
     *,
-    budget: int | None = None,
-    max_slowdown: float | None = None,
     allowed: frozenset[str] | None = None,
     device: torch.device | str = "cuda",
 ) -> MemoryPlan:
     """The memory plan of a preset's training step.
 
     Args:
-        preset: gives input size, batch and precision, and the wishes that are not given here.
+        preset: gives input size, batch, precision and `MemoryOptions`; its budget is for everything on the device,
+            the averaged weights included.
         network: of the preset.
-        budget: bytes of everything on the device, the averaged weights included.
-        max_slowdown: greatest ratio of operations to those without a plan.
-        allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's custom.
+        allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's default.
         device: that the step will run on.
 
     Raises:
@@ -212,7 +209,7 @@ def plan_step(
     """
     if preset.adversarial.active and not preset.memory.scheme:
         raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
-    budget = preset.memory.budget_bytes if budget is None else budget
+    budget = preset.memory.budget_bytes
     beside = kept_beside(preset, network)
     rest = None if budget is None else max(1, budget - beside)
     try:
@@ -223,7 +220,7 @@ def plan_step(
             network,
             preset.input_size,
             budget_bytes=rest,
-            max_slowdown=max_slowdown or preset.memory.max_slowdown or None,
+            max_slowdown=preset.memory.max_slowdown or None,
             allowed=allowed,
             batch=preset.run.batch_size,
             autocast=preset.run.autocast,

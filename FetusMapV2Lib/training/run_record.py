@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.training.case_folder import Case, CaseFolder
-from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 #: What a training leaves in its folder.
 MODEL_FILE = "model.safetensors"
@@ -80,24 +80,18 @@ class Run:
 
 
 def prepare_run(
-    preset: str | os.PathLike[str] | Preset,
+    preset: Preset,
     data_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
-    *,
-    resume: bool,
-    steps: int | None = None,
-    seed: int = 0,
-    overrides: Mapping[str, Any] | None = None,
-    cases: Sequence[str] | None = None,
+    options: TrainingOptions,
 ) -> Run:
     """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
 
     Raises:
         UserError: see `fit`.
     """
-    folder = Path(output_dir)
-    chosen = preset if isinstance(preset, Preset) else load_preset(preset)
-    chosen = chosen.with_overrides({**(overrides or {}), **({"run.steps": steps} if steps else {})})
+    folder, seed, resume = Path(output_dir), options.seed, options.resume
+    chosen = preset.with_overrides(options.overrides)
     noted = _noted(folder / _RUN) if resume else None
     if noted is None:
         if (folder / _CHECKPOINT).exists() and not resume:
@@ -107,7 +101,7 @@ def prepare_run(
                 remedy="Choose another folder, or go on with it",
                 option="--resume",
             )
-        loaded = CaseFolder(data_dir, cases).cases
+        loaded = CaseFolder(data_dir, options.cases).cases
         held_out = _held_out(loaded, chosen, seed)
     else:
         if not chosen.trains_like(Preset.from_dict(noted["preset"], where=folder / _RUN)) or noted["seed"] != seed:

@@ -41,6 +41,7 @@ from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
 from FetusMapV2Lib.training.pose_module import learning_rate_factor
 from FetusMapV2Lib.training.preset import Preset, load_preset
 from FetusMapV2Lib.training.samples import TrainingViews
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 _CHECKPOINT_EVERY = 200
 
@@ -98,16 +99,14 @@ def _tested(setting: Setting) -> list[CaseFiles]:
 
 
 def _ours(setting: Setting) -> list[Prediction]:
-    path = fit(
-        setting.preset,
-        setting.data,
-        setting.output / "ours",
+    options = TrainingOptions(
+        seed=setting.seed,
+        cases=setting.training,
         resume=True,
         device=str(setting.device),
         prepare_on="device" if setting.device.type == "cuda" else "cpu",
-        seed=setting.seed,
-        cases=setting.training,
     )
+    path = fit(setting.preset, setting.data, setting.output / "ours", options)
     return predict(
         ModelChoice.of(path, "ours"), _tested(setting), setting.output / "predictions", device=str(setting.device)
     )

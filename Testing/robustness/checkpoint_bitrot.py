@@ -18,11 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
-from training.tiny_run import PRESET, CutError  # noqa: E402
+from training.tiny_run import PRESET, CutError, fit_on_cpu  # noqa: E402
 from training.toy_cases import write_toy_cases  # noqa: E402
 
 from FetusMapV2Lib.core.errors import UserError  # noqa: E402
-from FetusMapV2Lib.training.fitting import fit  # noqa: E402
 
 
 def campaign(count: int, seed: int, folder: Path) -> Counter[str]:
@@ -36,7 +35,7 @@ def campaign(count: int, seed: int, folder: Path) -> Counter[str]:
             raise CutError
 
     with contextlib.suppress(CutError):
-        fit(PRESET, cases, begun, device="cpu", threads=1, on_progress=cut)
+        fit_on_cpu(PRESET, cases, begun, on_progress=cut)
     content, generator, outcomes = (begun / "last.ckpt").read_bytes(), random.Random(seed), Counter[str]()
     for _ in range(count):
         run = folder / "run"
@@ -45,7 +44,7 @@ def campaign(count: int, seed: int, folder: Path) -> Counter[str]:
         damaged[generator.randrange(len(damaged))] ^= 1 << generator.randrange(8)
         (run / "last.ckpt").write_bytes(damaged)
         try:
-            fit(PRESET, cases, run, device="cpu", threads=1, resume=True)
+            fit_on_cpu(PRESET, cases, run, resume=True)
             outcomes["trained on"] += 1
         except UserError as error:
             outcomes["refused" if error.line().isprintable() else "unprintable"] += 1

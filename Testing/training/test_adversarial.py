@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
@@ -21,7 +22,6 @@ from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masses
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.training.adversarial import Adversary, Poses, bytes_beside, like_truth, near_truth, peak_voxels
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
 from FetusMapV2Lib.training.preset import AdversarialOptions, Preset, load_preset
 
@@ -254,11 +254,11 @@ def kill(fraction: float, stage: str) -> None:
 def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, precision: str) -> None:
     preset = toy_preset(**{"run.precision": precision, "run.channels_last": precision != "32-true"})
     seen: list[float] = []
-    whole = fit(preset, cases, tmp_path / "whole", device="cpu", threads=1, on_progress=lambda f, _: seen.append(f))
+    whole = fit_on_cpu(preset, cases, tmp_path / "whole", on_progress=lambda f, _: seen.append(f))
     assert seen == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])  # two optimisers, but one step at a time
     with pytest.raises(KilledError):
-        fit(preset, cases, tmp_path / "cut", device="cpu", threads=1, on_progress=kill)
-    fit(preset, cases, tmp_path / "cut", resume=True, device="cpu", threads=1)
+        fit_on_cpu(preset, cases, tmp_path / "cut", on_progress=kill)
+    fit_on_cpu(preset, cases, tmp_path / "cut", resume=True)
     one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "cut"))
     assert one["global_step"] == two["global_step"] == 5
     assert len(one["optimizer_states"]) == len(one["lr_schedulers"]) == 2
@@ -296,7 +296,7 @@ def test_both_gradients_are_clipped(tmp_path: Path, norms: list[tuple[int, float
     write_toy_cases(cases, 3)
     for name, clip in (("free", 0.0), ("clipped", 1e-3)):
         preset = toy_preset(**{"optimiser.gradient_clip": clip, "run.steps": 2})
-        fit(preset, cases, tmp_path / name, device="cpu", threads=1)
+        fit_on_cpu(preset, cases, tmp_path / name)
     assert len(norms) == 8  # two runs of two steps of two optimisers
     assert norms[0][0] != norms[1][0]
     assert all(norm > 1.5e-3 for _, norm in norms[:4])
@@ -307,19 +307,19 @@ def test_both_gradients_are_clipped(tmp_path: Path, norms: list[tuple[int, float
 def trained(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> UNet3d:
     """A network after two steps."""
     folder = tmp_path_factory.mktemp("trained")
-    return load_model(fit(toy_preset(**{"run.steps": 2}), cases, folder, device="cpu", threads=1)).network
+    return load_model(fit_on_cpu(toy_preset(**{"run.steps": 2}), cases, folder)).network
 
 
 def test_it_is_another_training_than_without(trained: UNet3d, cases: Path, tmp_path: Path) -> None:
     off = {"adversarial.pose_weight": 0.0, "adversarial.confidence_weight": 0.0}
-    without = load_model(fit(toy_preset(**{"run.steps": 2, **off}), cases, tmp_path, device="cpu", threads=1)).network
+    without = load_model(fit_on_cpu(toy_preset(**{"run.steps": 2, **off}), cases, tmp_path)).network
     assert trained.config == without.config
     assert not torch.equal(trained.head.weight, without.head.weight)
 
 
 def test_checkpointing_goes_with_it(trained: UNet3d, cases: Path, tmp_path: Path) -> None:
     preset = toy_preset(**{"run.steps": 2, "memory.scheme": "gcp"})
-    planned = load_model(fit(preset, cases, tmp_path, device="cpu", threads=1)).network
+    planned = load_model(fit_on_cpu(preset, cases, tmp_path)).network
     assert (tmp_path / "memory-plan.json").is_file()
     pairs = zip(trained.state_dict().values(), planned.state_dict().values(), strict=True)
     assert all(torch.allclose(one, two, atol=1e-4) for one, two in pairs)
@@ -328,8 +328,8 @@ def test_checkpointing_goes_with_it(trained: UNet3d, cases: Path, tmp_path: Path
 def test_plans_without_whole_heatmaps_are_refused(cases: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="whole heatmaps"):
         toy_preset(**{"memory.budget": "1GiB"})
-    with pytest.raises(UserError, match="scheme to gcp"):
-        fit(toy_preset(), cases, tmp_path / "run", device="cpu", memory_budget=2**30)
+    with pytest.raises(UserError, match=r"whole heatmaps.*memory\.scheme"):
+        fit_on_cpu(toy_preset(), cases, tmp_path / "run", overrides={"memory.budget": "1GiB"})
     assert not (tmp_path / "run" / "model.safetensors").exists()
     module = PoseModule(toy_preset(), 22, 1)
     with pytest.raises(UserError, match="scheme to gcp"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.torch_version import TorchVersion
-from training.tiny_run import PRESET, CutError
+from training.tiny_run import PRESET, CutError, fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core import stop_signals
@@ -23,7 +23,6 @@ from FetusMapV2Lib.core.locks import LockedError
 from FetusMapV2Lib.core.stop_signals import Stopped
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.checkpoints import read_checkpoint, write_checkpoint
-from FetusMapV2Lib.training.fitting import fit
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def cut_run(cases: Path, folder: Path, seed: int = 0) -> Path:
             raise CutError
 
     with pytest.raises(CutError):
-        fit(PRESET, cases, folder, device="cpu", threads=1, seed=seed, on_progress=cut)
+        fit_on_cpu(PRESET, cases, folder, seed=seed, on_progress=cut)
     return folder
 
 
@@ -58,7 +57,7 @@ def run(begun: Path, tmp_path: Path) -> Path:
 
 def refused(run: Path, cases: Path, said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
-        fit(PRESET, cases, run, device="cpu", threads=1, resume=True)
+        fit_on_cpu(PRESET, cases, run, resume=True)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
     assert not (run / "model.safetensors").exists()
 
@@ -133,7 +132,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_warning(
     refused(run, cases, "damaged")
     torch.save(state, path)
     with caplog.at_level(logging.WARNING):
-        assert fit(PRESET, cases, run, device="cpu", threads=1, resume=True).is_file()
+        assert fit_on_cpu(PRESET, cases, run, resume=True).is_file()
     assert "no checksum" in caplog.text
     read_checkpoint(path)  # the next one has it
 
@@ -143,7 +142,7 @@ def test_torch_that_could_run_code_of_a_checkpoint_is_refused(
 ) -> None:
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1+cpu"))
     with pytest.raises(UserError, match=r"PyTorch 2\.5\.1\+cpu cannot read checkpoints safely.*2\.6 or newer"):
-        fit(PRESET, cases, run, device="cpu", threads=1, resume=True)
+        fit_on_cpu(PRESET, cases, run, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +174,9 @@ def test_a_second_training_in_the_folder_is_refused(cases: Path, tmp_path: Path)
             asked.append(fraction)
             for resume in (False, True):
                 with pytest.raises(LockedError, match="in use by process"):
-                    fit(PRESET, cases, tmp_path / "run", device="cpu", threads=1, resume=resume)
+                    fit_on_cpu(PRESET, cases, tmp_path / "run", resume=resume)
 
-    assert fit(PRESET, cases, tmp_path / "run", device="cpu", threads=1, on_progress=another).is_file()
+    assert fit_on_cpu(PRESET, cases, tmp_path / "run", on_progress=another).is_file()
     assert asked
     assert not (tmp_path / "run" / ".training.lock").exists()
 
@@ -192,16 +191,13 @@ def test_a_run_that_is_told_to_stop_keeps_its_last_step(
 
     folder, handler = tmp_path / "run", signal.getsignal(number)
     with pytest.raises(Stopped) as stop:
-        fit(PRESET, cases, folder, device="cpu", threads=1, on_progress=tell)
+        fit_on_cpu(PRESET, cases, folder, on_progress=tell)
     assert stop.value.exit_code == code
     assert stop.value.kept == f"Stopped after step 1 of 4; {folder / 'last.ckpt'} is kept: go on from it with --resume."
     assert read_checkpoint(folder / "last.ckpt")["global_step"] == 1
     assert not (folder / "model.safetensors").exists() and not list(folder.glob(".*"))
     assert signal.getsignal(number) == handler
-    cut, whole = (
-        load_model(fit(PRESET, cases, one, device="cpu", threads=1, resume=True))
-        for one in (folder, tmp_path / "whole")
-    )
+    cut, whole = (load_model(fit_on_cpu(PRESET, cases, one, resume=True)) for one in (folder, tmp_path / "whole"))
     assert cut.identity == whole.identity
 
 
@@ -218,7 +214,7 @@ def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeyp
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(Stopped) as stop:
-            fit(PRESET, cases, tmp_path, device="cpu", threads=1, on_progress=tell)
+            fit_on_cpu(PRESET, cases, tmp_path, on_progress=tell)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert (stop.value.exit_code, steps[-1]) == (143, 0.75)
@@ -227,7 +223,7 @@ def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeyp
 
 
 def test_a_wish_that_cannot_be_met_leaves_no_folder(cases: Path, tmp_path: Path) -> None:
-    for wish in ({"preset": "no-such-preset"}, {"preset": PRESET, "device": "abacus"}):
+    for preset, device in (("no-such-preset", "cpu"), (PRESET, "abacus")):
         with pytest.raises(UserError):
-            fit(data_dir=cases, output_dir=tmp_path / "run", **{"device": "cpu", **wish})  # type: ignore[arg-type]
+            fit_on_cpu(preset, cases, tmp_path / "run", device=device)
     assert not (tmp_path / "run").exists()

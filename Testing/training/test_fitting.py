@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.models.model_file import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, load_model
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
 
 STEPS = 12
@@ -69,11 +69,11 @@ def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, pre
     preset = toy_preset(precision=precision, channels_last=precision != "32-true")
     if precision != "32-true":  # smaller, as few CPUs have convolutions in bfloat16
         preset = preset.with_overrides({"input_size": [16, 16, 16], "network.widths": [4, 6]})
-    whole = weights(fit(preset, cases, tmp_path / "whole", device="cpu", threads=1))
+    whole = weights(fit_on_cpu(preset, cases, tmp_path / "whole"))
     for step in (3, 6):  # before the first checkpoint, and between two
         with pytest.raises(KilledError):
-            fit(preset, cases, tmp_path / "cut", resume=True, device="cpu", threads=1, on_progress=kill_at(step))
-    cut = weights(fit(preset, cases, tmp_path / "cut", resume=True, device="cpu", threads=1))
+            fit_on_cpu(preset, cases, tmp_path / "cut", resume=True, on_progress=kill_at(step))
+    cut = weights(fit_on_cpu(preset, cases, tmp_path / "cut", resume=True))
     assert all(torch.equal(value, cut[name]) for name, value in whole.items())
     state = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "cut")]
     assert all(torch.equal(value, state[1]["state_dict"][name]) for name, value in state[0]["state_dict"].items())
@@ -81,23 +81,20 @@ def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, pre
 
 def test_workers_do_not_change_a_run(cases: Path, tmp_path: Path) -> None:
     preset = toy_preset(steps=6)
-    alone = weights(fit(preset, cases, tmp_path / "a", device="cpu", threads=1))
-    helped = weights(fit(preset, cases, tmp_path / "b", device="cpu", threads=1, workers=2))
+    alone = weights(fit_on_cpu(preset, cases, tmp_path / "a"))
+    helped = weights(fit_on_cpu(preset, cases, tmp_path / "b", workers=2))
     assert all(torch.equal(value, helped[name]) for name, value in alone.items())
 
 
 def test_another_seed_is_another_run(cases: Path, tmp_path: Path) -> None:
-    one, two = (
-        weights(fit(toy_preset(steps=2), cases, tmp_path / str(seed), device="cpu", threads=1, seed=seed))
-        for seed in (1, 2)
-    )
+    one, two = (weights(fit_on_cpu(toy_preset(steps=2), cases, tmp_path / str(seed), seed=seed)) for seed in (1, 2))
     assert not torch.equal(one["head.weight"], two["head.weight"])
 
 
 @pytest.mark.slow
 def test_it_learns_to_find_the_balls(cases: Path, tmp_path: Path) -> None:
     preset = toy_preset(steps=450, validate_every=450, precision="32-true", channels_last=True)
-    model = fit(preset, cases, tmp_path, device="cpu", threads=1)
+    model = fit_on_cpu(preset, cases, tmp_path)
     result = load_model(model).info.evaluation["validation"]
     assert result["median_mm_whole"] < 4.5  # 1.5 voxels
     assert result["median_mm_close"] < 4.5
@@ -105,7 +102,7 @@ def test_it_learns_to_find_the_balls(cases: Path, tmp_path: Path) -> None:
 
 def test_the_model_knows_where_it_comes_from(cases: Path, tmp_path: Path) -> None:
     note = {"data": "fetusmap simulate … --seed 1"}
-    model = load_model(fit(toy_preset(steps=2), cases, tmp_path, device="cpu", threads=1, note=note))
+    model = load_model(fit_on_cpu(toy_preset(steps=2), cases, tmp_path, note=note))
     assert model.info.training["data"] == note["data"]
     assert model.info.training["seconds"] > 0
     assert model.info.training["cases"] == 7
@@ -125,12 +122,12 @@ def test_a_model_of_real_cases_is_not_called_simulated(tmp_path: Path, real: int
     for path in sorted((tmp_path / "site").glob("case-??.json"))[:real]:
         path.write_text(json.dumps({"fetus_present": json.loads(path.read_text())["fetus_present"]}))
     preset = toy_preset(steps=1, validation_fraction=0.0)
-    model = load_model(fit(preset, tmp_path / "site", tmp_path / "run", device="cpu", threads=1))
+    model = load_model(fit_on_cpu(preset, tmp_path / "site", tmp_path / "run"))
     assert model.info.notice == notice
 
 
 def test_library_poses_are_upright_and_true_to_size(cases: Path, tmp_path: Path) -> None:
-    model = load_model(fit(toy_preset(steps=1), cases, tmp_path, device="cpu", threads=1))
+    model = load_model(fit_on_cpu(toy_preset(steps=1), cases, tmp_path))
     lengths = np.linalg.norm(model.poses[:, 0] - model.poses[:, 9], axis=1)
     assert np.allclose(lengths, 60, atol=5)
     assert (model.poses[:, 0, 2] > 20).all() and (model.poses[:, 9, 2] < -20).all()
@@ -140,28 +137,28 @@ def test_library_poses_are_upright_and_true_to_size(cases: Path, tmp_path: Path)
 
 def test_a_folder_with_a_run_is_not_overwritten(cases: Path, tmp_path: Path) -> None:
     preset = toy_preset(steps=1)
-    fit(preset, cases, tmp_path, device="cpu", threads=1)
+    fit_on_cpu(preset, cases, tmp_path)
     with pytest.raises(OutputError, match="--resume"):
-        fit(preset, cases, tmp_path, device="cpu", threads=1)
+        fit_on_cpu(preset, cases, tmp_path)
     with pytest.raises(UserError, match="another preset"):
-        fit(preset, cases, tmp_path, resume=True, steps=5, device="cpu", threads=1)
+        fit_on_cpu(preset, cases, tmp_path, resume=True, overrides={"run.steps": 5})
 
 
 def test_a_finished_run_resumes_to_itself(cases: Path, tmp_path: Path) -> None:
-    first = fit(toy_preset(steps=2), cases, tmp_path, device="cpu", threads=1)
+    first = fit_on_cpu(toy_preset(steps=2), cases, tmp_path)
     before = weights(first)
     first.unlink()
-    again = fit(toy_preset(steps=2), cases, tmp_path, resume=True, device="cpu", threads=1)
+    again = fit_on_cpu(toy_preset(steps=2), cases, tmp_path, resume=True)
     assert all(torch.equal(value, before[name]) for name, value in weights(again).items())
 
 
 def test_damaged_checkpoint_and_missing_case_are_said(cases: Path, tmp_path: Path) -> None:
-    fit(toy_preset(steps=1), cases, tmp_path, device="cpu", threads=1)
+    fit_on_cpu(toy_preset(steps=1), cases, tmp_path)
     note = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="checkpoint"):
-        fit(toy_preset(steps=1), cases, tmp_path, resume=True, device="cpu", threads=1)
+        fit_on_cpu(toy_preset(steps=1), cases, tmp_path, resume=True)
     note["training"][0] = "case-99"
     (tmp_path / "run.json").write_text(json.dumps(note), encoding="utf-8")
     with pytest.raises(InputError, match="case-99"):
-        fit(toy_preset(steps=1), cases, tmp_path, resume=True, device="cpu", threads=1)
+        fit_on_cpu(toy_preset(steps=1), cases, tmp_path, resume=True)

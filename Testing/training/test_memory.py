@@ -19,6 +19,7 @@ from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 SIZE = (24, 16, 40)
 #: Adam's first steps have the size of the learning rate whatever the gradient: rounding of a gradient near zero shows
@@ -110,6 +111,10 @@ def toy_preset(**run: Any) -> Preset:
     )
 
 
+def budgeted(preset: Preset, budget: str) -> Preset:
+    return preset.with_overrides({"memory.budget": budget})
+
+
 def trained(model: Path) -> torch.Tensor:
     return torch.cat([p.flatten() for p in load_model(model).network.state_dict().values()])
 
@@ -117,7 +122,7 @@ def trained(model: Path) -> torch.Tensor:
 def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
     plain = trained(fit(toy_preset(), cases, tmp_path / "plain"))
     caplog.set_level(logging.INFO, "FetusMapV2Lib.training")
-    within = fit(toy_preset(), cases, tmp_path / "within", memory_budget=6 * 2**20)
+    within = fit(budgeted(toy_preset(), "6MiB"), cases, tmp_path / "within")
     assert error(trained(within), plain) < SAME
     plan = MemoryPlan.from_dict(json.loads((tmp_path / "within" / "memory-plan.json").read_text()))
     assert plan.executor != "vanilla"
@@ -138,12 +143,12 @@ def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
 
     preset = toy_preset(checkpoint_every=1)
     with pytest.raises(KilledError):
-        fit(preset, cases, tmp_path / "cut", memory_budget=8 * 2**20, on_progress=kill)
-    found = fit(preset, cases, tmp_path / "cut", resume=True, memory_budget=6 * 2**20)
+        fit(budgeted(preset, "8MiB"), cases, tmp_path / "cut", on_progress=kill)
+    found = fit(budgeted(preset, "6MiB"), cases, tmp_path / "cut", TrainingOptions(resume=True))
     assert error(trained(found), whole) < SAME
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_begins(cases, tmp_path):
     with pytest.raises(BudgetError, match="at least"):
-        fit(toy_preset(), cases, tmp_path / "run", memory_budget=2**20)
+        fit(budgeted(toy_preset(), "1MiB"), cases, tmp_path / "run")
     assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
 from FetusMapV2Lib.training.preset import AugmentationOptions
 
@@ -94,6 +94,7 @@ def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> Non
     cases = tmp_path / "cases"
     write_toy_cases(cases, 4)
     overrides = {
+        "run.steps": 3,
         "input_size": [32, 16, 16],
         "network.widths": [4, 8],
         "augmentation.mirror": 0.5,
@@ -102,7 +103,7 @@ def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> Non
     }
     weights = []
     for place in ("cpu", "device"):
-        fit("up", cases, tmp_path / place, steps=3, device="cpu", overrides=overrides, prepare_on=place)
+        fit_on_cpu("up", cases, tmp_path / place, overrides=overrides, prepare_on=place)
         weights.append(torch.load(tmp_path / place / "last.ckpt", weights_only=True)["state_dict"])
     for name, values in weights[0].items():
         torch.testing.assert_close(values, weights[1][name], atol=1e-3, rtol=0)
@@ -112,5 +113,5 @@ def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> Non
 def test_a_place_that_cannot_be(tmp_path: Path, place: str, workers: int, match: str) -> None:
     write_toy_cases(tmp_path / "cases", 2)
     with pytest.raises(UserError, match=match):
-        fit("unet", tmp_path / "cases", tmp_path / "run", device="cpu", prepare_on=place, workers=workers)
+        fit_on_cpu("unet", tmp_path / "cases", tmp_path / "run", prepare_on=place, workers=workers)
     assert not (tmp_path / "run" / "last.ckpt").exists()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from memory.networks import error, gradient_vector, managed, small_unet, volume
 from torch import Tensor, nn
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -21,7 +22,6 @@ from FetusMapV2Lib.network import onednn
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.training.callbacks import validate
 from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss
 from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.preset import LossOptions, Preset
@@ -315,8 +315,8 @@ def test_a_run_in_a_budget_ends_with_the_same_weights(
     monkeypatch.setattr(onednn, "_FEWEST_VOXELS", 1 << 30)
     preset = toy_preset(steps=4)
     weights = []
-    for name, budget in (("plain", None), ("within", 6 * 2**20)):
-        model = load_model(fit(preset, cases, tmp_path / name, device="cpu", threads=1, memory_budget=budget))
+    for name, budget in (("plain", ""), ("within", "6MiB")):
+        model = load_model(fit_on_cpu(preset, cases, tmp_path / name, overrides={"memory.budget": budget}))
         weights.append(torch.cat([value.flatten() for value in model.network.state_dict().values()]))
     assert (tmp_path / "within" / "memory-plan.json").exists()
     # Adam's first steps have the size of the learning rate: rounding of a gradient near zero shows
@@ -362,7 +362,7 @@ _IN_BFLOAT16 = {"precision": "bf16-mixed", "channels_last": True, "size": (16, 1
 @pytest.mark.parametrize("run", [{}, _IN_BFLOAT16], ids=["float32", "bfloat16"])
 def test_a_run_learns_with_it(cases: Path, tmp_path: Path, run: dict[str, Any]) -> None:
     preset = toy_preset(**run)
-    model = load_model(fit(preset, cases, tmp_path / "run", device="cpu", threads=1))
+    model = load_model(fit_on_cpu(preset, cases, tmp_path / "run"))
     assert model.info.preset["loss"] == "pair"
     sample = views_of(cases, preset, tmp_path)[0]
     with torch.no_grad():

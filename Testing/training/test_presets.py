@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -17,7 +18,6 @@ from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.models.model_file import Model, load_model
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset, list_presets, load_preset, preset_names
 
 TINY = {
@@ -76,8 +76,8 @@ def trained_in_two_parts(preset: Preset, cases: Path, output: Path) -> Path:
             raise KilledError
 
     with pytest.raises(KilledError):
-        fit(preset, cases, output, device="cpu", threads=1, on_progress=kill)
-    model = fit(preset, cases, output, device="cpu", threads=1, resume=True, on_progress=lambda f, _: after.append(f))
+        fit_on_cpu(preset, cases, output, on_progress=kill)
+    model = fit_on_cpu(preset, cases, output, resume=True, on_progress=lambda f, _: after.append(f))
     assert after == [0.75, 1.0]  # it went on, and did not begin again
     return model
 

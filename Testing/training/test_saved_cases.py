@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.imaging.training_cases import Annotation, find_cases, next_case_name, write_training_case
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training.case_folder import CaseFolder
-from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
 
 
@@ -44,6 +44,6 @@ def test_training_runs_on_them(saved: Path, tmp_path: Path) -> None:
             "run": {"steps": 3, "cache_spacing_mm": 3.0, "validate_every": 1000, "checkpoint_every": 1000},
         }
     )
-    model = load_model(fit(preset, saved, tmp_path / "run", device="cpu", threads=1))
+    model = load_model(fit_on_cpu(preset, saved, tmp_path / "run"))
     assert model.info.name and len(model.poses) >= 1
     assert all(np.isfinite(value.numpy()).all() for value in model.network.state_dict().values())

@@ -1,8 +1,14 @@
-"""The smallest training whose checkpoints can be resumed."""
+"""The smallest training whose checkpoints can be resumed, and trainings on one CPU thread."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.core.progress import OnProgress
+from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 PRESET = Preset.from_dict(
     {
@@ -17,3 +23,11 @@ PRESET = Preset.from_dict(
 
 class CutError(Exception):
     """Ends a run."""
+
+
+def fit_on_cpu(
+    preset: str | Preset, cases: Path, output: Path, *, on_progress: OnProgress | None = None, **options: Any
+) -> Path:
+    """`fit` on one thread of the CPU, with `TrainingOptions` by name."""
+    given = TrainingOptions(**{"device": "cpu", "threads": 1, **options})
+    return fit(preset, cases, output, given, on_progress=on_progress)

@@ -26,6 +26,7 @@ from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predic
 from FetusMapV2Lib.models.model_file import read_info
 from FetusMapV2Lib.training.fitting import fit
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.training_options import TrainingOptions
 
 _FOLDS, _MEMORY = "folds.json", "memory.json"
 Say = Callable[[str], None]
@@ -227,20 +228,18 @@ def _one_fold(
 def _model(protocol: Protocol, preset: Preset, trained: Preset, number: int, on_progress: OnProgress | None) -> Path:
     """The model of a preset that did not see a part, trained or taken from the training that it shares."""
     tested = protocol.parts[number]
-    path = fit(
-        trained,
-        protocol.data,
-        fold_folder(protocol.runs, trained, number),
-        resume=True,
-        device=protocol.device,
-        workers=protocol.workers,
-        prepare_on=protocol.prepare_on,
-        threads=protocol.threads,
+    options = TrainingOptions(
         seed=protocol.seed,
         cases=[case.name for case in protocol.cases.cases if case.name not in tested],
+        resume=True,
+        device=protocol.device,
+        threads=protocol.threads,
+        workers=protocol.workers,
+        prepare_on=protocol.prepare_on,
         note={"fold": f"{number + 1} of {len(protocol.parts)}"},
-        on_progress=on_progress,
     )
+    folder = fold_folder(protocol.runs, trained, number)
+    path = fit(trained, protocol.data, folder, options, on_progress=on_progress)
     return shared_model(path, trained, preset, fold_folder(protocol.runs, preset, number))
 
 
