@@ -37,7 +37,7 @@ check-lists: setup
 	$(BIN)/python Testing/packaging/update_cmake_lists.py
 
 screenshots: setup
-	FETUSMAPV2_PICTURES=docs/images QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/module/test_story.py -k sample_data
+	FETUSMAPV2_PICTURES=docs/images QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/module/test_acceptance_scenario.py -k sample_data
 
 benchmark-accuracy: setup
 	$(BIN)/python Testing/benchmarks/accuracy.py

@@ -26,8 +26,8 @@ try:
 except ModuleNotFoundError:  # run from the source tree, where the library lies beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from FetusMapV2Panel import pose_ownership, results_table, sample_data, setups, view_turning
-from FetusMapV2Panel.activity import Activity
+from FetusMapV2Panel import pose_ownership, results_table, sample_data, saved_settings, view_orientation
+from FetusMapV2Panel.activity import ActivityStrip
 from FetusMapV2Panel.estimation import PoseEstimation
 from FetusMapV2Panel.movement import SequenceEstimation
 from FetusMapV2Panel.parameters import Device, FetusMapV2ParameterNode, Settings
@@ -73,7 +73,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.state = PanelState(self.logic)
         frame = slicer.util.loadUI(self.resourcePath("UI/FetusMapV2.ui"))
         self.layout.addWidget(frame)
-        self.activity = Activity(self.state, frame)
+        self.activity = ActivityStrip(self.state, frame)
         self.sections = [self._addSection(kind, frame.layout()) for kind in SECTIONS]
         self.ui = slicer.util.childWidgetVariables(frame)
         for event, slot in (
@@ -148,13 +148,13 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.state.followParameters()
 
     def onSceneStartStep(self, caller, event) -> None:
-        self.state.patient.beforeStep()
+        self.state.patient.beforeUndo()
 
     def onSceneEndStep(self, caller, event) -> None:
         """Slicer's own menu undoes and redoes what happened in any volume: what is not on show is said."""
-        others = self.state.patient.afterStep()
+        others = self.state.patient.afterUndo()
         if others:
-            names = ", ".join(pose_ownership.label(volume) for volume in others)
+            names = ", ".join(pose_ownership.displayName(volume) for volume in others)
             self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names))
 
     def initializeParameterNode(self) -> None:
@@ -162,15 +162,15 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         isNew, self._sceneIsNew = self._sceneIsNew or known is None, False
         parameters = self.logic.getParameterNode()
         if isNew:
-            setups.remembered().applyTo(parameters)
-            setups.applyPreferences(parameters)
+            saved_settings.lastUsed().applyTo(parameters)
+            saved_settings.applyPreferences(parameters)
         self.setParameterNode(parameters)
         self.chooseVolume()
 
     def chooseVolume(self) -> None:
         """The volume in the slice views, or the first one that the panel offers, where none is chosen."""
-        volume = _firstOffered(self.ui.inputSelector, view_turning.volumeOnShow())
-        self.state.patient.suggest(volume, _firstOffered(self.ui.sequenceSelector))
+        volume = _firstOffered(self.ui.inputSelector, view_orientation.shownVolume())
+        self.state.patient.setDefaults(volume, _firstOffered(self.ui.sequenceSelector))
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -315,7 +315,8 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
     def test_a_case_from_volume_to_report(self):
         """Through the panel itself, so in the main window alone."""
         from FetusMapV2Panel import selftest
-        from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario, SlicerActions
+        from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
+        from FetusMapV2Panel.user_actions import SlicerActions
 
         if slicer.app.layoutManager() is None:
             self.delayDisplay("Skipped: there is no main window")
@@ -323,7 +324,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         self.delayDisplay("Working through a case in the panel")
         slicer.util.selectModule("FetusMapV2")
         widget = slicer.util.getModuleWidget("FetusMapV2")
-        before = widget.logic.useEngines(selftest.StoryEngineStandIn)
+        before = widget.logic.useEngines(selftest.ScenarioEngineStandIn)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 AcceptanceScenario(
@@ -332,15 +333,15 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
                     Path(folder),
                     loadVolume=lambda: selftest.addVolume(slicer.mrmlScene),
                     loadSequence=lambda: selftest.addSequence(slicer.mrmlScene),
-                ).tell()
+                ).run()
         finally:
             widget.logic.useEngines(before)
         self.delayDisplay("Test passed")
 
     def test_nothing_of_another_patient_is_to_be_seen(self):
         """Two patients in one scene, worked through the panel, so in the main window alone."""
-        from FetusMapV2Panel.acceptance_scenario import SlicerActions
-        from FetusMapV2Panel.two_patients import TwoPatients
+        from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
+        from FetusMapV2Panel.user_actions import SlicerActions
 
         if slicer.app.layoutManager() is None:
             self.delayDisplay("Skipped: there is no main window")
@@ -349,5 +350,5 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         slicer.util.selectModule("FetusMapV2")
         widget = slicer.util.getModuleWidget("FetusMapV2")
         with tempfile.TemporaryDirectory() as folder:
-            TwoPatients.tellWith(widget, SlicerActions(), Path(folder))
+            TwoPatientsScenario.runWithTestPatients(widget, SlicerActions(), Path(folder))
         self.delayDisplay("Test passed")

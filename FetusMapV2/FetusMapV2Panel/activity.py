@@ -7,14 +7,14 @@ import slicer
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.state import Change, PanelState
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.widths import breakable
+from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
 _ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
 
 
-class Activity:
+class ActivityStrip:
     """Shows what `PanelState` runs and says; moves below the section that it comes from.
 
     Args:
@@ -29,9 +29,9 @@ class Activity:
         self._show()
 
     def onChange(self, change: Change) -> None:
-        if change is Change.PROGRESS:
+        if change is Change.PROGRESS_CHANGED:
             self._showProgress()
-        elif change in (Change.RUNNING, Change.MESSAGE):
+        elif change in (Change.RUNNING_CHANGED, Change.MESSAGE_CHANGED):
             self._show()
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class Activity:
             widget.setVisible(running)
         self._ui.cancelButton.setEnabled(self._state.cancellable)
         colour = _ERROR_COLOUR if self._state.isError else _NOTE_COLOUR
-        self._ui.messageLabel.setText(breakable(text))
+        self._ui.messageLabel.setText(wrappable(text))
         self._ui.messageLabel.setStyleSheet(f"color: {colour}; font-weight: 600;")
         self._ui.messageLabel.setVisible(bool(text))
         self._ui.activityWidget.setVisible(running or bool(text))
@@ -54,8 +54,8 @@ class Activity:
         self._ui.progressBar.setValue(round(100 * self._state.fraction))
         stage, remaining = self._state.stage, self._state.remaining
         if remaining is not None:
-            stage = _("{0}, about {1} left").format(stage, durations.inWords(remaining))
-        self._ui.stageLabel.setText(breakable(stage))
+            stage = _("{0}, about {1} left").format(stage, durations.durationText(remaining))
+        self._ui.stageLabel.setText(wrappable(stage))
 
     def _moveBelow(self, section) -> None:
         if section is None:

@@ -1,4 +1,4 @@
-"""What the parts of the panel tell each other."""
+"""The changes that the parts of the panel notify each other of."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import enum
 
 
 class Change(enum.Enum):
-    """What listeners are told."""
+    """What has changed; listeners of `PanelState` get one of these."""
 
-    VOLUME_CHOSEN = "another volume, or none, is chosen"
-    POSE_SHOWN = "another pose, or none, is on show"
-    POSE_MOVED = "landmarks of the pose moved or changed their state"
-    PARAMETERS = "a setting changed, or the parameter node was replaced"
-    RUNNING = "a job started or ended"
-    PROGRESS = "the job got on"
-    MESSAGE = "the panel has something to say"
-    INSTALLED = "Python packages or models were installed"
+    VOLUME_SELECTED = "another volume, or none, is selected"
+    SHOWN_POSE_CHANGED = "another pose, or none, is shown"
+    POSE_EDITED = "landmarks of the shown pose moved or changed their state"
+    PARAMETERS_CHANGED = "a setting changed, or the parameter node was replaced"
+    RUNNING_CHANGED = "a job started or ended"
+    PROGRESS_CHANGED = "the job made progress"
+    MESSAGE_CHANGED = "the message of the panel changed"
+    SOFTWARE_INSTALLED = "Python packages or models were installed"

@@ -1,4 +1,4 @@
-"""How long a job will take: from earlier ones of its kind, kept in the user's settings, and from how far it is."""
+"""How long a job will take: from the duration of earlier jobs, stored in the user's settings, and its progress."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from FetusMapV2Panel.translations import translator
 _ = translator(__name__)
 
 _KEY = "FetusMapV2/Durations"
-_KEPT, _KINDS = 5, 30
-#: A job must have come so far before its end is told from its own pace.
-_LEAST_SECONDS, _LEAST_FRACTION = 3.0, 0.1
+_STORED_DURATIONS, _STORED_KINDS = 5, 30
+#: A job must have run this long and got this far before its own speed predicts its end.
+_MIN_SECONDS, _MIN_FRACTION = 3.0, 0.1
 
 
-def expected(kind: str) -> float | None:
-    """Seconds that the last jobs of a kind took, their median; None if there was none."""
-    taken = _all().get(kind)
-    return statistics.median(taken) if taken else None
+def usualSeconds(kind: str) -> float | None:
+    """The median duration of the last jobs of a kind; None if there was none."""
+    durations = _stored().get(kind)
+    return statistics.median(durations) if durations else None
 
 
-def add(kind: str, seconds: float) -> None:
-    """Note how long a job took."""
-    known = _all()
-    taken = [*known.pop(kind, []), round(seconds, 2)][-_KEPT:]
-    recent = dict(list(known.items())[1 - _KINDS :])
-    slicer.app.userSettings().setValue(_KEY, json.dumps({**recent, kind: taken}))
+def record(kind: str, seconds: float) -> None:
+    """Store how long a job took."""
+    stored = _stored()
+    durations = [*stored.pop(kind, []), round(seconds, 2)][-_STORED_DURATIONS:]
+    recent = dict(list(stored.items())[1 - _STORED_KINDS :])
+    slicer.app.userSettings().setValue(_KEY, json.dumps({**recent, kind: durations}))
 
 
-def remaining(elapsed: float, fraction: float, usual: float | None) -> float | None:
-    """Seconds to go: by what is usual, and when that is over by the job's own pace; None if nothing can be said."""
+def remainingSeconds(elapsed: float, fraction: float, usual: float | None) -> float | None:
+    """Seconds left: from the usual duration, and once that is exceeded from the job's own speed; None if unknown."""
     if usual is not None and elapsed < usual:
         return usual - elapsed
-    if elapsed < _LEAST_SECONDS or fraction < _LEAST_FRACTION:
+    if elapsed < _MIN_SECONDS or fraction < _MIN_FRACTION:
         return None
     return elapsed * (1 - fraction) / fraction
 
 
-def inWords(seconds: float) -> str:
-    """About how long, e.g. "12 s" or "3 min"."""
+def durationText(seconds: float) -> str:
+    """A rounded duration, e.g. "12 s" or "3 min"."""
     if seconds < 90:
         return _("{0} s").format(max(1, round(seconds)))
     return _("{0} min").format(round(seconds / 60))
 
 
-def _all() -> dict[str, list[float]]:
+def _stored() -> dict[str, list[float]]:
     try:
-        found = json.loads(slicer.app.userSettings().value(_KEY) or "{}")
-        return {str(kind): [float(one) for one in taken] for kind, taken in found.items()}
+        stored = json.loads(slicer.app.userSettings().value(_KEY) or "{}")
+        return {str(kind): [float(one) for one in durations] for kind, durations in stored.items()}
     except (ValueError, TypeError, AttributeError):
         return {}

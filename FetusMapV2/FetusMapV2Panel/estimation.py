@@ -14,7 +14,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.core.errors import Cancelled, InputError
-from FetusMapV2Panel import pose_ownership, requirements, view_turning
+from FetusMapV2Panel import pose_ownership, requirements, view_orientation
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
 from FetusMapV2Panel.translations import translator
 
@@ -87,7 +87,7 @@ class PoseEstimation:
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
         _tell(onProgress, _("reading the volume"))
-        volume, frame = _volumeOf(inputVolume, settings.mirrored), pose_ownership.frameOf(inputVolume)
+        volume, frame = _volumeOf(inputVolume, settings.mirrored), pose_ownership.shownFrame(inputVolume)
         _tell(onProgress, _("loading the model"))
         options = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
         estimate = yield from _inSteps(
@@ -98,7 +98,7 @@ class PoseEstimation:
             raise Cancelled("the volume left the scene")
         poseScene = None
         with _atFrame(pose_ownership.browserOf(inputVolume), frame):
-            pose_ownership.keepAnswer(inputVolume, estimate.found, frame)
+            pose_ownership.recordFetusFound(inputVolume, estimate.found, frame)
             if estimate.found:
                 poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored)
         return Outcome(inputVolume, estimate, poseScene, time.monotonic() - started)
@@ -212,7 +212,7 @@ class PoseEstimation:
 
     def keepPoseScene(self, poseScene) -> None:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
-        poseScene.around_update = view_turning.renderPaused
+        poseScene.around_update = view_orientation.pausedRendering
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
     def restoreAfterUndo(self) -> None:
@@ -254,12 +254,12 @@ class PoseEstimation:
             name = _("{0} fetus").format(node_name(inputVolume))
             poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
             self.keepPoseScene(poseScene)
-            pose_ownership.keepFrame(poseScene.landmarks_node, pose_ownership.frameOf(inputVolume))
+            pose_ownership.recordFrame(poseScene.landmarks_node, pose_ownership.shownFrame(inputVolume))
         return poseScene
 
     def _poseSceneToUpdate(self, landmarks, inputVolume):
         """Landmarks of another volume, or frame, are never overwritten."""
-        if landmarks is None or not pose_ownership.isOf(landmarks, inputVolume):
+        if landmarks is None or not pose_ownership.belongsTo(landmarks, inputVolume):
             return None
         return self.poseSceneOf(landmarks)
 

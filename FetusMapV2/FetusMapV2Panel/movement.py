@@ -85,7 +85,7 @@ class SequenceEstimation:
             raise Cancelled("the sequence left the scene")
         shown = any(estimate.found for estimate in estimates)
         if frames.proxy_node is not None:
-            pose_ownership.keepAnswer(frames.proxy_node, shown)
+            pose_ownership.recordFetusFound(frames.proxy_node, shown)
         poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None
         return SequenceOutcome(browser, estimates, poseSequence)
 

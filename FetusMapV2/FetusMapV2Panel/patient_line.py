@@ -10,10 +10,10 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.scene import ownership
-from FetusMapV2Panel import pose_ownership, view_turning
+from FetusMapV2Panel import pose_ownership, view_orientation
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.widths import breakable
+from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
@@ -47,7 +47,7 @@ class PatientLine:
         """The volume, the pose on show, or the poses of the scene may have changed."""
         self._offer = self._find() if self._state.parameterNode is not None else None
         self._follow(self._offer.other if self._offer is not None else None)
-        self._label.setText(breakable(self._offer.text) if self._offer is not None else "")
+        self._label.setText(wrappable(self._offer.text) if self._offer is not None else "")
         self._label.setVisible(self._offer is not None)
         self._button.setText(self._offer.button if self._offer is not None else "")
         self._button.setVisible(self._offer is not None and self._offer.act is not None)
@@ -81,9 +81,9 @@ class PatientLine:
     def _ofPoseOnShow(self, volume, landmarks) -> Offer | None:
         if volume is None:
             return Offer(_noVolumeText(landmarks))
-        if pose_ownership.foundNone(volume):
+        if pose_ownership.noFetusFound(volume):
             text = _("This is an earlier pose. The newest estimate found no fetus in {0}.")
-            return Offer(text.format(pose_ownership.label(volume)), other=volume)
+            return Offer(text.format(pose_ownership.displayName(volume)), other=volume)
         return None
 
     def _withoutVolume(self, landmarks) -> Offer | None:
@@ -94,15 +94,18 @@ class PatientLine:
     def _ofOwnHidden(self, volume) -> Offer | None:
         """Poses of the chosen volume that are not on show."""
         every = ownership.poses_of(slicer.mrmlScene, volume)
-        now = [landmarks for landmarks in every if pose_ownership.otherFrame(landmarks) is None]
+        now = [landmarks for landmarks in every if pose_ownership.hiddenFrame(landmarks) is None]
         if now:
             text = _("{0} has an earlier pose, which is hidden.")
             return Offer(
-                text.format(pose_ownership.label(volume)), _("Show it"), lambda: self._showLandmarks(now[-1]), volume
+                text.format(pose_ownership.displayName(volume)),
+                _("Show it"),
+                lambda: self._showLandmarks(now[-1]),
+                volume,
             )
         if every:
-            frame = pose_ownership.otherFrame(every[-1])
-            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, pose_ownership.label(volume))
+            frame = pose_ownership.hiddenFrame(every[-1])
+            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, pose_ownership.displayName(volume))
             return Offer(
                 text, _("Show it"), lambda: pose_ownership.browserOf(volume).SetSelectedItemNumber(frame), volume
             )
@@ -111,14 +114,14 @@ class PatientLine:
     def _ofOthers(self, volume) -> Offer | None:
         """Poses of other volumes, and of volumes that are gone."""
         poses = ownership.all_poses(slicer.mrmlScene)
-        other = self._state.patient.lastOther(poses)
+        other = self._state.patient.lastShownOther(poses)
         if other is not None and volume is not None:
             text = _("{0} has no pose yet. The pose of {1} is hidden.").format(
-                pose_ownership.label(volume), pose_ownership.label(other)
+                pose_ownership.displayName(volume), pose_ownership.displayName(other)
             )
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if other is not None:
-            text = _("No volume is chosen. The pose of {0} is hidden.").format(pose_ownership.label(other))
+            text = _("No volume is chosen. The pose of {0} is hidden.").format(pose_ownership.displayName(other))
             return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
         if poses:
             show = (_("Show it"), lambda: self._showLandmarks(poses[-1])) if volume is None else ()
@@ -129,7 +132,7 @@ class PatientLine:
 
     def _showVolume(self, volume) -> None:
         self._state.parameterNode.inputVolume = volume
-        view_turning.showVolume(volume)
+        view_orientation.showVolume(volume)
 
     def _showLandmarks(self, landmarks) -> None:
         self._state.parameterNode.landmarks = landmarks
@@ -141,10 +144,10 @@ class PatientLine:
 
 def _noVolumeText(landmarks) -> str:
     lost, none = _("The volume of {0} is not in the scene any more."), _("{0} belongs to no volume of the scene.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.label(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.displayName(landmarks))
 
 
 def _hiddenText(landmarks) -> str:
     lost = _("The volume of {0} is not in the scene any more; the pose is hidden.")
     none = _("{0} belongs to no volume of the scene and is hidden.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.label(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.displayName(landmarks))

@@ -1,6 +1,6 @@
-"""Whose a pose is: the volume it was estimated in, and of a volume that steps through frames, the frame.
+"""Which volume, and which frame of a sequence, a pose belongs to.
 
-Nodes are told apart by reference, never by name: names are only for the eye.
+Nodes are compared by reference, never by name: names are for display only.
 """
 
 from __future__ import annotations
@@ -16,83 +16,82 @@ from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
-#: Attribute of a volume, or of the browser that steps through its frames, where the newest estimate found no fetus:
-#: `_EVERYWHERE`, or the numbers of such frames.
+#: Attribute of a volume, or of the browser of its sequence, whose newest estimate found no fetus: `_ALL_FRAMES`, or
+#: the numbers of the frames without one.
 _NO_FETUS = "FetusMapV2.NoFetus"
-_EVERYWHERE = "all"
+_ALL_FRAMES = "all"
 
 
 def browserOf(volume) -> Any:
-    """The sequence browser that steps through the frames of a volume node; None for a volume that stands still."""
+    """The sequence browser that shows its frames in a volume node; None for a static volume."""
     if volume is None or volume.GetScene() is None:
         return None
     browsers = browsers_of_volumes(volume.GetScene())
-    return next((browser for browser in browsers if volumeOfBrowser(browser) is volume), None)
+    return next((browser for browser in browsers if volumeOf(browser) is volume), None)
 
 
-def volumeOfBrowser(browser) -> Any:
-    """The volume node in which a browser shows its frames; None if it has none."""
+def volumeOf(browser) -> Any:
+    """The volume node in which a sequence browser shows its frames; None without one."""
     try:
         return VolumeFrames(browser).proxy_node
     except InputError:
         return None
 
 
-def frameOf(volume) -> int | None:
-    """The frame that a volume node shows, from 0; None for a volume that stands still."""
+def shownFrame(volume) -> int | None:
+    """The frame that a volume node shows, from 0; None for a static volume."""
     browser = browserOf(volume)
     return browser.GetSelectedItemNumber() if browser is not None else None
 
 
-def keepFrame(landmarks, frame: int | None) -> None:
-    """Say in which frame of its volume a pose was estimated."""
+def recordFrame(landmarks, frame: int | None) -> None:
+    """Store in which frame of its volume a pose was estimated; nothing for a static volume."""
     if frame is not None:
         landmarks.SetAttribute(FRAME_ATTRIBUTE, str(frame))
 
 
-def otherFrame(landmarks) -> int | None:
-    """The frame that a pose was estimated in, where its volume now shows another one."""
-    kept, shown = landmarks.GetAttribute(FRAME_ATTRIBUTE) or "", frameOf(ownership.volume_of(landmarks))
-    if shown is None or not kept.isdecimal() or int(kept) == shown or browser_of(landmarks) is not None:
-        return None  # landmarks in a sequence of their own go from frame to frame with the volume
-    return int(kept)
+def hiddenFrame(landmarks) -> int | None:
+    """The frame in which a pose was estimated, if its volume shows another one now."""
+    recorded, shown = landmarks.GetAttribute(FRAME_ATTRIBUTE) or "", shownFrame(ownership.volume_of(landmarks))
+    if shown is None or not recorded.isdecimal() or int(recorded) == shown or browser_of(landmarks) is not None:
+        return None  # landmarks in a sequence of their own change with the frame
+    return int(recorded)
 
 
-def isOf(landmarks, volume) -> bool:
-    """Whether a pose belongs to what a volume node shows now; with no volume, whether it belongs to none."""
-    return ownership.volume_of(landmarks) is volume and otherFrame(landmarks) is None
+def belongsTo(landmarks, volume) -> bool:
+    """Whether a pose belongs to the shown frame of a volume node; for None, whether it belongs to no volume."""
+    return ownership.volume_of(landmarks) is volume and hiddenFrame(landmarks) is None
 
 
-def posesOf(volume) -> list[Any]:
-    """Landmarks of the poses that belong to what a volume shows now, the oldest first."""
+def posesOfShownFrame(volume) -> list[Any]:
+    """Landmarks of the poses that belong to the shown frame of a volume, the oldest first."""
     poses = ownership.poses_of(volume.GetScene(), volume) if volume is not None else []
-    return [landmarks for landmarks in poses if otherFrame(landmarks) is None]
+    return [landmarks for landmarks in poses if hiddenFrame(landmarks) is None]
 
 
-def keepAnswer(volume, found: bool, frame: int | None = None) -> None:
-    """Keep in the scene whether the newest estimate found a fetus in a volume, or in one of its frames."""
-    keeper = browserOf(volume) or volume  # what is kept with a volume itself goes when another frame is shown
-    without = set() if frame is None else set((keeper.GetAttribute(_NO_FETUS) or "").split())
-    without.discard(_EVERYWHERE)
-    key = _EVERYWHERE if frame is None else str(frame)
-    without = without - {key} if found else without | {key}
-    if without:
-        keeper.SetAttribute(_NO_FETUS, " ".join(sorted(without)))
+def recordFetusFound(volume, found: bool, frame: int | None = None) -> None:
+    """Store in the scene whether the newest estimate found a fetus in a volume, or in one of its frames."""
+    node = browserOf(volume) or volume  # attributes of the volume itself are lost when another frame is shown
+    empty = set() if frame is None else set((node.GetAttribute(_NO_FETUS) or "").split())
+    empty.discard(_ALL_FRAMES)
+    key = _ALL_FRAMES if frame is None else str(frame)
+    empty = empty - {key} if found else empty | {key}
+    if empty:
+        node.SetAttribute(_NO_FETUS, " ".join(sorted(empty)))
     else:
-        keeper.RemoveAttribute(_NO_FETUS)
+        node.RemoveAttribute(_NO_FETUS)
 
 
-def foundNone(volume) -> bool:
-    """Whether the newest estimate found no fetus in what a volume shows now."""
-    keeper = browserOf(volume) or volume
-    without = (keeper.GetAttribute(_NO_FETUS) or "").split() if keeper is not None else []
-    return _EVERYWHERE in without or str(frameOf(volume)) in without
+def noFetusFound(volume) -> bool:
+    """Whether the newest estimate found no fetus in the shown frame of a volume."""
+    node = browserOf(volume) or volume
+    empty = (node.GetAttribute(_NO_FETUS) or "").split() if node is not None else []
+    return _ALL_FRAMES in empty or str(shownFrame(volume)) in empty
 
 
-def label(volume) -> str:
-    """A volume's name for the eye; with its number among the volumes of the same name."""
-    name = node_name(volume)
-    scene = volume.GetScene()
+def displayName(node) -> str:
+    """The name of a node for display; for volumes of the same name, with a number."""
+    name, scene = node_name(node), node.GetScene()
     volumes = pose_nodes.of_class(scene, "vtkMRMLScalarVolumeNode") if scene is not None else []
-    same = [node for node in volumes if node_name(node) == name]
-    return _("{0} ({1})").format(name, same.index(volume) + 1) if len(same) > 1 and volume in same else name
+    same = [volume for volume in volumes if node_name(volume) == name]
+    return _("{0} ({1})").format(name, same.index(node) + 1) if len(same) > 1 and node in same else name

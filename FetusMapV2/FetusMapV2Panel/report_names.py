@@ -22,7 +22,7 @@ class ReportNames:
 
     def of(self, folder: Path, volume) -> str:
         """The beginning of the file names of a volume's report."""
-        wanted = stem = safe_stem(pose_ownership.label(volume))
+        wanted = stem = safe_stem(pose_ownership.displayName(volume))
         number = 1
         while self._isOthers(folder, stem, volume):
             number += 1

@@ -11,7 +11,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.widths import breakable
+from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
@@ -28,7 +28,7 @@ def warningsText(estimate) -> str:
     return "\n".join(lines)
 
 
-def durationKind(where, settings: Settings) -> str:
+def durationKey(where, settings: Settings) -> str:
     """What estimates that take about equally long have in common; `where` is an Outlook or an Estimate."""
     return f"{where.device} | {where.model} | {settings.refine.value} | {settings.memoryBudget:g}"
 
@@ -38,7 +38,7 @@ def resourceText(resource_estimate, usualSeconds: float | None) -> str:
     device = _("the processor (CPU)") if resource_estimate.device == "cpu" else resource_estimate.device
     lines = [_("Runs on {0}: {1}.").format(device, resource_estimate.device_reason)]
     if usualSeconds is not None:
-        lines.append(_("Takes about {0}.").format(durations.inWords(usualSeconds)))
+        lines.append(_("Takes about {0}.").format(durations.durationText(usualSeconds)))
     else:
         lines.append(_("How long it takes will be known after the first estimate."))
     if resource_estimate.memory_bytes is not None and resource_estimate.device_bytes is not None:
@@ -79,4 +79,4 @@ def _certainty(pose: Pose) -> list[tuple[str, str]]:
 
 
 def _line(name: str, text: str) -> str:
-    return f"<tr><td><b>{escape(name)}</b></td><td>{escape(breakable(text))}</td></tr>"
+    return f"<tr><td><b>{escape(name)}</b></td><td>{escape(wrappable(text))}</td></tr>"

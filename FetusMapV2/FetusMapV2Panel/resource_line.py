@@ -8,10 +8,10 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Panel import durations, requirements
 from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.parameters import Settings
-from FetusMapV2Panel.report_text import durationKind, resourceText
+from FetusMapV2Panel.report_text import durationKey, resourceText
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.widths import breakable
+from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
@@ -55,7 +55,7 @@ class ResourceLine:
         """How long an estimate takes as a rule, None if that is not known."""
         if self._outlook is None or self._state.parameterNode is None:
             return None
-        return durations.expected(durationKind(self._outlook, Settings.of(self._state.parameterNode)))
+        return durations.usualSeconds(durationKey(self._outlook, Settings.of(self._state.parameterNode)))
 
     def stopAsking(self) -> None:
         """Something else is to be asked of the engine; nothing is lost."""
@@ -92,5 +92,5 @@ class ResourceLine:
 
     def _say(self, text: str) -> None:
         if not self._state.closed:
-            self._label.setText(breakable(text))
+            self._label.setText(wrappable(text))
             self._label.setVisible(bool(text))

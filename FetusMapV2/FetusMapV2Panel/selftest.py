@@ -126,7 +126,7 @@ class MovingEngineStandIn:
         return replace(estimate, status="found" if found else "none", reason="" if found else "No fetus found.")
 
 
-class StoryEngineStandIn(MovingEngineStandIn):
+class ScenarioEngineStandIn(MovingEngineStandIn):
     """Takes its time, can be cancelled, and refines."""
 
     refine = EngineStandIn.refine

@@ -103,14 +103,14 @@ class PanelState:
     def setParameterNode(self, parameterNode) -> None:
         """Use other settings, None while a scene closes."""
         self.parameterNode = parameterNode
-        self.patient.use(parameterNode)
+        self.patient.setParameters(parameterNode)
         self.followParameters()
 
     def followParameters(self) -> None:
         """A parameter was modified, or a volume left the scene: the pose of the chosen volume is put on show."""
         if not self.patient.isBusy:
-            self.patient.follow()
-            self.announce(Change.PARAMETERS)
+            self.patient.synchronize()
+            self.announce(Change.PARAMETERS_CHANGED)
 
     # --- one long job at a time
 
@@ -163,17 +163,17 @@ class PanelState:
         """A line in the panel, below a section; no pop-up, so that nothing waits for a click."""
         self.message, self.isError = shown_sentence(text), isError
         self.speaker = section or self.speaker
-        self.announce(Change.MESSAGE)
+        self.announce(Change.MESSAGE_CHANGED)
 
     def _setRunning(self, running: bool) -> None:
         self.running = running
         self.fraction, self.stage, self.remaining = 0.0, "", None
-        self.announce(Change.RUNNING)
+        self.announce(Change.RUNNING_CHANGED)
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.fraction, self.stage = fraction, stage
-        self.remaining = durations.remaining(time.monotonic() - self._started, fraction, self._usual)
-        self.announce(Change.PROGRESS)
+        self.remaining = durations.remainingSeconds(time.monotonic() - self._started, fraction, self._usual)
+        self.announce(Change.PROGRESS_CHANGED)
         if self._job is None:  # within the call that started it; afterwards the event loop runs by itself
             slicer.app.processEvents()
 

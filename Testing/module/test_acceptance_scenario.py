@@ -16,8 +16,8 @@ _PICTURES = os.environ.get("FETUSMAPV2_PICTURES", "")
 _FINE_CASE = (20261, (276, 188, 187), 0.5)
 
 
-class BenchHands:
-    """A mouse over the mini-Slicer's window, and a camera in front of it."""
+class BenchActions:
+    """Real clicks and drags in the mini-Slicer's window, and screenshots of it."""
 
     def __init__(self, window: Any, folder: Path) -> None:
         self._window, self._folder = window, folder
@@ -28,13 +28,13 @@ class BenchHands:
         assert button.enabled and button.visible, button.objectName
         self._window.click(button)
 
-    def choose(self, tree: Any, item: Any) -> None:
+    def select(self, tree: Any, item: Any) -> None:
         self._window.click_item(tree, tree.indexFromItem(item))
 
     def drag(self, viewName: str, ras: Any, byPixels: tuple[int, int]) -> None:  # noqa: N803 - as in Slicer
         self._window.drag(viewName, ras, byPixels)
 
-    def picture(self, name: str, widget: Any) -> None:
+    def screenshot(self, name: str, widget: Any) -> None:
         self._window.bring_into_sight(widget)
         path = self._folder / f"tutorial-{name}.png"
         self._window.picture(path)
@@ -86,14 +86,14 @@ def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_pa
 
     QSettings.setPath(QSettings.NativeFormat, QSettings.UserScope, str(tmp_path / "settings"))
     window = open_window(loadEngine)
-    hands = BenchHands(window, Path(_PICTURES) if _PICTURES else tmp_path / "pictures")
+    actions = BenchActions(window, Path(_PICTURES) if _PICTURES else tmp_path / "pictures")
     load = fine_volume if _PICTURES else lambda: sample("FetusMapV2Case")
-    AcceptanceScenario(window.module_widget, hands, tmp_path / "Fall ü", load, moving_browser).tell()
-    names = [path.stem.removeprefix("tutorial-") for path in hands.pictures]
+    AcceptanceScenario(window.module_widget, actions, tmp_path / "Fall ü", load, moving_browser).run()
+    names = [path.stem.removeprefix("tutorial-") for path in actions.pictures]
     assert names == ["progress", "estimate", "correct", "refine", "planes", "report", "movement"]
-    assert all(path.stat().st_size > 50_000 for path in hands.pictures)
+    assert all(path.stat().st_size > 50_000 for path in actions.pictures)
     case = simulated(_FINE_CASE, None) if _PICTURES else simulated(sample_data._CASE, sample_data._AGE_DAYS)
-    assert np.linalg.norm(hands.estimated - case.pose.positions, axis=1).mean() < 6.0
+    assert np.linalg.norm(actions.estimated - case.pose.positions, axis=1).mean() < 6.0
 
 
 def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any, monkey
 
     window = open_window(loadEngine)
     python = sys.modules["FetusMapV2"]
-    # told with real clicks in test_two_patients.py
+    # run with real clicks by test_two_patients_scenario.py
     monkeypatch.setattr(python.FetusMapV2Test, "test_nothing_of_another_patient_is_to_be_seen", lambda test: None)
     python.FetusMapV2Test().runTest()
     assert window.module_widget.logic.useEngines(loadEngine) is loadEngine, "the engines are the panel's own again"

@@ -75,7 +75,7 @@ def on_progress(window, act) -> None:
     from FetusMapV2Panel.state import Change
 
     state = window.module_widget.state
-    state.addListener(lambda change: act(state.stage) if change is Change.PROGRESS else None)
+    state.addListener(lambda change: act(state.stage) if change is Change.PROGRESS_CHANGED else None)
 
 
 @pytest.fixture

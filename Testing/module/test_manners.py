@@ -48,7 +48,7 @@ def ui(open_window, volume):
 
 
 @pytest.mark.parametrize(
-    "name", ["formulaComboBox", "modelComboBox", "memoryBudgetSpinBox", "readerLineEdit", "setupComboBox"]
+    "name", ["formulaComboBox", "modelComboBox", "memoryBudgetSpinBox", "readerLineEdit", "savedSettingsComboBox"]
 )
 def test_letters_belong_to_whatever_is_typed_into(ui, main_window, name):
     import qt
@@ -99,7 +99,7 @@ def test_long_names_and_paths_leave_the_panel_as_narrow_as_it_is(open_window, sc
         for edit in (ui.reportFolderEdit, ui.trainingFolderEdit, ui.modelPathLineEdit):
             edit.currentPath = path
         ui.modelComboBox.addItem(name)
-        ui.setupComboBox.addItem(name)
+        ui.savedSettingsComboBox.addItem(name)
         window.click(ui.estimateButton)
         state.say(f"{path}/{name}.nrrd: the file cannot be read.", isError=True)
         slicer.app.processEvents()
@@ -109,10 +109,10 @@ def test_long_names_and_paths_leave_the_panel_as_narrow_as_it_is(open_window, sc
 
 
 def test_only_long_words_are_broken(application):
-    from FetusMapV2Panel.widths import breakable
+    from FetusMapV2Panel.widget_widths import wrappable
 
-    assert breakable("Short words stay.") == "Short words stay."
-    broken = breakable(f"No permission: {100 * 'x'}.")
+    assert wrappable("Short words stay.") == "Short words stay."
+    broken = wrappable(f"No permission: {100 * 'x'}.")
     assert max(map(len, re.split(r"[\s\u200b]", broken))) <= 20
     assert broken.replace("\u200b", "") == f"No permission: {100 * 'x'}."
 

@@ -97,7 +97,7 @@ def test_options_are_locked_while_it_works(open_window, volume):
     class Engine(selftest.EngineStandIn):
         def estimate(self, volume, **options):
             ui = window.module_widget.ui
-            seen.append([ui.deviceComboBox.enabled, ui.inputSelector.enabled, ui.saveSetupButton.enabled])
+            seen.append([ui.deviceComboBox.enabled, ui.inputSelector.enabled, ui.saveSettingsButton.enabled])
             return super().estimate(volume, **options)
 
     window = open_window(Engine)
@@ -187,18 +187,20 @@ def test_a_loaded_scene_keeps_its_own_settings(noted, scene, tmp_path):
 
 def test_several_setups_under_names(noted):
     ui = noted.module_widget.ui
-    assert not ui.saveSetupButton.enabled
+    assert not ui.saveSettingsButton.enabled
     for name, gib in (("GPU / Station 2", 4.0), ("Laptop ü", 1.0)):
         ui.memoryBudgetSpinBox.setValue(gib)
-        ui.setupComboBox.setEditText(name)
-        noted.click(ui.saveSetupButton)
-    choose(ui.setupComboBox, "GPU / Station 2")
+        ui.savedSettingsComboBox.setEditText(name)
+        noted.click(ui.saveSettingsButton)
+    choose(ui.savedSettingsComboBox, "GPU / Station 2")
     assert ui.memoryBudgetSpinBox.value == 4.0
-    choose(ui.setupComboBox, "Laptop ü")
+    choose(ui.savedSettingsComboBox, "Laptop ü")
     assert ui.memoryBudgetSpinBox.value == 1.0
-    noted.click(ui.removeSetupButton)
-    assert [ui.setupComboBox.itemText(index) for index in range(ui.setupComboBox.count)] == ["GPU / Station 2"]
-    assert not ui.removeSetupButton.enabled
+    noted.click(ui.removeSettingsButton)
+    assert [ui.savedSettingsComboBox.itemText(index) for index in range(ui.savedSettingsComboBox.count)] == [
+        "GPU / Station 2"
+    ]
+    assert not ui.removeSettingsButton.enabled
     assert ui.memoryBudgetSpinBox.value == 1.0  # the settings themselves stay
 
 
@@ -207,17 +209,17 @@ def test_several_setups_under_names(noted):
 )
 def test_settings_of_another_version_are_no_obstacle(application, scene, text):
     import slicer
-    from FetusMapV2Panel import durations, setups
+    from FetusMapV2Panel import durations, saved_settings
     from FetusMapV2Panel.parameters import Settings
 
     for key in ("LastSettings", "Setups", "Durations"):
         slicer.app.userSettings().setValue(f"FetusMapV2/{key}", text)
-    assert setups.remembered() == Settings()
-    assert setups.load("a") is None
-    durations.add("cpu", 3.0)
-    assert durations.expected("cpu") == 3.0
-    setups.save("a", Settings(memoryBudget=2.0))
-    assert setups.load("a") == Settings(memoryBudget=2.0)
+    assert saved_settings.lastUsed() == Settings()
+    assert saved_settings.load("a") is None
+    durations.record("cpu", 3.0)
+    assert durations.usualSeconds("cpu") == 3.0
+    saved_settings.save("a", Settings(memoryBudget=2.0))
+    assert saved_settings.load("a") == Settings(memoryBudget=2.0)
 
 
 # ---- how long
@@ -226,14 +228,14 @@ def test_settings_of_another_version_are_no_obstacle(application, scene, text):
 def test_durations_are_the_median_of_the_last(application, scene):
     from FetusMapV2Panel import durations
 
-    assert durations.expected("a") is None
+    assert durations.usualSeconds("a") is None
     for seconds in (100.0, 1.0, 2.0, 9.0, 3.0, 4.0):
-        durations.add("a", seconds)
-    assert durations.expected("a") == 3.0
+        durations.record("a", seconds)
+    assert durations.usualSeconds("a") == 3.0
     for number in range(40):  # other computers' GPUs are forgotten in the end
-        durations.add(str(number), 1.0)
-    assert durations.expected("a") is None
-    assert durations.expected("39") == 1.0
+        durations.record(str(number), 1.0)
+    assert durations.usualSeconds("a") is None
+    assert durations.usualSeconds("39") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_durations_are_the_median_of_the_last(application, scene):
 def test_remaining_time(application, elapsed, fraction, usual, remaining):
     from FetusMapV2Panel import durations
 
-    found = durations.remaining(elapsed, fraction, usual)
+    found = durations.remainingSeconds(elapsed, fraction, usual)
     assert found == (remaining if remaining is None else pytest.approx(remaining))
 
 
@@ -270,7 +272,7 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
             seen.append((window.module_widget.ui.stageLabel.text, window.module_widget.ui.progressBar.value))
             return super().estimate(volume, on_progress=on_progress)
 
-    durations.add("cuda:0 (NVIDIA T4) | stand-in | off | 0", 200.0)
+    durations.record("cuda:0 (NVIDIA T4) | stand-in | off | 0", 200.0)
     window = open_window(Engine)
     ui = window.module_widget.ui
     assert window.wait_until(lambda: "NVIDIA" in ui.outlookLabel.text)

@@ -68,8 +68,8 @@ def test_a_job_in_steps_leaves_the_event_loop_to_others(window, sections):
     assert window.wait_until(lambda: not state.running)
     assert steps == [0, 1, 2]
     assert window.module_widget.ui.messageLabel.text == "finished"
-    assert changes[0] is Change.MESSAGE
-    assert [change for change in changes if change is Change.RUNNING] == [Change.RUNNING] * 2
+    assert changes[0] is Change.MESSAGE_CHANGED
+    assert [change for change in changes if change is Change.RUNNING_CHANGED] == [Change.RUNNING_CHANGED] * 2
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])

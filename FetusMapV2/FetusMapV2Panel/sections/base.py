@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from FetusMapV2Panel import widths
+from FetusMapV2Panel import widget_widths
 from FetusMapV2Panel.state import Change, PanelState
 
 
@@ -25,7 +25,7 @@ class Section:
     def __init__(self, state: PanelState, widget):
         self.state, self.widget = state, widget
         self.ui = slicer.util.childWidgetVariables(widget)
-        widths.keepNarrow(widget)
+        widget_widths.limitWidths(widget)
         self._stopListening = state.addListener(self.onChange)
 
     def onChange(self, change: Change) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from FetusMapV2Panel import durations, pose_ownership, requirements, setups, view_turning
+from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings, view_orientation
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.patient_line import PatientLine
-from FetusMapV2Panel.report_text import durationKind, warningsText
+from FetusMapV2Panel.report_text import durationKey, warningsText
 from FetusMapV2Panel.resource_line import ResourceLine
+from FetusMapV2Panel.saved_settings_choice import SavedSettingsChoice
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.setup_choice import SetupChoice
 from FetusMapV2Panel.state import Change
 from FetusMapV2Panel.translations import translator
 
@@ -24,7 +24,7 @@ class EstimateSection(Section):
     def __init__(self, state, widget):
         Section.__init__(self, state, widget)
         self._models = ModelChoice(state, self.ui)
-        self._setups = SetupChoice(state, self.ui)
+        self._setups = SavedSettingsChoice(state, self.ui)
         self._outlook = ResourceLine(state, self.ui.outlookLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
         self._warned: tuple[str, object] = ("", None)
@@ -32,22 +32,27 @@ class EstimateSection(Section):
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
-        if change in (Change.PARAMETERS, Change.RUNNING):
+        if change in (Change.PARAMETERS_CHANGED, Change.RUNNING_CHANGED):
             self._updateButtons()
             self._outlook.update()
-        if change is Change.PARAMETERS:
+        if change is Change.PARAMETERS_CHANGED:
             self._models.update()
-        if change is Change.INSTALLED:
+        if change is Change.SOFTWARE_INSTALLED:
             self._updateButtons()
             self._models.fill()
             self._outlook.update()
-        if change is Change.VOLUME_CHOSEN:
-            view_turning.showVolume(self.state.patient.volume)
+        if change is Change.VOLUME_SELECTED:
+            view_orientation.showVolume(self.state.patient.volume)
             if not self.state.running:
                 self.say("")  # what was said was about another volume
-        if change is Change.POSE_SHOWN:
+        if change is Change.SHOWN_POSE_CHANGED:
             self._takeBackWarnings()
-        if change in (Change.VOLUME_CHOSEN, Change.POSE_SHOWN, Change.PARAMETERS, Change.RUNNING):
+        if change in (
+            Change.VOLUME_SELECTED,
+            Change.SHOWN_POSE_CHANGED,
+            Change.PARAMETERS_CHANGED,
+            Change.RUNNING_CHANGED,
+        ):
             self._patient.update()
 
     def close(self) -> None:
@@ -61,7 +66,7 @@ class EstimateSection(Section):
         if self._models.problem():
             self.say(self._models.problem(), isError=True)
             return
-        setups.remember(Settings.of(self.state.parameterNode))
+        saved_settings.saveLastUsed(Settings.of(self.state.parameterNode))
         self.run(self._estimate, usualSeconds=self._outlook.usualSeconds())
 
     def _estimate(self, onProgress, shouldCancel):
@@ -78,10 +83,10 @@ class EstimateSection(Section):
         )
         if self.state.closed:
             return
-        durations.add(durationKind(outcome.estimate, settings), outcome.seconds)
+        durations.record(durationKey(outcome.estimate, settings), outcome.seconds)
         self._outlook.show()
         warnings = warningsText(outcome.estimate)
-        self.state.patient.take(outcome.inputVolume, outcome.poseScene, outcome.estimate)
+        self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
             self.say(_elsewhereText(outcome), isError=outcome.poseScene is None)
         elif outcome.poseScene is None:
@@ -89,7 +94,7 @@ class EstimateSection(Section):
         else:
             self._warned = (warnings, outcome.estimate)
             self.say(warnings)
-            view_turning.show(outcome.inputVolume, outcome.estimate.pose)
+            view_orientation.showPose(outcome.inputVolume, outcome.estimate.pose)
 
     def _takeBackWarnings(self) -> None:
         """An estimate that was undone takes what was said of it along."""
@@ -109,7 +114,7 @@ class EstimateSection(Section):
 
 def _elsewhereText(outcome) -> str:
     """What came of an estimate while another volume was chosen."""
-    name = pose_ownership.label(outcome.inputVolume)
+    name = pose_ownership.displayName(outcome.inputVolume)
     if outcome.poseScene is None:
         return _("{0}: {1}").format(name, outcome.estimate.reason)
     return _("{0} has a new pose. It is hidden while another volume is chosen.").format(name)

@@ -33,7 +33,7 @@ class InstallSection(Section):
         self._update()
 
     def onChange(self, change: Change) -> None:
-        if change is Change.RUNNING:
+        if change is Change.RUNNING_CHANGED:
             self._update()
 
     def onInstallOnline(self, checked: bool = False) -> None:
@@ -55,7 +55,7 @@ class InstallSection(Section):
                 onProgress(0.9, _("installing models"))
                 models = yield from self.state.logic.installingModels(folder)
             self.say(_installedText(models))
-            self.state.announce(Change.INSTALLED)
+            self.state.announce(Change.SOFTWARE_INSTALLED)
 
         self.ui.installLogEdit.clear()
         self.ui.installLogEdit.setVisible(True)

@@ -13,10 +13,10 @@ from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_nodes import moving_row
 from FetusMapV2Lib.scene.slice_focus import focus_on
-from FetusMapV2Panel.keys import Letters
 from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, lines
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
+from FetusMapV2Panel.shortcuts import LetterShortcuts
 from FetusMapV2Panel.state import Change
 from FetusMapV2Panel.translations import translator
 
@@ -37,7 +37,7 @@ class LandmarksSection(Section):
         self._grabbing: tuple[object, int] | None = None
         self._lines: list[Line] = []
         self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onChosen, self._updateButtons)
-        self._letters = Letters(button for button in vars(self.ui).values() if _hasLetter(button))
+        self._letters = LetterShortcuts(button for button in vars(self.ui).values() if _hasLetter(button))
         self._escape = qt.QShortcut(widget)
         self._escape.setKey(qt.QKeySequence("Esc"))
         self._connect()
@@ -63,14 +63,18 @@ class LandmarksSection(Section):
         self._escape.connect("activated()", self._stopPlacing)
 
     def onChange(self, change: Change) -> None:
-        if change is Change.POSE_SHOWN:
+        if change is Change.SHOWN_POSE_CHANGED:
             self._showPose()
-        elif change is Change.POSE_MOVED:
+        elif change is Change.POSE_EDITED:
             self._showLines()
-        elif change is Change.RUNNING:
+        elif change is Change.RUNNING_CHANGED:
             self._stopPlacing()
             self._updateButtons()
-        elif change is Change.PARAMETERS and self._placement is not None and self._volume() is not self._placingIn:
+        elif (
+            change is Change.PARAMETERS_CHANGED
+            and self._placement is not None
+            and self._volume() is not self._placingIn
+        ):
             self._stopPlacing()
 
     def leave(self) -> None:

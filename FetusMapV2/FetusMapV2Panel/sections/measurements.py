@@ -5,13 +5,13 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Panel import results_table, setups, view_turning
+from FetusMapV2Panel import results_table, saved_settings, view_orientation
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.report_text import detailsHtml
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.view_turning import Direction
+from FetusMapV2Panel.view_orientation import FetalPlane
 
 _ = translator(__name__)
 
@@ -28,13 +28,15 @@ class MeasurementsSection(Section):
         self._found = None
         results_table.prepare(self.ui.resultsTable)
         for button, directions in (
-            (self.ui.midsagittalButton, (Direction.MIDSAGITTAL,)),
-            (self.ui.coronalButton, (Direction.CORONAL,)),
-            (self.ui.transverseButton, (Direction.TRANSVERSE,)),
-            (self.ui.allPlanesButton, tuple(Direction)),
+            (self.ui.midsagittalButton, (FetalPlane.MIDSAGITTAL,)),
+            (self.ui.coronalButton, (FetalPlane.CORONAL,)),
+            (self.ui.transverseButton, (FetalPlane.TRANSVERSE,)),
+            (self.ui.allPlanesButton, tuple(FetalPlane)),
         ):
             button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
-        self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: view_turning.turnBack(self.state.pose()))
+        self.ui.ownAxesButton.connect(
+            "clicked(bool)", lambda checked: view_orientation.resetOrientations(self.state.pose())
+        )
         self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
         # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
         self._mapTimer = qt.QTimer(widget)
@@ -45,22 +47,22 @@ class MeasurementsSection(Section):
         self._show()
 
     def onChange(self, change: Change) -> None:
-        if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.PARAMETERS):
+        if change in (Change.SHOWN_POSE_CHANGED, Change.POSE_EDITED, Change.PARAMETERS_CHANGED):
             self._show()
-        if change is Change.POSE_SHOWN:
+        if change is Change.SHOWN_POSE_CHANGED:
             self.ui.guideMapLabel.clear()  # at once, and where nobody sees it, too: it is not of this pose
 
     def onFormulaChosen(self, index: int) -> None:
         """The user's choice holds for later scenes, too; a scene's own formula does not."""
-        setups.rememberPreferences(self.state.parameterNode)
+        saved_settings.savePreferences(self.state.parameterNode)
 
     def close(self) -> None:
         self._mapTimer.stop()
         Section.close(self)
 
-    def onTurnTo(self, *directions: Direction) -> None:
+    def onTurnTo(self, *directions: FetalPlane) -> None:
         pose = self.state.pose()
-        if pose is not None and not view_turning.turnTo(pose, *directions):
+        if pose is not None and not view_orientation.showPlanes(pose, *directions):
             self.say(_("Open a slice view first, for example with the layout Four-Up."))
 
     def _show(self) -> None:

@@ -12,7 +12,7 @@ from FetusMapV2Lib.core.atomic_files import safe_stem, write_text
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
-from FetusMapV2Panel import movement_table, pose_ownership, requirements, view_turning
+from FetusMapV2Panel import movement_table, pose_ownership, requirements, view_orientation
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
@@ -54,11 +54,16 @@ class MovementSection(Section):
         self._show()
 
     def onChange(self, change: Change) -> None:
-        if change is Change.PARAMETERS:
+        if change is Change.PARAMETERS_CHANGED:
             self._follow()
-        if change is Change.POSE_SHOWN:
+        if change is Change.SHOWN_POSE_CHANGED:
             self._hideCharts()
-        if change in (Change.PARAMETERS, Change.POSE_SHOWN, Change.RUNNING, Change.INSTALLED):
+        if change in (
+            Change.PARAMETERS_CHANGED,
+            Change.SHOWN_POSE_CHANGED,
+            Change.RUNNING_CHANGED,
+            Change.SOFTWARE_INSTALLED,
+        ):
             self._show()
 
     def close(self) -> None:
@@ -131,7 +136,7 @@ class MovementSection(Section):
 
     def _estimateFrames(self, onProgress, shouldCancel):
         parameters = self.state.parameterNode
-        volume = pose_ownership.volumeOfBrowser(parameters.sequenceBrowser)
+        volume = pose_ownership.volumeOf(parameters.sequenceBrowser)
         if volume is not None:
             parameters.inputVolume = volume
         outcome = yield from self.state.logic.processSequence(
@@ -147,14 +152,14 @@ class MovementSection(Section):
         fetus = outcome.poseSequence.pose_scene if outcome.poseSequence is not None else None
         if fetus is not None and outcome.browser is self._browser:
             self._take(outcome.poseSequence)
-        self.state.patient.take(pose_ownership.volumeOfBrowser(outcome.browser), fetus, None)
+        self.state.patient.addEstimate(pose_ownership.volumeOf(outcome.browser), fetus, None)
         if fetus is None:
             self.say(outcome.reason, isError=True)
             return
         self.say(_outcomeText(outcome))
         pose = fetus.pose()
         if self.state.poseScene is fetus and pose.present.any():
-            view_turning.show(fetus.volume_node, pose)
+            view_orientation.showPose(fetus.volume_node, pose)
 
     # --- frames
 

@@ -15,7 +15,7 @@ from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import next_name
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
-from FetusMapV2Panel import pose_ownership, setups, view_pictures
+from FetusMapV2Panel import pose_ownership, saved_settings, view_pictures
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
@@ -49,9 +49,9 @@ class ReportSection(Section):
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
-        if change in (Change.POSE_SHOWN, Change.VOLUME_CHOSEN):
+        if change in (Change.SHOWN_POSE_CHANGED, Change.VOLUME_SELECTED):
             self._page = None
-        if change in (Change.POSE_SHOWN, Change.POSE_MOVED, Change.RUNNING, Change.PARAMETERS):
+        if change in (Change.SHOWN_POSE_CHANGED, Change.POSE_EDITED, Change.RUNNING_CHANGED, Change.PARAMETERS_CHANGED):
             self._updateButtons()
 
     def onReaderEdited(self) -> None:
@@ -90,7 +90,7 @@ class ReportSection(Section):
         if not anonymous:
             self._names.keep(folder, stem, volumeNode)
         self.ui.reportFolderEdit.addCurrentPathToHistory()
-        setups.rememberPreferences(self.state.parameterNode)
+        saved_settings.savePreferences(self.state.parameterNode)
         self._page = paths.get("html") or paths.get("pdf")
         names = ", ".join(path.name for path in paths.values())
         self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))))
@@ -120,12 +120,12 @@ class ReportSection(Section):
         if not pictures and volumeNode is not None:
             pictures, remark = view_pictures.drawnViews(volume_from_node(volumeNode), pose)
         warnings = tuple(estimate.warnings) if estimate is not None else ()
-        if pose_ownership.foundNone(volumeNode):
+        if pose_ownership.noFetusFound(volumeNode):
             warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
         report = Report(
             pose=pose,
             created=datetime.now().astimezone(),
-            name=pose_ownership.label(volumeNode or poseScene.landmarks_node),
+            name=pose_ownership.displayName(volumeNode or poseScene.landmarks_node),
             formula=parameters.datingFormula.value,
             states=poseScene.states(),
             model=self.state.logic.modelOf(poseScene.landmarks_node),

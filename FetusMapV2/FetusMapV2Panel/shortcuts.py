@@ -1,4 +1,4 @@
-"""The letters of buttons: they count in the whole window, but not where the keyboard is used for something else."""
+"""Single-letter shortcuts of buttons: active in the whole window, except while the user types into a widget."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import qt
 import slicer
 
 _FOCUS_CHANGED = "focusChanged(QWidget*,QWidget*)"
-#: What takes the letters that are typed: combo boxes search by them, editors of tables and lists are line edits.
-_TAKE_LETTERS = ("QComboBox", "QAbstractSpinBox", "QLineEdit", "QTextEdit", "QPlainTextEdit")
+#: Widgets that use typed letters: combo boxes search by them, editors of tables and lists are line edits.
+_LETTER_WIDGETS = ("QComboBox", "QAbstractSpinBox", "QLineEdit", "QTextEdit", "QPlainTextEdit")
 
 
-class Letters:
-    """Takes the shortcuts over from the buttons: a button's own one fires whatever has the focus.
+class LetterShortcuts:
+    """Replaces the shortcuts of buttons: a button's own shortcut fires whichever widget has the focus.
 
     Args:
-        buttons: those that have a shortcut in their .ui file. A hidden or disabled one has no key.
+        buttons: buttons with a shortcut in their .ui file. That of a hidden or disabled button does nothing.
     """
 
     def __init__(self, buttons: Iterable):
@@ -30,10 +30,10 @@ class Letters:
         slicer.app.connect(_FOCUS_CHANGED, self._onFocus)
 
     def close(self) -> None:
-        """Let go of the application."""
+        """Disconnect from the application."""
         slicer.app.disconnect(_FOCUS_CHANGED, self._onFocus)
 
     def _onFocus(self, before, now) -> None:
-        typing = now is not None and any(now.inherits(name) for name in _TAKE_LETTERS)
+        typing = now is not None and any(now.inherits(name) for name in _LETTER_WIDGETS)
         for shortcut in self._shortcuts:
             shortcut.setEnabled(not typing)

@@ -1,4 +1,4 @@
-"""Settings that outlive a scene, in the user's settings of Slicer: the last ones used, and setups under names."""
+"""Settings stored across scenes in the user's settings of Slicer: the last used ones, and named ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import slicer
 from FetusMapV2Panel.parameters import DatingFormula, Settings
 
 _PREFERENCES = "FetusMapV2/Preferences"
-#: Parameters that a user chooses once and for all, with what reads them from JSON.
+#: Parameters that are stored as preferences, with the function that reads them from JSON.
 _PREFERRED = {
     "datingFormula": DatingFormula,
     "reportPage": bool,
@@ -24,48 +24,48 @@ _LAST = "FetusMapV2/LastSettings"
 _NAMED = "FetusMapV2/Setups"
 
 
-def remember(settings: Settings) -> None:
-    """Keep the settings of an estimate for the next scene."""
+def saveLastUsed(settings: Settings) -> None:
+    """Store the settings of an estimate for the next scene."""
     slicer.app.userSettings().setValue(_LAST, json.dumps(settings.toPlain()))
 
 
-def remembered() -> Settings:
-    """The settings last used; the defaults if there are none, or none that this version can read."""
+def lastUsed() -> Settings:
+    """The settings of the last estimate; the defaults if there are none, or none that this version can read."""
     return _read(slicer.app.userSettings().value(_LAST)) or Settings()
 
 
 def names() -> list[str]:
-    """Of all saved setups, in order."""
+    """The names of all saved settings, sorted."""
     return sorted(_named(), key=str.casefold)
 
 
 def save(name: str, settings: Settings) -> None:
-    """Keep settings under a name, in place of those that had it."""
+    """Save settings under a name, replacing those that had it."""
     _write({**_named(), name: settings.toPlain()})
 
 
 def load(name: str) -> Settings | None:
-    """The settings of a name, None if there are none that this version can read."""
+    """The settings of a name; None if there are none, or none that this version can read."""
     return _read(json.dumps(_named().get(name)))
 
 
 def remove(name: str) -> None:
-    """Forget a setup."""
+    """Delete the settings of a name."""
     _write({other: values for other, values in _named().items() if other != name})
 
 
-def rememberPreferences(parameterNode) -> None:
-    """Keep the dating formula and what a report consists of for the next scene."""
+def savePreferences(parameterNode) -> None:
+    """Store the dating formula and the files of a report for the next scene."""
     values = {name: getattr(parameterNode, name) for name in _PREFERRED}
     plain = {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
     slicer.app.userSettings().setValue(_PREFERENCES, json.dumps(plain))
 
 
 def applyPreferences(parameterNode) -> None:
-    """Write what was kept into a new parameter node; what this version cannot read is left as it is."""
+    """Write the stored preferences into a new parameter node, unless this version cannot read them."""
     try:
-        kept = json.loads(slicer.app.userSettings().value(_PREFERENCES) or "{}")
-        values = {name: read(kept[name]) for name, read in _PREFERRED.items() if name in kept}
+        stored = json.loads(slicer.app.userSettings().value(_PREFERENCES) or "{}")
+        values = {name: read(stored[name]) for name, read in _PREFERRED.items() if name in stored}
     except (ValueError, TypeError):
         return
     for name, value in values.items():
@@ -73,16 +73,16 @@ def applyPreferences(parameterNode) -> None:
 
 
 def _named() -> dict:
-    # One JSON value: names of any kind stay what they are, which the keys of a settings file do not promise.
+    # One JSON value, because keys of a settings file cannot hold every name.
     try:
-        found = json.loads(slicer.app.userSettings().value(_NAMED) or "{}")
+        stored = json.loads(slicer.app.userSettings().value(_NAMED) or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
-def _write(setups: dict) -> None:
-    slicer.app.userSettings().setValue(_NAMED, json.dumps(setups))
+def _write(named: dict) -> None:
+    slicer.app.userSettings().setValue(_NAMED, json.dumps(named))
 
 
 def _read(text: str | None) -> Settings | None:

@@ -12,8 +12,8 @@ import pytest
 from imaging.samples import enhanced_us, sample, save
 
 
-class UserActions:
-    """A mouse over the mini-Slicer's window."""
+class ClickActions:
+    """Real clicks in the mini-Slicer's window."""
 
     def __init__(self, window: Any) -> None:
         self.window = window
@@ -31,24 +31,24 @@ def patients(scene: Any) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def story(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any:
-    """The panel with two patients' volumes, and the one who tells their story."""
+def scenario(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any:
+    """The panel with the volumes of two patients, and the steps of their scenario."""
     from FetusMapV2Panel import onlookers
-    from FetusMapV2Panel.two_patients import TwoPatients
+    from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
 
     engine = onlookers.PatientsEngine(*patients)
     window = open_window(engine)
-    return TwoPatients(window.module_widget, UserActions(window), engine, *patients, tmp_path / "reports")
+    return TwoPatientsScenario(window.module_widget, ClickActions(window), engine, *patients, tmp_path / "reports")
 
 
 @pytest.fixture
-def both(story: Any) -> Any:
+def both(scenario: Any) -> Any:
     """Both have a pose, that of the second is on show."""
-    story.openSections()
-    for patient in story._a, story._b:
-        story.choose(patient)
-        story.estimate()
-    return story
+    scenario.openSections()
+    for patient in scenario._a, scenario._b:
+        scenario.select(patient)
+        scenario.estimate()
+    return scenario
 
 
 def landmarks_of(patient: Any) -> Any:
@@ -60,20 +60,20 @@ def landmarks_of(patient: Any) -> Any:
     return landmarks
 
 
-def parameters(story: Any) -> Any:
-    return story._state.parameterNode
+def parameters(scenario: Any) -> Any:
+    return scenario._state.parameterNode
 
 
-def line(story: Any) -> str:
-    return story._ui.patientLabel.text.replace("\u200b", "")
+def line(scenario: Any) -> str:
+    return scenario._ui.patientLabel.text.replace("\u200b", "")
 
 
 def test_nothing_of_the_other_patient_is_to_be_seen_after_any_step(open_window: Any, tmp_path: Path) -> None:
     from FetusMapV2Panel import selftest
-    from FetusMapV2Panel.two_patients import TwoPatients
+    from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
 
     window = open_window(selftest.EngineStandIn)
-    TwoPatients.tellWith(window.module_widget, UserActions(window), tmp_path / "reports")
+    TwoPatientsScenario.runWithTestPatients(window.module_widget, ClickActions(window), tmp_path / "reports")
     assert window.module_widget.logic.useEngines(selftest.EngineStandIn) is selftest.EngineStandIn
 
 
@@ -81,15 +81,15 @@ def test_keys_the_guide_map_and_placing_stay_with_the_patient(both: Any, patient
     import qt
 
     a, b = patients
-    window = both._hands.window
-    both.choose(a)
+    window = both._actions.window
+    both.select(a)
     window.click_item(both._ui.landmarksTree, both._ui.landmarksTree.indexFromItem(_first(both._ui.landmarksTree)))
     before = tuple(landmarks_of(a).GetNthControlPointPositionVector(0))
     window.click(both._ui.placeButton)
     both._ui.guideMapCollapsibleButton.collapsed = True
     parameters(both).inputVolume = b.node
     parameters(both).landmarks = None
-    both.check(None)
+    both.checkShown(None)
     assert tuple(landmarks_of(a).GetNthControlPointPositionVector(0)) == before, "placing has ended"
     assert both._ui.guideMapLabel.pixmap.isNull(), "also where nobody sees it"
     for key in "NCMLE":
@@ -115,7 +115,7 @@ def test_a_loaded_scene_shows_the_pose_of_its_chosen_volume(
     a, b = patients
     if saved != "as it was":  # the landmarks of one, the volume of the other
         node = parameters(both).parameterNode
-        both._hands.window.module_widget.setParameterNode(None)
+        both._actions.window.module_widget.setParameterNode(None)
         node.SetNodeReferenceID("landmarks", landmarks_of(a).GetID())
         for pose in (a, b):
             landmarks_of(pose).GetDisplayNode().SetVisibility(True)
@@ -126,9 +126,9 @@ def test_a_loaded_scene_shows_the_pose_of_its_chosen_volume(
     slicer.app.processEvents()
     a.node, b.node = (scene.GetNodeByID(identifier) for identifier in identifiers)
     b.secrets = (b.secrets[0], *b.secrets[3:])  # device and warnings are of the session
-    both.check(b)
-    both.choose(a)
-    both.check(a)
+    both.checkShown(b)
+    both.select(a)
+    both.checkShown(a)
 
 
 def test_landmarks_from_a_file_are_of_no_volume_until_somebody_says_so(
@@ -143,42 +143,42 @@ def test_landmarks_from_a_file_are_of_no_volume_until_somebody_says_so(
     loaded = slicer.util.loadMarkups(str(path))
     both._ui.landmarksSelector.setCurrentNode(loaded)
     assert "belongs to no volume of the scene and is hidden" in line(both)
-    both.check(None)
+    both.checkShown(None)
     parameters(both).inputVolume = None
     both._ui.landmarksSelector.setCurrentNode(loaded)
     assert both._state.poseScene.landmarks_node is loaded and both._ui.resultsTable.rowCount > 0
     assert line(both).endswith("belongs to no volume of the scene.")
-    both.choose(b)
-    both.check(b)
-    both.choose(a)
-    both.check(None)
+    both.select(b)
+    both.checkShown(b)
+    both.select(a)
+    both.checkShown(None)
     both._ui.landmarksSelector.setCurrentNode(loaded)
-    both._hands.click(both._ui.patientButton)
+    both._actions.click(both._ui.patientButton)
     a.secrets = (a.secrets[0], a.secrets[3])  # a file tells no device and no warnings
-    both.check(a)
+    both.checkShown(a)
 
 
 def test_a_volume_deleted_meanwhile_takes_its_estimate_along(both: Any, patients: tuple[Any, Any], scene: Any) -> None:
     a, b = patients
-    both.choose(a)
+    both.select(a)
     both._engine.meanwhile = lambda: scene.RemoveNode(a.node)
     both.estimate()
-    both.check(None)
+    both.checkShown(None)
     both._engine.meanwhile = lambda: None
-    both.choose(b)
-    both.check(b)
+    both.select(b)
+    both.checkShown(b)
 
 
 def test_an_undo_out_of_sight_is_said(both: Any, patients: tuple[Any, Any], scene: Any) -> None:
     """The step was made in a volume that is deleted by now."""
     a, b = patients
-    both.choose(a)
-    both._hands.click(both._ui.swapAllButton)
+    both.select(a)
+    both._actions.click(both._ui.swapAllButton)
     scene.RemoveNode(a.node)
-    both.choose(b)
-    both._hands.click(both._ui.undoButton)
+    both.select(b)
+    both._actions.click(both._ui.undoButton)
     assert "changed the pose of 3D volume fetus landmarks, which is hidden" in both._state.message
-    both.check(b)
+    both.checkShown(b)
 
 
 def test_reports_name_the_patient_of_their_own_volume(
@@ -201,9 +201,9 @@ def test_reports_name_the_patient_of_their_own_volume(
     both._ui.reportPdfCheckBox.setChecked(False)
     a, b = patients
     for own, other in ((b, a), (a, b)):
-        both.choose(own)
+        both.select(own)
         slicer.util.setSliceViewerLayers(background=other.node)
-        both._report(own, other)
+        both._writeReport(own, other)
     reports = {pydicom.dcmread(path).PatientID for path in (tmp_path / "reports").glob("*.sr.dcm")}
     assert reports == {"P-07", "P-17"}
 
@@ -220,33 +220,33 @@ def moving(both: Any, scene: Any) -> Any:
     sequence = browser.GetMasterSequenceNode()
     for frame in range(3):
         onlookers.markVolume(sequence.GetNthDataNode(frame), 3)
-    patient = onlookers.MadeUpPatient(3, "right", 0.9, pose_ownership.volumeOfBrowser(browser))
+    patient = onlookers.MadeUpPatient(3, "right", 0.9, pose_ownership.volumeOf(browser))
     browser.SetSelectedItemNumber(1)
     patient.secrets = ("model 303", "device of 3", "warning of 3", patient.crl())
     both._engine._patients[3] = patient
     both._ui.sequenceSelector.setCurrentNode(browser)
     assert parameters(both).inputVolume is patient.node
-    both.check(None)
-    both._hands.click(both._ui.estimateFramesButton)
-    assert both._hands.window.wait_until(lambda: not both._state.running)
+    both.checkShown(None)
+    both._actions.click(both._ui.estimateFramesButton)
+    assert both._actions.window.wait_until(lambda: not both._state.running)
     return SimpleNamespace(browser=browser, patient=patient)
 
 
 def test_a_sequence_is_a_patient_of_its_own(both: Any, patients: tuple[Any, Any], moving: Any, scene: Any) -> None:
-    both.check(moving.patient)
+    both.checkShown(moving.patient)
     assert both._ui.movementTable.rowCount > 0
     scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
-    both._hands.click(both._ui.showChartButton)
+    both._actions.click(both._ui.showChartButton)
     plots = [view.GetPlotChartNodeID() for view in _views(scene)]
     assert any(plots)
-    both.choose(patients[1])
-    both.check(patients[1])
+    both.select(patients[1])
+    both.checkShown(patients[1])
     assert both._ui.movementTable.rowCount == 0 and not both._ui.exportMovementButton.enabled
     assert not any(view.GetPlotChartNodeID() for view in _views(scene))
     moving.browser.SetSelectedItemNumber(2)
-    both.check(patients[1])
-    both.choose(moving.patient)
-    both.check(moving.patient)
+    both.checkShown(patients[1])
+    both.select(moving.patient)
+    both.checkShown(moving.patient)
     assert both._ui.movementTable.rowCount > 0
 
 
@@ -259,20 +259,20 @@ def _views(scene: Any) -> list[Any]:
 def test_a_pose_of_one_frame_is_not_shown_on_another(both: Any, moving: Any, scene: Any) -> None:
     patient, browser = moving.patient, moving.browser
     scene.RemoveNode(landmarks_of(patient))
-    both.check(None)
+    both.checkShown(None)
     both.estimate()
-    both.check(patient)
+    both.checkShown(patient)
     browser.SetSelectedItemNumber(2)
-    both.check(None)
+    both.checkShown(None)
     assert "The pose of frame 2 of" in line(both)
-    both._hands.click(both._ui.patientButton)
+    both._actions.click(both._ui.patientButton)
     assert browser.GetSelectedItemNumber() == 1
-    both.check(patient)
+    both.checkShown(patient)
     both._engine.meanwhile = lambda: browser.SetSelectedItemNumber(0)
     both.estimate()
-    both.check(None)
+    both.checkShown(None)
     browser.SetSelectedItemNumber(1)
-    both.check(patient)
+    both.checkShown(patient)
 
 
 def test_another_frame_on_show_meanwhile_keeps_its_own_landmarks(both: Any, moving: Any) -> None:
@@ -287,9 +287,9 @@ def test_another_frame_on_show_meanwhile_keeps_its_own_landmarks(both: Any, movi
 
 def test_no_fetus_in_a_sequence_hides_earlier_poses_of_its_frames(both: Any, moving: Any) -> None:
     both._engine.answer = "none"
-    both._hands.click(both._ui.estimateFramesButton)
-    assert both._hands.window.wait_until(lambda: not both._state.running)
-    both.check(None)
+    both._actions.click(both._ui.estimateFramesButton)
+    assert both._actions.window.wait_until(lambda: not both._state.running)
+    both.checkShown(None)
     assert both._ui.movementTable.rowCount == 0 and "has an earlier pose" in line(both)
     moving.browser.SetSelectedItemNumber(0)
-    both.check(None)
+    both.checkShown(None)

@@ -1,4 +1,4 @@
-"""Turning Slicer's views to the fetus; does nothing without a main window."""
+"""Orients Slicer's views to the fetus; does nothing without a main window."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
 _VIEW_SIZE, _NO_MARGIN = (600, 600), 0
 
 
-#: How Slicer's slice views look at a volume at first.
-_OWN_AXES = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+#: The orientations that Slicer's slice views start with.
+_DEFAULT_ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
-class Direction(enum.Enum):
-    """A standard plane of the fetus; the value is the slice view that is turned into it, where it is open."""
+class FetalPlane(enum.Enum):
+    """A standard plane of the fetus; the value is the slice view that shows it, if that view is open."""
 
     MIDSAGITTAL = "Yellow"
     CORONAL = "Green"
     TRANSVERSE = "Red"
 
 
-def renderPaused() -> contextlib.AbstractContextManager:
-    """A context in which no view renders: one picture of all that follows a move, not one of every part of it."""
+def pausedRendering() -> contextlib.AbstractContextManager:
+    """A context in which no view renders, so that an edit with all its consequences is rendered once."""
     return slicer.util.RenderBlocker() if slicer.app.layoutManager() is not None else contextlib.nullcontext()
 
 
-def volumeOnShow():
-    """The volume in the background of the slice views, None without one."""
+def shownVolume():
+    """The volume in the background of the slice views; None without one."""
     layers = pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
     found = (slicer.mrmlScene.GetNodeByID(node.GetBackgroundVolumeID() or "") for node in layers)
     return next((node for node in found if node is not None), None)
 
 
 def showVolume(volumeNode) -> None:
-    """Show a volume in the slice views, with no other one over it."""
+    """Show a volume, and no other one, in the slice views."""
     if slicer.app.layoutManager() is None or volumeNode is None:
         return
     layers = pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
@@ -53,19 +53,19 @@ def showVolume(volumeNode) -> None:
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
 
 
-def show(volumeNode, pose: Pose) -> None:
-    """Show the volume in the slice views, cut through the middle of the fetus, and the upright fetus in 3D."""
+def showPose(volumeNode, pose: Pose) -> None:
+    """Show the volume in the slice views, with slices through the centre of the fetus, and the upright fetus in 3D."""
     if slicer.app.layoutManager() is None:
         return
     showVolume(volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-    _jumpToMiddle(pose)
+    _jumpToCentre(pose)
     slicer.util.resetThreeDViews()
-    _faceFetus(pose)
+    _pointCamerasAtFetus(pose)
 
 
-def turnTo(pose: Pose, *directions: Direction) -> bool:
-    """Turn slice views into standard planes of the fetus, the whole of it in sight.
+def showPlanes(pose: Pose, *planes: FetalPlane) -> bool:
+    """Turn slice views into standard planes of the fetus, with the whole fetus visible.
 
     Returns:
         False if no slice view is open, or the pose has no landmark.
@@ -76,30 +76,30 @@ def turnTo(pose: Pose, *directions: Direction) -> bool:
     shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
     if not shown:
         return False
-    plane = midsagittal_plane(pose.positions)
-    cuts = slice_poses(pose.positions, fetal_axes(plane), plane, default_schema(), aspect=1.0)
-    for direction, cut in zip(Direction, cuts, strict=True):
-        if direction in directions:
-            turn_slice(shown.get(direction.value) or next(iter(shown.values())), cut)
+    midsagittal = midsagittal_plane(pose.positions)
+    slices = slice_poses(pose.positions, fetal_axes(midsagittal), midsagittal, default_schema(), aspect=1.0)
+    for plane, slice_pose in zip(FetalPlane, slices, strict=True):
+        if plane in planes:
+            turn_slice(shown.get(plane.value) or next(iter(shown.values())), slice_pose)
     return True
 
 
-def turnBack(pose: Pose | None) -> None:
-    """Give the slice views the volume's own axes again, cut through the middle of the fetus."""
+def resetOrientations(pose: Pose | None) -> None:
+    """Reset the slice views to their default orientations, with slices through the centre of the fetus."""
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        if node.GetLayoutName() in _OWN_AXES:
-            node.SetOrientation(_OWN_AXES[node.GetLayoutName()])
+        if node.GetLayoutName() in _DEFAULT_ORIENTATIONS:
+            node.SetOrientation(_DEFAULT_ORIENTATIONS[node.GetLayoutName()])
     if pose is not None and pose.present.any():
-        _jumpToMiddle(pose)
+        _jumpToCentre(pose)
 
 
-def _jumpToMiddle(pose: Pose) -> None:
+def _jumpToCentre(pose: Pose) -> None:
     centre = np.nanmean(pose.positions, axis=0)
     slicer.modules.markups.logic().JumpSlicesToLocation(*(float(value) for value in centre), True)
 
 
-def _faceFetus(pose: Pose) -> None:
-    """Look at the fetus from its front, from the side on which its landmarks hide one another least."""
+def _pointCamerasAtFetus(pose: Pose) -> None:
+    """View the upright fetus from the direction in which its landmarks overlap least."""
     plane = midsagittal_plane(pose.positions)
     if plane is None:
         return

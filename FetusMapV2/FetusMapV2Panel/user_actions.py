@@ -1,0 +1,83 @@
+"""What a user does in the panel and the views, for the scenarios of the self-test and of the repository's tests."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import slicer
+import vtk
+
+
+class UserActions(Protocol):
+    """Operates the panel and the views."""
+
+    def click(self, button) -> None:
+        """Click a button of the panel."""
+        ...
+
+    def select(self, tree, item) -> None:
+        """Select an item of a list."""
+        ...
+
+    def drag(self, viewName: str, ras, byPixels: tuple[int, int]) -> None:
+        """Drag the point at a world position (RAS, mm) in a slice view."""
+        ...
+
+    def screenshot(self, name: str, widget) -> None:
+        """Save a screenshot, with a widget of the panel visible."""
+        ...
+
+
+class SlicerActions:
+    """User actions inside Slicer: real button signals and mouse events, no screenshots."""
+
+    def click(self, button) -> None:
+        button.click()
+        slicer.app.processEvents()
+
+    def select(self, tree, item) -> None:
+        tree.setCurrentItem(item)
+        slicer.app.processEvents()
+
+    def drag(self, viewName: str, ras, byPixels: tuple[int, int]) -> None:
+        view = slicer.app.layoutManager().sliceWidget(viewName).sliceView()
+        interactor = view.interactorStyle().GetInteractor()
+        x, y = _pixel(viewName, ras)
+        path = [(x + byPixels[0] * part / 4, y + byPixels[1] * part / 4) for part in range(5)]
+        for event, points in (
+            ("EnterEvent", path[:1]),
+            ("MouseMoveEvent", path[:1]),
+            ("LeftButtonPressEvent", path[:1]),
+            ("MouseMoveEvent", path[1:]),
+            ("LeftButtonReleaseEvent", path[-1:]),
+        ):
+            for at in points:
+                interactor.SetEventInformation(round(at[0]), round(at[1]), 0, 0, "\0", 0, None)
+                interactor.InvokeEvent(event)
+                slicer.app.processEvents()
+
+    def screenshot(self, name: str, widget) -> None:
+        """The self-test saves none."""
+
+
+def expect(holds: bool, message: str) -> None:
+    """Check one expectation of a scenario.
+
+    Raises:
+        AssertionError: it does not hold; with the message.
+    """
+    if not holds:
+        raise AssertionError(message)
+
+
+def sliceNode(viewName: str) -> slicer.vtkMRMLSliceNode:
+    """The slice node of a slice view of the main window."""
+    return slicer.app.layoutManager().sliceWidget(viewName).sliceLogic().GetSliceNode()
+
+
+def _pixel(viewName: str, ras) -> tuple[float, float]:
+    """The pixel of a world point in a slice view, counted from the lower left."""
+    inverse = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(sliceNode(viewName).GetXYToRAS(), inverse)
+    x, y, _depth, _one = inverse.MultiplyPoint([*ras, 1.0])
+    return x, y

@@ -1,0 +1,35 @@
+"""Limits the width of the panel: its dock has no horizontal scroll bar, however long a name or path is."""
+
+from __future__ import annotations
+
+import re
+
+import ctk
+import qt
+import slicer
+
+#: Characters of a name or path that are always visible.
+_MIN_CHARACTERS = 12
+#: Longer words may be broken into pieces of the second length. Qt itself breaks paths at their slashes.
+_LONG_WORD, _PIECE = 50, 20
+_ZERO_WIDTH_SPACE = "\u200b"
+
+
+def limitWidths(widget) -> None:
+    """Make combo boxes and path edits inside a widget cut long entries instead of growing with them."""
+    for child in slicer.util.findChildren(widget):
+        if child.inherits("QComboBox"):  # a node selector contains one, too
+            child.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+            child.minimumContentsLength = _MIN_CHARACTERS
+        elif child.inherits("ctkPathLineEdit"):
+            child.sizeAdjustPolicy = ctk.ctkPathLineEdit.AdjustToMinimumContentsLength
+            child.minimumContentsLength = _MIN_CHARACTERS
+
+
+def wrappable(text: str) -> str:
+    """A text with long words, e.g. file names, that a label can wrap."""
+    return re.sub(rf"[^\s/\\]{{{_LONG_WORD},}}", lambda word: _inPieces(word[0]), text)
+
+
+def _inPieces(word: str) -> str:
+    return _ZERO_WIDTH_SPACE.join(word[start : start + _PIECE] for start in range(0, len(word), _PIECE))
