@@ -19,5 +19,5 @@ def require_package(module: str, purpose: str, extra: str) -> None:
         UserError: it is not installed.
     """
     if find_spec(module) is None:
-        remedy = f"Install it with: pip install 'fetusmapv2[{extra}]'"
+        remedy = f'In the folder of FetusMapV2, run: pip install ".[{extra}]"'
         raise UserError(f"{purpose} needs the package {module}, which is not installed", remedy=remedy)

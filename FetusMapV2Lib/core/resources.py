@@ -1,4 +1,4 @@
-"""Where the bundled resources lie: beside the library, in the repository as in an installed extension."""
+"""Where the bundled resources lie: beside the library or, in a wheel, inside it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from pathlib import Path
 
 from FetusMapV2Lib.core.errors import UserError
 
+_LIBRARY = Path(__file__).resolve().parents[1]
+_FOLDER = "Resources"
+
 
 def resource_path(*parts: str) -> Path:
     """Path of a bundled resource, e.g. ``resource_path("Landmarks", "fetusmapv2.json")``.
 
+    A wheel holds the folder inside the library; the repository and an installed Slicer extension hold it beside.
+
     Raises:
         UserError: the installation lacks it.
     """
-    path = Path(__file__).resolve().parents[2].joinpath("Resources", *parts)
+    inside = _LIBRARY / _FOLDER
+    folder = inside if inside.is_dir() else _LIBRARY.parent / _FOLDER
+    path = folder.joinpath(*parts)
     if not path.exists():
-        raise UserError(
-            "a file of the installation is missing",
-            where=path,
-            remedy="Install the FetusMapV2 extension again",
-        )
+        raise UserError("a file of the installation is missing", where=path, remedy="Install FetusMapV2 again")
     return path

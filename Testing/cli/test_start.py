@@ -133,6 +133,6 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
 def test_an_optional_package_that_is_missing_is_named(fetusmap, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
     answer = fetusmap("train", "--data", tmp_path, "--output", tmp_path / "out")
-    assert answer.code == 2 and "lightning" in answer.err and "fetusmapv2[train]" in answer.err
+    assert answer.code == 2 and "lightning" in answer.err and 'pip install ".[train]"' in answer.err
     answer = fetusmap("estimate", "a.nrrd", "--output", tmp_path / "out", "--scene")
-    assert answer.code == 2 and "slicer" in answer.err and "fetusmapv2[slicer]" in answer.err
+    assert answer.code == 2 and "slicer" in answer.err and 'pip install ".[slicer]"' in answer.err

@@ -72,17 +72,6 @@ def test_metadata_agrees():
     assert set(entry) <= allowed | {"$schema", "enabled"}
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """The qt-scripted-modules folder of an installation, in a path with spaces."""
-    folder = tmp_path_factory.mktemp("an installed Slicer")
-    configure = ["cmake", "-S", str(ROOT), "-B", str(folder / "build"), f"-DSlicer_DIR={STAND_IN}"]
-    for command in (configure, ["cmake", "--install", str(folder / "build"), "--prefix", str(folder / "tree")]):
-        result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode == 0, result.stdout + result.stderr
-    return next((folder / "tree").rglob("qt-scripted-modules"))
-
-
 @needs_cmake
 def test_installed_tree_is_complete(installed):
     names = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
