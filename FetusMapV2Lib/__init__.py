@@ -1,6 +1,75 @@
 """Fetal pose estimation in 3D ultrasound: everything of FetusMapV2 that runs without Qt.
 
-Importing this package imports nothing else; import the room you need.
+The names below are the public interface. Importing the package loads none of them: each is loaded at its first use,
+so that neither PyTorch nor NumPy is imported before it is needed.
+
+Example:
+    >>> import FetusMapV2Lib as fm
+    >>> import numpy as np
+    >>> engine = fm.PoseEngine.load(device="cpu")
+    >>> case = fm.simulate_case(seed=1, index=0, shape_kji=(64, 48, 48), spacing_mm=2.0, gestational_age_days=91)
+    >>> estimate = engine.estimate(case.volume)
+    >>> estimate.pose.positions.shape  # RAS mm
+    (22, 3)
+    >>> fm.measurements(estimate.pose).crl.name
+    'Crown-rump length'
 """
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from FetusMapV2Lib.core.version import __version__
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.anatomy.measurements import measurements
+    from FetusMapV2Lib.anatomy.pose import Pose
+    from FetusMapV2Lib.core.errors import UserError
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.imaging.markups import read_markups, write_markups
+    from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
+    from FetusMapV2Lib.imaging.volume import Volume
+    from FetusMapV2Lib.phantom.simulated_case import simulate_case
+
+__all__ = [
+    "Estimate",
+    "Pose",
+    "PoseEngine",
+    "UserError",
+    "Volume",
+    "__version__",
+    "measurements",
+    "read_markups",
+    "read_sequence",
+    "read_volume",
+    "simulate_case",
+    "write_markups",
+]
+
+#: The module of each public name; the imports above say the same to type checkers.
+_MODULES = {
+    "Estimate": "estimation.estimate",
+    "Pose": "anatomy.pose",
+    "PoseEngine": "estimation.engine",
+    "UserError": "core.errors",
+    "Volume": "imaging.volume",
+    "measurements": "anatomy.measurements",
+    "read_markups": "imaging.markups",
+    "read_sequence": "imaging.reading",
+    "read_volume": "imaging.reading",
+    "simulate_case": "phantom.simulated_case",
+    "write_markups": "imaging.markups",
+}
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this package
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

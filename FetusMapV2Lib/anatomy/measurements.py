@@ -63,18 +63,17 @@ def measurements(pose: Pose, schema: Schema | None = None, formula: str = FORMUL
     Args:
         pose: of one fetus; what needs a missing landmark is NaN or None.
         schema: what the rows are; the bundled schema if not given.
-        formula: the dating formula to put first: "robinson_fleming", "hadlock" or "intergrowth21".
+        formula: key of the dating formula that `Measurements.dating` gives: "intergrowth21", "robinson" or "hadlock".
 
     Raises:
         InputError: an unknown dating formula.
 
     Example:
-        >>> from FetusMapV2Lib import measurements, simulate_case
-        >>> case = simulate_case(seed=1, index=0, shape_kji=(56, 48, 48), spacing_mm=2.5, gestational_age_days=91)
-        >>> found = measurements(case.pose)
+        >>> found = fm.measurements(case.pose)
         >>> [length.key for length in found.lengths]
         ['crl', 'left_femur', 'right_femur', 'left_humerus', 'right_humerus']
-        >>> round(found.crl.value_mm), round(found.dating.days)
+        >>> round(found.crl.value_mm, 1), found.dating.weeks_text
+        (72.2, '13w2d')
     """
     schema = schema or default_schema()
     check_formula(formula)

@@ -27,6 +27,13 @@ class Pose:
 
     Raises:
         ValueError: an array of the wrong shape, or a coordinate that is infinite.
+
+    Example:
+        >>> pose = fm.Pose([[0.0, 10.0, 20.0], [math.nan, math.nan, math.nan]])
+        >>> pose.present
+        array([ True, False])
+        >>> pose.with_positions(pose.positions + [1.0, 0.0, 0.0]).positions[0]
+        array([ 1., 10., 20.])
     """
 
     positions: np.ndarray

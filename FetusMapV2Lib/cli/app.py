@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.cli.calibrate import calibrate
 from FetusMapV2Lib.cli.console import out
 from FetusMapV2Lib.cli.demo import demo
@@ -25,6 +24,7 @@ from FetusMapV2Lib.cli.running import run
 from FetusMapV2Lib.cli.simulate import simulate
 from FetusMapV2Lib.cli.supervisor import supervised
 from FetusMapV2Lib.cli.train import train
+from FetusMapV2Lib.core.version import __version__
 
 app = typer.Typer(
     name="fetusmap",

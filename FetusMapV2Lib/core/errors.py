@@ -20,6 +20,13 @@ class UserError(Exception):
         option: what does it on the command line, e.g. "--overwrite"; other faces have buttons of their own for it.
 
     ``str()`` gives one line: ``where: problem. Remedy (option).``
+
+    Example:
+        >>> try:
+        ...     fm.read_volume("lost.nrrd")
+        ... except fm.UserError as error:
+        ...     print(error)
+        lost.nrrd: no such file. Check the path.
     """
 
     exit_code = 2

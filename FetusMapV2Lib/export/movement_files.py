@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy import movement as rules
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.estimation.estimate import Estimate
 
 UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."

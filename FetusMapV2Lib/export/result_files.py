@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
@@ -22,6 +21,7 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.publishing import published
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.markups import pose_note, write_markups
 

@@ -50,6 +50,11 @@ def read_volume(
 
     Raises:
         InputError: the file is missing, broken, or holds no volume that could be used.
+
+    Example:
+        >>> volume = fm.read_volume("case-0000.nrrd")
+        >>> volume.name, volume.shape, volume.spacing
+        ('case-0000', (64, 48, 48), (2.0, 2.0, 2.0))
     """
     frames = read_sequence(path, spacing=spacing, mirrored=mirrored, kretz_handedness=kretz_handedness)
     volume = frames[0]
@@ -68,6 +73,11 @@ def read_sequence(
     """Open a sequence of volumes; each frame is read when it is asked for. A 3D file gives one frame.
 
     Arguments and errors as for `read_volume`; a bad frame raises when it is read.
+
+    Example:
+        >>> frames = fm.read_sequence("case-0000.nrrd")
+        >>> [frame.shape for frame in frames], frames.times_s
+        ([(64, 48, 48)], None)
     """
     if kretz_handedness not in HANDEDNESS:
         raise InputError(f"unknown Kretz handedness '{kretz_handedness}'", remedy=f"Use {' or '.join(HANDEDNESS)}")

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import next_name, published
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.case_search import CaseFiles, Skipped, find_cases, volumes_named
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume

@@ -222,6 +222,12 @@ def simulate_case(
 
     Raises:
         InputError: the volume is too small for the fetus, or the style is unknown.
+
+    Example:
+        >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
+        ((64, 48, 48), (22, 3))
+        >>> case.truth["crl_mm"], case.truth["style"]
+        (72.1746, 'B')
     """
     extent = nominal_extent(shape_kji, spacing_mm)
     geometry = sample_geometry(

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.remote import messages
 
 if TYPE_CHECKING:

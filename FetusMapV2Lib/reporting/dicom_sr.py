@@ -14,10 +14,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.study import SourceImage, Study
 from FetusMapV2Lib.reporting import sr_items as sr
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, SIDES

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydicom.sr.coding import Code
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report

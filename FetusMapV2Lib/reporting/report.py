@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
-from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
