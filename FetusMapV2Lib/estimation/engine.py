@@ -385,7 +385,7 @@ class PoseEngine:
         if view == "whole" and self.model.has_close_view:
             # one by one: all probabilities at once would take as much memory as the logits
             maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
-            if self.model.sides_anonymous:  # either map of a pair may hold either limb
+            if self.model.anonymous_sides:  # either map of a pair may hold either limb
                 maps = (maps + maps[self._schema.mirror_rows]) / 2
             hypotheses = body_hypotheses(maps, grid, self.model.template, MAXIMUM_HYPOTHESES)
             look = replace(look, hypotheses=tuple(hypotheses))

@@ -29,6 +29,7 @@ from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.model_info import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
 from FetusMapV2Lib.models.model_tensors import network_from, poses_from
+from FetusMapV2Lib.models.older_files import fields_from_preset
 from FetusMapV2Lib.network.unet import UNet3d
 
 __all__ = [
@@ -87,20 +88,20 @@ class Model:
         return self.info.patch_spacing_mm if "patch" in self.info.views else None
 
     @property
-    def sides_anonymous(self) -> bool:
-        """Whether the loss left it to the geometry which limb of a pair is the left one (Pair Loss)."""
-        return self.info.preset.get("loss") == "pair"
+    def anonymous_sides(self) -> bool:
+        """Whether either map of a pair may hold either limb; the geometry names the sides (Pair Loss)."""
+        return self.info.anonymous_sides
 
     @property
     def decodes_limbs(self) -> bool:
         """Whether limbs are read from the heatmaps as wholes instead of joint by joint (`estimation.limb_decoding`)."""
-        return self.info.preset.get("decoding") == "limbs"
+        return self.info.decoding == "limbs"
 
     @property
     def refined_schema(self) -> Schema:
         """The bundled schema with the set that this model's online refinement moves (Eq. 10)."""
         schema = default_schema()
-        if self.info.preset.get("refinement", {}).get("refined") != "limbs":
+        if self.info.refined_landmarks == "trunk":
             return schema
         limbs = tuple(landmark.row for landmark in schema.landmarks if landmark.side is not None)
         return replace(schema, refined_rows=limbs)
@@ -114,7 +115,11 @@ class Model:
         """
         if not self.checksum:
             return ""
-        description = asdict(self.info)
+        implied = fields_from_preset(self.info.preset)
+        # the fields that older files lack count where they say something else, so that older files keep their identity
+        description = {
+            key: value for key, value in asdict(self.info).items() if key not in implied or value != implied[key]
+        }
         # a whole number is the same as one with a point
         description |= {key: float(value) for key, value in description.items() if type(value) is int}
         description["training"] = {key: value for key, value in self.info.training.items() if key != "seconds"}

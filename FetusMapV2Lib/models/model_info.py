@@ -7,13 +7,18 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.json_files import field as json_field
+from FetusMapV2Lib.models.older_files import fields_from_preset
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS
 
+#: How landmarks are decoded: each heatmap by its own peak, or arms and legs as wholes (`estimation.limb_decoding`).
+Decoding = Literal["peaks", "limbs"]
+#: What online refinement may move (Eq. 10): the refined set of the schema, or arms and legs.
+RefinedLandmarks = Literal["trunk", "limbs"]
 NOTICE = "Research use only."
 NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
 NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
@@ -35,7 +40,11 @@ class ModelInfo:
         sigma: of the Gaussian heatmaps, voxels.
         views: views it was trained on: "whole" and perhaps "close", or "patch" alone.
         patch_spacing_mm: voxel size of patches, None where there are none.
-        preset: the training recipe.
+        decoding: how landmarks are read from the heatmaps.
+        anonymous_sides: whether either map of a pair may hold either limb, as after training with the Pair Loss; the
+            geometry names the sides.
+        refined_landmarks: which landmarks online refinement may move.
+        preset: the training recipe; nothing is decided by it.
         training: cases, steps, seed, duration, commands.
         weights: "float32" or "float16", as stored.
         evaluation: its own table on held-out cases.
@@ -48,6 +57,9 @@ class ModelInfo:
     sigma: float
     views: tuple[str, ...] = ("whole",)
     patch_spacing_mm: float | None = None
+    decoding: Decoding = "peaks"
+    anonymous_sides: bool = False
+    refined_landmarks: RefinedLandmarks = "trunk"
     preset: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -72,12 +84,10 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
     views = reader.get("views", list)
     if not all(isinstance(view, str) for view in views) or len(set(views)) != len(views) or set(views) not in _VIEWS:
         reader.refuse("views must be whole, close or both, or patch")
-    weights = reader.get("weights", str, "float32")
-    if weights not in ("float32", "float16"):
-        reader.refuse("weights must be float32 or float16")
     preset = reader.get("preset", dict, {})
     if not isinstance(preset.get("refinement", {}), dict):
         reader.refuse("preset.refinement must be an object")
+    older = fields_from_preset(preset)
     return ModelInfo(
         name=reader.text("name", None, 200),
         network=network,
@@ -85,10 +95,13 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
         sigma=reader.number("sigma", 0.01, 100.0),
         views=tuple(views),
         patch_spacing_mm=reader.patch_spacing("patch" in views),
+        decoding=reader.choice("decoding", get_args(Decoding), older["decoding"]),
+        anonymous_sides=reader.get("anonymous_sides", bool, older["anonymous_sides"]),
+        refined_landmarks=reader.choice("refined_landmarks", get_args(RefinedLandmarks), older["refined_landmarks"]),
         preset=preset,
         training=reader.get("training", dict, {}),
         evaluation=reader.get("evaluation", dict, {}),
-        weights=weights,
+        weights=reader.choice("weights", ("float32", "float16"), "float32"),
         licence=reader.text("licence", "Apache-2.0", 2000),
         notice=reader.text("notice", NOTICE, 2000),
     )
@@ -117,6 +130,12 @@ class _Reader:
         value = float(self.get(key, float))
         if not least <= value <= most:
             self.refuse(f"{key} must lie in {least:g}-{most:g}")
+        return value
+
+    def choice(self, key: str, known: tuple[str, ...], default: str) -> Any:
+        value = self.get(key, str, default)
+        if value not in known:
+            self.refuse(f"{key} must be {' or '.join(known)}")
         return value
 
     def patch_spacing(self, needed: bool) -> float | None:

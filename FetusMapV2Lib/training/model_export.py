@@ -54,6 +54,7 @@ def export_module(
         sigma=preset.sigma,
         views=views,
         patch_spacing_mm=preset.views.patch_spacing_mm if preset.sees_patches else None,
+        **described_reading(preset),
         preset=preset.to_dict(),
         training=training or {},
         evaluation=evaluation or {},
@@ -64,6 +65,15 @@ def export_module(
     with torch.no_grad():
         save_model(path, model)
     return model
+
+
+def described_reading(preset: Preset) -> dict[str, Any]:
+    """The fields of `ModelInfo` that say how heatmaps of a preset's network are decoded and refined."""
+    return {
+        "decoding": preset.decoding,
+        "anonymous_sides": preset.loss == "pair",
+        "refined_landmarks": preset.refinement.refined,
+    }
 
 
 def _notice(training: dict[str, Any]) -> str:

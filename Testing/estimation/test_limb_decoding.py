@@ -140,11 +140,11 @@ class SameAnswer(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("decoding", "together"), [("peaks", True), ("limbs", False)])
-def test_the_engine_reads_limbs_as_the_preset_says(decoding, together):
+def test_the_engine_reads_limbs_as_the_model_says(decoding, together):
     volume = Volume(np.full(SHAPE, 100, dtype=np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
     seen = Seen(with_feet_apart()[0])
     seen.maps[RIGHT_ANKLE] = 0.6 * seen.maps[LEFT_ANKLE] + 0.4 * seen.maps[RIGHT_ANKLE]
-    info = ModelInfo("same", {"kind": "stub"}, SHAPE, SIGMA, preset={"decoding": decoding})
+    info = ModelInfo("same", {"kind": "stub"}, SHAPE, SIGMA, decoding=decoding)
     model = Model(SameAnswer(torch.log(seen.maps + 1e-9)), LIBRARY, TEMPLATE, info)
     estimate = PoseEngine(model, torch.device("cpu"), "for a test").estimate(volume)
     ankles = estimate.views[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]

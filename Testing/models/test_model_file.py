@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 from robustness.mutations import damaged, damaged_safetensors
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import ModelError, OutputError
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import (
@@ -27,7 +29,7 @@ from FetusMapV2Lib.models.model_file import (
     save_model,
     tensors_checksum,
 )
-from FetusMapV2Lib.models.model_index import verify
+from FetusMapV2Lib.models.model_index import find_model, verify
 from FetusMapV2Lib.network.unet import UNet3d
 
 
@@ -39,7 +41,8 @@ def model() -> Model:
     poses[2, 4] = np.nan
     info = ModelInfo(
         name="toy", network=dict(network.config), input_size=(32, 16, 16), sigma=2.0, views=("whole", "close"),
-        preset={"name": "toy"}, training={"cases": 3, "command": "fetusmap train …"},
+        decoding="limbs", anonymous_sides=True, preset={"name": "toy"},
+        training={"cases": 3, "command": "fetusmap train …"},
     )  # fmt: skip
     return Model(network, poses, poses[0] / 3, info)
 
@@ -73,6 +76,47 @@ def test_a_model_of_patches_knows_their_spacing(model: Model, tmp_path: Path) ->
             load_model(tmp_path / "wrong")
 
 
+LATER_FIELDS = ("decoding", "anonymous_sides", "refined_landmarks")
+
+
+@pytest.mark.parametrize(
+    ("preset", "meaning"),
+    [
+        ({}, ("peaks", False, "trunk")),
+        ({"loss": "heatmap", "decoding": "peaks", "refinement": {"refined": "trunk"}}, ("peaks", False, "trunk")),
+        ({"loss": "pair", "decoding": "limbs", "refinement": {"refined": "limbs"}}, ("limbs", True, "limbs")),
+    ],
+)
+def test_a_file_that_lacks_later_fields_means_what_its_preset_says(
+    model: Model, tmp_path: Path, preset: dict[str, object], meaning: tuple[object, ...]
+) -> None:
+    path = tmp_path / "older"
+    fields = dict(zip(LATER_FIELDS, meaning, strict=True))
+    save_model(path, model.with_info(preset=preset, **fields))
+    expected = load_model(path)
+    without_fields(path, *LATER_FIELDS)
+    older = load_model(path)
+    assert (older.info, older.identity, older.altered) == (expected.info, expected.identity, False)
+    assert {key: getattr(older.info, key) for key in LATER_FIELDS} == fields
+    save_model(path, older)
+    assert load_model(path).identity == expected.identity
+
+
+def test_what_a_file_says_counts_and_not_its_preset(model: Model, tmp_path: Path) -> None:
+    preset = {"loss": "pair", "decoding": "limbs", "refinement": {"refined": "limbs"}}
+    fields = {"decoding": "peaks", "anonymous_sides": False, "refined_landmarks": "trunk"}
+    save_model(tmp_path / "newer", model.with_info(preset=preset, **fields))
+    again = load_model(tmp_path / "newer")
+    assert not again.anonymous_sides and not again.decodes_limbs
+    assert again.refined_schema.refined_rows == default_schema().refined_rows
+
+
+def test_the_bundled_model_reads_limbs_as_wholes_and_is_unaltered() -> None:
+    bundled = load_model(find_model())
+    assert (bundled.decodes_limbs, bundled.anonymous_sides, bundled.altered) == (True, True, False)
+    assert bundled.refined_schema.refined_rows == default_schema().refined_rows
+
+
 def test_half_precision_halves_the_weights(model: Model, tmp_path: Path) -> None:
     wide = replace(model, network=UNet3d(widths=(8, 16, 32)))
     wide = wide.with_info(network=dict(wide.network.config))
@@ -94,12 +138,18 @@ def test_an_existing_file_is_kept_on_request(model: Model, tmp_path: Path) -> No
 
 
 def rewritten(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changes: object) -> Path:
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as content:
         header = json.loads(content.metadata()[FORMAT])
     save_file(tensors or load_file(path), path, metadata={FORMAT: json.dumps({**header, **changes})})
     return path
+
+
+def without_fields(path: Path, *fields: str) -> None:
+    """Rewrite a model file without some fields of its description."""
+    with safe_open(path, framework="pt") as content:
+        header = json.loads(content.metadata()[FORMAT])
+    kept = {key: value for key, value in header.items() if key not in fields}
+    save_file(load_file(path), path, metadata={FORMAT: json.dumps(kept)})
 
 
 def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -184,6 +234,12 @@ def calibration(**changes: object) -> dict[str, object]:
         ({"views": ["patch"], "patch_spacing_mm": "0.5"}, "patch_spacing_mm"),
         ({"weights": "int8"}, "weights"),
         ({"weights": "float16"}, "do not fit"),
+        ({"decoding": "wholes"}, "decoding must be peaks or limbs"),
+        ({"decoding": 5}, "decoding"),
+        ({"anonymous_sides": 1}, "anonymous_sides"),
+        ({"anonymous_sides": "yes"}, "anonymous_sides"),
+        ({"refined_landmarks": "all"}, "refined_landmarks must be trunk or limbs"),
+        ({"refined_landmarks": [1, 4]}, "refined_landmarks"),
         ({"preset": []}, "preset"),
         ({"preset": {"refinement": 3}}, "refinement"),
         ({"training": None}, "training"),
@@ -325,9 +381,10 @@ def test_the_identity_covers_whatever_changes_an_answer_or_what_is_said_of_it(mo
     assert not good.altered
     seen = {good.identity}
     changes: list[dict[str, object]] = [
-        calibration(radius_factors=[0.1] * 22), calibration(detection_threshold=-1), {"calibration": None},
+        calibration(radius_factors=[0.1] * 22), calibration(presence_threshold=-1), {"calibration": None},
         {"notice": "Approved for clinical use."}, {"licence": "none"}, {"views": ["whole"]}, {"sigma": 3},
-        {"input_size": [16, 16, 16]}, {"preset": {"name": "toy", "decoding": "limbs"}}, {"training": {"cases": 4}},
+        {"input_size": [16, 16, 16]}, {"preset": {"name": "toy", "decoding": "limbs"}}, {"decoding": "peaks"},
+        {"anonymous_sides": False}, {"refined_landmarks": "limbs"}, {"training": {"cases": 4}},
         {"evaluation": {"ed_mm": 0.1}}, {"name": "another"},
     ]  # fmt: skip
     for change in changes:
@@ -363,11 +420,6 @@ def test_a_file_of_an_earlier_version_has_an_identity_too(model: Model, tmp_path
     path = tmp_path / "m.safetensors"
     save_model(path, model)
     expected = load_model(path).identity
-    rewritten(path, fingerprint=None)
-    header, data = header_of(path)
-    described = json.loads(header["__metadata__"][FORMAT])
-    del described["fingerprint"]
-    header["__metadata__"][FORMAT] = json.dumps(described)
-    with_header(path, header, data)
+    without_fields(path, "fingerprint")
     again = load_model(path)
     assert (again.identity, again.altered) == (expected, False)

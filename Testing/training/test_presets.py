@@ -49,6 +49,8 @@ def test_a_preset_trains_resumes_and_estimates(name: str, cases: Path, tmp_path:
     preset = load_preset(name).with_overrides({**TINY, **TINY_BY_NAME.get(name, {}), "run.steps": 4})
     model = load_model(trained_in_two_parts(preset, cases, tmp_path))
     assert model.info.preset == preset.to_dict()
+    assert model.info.anonymous_sides == (preset.loss == "pair")
+    assert (model.info.decoding, model.info.refined_landmarks) == (preset.decoding, preset.refinement.refined)
     engine = PoseEngine.load(tmp_path / "model.safetensors", "cpu")
     case = find_cases(cases)[0]
     estimate = engine.estimate(case.volume())

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from FetusMapV2Lib.models.model_file import load_model, read_info, save_model
+from FetusMapV2Lib.training.model_export import described_reading
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.run_record import MODEL_FILE, begun_with
 
@@ -55,7 +56,8 @@ def shared_model(trained: Path, source: Preset, preset: Preset, folder: Path) ->
     if preset == source:
         return trained
     model = load_model(trained)
-    info = replace(model.info, preset=preset.to_dict(), training={**model.info.training, "weights_of": source.name})
+    training = {**model.info.training, "weights_of": source.name}
+    info = replace(model.info, **described_reading(preset), preset=preset.to_dict(), training=training)
     path = folder / MODEL_FILE
     if path.is_file() and read_info(path) == info and load_model(path).checksum == model.checksum:
         return path

@@ -86,7 +86,9 @@ def test_one_training_many_models(done: tuple[Path, Reproduced]) -> None:
     models = {name: load_model(model_file(output, name, 2)) for name in ("ussl", "unet", "ugcp")}
     weights = {name: model.network.state_dict() for name, model in models.items()}
     for name, model in models.items():
-        assert model.info.preset == load_preset(name).with_overrides(TINY).to_dict()
+        preset = load_preset(name).with_overrides(TINY)
+        assert model.info.preset == preset.to_dict()
+        assert model.info.refined_landmarks == preset.refinement.refined
         assert model.info.training.get("weights_of") == (None if name == "ussl" else "ussl")
         assert all(torch.equal(value, weights["ussl"][key]) for key, value in weights[name].items())
     other = load_model(model_file(output, "unet", 1)).network.state_dict()
