@@ -124,7 +124,7 @@ class AcceptanceScenario:
         """Show the midsagittal plane of the fetus in a slice view."""
         self._show(self._ui.resultsCollapsibleButton)
         self._actions.click(self._ui.allPlanesButton)
-        plane, matrix = midsagittal_plane(self._positions()), sliceNode("Yellow").GetSliceToRAS()
+        plane, matrix = midsagittal_plane(self._positions(), _SCHEMA), sliceNode("Yellow").GetSliceToRAS()
         normal = np.array([matrix.GetElement(row, 2) for row in range(3)])
         expect(abs(normal @ plane.normal) > 0.999, "the slice view shows the plane")
         self._actions.screenshot("planes", self._ui.midsagittalButton)

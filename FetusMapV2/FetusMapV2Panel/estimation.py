@@ -13,6 +13,7 @@ from typing import Any
 
 import slicer
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
 from FetusMapV2Panel import pose_ownership, requirements, view_orientation
 from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
@@ -207,7 +208,7 @@ class PoseEstimation:
         self._forgetRemoved()
         identifier = landmarks.GetID()
         if identifier not in self._poseScenes:
-            self.keepPoseScene(PoseScene.attach(landmarks.GetScene(), landmarks))
+            self.keepPoseScene(PoseScene.attach(landmarks.GetScene(), landmarks, default_schema()))
         return self._poseScenes[identifier]
 
     def keepPoseScene(self, poseScene) -> None:

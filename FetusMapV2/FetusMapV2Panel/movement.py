@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
 from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.parameters import Refine, Settings
@@ -100,7 +101,7 @@ class SequenceEstimation:
             return None
         identifier = browser.GetID()
         if identifier not in self._poseSequences:
-            self._poseSequences[identifier] = PoseSequence.attach(browser, self.poseSceneOf(proxy))
+            self._poseSequences[identifier] = PoseSequence.attach(browser, default_schema(), self.poseSceneOf(proxy))
         return self._poseSequences[identifier]
 
     def _showSequence(self, browser, frames, estimates, settings, frameInterval):

@@ -11,7 +11,6 @@ import slicer
 
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
@@ -76,8 +75,8 @@ def showPlanes(pose: Pose, *planes: FetalPlane) -> bool:
     shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
     if not shown:
         return False
-    midsagittal = midsagittal_plane(pose.positions)
-    slices = slice_poses(pose.positions, fetal_axes(midsagittal), midsagittal, default_schema(), aspect=1.0)
+    midsagittal = midsagittal_plane(pose.positions, pose.schema)
+    slices = slice_poses(pose.positions, fetal_axes(midsagittal), midsagittal, pose.schema, aspect=1.0)
     for plane, slice_pose in zip(FetalPlane, slices, strict=True):
         if plane in planes:
             turn_slice(shown.get(plane.value) or next(iter(shown.values())), slice_pose)
@@ -100,7 +99,7 @@ def _jumpToCentre(pose: Pose) -> None:
 
 def _pointCamerasAtFetus(pose: Pose) -> None:
     """View the upright fetus from the direction in which its landmarks overlap least."""
-    plane = midsagittal_plane(pose.positions)
+    plane = midsagittal_plane(pose.positions, pose.schema)
     if plane is None:
         return
     view = best_viewpoint(pose.positions, fetal_axes(plane), _VIEW_SIZE, _NO_MARGIN)

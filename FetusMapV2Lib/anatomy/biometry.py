@@ -12,7 +12,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
 Z90 = 1.6448536
@@ -54,13 +54,13 @@ class Measurement:
     note: str
 
 
-def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]:
+def measure(pose: Pose) -> tuple[Measurement, ...]:
     """CRL, left and right femur, left and right humerus, in this order.
 
     The uncertainty takes the two landmark errors as independent isotropic Gaussians with the pose's 90 % radii:
     along the line the variances add, and the half-width is 1.645 standard deviations.
     """
-    schema = schema or default_schema()
+    schema = pose.schema
     crl_note = _crl_note(neck_flexion_deg(pose.positions, schema))
     crl = _measurement(pose, "crl", "Crown-rump length", schema.crl_rows, crl_note)
     bones = (
@@ -70,12 +70,12 @@ def measure(pose: Pose, schema: Schema | None = None) -> tuple[Measurement, ...]
     return (crl, *bones)
 
 
-def neck_flexion_deg(positions: np.ndarray, schema: Schema | None = None) -> float:
+def neck_flexion_deg(positions: np.ndarray, schema: Schema) -> float:
     """Angle in degrees between face and trunk in the median plane of one pose (N, 3); see `neck_flexions_deg`."""
     return float(neck_flexions_deg(positions, schema))
 
 
-def neck_flexions_deg(positions: np.ndarray, schema: Schema | None = None) -> np.ndarray:
+def neck_flexions_deg(positions: np.ndarray, schema: Schema) -> np.ndarray:
     """Angles in degrees between face and trunk in the median plane; NaN where a landmark is missing.
 
     0 = neutral (the line forehead-chin runs parallel to the line from the upper thoracic to the lumbosacral
@@ -88,18 +88,17 @@ def neck_flexions_deg(positions: np.ndarray, schema: Schema | None = None) -> np
     Returns:
         (...,).
     """
-    schema = schema or default_schema()
     rows = [*schema.face_rows, *schema.trunk_frame_rows]
     return _neck_angles(np.asarray(positions, dtype=np.float64)[..., rows, :])
 
 
-def neck_uncertainty_deg(pose: Pose, schema: Schema | None = None) -> float | None:
+def neck_uncertainty_deg(pose: Pose) -> float | None:
     """Half-width in degrees of the 90 % interval of the neck flexion; None if angle or radii are unknown.
 
     The errors of the landmarks are taken as independent isotropic Gaussians with the pose's 90 % radii and carried
     through the angle to first order.
     """
-    schema = schema or default_schema()
+    schema = pose.schema
     rows = [*schema.face_rows, *schema.trunk_frame_rows]
     if pose.radius90_mm is None:
         return None

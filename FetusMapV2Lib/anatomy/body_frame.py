@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.registration import register
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class BodyFrame:
         return abs(math.log(other.length_mm / self.length_mm))
 
 
-def canonical_template(poses: Array, schema: Schema | None = None) -> Array:
+def canonical_template(poses: Array, schema: Schema) -> Array:
     """The mean pose in the canonical frame, from which body frames are measured.
 
     Poses are aligned to one another on head and trunk (generalised Procrustes), averaged over landmarks that are
@@ -88,7 +88,6 @@ def canonical_template(poses: Array, schema: Schema | None = None) -> Array:
     Args:
         poses: (N, 22, 3) RAS mm, NaN for missing landmarks; at least one pose with all of head and trunk.
     """
-    schema = schema or default_schema()
     trunk = list(schema.rows("ht"))
     complete = poses[np.isfinite(poses[:, trunk]).all(axis=(1, 2))]
     if not len(complete):
@@ -100,9 +99,7 @@ def canonical_template(poses: Array, schema: Schema | None = None) -> Array:
     return _upright(mean, schema)
 
 
-def body_frame(
-    positions: Array, weights: Array | None, template: Array, schema: Schema | None = None
-) -> BodyFrame | None:
+def body_frame(positions: Array, weights: Array | None, template: Array, schema: Schema) -> BodyFrame | None:
     """The body frame of a pose from its head and trunk landmarks, robust to a few that are wrong.
 
     Args:
@@ -113,7 +110,6 @@ def body_frame(
     Returns:
         None with fewer than four usable head and trunk landmarks.
     """
-    schema = schema or default_schema()
     rows = np.array(schema.rows("ht"))
     usable = np.isfinite(positions[rows]).all(axis=1)
     if weights is not None:

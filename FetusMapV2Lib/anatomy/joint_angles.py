@@ -13,7 +13,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.biometry import Z90, neck_flexions_deg
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Each limb group with the limb on the same side at the other end of the trunk.
 _OTHER_END = {"la": "ll", "ra": "rl", "ll": "la", "rl": "ra"}
@@ -43,12 +43,12 @@ class JointAngle:
 _Measured = tuple[JointAngle, Callable[[np.ndarray], np.ndarray]]
 
 
-def angle_list(schema: Schema | None = None) -> tuple[JointAngle, ...]:
+def angle_list(schema: Schema) -> tuple[JointAngle, ...]:
     """The angles in the order of the columns of `joint_angles`: neck, then each limb from the trunk outwards."""
-    return tuple(angle for angle, _ in _measured(schema or default_schema()))
+    return tuple(angle for angle, _ in _measured(schema))
 
 
-def joint_angles(positions: np.ndarray, schema: Schema | None = None) -> np.ndarray:
+def joint_angles(positions: np.ndarray, schema: Schema) -> np.ndarray:
     """All angles of poses, in degrees.
 
     Args:
@@ -58,10 +58,10 @@ def joint_angles(positions: np.ndarray, schema: Schema | None = None) -> np.ndar
         (..., A), in the order of `angle_list`; NaN where a landmark is missing.
     """
     points = np.asarray(positions, dtype=np.float64)
-    return np.stack([measure(points) for _, measure in _measured(schema or default_schema())], axis=-1)
+    return np.stack([measure(points) for _, measure in _measured(schema)], axis=-1)
 
 
-def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Schema | None = None) -> np.ndarray:
+def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Schema) -> np.ndarray:
     """Half-widths of the 90 % intervals of all angles, in degrees.
 
     Landmark errors are taken as independent isotropic Gaussians with the given 90 % radii and propagated to first
@@ -77,7 +77,7 @@ def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Sc
     points = np.asarray(positions, dtype=np.float64)
     spread = np.asarray(radius90_mm, dtype=np.float64) / RADIUS90_IN_SD
     deviations = []
-    for angle, measure in _measured(schema or default_schema()):
+    for angle, measure in _measured(schema):
         slopes = _derivatives(measure, points, angle.rows)  # (rows, axes, ...)
         spreads = np.moveaxis(spread[..., list(angle.rows)], -1, 0)
         deviations.append(np.sqrt((spreads**2 * (slopes**2).sum(axis=1)).sum(axis=0)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 # Why the sign of Eq. 7 holds. In body axes right-anterior-superior (R x A = S), seen from the crest (1) the
 # nasal bone (4) lies below and in front, V14 = (0, +a, -b), and the hind neck (6) below and behind, V16 =
@@ -57,7 +57,7 @@ def left_direction(positions: np.ndarray, frame_rows: tuple[int, int, int]) -> n
 
 
 def resolve_sides(
-    positions: np.ndarray, schema: Schema | None = None, radius90_mm: np.ndarray | None = None
+    positions: np.ndarray, schema: Schema, radius90_mm: np.ndarray | None = None
 ) -> tuple[np.ndarray, Laterality]:
     """Name arms and legs left and right by Eq. 7, exchanging whole limbs where the given names are wrong.
 
@@ -75,7 +75,6 @@ def resolve_sides(
     Returns:
         A copy (N, 3) with limbs exchanged as needed, and the laterality.
     """
-    schema = schema or default_schema()
     resolved = np.array(positions, dtype=np.float64)
     spread = None if radius90_mm is None else np.asarray(radius90_mm, dtype=np.float64) / RADIUS90_IN_SD
     head, trunk = schema.head_frame_rows, schema.trunk_frame_rows
@@ -91,9 +90,8 @@ def resolve_sides(
     return resolved, laterality
 
 
-def row_order(laterality: Laterality, schema: Schema | None = None) -> list[int]:
+def row_order(laterality: Laterality, schema: Schema) -> list[int]:
     """Which row of what was given each resolved row came from, so that radii move with landmarks that changed sides."""
-    schema = schema or default_schema()
     swapped = {"la": laterality.arms_swapped, "ra": laterality.arms_swapped}
     swapped |= {"ll": laterality.legs_swapped, "rl": laterality.legs_swapped}
     return [

@@ -13,7 +13,6 @@ from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, check_formula, gestat
 from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
 from FetusMapV2Lib.anatomy.plausibility import Check, check_pose
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,11 @@ class Measurements:
         return tuple(check for check in self.checks if check.doubtful)
 
 
-def measurements(pose: Pose, schema: Schema | None = None, formula: str = FORMULAS[0]) -> Measurements:
+def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
     """Lengths, gestational ages, the midsagittal plane and the checks of a pose.
 
     Args:
         pose: of one fetus; what needs a missing landmark is NaN or None.
-        schema: what the rows are; the bundled schema if not given.
         formula: key of the dating formula that `Measurements.dating` gives: "intergrowth21", "robinson" or "hadlock".
 
     Raises:
@@ -75,16 +73,15 @@ def measurements(pose: Pose, schema: Schema | None = None, formula: str = FORMUL
         >>> round(found.crl.value_mm, 1), found.dating.weeks_text
         (72.2, '13w2d')
     """
-    schema = schema or default_schema()
     check_formula(formula)
-    lengths = measure(pose, schema)
+    lengths = measure(pose)
     crl = next(length for length in lengths if length.key == "crl")
-    neck = neck_flexion_deg(pose.positions, schema)
+    neck = neck_flexion_deg(pose.positions, pose.schema)
     return Measurements(
         lengths=lengths,
         datings=tuple(gestational_age(crl.value_mm, name, crl.uncertainty_mm) for name in FORMULAS),
         formula=formula,
-        plane=midsagittal_plane(pose.positions, schema),
+        plane=midsagittal_plane(pose.positions, pose.schema),
         neck_flexion_deg=neck,
-        checks=check_pose(lengths, neck, neck_uncertainty_deg(pose, schema)),
+        checks=check_pose(lengths, neck, neck_uncertainty_deg(pose)),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.anatomy.trajectories import (
     known_radii,
     repeatability,
@@ -103,9 +103,9 @@ class Movement:
 
 def analyse_movement(
     positions: np.ndarray,
+    schema: Schema,
     times_s: np.ndarray | None = None,
     radius90_mm: np.ndarray | None = None,
-    schema: Schema | None = None,
 ) -> Movement:
     """Angles, speeds and movement periods of a sequence of poses.
 
@@ -124,7 +124,6 @@ def analyse_movement(
     Raises:
         ValueError: an array of the wrong shape, or times that do not rise.
     """
-    schema = schema or default_schema()
     points = np.asarray(positions, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
         raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")

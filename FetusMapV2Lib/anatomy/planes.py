@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import left_direction
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Points whose second extent is below this share of their first count as collinear: they define no plane.
 _COLLINEAR = 1e-3
@@ -66,7 +66,7 @@ def fetal_axes(plane: Plane | None) -> Axes:
     return Axes(plane.normal, plane.x_axis, plane.y_axis)
 
 
-def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Plane | None:
+def midsagittal_plane(positions: np.ndarray, schema: Schema) -> Plane | None:
     """The least-squares plane through the midline landmarks.
 
     The normal points to the fetal left as Eq. 7 sees it in the head and the trunk; without either frame the
@@ -78,7 +78,6 @@ def midsagittal_plane(positions: np.ndarray, schema: Schema | None = None) -> Pl
     Returns:
         The plane, or None with fewer than three midline landmarks or with collinear ones.
     """
-    schema = schema or default_schema()
     positions = np.asarray(positions, dtype=np.float64)
     points = positions[list(schema.midsagittal_rows)]
     points = points[np.isfinite(points).all(axis=1)]

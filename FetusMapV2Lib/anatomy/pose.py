@@ -5,11 +5,12 @@ A pose never changes; moving a landmark makes a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
+from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
 _MOST_SHOWN = 0.99
 
@@ -19,32 +20,37 @@ class Pose:
     """Landmark positions of one fetus.
 
     Attributes:
-        positions: (N, 3) float64, RAS mm, row = landmark number - 1 (N = 22); a missing landmark is a
+        positions: (N, 3) float64, RAS mm, row = landmark number - 1; a missing landmark is a
             row of NaN. Stored as a read-only copy.
         confidence: (N,) in 0..1, or None if unknown.
         radius90_mm: (N,) radius in mm of the sphere that holds the true landmark in 90 % of cases, or None.
         laterality: how left and right were told apart, or None if that was not done.
+        schema: what each row is; the bundled landmarks by default.
 
     Raises:
-        ValueError: an array of the wrong shape, or a coordinate that is infinite.
+        ValueError: an array of the wrong shape, another number of rows than the schema has landmarks, or a coordinate
+            that is infinite.
 
     Example:
-        >>> pose = fm.Pose([[0.0, 10.0, 20.0], [math.nan, math.nan, math.nan]])
-        >>> pose.present
-        array([ True, False])
+        >>> pose = fm.Pose([[0.0, 10.0, float(row)] for row in range(21)] + [[math.nan, math.nan, math.nan]])
+        >>> bool(pose.present[0]), bool(pose.present[21])
+        (True, False)
         >>> pose.with_positions(pose.positions + [1.0, 0.0, 0.0]).positions[0]
-        array([ 1., 10., 20.])
+        array([ 1., 10.,  0.])
     """
 
     positions: np.ndarray
     confidence: np.ndarray | None = None
     radius90_mm: np.ndarray | None = None
     laterality: Laterality | None = None
+    schema: Schema = field(default_factory=default_schema, repr=False)
 
     def __post_init__(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
         if positions.ndim != 2 or positions.shape[1] != 3:
             raise ValueError(f"positions must have the shape (N, 3), found {positions.shape}")
+        if len(positions) != self.schema.count:
+            raise ValueError(f"the pose has {len(positions)} landmarks, the schema {self.schema.count}")
         if np.isinf(positions).any():
             raise ValueError("positions must not be infinite; a missing landmark is NaN")
         positions[np.isnan(positions).any(axis=1)] = np.nan

@@ -14,7 +14,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD, Laterality, resolve_sides
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.anatomy.trajectories import known_radii
 
 #: A single frame is never believed beyond this confidence, so that many others can outvote it.
@@ -47,9 +47,7 @@ class SettledSides:
     laterality: tuple[Laterality, ...]
 
 
-def settle_sides(
-    positions: np.ndarray, radius90_mm: np.ndarray | None = None, schema: Schema | None = None
-) -> SettledSides:
+def settle_sides(positions: np.ndarray, schema: Schema, radius90_mm: np.ndarray | None = None) -> SettledSides:
     """Name the limbs of every frame left and right so that they fit one another and the geometry of all frames.
 
     Arms and legs are settled by themselves. In a frame each joint may keep its name or exchange it with its partner.
@@ -64,7 +62,6 @@ def settle_sides(
     Raises:
         ValueError: an array of the wrong shape.
     """
-    schema = schema or default_schema()
     points = np.asarray(positions, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
         raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")

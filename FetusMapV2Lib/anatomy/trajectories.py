@@ -13,7 +13,7 @@ from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, Similarity, register
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 #: A velocity is the slope of a straight line through the frames up to so many before and after.
 HALF_WINDOW = 2
@@ -77,7 +77,7 @@ class SeenFromTrunk:
     spread: np.ndarray
 
 
-def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema | None = None) -> SeenFromTrunk:
+def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema) -> SeenFromTrunk:
     """Move every frame rigidly so that its trunk lies on the mean trunk of the sequence (generalised Procrustes).
 
     A landmark that does not fit counts less (Cauchy weights).
@@ -86,7 +86,7 @@ def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema | 
         positions: (T, N, 3) RAS mm.
         spread: (T, N) standard deviation per axis of each landmark, mm, positive.
     """
-    rows = list(trunk_rows(schema or default_schema()))
+    rows = list(trunk_rows(schema))
     trunks = positions[:, rows]
     known = np.isfinite(trunks).all(axis=2)
     own, turns = np.full(positions.shape, np.nan), np.full((len(positions), 3, 3), np.nan)

@@ -33,9 +33,8 @@ _APART_SHIFT = 0.35
 _BLUR_VOXELS = 1.0
 
 
-def torso_rows(schema: Schema | None = None) -> tuple[int, ...]:
+def torso_rows(schema: Schema) -> tuple[int, ...]:
     """Rows that hold together as one body: head, trunk, and the first joint of each limb."""
-    schema = schema or default_schema()
     return (*schema.rows("ht"), *(schema.rows(group)[0] for group in ("la", "ra", "ll", "rl")))
 
 
@@ -52,7 +51,7 @@ def body_hypotheses(maps: NDArray[np.float32], grid: Grid, template: Array, coun
         template: (22, 3) canonical pose (`views.canonical_template`).
         count: how many frames to give at most.
     """
-    rows = list(torso_rows())
+    rows = list(torso_rows(default_schema()))
     logs = _log_maps(maps[rows])
     shape = np.asarray(template, dtype=np.float64)[rows]
     candidates = _first_candidates(grid.to_world(_centroid(logs)))

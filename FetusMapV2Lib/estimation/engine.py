@@ -98,7 +98,7 @@ class PoseEngine:
         self._runner = NetworkRunner(model.network, model.input_size, device, device_reason, memory_budget)
         self._schema: Schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
-        self._limbs = limb_pairs(model.poses, model.template) if model.decodes_limbs else ()
+        self._limbs = limb_pairs(model.poses, model.template, self._schema) if model.decodes_limbs else ()
 
     @classmethod
     def load(
@@ -211,7 +211,7 @@ class PoseEngine:
             UserError: an unknown landmark or mode, a pinned landmark without a place, or no pose library.
         """
         check_mode(mode)
-        rows = pinned_rows(estimate.pose, tuple(pinned), self._schema)
+        rows = pinned_rows(estimate.pose, tuple(pinned))
         stages = Stages(on_progress, should_cancel)
         result = self._refined(volume, estimate, mode, rows, stages) if mode != "off" else estimate
         if estimate.model not in ("", self.model.identity):
@@ -243,7 +243,7 @@ class PoseEngine:
             pose, record = refine_with_tuning(pose, tuned, prior, record)
         return replace(
             estimate,
-            pose=pose if pinned else reassign_sides(pose, self._schema),
+            pose=pose if pinned else reassign_sides(pose),
             refinement=record,
             timings={**estimate.timings, "refining": time.perf_counter() - started},
             warnings=tuple(dict.fromkeys(warnings)),
@@ -278,7 +278,9 @@ class PoseEngine:
         """What the network was last shown, or would be for this pose."""
         if estimate.views and estimate.views[-1].grid is not None:
             return estimate.views[-1].grid
-        frame = body_frame(estimate.pose.positions, None, self.model.template) if self.model.has_close_view else None
+        frame = None
+        if self.model.has_close_view:
+            frame = body_frame(estimate.pose.positions, None, self.model.template, self._schema)
         return whole_view(volume, self.model.input_size) if frame is None else close_view(frame, self.model.input_size)
 
     def _tuning(
@@ -326,7 +328,7 @@ class PoseEngine:
         """Look where the body was a moment ago; nothing if it is not clearly there."""
         if before is None or not before.found or not self.model.has_close_view:
             return []
-        frame = body_frame(before.pose.positions, None, self.model.template)
+        frame = body_frame(before.pose.positions, None, self.model.template, self._schema)
         if frame is None:
             return []
         stages.reach(0.0, "searching near the previous pose")
@@ -422,7 +424,7 @@ class PoseEngine:
         positions = grid.to_world(found.points_ijk.double().numpy())
         mass = found.peak_mass.double().numpy()
         spread = found.spread.double().numpy() * grid.spacing_mm
-        frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template)
+        frame = body_frame(positions, np.maximum(mass, 1e-6), self.model.template, self._schema)
         return ViewPrediction(view, positions, spread, mass, frame, grid=grid)
 
     @property

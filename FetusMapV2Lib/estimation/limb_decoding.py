@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius
 
@@ -55,7 +55,7 @@ class BoneLengths:
 LimbPairs = tuple[tuple[tuple[int, ...], tuple[int, ...], BoneLengths], ...]
 
 
-def limb_pairs(poses: Array, template: Array, schema: Schema | None = None) -> LimbPairs:
+def limb_pairs(poses: Array, template: Array, schema: Schema) -> LimbPairs:
     """What a pose library says about arms and legs.
 
     Args:
@@ -65,7 +65,6 @@ def limb_pairs(poses: Array, template: Array, schema: Schema | None = None) -> L
     Returns:
         Pairs for which at least one pose has every joint of a limb; none for an empty library.
     """
-    schema = schema or default_schema()
     trunk = list(schema.rows("ht"))
     sized = poses * (_extent(template[trunk]) / _extent(poses[:, trunk]))[:, None, None]
     pairs = []

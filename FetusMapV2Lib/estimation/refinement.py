@@ -218,10 +218,10 @@ def refine_with_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refi
     return pose.with_positions(positions), replace(measured, mode="full", moved=moved, iterations=tuned.best)
 
 
-def reassign_sides(pose: Pose, schema: Schema) -> Pose:
+def reassign_sides(pose: Pose) -> Pose:
     """A refined pose with its sides named anew, as the landmarks that name them have moved."""
-    positions, found = resolve_sides(pose.positions, schema, pose.radius90_mm)
-    order = row_order(found, schema)
+    positions, found = resolve_sides(pose.positions, pose.schema, pose.radius90_mm)
+    order = row_order(found, pose.schema)
     before = pose.laterality
     if before is not None:
         arms, legs = found.arms_swapped != before.arms_swapped, found.legs_swapped != before.legs_swapped
@@ -242,16 +242,16 @@ def numbers_of(rows: Iterable[int], schema: Schema) -> tuple[int, ...]:
     return tuple(schema.landmarks[row].number for row in sorted(rows))
 
 
-def pinned_rows(pose: Pose, numbers: Sequence[int], schema: Schema) -> tuple[int, ...]:
+def pinned_rows(pose: Pose, numbers: Sequence[int]) -> tuple[int, ...]:
     """Rows of landmark numbers that are set by hand.
 
     Raises:
         UserError: an unknown number, or a landmark without a position.
     """
-    row_of = {landmark.number: landmark.row for landmark in schema.landmarks}
+    row_of = {landmark.number: landmark.row for landmark in pose.schema.landmarks}
     for number in numbers:
         if number not in row_of:
-            raise UserError(f"there is no landmark {number}", remedy=f"Use numbers from 1 to {schema.count}")
+            raise UserError(f"there is no landmark {number}", remedy=f"Use numbers from 1 to {pose.schema.count}")
         if not pose.present[row_of[number]]:
             raise UserError(f"landmark {number} has no position", remedy="Place it first, or do not pin it")
     return tuple(sorted({row_of[number] for number in numbers}))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.side_tracking import settle_sides
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
@@ -32,7 +32,6 @@ def estimate_sequence(
     *,
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
-    schema: Schema | None = None,
     **options: Any,
 ) -> tuple[Estimate, ...]:
     """Estimate the pose in every frame.
@@ -52,7 +51,7 @@ def estimate_sequence(
         Cancelled: `should_cancel` said yes; nothing is kept.
         UserError: no frame can be read, or the engine refuses.
     """
-    arguments = {"on_progress": on_progress, "should_cancel": should_cancel, "schema": schema, **options}
+    arguments = {"on_progress": on_progress, "should_cancel": should_cancel, **options}
     steps = estimating_sequence(_Waiting(engine), frames, **arguments)
     while True:
         try:
@@ -74,14 +73,12 @@ def estimating_sequence(
     *,
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
-    schema: Schema | None = None,
     **options: Any,
 ) -> Generator[None, None, tuple[Estimate, ...]]:
     """`estimate_sequence` in steps: yields while it waits for an engine in another process, and between frames."""
     estimates: list[Estimate] = []
     last_found: Estimate | None = None
     unreadable: InputError | None = None
-    schema = schema or default_schema()
     count = len(frames)
     stages = Stages(on_progress, should_cancel)
     for number in range(count):
@@ -96,13 +93,13 @@ def estimating_sequence(
             estimate = yield from _estimating(engine, frames[number], asked)
         except InputError as error:
             unreadable = unreadable or error
-            estimates.append(_unusable(error, schema))
+            estimates.append(_unusable(error))
             continue
         estimates.append(estimate)
         last_found = estimate if estimate.found else last_found
     if unreadable is not None and all(estimate.status == "unreadable" for estimate in estimates):
         raise unreadable
-    settled = with_settled_sides(estimates, schema)
+    settled = with_settled_sides(estimates)
     stages.reach(1.0, "done")
     return settled
 
@@ -115,12 +112,12 @@ def _estimating(engine: Any, volume: Volume, arguments: dict[str, Any]) -> Gener
     return estimate
 
 
-def with_settled_sides(estimates: Sequence[Estimate], schema: Schema | None = None) -> tuple[Estimate, ...]:
+def with_settled_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
     """The estimates of a sequence with limbs named left and right alike in all frames; those changed say so."""
-    schema = schema or default_schema()
     if not any(estimate.found for estimate in estimates):
         return tuple(estimates)
-    sides = settle_sides(*stacked([estimate.pose for estimate in estimates]), schema)
+    positions, radii = stacked([estimate.pose for estimate in estimates])
+    sides = settle_sides(positions, estimates[0].pose.schema, radii)
     settled = []
     for number, estimate in enumerate(estimates):
         if estimate.found:
@@ -139,7 +136,7 @@ def with_settled_sides(estimates: Sequence[Estimate], schema: Schema | None = No
     return tuple(settled)
 
 
-def movement_of(poses: Sequence[Pose], times_s: Array | None = None, schema: Schema | None = None) -> Movement:
+def movement_of(poses: Sequence[Pose], times_s: Array | None = None) -> Movement:
     """The movement over a sequence of poses, all landmarks missing where there is no fetus.
 
     Args:
@@ -150,7 +147,7 @@ def movement_of(poses: Sequence[Pose], times_s: Array | None = None, schema: Sch
         ValueError: see `analyse_movement`.
     """
     positions, radii = stacked(poses)
-    return analyse_movement(positions, times_s, radii, schema)
+    return analyse_movement(positions, poses[0].schema, times_s, radii)
 
 
 def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
@@ -160,9 +157,9 @@ def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
     return positions, np.stack([unknown if pose.radius90_mm is None else pose.radius90_mm for pose in poses])
 
 
-def _unusable(error: InputError, schema: Schema) -> Estimate:
+def _unusable(error: InputError) -> Estimate:
     """The answer for a frame that cannot be read."""
-    nowhere = Estimate.given(Pose(np.full((schema.count, 3), np.nan)))
+    nowhere = Estimate.given(Pose(np.full((default_schema().count, 3), np.nan)))
     return replace(nowhere, status="unreadable", reason=f"The frame cannot be used: {error.problem}.")
 
 

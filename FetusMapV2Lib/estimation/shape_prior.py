@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import UserError
 
 Array = NDArray[np.float64]
@@ -76,10 +76,8 @@ class ShapePrior:
         UserError: the library has no pose with enough registration landmarks.
     """
 
-    def __init__(
-        self, poses: Array, schema: Schema | None = None, *, neighbours: int = NEAREST_POSES, scale: bool = True
-    ) -> None:
-        self.schema = schema or default_schema()
+    def __init__(self, poses: Array, schema: Schema, *, neighbours: int = NEAREST_POSES, scale: bool = True) -> None:
+        self.schema = schema
         self.poses = np.asarray(poses, dtype=np.float64)
         self.neighbours, self.scale = neighbours, scale
         known = np.isfinite(self.poses[:, list(self.schema.registration_rows)]).all(axis=2)

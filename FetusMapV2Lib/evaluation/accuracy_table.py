@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.evaluation import metrics
@@ -131,7 +131,7 @@ class AccuracyTable:
 
 
 def accuracy_table(
-    predictions: np.ndarray, truths: np.ndarray, radii_mm: np.ndarray | None = None, schema: Schema | None = None
+    predictions: np.ndarray, truths: np.ndarray, schema: Schema, radii_mm: np.ndarray | None = None
 ) -> AccuracyTable:
     """Score estimated poses against true ones.
 
@@ -142,7 +142,6 @@ def accuracy_table(
     Raises:
         ValueError: shapes that do not fit each other or the schema.
     """
-    schema = schema or default_schema()
     distances = metrics.distances_mm(predictions, truths)
     if distances.shape[1] != schema.count:
         raise ValueError(f"poses have {distances.shape[1]} landmarks, the schema {schema.count}")

@@ -84,8 +84,8 @@ def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
     if not present:
         return float(estimate.detection_score)
     last = estimate.views[-1]
-    positions, laterality = resolve_sides(last.positions)
-    order = row_order(laterality)
+    positions, laterality = resolve_sides(last.positions, default_schema())
+    order = row_order(laterality, default_schema())
     errors = np.linalg.norm(positions - truth, axis=1)
     return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.detection_score)
 

@@ -318,6 +318,7 @@ def compare(
 
 
 def _scores(name: str, refine: str, cases: CaseSet, answers: Sequence[Prediction], seed: int) -> ModelScores:
+    schema = default_schema()
     there = [answer for answer, present in zip(answers, cases.present, strict=True) if present]
     empty = [answer for answer, present in zip(answers, cases.present, strict=True) if not present]
     positions = np.stack([answer.positions for answer in there])
@@ -331,12 +332,12 @@ def _scores(name: str, refine: str, cases: CaseSet, answers: Sequence[Prediction
     }
     for column, within in zip(_RATES[1:], metrics.SUCCESS_MM, strict=True):
         values[column] = np.where(scored, distances <= within, np.nan)
-    swaps = metrics.swaps_by_case(positions, truths)
-    applications = metrics.application_errors_by_case(positions, truths)
+    swaps = metrics.swaps_by_case(positions, truths, schema)
+    applications = metrics.application_errors_by_case(positions, truths, schema)
     return ModelScores(
         name=name,
         refine=refine,
-        table=accuracy_table(positions, truths, np.stack([answer.radii_mm for answer in there])),
+        table=accuracy_table(positions, truths, schema, np.stack([answer.radii_mm for answer in there])),
         intervals={column: _intervals(column, value, seed) for column, value in values.items()},
         swaps={key: _share(cases_with) for key, cases_with in swaps.items()},
         applications={key: mean_interval(errors, seed=seed) for key, errors in applications.items()},

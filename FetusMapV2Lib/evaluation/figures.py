@@ -44,15 +44,18 @@ def write_figures(folder: Path, comparison: Comparison, predictions: Mapping[str
     """
     cases = comparison.cases
     notice = f"{cases.volumes}. {RESEARCH_ONLY}"
-    write_pck_figure(folder / "pck.png", {one.name: one.distances for one in comparison.models}, f"PCK on {notice}")
+    schema = default_schema()
+    distances = {one.name: one.distances for one in comparison.models}
+    write_pck_figure(folder / "pck.png", distances, f"PCK on {notice}", schema)
     names = [case.name for case, there in zip(cases.cases, cases.present, strict=True) if there]
     for name, answers in predictions.items():
         positions = np.stack([answer.positions for answer in answers])[cases.present]
         heading = f"{name} on {notice}"
-        write_skeleton_figure(folder / f"skeletons-{name}.png", names, positions, cases.truths[cases.present], heading)
+        path, truths = folder / f"skeletons-{name}.png", cases.truths[cases.present]
+        write_skeleton_figure(path, names, positions, truths, heading, schema)
 
 
-def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, schema: Schema | None = None) -> None:
+def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, schema: Schema) -> None:
     """Write a PNG: one PCK curve per model in a panel per landmark, and one panel over all.
 
     Args:
@@ -63,7 +66,6 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     Raises:
         OutputError: the file cannot be written.
     """
-    schema = schema or default_schema()
     panels = [(f"{mark.number} {mark.name}", [mark.row]) for mark in schema.landmarks]
     panels.append(("All landmarks", list(range(schema.count))))
     rows = -(-(len(panels) + 1) // _COLUMNS)
@@ -99,7 +101,7 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
 
 
 def write_skeleton_figure(
-    path: Path, names: Sequence[str], predictions: Array, truths: Array, heading: str, schema: Schema | None = None
+    path: Path, names: Sequence[str], predictions: Array, truths: Array, heading: str, schema: Schema
 ) -> None:
     """Write a PNG: true and estimated skeletons from the front and from the left, from the best case to the worst.
 
@@ -112,7 +114,6 @@ def write_skeleton_figure(
     Raises:
         OutputError: the file cannot be written.
     """
-    schema = schema or default_schema()
     errors = row_means(np.linalg.norm(predictions - truths, axis=-1))
     chosen = _spread(errors)
     columns = min(4, len(chosen))

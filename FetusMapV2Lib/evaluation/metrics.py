@@ -13,7 +13,7 @@ import numpy as np
 from FetusMapV2Lib.anatomy.biometry import measure
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Upper end of the PCK curve under which the area is taken; the paper's tables 2 and 3 agree with it.
 AUC_LIMIT_MM = 20.0
@@ -82,13 +82,12 @@ def radius_coverage(distances: np.ndarray, radii_mm: np.ndarray) -> float:
     return float((distances[known] <= radii[known]).mean()) if known.any() else math.nan
 
 
-def limb_sides_right(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> np.ndarray:
+def limb_sides_right(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> np.ndarray:
     """Whether each limb was put on its own side, (C, 4) for ``la, ra, ll, rl``: 1 yes, 0 no, NaN unknown.
 
     A limb is right if its estimated joints lie nearer, summed, to the true limb of their own name than to the
     same joints of the other side. Joints missing in the estimate or on either true side are left out.
     """
-    schema = schema or default_schema()
     predictions, truths = _stack(predictions), _stack(truths)
     own = np.linalg.norm(predictions - truths, axis=-1)
     other = np.linalg.norm(predictions - truths[:, schema.mirror_rows], axis=-1)
@@ -106,7 +105,7 @@ def limb_sides_right(predictions: np.ndarray, truths: np.ndarray, schema: Schema
 LIMBS = ("la", "ra", "ll", "rl")
 
 
-def side_rates(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> dict[str, float]:
+def side_rates(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, float]:
     """Shares (0..1) of cases with the right side: per limb (``la`` ...), ``arms``, ``legs`` and ``all`` four.
 
     A pair is right if both its limbs are. Cases with an unknown limb are left out where that limb counts.
@@ -121,7 +120,7 @@ def side_rates(predictions: np.ndarray, truths: np.ndarray, schema: Schema | Non
     return rates
 
 
-def swaps_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> dict[str, np.ndarray]:
+def swaps_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
     """Which cases have limbs on the wrong side: (C,) 1 yes, 0 no, NaN unknown.
 
     ``arms``, ``legs``: both limbs of the pair lie where the other one is. ``any``: at least one limb of the four does.
@@ -131,24 +130,22 @@ def swaps_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema | 
     return {"arms": wrong[:, :2].min(axis=1), "legs": wrong[:, 2:].min(axis=1), "any": any_wrong}
 
 
-def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None) -> dict[str, float]:
+def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, float]:
     """Means over the cases of `application_errors_by_case`, NaN where no case gives a value."""
     return {key: _mean(errors) for key, errors in application_errors_by_case(predictions, truths, schema).items()}
 
 
-def application_errors_by_case(
-    predictions: np.ndarray, truths: np.ndarray, schema: Schema | None = None
-) -> dict[str, np.ndarray]:
+def application_errors_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
     """Absolute errors of what is read off a pose (table 8 of the paper), (C,) each, NaN where there is no value.
 
     Lengths in mm (``crl``, ``left_femur``, ...); ``plane_angle_deg`` between the midsagittal normals (a plane whose
     left and right are exchanged is 180 degrees off); ``plane_distance_mm`` of the true plane's middle from the
     estimated plane.
     """
-    schema = schema or default_schema()
     errors: dict[str, list[float]] = {key: [] for key in ("crl", *schema.bones, "plane_angle_deg", "plane_distance_mm")}
     for estimate, truth in zip(_stack(predictions), _stack(truths), strict=True):
-        for found, wanted in zip(measure(Pose(estimate), schema), measure(Pose(truth), schema), strict=True):
+        lengths, true_lengths = (measure(Pose(positions, schema=schema)) for positions in (estimate, truth))
+        for found, wanted in zip(lengths, true_lengths, strict=True):
             errors[found.key].append(abs(found.value_mm - wanted.value_mm))
         angle, distance = _plane_errors(estimate, truth, schema)
         errors["plane_angle_deg"].append(angle)

@@ -194,7 +194,7 @@ def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
     if estimate.found:
         positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
     else:
-        positions = resolve_sides(last.positions)[0]
+        positions = resolve_sides(last.positions, default_schema())[0]
         radii = engine.calibration.radius90_mm(last.spread_mm, last.peak_mass)
     if radii is None:
         radii = np.full(len(positions), np.nan)

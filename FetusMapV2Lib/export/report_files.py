@@ -85,7 +85,7 @@ def _write(kind: Kind, path: Path, report: Report) -> None:
     elif kind == "csv":
         write_text(path, measurements_csv(report.measurements))
     elif kind == "landmarks":
-        write_markups(path, report.pose, report.landmarks, descriptions=_notes(report))
+        write_markups(path, report.pose, descriptions=_notes(report))
     elif kind == "dicom":
         write_sr(path, report)
     elif kind == "fhir":
@@ -95,7 +95,7 @@ def _write(kind: Kind, path: Path, report: Report) -> None:
 def _notes(report: Report) -> list[str]:
     """What each point of the landmark file says of itself."""
     notes = []
-    for mark in report.landmarks.landmarks:
+    for mark in report.pose.schema.landmarks:
         note = pose_note(report.pose, mark.row, model=report.model, assumed=mark.assumed)
         if report.states:
             note = replace(note, state=report.states[mark.row])

@@ -17,7 +17,7 @@ from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.publishing import published
@@ -40,7 +40,6 @@ def write_results(
     stem: str,
     estimate: Estimate,
     *,
-    schema: Schema | None = None,
     overwrite: bool = False,
     private: bool = True,
 ) -> dict[str, Path]:
@@ -57,24 +56,23 @@ def write_results(
     paths = result_paths(folder, stem)
     asked = [path.name for path in paths.values()]
     with published(folder, stem, asked=asked, overwrite=overwrite, private=private) as staging:
-        stage_results(staging, stem, estimate, schema)
+        stage_results(staging, stem, estimate)
     return paths if estimate.found else {"json": paths["json"]}
 
 
-def stage_results(folder: Path, stem: str, estimate: Estimate, schema: Schema | None = None) -> None:
+def stage_results(folder: Path, stem: str, estimate: Estimate) -> None:
     """The same into a folder from which the files will be published together with others."""
-    schema = schema or default_schema()
     paths = result_paths(folder, stem)
     if estimate.found:
-        lines = descriptions(estimate.pose, schema, estimate.model)
-        write_markups(paths["landmarks"], estimate.pose, schema, descriptions=lines)
-        write_text(paths["csv"], measurements_csv(measurements(estimate.pose, schema)))
-    write_json(paths["json"], results_document(estimate, schema))
+        lines = descriptions(estimate.pose, estimate.model)
+        write_markups(paths["landmarks"], estimate.pose, descriptions=lines)
+        write_text(paths["csv"], measurements_csv(measurements(estimate.pose)))
+    write_json(paths["json"], results_document(estimate))
 
 
-def descriptions(pose: Pose, schema: Schema, model: str = "") -> list[str]:
+def descriptions(pose: Pose, model: str = "") -> list[str]:
     """One line per landmark for the control point's description: confidence, radius, model, assumed definition."""
-    return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in schema.landmarks]
+    return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in pose.schema.landmarks]
 
 
 def measurements_csv(found: Measurements) -> str:
@@ -97,7 +95,7 @@ def measurements_csv(found: Measurements) -> str:
     return out.getvalue()
 
 
-def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
+def results_document(estimate: Estimate) -> dict[str, Any]:
     """The JSON of an estimate: landmarks (RAS mm), measurements, plane, dates, model and device."""
     document: dict[str, Any] = {
         "software": f"FetusMapV2 {__version__}",
@@ -114,12 +112,13 @@ def results_document(estimate: Estimate, schema: Schema) -> dict[str, Any]:
         "refinement": asdict(estimate.refinement),
     }
     if estimate.found:
-        document |= _pose_document(estimate.pose, schema)
+        document |= _pose_document(estimate.pose)
     return document
 
 
-def _pose_document(pose: Pose, schema: Schema) -> dict[str, Any]:
-    found = measurements(pose, schema)
+def _pose_document(pose: Pose) -> dict[str, Any]:
+    schema = pose.schema
+    found = measurements(pose)
     sides = pose.laterality
     return {
         "coordinate_system": "RAS",

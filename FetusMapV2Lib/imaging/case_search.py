@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.manifests import read_manifest
@@ -56,13 +55,13 @@ class CaseFiles:
         """
         return read_volume(self.volume_path)
 
-    def pose(self, schema: Schema | None = None) -> Pose:
+    def pose(self) -> Pose:
         """The annotated landmarks, RAS mm, NaN where missing.
 
         Raises:
             InputError: see `read_markups`.
         """
-        return read_markups(self.landmarks_path, schema)
+        return read_markups(self.landmarks_path)
 
     def truth(self) -> dict[str, Any]:
         """What else is known of the case; empty if nothing is.

@@ -37,7 +37,6 @@ _REMEDY = "Save the landmarks from Slicer as Markups JSON (.mrk.json)"
 def write_markups(
     path: str | os.PathLike[str],
     pose: Pose,
-    schema: Schema | None = None,
     *,
     descriptions: Sequence[str] | Mapping[str, str] | None = None,
     name: str = "Fetus",
@@ -48,7 +47,6 @@ def write_markups(
     Args:
         path: the file, usually ``case.mrk.json``.
         pose: the landmarks; missing ones are written with position status "missing".
-        schema: what the rows are; the bundled schema if not given.
         descriptions: one text per row, or by landmark key; confidence and radius of the pose if not given.
         name: name of the node in Slicer.
         overwrite: whether an existing file may be replaced.
@@ -59,21 +57,18 @@ def write_markups(
     Example:
         >>> fm.write_markups("estimate.mrk.json", estimate.pose)  # Slicer opens it as a point list
     """
-    document = markups_document(pose, schema, descriptions=descriptions, name=name)
+    document = markups_document(pose, descriptions=descriptions, name=name)
     write_json(path, document, overwrite=overwrite)
 
 
 def markups_document(
     pose: Pose,
-    schema: Schema | None = None,
     *,
     descriptions: Sequence[str] | Mapping[str, str] | None = None,
     name: str = "Fetus",
 ) -> dict[str, Any]:
     """The document that `write_markups` writes."""
-    schema = schema or default_schema()
-    if len(pose.positions) != schema.count:
-        raise ValueError(f"the pose has {len(pose.positions)} landmarks, the schema {schema.count}")
+    schema = pose.schema
     points = [_control_point(pose, mark, _description(pose, mark, descriptions)) for mark in schema.landmarks]
     fiducials = {
         "type": "Fiducial",
@@ -134,7 +129,8 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
     """Read a pose from Slicer Markups JSON.
 
     Points are found by their label (name or key of the landmark, upper or lower case, or its number), in any
-    order; absent points and points whose position status is not "defined" are missing (NaN).
+    order; absent points and points whose position status is not "defined" are missing (NaN). The `schema` is the
+    bundled one by default.
 
     Returns:
         The pose in RAS mm, whatever the file's coordinate system.
@@ -146,7 +142,7 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
         >>> int(fm.read_markups("case-0000.mrk.json").present.sum())
         22
     """
-    schema = schema or default_schema()
+    schema = default_schema() if schema is None else schema
     source = Path(path)
     positions = np.full((schema.count, 3), np.nan)
     known = _labels(schema)
@@ -163,7 +159,7 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
             seen.add(row)
             if _is_placed(point, source):
                 positions[row] = _position(point, source) * factors
-    return Pose(positions)
+    return Pose(positions, schema=schema)
 
 
 def _document(path: Path) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import next_name, published
@@ -51,7 +51,6 @@ def write_training_case(
     pose: Pose,
     annotation: Annotation,
     *,
-    schema: Schema | None = None,
     overwrite: bool = False,
     private: bool = True,
 ) -> CaseFiles:
@@ -71,9 +70,8 @@ def write_training_case(
         OutputError: the case exists and `overwrite` is false, or it cannot be written.
         ValueError: there is not one state per landmark.
     """
-    schema = schema or default_schema()
-    if len(annotation.states) != schema.count:
-        raise ValueError(f"{len(annotation.states)} states for {schema.count} landmarks")
+    if len(annotation.states) != pose.schema.count:
+        raise ValueError(f"{len(annotation.states)} states for {pose.schema.count} landmarks")
     vouched = np.array([state in VOUCHED_STATES for state in annotation.states]) & pose.present
     if not vouched.any():
         remedy = "Look at the landmarks; confirm those that are right and move the others"
@@ -85,9 +83,9 @@ def write_training_case(
     asked = [f"{name}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
     with published(target, name, asked=asked, overwrite=overwrite, private=private) as staging:
         write_volume(staging / f"{name}.nrrd", volume)
-        truth = Pose(np.where(vouched[:, None], pose.positions, np.nan))
-        write_markups(staging / f"{name}.mrk.json", truth, schema, descriptions=list(annotation.states))
-        write_json(staging / f"{name}.json", _annotation_document(annotation, schema))
+        truth = Pose(np.where(vouched[:, None], pose.positions, np.nan), schema=pose.schema)
+        write_markups(staging / f"{name}.mrk.json", truth, descriptions=list(annotation.states))
+        write_json(staging / f"{name}.json", _annotation_document(annotation, pose.schema))
     return CaseFiles(name, target / f"{name}.nrrd", target / f"{name}.mrk.json", target / f"{name}.json")
 
 

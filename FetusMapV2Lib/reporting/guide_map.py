@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.planes import Axes, Plane, fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.label_layout import spread
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 
@@ -54,7 +54,6 @@ class _Frame:
 def guide_map(
     pose: Pose,
     plane: Plane | None,
-    schema: Schema | None = None,
     *,
     size: tuple[int, int] = (880, 420),
     scale: float = 1.0,
@@ -74,7 +73,7 @@ def guide_map(
         names: names of the landmarks, or only their numbers where there is little room.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; all count as estimated if not given.
     """
-    schema = schema or default_schema()
+    schema = pose.schema
     width, height = size
     views = _views(fetal_axes(plane), schema)
     settled = np.array([state in VOUCHED_STATES for state in states] or [False] * schema.count)

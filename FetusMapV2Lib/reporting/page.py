@@ -200,9 +200,7 @@ def _doubts(report: Report) -> str:
 
 
 def _map(report: Report) -> str:
-    svg = guide_map(
-        report.pose, report.measurements.plane, report.landmarks, size=_MAP_SIZE, scale=_MAP_SCALE, states=report.states
-    )
+    svg = guide_map(report.pose, report.measurements.plane, size=_MAP_SIZE, scale=_MAP_SCALE, states=report.states)
     image = _image("image/svg+xml", svg.encode("utf-8"), "Guide map of the skeleton", _WIDTH)
     legend = "Open circles are estimated, filled ones were set or confirmed by hand." if report.states else ""
     # In a paragraph of its own: Qt 5 draws a bare picture into the line of the heading, over what is there.
@@ -231,7 +229,7 @@ def _image(kind: str, content: bytes, title: str, width: int) -> str:
 
 def _landmarks(report: Report) -> str:
     pose, rows = report.pose, []
-    for mark in report.landmarks.landmarks:
+    for mark in report.pose.schema.landmarks:
         place = [f"{value:.1f}" for value in pose.positions[mark.row]] if pose.present[mark.row] else [_NOTHING] * 3
         sure = math.nan if pose.confidence is None else float(pose.confidence[mark.row])
         confidence = shown_confidence(sure) if math.isfinite(sure) else _NOTHING
@@ -243,7 +241,7 @@ def _landmarks(report: Report) -> str:
     columns = (("No.", 5), ("Landmark", 28), ("State", 13), ("Confidence", 14), ("90 % radius (mm)", 16))
     head = _head_row((*columns, ("R (mm)", 8), ("A (mm)", 8), ("S (mm)", 8)))
     table = f"<table width='100%'>{head}{''.join(rows)}</table>"
-    assumed = any(mark.assumed for mark in report.landmarks.landmarks)
+    assumed = any(mark.assumed for mark in report.pose.schema.landmarks)
     note = "† The paper does not name this landmark; its definition is assumed." if assumed else ""
     return _new_sheet("Landmarks") + table + (_small(note) if note else "")
 

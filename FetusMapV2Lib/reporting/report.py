@@ -10,7 +10,6 @@ from functools import cached_property
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
@@ -51,7 +50,6 @@ class Report:
     created: datetime
     name: str = ""
     formula: str = FORMULAS[0]
-    schema: Schema | None = None
     states: Sequence[PointState] = ()
     model: str = ""
     device: str = ""
@@ -62,18 +60,13 @@ class Report:
     identifiers_left_out: bool = False
 
     @cached_property
-    def landmarks(self) -> Schema:
-        """The landmark schema."""
-        return self.schema or default_schema()
-
-    @cached_property
     def measurements(self) -> Measurements:
         """Everything derived from the pose.
 
         Raises:
             InputError: an unknown dating formula.
         """
-        return measurements(self.pose, self.landmarks, self.formula)
+        return measurements(self.pose, self.formula)
 
     @cached_property
     def _checked_study(self) -> tuple[Study | None, tuple[str, ...]]:

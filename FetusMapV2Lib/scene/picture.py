@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
@@ -48,7 +47,6 @@ def write_picture(
     volume: Volume,
     pose: Pose,
     *,
-    schema: Schema | None = None,
     title: str = "",
     footer: str = RESEARCH_USE,
     overwrite: bool = True,
@@ -58,7 +56,7 @@ def write_picture(
     Args:
         path: the file, its name ends in .png.
         volume: the ultrasound volume.
-        pose: positions (22, 3) in RAS mm.
+        pose: positions (N, 3) in RAS mm.
         title: in the head line; the name of the volume if not given.
         footer: the line at the foot.
 
@@ -70,11 +68,10 @@ def write_picture(
     if target.suffix.lower() != ".png":
         raise OutputError("a picture file ends in .png", where=target, remedy="Choose a name that ends in .png")
     ensure_absent(target, overwrite)
-    schema = schema or default_schema()
     if not pose.present.any():
         raise InputError("there is no landmark to draw", where=title or volume.name, remedy="Estimate the pose first")
     check_rendering(target)
-    canvas = draw_picture(volume, pose, schema, title or volume.name, footer)
+    canvas = draw_picture(volume, pose, title or volume.name, footer)
     with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(canvas.png())
 
@@ -94,17 +91,16 @@ def check_rendering(where: Path | str = "") -> None:
         )
 
 
-def draw_picture(volume: Volume, pose: Pose, schema: Schema, title: str, footer: str) -> Canvas:
+def draw_picture(volume: Volume, pose: Pose, title: str, footer: str) -> Canvas:
     """The picture itself; see `write_picture`."""
-    plane = midsagittal_plane(pose.positions, schema)
     canvas = picture_layout.new_sheet(title, footer)
     panels = iter((picture_layout.SKELETON, *picture_layout.SLICES))
-    _draw_views(volume, pose, schema, picture_layout.SKELETON.size, lambda title, size: (canvas, next(panels)))
-    picture_layout.add_table(canvas, pose, plane, schema)
+    _draw_views(volume, pose, picture_layout.SKELETON.size, lambda title, size: (canvas, next(panels)))
+    picture_layout.add_table(canvas, pose)
     return canvas
 
 
-def view_pictures(volume: Volume, pose: Pose, schema: Schema | None = None) -> list[tuple[str, bytes]]:
+def view_pictures(volume: Volume, pose: Pose) -> list[tuple[str, bytes]]:
     """The skeleton and three slices along the fetal axes, each on its own: (title, PNG).
 
     Raises:
@@ -120,7 +116,7 @@ def view_pictures(volume: Volume, pose: Pose, schema: Schema | None = None) -> l
         drawn.append((title, Canvas(*size, picture_layout.BACKGROUND)))
         return drawn[-1][1], picture_layout.Panel(0, 0, *size)
 
-    _draw_views(volume, pose, schema or default_schema(), _SKELETON_SIZE, place)
+    _draw_views(volume, pose, _SKELETON_SIZE, place)
     return [(title, canvas.png()) for title, canvas in drawn]
 
 
@@ -128,8 +124,9 @@ def view_pictures(volume: Volume, pose: Pose, schema: Schema | None = None) -> l
 _Place = Callable[[str, tuple[int, int]], tuple[Canvas, picture_layout.Panel]]
 
 
-def _draw_views(volume: Volume, pose: Pose, schema: Schema, skeleton_size: tuple[int, int], place: _Place) -> None:
+def _draw_views(volume: Volume, pose: Pose, skeleton_size: tuple[int, int], place: _Place) -> None:
     """The skeleton, then midsagittal, coronal and transverse slice, each where `place` wants it."""
+    schema = pose.schema
     plane = midsagittal_plane(pose.positions, schema)
     axes = fetal_axes(plane)
     doubtful = picture_layout.doubtful_rows(pose)
@@ -137,7 +134,7 @@ def _draw_views(volume: Volume, pose: Pose, schema: Schema, skeleton_size: tuple
     slices = slice_poses(pose.positions, axes, plane, schema, picture_layout.SLICES[0].aspect)
     with open_scene() as scene, _quiet():
         volume_node = add_volume_node(scene, volume)
-        fetus = PoseScene.create(scene, pose, schema, volume_node=volume_node)
+        fetus = PoseScene.create(scene, pose, volume_node=volume_node)
         fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
         fetus.skeleton_node.GetDisplayNode().SetSliceIntersectionThickness(2 * _OVERSAMPLING)
         fetus.trace_node.GetDisplayNode().SetSliceIntersectionThickness(_OVERSAMPLING)

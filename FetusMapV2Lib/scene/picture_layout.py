@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.label_layout import place_labels
@@ -138,12 +137,12 @@ def _add_labels(
         canvas.text(x, y, mark.name, DOUBTFUL_COLOUR if doubtful[mark.number - 1] else WHITE, size, align=label.side)
 
 
-def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -> None:
+def add_table(canvas: Canvas, pose: Pose) -> None:
     """Measurements, gestational age, and what the colours mean."""
     canvas.box(TABLE.x, TABLE.y, TABLE.width, TABLE.height, PANEL_COLOUR)
     y = TABLE.y + 26.0
     canvas.text(TABLE.x + 20, y, "Measurements", WHITE, 19, bold=True)
-    found = measurements(pose, schema)
+    found = measurements(pose)
     for length in found.lengths:
         y += 30
         _row(canvas, y, length.name, _length(length.value_mm, length.uncertainty_mm))
@@ -157,7 +156,7 @@ def add_table(canvas: Canvas, pose: Pose, plane: Plane | None, schema: Schema) -
         text = f"{dating.weeks_text} ± {dating.combined_days:.0f} d" if dating.weeks_text else "not available"
         outside = bool(dating.weeks_text) and not dating.valid
         _row(canvas, y, dating.name, text + (" (out of range)" if outside else ""), WARNING if outside else WHITE)
-    _add_legend(canvas, pose, schema, y + 30)
+    _add_legend(canvas, pose, y + 30)
 
 
 def _row(canvas: Canvas, y: float, name: str, value: str, colour: Colour = WHITE) -> None:
@@ -166,7 +165,8 @@ def _row(canvas: Canvas, y: float, name: str, value: str, colour: Colour = WHITE
     canvas.text(TABLE.x + TABLE.width - 20, y, value, colour, 18, align="right")
 
 
-def _add_legend(canvas: Canvas, pose: Pose, schema: Schema, top: float) -> None:
+def _add_legend(canvas: Canvas, pose: Pose, top: float) -> None:
+    schema = pose.schema
     entries = [(_TITLES.get(group, group), schema.landmarks[schema.rows(group)[0]].colour) for group in schema.groups]
     if doubtful_rows(pose).any():
         entries.append(("Doubtful point", DOUBTFUL_COLOUR))

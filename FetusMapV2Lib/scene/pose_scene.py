@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
 from FetusMapV2Lib.scene.corrections import Corrections
@@ -65,7 +65,6 @@ class PoseScene:
         cls,
         scene: slicer.vtkMRMLScene,
         pose: Pose,
-        schema: Schema | None = None,
         *,
         volume_node: Any = None,
         name: str = "Fetus",
@@ -75,18 +74,13 @@ class PoseScene:
 
         Args:
             scene: the MRML scene.
-            pose: positions (22, 3) in RAS mm (world); NaN rows become missing points.
-            schema: the landmarks; the bundled ones if not given.
+            pose: positions (N, 3) in RAS mm (world); NaN rows become missing points.
             volume_node: the volume it was estimated in; the points share its parent transform, so that they move
                 with it.
             name: of the folder, and the beginning of all node names; made safe and unique in the scene.
             model: name and identity of the model that gave the pose.
-
-        Raises:
-            ValueError: the pose has another number of landmarks than the schema.
         """
-        schema = schema or default_schema()
-        _check_count(pose, schema)
+        schema = pose.schema
         name = pose_nodes.unique_name(scene, safe_markups_name(name))
         landmarks = pose_nodes.add_landmarks(scene, name, schema)
         if volume_node is not None:
@@ -98,7 +92,7 @@ class PoseScene:
         return result
 
     @classmethod
-    def attach(cls, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema | None = None) -> PoseScene:
+    def attach(cls, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema) -> PoseScene:
         """Make the nodes of a pose live again, after a scene was loaded or an undo brought them back.
 
         Nodes that are gone are made again; all others keep their display. Landmarks from a file (.mrk.json) become
@@ -107,7 +101,6 @@ class PoseScene:
         Raises:
             InputError: the node is not a landmarks node of this schema.
         """
-        schema = schema or default_schema()
         pose_nodes.check_landmarks(landmarks_node, schema)
         if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
             pose_nodes.make_landmarks(landmarks_node, schema)
@@ -119,7 +112,7 @@ class PoseScene:
         return result
 
     @classmethod
-    def attach_all(cls, scene: slicer.vtkMRMLScene, schema: Schema | None = None) -> list[PoseScene]:
+    def attach_all(cls, scene: slicer.vtkMRMLScene, schema: Schema) -> list[PoseScene]:
         """`attach` for every pose in the scene."""
         return [cls.attach(scene, node, schema) for node in pose_nodes.find_landmarks(scene)]
 
@@ -199,7 +192,7 @@ class PoseScene:
 
     def measurements(self) -> tuple[Measurement, ...]:
         """CRL, femora and humeri of the present pose."""
-        return measure(self.pose(), self.schema)
+        return measure(self.pose())
 
     def states(self) -> tuple[PointState, ...]:
         """Per landmark: "estimated", "edited" (moved or added by hand), "confirmed" or "missing"."""

@@ -14,7 +14,7 @@ import vtk
 
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import movement_of
@@ -65,7 +65,6 @@ class PoseSequence:
         cls,
         browser: Any,
         poses: Sequence[Pose],
-        schema: Schema | None = None,
         *,
         name: str = "Fetus",
         model: str = "",
@@ -83,11 +82,10 @@ class PoseSequence:
             InputError: the browser shows no volumes.
             ValueError: not one pose per frame.
         """
-        schema = schema or default_schema()
         frames = VolumeFrames(browser)
         _check_count(poses, len(frames))
         scene = browser.GetScene()
-        fetus = PoseScene.create(scene, poses[0], schema, volume_node=frames.proxy_node, name=name, model=model)
+        fetus = PoseScene.create(scene, poses[0], volume_node=frames.proxy_node, name=name, model=model)
         title = node_name(fetus.landmarks_node)
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{title} sequence")
         sequence.SetAttribute(pose_nodes.ROLE_ATTRIBUTE, SEQUENCE_ROLE)
@@ -107,10 +105,12 @@ class PoseSequence:
         return cls(browser, sequence, fetus)
 
     @classmethod
-    def attach(cls, browser: Any, pose_scene: PoseScene | None = None, schema: Schema | None = None) -> PoseSequence:
+    def attach(cls, browser: Any, schema: Schema, pose_scene: PoseScene | None = None) -> PoseSequence:
         """Make the poses in a browser live again, e.g. after a scene was loaded.
 
         Args:
+            browser: of the volumes.
+            schema: what the points are.
             pose_scene: the live pose of the landmarks node, if there is one already.
 
         Raises:
@@ -166,7 +166,7 @@ class PoseSequence:
     def movement(self) -> Movement:
         """The movement of the poses as they are now."""
         if self._movement is None:
-            self._movement = movement_of(self._poses, self.times_s, self.pose_scene.schema)
+            self._movement = movement_of(self._poses, self.times_s)
         return self._movement
 
     def set_poses(self, poses: Sequence[Pose], model: str = "") -> None:
@@ -229,7 +229,7 @@ class PoseSequence:
         node = _data_node(self.sequence, self.browser.GetMasterSequenceNode(), frame)
         schema = self.pose_scene.schema
         if node is None or problem_of_list(node, schema):
-            return Pose(np.full((schema.count, 3), np.nan))
+            return Pose(np.full((schema.count, 3), np.nan), schema=schema)
         local = pose_nodes.local_positions(node)
         world = pose_nodes.to_world(self.pose_scene.landmarks_node, local)
         return Provenance.load(node, schema).pose(world, local)

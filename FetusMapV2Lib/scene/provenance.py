@@ -122,6 +122,7 @@ class Provenance:
             confidence if np.isfinite(named.confidence).any() else None,
             radius if np.isfinite(named.radius90_mm).any() else None,
             self.laterality,
+            self.schema,
         )
 
     @property

@@ -19,7 +19,6 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.decimal_point import decimal_points
 from FetusMapV2Lib.core.errors import InputError, OutputError
@@ -171,7 +170,6 @@ def write_pose_scene(
     volume: Volume,
     pose: Pose,
     *,
-    schema: Schema | None = None,
     name: str = "Fetus",
     overwrite: bool = True,
 ) -> None:
@@ -183,7 +181,7 @@ def write_pose_scene(
     target = _bundle_target(path, overwrite)
     with open_scene() as scene:
         volume_node = add_volume_node(scene, volume)
-        PoseScene.create(scene, pose, schema, volume_node=volume_node, name=name).close()
+        PoseScene.create(scene, pose, volume_node=volume_node, name=name).close()
         save_scene(scene, target, overwrite=overwrite)
 
 

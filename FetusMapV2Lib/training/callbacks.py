@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
@@ -129,7 +130,7 @@ def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
         matrix = batch["grid_to_ras"][0].numpy()
         world = found.points_ijk.double().cpu().numpy() @ matrix[:3, :3].T + matrix[:3, 3]
         if module.preset.loss == "pair":
-            world, _ = resolve_sides(world)
+            world, _ = resolve_sides(world, default_schema())
         view = int(batch["view"][0])
         distance = np.linalg.norm(world - batch["positions"][0].numpy(), axis=1)
         mass = found.peak_mass.cpu().numpy()

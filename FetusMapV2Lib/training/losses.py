@@ -94,12 +94,12 @@ class PairLoss:
 
     Args:
         sigma: of the Gaussians, in voxels.
-        options: weights of the parts, by custom the paper's.
-        schema: of the maps, None = the bundled one.
+        schema: of the maps.
+        options: weights of the parts; the paper's by default.
     """
 
-    def __init__(self, sigma: float, options: LossOptions | None = None, schema: Schema | None = None) -> None:
-        self.sigma, self.options, self.schema = sigma, options or LossOptions(), schema or default_schema()
+    def __init__(self, sigma: float, schema: Schema, options: LossOptions | None = None) -> None:
+        self.sigma, self.options, self.schema = sigma, options or LossOptions(), schema
 
     def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
         """See `cross_entropy` for the arguments."""
@@ -147,5 +147,5 @@ def build_loss(name: str, sigma: float, options: LossOptions | None = None, *, o
     if name == "heatmap":
         return PatchLoss(sigma) if of_patches else HeatmapLoss(sigma)
     if name == "pair":
-        return PairLoss(sigma, options)
+        return PairLoss(sigma, default_schema(), options)
     raise UserError(f"unknown loss {name!r}", remedy="Known: heatmap, pair")

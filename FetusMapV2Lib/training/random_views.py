@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.network_views import close_view
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
@@ -125,7 +126,7 @@ def random_close_view(
     Without any landmark (no fetus) the aim is at a made-up body anywhere in the volume.
     """
     if np.isfinite(positions).all(axis=1).any():
-        frame = body_frame(positions, None, template)
+        frame = body_frame(positions, None, template, default_schema())
     else:
         frame = _empty_frame(volume, generator)
     if frame is None:

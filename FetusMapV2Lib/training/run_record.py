@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.core.json_files import field, read_json_object
@@ -143,7 +144,7 @@ def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
 
 def _template(training: list[Case], data_dir: str | os.PathLike[str]) -> NDArray[np.float64]:
     try:
-        return canonical_template(np.stack([case.positions for case in training]))
+        return canonical_template(np.stack([case.positions for case in training]), default_schema())
     except ValueError as error:
         raise InputError(
             "no training case has all landmarks of head and trunk",

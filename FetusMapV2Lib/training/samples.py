@@ -153,7 +153,7 @@ class ValidationViews(Dataset[Sample]):
         if view == _PATCH:
             grid = _fullest_patch(_laid_out(volume, self.preset), self.preset.input_size, case.positions)
         if view == _CLOSE and self.template is not None:
-            frame = body_frame(case.positions, None, self.template)
+            frame = body_frame(case.positions, None, self.template, default_schema())
             grid = close_view(frame, self.preset.input_size) if frame is not None else None
         if grid is None:
             view, grid = _WHOLE, whole_view(volume, self.preset.input_size)

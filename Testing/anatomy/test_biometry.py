@@ -11,6 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.biometry import measure, neck_flexion_deg
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+
+SCHEMA = default_schema()
 
 
 def by_key(pose):
@@ -66,18 +69,18 @@ def test_the_uncertainty_covers_90_percent_of_simulated_errors():
 
 @pytest.mark.parametrize("degrees", [-60, -20, 0, 20, 45, 80])
 def test_the_neck_angle_follows_a_nod_in_any_orientation(degrees):
-    neutral = neck_flexion_deg(standing_body())
+    neutral = neck_flexion_deg(standing_body(), SCHEMA)
     assert neutral == pytest.approx(0, abs=1)
-    assert neck_flexion_deg(nod(standing_body(), degrees)) == pytest.approx(neutral + degrees)
+    assert neck_flexion_deg(nod(standing_body(), degrees), SCHEMA) == pytest.approx(neutral + degrees)
     for body, turned in zip(bodies(9, 5), bodies(9, 5), strict=True):
         assert np.array_equal(body, turned)
-        assert neck_flexion_deg(body) == pytest.approx(neutral)
+        assert neck_flexion_deg(body, SCHEMA) == pytest.approx(neutral)
 
 
 def test_the_neck_angle_ignores_a_turn_of_the_head_to_the_side():
     body = standing_body()
     body[:6] = Rotation.from_euler("y", 25, degrees=True).apply(body[:6] - body[5]) + body[5]
-    assert neck_flexion_deg(body) == pytest.approx(0, abs=2)
+    assert neck_flexion_deg(body, SCHEMA) == pytest.approx(0, abs=2)
 
 
 def test_the_crl_note_flags_a_flexed_and_an_extended_neck():
@@ -90,7 +93,7 @@ def test_the_crl_note_flags_a_flexed_and_an_extended_neck():
 def test_the_neck_angle_of_an_incomplete_pose_is_unknown(missing):
     body = standing_body()
     body[missing] = np.nan
-    assert math.isnan(neck_flexion_deg(body))
+    assert math.isnan(neck_flexion_deg(body, SCHEMA))
     assert "neck angle unknown" in by_key(Pose(body))["crl"].note
     body[6:9] = [[0, 0, 0], [0, 0, -1], [0, 0, -2]]
-    assert math.isnan(neck_flexion_deg(body))
+    assert math.isnan(neck_flexion_deg(body, SCHEMA))

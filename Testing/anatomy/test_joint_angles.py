@@ -10,7 +10,7 @@ from anatomy.moving_bodies import LEFT_WRIST, SCHEMA, bent_elbow
 from FetusMapV2Lib.anatomy.joint_angles import angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 
-KEYS = [angle.key for angle in angle_list()]
+KEYS = [angle.key for angle in angle_list(SCHEMA)]
 
 
 def column(key: str) -> int:
@@ -36,14 +36,14 @@ def test_straight_and_right_angles():
     body[LEFT_WRIST] = body[shoulder] + 15 * down
     body[SCHEMA.index("left_knee")] = body[hip] + 9 * forward
     body[SCHEMA.index("left_ankle")] = body[hip] + 9 * forward - 5 * down
-    angles = joint_angles(body)
+    angles = joint_angles(body, SCHEMA)
     found = [angles[column(f"left_{key}")] for key in
              ("shoulder_elevation", "elbow_flexion", "hip_flexion", "knee_flexion")]  # fmt: skip
     assert found == pytest.approx([0, 0, 90, 90], abs=1e-4)
 
 
 def test_bending_one_elbow_moves_one_angle():
-    angles = joint_angles(bent_elbow(np.array([0.0, -10.0, 25.0])))
+    angles = joint_angles(bent_elbow(np.array([0.0, -10.0, 25.0])), SCHEMA)
     change = angles - angles[0]
     # turning the forearm towards the upper arm closes the joint
     assert np.abs(change[:, column("left_elbow_flexion")]) == pytest.approx([0, 10, 25])
@@ -51,8 +51,8 @@ def test_bending_one_elbow_moves_one_angle():
 
 
 def test_place_turn_and_size_of_the_body_do_not_matter_and_sides_are_alike():
-    angles = joint_angles(bodies(3, 20))
-    assert angles == pytest.approx(np.tile(joint_angles(standing_body()), (20, 1)), abs=1e-6)
+    angles = joint_angles(bodies(3, 20), SCHEMA)
+    assert angles == pytest.approx(np.tile(joint_angles(standing_body(), SCHEMA), (20, 1)), abs=1e-6)
     for key in ("shoulder_elevation", "elbow_flexion", "hip_flexion", "knee_flexion"):
         assert angles[0, column(f"left_{key}")] == pytest.approx(angles[0, column(f"right_{key}")])
 
@@ -60,9 +60,9 @@ def test_place_turn_and_size_of_the_body_do_not_matter_and_sides_are_alike():
 def test_a_missing_landmark_leaves_only_the_angles_that_need_it_unknown():
     body = standing_body()
     body[LEFT_WRIST] = np.nan
-    unknown = [KEYS[number] for number in np.flatnonzero(np.isnan(joint_angles(body)))]
+    unknown = [KEYS[number] for number in np.flatnonzero(np.isnan(joint_angles(body, SCHEMA)))]
     assert unknown == ["left_elbow_flexion"]
-    interval = angle_uncertainty(body, np.full(22, 1.0))
+    interval = angle_uncertainty(body, np.full(22, 1.0), SCHEMA)
     assert [KEYS[number] for number in np.flatnonzero(np.isnan(interval))] == ["left_elbow_flexion"]
 
 
@@ -70,9 +70,9 @@ def test_uncertainty_is_what_errors_of_that_size_make():
     random = np.random.default_rng(4)
     body, radius = standing_body(), random.uniform(0.2, 0.6, 22)
     noisy = body + random.normal(size=(20_000, 22, 3)) * (radius / RADIUS90_IN_SD)[:, None]
-    half_width = np.quantile(np.abs(joint_angles(noisy) - joint_angles(body)), 0.9, axis=0)
-    assert angle_uncertainty(body, radius) == pytest.approx(half_width, rel=0.03)
+    half_width = np.quantile(np.abs(joint_angles(noisy, SCHEMA) - joint_angles(body, SCHEMA)), 0.9, axis=0)
+    assert angle_uncertainty(body, radius, SCHEMA) == pytest.approx(half_width, rel=0.03)
 
 
 def test_uncertainty_ends_at_half_a_turn():
-    assert (angle_uncertainty(standing_body(), np.full(22, 500.0)) == 180.0).all()
+    assert (angle_uncertainty(standing_body(), np.full(22, 500.0), SCHEMA) == 180.0).all()

@@ -27,7 +27,7 @@ def parts(movement) -> list[str]:
 
 
 def test_only_the_arm_that_moves_moves_and_about_when_it_does():
-    movement = analyse_movement(noisy(bent_elbow(ANGLES)), TIMES, RADII)
+    movement = analyse_movement(noisy(bent_elbow(ANGLES)), SCHEMA, TIMES, RADII)
     assert {period.part for period in movement.periods} == {"left_arm"}
     (period,) = movement.periods
     assert abs(period.first - (REST - 1)) <= 2 and abs(period.last - (REST + 8)) <= 2
@@ -39,18 +39,18 @@ def test_only_the_arm_that_moves_moves_and_about_when_it_does():
 
 def test_the_speed_is_that_of_the_mean_of_elbow_and_wrist_in_mm_per_second():
     frames = bent_elbow(ANGLES)
-    movement = analyse_movement(frames, TIMES, RADII)
+    movement = analyse_movement(frames, SCHEMA, TIMES, RADII)
     step = np.linalg.norm(frames[REST + 3, LEFT_WRIST] - frames[REST + 2, LEFT_WRIST]) / 0.5
     middle = movement.speeds[REST + 4, parts(movement).index("left_arm")]
     assert middle == pytest.approx(step / 2, rel=0.06)  # the elbow rests; the line cuts the arc a little short
-    per_frame = analyse_movement(frames, None, RADII)
+    per_frame = analyse_movement(frames, SCHEMA, None, RADII)
     assert per_frame.time_unit == "frame" and movement.time_unit == "s"
     assert per_frame.speeds == pytest.approx(0.5 * movement.speeds)
 
 
 def test_a_body_carried_and_turned_moves_as_a_whole_and_no_limb_does():
     frames = noisy(carried(bent_elbow(np.zeros(len(ANGLES))), 3.0, 1.5))
-    movement = analyse_movement(frames, TIMES, RADII)
+    movement = analyse_movement(frames, SCHEMA, TIMES, RADII)
     assert {period.part for period in movement.periods} == {"body"}
     assert np.median(movement.turning) == pytest.approx(6.0, rel=0.2)
     assert movement.moving[:, parts(movement).index("body")].all()
@@ -59,7 +59,7 @@ def test_a_body_carried_and_turned_moves_as_a_whole_and_no_limb_does():
 @pytest.mark.parametrize("seed", range(5))
 def test_errors_that_repeat_badly_are_not_movement(seed):
     frames = noisy(bent_elbow(np.zeros(len(ANGLES))), 0.8, seed)
-    assert analyse_movement(frames, TIMES, RADII).moving.mean() < 0.03
+    assert analyse_movement(frames, SCHEMA, TIMES, RADII).moving.mean() < 0.03
 
 
 def test_a_single_lost_landmark_in_one_frame_is_not_movement():
@@ -67,14 +67,14 @@ def test_a_single_lost_landmark_in_one_frame_is_not_movement():
     radii = RADII.copy()
     frames[10, LEFT_WRIST] += 15.0
     radii[10, LEFT_WRIST] = 20.0  # it is known to be doubtful
-    assert not analyse_movement(frames, TIMES, radii).periods
+    assert not analyse_movement(frames, SCHEMA, TIMES, radii).periods
 
 
 def test_missing_landmarks_and_frames_are_gaps():
     frames = noisy(bent_elbow(ANGLES))
     frames[REST + 3] = np.nan  # no fetus in this frame
     frames[2, [LEFT_ELBOW, LEFT_WRIST]] = np.nan
-    movement = analyse_movement(frames, TIMES, RADII)
+    movement = analyse_movement(frames, SCHEMA, TIMES, RADII)
     arm = parts(movement).index("left_arm")
     assert np.flatnonzero(np.isnan(movement.speeds[:, arm])).tolist() == [2, REST + 3]
     assert np.isnan(movement.angles[REST + 3]).all() and np.isnan(movement.turning[REST + 3])
@@ -91,33 +91,33 @@ def test_a_wrist_placed_by_hand_takes_the_usual_radius():
     assert filled[5, 3] == 2.0 or filled[5, 3] == 4.0
     assert filled[5, LEFT_WRIST] == 2.5
     assert (known_radii(None, np.zeros((4, 22, 3))) == 3.0).all()
-    assert np.isfinite(analyse_movement(bent_elbow(ANGLES), TIMES, radii).noise).all()
+    assert np.isfinite(analyse_movement(bent_elbow(ANGLES), SCHEMA, TIMES, radii).noise).all()
 
 
 def test_a_movement_of_a_few_frames_or_of_none():
     for count in (1, 2, 4):
-        movement = analyse_movement(bent_elbow(np.zeros(count)))
+        movement = analyse_movement(bent_elbow(np.zeros(count)), SCHEMA)
         assert movement.speeds.shape == (count, 6) and not movement.periods
         assert np.isfinite(movement.angles).all()
-    nobody = analyse_movement(np.full((4, 22, 3), np.nan))
+    nobody = analyse_movement(np.full((4, 22, 3), np.nan), SCHEMA)
     assert np.isnan(nobody.speeds).all() and not nobody.periods
 
 
 @pytest.mark.parametrize("times", [[0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 2.0, 1.0], [0.0, 1.0, np.nan]])
 def test_times_must_rise(times):
     with pytest.raises(ValueError, match="times"):
-        analyse_movement(bent_elbow(np.zeros(3)), np.array(times))
+        analyse_movement(bent_elbow(np.zeros(3)), SCHEMA, np.array(times))
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="positions"):
-        analyse_movement(np.zeros((3, 5, 3)))
+        analyse_movement(np.zeros((3, 5, 3)), SCHEMA)
     with pytest.raises(ValueError, match="radius90_mm"):
-        analyse_movement(np.zeros((3, 22, 3)), None, np.zeros((2, 22)))
+        analyse_movement(np.zeros((3, 22, 3)), SCHEMA, None, np.zeros((2, 22)))
 
 
 def test_the_parts_are_those_of_the_schema():
-    movement = analyse_movement(bent_elbow(np.zeros(2)))
+    movement = analyse_movement(bent_elbow(np.zeros(2)), SCHEMA)
     assert parts(movement) == ["head", "left_arm", "right_arm", "left_leg", "right_leg", "body"]
     rows = {part.key: part.rows for part in movement.part_list}
     assert rows["left_arm"] == (LEFT_ELBOW, LEFT_WRIST)

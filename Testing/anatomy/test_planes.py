@@ -7,10 +7,13 @@ import pytest
 from anatomy.bodies import bodies, standing_body
 
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane, same_plane
+from FetusMapV2Lib.anatomy.schema import default_schema
+
+SCHEMA = default_schema()
 
 
 def test_the_plane_of_the_upright_body():
-    plane = midsagittal_plane(standing_body())
+    plane = midsagittal_plane(standing_body(), SCHEMA)
     assert np.allclose(plane.normal, [-1, 0, 0])
     assert plane.y_axis[2] > 0.99  # to the crown
     assert plane.x_axis[1] < -0.99  # to the back
@@ -19,9 +22,9 @@ def test_the_plane_of_the_upright_body():
 
 
 def test_directions_and_size_move_with_the_body():
-    reference = midsagittal_plane(standing_body())
+    reference = midsagittal_plane(standing_body(), SCHEMA)
     for body in bodies(seed=11, count=30):
-        plane = midsagittal_plane(body)
+        plane = midsagittal_plane(body, SCHEMA)
         axes = np.column_stack([plane.x_axis, plane.y_axis, plane.normal])
         assert np.allclose(axes.T @ axes, np.eye(3))
         assert np.linalg.det(axes) == pytest.approx(1)
@@ -33,7 +36,7 @@ def test_directions_and_size_move_with_the_body():
 
 def test_all_midline_landmarks_lie_inside_the_shown_part():
     body = bodies(seed=12, count=1, noise_mm=2)[0]
-    plane = midsagittal_plane(body)
+    plane = midsagittal_plane(body, SCHEMA)
     inside = body[:10] - plane.origin
     assert np.all(np.abs(inside @ plane.x_axis) < plane.extent_mm[0] / 2)
     assert np.all(np.abs(inside @ plane.y_axis) < plane.extent_mm[1] / 2)
@@ -41,7 +44,7 @@ def test_all_midline_landmarks_lie_inside_the_shown_part():
 
 def test_the_fit_is_the_least_squares_one():
     body = bodies(seed=13, count=1, noise_mm=3)[0]
-    plane = midsagittal_plane(body)
+    plane = midsagittal_plane(body, SCHEMA)
     assert plane.residual_mm == pytest.approx(np.sqrt(np.mean(plane.distances_mm(body[:10]) ** 2)))
     rng = np.random.default_rng(0)
     centre = body[:10].mean(axis=0)
@@ -52,10 +55,10 @@ def test_the_fit_is_the_least_squares_one():
 
 
 def test_missing_landmarks_are_left_out():
-    whole = midsagittal_plane(standing_body())
+    whole = midsagittal_plane(standing_body(), SCHEMA)
     body = standing_body()
     body[[0, 4, 9]] = np.nan
-    plane = midsagittal_plane(body)
+    plane = midsagittal_plane(body, SCHEMA)
     assert np.allclose(plane.normal, whole.normal)
     assert plane.y_axis[2] > 0.95  # the spine stands in for crown and rump
 
@@ -63,36 +66,36 @@ def test_missing_landmarks_are_left_out():
 def test_without_a_frame_the_limbs_tell_the_left():
     body = standing_body()
     body[[0, 7]] = np.nan
-    assert np.allclose(midsagittal_plane(body).normal, [-1, 0, 0])
+    assert np.allclose(midsagittal_plane(body, SCHEMA).normal, [-1, 0, 0])
     swapped = body.copy()
     swapped[10:16], swapped[16:22] = np.roll(body[10:16], 3, axis=0), np.roll(body[16:22], 3, axis=0)
-    assert np.allclose(midsagittal_plane(swapped).normal, [1, 0, 0])
+    assert np.allclose(midsagittal_plane(swapped, SCHEMA).normal, [1, 0, 0])
     body[10:] = np.nan
-    assert np.allclose(np.abs(midsagittal_plane(body).normal), [1, 0, 0])
+    assert np.allclose(np.abs(midsagittal_plane(body, SCHEMA).normal), [1, 0, 0])
 
 
 def test_three_points_are_enough_and_two_are_not():
     body = np.full((22, 3), np.nan)
     body[[1, 6, 8]] = standing_body()[[1, 6, 8]]
-    assert np.allclose(np.abs(midsagittal_plane(body).normal), [1, 0, 0])
+    assert np.allclose(np.abs(midsagittal_plane(body, SCHEMA).normal), [1, 0, 0])
     body[1] = np.nan
-    assert midsagittal_plane(body) is None
+    assert midsagittal_plane(body, SCHEMA) is None
 
 
 def test_collinear_or_coinciding_landmarks_give_no_plane():
     body = standing_body()
     body[:10] = np.outer(np.arange(10), [1.0, 2, 3])
-    assert midsagittal_plane(body) is None
+    assert midsagittal_plane(body, SCHEMA) is None
     body[:10] = 4.0
-    assert midsagittal_plane(body) is None
-    assert midsagittal_plane(np.full((22, 3), np.nan)) is None
+    assert midsagittal_plane(body, SCHEMA) is None
+    assert midsagittal_plane(np.full((22, 3), np.nan), SCHEMA) is None
 
 
 def test_planes_are_the_same_to_the_last_digit():
     body = standing_body()
-    plane = midsagittal_plane(body)
-    assert same_plane(plane, midsagittal_plane(body.copy()))
+    plane = midsagittal_plane(body, SCHEMA)
+    assert same_plane(plane, midsagittal_plane(body.copy(), SCHEMA))
     moved = body.copy()
     moved[0, 2] += 1e-9
-    assert not same_plane(plane, midsagittal_plane(moved))
+    assert not same_plane(plane, midsagittal_plane(moved, SCHEMA))
     assert not same_plane(plane, None) and same_plane(None, None)

@@ -14,6 +14,7 @@ from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.plausibility import LONGEST_JOINT_TO_SHAFT, Check, check_pose
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.shafts import expected_shaft
 
 CRL, FEMUR, HUMERUS = 68.0, 13.5, 14.0
@@ -120,7 +121,9 @@ def test_the_neck_uncertainty_covers_90_percent_of_simulated_errors():
     radii = np.linspace(0.5, 1.5, 22)
     half = neck_uncertainty_deg(Pose(body, radius90_mm=radii))
     noise = rng.normal(size=(4000, 22, 3)) * (radii / RADIUS90_IN_SD)[None, :, None]
-    errors = np.array([neck_flexion_deg(body + one) for one in noise]) - neck_flexion_deg(body)
+    errors = np.array([neck_flexion_deg(body + one, default_schema()) for one in noise]) - neck_flexion_deg(
+        body, default_schema()
+    )
     assert (np.abs(errors) <= half).mean() == pytest.approx(0.9, abs=0.02)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from anatomy.bodies import standing_body
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
+from FetusMapV2Lib.anatomy.schema import default_schema
 
 
 def test_a_row_with_any_nan_is_missing_altogether():
@@ -35,6 +39,20 @@ def test_wrong_positions_are_refused(positions):
         Pose(positions)
 
 
+def test_a_pose_has_as_many_rows_as_its_schema_has_landmarks():
+    with pytest.raises(ValueError, match="the pose has 21 landmarks, the schema 22"):
+        Pose(np.zeros((21, 3)))
+
+
+def test_a_pose_is_measured_by_its_own_schema():
+    schema = replace(default_schema(), id="site", crl_rows=(0, 3))
+    pose = Pose(standing_body(), schema=schema)
+    assert pose.transformed(np.eye(4)).with_positions(pose.positions).schema is schema
+    head, body = (measurements(one).crl for one in (pose, Pose(standing_body())))
+    assert (head.rows, body.rows) == ((0, 3), default_schema().crl_rows)
+    assert head.value_mm < body.value_mm
+
+
 def test_wrong_radii_are_refused():
     with pytest.raises(ValueError, match="radius90_mm"):
         Pose(standing_body(), radius90_mm=np.ones(21))
@@ -43,7 +61,7 @@ def test_wrong_radii_are_refused():
 def test_transforming_moves_points_scales_radii_and_keeps_missing_ones():
     body = standing_body()
     body[7] = np.nan
-    resolved, laterality = resolve_sides(body)
+    resolved, laterality = resolve_sides(body, default_schema())
     pose = Pose(resolved, np.full(22, 0.5), np.arange(22.0), laterality)
     matrix = np.array([[0, -2, 0, 1], [2, 0, 0, 2], [0, 0, 2, 3], [0, 0, 0, 1.0]])
     moved = pose.transformed(matrix)

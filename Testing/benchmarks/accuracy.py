@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
@@ -92,7 +93,8 @@ def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
 
 def _positions(estimate: Estimate) -> np.ndarray:
     """The estimate, or what the engine saw last where it found no fetus."""
-    return estimate.pose.positions if estimate.found else resolve_sides(estimate.views[-1].positions)[0]
+    last = estimate.views[-1].positions if not estimate.found else None
+    return estimate.pose.positions if last is None else resolve_sides(last, default_schema())[0]
 
 
 def _truth_positions(folder: Path, index: int) -> list:
@@ -129,7 +131,7 @@ def report(outcomes: list[Outcome]) -> str:
     truth = np.stack([outcome.truth for outcome in outcomes])
     estimate = np.stack([outcome.estimate for outcome in outcomes])
     radius = np.stack([outcome.radius for outcome in outcomes])
-    table = accuracy_table(estimate, truth, radius)
+    table = accuracy_table(estimate, truth, default_schema(), radius)
     found = sum(outcome.found for outcome in outcomes)
     seconds = np.median([outcome.seconds for outcome in outcomes])
     return f"{table.markdown()}\nFetus found in {found} of {len(outcomes)}; {seconds:.1f} s per estimate (median).\n"

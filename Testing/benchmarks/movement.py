@@ -31,6 +31,8 @@ from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import Frames, read_sequence
 from FetusMapV2Lib.phantom.motion import simulate_sequence, write_moving_case
 
+SCHEMA = default_schema()
+
 #: Never used for training, calibration or choosing anything.
 SEED = 990_501
 SHAPE, SPACING_MM, INTERVAL_S = (276, 188, 187), 0.5, 0.25
@@ -70,7 +72,9 @@ def main() -> None:
     if arguments.figure is not None:
         positions, radii = stacked([estimate.pose for estimate in runs[0].together])
         times = INTERVAL_S * np.arange(len(positions))
-        write_movement_figure(arguments.figure, analyse_movement(positions, times, radii), "A simulated moving fetus")
+        write_movement_figure(
+            arguments.figure, analyse_movement(positions, SCHEMA, times, radii), "A simulated moving fetus"
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -140,16 +144,16 @@ def _scores(runs: Sequence[Run], estimates: Sequence[Sequence[Estimate]]) -> lis
         positions, radii = stacked([estimate.pose for estimate in answers])
         found += [estimate.found for estimate in answers]
         distances.append(distances_mm(positions, run.truths))
-        signed = (joint_angles(positions) - joint_angles(run.truths) + 180) % 360 - 180
+        signed = (joint_angles(positions, SCHEMA) - joint_angles(run.truths, SCHEMA) + 180) % 360 - 180
         errors.append(np.abs(signed))
         changes.append(np.abs(np.diff(signed, axis=0)))
-        movement = analyse_movement(positions, None, radii)
-        true_speeds = analyse_movement(run.truths).speeds
+        movement = analyse_movement(positions, SCHEMA, None, radii)
+        true_speeds = analyse_movement(run.truths, SCHEMA).speeds
         speed_errors.append(np.abs(movement.speeds - true_speeds))
         moves.append(movement.moving[true_speeds >= MOVES_MM])
         rests.append(movement.moving[true_speeds <= RESTS_MM])
     by_angle = np.concatenate(errors)
-    columns = {joint: [n for n, angle in enumerate(angle_list()) if joint in angle.key] for joint in _JOINTS}
+    columns = {joint: [n for n, angle in enumerate(angle_list(SCHEMA)) if joint in angle.key] for joint in _JOINTS}
     return [
         f"{sum(found)} of {len(found)}",
         f"{np.nanmean(np.concatenate(distances)):.2f}",
@@ -192,7 +196,7 @@ def _sides(runs: Sequence[Run]) -> str:
     for run in runs:
         positions, radii = stacked([estimate.pose for estimate in run.together])
         given = _exchanged(positions, generator)
-        order = settle_sides(given, radii).order
+        order = settle_sides(given, SCHEMA, radii).order
         given_wrong += _wrong(given, run.truths)
         settled_wrong += _wrong(np.take_along_axis(given, order[..., None], axis=1), run.truths)
     share = f"names of arms or legs exchanged in {100 * EXCHANGED_SHARE:.0f} % of frames"
@@ -201,7 +205,7 @@ def _sides(runs: Sequence[Run]) -> str:
 
 
 def _exchanged(positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    schema, given = default_schema(), positions.copy()
+    schema, given = SCHEMA, positions.copy()
     for limb in ("la", "ll"):
         for frame in np.flatnonzero(generator.random(len(given)) < EXCHANGED_SHARE):
             for left, right in schema.pairs_of(limb):
@@ -215,7 +219,7 @@ def _swaps(runs: Sequence[Run], estimates: Sequence[Sequence[Estimate]]) -> str:
 
 
 def _wrong(positions: np.ndarray, truths: np.ndarray) -> int:
-    return int((limb_sides_right(positions, truths) == 0).sum())
+    return int((limb_sides_right(positions, truths, SCHEMA) == 0).sum())
 
 
 def _limbs(runs: Sequence[Run]) -> str:

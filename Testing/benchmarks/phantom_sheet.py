@@ -51,7 +51,7 @@ def main() -> None:
 
 def _slices(case: SimulatedCase, template: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     positions = case.pose.positions
-    grid = close_view(body_frame(positions, None, template), VIEW)
+    grid = close_view(body_frame(positions, None, template, default_schema()), VIEW)
     voxels = resample(case.volume, grid)
     points = grid.to_voxel(positions)
     schema = default_schema()

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
 from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
@@ -96,7 +97,7 @@ def model_of(
         name="stub", network={"kind": "stub"}, input_size=input_size, sigma=2.0, views=views,
         patch_spacing_mm=patch_spacing_mm,
     )  # fmt: skip
-    template = canonical_template(layout()[None])
+    template = canonical_template(layout()[None], default_schema())
     return Model(network, layout()[None], template, info, calibration or uncalibrated())  # type: ignore[arg-type]
 
 

@@ -12,6 +12,7 @@ import pytest
 from cli.synthetic_balls import ball_volume
 from imaging.samples import sample
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
@@ -179,7 +180,7 @@ def test_a_sequence_with_scene_and_pictures(fetusmap, sees_only_balls, tmp_path:
     assert files(tmp_path / "out") == sorted([*MOVEMENT, *pictures, *results, "moving.mrb"])
     assert all((tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     scene = load_scene(tmp_path / "out" / "moving.mrb")
-    fetus = PoseSequence.attach(browsers_of_volumes(scene)[0])
+    fetus = PoseSequence.attach(browsers_of_volumes(scene)[0], default_schema())
     assert fetus.frame_count == 2
     assert np.linalg.norm(fetus.poses()[1].positions - truth, axis=1).max() < 1.5
     close_scene(scene)

@@ -42,7 +42,7 @@ def test_a_fetus_is_found_where_it_is(case, estimate):
     assert estimate.found
     errors = _apart(estimate.pose.positions, case.pose.positions)
     assert errors.mean() < 5.0
-    assert limb_sides_right(estimate.pose.positions[None], case.pose.positions[None]).all()
+    assert limb_sides_right(estimate.pose.positions[None], case.pose.positions[None], default_schema()).all()
     assert (estimate.pose.confidence > 0).all() and (estimate.pose.confidence <= 1).all()
     assert (estimate.pose.radius90_mm > 0).all()
 

@@ -28,8 +28,8 @@ def body(seed):
 
 
 LIBRARY = np.stack([body(seed) for seed in range(100, 130)])
-TEMPLATE = canonical_template(LIBRARY)
-PAIRS = limb_pairs(LIBRARY, TEMPLATE)
+TEMPLATE = canonical_template(LIBRARY, SCHEMA)
+PAIRS = limb_pairs(LIBRARY, TEMPLATE, SCHEMA)
 
 
 class Seen:
@@ -39,7 +39,7 @@ class Seen:
         positions = body(seed)
         turn = Rotation.random(random_state=seed).as_matrix()
         self.truth = (positions - positions.mean(axis=0)) @ turn.T
-        self.length = body_frame(self.truth, None, TEMPLATE).length_mm
+        self.length = body_frame(self.truth, None, TEMPLATE, SCHEMA).length_mm
         self.grid = Grid.around(np.zeros(3), turn, 1.7 * self.length / SHAPE[0], SHAPE)
         self.maps = self.maps_at(self.truth)
 
@@ -110,7 +110,7 @@ def test_flat_maps_and_an_empty_library_do_not_stop_it():
     grid = Seen(0).grid
     plain = decode(flat, SIGMA)
     assert torch.isfinite(decode_limbs(flat, plain, SIGMA, grid, 60.0, PAIRS).points_ijk).all()
-    nothing = decode_limbs(flat, plain, SIGMA, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE))
+    nothing = decode_limbs(flat, plain, SIGMA, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE, SCHEMA))
     assert torch.equal(nothing.points_ijk, plain.points_ijk)
 
 
@@ -119,12 +119,12 @@ def test_the_library_gives_both_sides_the_same_bones():
         (SCHEMA.rows("la"), SCHEMA.rows("ra")),
         (SCHEMA.rows("ll"), SCHEMA.rows("rl")),
     ]
-    mirrored = limb_pairs(LIBRARY[:, SCHEMA.mirror_rows] * [-1, 1, 1], TEMPLATE)
+    mirrored = limb_pairs(LIBRARY[:, SCHEMA.mirror_rows] * [-1, 1, 1], TEMPLATE, SCHEMA)
     for (_, _, bones), (_, _, others) in zip(PAIRS, mirrored, strict=True):
         np.testing.assert_allclose(bones.mean, others.mean, rtol=0.02)
     partial = LIBRARY.copy()
     partial[:25, LEFT_ANKLE] = np.nan
-    _, (_, _, bones) = limb_pairs(partial, TEMPLATE)
+    _, (_, _, bones) = limb_pairs(partial, TEMPLATE, SCHEMA)
     np.testing.assert_allclose(bones.mean, PAIRS[1][2].mean, rtol=0.05)
 
 

@@ -19,7 +19,7 @@ def poses():
 
 @pytest.fixture(scope="module")
 def template(poses):
-    return canonical_template(poses)
+    return canonical_template(poses, SCHEMA)
 
 
 def _placed(seed):
@@ -42,18 +42,18 @@ def test_template_stands_upright_with_unit_length(template):
 
 def test_frame_turns_with_the_fetus(poses, template):
     turn = Rotation.from_rotvec([0.4, -2.0, 1.0]).as_matrix()
-    before = body_frame(poses[3], None, template)
-    after = body_frame(poses[3] @ turn.T + [5.0, -7.0, 11.0], None, template)
+    before = body_frame(poses[3], None, template, SCHEMA)
+    after = body_frame(poses[3] @ turn.T + [5.0, -7.0, 11.0], None, template, SCHEMA)
     np.testing.assert_allclose(after.axes, turn @ before.axes, atol=1e-6)
     np.testing.assert_allclose(after.centre, turn @ before.centre + [5.0, -7.0, 11.0], atol=1e-6)
     assert np.linalg.det(after.axes) == pytest.approx(1.0)
 
 
 def test_frame_survives_one_landmark_gone_astray(poses, template):
-    true = body_frame(poses[5], None, template)
+    true = body_frame(poses[5], None, template, SCHEMA)
     astray = poses[5].copy()
     astray[SCHEMA.index("chin")] += 60.0
-    found = body_frame(astray, None, template)
+    found = body_frame(astray, None, template, SCHEMA)
     assert true.angle_to(found) < 10.0
     assert found.length_mm == pytest.approx(true.length_mm, rel=0.12)
 
@@ -61,14 +61,14 @@ def test_frame_survives_one_landmark_gone_astray(poses, template):
 def test_frame_needs_four_landmarks(poses, template):
     sparse = np.full((22, 3), np.nan)
     sparse[:3] = poses[0][:3]
-    assert body_frame(sparse, None, template) is None
+    assert body_frame(sparse, None, template, SCHEMA) is None
 
 
 def test_close_view_holds_the_whole_fetus(poses, template):
     shape = (96, 64, 64)
     inside = []
     for pose in poses:
-        grid = close_view(body_frame(pose, None, template), shape)
+        grid = close_view(body_frame(pose, None, template, SCHEMA), shape)
         voxels = grid.to_voxel(pose)
         inside.append(((voxels > 0) & (voxels < np.array(shape[::-1]) - 1)).all(axis=1))
     inside = np.array(inside)

@@ -51,7 +51,7 @@ def world() -> tuple[Volume, np.ndarray, np.ndarray]:
 def engine_seeing(points_ijk: np.ndarray, library: np.ndarray) -> PoseEngine:
     info = ModelInfo(name="movable", network={"kind": "stub"}, input_size=SHAPE, sigma=2.0)
     calibration = replace(uncalibrated(), detection_threshold=0.0)
-    template = canonical_template(library)
+    template = canonical_template(library, SCHEMA)
     model = Model(MovableHeatmaps(points_ijk), library, template, info, calibration)  # type: ignore[arg-type]
     return PoseEngine(model, torch.device("cpu"), "for a test")
 

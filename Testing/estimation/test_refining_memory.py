@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement
 from FetusMapV2Lib.estimation.refinement import ITERATIONS, Tuning
@@ -35,7 +36,7 @@ def tuning() -> Tuning:
         picture=picture,
         grid=grid,
         sigma=2.0,
-        prior=ShapePrior(load_model(find_model(None)).poses),
+        prior=ShapePrior(load_model(find_model(None)).poses, default_schema()),
         channels=range(22),
         pinned={PINNED: np.array([4.0, -3.0, 8.0])},
     )

@@ -111,7 +111,7 @@ class Script:
         positions = self.left.pop(0)
         if on_progress is not None:
             on_progress(0.5, "looking")
-        positions, sides = resolve_sides(positions)
+        positions, sides = resolve_sides(positions, SCHEMA)
         radius = np.arange(22.0) + 1
         estimate = Estimate.given(Pose(positions, np.full(22, 0.9), radius, sides), "script")
         return estimate if np.isfinite(positions).any() else replace(estimate, status="none")

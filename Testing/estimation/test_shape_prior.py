@@ -62,7 +62,7 @@ def literal(library: np.ndarray, pose: np.ndarray, scale: bool) -> tuple[np.ndar
 @pytest.mark.parametrize("scale", [True, False])
 def test_the_equations_to_the_letter(library, pose, scale):
     chosen, labels = literal(library, pose, scale)
-    found = ShapePrior(library, scale=scale).pseudo_labels(pose)
+    found = ShapePrior(library, SCHEMA, scale=scale).pseudo_labels(pose)
     np.testing.assert_array_equal(found.chosen, chosen)
     np.testing.assert_allclose(found.positions, labels, atol=1e-9)
     assert list(SCHEMA.registration_rows) == M
@@ -71,7 +71,7 @@ def test_the_equations_to_the_letter(library, pose, scale):
 
 def test_a_pose_of_the_library_is_its_own_nearest(library):
     moved = 1.3 * library[7] + [5.0, 6.0, 7.0]
-    found = ShapePrior(library, neighbours=1).pseudo_labels(moved)
+    found = ShapePrior(library, SCHEMA, neighbours=1).pseudo_labels(moved)
     assert found.chosen.tolist() == [7]
     assert found.residual_mm < 1e-9
     np.testing.assert_allclose(found.positions[REFINED], moved[REFINED], atol=1e-9)
@@ -79,11 +79,11 @@ def test_a_pose_of_the_library_is_its_own_nearest(library):
 
 def test_a_mirrored_pose_is_not_matched_by_a_reflection(library):
     mirrored = library[7] * [-1.0, 1.0, 1.0]
-    assert ShapePrior(mirrored[None], neighbours=1).pseudo_labels(library[7]).residual_mm > 0.1
+    assert ShapePrior(mirrored[None], SCHEMA, neighbours=1).pseudo_labels(library[7]).residual_mm > 0.1
 
 
 def test_the_same_twice_and_ties_in_the_librarys_order(library, pose):
-    twice = ShapePrior(np.concatenate([library, library]))
+    twice = ShapePrior(np.concatenate([library, library]), SCHEMA)
     first, again = twice.pseudo_labels(pose), twice.pseudo_labels(pose)
     np.testing.assert_array_equal(first.positions, again.positions)
     assert len(set(first.chosen % 60)) == NEAREST_POSES // 2
@@ -95,16 +95,16 @@ def test_missing_landmarks(library, pose):
     holes[3, 1], holes[4, 0] = np.nan, np.nan
     lacking = pose.copy()
     lacking[[0, 1]] = np.nan
-    found = ShapePrior(holes).pseudo_labels(lacking)
+    found = ShapePrior(holes, SCHEMA).pseudo_labels(lacking)
     assert np.isfinite(found.positions[REFINED]).all()  # the missing one comes from the library
     lacking[M] = np.nan
-    assert ShapePrior(holes).pseudo_labels(lacking) is None
+    assert ShapePrior(holes, SCHEMA).pseudo_labels(lacking) is None
     with pytest.raises(UserError, match="add-poses"):
-        ShapePrior(np.full((3, 22, 3), np.nan))
+        ShapePrior(np.full((3, 22, 3), np.nan), SCHEMA)
 
 
 def test_a_thousand_poses_take_milliseconds(library, pose):
-    prior = ShapePrior(np.tile(library, (17, 1, 1))[:1000])
+    prior = ShapePrior(np.tile(library, (17, 1, 1))[:1000], SCHEMA)
     prior.pseudo_labels(pose)
     started = time.perf_counter()
     prior.pseudo_labels(pose)
@@ -114,7 +114,7 @@ def test_a_thousand_poses_take_milliseconds(library, pose):
 
 
 def test_a_doubtful_landmark_moves_and_clear_ones_stay(library, pose):
-    prior = ShapePrior(poses()[:-20])
+    prior = ShapePrior(poses()[:-20], SCHEMA)
     radius = np.full(22, 0.8)
     wrong = pose.copy()
     wrong[9] += [0.0, 12.0, 0.0]
@@ -128,7 +128,7 @@ def test_a_doubtful_landmark_moves_and_clear_ones_stay(library, pose):
 
 def test_one_drag_mends_its_neighbours():
     """An arm is seen in a wrong direction; its elbow put right brings the wrist nearer, and the rest stays."""
-    prior = ShapePrior(poses()[:-20])
+    prior = ShapePrior(poses()[:-20], SCHEMA)
     shoulder, elbow, wrist = SCHEMA.rows("la")
     free = [row for row in range(22) if row != elbow]
     turn = Rotation.from_euler("x", 50, degrees=True)
@@ -149,7 +149,7 @@ def test_one_drag_mends_its_neighbours():
 
 
 def test_a_landmark_put_where_it_was_expected_moves_next_to_nothing(pose):
-    prior = ShapePrior(poses()[:-20])
+    prior = ShapePrior(poses()[:-20], SCHEMA)
     radius = np.full(22, 4.0)
     expected = pose.copy()
     for _ in range(20):  # where the others want landmark 12, once it is not looked at

@@ -15,6 +15,8 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.evaluation.accuracy_table import accuracy_table
 
+SCHEMA = default_schema()
+
 
 @pytest.fixture
 def table():
@@ -24,7 +26,7 @@ def table():
     predictions[0, 1] = np.nan  # a missed forehead
     truths[:, 2] = np.nan  # no nasal tip to be found
     radii = np.full((4, 22), 5.0)
-    return accuracy_table(predictions, truths, radii)
+    return accuracy_table(predictions, truths, SCHEMA, radii)
 
 
 def test_a_row_by_hand(table):
@@ -67,7 +69,7 @@ def test_markdown_has_every_landmark_with_as_many_cells_as_the_head(table):
 
 def test_csv_reads_back(table):
     lines = list(csv.DictReader(io.StringIO(table.csv())))
-    assert [line["key"] for line in lines] == [*default_schema().keys, "mean"]
+    assert [line["key"] for line in lines] == [*SCHEMA.keys, "mean"]
     assert float(lines[0]["ed_mm"]) == 6
     assert lines[2]["ed_mm"] == ""
     assert lines[-1]["number"] == ""
@@ -97,15 +99,15 @@ def test_files_by_suffix(table, tmp_path):
 
 
 def test_a_table_of_no_cases_and_one_without_radii():
-    empty = accuracy_table(np.zeros((0, 22, 3)), np.zeros((0, 22, 3)))
+    empty = accuracy_table(np.zeros((0, 22, 3)), np.zeros((0, 22, 3)), SCHEMA)
     assert empty.cases == 0
     assert "Mean" in empty.markdown()
     json.dumps(empty.document(), allow_nan=False)
     poses = bodies(1, 3)
-    assert math.isnan(accuracy_table(poses, poses).mean.coverage)
-    assert accuracy_table(poses, poses).mean.auc == 1.0
+    assert math.isnan(accuracy_table(poses, poses, SCHEMA).mean.coverage)
+    assert accuracy_table(poses, poses, SCHEMA).mean.auc == 1.0
 
 
 def test_poses_of_another_schema_are_refused():
     with pytest.raises(ValueError, match="poses have 21 landmarks, the schema 22"):
-        accuracy_table(np.zeros((1, 21, 3)), np.zeros((1, 21, 3)))
+        accuracy_table(np.zeros((1, 21, 3)), np.zeros((1, 21, 3)), SCHEMA)

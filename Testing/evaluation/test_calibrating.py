@@ -13,6 +13,7 @@ from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.estimation.engine import PoseEngine
@@ -93,7 +94,7 @@ def toy_model(tmp_path: Path) -> Path:
     poses = np.random.default_rng(0).normal(size=(3, 22, 3)) * 20
     info = ModelInfo(name="toy", network=dict(network.config), input_size=(32, 24, 24), sigma=1.0)
     path = tmp_path / "toy.safetensors"
-    save_model(path, Model(network, poses, canonical_template(poses), info))
+    save_model(path, Model(network, poses, canonical_template(poses, default_schema()), info))
     return path
 
 

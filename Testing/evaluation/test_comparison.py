@@ -23,6 +23,8 @@ from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 
+SCHEMA = default_schema()
+
 COUNT = 12
 
 
@@ -109,19 +111,19 @@ def test_missing_landmarks(truths: np.ndarray):
 
 
 def test_swapped_sides(truths: np.ndarray):
-    schema = default_schema()
+    schema = SCHEMA
     arms = [row for group in ("la", "ra") for row in schema.rows(group)]
     exchanged = truths.copy()
     exchanged[:3, arms] = truths[:3][:, schema.mirror_rows[arms]]
     one_arm = truths.copy()
     one_arm[3, list(schema.rows("la"))] = truths[3, list(schema.rows("ra"))]
-    swaps = swaps_by_case(exchanged, truths)
+    swaps = swaps_by_case(exchanged, truths, SCHEMA)
     assert swaps["arms"].sum() == swaps["any"].sum() == 3 and swaps["legs"].sum() == 0
-    alone = swaps_by_case(one_arm, truths)
+    alone = swaps_by_case(one_arm, truths, SCHEMA)
     assert alone["arms"].sum() == 0 and alone["any"].tolist() == [0.0, 0, 0, 1] + [0.0] * (COUNT - 4)
     unknown = truths.copy()
     unknown[0, 10:] = np.nan
-    assert np.isnan(swaps_by_case(truths, unknown)["any"][0])
+    assert np.isnan(swaps_by_case(truths, unknown, SCHEMA)["any"][0])
 
 
 def test_pages_say_what_they_were_measured_on(two: Comparison, truths: np.ndarray):
@@ -173,13 +175,13 @@ def test_a_folder_without_landmarks_is_refused(tmp_path: Path):
 
 def test_figures_draw_every_model_and_survive_gaps(tmp_path: Path, two: Comparison, truths: np.ndarray):
     distances = {model.name: model.distances for model in two.models}
-    write_pck_figure(tmp_path / "one.png", {"good": distances["good"]}, "heading")
-    write_pck_figure(tmp_path / "both.png", distances, "heading")
+    write_pck_figure(tmp_path / "one.png", {"good": distances["good"]}, "heading", SCHEMA)
+    write_pck_figure(tmp_path / "both.png", distances, "heading", SCHEMA)
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "both.png").read_bytes()
     gaps = truths.copy()
     gaps[0] = np.nan
     gaps[1, :10] = np.nan
     names = [f"case-{n}" for n in range(COUNT)]
-    write_skeleton_figure(tmp_path / "skeletons.png", names, truths + 1.0, gaps, "heading")
-    write_skeleton_figure(tmp_path / "single.png", names[:1], truths[:1] + 1.0, truths[:1], "heading")
+    write_skeleton_figure(tmp_path / "skeletons.png", names, truths + 1.0, gaps, "heading", SCHEMA)
+    write_skeleton_figure(tmp_path / "single.png", names[:1], truths[:1] + 1.0, truths[:1], "heading", SCHEMA)
     assert (tmp_path / "skeletons.png").stat().st_size > (tmp_path / "single.png").stat().st_size > 10_000

@@ -117,9 +117,9 @@ def test_sides_of_exchanged_limbs():
     only_left_arm = true.copy()
     only_left_arm[list(SCHEMA.rows("la"))] = true[list(SCHEMA.rows("ra"))]  # both arms found on the right
     cases = np.stack([true, exchanged(true, arms), exchanged(true, legs), only_left_arm])
-    right = metrics.limb_sides_right(cases, np.stack([true] * 4))
+    right = metrics.limb_sides_right(cases, np.stack([true] * 4), SCHEMA)
     assert right.tolist() == [[1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]]
-    assert metrics.side_rates(cases, np.stack([true] * 4)) == {
+    assert metrics.side_rates(cases, np.stack([true] * 4), SCHEMA) == {
         "la": 0.5,
         "ra": 0.75,
         "ll": 0.75,
@@ -134,12 +134,12 @@ def test_sides_with_noise_and_missing_joints():
     true = standing_body()
     noisy = true + np.random.default_rng(0).normal(0, 1, true.shape)
     noisy[[10, 11]] = np.nan
-    assert metrics.limb_sides_right(noisy[None], true[None]).tolist() == [[1, 1, 1, 1]]
+    assert metrics.limb_sides_right(noisy[None], true[None], SCHEMA).tolist() == [[1, 1, 1, 1]]
     noisy[12] = np.nan
-    right = metrics.limb_sides_right(noisy[None], true[None])[0]
+    right = metrics.limb_sides_right(noisy[None], true[None], SCHEMA)[0]
     assert math.isnan(right[0])
     assert right[1:].tolist() == [1, 1, 1]
-    rates = metrics.side_rates(noisy[None], true[None])
+    rates = metrics.side_rates(noisy[None], true[None], SCHEMA)
     assert math.isnan(rates["la"])
     assert math.isnan(rates["arms"])
     assert rates["legs"] == 1.0
@@ -150,7 +150,7 @@ def test_lengths_and_plane_errors():
     estimate = true.copy()
     estimate[9, 2] -= 4  # a longer body
     estimate[17] = estimate[16] + 2 * (true[17] - true[16])
-    errors = metrics.application_errors(estimate[None], true[None])
+    errors = metrics.application_errors(estimate[None], true[None], SCHEMA)
     assert errors["crl"] == pytest.approx(math.hypot(60, 3) - math.hypot(56, 3))
     assert errors["left_femur"] == pytest.approx(np.linalg.norm(true[17] - true[16]))
     assert errors["right_femur"] == 0
@@ -161,8 +161,8 @@ def test_lengths_and_plane_errors():
 def test_a_turned_and_moved_plane():
     true = standing_body()
     turned = Rotation.from_euler("z", 10, degrees=True).apply(true)
-    assert metrics.application_errors(turned[None], true[None])["plane_angle_deg"] == pytest.approx(10)
-    moved = metrics.application_errors((true + np.array([3, 50, 0]))[None], true[None])
+    assert metrics.application_errors(turned[None], true[None], SCHEMA)["plane_angle_deg"] == pytest.approx(10)
+    moved = metrics.application_errors((true + np.array([3, 50, 0]))[None], true[None], SCHEMA)
     assert moved["plane_distance_mm"] == pytest.approx(3)
     assert moved["crl"] == pytest.approx(0)
 
@@ -171,9 +171,9 @@ def test_missing_landmarks_leave_the_measure_unknown():
     true = standing_body()
     estimate = true.copy()
     estimate[:10] = np.nan
-    errors = metrics.application_errors(np.stack([estimate, true]), np.stack([true, true]))
+    errors = metrics.application_errors(np.stack([estimate, true]), np.stack([true, true]), SCHEMA)
     assert errors["crl"] == 0
-    only = metrics.application_errors(estimate[None], true[None])
+    only = metrics.application_errors(estimate[None], true[None], SCHEMA)
     assert math.isnan(only["crl"])
     assert math.isnan(only["plane_angle_deg"])
     assert only["left_femur"] == 0

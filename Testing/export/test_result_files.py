@@ -36,7 +36,7 @@ SCHEMA = default_schema()
 
 
 def estimate(positions: np.ndarray | None = None, **changes: Any) -> Estimate:
-    points, laterality = resolve_sides(BODY if positions is None else positions)
+    points, laterality = resolve_sides(BODY if positions is None else positions, SCHEMA)
     pose = Pose(points, np.linspace(0.5, 0.95, 22), np.linspace(1.0, 4.0, 22), laterality)
     whole = Estimate(
         pose=pose, status="found", detection_score=0.8, reason="", device="cpu", device_reason="for a test",
@@ -77,7 +77,7 @@ def test_files_are_those_announced(tmp_path: Path) -> None:
 def test_landmarks_come_back(tmp_path: Path) -> None:
     positions = BODY + np.random.default_rng(0).normal(0, 0.3, BODY.shape) + [120.5, -33.25, 7.125]
     write_results(tmp_path, "case", estimate(positions))
-    expected = resolve_sides(positions)[0]
+    expected = resolve_sides(positions, SCHEMA)[0]
     assert np.abs(read_markups(tmp_path / "case.mrk.json").positions - expected).max() < 1e-5
     document = strict(tmp_path / "case.measurements.json")
     assert document["coordinate_system"] == "RAS" and document["unit"] == "mm"
@@ -237,7 +237,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_numbers_are_numbers_or_nothing() -> None:
-    document = results_document(estimate(), SCHEMA)
+    document = results_document(estimate())
 
     def numbers(value: Any) -> list[float]:
         if isinstance(value, dict):

@@ -9,7 +9,10 @@ from module.test_panel import estimate, position
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.scene.editing import LandmarkEditor
+
+SCHEMA = default_schema()
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ def test_a_missing_landmark_leaves_its_rows_empty(window):
 def test_each_direction_turns_its_view_and_no_other(window, button, view, axis):
     before = {name: matrix(window, name) for name in ("Red", "Yellow", "Green")}
     window.click(getattr(window.module_widget.ui, button))
-    plane = midsagittal_plane(pose_of(window).positions)
+    plane = midsagittal_plane(pose_of(window).positions, SCHEMA)
     normal = matrix(window, view)[:3, 2]
     assert abs(normal @ getattr(plane, axis)) == pytest.approx(1, abs=1e-9)
     for other in before.keys() - {view}:
@@ -106,7 +109,7 @@ def test_each_direction_turns_its_view_and_no_other(window, button, view, axis):
 def test_the_midsagittal_view_holds_the_midline_and_the_whole_fetus(window):
     window.click(window.module_widget.ui.midsagittalButton)
     node, pose = window.views["Yellow"].view.node, pose_of(window)
-    plane = midsagittal_plane(pose.positions)
+    plane = midsagittal_plane(pose.positions, SCHEMA)
     across = (matrix(window, "Yellow")[:3, 3] - plane.origin) @ plane.normal
     assert abs(across) < 1e-6
     width, height, _depth = node.GetDimensions()
@@ -136,7 +139,7 @@ def test_one_open_slice_view_is_enough(window):
         window.views[view].view.node.SetMappedInLayout(0)
     try:
         window.click(window.module_widget.ui.midsagittalButton)
-        plane = midsagittal_plane(pose_of(window).positions)
+        plane = midsagittal_plane(pose_of(window).positions, SCHEMA)
         assert abs(matrix(window, "Red")[:3, 2] @ plane.normal) == pytest.approx(1, abs=1e-9)
         window.views["Red"].view.node.SetMappedInLayout(0)
         window.click(window.module_widget.ui.midsagittalButton)

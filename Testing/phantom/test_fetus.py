@@ -121,7 +121,7 @@ def test_a_hand_put_into_the_head_is_noticed(fetuses: list[Fetus]) -> None:
 
 def test_left_and_right_are_not_mirrored(fetuses: list[Fetus]) -> None:
     for fetus in fetuses:
-        resolved, laterality = resolve_sides(fetus.pose)
+        resolved, laterality = resolve_sides(fetus.pose, SCHEMA)
         np.testing.assert_allclose(resolved, fetus.pose)
         assert not laterality.arms_swapped and not laterality.legs_swapped
         assert at(fetus, "left_shoulder")[0] > at(fetus, "right_shoulder")[0]

@@ -209,7 +209,9 @@ def test_an_estimate_survives_the_wire():
 
 
 def test_missing_landmarks_survive_the_wire():
-    pose = Pose(np.array([[1.0, 2.0, 3.0], [np.nan] * 3]), radius90_mm=np.array([2.0, np.nan]))
+    positions, radii = np.arange(66.0).reshape(22, 3), np.full(22, 2.0)
+    positions[1], radii[1] = np.nan, np.nan
+    pose = Pose(positions, radius90_mm=radii)
     again = messages.pose_from(messages.decoded(messages.encoded(messages.pose_message(pose))))
     np.testing.assert_array_equal(again.positions, pose.positions)
     np.testing.assert_array_equal(again.radius90_mm, pose.radius90_mm)

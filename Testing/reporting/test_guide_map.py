@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(positions: np.ndarray, **options) -> ET.Element:
-    return ET.fromstring(guide_map(Pose(positions), midsagittal_plane(positions), **options))
+    return ET.fromstring(guide_map(Pose(positions), midsagittal_plane(positions, SCHEMA), **options))
 
 
 def texts(root: ET.Element) -> dict[str, tuple[float, float]]:

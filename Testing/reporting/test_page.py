@@ -112,7 +112,7 @@ def test_research_use_model_and_software_are_told(page: Page) -> None:
 
 
 def test_every_landmark_has_its_line(page: Page) -> None:
-    landmarks = report().landmarks.landmarks
+    landmarks = report().pose.schema.landmarks
     lines = [row for row in page.rows if len(row) == 8 and row[0].isdigit()]
     assert [row[1].replace(" †", "") for row in lines] == [mark.name for mark in landmarks]
     assert [row[2] for row in lines] == list(STATES)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from FetusMapV2Lib.anatomy.pose import Pose  # noqa: E402
+from FetusMapV2Lib.anatomy.schema import default_schema  # noqa: E402
 from FetusMapV2Lib.core.errors import UserError  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.scene import appearance, node_links, ownership, pose_nodes, undo_history  # noqa: E402
@@ -174,7 +175,7 @@ class Walk:
             fetus = self._live.get(landmarks.GetID())
             if fetus is None or not fetus.is_open:
                 with contextlib.suppress(UserError):
-                    self._live[landmarks.GetID()] = PoseScene.attach(self._scene, landmarks)
+                    self._live[landmarks.GetID()] = PoseScene.attach(self._scene, landmarks, default_schema())
 
     # --- what must hold
 

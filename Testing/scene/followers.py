@@ -14,6 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from FetusMapV2Lib.anatomy.biometry import measure
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.skeleton import BALL_RADIUS_MM
 
@@ -47,7 +48,7 @@ def assert_followers_agree(fetus: PoseScene, positions: np.ndarray) -> None:
     vertices = skeleton_points(fetus)
     np.testing.assert_allclose(vertices.min(axis=0), present.min(axis=0) - BALL_RADIUS_MM, atol=0.1)
     np.testing.assert_allclose(vertices.max(axis=0), present.max(axis=0) + BALL_RADIUS_MM, atol=0.1)
-    plane = midsagittal_plane(positions)
+    plane = midsagittal_plane(positions, default_schema())
     assert plane is not None
     np.testing.assert_allclose(fetus.plane_node.GetOriginWorld(), plane.origin, atol=1e-4)
     np.testing.assert_allclose(fetus.plane_node.GetNormalWorld(), plane.normal, atol=1e-5)

@@ -344,7 +344,7 @@ def test_a_reopened_scene_has_all_states_and_can_be_reset(
     editor.confirm([3])
     save_scene(scene, tmp_path / "corrected.mrb")
     with open_scene(tmp_path / "corrected.mrb") as loaded:
-        (again,) = PoseScene.attach_all(loaded)
+        (again,) = PoseScene.attach_all(loaded, SCHEMA)
         assert again.states() == fetus.states()
         assert again.model == MODEL
         assert situation(again)[1] == situation(fetus)[1] and situation(again)[4:] == situation(fetus)[4:]
@@ -380,7 +380,7 @@ def test_a_markups_file_alone_keeps_states_estimate_and_model(
     editor.confirm([3, 8])
     path = _written_by_slicer(fetus.landmarks_node, tmp_path / "case 1.mrk.json")
     with open_scene() as other:
-        again = PoseScene.attach(other, _loaded(other, path))
+        again = PoseScene.attach(other, _loaded(other, path), SCHEMA)
         assert pose_nodes.find_landmarks(other) == [again.landmarks_node]
         assert again.states() == fetus.states()
         assert again.model == MODEL
@@ -398,7 +398,7 @@ def test_a_markups_file_alone_keeps_states_estimate_and_model(
 
 def test_landmarks_annotated_by_hand_are_edited(scene: Any, pose: Pose, tmp_path: Path) -> None:
     write_markups(tmp_path / "truth.mrk.json", Pose(pose.positions))
-    fetus = PoseScene.attach(scene, _loaded(scene, tmp_path / "truth.mrk.json"))
+    fetus = PoseScene.attach(scene, _loaded(scene, tmp_path / "truth.mrk.json"), SCHEMA)
     assert set(fetus.states()) == {"edited"}
     assert fetus.model == ""
     assert fetus.pose().radius90_mm is None
@@ -406,7 +406,7 @@ def test_landmarks_annotated_by_hand_are_edited(scene: Any, pose: Pose, tmp_path
 
 def test_a_file_of_the_command_line_is_an_estimate(scene: Any, pose: Pose, tmp_path: Path) -> None:
     write_markups(tmp_path / "result.mrk.json", pose)
-    fetus = PoseScene.attach(scene, _loaded(scene, tmp_path / "result.mrk.json"))
+    fetus = PoseScene.attach(scene, _loaded(scene, tmp_path / "result.mrk.json"), SCHEMA)
     assert set(fetus.states()) == {"estimated"}
     np.testing.assert_allclose(fetus.pose().confidence, pose.confidence, atol=0.006)
     doubtful = [row for row in range(22) if not fetus.landmarks_node.GetNthControlPointSelected(row)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.node_names import safe_name
@@ -17,6 +18,8 @@ from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
+
+SCHEMA = default_schema()
 
 NAMES = {
     "plain": "plain",
@@ -69,13 +72,13 @@ def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
         for markups in (fetus.landmarks_node, fetus.plane_node, *fetus.line_nodes.values()):
             assert "%" not in markups.GetName()
             assert "%N" not in markups.GetControlPointLabelFormat()
-        again = PoseScene.attach(scene, fetus.landmarks_node)
+        again = PoseScene.attach(scene, fetus.landmarks_node, SCHEMA)
         assert again.all_nodes == fetus.all_nodes
         for one in (fetus, again):
             one.close()
     save_scene(scene, tmp_path / "any.mrb")
     with open_scene(tmp_path / "any.mrb") as loaded:
-        assert len(PoseScene.attach_all(loaded)) == len(NAMES)
+        assert len(PoseScene.attach_all(loaded, SCHEMA)) == len(NAMES)
 
 
 @pytest.mark.parametrize("name", ["100%", "%s\n%n", "x" * 300])
@@ -88,7 +91,7 @@ def test_a_sequence_of_any_name(scene: Any, small: Volume, pose: Pose, tmp_path:
         poses.pose_scene.landmarks_node.SetNthControlPointPositionWorld(0, 1, 2, frame)
     save_scene(scene, tmp_path / "moving.mrb")
     with open_scene(tmp_path / "moving.mrb") as loaded:
-        again = PoseSequence.attach(loaded.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+        again = PoseSequence.attach(loaded.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"), SCHEMA)
         assert again.poses()[2].positions[0].tolist() == pytest.approx([1, 2, 2])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership, undo_history
@@ -161,7 +162,7 @@ def test_undo_and_redo_bring_back_nothing_of_another_volume(
     assert look(b) == look(a) == 0
     undo_history.redo(scene, b)
     (again,) = ownership.poses_of(scene, b)
-    assert shown(PoseScene.attach(scene, again)) and not shown(of_a)
+    assert shown(PoseScene.attach(scene, again, default_schema())) and not shown(of_a)
     assert look(b) > 100
 
 
@@ -191,7 +192,7 @@ def test_a_saved_scene_knows_whose_is_whose(scene: Any, patients: tuple[Patient,
     scene.RemoveNode(ownership.volume_of(of_a.landmarks_node))
     save_scene(scene, tmp_path / "two.mrb")
     with open_scene(tmp_path / "two.mrb") as loaded:
-        of_lost, own = PoseScene.attach_all(loaded)
+        of_lost, own = PoseScene.attach_all(loaded, default_schema())
         assert ownership.has_lost_its_volume(of_lost.landmarks_node)
         assert ownership.poses_of(loaded, own.volume_node) == [own.landmarks_node]
         assert shown(own) and not shown(of_lost)

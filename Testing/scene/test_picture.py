@@ -111,7 +111,7 @@ def test_a_computer_that_can_draw_is_let_through() -> None:
 
 
 def test_slices_are_anatomical_and_not_mirrored(pose: Pose) -> None:
-    plane = midsagittal_plane(pose.positions)
+    plane = midsagittal_plane(pose.positions, SCHEMA)
     axes = fetal_axes(plane)
     sagittal, coronal, transverse = slice_poses(pose.positions, axes, plane, SCHEMA, 1.0)
     cranial = pose.positions[0] - pose.positions[9]
@@ -126,7 +126,7 @@ def test_slices_are_anatomical_and_not_mirrored(pose: Pose) -> None:
 
 def test_viewpoint_leaves_room_for_labels(pose: Pose) -> None:
     size, margin = (800, 1000), 200
-    view = best_viewpoint(pose.positions, fetal_axes(midsagittal_plane(pose.positions)), size, margin)
+    view = best_viewpoint(pose.positions, fetal_axes(midsagittal_plane(pose.positions, SCHEMA)), size, margin)
     right = np.cross(view.towards, view.up)
     flat = (pose.positions - view.centre) @ np.stack([right, view.up]).T * size[1] / view.height_mm
     assert np.abs(flat[:, 0]).max() <= size[0] / 2 - margin

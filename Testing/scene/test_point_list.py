@@ -21,7 +21,9 @@ from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 
-NAMES = [landmark.name for landmark in default_schema().landmarks]
+SCHEMA = default_schema()
+
+NAMES = [landmark.name for landmark in SCHEMA.landmarks]
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_nothing_is_measured_or_drawn_until_it_is_undone(
     with pytest.raises(InputError, match="does not hold the 22 landmarks"):
         Placement(fetus, 0)
     with pytest.raises(InputError, match="does not hold the 22 landmarks"):
-        PoseScene.attach(fetus.scene, node)
+        PoseScene.attach(fetus.scene, node, SCHEMA)
 
     undo_history.undo(fetus.scene)
     assert fetus.problem == "" and heard[-1] == ""
@@ -145,7 +147,7 @@ def test_a_frame_whose_list_is_broken_has_no_pose(scene: Any, pose: Pose) -> Non
     first.close()
     first.sequence.GetNthDataNode(1).SetFixedNumberOfControlPoints(False)
     first.sequence.GetNthDataNode(1).RemoveNthControlPoint(4)
-    poses = PoseSequence.attach(first.browser, first.pose_scene)
+    poses = PoseSequence.attach(first.browser, SCHEMA, first.pose_scene)
     assert [one.present.any() for one in poses.poses()] == [True, False, True]
     poses.show(1)
     assert poses.pose_scene.problem == "it has 21 points, not 22"

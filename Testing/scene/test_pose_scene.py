@@ -227,7 +227,7 @@ def test_a_deleted_follower_is_not_missed_and_comes_back_on_attach(scene: Any, p
     fetus.close()
     positions = pose.positions.copy()
     positions[0] = [1, 2, 3]
-    assert_followers_agree(PoseScene.attach(scene, fetus.landmarks_node), positions)
+    assert_followers_agree(PoseScene.attach(scene, fetus.landmarks_node, SCHEMA), positions)
 
 
 def test_close_stops_following_and_leaves_the_nodes(scene: Any, pose: Pose) -> None:
@@ -284,7 +284,7 @@ def test_undo_of_an_estimate_removes_all_of_it(scene: Any, pose: Pose) -> None:
     left = set(node_ids(scene)) - set(before)
     assert not [name for name in left if "Markups" in name or "Model" in name or "Color" in name]
     scene.Redo()
-    again = PoseScene.attach_all(scene)
+    again = PoseScene.attach_all(scene, SCHEMA)
     assert len(again) == 1
     assert_followers_agree(again[0], pose.positions)
 
@@ -334,7 +334,7 @@ def test_one_folder_holds_all_nodes_where_slicer_lists_them(listed_scene: Any, p
     assert hierarchy.GetItemName(folders[0]) == "Fetus"
     first.close()
     items = hierarchy.GetNumberOfItems()
-    PoseScene.attach(listed_scene, first.landmarks_node)
+    PoseScene.attach(listed_scene, first.landmarks_node, SCHEMA)
     assert hierarchy.GetNumberOfItems() == items, "attaching makes no second folder"
 
 
@@ -359,7 +359,7 @@ def test_only_landmarks_can_be_attached(scene: Any, pose: Pose, spoil: str) -> N
     else:
         node.SetAttribute("FetusMapV2.Schema", "another")
     with pytest.raises(InputError):
-        PoseScene.attach(scene, node)
+        PoseScene.attach(scene, node, SCHEMA)
 
 
 def test_a_wrong_number_of_landmarks_is_refused(scene: Any) -> None:

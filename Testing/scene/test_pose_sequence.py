@@ -155,7 +155,7 @@ def test_poses_stay_in_the_world_under_a_transform(browser, poses, scene, transf
 
 def test_what_has_no_landmarks_or_another_number_of_frames_is_refused(browser, poses) -> None:
     with pytest.raises(InputError, match="no landmarks yet"):
-        PoseSequence.attach(browser)
+        PoseSequence.attach(browser, SCHEMA)
     with pytest.raises(ValueError, match="2 poses for 8 frames"):
         PoseSequence.create(browser, poses[:2])
 
@@ -208,8 +208,8 @@ def test_a_saved_scene_comes_back_with_edits_in_their_frames_and_live(fetus, pos
     charts, table = len(fetus.nodes.charts), column(fetus.nodes.table, "Left elbow flexion (deg)")
     save_scene(scene, tmp_path / "Fall ü.mrb")
     again = load_scene(tmp_path / "Fall ü.mrb")
-    (landmarks,) = [node.landmarks_node for node in PoseScene.attach_all(again)]
-    found = PoseSequence.attach(browser_of(landmarks))
+    (landmarks,) = [node.landmarks_node for node in PoseScene.attach_all(again, SCHEMA)]
+    found = PoseSequence.attach(browser_of(landmarks), SCHEMA)
     assert found.frame == 6 and found.frame_count == FRAMES
     np.testing.assert_allclose(shown(found), poses[6].positions, atol=1e-4)
     found.show(4)

@@ -13,6 +13,7 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership, pose_nodes, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -74,7 +75,7 @@ def test_a_hundred_poses_made_and_closed_leave_what_was_there(scene: Any, pose: 
     fetus.close()
     before = everything(scene)
     for _ in range(100):
-        fetus = PoseScene.attach(scene, landmarks)
+        fetus = PoseScene.attach(scene, landmarks, default_schema())
         fetus.add_listener(lambda which: None)
         fetus.set_pose(pose)
         fetus.close()
@@ -94,7 +95,7 @@ def test_poses_that_are_removed_take_all_their_nodes_with_them(listed_scene: Any
     assert set(everything(scene)) == before
     assert hierarchy.GetNumberOfItems() == items, "no empty folder is left"
     undo_history.redo(scene)
-    PoseScene.attach_all(scene)
+    PoseScene.attach_all(scene, default_schema())
     assert hierarchy.GetNumberOfItems() == items + 1 + len(ownership.nodes_of(ownership.all_poses(scene)[0]))
 
 

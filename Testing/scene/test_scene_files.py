@@ -12,12 +12,15 @@ import pytest
 
 from FetusMapV2Lib.anatomy.biometry import measure
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import close_scene, load_scene, new_scene, open_scene, save_scene, write_pose_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node, matrix_to_vtk, volume_from_node
+
+SCHEMA = default_schema()
 
 
 def test_a_saved_scene_is_live_again(scene: Any, pose: Pose, volume: Volume, tmp_path: Path) -> None:
@@ -34,7 +37,7 @@ def test_a_saved_scene_is_live_again(scene: Any, pose: Pose, volume: Volume, tmp
 
     with open_scene(path) as loaded:
         count = loaded.GetNumberOfNodes()
-        (again,) = PoseScene.attach_all(loaded)
+        (again,) = PoseScene.attach_all(loaded, SCHEMA)
         assert loaded.GetNumberOfNodes() == count, "nothing is made anew"
         assert [node.GetName() for node in again.all_nodes] == names
         assert again.states()[0] == "edited" and again.states()[12] == "missing"
@@ -65,7 +68,7 @@ def test_two_fetuses_and_a_transform_survive(
     first.landmarks_node.SetAndObserveTransformNodeID(transform.GetID())
     save_scene(scene, tmp_path / "twins.mrb")
     with open_scene(tmp_path / "twins.mrb") as loaded:
-        one, two = PoseScene.attach_all(loaded)
+        one, two = PoseScene.attach_all(loaded, SCHEMA)
         np.testing.assert_allclose(one.pose().positions, pose.transformed(transform_matrix).positions, atol=1e-4)
         np.testing.assert_allclose(two.pose().positions, pose.positions + 30, atol=1e-4)
         assert not {node.GetID() for node in one.all_nodes} & {node.GetID() for node in two.all_nodes}
@@ -78,7 +81,7 @@ def test_loading_into_a_scene_that_has_a_pose_keeps_them_apart(scene: Any, pose:
     assert here.is_open
     np.testing.assert_allclose(here.pose().positions, pose.positions + 50, atol=1e-6)
     here.close()
-    found = PoseScene.attach_all(scene)
+    found = PoseScene.attach_all(scene, SCHEMA)
     assert len(found) == 2
     identifiers = [node.GetID() for fetus in found for node in fetus.all_nodes]
     assert len(set(identifiers)) == 18
@@ -87,7 +90,7 @@ def test_loading_into_a_scene_that_has_a_pose_keeps_them_apart(scene: Any, pose:
 def test_write_pose_scene_holds_volume_and_pose(volume: Volume, pose: Pose, tmp_path: Path) -> None:
     write_pose_scene(tmp_path / "case.mrb", volume, pose)
     with open_scene(tmp_path / "case.mrb") as loaded:
-        (fetus,) = PoseScene.attach_all(loaded)
+        (fetus,) = PoseScene.attach_all(loaded, SCHEMA)
         np.testing.assert_allclose(fetus.pose().positions, pose.positions, atol=1e-4)
         np.testing.assert_array_equal(volume_from_node(fetus.volume_node).array, volume.array)
 

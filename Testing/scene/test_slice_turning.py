@@ -23,7 +23,7 @@ from FetusMapV2Lib.scene.viewpoints import slice_poses
 def test_a_slice_node_takes_the_plane_and_its_height(scene, pose: Pose, size: tuple[int, int]) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLSliceNode")
     node.SetDimensions(*size, 1)
-    plane = midsagittal_plane(pose.positions)
+    plane = midsagittal_plane(pose.positions, default_schema())
     for cut in slice_poses(pose.positions, fetal_axes(plane), plane, default_schema(), aspect=1.0):
         turn_slice(node, cut)
         matrix = node.GetSliceToRAS()

@@ -109,7 +109,7 @@ def test_redo_of_an_estimate_brings_back_the_colours_of_the_limbs(
     assert not pose_nodes.find_landmarks(scene)
     undo_history.redo(scene)
     (landmarks,) = pose_nodes.find_landmarks(scene)
-    fetus = PoseScene.attach(scene, landmarks)
+    fetus = PoseScene.attach(scene, landmarks, SCHEMA)
     display = fetus.skeleton_node.GetDisplayNode()
     assert display.GetColorNode() is landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
     for side, own, other in (("left", LEFT, RIGHT), ("right", RIGHT, LEFT)):
@@ -142,7 +142,7 @@ def test_any_number_of_undo_and_redo_keeps_displays_and_makes_none(scene: Any, p
         scene.Redo()  # as by Slicer's own menu
         assert nodes_and_companions(scene) == before
         if attached:
-            (fetus,) = PoseScene.attach_all(scene)
+            (fetus,) = PoseScene.attach_all(scene, SCHEMA)
             assert nodes_and_companions(scene) == before
     assert not fetus.plane_node.GetDisplayNode().GetVisibility()
 

@@ -95,7 +95,7 @@ def test_it_is_eq_8_and_its_gradient(options: LossOptions) -> None:
     logits, points, present = samples()
     for given in (logits, logits[:, MIRROR]):  # so that each way of assigning is met
         given = given.clone().requires_grad_()
-        found = PairLoss(SIGMA, options)(given, points, present).total
+        found = PairLoss(SIGMA, SCHEMA, options)(given, points, present).total
         expected = literal(given, points, present, options)
         assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
         slopes = [torch.autograd.grad(total, given)[0] for total in (found, expected)]
@@ -106,7 +106,7 @@ def test_gradcheck() -> None:
     logits, points, present = samples()
     few = slice(0, 2), slice(None), slice(0, 3), slice(0, 2), slice(0, 3)
     small = logits[few].clone().requires_grad_()
-    loss = PairLoss(SIGMA)
+    loss = PairLoss(SIGMA, SCHEMA)
     assert torch.autograd.gradcheck(lambda z: loss(z, points[:2], present[:2]).total, (small,), fast_mode=True)
 
 
@@ -118,7 +118,7 @@ def test_the_assignment_is_one_for_the_whole_limb() -> None:
     rows = [row - 1 for number in (0, 1) for row in (ARMS[0][number], ARMS[1][number])]
     wrong = perfect.clone()
     wrong[:, rows] = perfect[:, MIRROR][:, rows]
-    loss = PairLoss(SIGMA, LossOptions(trunk=0, joint=0))
+    loss = PairLoss(SIGMA, SCHEMA, LossOptions(trunk=0, joint=0))
     found, best = (float(loss(maps, points, present).total) for maps in (wrong, perfect))
     assert found == pytest.approx(float(literal(wrong, points, present, LossOptions(trunk=0, joint=0))), rel=1e-12)
     assert found > best + 0.01
@@ -129,7 +129,7 @@ def test_exchanged_sides_cost_nothing_and_move_nothing() -> None:
     _, points, present = samples()
     right = torch.stack([3 * gaussian(point, True).sqrt() for point in points[0]])[None].repeat(2, 1, 1, 1, 1)
     points, present = points[:1].repeat(2, 1, 1), present[:1].repeat(2)
-    loss = PairLoss(SIGMA)
+    loss = PairLoss(SIGMA, SCHEMA)
     costs, slopes = [], []
     arms = [number - 1 for side in ARMS for number in side]
     for exchanged in ([], arms, list(range(22))):
@@ -158,7 +158,7 @@ def test_both_limbs_on_one_side_cost_in_l2() -> None:
     one_side = perfect.clone()
     for left, right in zip(*LEGS, strict=True):
         one_side[:, right - 1] = perfect[:, left - 1]
-    loss = PairLoss(SIGMA, LossOptions(trunk=0, assigned=0))
+    loss = PairLoss(SIGMA, SCHEMA, LossOptions(trunk=0, assigned=0))
     slopes, costs = [], []
     for maps in (perfect, one_side):
         maps.requires_grad_()
@@ -173,22 +173,22 @@ def test_both_limbs_on_one_side_cost_in_l2() -> None:
 def test_missing_landmarks_and_samples_without_a_fetus() -> None:
     logits, points, present = samples()
     logits.requires_grad_()
-    parts = PairLoss(SIGMA)(logits, points, present)
+    parts = PairLoss(SIGMA, SCHEMA)(logits, points, present)
     (gradient,) = torch.autograd.grad(parts.total, logits)
     assert gradient.isfinite().all()
     assert gradient[1, 1].abs().sum() == 0  # a trunk landmark
     flat = torch.zeros_like(logits).requires_grad_()
-    (gradient,) = torch.autograd.grad(PairLoss(SIGMA)(flat, points, present).total, flat)
+    (gradient,) = torch.autograd.grad(PairLoss(SIGMA, SCHEMA)(flat, points, present).total, flat)
     assert gradient[2].abs().max() < 1e-12
     assert gradient[0].abs().max() > 1e-4
-    nothing = PairLoss(SIGMA)(logits, torch.full_like(points, NAN), torch.tensor([True] * 3))
+    nothing = PairLoss(SIGMA, SCHEMA)(logits, torch.full_like(points, NAN), torch.tensor([True] * 3))
     assert float(nothing.total.detach()) == 0
     assert all(float(value) == 0 for value in nothing.parts.values())
 
 
 def test_parts_are_means_over_what_is_known() -> None:
     logits, points, present = samples()
-    parts = PairLoss(SIGMA)(logits, points, present).parts
+    parts = PairLoss(SIGMA, SCHEMA)(logits, points, present).parts
     counted = (~points.isnan().any(dim=-1) | ~present[:, None]).to(torch.float64)
     maps = logits.shape[0] * 22
     for name, options, rows in (
@@ -203,7 +203,7 @@ def test_parts_are_means_over_what_is_known() -> None:
 @pytest.mark.parametrize("rows", [1, 4, 6])
 def test_slabs_give_the_loss_and_its_gradient(rows: int) -> None:
     logits, points, present = samples()
-    loss = PairLoss(SIGMA)
+    loss = PairLoss(SIGMA, SCHEMA)
     logits.requires_grad_()
     expected = literal(logits, points, present)
     (slope,) = torch.autograd.grad(expected, logits)
@@ -254,7 +254,7 @@ def test_half_precision_logits_are_summed_in_float32() -> None:
     rounded = logits.to(torch.bfloat16).requires_grad_()
     wide = rounded.detach().double().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        low = PairLoss(SIGMA)(rounded, points, present)
+        low = PairLoss(SIGMA, SCHEMA)(rounded, points, present)
     assert low.total.dtype == torch.float32
     expected = literal(wide, points.double(), present)
     assert float(low.total.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -267,11 +267,11 @@ def test_half_precision_logits_are_summed_in_float32() -> None:
 def test_extreme_logits_stay_finite_and_right(scale: float) -> None:
     logits, points, present = samples(torch.float32, spread=scale)
     logits.requires_grad_()
-    parts = PairLoss(SIGMA)(logits, points, present)
+    parts = PairLoss(SIGMA, SCHEMA)(logits, points, present)
     (gradient,) = torch.autograd.grad(parts.total, logits)
     assert parts.total.isfinite() and gradient.isfinite().all()
     wide = logits.detach().double().requires_grad_()
-    exact = PairLoss(SIGMA)(wide, points.double(), present).total
+    exact = PairLoss(SIGMA, SCHEMA)(wide, points.double(), present).total
     assert float(parts.total.detach()) == pytest.approx(float(exact.detach()), rel=1e-5)
     assert error(gradient.double(), torch.autograd.grad(exact, wide)[0]) < 1e-2
 
@@ -289,7 +289,7 @@ def peak(loss: HeatmapLoss | PairLoss, dtype: torch.dtype, shape: tuple[int, ...
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_takes_no_more_memory_than_the_plain_loss(dtype: torch.dtype) -> None:
     shape = (32, 32, 32)
-    found, plain = peak(PairLoss(2.0), dtype, shape), peak(HeatmapLoss(2.0), dtype, shape)
+    found, plain = peak(PairLoss(2.0, SCHEMA), dtype, shape), peak(HeatmapLoss(2.0), dtype, shape)
     assert found <= 1.05 * plain
     assert plain > 22 * math.prod(shape) * 4  # the meter saw the maps
 
@@ -298,7 +298,7 @@ def test_nor_does_it_under_a_memory_plan() -> None:
     network = small_unet(torch.float32, landmarks=22)
     points, present = 32 * torch.rand(1, 22, 3), torch.tensor([True])
     peaks = []
-    for loss in (PairLoss(2.0), HeatmapLoss(2.0)):
+    for loss in (PairLoss(2.0, SCHEMA), HeatmapLoss(2.0)):
         call = managed(network, Choices(head_rows=4))
         x = volume(dtype=torch.float32, size=(32, 32, 32))
         slabs = loss.in_slabs(points, present)
@@ -326,7 +326,7 @@ def test_a_run_in_a_budget_ends_with_the_same_weights(
 def test_maps_of_another_schema_are_refused() -> None:
     logits, points, present = samples()
     with pytest.raises(ValueError, match="22 landmarks"):
-        PairLoss(SIGMA)(logits[:, :5], points[:, :5], present)
+        PairLoss(SIGMA, SCHEMA)(logits[:, :5], points[:, :5], present)
 
 
 def toy_preset(size: Sequence[int] = (32, 24, 24), widths: Sequence[int] = (8, 12, 16), **run: Any) -> Preset:
@@ -367,7 +367,7 @@ def test_a_run_learns_with_it(cases: Path, tmp_path: Path, run: dict[str, Any]) 
     sample = views_of(cases, preset, tmp_path)[0]
     with torch.no_grad():
         logits = model.network(sample["image"][None])
-    parts = PairLoss(preset.sigma)(logits, sample["points"][None], sample["present"][None]).parts
+    parts = PairLoss(preset.sigma, SCHEMA)(logits, sample["points"][None], sample["present"][None]).parts
     flat = math.log(math.prod(preset.input_size))
     assert float(parts["heatmap"]) < flat - 1.0
     assert float(parts["joint"]) < flat - math.log(2) - 1.0  # log(p_l + p_r) of flat maps

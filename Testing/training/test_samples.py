@@ -25,6 +25,8 @@ from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.random_views import quarter_turns
 from FetusMapV2Lib.training.samples import TrainingViews, ValidationViews
 
+SCHEMA = default_schema()
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,7 +48,7 @@ def preset(**augmentation: object) -> Preset:
 
 def training_views(folder: Path, tmp_path: Path, **augmentation: object) -> TrainingViews:
     cases = CaseFolder(folder)
-    template = canonical_template(cases.poses())
+    template = canonical_template(cases.poses(), SCHEMA)
     return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 3.0), preset(**augmentation), template, 5)
 
 
@@ -83,13 +85,13 @@ def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: f
 def test_a_mirrored_fetus_has_its_left_on_the_other_side(folder: Path, tmp_path: Path) -> None:
     plain, turned = training_views(folder, tmp_path)[0], training_views(folder, tmp_path, mirror=1.0)[0]
     assert torch.equal(turned["image"].flip(-1), plain["image"])
-    left, right = default_schema().rows("la"), default_schema().rows("ra")
+    left, right = SCHEMA.rows("la"), SCHEMA.rows("ra")
     assert torch.equal(turned["positions"][list(left)], plain["positions"][list(right)])
     points = turned["points"].double().numpy()
     known = np.isfinite(points).all(axis=1)
     assert known.sum() > 10
     # in a picture taken for a real, unmirrored body, Eq. 7 finds the sides that the sample says
-    _, laterality = resolve_sides(points)
+    _, laterality = resolve_sides(points, SCHEMA)
     assert not laterality.arms_swapped
     assert not laterality.legs_swapped
 
@@ -143,7 +145,7 @@ def patch_views(folder: Path, tmp_path: Path, aimed: float = 0.5, **augmentation
         }
     )
     cases = CaseFolder(folder)
-    template = canonical_template(cases.poses())
+    template = canonical_template(cases.poses(), SCHEMA)
     return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 1.5), chosen, template, 5)
 
 
@@ -212,7 +214,7 @@ def test_validation_looks_at_the_patch_with_most_landmarks(folder: Path, tmp_pat
 
 def test_validation_looks_at_each_case_in_each_view(folder: Path, tmp_path: Path) -> None:
     cases = CaseFolder(folder).cases[:3]
-    template = canonical_template(CaseFolder(folder).poses())
+    template = canonical_template(CaseFolder(folder).poses(), SCHEMA)
     views = ValidationViews(cases, ReducedVolumes(tmp_path, 3.0), preset(), template)
     assert [(int(s["case"]), int(s["view"])) for s in (views[n] for n in range(len(views)))] == [
         (case, view) for case in range(3) for view in range(2)
