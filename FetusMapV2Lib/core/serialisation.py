@@ -10,6 +10,7 @@ import enum
 import functools
 import math
 import os
+import sys
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -176,8 +177,8 @@ class _Reader:
     def _number(self, value: Any, path: str) -> float:
         if value is None and self.rules.null_is_nan:
             return math.nan
-        if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > self.rules.largest:
-            raise self._wrong(float, value, path)
+        if type(value) not in (int, float) or not abs(value) <= min(self.rules.largest, sys.float_info.max):
+            raise self._wrong(float, value, path)  # among them NaN, infinity and a whole number that no float holds
         return float(value)
 
     def _choice(self, choices: Mapping[Any, Any], value: Any, path: str) -> Any:

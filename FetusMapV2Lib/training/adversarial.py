@@ -20,7 +20,8 @@ from FetusMapV2Lib.network.discriminator import (
     peak_gain,
 )
 from FetusMapV2Lib.network.unet import parameter_bytes
-from FetusMapV2Lib.training.preset import AdversarialOptions, Preset
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.preset_options import AdversarialOptions
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy
 from FetusMapV2Lib.training.pair_loss import SlabPairLoss
 from FetusMapV2Lib.training.patch_loss import SlabPatchLoss
-from FetusMapV2Lib.training.preset import LossOptions
+from FetusMapV2Lib.training.preset_options import LossOptions
 
 __all__ = [
     "HeatmapLoss",

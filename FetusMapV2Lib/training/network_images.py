@@ -24,7 +24,7 @@ from FetusMapV2Lib.imaging.grid import (
     sampling_of,
 )
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.training.preset import AugmentationOptions
+from FetusMapV2Lib.training.preset_options import AugmentationOptions
 
 #: Volumes stay on the device while they take no more than this share of its memory.
 _SHARE_OF_DEVICE = 1 / 16

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss
-from FetusMapV2Lib.training.preset import LossOptions
+from FetusMapV2Lib.training.preset_options import LossOptions
 
 
 class SlabPairLoss(SlabHeatmapLoss):

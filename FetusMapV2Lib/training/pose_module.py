@@ -23,8 +23,8 @@ from FetusMapV2Lib.models.architectures import build_network, described_reversib
 from FetusMapV2Lib.network.unet import parameter_bytes
 from FetusMapV2Lib.training.adversarial import Adversary, bytes_beside
 from FetusMapV2Lib.training.losses import build_loss
-from FetusMapV2Lib.training.preset import OptimiserOptions, Preset
-from FetusMapV2Lib.training.preset_checks import WHOLE_HEATMAPS
+from FetusMapV2Lib.training.preset import WHOLE_HEATMAPS, Preset
+from FetusMapV2Lib.training.preset_options import OptimiserOptions
 from FetusMapV2Lib.training.samples import Sample
 
 _USE_SCHEME = "Leave the memory plan out, or set memory.scheme to gcp"

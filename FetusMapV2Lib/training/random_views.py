@@ -16,7 +16,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.network_views import close_view
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.training.preset import AugmentationOptions
+from FetusMapV2Lib.training.preset_options import AugmentationOptions
 
 Array = NDArray[np.float64]
 Shape = tuple[int, int, int]

@@ -105,6 +105,8 @@ def test_the_document_itself_may_be_wrong() -> None:
         from_json(Place, {"positions": [[1, 2], [3]]})
     with pytest.raises(InputError, match=r"positions\[0\]\[1\] must be a number"):
         from_json(Place, {"positions": [[1, "2"]]})
+    with pytest.raises(InputError, match="presence must be a number"):
+        from_json(Inner, {"presence": 10**400})
 
 
 def test_further_kinds() -> None:

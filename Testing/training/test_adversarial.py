@@ -23,7 +23,8 @@ from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masse
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.training.adversarial import Adversary, Poses, bytes_beside, like_truth, near_truth, peak_voxels
 from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
-from FetusMapV2Lib.training.preset import AdversarialOptions, Preset, load_preset
+from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.preset_options import AdversarialOptions
 
 NAN = float("nan")
 SHAPE = (16, 12, 8)
@@ -346,8 +347,8 @@ def test_plans_without_whole_heatmaps_are_refused(cases: Path, tmp_path: Path) -
         ({"views.whole": 0.0, "views.patch": 1.0, "views.patch_spacing_mm": 4.0}, "whole poses"),
         ({"input_size": [32, 24, 28]}, "multiple of"),
         ({"adversarial.reduction": 8, "input_size": [32, 24, 24]}, "multiple of 16"),
-        ({"adversarial.reduction": 0}, "at least 1"),
-        ({"adversarial.widths": []}, "at least 1"),
+        ({"adversarial.reduction": 0}, "1 to 256"),
+        ({"adversarial.widths": []}, "at least one"),
         ({"adversarial.pose_weight": -0.1}, "negative"),
         ({"adversarial.pose_threshold": 0.0}, "positive"),
         ({"adversarial.learning_rate": 0.0}, "positive"),

@@ -11,7 +11,8 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss, cross_entropy
 from FetusMapV2Lib.training.pose_module import PoseModule
-from FetusMapV2Lib.training.preset import LossOptions, Preset
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.preset_options import LossOptions
 
 SHAPE = (6, 5, 4)
 NAN = float("nan")

@@ -15,7 +15,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
-from FetusMapV2Lib.training.preset import AugmentationOptions
+from FetusMapV2Lib.training.preset_options import AugmentationOptions
 
 DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 device_of_test = pytest.mark.parametrize("device", DEVICES, ids=str)

@@ -24,7 +24,8 @@ from FetusMapV2Lib.training.callbacks import validate
 from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.losses import HeatmapLoss, PairLoss, build_loss
 from FetusMapV2Lib.training.pose_module import PoseModule
-from FetusMapV2Lib.training.preset import LossOptions, Preset
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.preset_options import LossOptions
 from FetusMapV2Lib.training.samples import ValidationViews
 
 SHAPE = (6, 5, 4)

@@ -13,8 +13,7 @@ from robustness.mutations import damaged, damaged_json
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.training.pose_module import learning_rate_factor, network_config
-from FetusMapV2Lib.training.preset import PRESET_FOLDER
-from FetusMapV2Lib.training.presets import Preset, list_presets, load_preset
+from FetusMapV2Lib.training.preset import PRESET_FOLDER, Preset, list_presets, load_preset
 
 
 def test_unet_is_the_papers_recipe() -> None:
@@ -58,24 +57,24 @@ def test_every_bundled_preset_loads_and_survives_json() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": "red"}, "unknown preset key colour"),
-        ({"run": {"step": 3}}, "unknown preset key run.step"),
-        ({"sigma": "two"}, "preset key sigma must be float"),
+        ({"colour": "red"}, "unknown key colour"),
+        ({"run": {"step": 3}}, "unknown key run.step"),
+        ({"sigma": "two"}, "the preset: sigma must be a number"),
         ({"input_size": [100, 64, 64]}, "multiples of 16"),
-        ({"input_size": [96, 64]}, "preset key input_size"),
+        ({"input_size": [96, 64]}, "the preset: input_size must be a list of 3 values"),
         ({"run": {"batch_size": 0}}, "batch_size"),
-        ({"run": {"steps": 1.5}}, "run.steps must be int"),
+        ({"run": {"steps": 1.5}}, "run.steps must be a whole number"),
         ({"optimiser": {"schedule": "magic"}}, "schedule"),
         ({"views": {"whole": 0, "close": 0}}, "positive weight"),
         ({"views": {"patch": -1}}, "positive weight"),
         ({"views": {"patch": 1}, "run": {"cache_spacing_mm": 0.5}}, "no other view"),
         ({"views": {"whole": 0, "patch": 1}, "loss": "pair", "run": {"cache_spacing_mm": 0.5}}, "loss heatmap"),
-        ({"views": {"whole": 0, "patch": 1}}, "cache_spacing_mm no larger"),
+        ({"views": {"whole": 0, "patch": 1}}, "cache_spacing_mm may be no larger"),
         ({"views": {"patch_spacing_mm": 0}}, "patch_spacing_mm must be positive"),
         ({"views": {"patch_aimed": 2}}, "patch_aimed"),
         ({"views": {"patches_per_volume": 0}}, "patches_per_volume"),
         ({"extends": "nobody"}, "which does not exist"),
-        ({"network": 3}, "must be a JSON object"),
+        ({"network": 3}, "must have a JSON object as network"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
