@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from FetusMapV2Lib.cli import app
+from FetusMapV2Lib.cli.app import app
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import MemoryPlan
 
