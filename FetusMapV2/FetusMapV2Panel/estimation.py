@@ -171,10 +171,10 @@ class PoseEstimation:
         return (yield from engine.looking_out(image.GetNumberOfPoints(), settings.refine.value))
 
     def installingModels(self, folder: Path) -> Generator[None, None, list[str]]:
-        """Copy the models of a folder into this installation, in steps; returns the names of those that are new.
+        """Copy the models of a folder into the user's data folder, in steps; returns the names of those that are new.
 
         Raises:
-            UserError: one is no good model, or the installation cannot be written to.
+            UserError: one is no good model, or the data folder cannot be written to.
         """
         from FetusMapV2Lib.models.model_index import list_models
 

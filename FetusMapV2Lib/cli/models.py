@@ -20,12 +20,12 @@ models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 
 @models_app.command("list")
 def list_models() -> None:
-    """List the models of this installation."""
+    """List the bundled models and your own."""
     from FetusMapV2Lib.models.model_index import list_models as listed
 
-    table = Table("name", "size", "what it is")
+    table = Table("name", "size", "what it is", "file")
     for entry in listed():
-        table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description)
+        table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description, str(entry.path))
     show_table(table)
 
 
@@ -35,12 +35,15 @@ def add_model(
     name: Annotated[str, typer.Option("--name", help="Under which it will be known.")],
     description: Annotated[str, typer.Option("--description", help="One line for the list.")] = "",
     default: Annotated[bool, typer.Option("--default", help="Use it when none is named.")] = False,
+    index: Annotated[
+        Optional[Path], typer.Option("--index", help="The models.json to enter it in; the model is copied beside it.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Copy a model into this installation and enter it in the index."""
+    """Copy a model into your data folder, where updates leave it alone (FETUSMAPV2_DATA names another folder)."""
     from FetusMapV2Lib.models.model_index import install_model
 
-    entry = install_model(file, name, description=description, default=default, overwrite=overwrite)
+    entry = install_model(file, name, description=description, default=default, overwrite=overwrite, index=index)
     say(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
 
 

@@ -1,6 +1,7 @@
-"""The index of bundled models: names, files, sizes and SHA-256 sums in ``Resources/Models/models.json``.
+"""The indexes of models: names, files, sizes and SHA-256 sums, each in a ``models.json`` beside its models.
 
-Listing and finding models needs no torch, only checking a file does.
+``Resources/Models`` of the installation holds the bundled ones and is never written to; ``Models`` in the user's data
+folder holds those that a user adds. Listing and finding models needs no torch, only checking a file does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.resources import resource_path
+from FetusMapV2Lib.core.user_folders import user_data_folder
 
 INDEX_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -35,7 +37,7 @@ class ModelEntry:
     Attributes:
         name: what the user types.
         path: the model file, in the folder of the index.
-        sha256: of the whole file.
+        sha256: of the whole file; empty for a file that its index does not name.
         size_bytes: of the file.
         description: one line.
         default: the model used when none is named.
@@ -49,13 +51,50 @@ class ModelEntry:
     default: bool = False
 
 
+def user_index() -> Path:
+    """The index of the models that a user adds; it need not exist."""
+    return user_data_folder() / "Models" / "models.json"
+
+
 def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry, ...]:
-    """The models of an index (the bundled one if none is given).
+    """The models of an index; if none is given, the bundled ones and the user's.
+
+    The user's model hides a bundled one of the same name, and the user's default replaces the bundled default. A model
+    file in the installation that its index does not name was added by an earlier version, and is listed too.
 
     Raises:
-        ModelError: the index is missing or broken.
+        ModelError: an index is missing or broken.
     """
-    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    if index is not None:
+        return _read(Path(index))
+    installed = _bundled_index()
+    bundled, own = _read(installed), _read(user_index()) if user_index().is_file() else ()
+    bundled += _unlisted(installed.parent, bundled)
+    names, replaced = {entry.name for entry in own}, any(entry.default for entry in own)
+    kept = [replace(entry, default=entry.default and not replaced) for entry in bundled if entry.name not in names]
+    return (*kept, *own)
+
+
+def _bundled_index() -> Path:
+    return resource_path("Models", "models.json")
+
+
+def _unlisted(folder: Path, listed: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
+    """Model files of a folder that its index does not name."""
+    files, names = {entry.path.name.casefold() for entry in listed}, {entry.name for entry in listed}
+    return tuple(
+        ModelEntry(path.stem, path, "", path.stat().st_size, "added by an earlier version")
+        for path in sorted(folder.glob("*.safetensors"))
+        if path.name.casefold() not in files and path.stem not in names and _NAME.fullmatch(path.stem)
+    )
+
+
+def _read(path: Path) -> tuple[ModelEntry, ...]:
+    """The models of one index.
+
+    Raises:
+        ModelError: it is missing or broken.
+    """
     data = read_json_object(path, _INDEX, error=ModelError, remedy=_REPAIR)
     version = field(data, "version", int, where=path, remedy=_REPAIR, error=ModelError)
     if version != INDEX_VERSION:
@@ -94,7 +133,7 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | 
             raise ModelError("there is no such model", where=name_or_path, remedy=f"Give a file or one of: {names}")
     problem = _problem(chosen)
     if problem:
-        raise ModelError(problem, where=chosen.path, remedy="Install the extension again or choose another model")
+        raise ModelError(problem, where=chosen.path, remedy="Install or add it again, or choose another model")
     return chosen.path
 
 
@@ -149,21 +188,23 @@ def install_model(
     overwrite: bool = False,
     index: str | os.PathLike[str] | None = None,
 ) -> ModelEntry:
-    """Copy a model file beside the index as ``NAME.safetensors`` and enter it.
+    """Copy a model file beside an index, the user's if none is given, as ``NAME.safetensors`` and enter it.
 
     Raises:
-        ModelError: the file is no good model, or the name is no plain file name.
+        ModelError: the file is no good model, or the name is no plain file name or that of a bundled model.
         OutputError: a model of that name is there and `overwrite` is false, or the folder cannot be written.
     """
     from FetusMapV2Lib.models.model_file import load_model
 
     _check_name(name)
+    if index is None and name in {entry.name for entry in _read(_bundled_index())}:
+        raise ModelError("a bundled model has this name", where=name, remedy="Choose another name")
     load_model(file)
-    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    path = Path(index) if index is not None else user_index()
     target = path.parent / f"{name}.safetensors"
     with _one_at_a_time(path):
         if path.is_file():
-            list_models(path)  # a broken index is found before anything is copied
+            _read(path)  # a broken index is found before anything is copied
         with atomic_write(target, overwrite=overwrite) as temporary:
             shutil.copyfile(file, temporary)
         return _register(target, name, description, default, path)
@@ -177,12 +218,12 @@ def register_model(
     default: bool = False,
     index: str | os.PathLike[str] | None = None,
 ) -> ModelEntry:
-    """Enter a model file that lies in the index's folder, replacing an entry of the same name.
+    """Enter a model file that lies beside an index, the user's if none is given; an entry of this name is replaced.
 
     Raises:
         ModelError: the file is not in that folder or is missing, or the name is no plain file name.
     """
-    path = Path(index) if index is not None else resource_path("Models", "models.json")
+    path = Path(index) if index is not None else user_index()
     model = Path(file)
     if model.resolve().parent != path.resolve().parent or not model.is_file():
         raise ModelError("a model of the index lies beside it", where=model, remedy=f"Put it into {path.parent}")
@@ -204,7 +245,7 @@ def _one_at_a_time(index: Path) -> contextlib.AbstractContextManager[None]:
 
 def _register(model: Path, name: str, description: str, default: bool, index: Path) -> ModelEntry:
     entry = ModelEntry(name, model, file_sha256(model), model.stat().st_size, description, default)
-    others = [one for one in list_models(index) if one.name != name] if index.is_file() else []
+    others = [one for one in _read(index) if one.name != name] if index.is_file() else []
     if default:
         others = [replace(one, default=False) for one in others]
     entries = sorted([*others, entry], key=lambda one: one.name)
@@ -229,6 +270,8 @@ def _looks_like_a_path(name: str | os.PathLike[str]) -> bool:
 def _problem(entry: ModelEntry) -> str:
     if not entry.path.is_file():
         return "the model file is missing"
+    if not entry.sha256:
+        return ""
     if entry.path.stat().st_size != entry.size_bytes:
         return f"the model file has {entry.path.stat().st_size} bytes, the index says {entry.size_bytes}"
     if file_sha256(entry.path) != entry.sha256:
@@ -236,7 +279,10 @@ def _problem(entry: ModelEntry) -> str:
     return ""
 
 
-_INDEX, _REPAIR = "the model index", "Install the extension again, or correct the index"
+_INDEX, _REPAIR = (
+    "the model index",
+    "Correct it, or install FetusMapV2 again (a bundled index) or delete it and add its models again (your own)",
+)
 
 
 def _entry(data: Any, index: Path) -> ModelEntry:

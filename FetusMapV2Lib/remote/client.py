@@ -107,13 +107,9 @@ class RemoteEngine:
         answer = yield from self._asking(request, None, None, leave=True)
         return self._taken(answer, "outlook", messages.resource_estimate_from)
 
-    def installing(
-        self, file: str | os.PathLike[str], name: str, index: str | os.PathLike[str] | None = None
-    ) -> Steps[None]:
+    def installing(self, file: str | os.PathLike[str], name: str) -> Steps[None]:
         """`model_index.install_model` in the other process, which has the torch that checks the file; in steps."""
-        where = None if index is None else str(Path(index).absolute())
-        request = {"command": "install", "file": str(Path(file).absolute()), "name": name, "index": where}
-        yield from self._asking(request, None, None)
+        yield from self._asking({"command": "install", "file": str(Path(file).absolute()), "name": name}, None, None)
 
     def estimate(
         self,

@@ -131,7 +131,7 @@ class _Worker:
         if command == "install":
             from FetusMapV2Lib.models.model_index import install_model
 
-            install_model(request["file"], request["name"], index=request.get("index"))
+            install_model(request["file"], request["name"])
             return {}
         identifier = request.get("id")
         self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")

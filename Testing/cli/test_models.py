@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,15 @@ def test_the_list_of_models(fetusmap) -> None:
 
     answer = fetusmap("models", "list")
     assert answer.code == 0
-    assert all(entry.name in answer.out for entry in list_models())
+    assert all(entry.name in answer.out and str(entry.path) in answer.out for entry in list_models())
+
+
+def test_an_added_model_is_listed_with_its_place(fetusmap, model_file: Path, own_data_folder: Path) -> None:
+    answer = fetusmap("models", "add", model_file, "--name", "site-1")
+    place = own_data_folder / "Models" / "site-1.safetensors"
+    assert answer.code == 0 and str(place) in answer.err
+    assert str(place) in fetusmap("models", "list").out
+    shutil.rmtree(own_data_folder)
 
 
 def test_the_installed_models_are_good(fetusmap) -> None:

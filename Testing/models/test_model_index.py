@@ -12,6 +12,7 @@ import torch
 from cli.synthetic_balls import model_of
 
 from FetusMapV2Lib.core.errors import ModelError, OutputError
+from FetusMapV2Lib.models import model_index
 from FetusMapV2Lib.models.model_file import Model, save_model
 from FetusMapV2Lib.models.model_index import (
     file_sha256,
@@ -19,6 +20,7 @@ from FetusMapV2Lib.models.model_index import (
     install_model,
     list_models,
     register_model,
+    user_index,
     verify,
 )
 from FetusMapV2Lib.network.unet import UNet3d
@@ -178,3 +180,75 @@ def test_installing_a_model_copies_it_and_enters_it(model: Model, tmp_path: Path
     with pytest.raises(ModelError):
         install_model(tmp_path / "none.safetensors", "other", index=index)
     assert [one.name for one in list_models(index)] == ["site-1"]
+
+
+# ---- the user's models beside the bundled ones
+
+
+@pytest.fixture
+def installation(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The index of an installation with one bundled model, `default`, for a user without models."""
+    folder = tmp_path / "installation" / "Models"
+    save_model(folder / "bundled.safetensors", model)
+    register_model(folder / "bundled.safetensors", "bundled", default=True, index=folder / "models.json")
+    monkeypatch.setattr(model_index, "resource_path", lambda *parts: folder / parts[-1])
+    monkeypatch.setenv("FETUSMAPV2_DATA", str(tmp_path / "Daten von Ä"))
+    return folder / "models.json"
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_added_model_goes_to_the_users_data_not_into_the_installation(installation: Path, tmp_path: Path) -> None:
+    before = _files(installation.parent)
+    entry = install_model(installation.parent / "bundled.safetensors", "site-1", description="ours")
+    assert entry.path == tmp_path / "Daten von Ä" / "Models" / "site-1.safetensors"
+    assert _files(installation.parent) == before
+    assert [one.name for one in list_models()] == ["bundled", "site-1"]
+    assert find_model("site-1") == entry.path
+    assert find_model() == installation.parent / "bundled.safetensors"
+    assert len(list(verify())) == 2
+
+
+def test_the_users_default_replaces_the_bundled_one(installation: Path) -> None:
+    entry = install_model(installation.parent / "bundled.safetensors", "site-1", default=True)
+    assert find_model() == entry.path
+    assert [(one.name, one.default) for one in list_models()] == [("bundled", False), ("site-1", True)]
+
+
+def test_the_name_of_a_bundled_model_is_taken(installation: Path) -> None:
+    source = installation.parent / "bundled.safetensors"
+    with pytest.raises(ModelError, match="bundled: a bundled model has this name"):
+        install_model(source, "bundled", overwrite=True)
+    assert not user_index().exists()
+
+
+def test_a_users_model_hides_one_that_an_update_brings(installation: Path) -> None:
+    source = installation.parent / "bundled.safetensors"
+    own = install_model(source, "site-1")
+    register_model(source.rename(source.with_name("new.safetensors")), "site-1", index=installation)
+    (found,) = [one for one in list_models() if one.name == "site-1"]
+    assert found == own
+
+
+def test_models_of_an_older_installation_are_found(installation: Path) -> None:
+    """It wrote them beside the bundled ones; an update has put its own index there."""
+    source = installation.parent / "bundled.safetensors"
+    entered = install_model(source, "entered", index=installation)
+    forgotten = source.with_name("forgotten.safetensors")
+    forgotten.write_bytes(source.read_bytes())
+    assert [one.name for one in list_models()] == ["bundled", "entered", "forgotten"]
+    assert (find_model("entered"), find_model("forgotten")) == (entered.path, forgotten)
+    assert len(list(verify())) == 3
+    forgotten.write_bytes(b"cut")
+    with pytest.raises(ModelError, match="forgotten"):
+        list(verify("forgotten"))
+
+
+def test_a_broken_index_of_the_user_is_named(installation: Path) -> None:
+    user_index().parent.mkdir(parents=True)
+    user_index().write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match="delete it and add its models again") as refused:
+        find_model()
+    assert str(refused.value).startswith(str(user_index()))

@@ -27,7 +27,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import save_model
-from FetusMapV2Lib.models.model_index import list_models, whole_path
+from FetusMapV2Lib.models.model_index import list_models, user_index, whole_path
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.remote.client import RemoteEngine, finished
 from FetusMapV2Lib.remote.engine_process import EngineLostError
@@ -131,15 +131,16 @@ def test_nothing_is_left_of_a_volume(engine, volume, tmp_path, monkeypatch):
 # ---- models
 
 
-def test_a_model_is_checked_and_installed_by_the_other_process(engine, model, tmp_path):
-    index = tmp_path / "models.json"
-    finished(engine.installing(model, "site-1", index))
-    (entry,) = list_models(index)
-    assert (entry.name, entry.path.read_bytes()) == ("site-1", model.read_bytes())
-    (tmp_path / "broken.safetensors").write_text("not a model")
-    with pytest.raises(UserError, match="broken"):
-        finished(engine.installing(tmp_path / "broken.safetensors", "site-2", index))
-    assert [one.name for one in list_models(index)] == ["site-1"]
+def test_a_model_is_checked_and_installed_by_the_other_process(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("FETUSMAPV2_DATA", str(tmp_path / "data"))
+    with RemoteEngine(model, "cpu") as engine:
+        finished(engine.installing(model, "site-1"))
+        (entry,) = list_models(user_index())
+        assert (entry.name, entry.path.read_bytes()) == ("site-1", model.read_bytes())
+        (tmp_path / "broken.safetensors").write_text("not a model")
+        with pytest.raises(UserError, match="broken"):
+            finished(engine.installing(tmp_path / "broken.safetensors", "site-2"))
+    assert [one.name for one in list_models(user_index())] == ["site-1"]
 
 
 # ---- the outlook before an estimate

@@ -40,16 +40,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 COMMAND = [sys.executable, "-m", "FetusMapV2Lib.cli"]
 #: The same with an engine that needs no torch, and so is soon at the files.
 QUICK = [sys.executable, str(ROOT / "Testing" / "cli" / "deadly.py")]
-#: The same with an index of models of its own, the first argument.
-_WITH_INDEX = """
-import sys
-from pathlib import Path
-from FetusMapV2Lib.cli import main
-from FetusMapV2Lib.models import model_index
-index = Path(sys.argv.pop(1))
-model_index.resource_path = lambda *_: index
-main()
-"""
 _CASES = 4
 _PRESET = {
     "name": "tiny",
@@ -103,13 +93,10 @@ def jobs(material: Path, estimate: list[str] = COMMAND) -> dict[str, Job]:
     size = ["--size", "32,24,24", "--spacing", "3", "--device", "cpu"]
     preset = ["--preset", str(material / "tiny.json"), "--data", str(material / "cases")]
     train = [*COMMAND, "train", *preset, "--device", "cpu", "--threads", "1", "--resume", "--output"]
-    enter = ["models", "add", str(model), "--name", "small", "--overwrite"]
+    enter = [*COMMAND, "models", "add", str(model), "--name", "small", "--overwrite"]
 
     def simulate(folder: Path, start: int = 0) -> list[str]:
         return [*COMMAND, "simulate", str(folder), *size, "--start", str(start), "--count", str(_CASES - start)]
-
-    def add(folder: Path) -> list[str]:
-        return [sys.executable, "-c", _WITH_INDEX, str(folder.parent / "home" / "models.json"), *enter]
 
     def simulated(folder: Path) -> int:
         """Complete cases; those after them are simulated again."""
@@ -131,7 +118,7 @@ def jobs(material: Path, estimate: list[str] = COMMAND) -> dict[str, Job]:
         "train": Job(
             lambda folder: [*train, str(folder)], lambda folder: [*train, str(folder)], has("model.safetensors", 1)
         ),
-        "models add": Job(add, add, has("small*.safetensors", 1)),
+        "models add": Job(lambda _folder: enter, lambda _folder: enter, has("small*.safetensors", 1)),
     }
 
 
@@ -193,10 +180,8 @@ def _prepared(place: Path) -> tuple[Path, dict[str, str]]:
     """The folder of results, and an environment whose user and temporary files lie beside it."""
     for name in ("results", "temporary", "home"):
         (place / name).mkdir(parents=True, exist_ok=True)
-    index = place / "home" / "models.json"
-    if not index.exists():
-        index.write_text('{"version": 1, "models": []}', encoding="utf-8")
-    own = {"TMPDIR": str(place / "temporary"), "HOME": str(place / "home"), "XDG_DATA_HOME": str(place / "home")}
+    home = str(place / "home")
+    own = {"TMPDIR": str(place / "temporary"), "HOME": home, "XDG_DATA_HOME": home, "FETUSMAPV2_DATA": home}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "Testing")])
     return place / "results", {**os.environ, **own, "PYTHONPATH": paths, _MARK: str(place), "OMP_NUM_THREADS": "1"}
 

@@ -1,0 +1,29 @@
+"""Where a user's own files lie: outside the installation, so that an update leaves them alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: The environment variable that names another folder, for a site or a test.
+DATA_VARIABLE = "FETUSMAPV2_DATA"
+
+
+def user_data_folder() -> Path:
+    """The folder of a user's models: the system's place for data of applications, or what FETUSMAPV2_DATA names.
+
+    It need not exist.
+    """
+    chosen = os.environ.get(DATA_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).absolute()
+    return Path(_system_folder())
+
+
+def _system_folder() -> str:
+    """By platformdirs, or the copy of it inside pip: Slicer's Python has pip, and nothing is installed there unasked."""
+    try:
+        from platformdirs import user_data_dir
+    except ModuleNotFoundError:
+        from pip._vendor.platformdirs import user_data_dir
+    return user_data_dir("FetusMapV2", appauthor=False)
