@@ -79,25 +79,22 @@ class EngineStandIn:
 
 def writeReport(outcome, folder):
     """Every kind of file of a report of an outcome; gives their paths."""
-    from datetime import datetime
-
     import qt
 
-    from FetusMapV2Lib.export.report_files import KINDS, write_report
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.export import REPORT_KINDS, ExportOptions, export
     from FetusMapV2Lib.reporting.pdf import print_pdf
-    from FetusMapV2Lib.reporting.report import Report
     from FetusMapV2Panel import view_pictures
 
-    fetus, now = outcome.poseScene, datetime.now().astimezone()
-    report = Report(
-        fetus.pose(),
-        now,
+    fetus = outcome.poseScene
+    options = ExportOptions(
+        (*REPORT_KINDS, "csv", "landmarks"),
+        stem="selftest",
         states=fetus.states(),
-        model=fetus.model,
         pictures=view_pictures.openViews(outcome.inputVolume),
+        print_pdf=lambda report, path: print_pdf(report, path, qt),
     )
-    paths = write_report(folder, "selftest", report, KINDS, print_pdf=lambda one, path: print_pdf(one, path, qt))
-    return list(paths.values())
+    return list(export(Estimate.given(fetus.pose(), fetus.model), None, folder, options).values())
 
 
 class MovingEngineStandIn:

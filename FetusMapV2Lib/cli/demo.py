@@ -16,7 +16,6 @@ from FetusMapV2Lib.cli.console import (
     tell,
     truth_table,
 )
-from FetusMapV2Lib.cli.result_files import Extras, result_files, write_all
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.publishing import refuse_complete
@@ -31,16 +30,17 @@ def demo(
 ) -> None:
     """Simulate one case, estimate its pose, and compare it with the truth."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.export import RESULT_KINDS, ExportOptions, export, export_paths
     from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
     stem = "case-0000.estimate"
     require_package("slicer", "the demonstration", "slicer")
-    extras = Extras(scene=True, picture=True)
+    options = ExportOptions((*RESULT_KINDS, "scene", "picture"), stem=stem, overwrite=overwrite)
     engine = PoseEngine.load()
     usable_folder(output)
     case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
     refuse_complete(output, "case-0000", case_files, overwrite=overwrite)
-    asked = [path.name for path in result_files(output, stem, extras)]
+    asked = [path.name for path in export_paths(output, stem, options)]
     refuse_complete(output, stem, asked, overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
@@ -48,7 +48,7 @@ def demo(
         write_case(output, case, 0, overwrite=overwrite)
         result = engine.estimate(case.volume, on_progress=reporter(bar, task))
         bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
-        write_all(output, stem, result, case.volume, extras, overwrite=overwrite)
+        export(result, case.volume, output, options)
     tell("case-0000", result)
     show_table(truth_table(case, result))
     if result.found:

@@ -6,8 +6,7 @@ Heavy libraries are imported where they are needed, as in `cli`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -24,8 +23,7 @@ from FetusMapV2Lib.cli.console import (
     say,
     tell,
 )
-from FetusMapV2Lib.cli.result_files import Extras, asked_files, result_stems, write_all
-from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others
+from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
 from FetusMapV2Lib.cli.sequence import check_interval, estimate_frames
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError, OutputError
@@ -33,8 +31,10 @@ from FetusMapV2Lib.core.publishing import is_complete, refuse_complete
 from FetusMapV2Lib.core.safe_text import shown
 
 if TYPE_CHECKING:
+    from FetusMapV2Lib.core.progress import OnProgress
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import RefineMode
+    from FetusMapV2Lib.export.options import ExportOptions
     from FetusMapV2Lib.imaging.reading import Frames
 
 
@@ -92,51 +92,70 @@ def estimate(
     """
     from FetusMapV2Lib.estimation.estimate import check_mode
 
-    how = {"spacing": parsed_spacing(spacing), "mirrored": mirrored, "kretz_handedness": kretz_handedness}
-    if kretz_handedness not in ("slicerheart", "plooney"):
-        remedy = "Use slicerheart or plooney"
-        raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
-    extras = Extras(scene, picture, report, pdf, identifiers=not without_identifiers, dating=dating, shared=shared)
-    extras.check()
-    check_interval(frame_interval)
+    reading = {"spacing": parsed_spacing(spacing), "mirrored": mirrored, "kretz_handedness": kretz_handedness}
+    _check_conventions(kretz_handedness, frame_interval)
+    chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
+    options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared)
+    options = replace(options, overwrite=overwrite)
     mode = check_mode(refine)
-    if skip_existing and overwrite:
-        remedy = "Give one of the two"
-        raise InputError("results cannot be both kept and replaced", where="--skip-existing --overwrite", remedy=remedy)
-    if key is not None and not without_identifiers:
-        raise InputError("only numbered results have a key", where="--key", remedy="Add --without-identifiers")
-    if not output:
-        raise OutputError("an empty name is no folder", where="--output", remedy="Write . for the current folder")
+    _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
     batch = Batch("files")
-    open_files = [number for number in range(len(files)) if not batch.is_settled(str(number))]
-    if open_files:
+    if not all(batch.is_settled(str(number)) for number in range(len(files))):
         engine = _loaded(model, device, memory_budget)
         folder = _writable(Path(output), private=not shared)
         names = NeutralNames(folder, None if key is None else Path(key)) if without_identifiers else None
-        job = _Job(engine, folder, how, mode, frame_interval, extras, overwrite, skip_existing, names)
-        _estimate_all(job, files, open_files, batch)
+        settings = _Settings(folder, reading, mode, frame_interval, options, skip_existing, names)
+        _estimate_all(files, engine, settings, batch)
     batch.end()
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Settings:
     """What is done with every file.
 
     Attributes:
-        how: arguments of `read_sequence`.
+        output: folder for the results.
+        reading: arguments of `read_sequence`.
+        refine: see `PoseEngine.estimate`.
+        frame_interval_s: seconds between the frames of a sequence; None = as the file says.
+        options: of the export.
         skip_existing: leave out what is there and complete.
         names: of the results, where they must not tell the patient; None = after the files.
     """
 
-    engine: PoseEngine
     output: Path
-    how: dict[str, Any]
-    mode: RefineMode
+    reading: dict[str, Any]
+    refine: RefineMode
     frame_interval_s: float | None
-    extras: Extras
-    overwrite: bool
+    options: ExportOptions
     skip_existing: bool
     names: NeutralNames | None
+
+
+def _check_conventions(kretz_handedness: str, frame_interval: float | None) -> None:
+    if kretz_handedness not in ("slicerheart", "plooney"):
+        remedy = "Use slicerheart or plooney"
+        raise InputError("unknown convention", where=f"--kretz-handedness {kretz_handedness}", remedy=remedy)
+    check_interval(frame_interval)
+
+
+def _export_options(chosen: dict[str, bool], **options: Any) -> ExportOptions:
+    from FetusMapV2Lib.export.options import RESULT_KINDS, ExportOptions
+
+    kinds = [*RESULT_KINDS, *(kind for kind, wanted in chosen.items() if wanted)]
+    found = ExportOptions(kinds, **options)  # type: ignore[arg-type]  # the kinds of this command
+    found.check()
+    return found
+
+
+def _check_names(output: str, kept_and_replaced: bool, key_without_numbers: bool) -> None:
+    if kept_and_replaced:
+        remedy = "Give one of the two"
+        raise InputError("results cannot be both kept and replaced", where="--skip-existing --overwrite", remedy=remedy)
+    if key_without_numbers:
+        raise InputError("only numbered results have a key", where="--key", remedy="Add --without-identifiers")
+    if not output:
+        raise OutputError("an empty name is no folder", where="--output", remedy="Write . for the current folder")
 
 
 def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEngine:
@@ -161,80 +180,94 @@ def _writable(folder: Path, *, private: bool) -> Path:
     return folder
 
 
-def _estimate_all(job: _Job, files: list[str], numbers: list[int], batch: Batch) -> None:
-    taken: dict[str, Path] = {}
-    given = set()
+def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
+    run = _Run(engine, settings, batch)
     for number, file in enumerate(files):
         if batch.is_settled(str(number)):
-            given.add(_place(file))
-            taken |= dict.fromkeys(batch.kept_of(str(number)) or (), Path(file))
+            run.resume(str(number), file)
     with progress_bar() as bar:
-        for number in numbers:
-            path = Path(files[number])
-            label = f"{number + 1}/{len(files)} {path.name}"
+        for number, file in enumerate(files):
+            if batch.is_settled(str(number)):
+                continue
+            label = f"{number + 1}/{len(files)} {Path(file).name}"
             task = bar.add_task(shown(label), total=1.0)
-            with batch.trying(str(number), path) as attempt:
-                if _place(files[number]) in given:
-                    attempt.outcome = "twice"
-                    say(f"{path}: given twice, estimated once", "yellow")
-                else:
-                    given.add(_place(files[number]))
-                    _check_input(files[number], job.output)
-                    _estimate(job, path, str(number), batch, attempt, taken, reporter(bar, task, label))
+            with batch.trying(str(number), Path(file)) as attempt:
+                run.estimate(str(number), file, attempt, reporter(bar, task, label))
             bar.remove_task(task)
 
 
-def _estimate(
-    job: _Job,
-    path: Path,
-    item: str,
-    batch: Batch,
-    attempt: Attempt,
-    taken: dict[str, Path],
-    on_progress: Callable[[float, str], None],
-) -> None:
-    """Estimate one file and write its results.
+class _Run:
+    """Estimates files one after the other, each once."""
 
-    Args:
-        taken: name of a result, folded -> the file that it is of; this file's are added.
-    """
-    from FetusMapV2Lib.imaging.reading import read_sequence, volume_name
+    def __init__(self, engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
+        self._engine, self._settings, self._batch = engine, settings, batch
+        self._given: set[str] = set()
+        self._taken: dict[str, Path] = {}
 
-    frames: Frames = read_sequence(path, **job.how)
-    name = volume_name(path) if job.names is None else job.names.name_of(path)
-    stems = result_stems(path, name, len(frames), taken)
-    attempt.kept = [stem.casefold() for stem in stems]
-    if job.names is not None:
-        say(f"{path}: its results are called {name}; {job.names.key} keeps that, apart from them")
-    asked = [one.name for one in asked_files(job.output, name, stems, job.extras)]
-    if job.skip_existing and is_complete(job.output, name, asked):
-        refuse_others(job.output, name, path)
-        say(f"{path}: results are there")
-        attempt.outcome = "kept"
-        return
-    refuse_complete(job.output, name, asked, overwrite=job.overwrite)
-    if len(frames) > 1:
-        found = estimate_frames(
-            batch.careful_engine(job.engine),
-            batch.careful(item, frames),
-            stems,
-            path,
-            name,
-            job.output,
-            refine=job.mode,
-            frame_interval_s=job.frame_interval_s,
-            extras=job.extras,
-            overwrite=job.overwrite,
-            on_progress=on_progress,
-        )
-    else:
+    def resume(self, item: str, file: str) -> None:
+        """Take account of a file that a process before this one dealt with."""
+        self._given.add(_place(file))
+        self._taken |= dict.fromkeys(self._batch.kept_of(item) or (), Path(file))
+
+    def estimate(self, item: str, file: str, attempt: Attempt, on_progress: OnProgress) -> None:
+        """Estimate one file and write its results.
+
+        Raises:
+            UserError: it cannot be read, or its results cannot be written.
+        """
+        from FetusMapV2Lib.export.exporting import export_paths, frame_stems
+        from FetusMapV2Lib.imaging.reading import read_sequence, volume_name
+
+        settings, path = self._settings, Path(file)
+        if _place(file) in self._given:
+            attempt.outcome = "twice"
+            say(f"{path}: given twice, estimated once", "yellow")
+            return
+        self._given.add(_place(file))
+        _check_input(file, settings.output)
+        frames = read_sequence(path, **settings.reading)
+        name = volume_name(path) if settings.names is None else settings.names.name_of(path)
+        stems = frame_stems(name, len(frames))
+        reserve_names(path, stems, self._taken)
+        attempt.kept = [stem.casefold() for stem in stems]
+        if settings.names is not None:
+            say(f"{path}: its results are called {name}; {settings.names.key} keeps that, apart from them")
+        options = replace(settings.options, stem=name, source=path, on_remark=_say_remark)
+        asked = [one.name for one in export_paths(settings.output, name, options, len(frames))]
+        if settings.skip_existing and is_complete(settings.output, name, asked):
+            refuse_others(settings.output, name, path)
+            say(f"{path}: results are there")
+            attempt.outcome = "kept"
+            return
+        refuse_complete(settings.output, name, asked, overwrite=options.overwrite)
+        found = self._estimate_frames(item, frames, options, on_progress)
+        attempt.outcome = "found" if found else "empty"
+
+    def _estimate_frames(self, item: str, frames: Frames, options: ExportOptions, on_progress: OnProgress) -> bool:
+        """Estimate a volume or all frames of a sequence, write the results; whether a fetus was found."""
+        from FetusMapV2Lib.export.exporting import export
+
+        settings, batch = self._settings, self._batch
+        if len(frames) > 1:
+            return estimate_frames(
+                batch.careful_engine(self._engine),
+                batch.careful(item, frames),
+                settings.output,
+                options,
+                refine=settings.refine,
+                frame_interval_s=settings.frame_interval_s,
+                on_progress=on_progress,
+            )
         volume = frames[0]
-        result = job.engine.estimate(volume, refine=job.mode, on_progress=on_progress)
+        result = self._engine.estimate(volume, refine=settings.refine, on_progress=on_progress)
         batch.sign("writing")
-        write_all(job.output, stems[0], result, volume, job.extras, overwrite=job.overwrite, source=path)
-        tell(stems[0], result)
-        found = result.found
-    attempt.outcome = "found" if found else "empty"
+        export(result, volume, settings.output, options)
+        tell(options.stem, result)
+        return result.found
+
+
+def _say_remark(text: str) -> None:
+    say(text, "yellow")
 
 
 def _place(file: str) -> str:

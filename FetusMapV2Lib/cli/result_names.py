@@ -6,30 +6,20 @@ Which number is which file stands in a key beside the folder of results, never i
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.core.atomic_files import REPLACE, atomic_write
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.locks import locked
-from FetusMapV2Lib.core.manifests import read_manifest
-
-if TYPE_CHECKING:
-    from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.core.manifests import read_manifest, source_fingerprint
 
 _HEAD = ["name", "file"]
 _NUMBERED = re.compile(r"case-([0-9]{4,9})")
 _LARGEST_KEY = 64 * 2**20
-#: Bytes at either end of a file that are looked at.
-_END = 2**16
-#: A shorter name may be a word of a sentence, and tells nobody from another.
-_SHORTEST_NAME = 3
 _REMEDY = "Correct it, or name another one with --key"
 
 
@@ -102,18 +92,22 @@ def _write(key: Path, known: dict[str, str]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def origin_of(file: Path) -> str:
-    """What tells a file, or a folder of files, from another one of the same name: sizes, and what is at both ends."""
-    digest = hashlib.sha256()
-    for one in sorted(file.iterdir()) if file.is_dir() else [file]:
-        if one.is_file():
-            size = one.stat().st_size
-            digest.update(f"{size} ".encode())
-            with one.open("rb") as stream:
-                digest.update(stream.read(_END))
-                stream.seek(max(size - _END, 0))
-                digest.update(stream.read(_END))
-    return digest.hexdigest()
+def reserve_names(path: Path, stems: Sequence[str], taken: dict[str, Path]) -> None:
+    """Reserve the names of the results of a file among those of this run.
+
+    Args:
+        path: the file.
+        stems: the names.
+        taken: name, folded -> the file that has it; these names are added.
+
+    Raises:
+        OutputError: another file of this run has one of them.
+    """
+    folded = [stem.casefold() for stem in stems]  # not every file system tells A from a
+    for other in filter(None, map(taken.get, folded)):
+        remedy = "Give files of the same name different output folders"
+        raise OutputError(f"its results would have the names of those of {other}", where=path, remedy=remedy)
+    taken |= dict.fromkeys(folded, path)
 
 
 def refuse_others(folder: Path, name: str, file: Path) -> None:
@@ -123,20 +117,6 @@ def refuse_others(folder: Path, name: str, file: Path) -> None:
         OutputError: they are of another file, or it has changed.
     """
     manifest = read_manifest(folder, name)
-    if manifest is not None and manifest.origin not in ("", origin_of(file)):
+    if manifest is not None and manifest.origin not in ("", source_fingerprint(file)):
         problem = f"the results in {folder} are of another file of this name, or this one has changed since"
         raise OutputError(problem, where=file, remedy=REPLACE, option="--overwrite")
-
-
-def untold(estimate: Estimate, source: Path, name: str) -> Estimate:
-    """The estimate with a neutral name wherever a reason or a warning tells that of the file."""
-
-    def plain(text: str) -> str:
-        for known in (str(source.absolute()), str(source), source.name):
-            text = text.replace(known, name)
-        stem = source.name.split(".")[0]
-        if len(stem) >= _SHORTEST_NAME:
-            text = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", name, text)
-        return text
-
-    return replace(estimate, reason=plain(estimate.reason), warnings=tuple(map(plain, estimate.warnings)))

@@ -16,6 +16,8 @@ from FetusMapV2Lib.core.staging import STAGING
 
 #: Folder of the manifests, beside the files.
 MANIFESTS = ".fetusmap"
+#: Bytes at either end of a file that its fingerprint covers.
+_END = 2**16
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,24 @@ def fact_of(path: Path) -> Fact:
             digest.update(block)
             size += len(block)
     return Fact(size, digest.hexdigest())
+
+
+def source_fingerprint(path: Path) -> str:
+    """What distinguishes a file, or a folder of files, from another one of the same name: sizes and both ends.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if one.is_file():
+            size = one.stat().st_size
+            digest.update(f"{size} ".encode())
+            with one.open("rb") as stream:
+                digest.update(stream.read(_END))
+                stream.seek(max(size - _END, 0))
+                digest.update(stream.read(_END))
+    return digest.hexdigest()
 
 
 def is_unchanged(path: Path, manifest: Manifest) -> bool:

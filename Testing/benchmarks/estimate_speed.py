@@ -20,7 +20,7 @@ from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.export.result_files import write_results
+from FetusMapV2Lib.export import ExportOptions, export
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
@@ -56,7 +56,8 @@ def _simulated(folder: Path) -> Path:
 
 
 def _estimate(engine: PoseEngine, path: Path, folder: Path) -> None:
-    write_results(folder, "case", engine.estimate(read_volume(path)))
+    volume = read_volume(path)
+    export(engine.estimate(volume), volume, folder, ExportOptions(stem="case"))
 
 
 def _peer(widths: tuple[int, ...]) -> torch.nn.Module:

@@ -24,8 +24,8 @@ seen.append(point())
 point_decimals()
 seen.append(point())
 if len(sys.argv) > 1:
-    from FetusMapV2Lib.cli.result_files import _qt_for_printing
-    _qt_for_printing()
+    from FetusMapV2Lib.export.pdf_printing import pyside_printing
+    pyside_printing()
     seen.append(point())
 print(*seen)
 """

@@ -8,7 +8,7 @@ import qt
 import slicer
 import vtk
 
-from FetusMapV2Lib.core.atomic_files import safe_stem, write_text
+from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
@@ -190,10 +190,10 @@ class MovementSection(Section):
 
     def exportTo(self, path: Path) -> None:
         """Write the movement as CSV, one row per frame."""
-        from FetusMapV2Lib.export.movement_files import movement_csv
+        from FetusMapV2Lib.export import write_movement_table
 
         try:
-            write_text(path, movement_csv(self._shown.movement()))
+            write_movement_table(self._shown.movement(), path)
         except UserError as error:
             self.say(error.line(with_option=False), isError=True)
         else:

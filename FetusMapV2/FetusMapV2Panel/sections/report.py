@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
 import ctk
@@ -62,8 +62,7 @@ class ReportSection(Section):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
 
     def _writeReport(self, onProgress, shouldCancel) -> None:
-        from FetusMapV2Lib.export.report_files import write_report
-        from FetusMapV2Lib.reporting.pdf import print_pdf
+        from FetusMapV2Lib.export import export
 
         kinds, folder, volumeNode = self._kinds(), _folder(self.ui.reportFolderEdit), self._volumeNode()
         anonymous = self.state.parameterNode.reportWithoutIdentifiers
@@ -73,20 +72,14 @@ class ReportSection(Section):
                 remedy=_("Load the volume and estimate anew, or tick 'Without identifiers'"),
             )
         onProgress(0.1, _("drawing the pictures"))
-        report, remark = self._report(volumeNode, anonymous)
+        volume = self._volume(volumeNode)
+        pictures, remark = self._pictures(volumeNode, volume, anonymous)
         # only a number where a name or a day may tell the patient
         stem = next_name(folder, "report") if anonymous else self._names.of(folder, volumeNode)
         onProgress(0.6, _("writing the files"))
+        options = self._options(volumeNode, kinds=kinds, stem=stem, pictures=pictures, identifiers=not anonymous)
         with _replacingExplained():
-            paths = write_report(
-                folder,
-                stem,
-                report,
-                kinds,
-                print_pdf=lambda given, path: print_pdf(given, path, qt),
-                overwrite=self.ui.replaceReportCheckBox.checked,
-                private=not _shared(),
-            )
+            paths = export(self._estimate(volumeNode), volume, folder, options)
         if not anonymous:
             self._names.keep(folder, stem, volumeNode)
         self.ui.reportFolderEdit.addCurrentPathToHistory()
@@ -109,33 +102,46 @@ class ReportSection(Section):
             raise InputError(_("no file is chosen"), remedy=_("Tick at least one kind of file"))
         return kinds
 
-    def _report(self, volumeNode, anonymous: bool):
-        """The report, and a remark on what is not in it."""
-        from FetusMapV2Lib.reporting.report import Report
+    def _volume(self, volumeNode):
+        """The volume by the name that the scene has for it, None without one."""
+        if volumeNode is None:
+            return None
+        return volume_from_node(volumeNode).with_(name=pose_ownership.displayName(volumeNode))
 
-        parameters, poseScene, estimate = self.state.parameterNode, self.state.poseScene, self.state.estimate
-        pose = poseScene.pose()
+    def _pictures(self, volumeNode, volume, anonymous: bool):
+        """Views for the report, and a remark on why there are none."""
         # Slicer writes names of patients into the corners of its views.
-        pictures, remark = ([] if anonymous else view_pictures.openViews(volumeNode)), ""
-        if not pictures and volumeNode is not None:
-            pictures, remark = view_pictures.drawnViews(volume_from_node(volumeNode), pose)
+        pictures = [] if anonymous or volumeNode is None else view_pictures.openViews(volumeNode)
+        if pictures or volume is None:
+            return pictures, ""
+        return view_pictures.drawnViews(volume, self.state.poseScene.pose())
+
+    def _estimate(self, volumeNode):
+        """The pose as it is in the scene now, with what the engine said of it."""
+        from FetusMapV2Lib.estimation.estimate import Estimate
+
+        poseScene, estimate = self.state.poseScene, self.state.estimate
         warnings = tuple(estimate.warnings) if estimate is not None else ()
         if pose_ownership.noFetusFound(volumeNode):
             warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
-        report = Report(
-            pose=pose,
-            created=datetime.now().astimezone(),
-            name=pose_ownership.displayName(volumeNode or poseScene.landmarks_node),
-            formula=parameters.datingFormula.value,
-            states=poseScene.states(),
-            model=self.state.logic.modelOf(poseScene.landmarks_node),
-            device=estimate.device if estimate is not None else "",
-            warnings=warnings,
+        given = Estimate.given(poseScene.pose(), self.state.logic.modelOf(poseScene.landmarks_node))
+        return replace(given, device=estimate.device if estimate is not None else "", warnings=warnings)
+
+    def _options(self, volumeNode, **chosen):
+        """What is written, as the panel has it."""
+        from FetusMapV2Lib.export import ExportOptions
+        from FetusMapV2Lib.reporting.pdf import print_pdf
+
+        return ExportOptions(
+            overwrite=self.ui.replaceReportCheckBox.checked,
+            shared=_shared(),
+            dating=self.state.parameterNode.datingFormula.value,
+            study=studyOf(volumeNode) if volumeNode is not None and chosen["identifiers"] else None,
+            states=self.state.poseScene.states(),
             operator=self.ui.readerLineEdit.text.strip(),
-            study=studyOf(volumeNode) if volumeNode is not None and not anonymous else None,
-            pictures=pictures,
+            print_pdf=lambda report, path: print_pdf(report, path, qt),
+            **chosen,
         )
-        return (report.without_identifiers() if anonymous else report), remark
 
     def _saveCase(self, onProgress, shouldCancel) -> None:
         poseScene, volumeNode = self.state.poseScene, self._volumeNode()

@@ -24,12 +24,8 @@ from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.export.result_files import (
-    measurements_csv,
-    result_paths,
-    results_document,
-    write_results,
-)
+from FetusMapV2Lib.export import RESULT_KINDS, ExportOptions, export, export_paths
+from FetusMapV2Lib.export.result_document import measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import read_markups
 
 SCHEMA = default_schema()
@@ -56,6 +52,10 @@ def without(*rows: int) -> np.ndarray:
     return positions
 
 
+def write_results(folder: Path, stem: str, result: Estimate, *, overwrite: bool = False) -> dict[str, Path]:
+    return export(result, None, folder, ExportOptions(stem=stem, overwrite=overwrite))
+
+
 def strict(path: Path) -> Any:
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
@@ -70,7 +70,7 @@ def table(text: str) -> dict[str, dict[str, str]]:
 def test_files_are_those_announced(tmp_path: Path) -> None:
     folder = tmp_path / "Ergebnisse für Ä" / "tief"
     paths = write_results(folder, "Fall 1", estimate())
-    assert paths == result_paths(folder, "Fall 1")
+    assert list(paths.values()) == export_paths(folder, "Fall 1", ExportOptions())
     assert visible(folder) == sorted(paths.values())
 
 
@@ -194,10 +194,10 @@ def test_an_earlier_pose_does_not_stay_beside_no_fetus(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("other*"))) == 3
 
 
-@pytest.mark.parametrize("name", ["landmarks", "csv", "json"])
+@pytest.mark.parametrize("number", range(len(RESULT_KINDS)))
 @pytest.mark.parametrize("result", [estimate, not_found])
-def test_existing_results_are_kept(tmp_path: Path, name: str, result: Any) -> None:
-    path = result_paths(tmp_path, "case")[name]
+def test_existing_results_are_kept(tmp_path: Path, number: int, result: Any) -> None:
+    path = export_paths(tmp_path, "case", ExportOptions())[number]
     path.write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError, match="--overwrite"):
         write_results(tmp_path, "case", result())

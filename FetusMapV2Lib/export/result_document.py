@@ -1,6 +1,6 @@
-"""The files of one estimate: landmarks as Slicer Markups, measurements as CSV and JSON.
+"""What is written of one estimate: notes on its landmarks, the table of measurements, and all of it as JSON.
 
-All numbers carry their unit, their validity and their uncertainty; everything says "research use only".
+All numbers have their unit, their validity and their uncertainty; everything says "research use only".
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
@@ -18,61 +18,31 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.imaging.markups import pose_note, write_markups
+from FetusMapV2Lib.imaging.markups import pose_note
+from FetusMapV2Lib.imaging.point_notes import PointState
+from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 
 
-def result_paths(folder: Path, stem: str) -> dict[str, Path]:
-    """The files that `write_results` makes for a case."""
-    return {
-        "landmarks": folder / f"{stem}.mrk.json",
-        "csv": folder / f"{stem}.measurements.csv",
-        "json": folder / f"{stem}.measurements.json",
-    }
-
-
-def write_results(
-    folder: Path,
-    stem: str,
-    estimate: Estimate,
-    *,
-    overwrite: bool = False,
-    private: bool = True,
-) -> dict[str, Path]:
-    """Write landmarks and measurements of an estimate, all or none; without a fetus only the JSON that says so.
-
-    Landmarks and measurements of an earlier estimate do not stay beside a JSON that says there is no fetus.
+def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = ()) -> list[str]:
+    """What each point of a landmark file says of itself: state, confidence, radius, model, assumed definition.
 
     Args:
-        private: see `published`.
-
-    Raises:
-        OutputError: a file exists and `overwrite` is false (nothing is written then), or cannot be written.
+        pose: the landmarks.
+        model: name of the model that estimated them.
+        states: per landmark, where somebody edited the pose.
     """
-    paths = result_paths(folder, stem)
-    asked = [path.name for path in paths.values()]
-    with published(folder, stem, asked=asked, overwrite=overwrite, private=private) as staging:
-        stage_results(staging, stem, estimate)
-    return paths if estimate.found else {"json": paths["json"]}
-
-
-def stage_results(folder: Path, stem: str, estimate: Estimate) -> None:
-    """The same into a folder from which the files will be published together with others."""
-    paths = result_paths(folder, stem)
-    if estimate.found:
-        lines = descriptions(estimate.pose, estimate.model)
-        write_markups(paths["landmarks"], estimate.pose, descriptions=lines)
-        write_text(paths["csv"], measurements_csv(measurements(estimate.pose)))
-    write_json(paths["json"], results_document(estimate))
-
-
-def descriptions(pose: Pose, model: str = "") -> list[str]:
-    """One line per landmark for the control point's description: confidence, radius, model, assumed definition."""
-    return [pose_note(pose, mark.row, model=model, assumed=mark.assumed).text() for mark in pose.schema.landmarks]
+    notes = []
+    for landmark in pose.schema.landmarks:
+        note = pose_note(pose, landmark.row, model=model, assumed=landmark.assumed)
+        if states:
+            note = replace(note, state=states[landmark.row])
+        if note.state in VOUCHED_STATES:  # a model's confidence is not that of a person
+            note = replace(note, confidence=math.nan, radius90_mm=math.nan)
+        notes.append(note.text())
+    return notes
 
 
 def measurements_csv(found: Measurements) -> str:

@@ -1,6 +1,6 @@
-"""The files of a movement: a table with one row per frame as CSV, and everything with its definitions as JSON.
+"""What is written of a movement: a table with one row per frame as CSV, and everything with its definitions as JSON.
 
-All numbers carry their unit; what is not known stays empty; everything says "research use only".
+All numbers have their unit; what is not known stays empty; everything says "research use only".
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,11 @@ import numpy as np
 from FetusMapV2Lib.anatomy import movement as rules
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
-from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.estimation.estimate import Estimate
 
 UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."
-
-
-def movement_paths(folder: Path, stem: str) -> dict[str, Path]:
-    """The files that `stage_movement` makes for a sequence."""
-    return {"csv": folder / f"{stem}.movement.csv", "json": folder / f"{stem}.movement.json"}
-
-
-def stage_movement(folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate]) -> None:
-    """Write the movement of a sequence into a folder from which its files are published together with others.
-
-    Args:
-        estimates: one per frame, as the movement was taken from.
-    """
-    paths = movement_paths(folder, stem)
-    write_text(paths["csv"], movement_csv(movement))
-    write_json(paths["json"], movement_document(movement, estimates))
 
 
 def movement_csv(movement: Movement) -> str:

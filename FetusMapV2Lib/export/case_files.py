@@ -1,0 +1,185 @@
+"""The files of one case, one function per kind; its report is assembled once for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from FetusMapV2Lib.anatomy.measurements import measurements
+from FetusMapV2Lib.core.atomic_files import write_json, write_text
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.export.options import SUFFIXES, ExportOptions, Kind
+from FetusMapV2Lib.export.result_document import landmark_notes, measurements_csv, results_document
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.imaging.study import Study, read_study
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.reporting.report import Picture, Report
+
+#: A shorter name may be a word of a sentence, and identifies nobody.
+_SHORTEST_NAME = 3
+
+
+@dataclass(frozen=True, eq=False)
+class CaseFiles:
+    """What is written of one estimate.
+
+    Attributes:
+        estimate: the estimate.
+        volume: that it was made of; None if only its results are at hand.
+        stem: the beginning of the file names.
+        options: how.
+    """
+
+    estimate: Estimate
+    volume: Volume | None
+    stem: str
+    options: ExportOptions
+
+    def anonymous(self) -> CaseFiles:
+        """The case with its stem wherever it told the name of the volume or of its source."""
+        estimate, source = self.estimate, self.options.source
+        if source is not None:
+            estimate = without_file_name(estimate, source, self.stem)
+        volume = None if self.volume is None else self.volume.with_(name=self.stem, source="")
+        return replace(self, estimate=estimate, volume=volume, options=replace(self.options, source=None, study=None))
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that there is something to write for: without a fetus, the JSON that says so."""
+        return tuple(kind for kind in self.options.kinds if self.estimate.found or kind == "json")
+
+    def write(self, folder: Path) -> None:
+        """Write the files into a folder from which they are published.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        for kind in self.kinds:
+            _WRITERS[kind](self, folder / f"{self.stem}{SUFFIXES[kind]}")
+        remark = self.options.on_remark
+        if remark is not None and "report" in self.__dict__:
+            for text in self.report.remarks[len(self.estimate.warnings) :]:
+                remark(f"{self.stem}: {text}")
+
+    @cached_property
+    def report(self) -> Report:
+        """The report of the case."""
+        options, estimate = self.options, self.estimate
+        report = Report(
+            pose=estimate.pose,
+            created=datetime.now().astimezone(),
+            name="" if self.volume is None else self.volume.name,
+            formula=options.dating,
+            states=options.states,
+            model=estimate.model,
+            device=estimate.device,
+            warnings=estimate.warnings,
+            operator=options.operator,
+            study=self._study,
+            pictures=self._pictures,
+        )
+        return report if options.identifiers else report.without_identifiers()
+
+    @property
+    def _study(self) -> Study | None:
+        if self.options.study is not None or self.options.source is None:
+            return self.options.study
+        return read_study(self.options.source)
+
+    @property
+    def _pictures(self) -> list[Picture]:
+        if self.options.pictures is not None:
+            return list(self.options.pictures)
+        if self.volume is None or not self.options.shows_pictures:
+            return []
+        from FetusMapV2Lib.scene.picture import view_pictures
+
+        views = view_pictures(self.volume, self.estimate.pose)
+        return [Picture(title, png) for title, png in views]
+
+
+def without_file_name(estimate: Estimate, source: Path, name: str) -> Estimate:
+    """The estimate with `name` wherever its reason or a warning tells the name of the source file."""
+
+    def neutral(text: str) -> str:
+        for known in (str(source.absolute()), str(source), source.name):
+            text = text.replace(known, name)
+        stem = source.name.split(".")[0]
+        if len(stem) >= _SHORTEST_NAME:
+            text = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", name, text)
+        return text
+
+    return replace(estimate, reason=neutral(estimate.reason), warnings=tuple(map(neutral, estimate.warnings)))
+
+
+def _write_landmarks(case: CaseFiles, path: Path) -> None:
+    notes = landmark_notes(case.estimate.pose, case.estimate.model, case.options.states)
+    write_markups(path, case.estimate.pose, descriptions=notes)
+
+
+def _write_csv(case: CaseFiles, path: Path) -> None:
+    write_text(path, measurements_csv(measurements(case.estimate.pose)))
+
+
+def _write_json(case: CaseFiles, path: Path) -> None:
+    write_json(path, results_document(case.estimate))
+
+
+def _write_scene(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.scene.scene_files import write_pose_scene
+
+    write_pose_scene(path, _volume_of(case, path), case.estimate.pose)
+
+
+def _write_picture(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.scene.picture import write_picture
+
+    write_picture(path, _volume_of(case, path), case.estimate.pose)
+
+
+def _volume_of(case: CaseFiles, path: Path) -> Volume:
+    if case.volume is None:
+        raise InputError("a scene or picture needs the volume", where=path, remedy="Hand in the volume of the estimate")
+    return case.volume
+
+
+def _write_html(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.reporting.page import report_page
+
+    write_text(path, report_page(case.report))
+
+
+def _write_pdf(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.export.pdf_printing import print_with_pyside
+
+    (case.options.print_pdf or print_with_pyside)(case.report, path)
+
+
+def _write_dicom(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.reporting.dicom_sr import write_sr
+
+    write_sr(path, case.report)
+
+
+def _write_fhir(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.reporting.fhir import fhir_bundle
+
+    write_json(path, fhir_bundle(case.report))
+
+
+_WRITERS: dict[Kind, Callable[[CaseFiles, Path], None]] = {
+    "landmarks": _write_landmarks,
+    "csv": _write_csv,
+    "json": _write_json,
+    "scene": _write_scene,
+    "picture": _write_picture,
+    "html": _write_html,
+    "pdf": _write_pdf,
+    "dicom": _write_dicom,
+    "fhir": _write_fhir,
+}
