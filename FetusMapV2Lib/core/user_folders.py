@@ -21,7 +21,7 @@ def user_data_folder() -> Path:
 
 
 def _system_folder() -> str:
-    """By platformdirs, or the copy of it inside pip: Slicer's Python has pip, and nothing is installed there unasked."""
+    """By platformdirs or, in Slicer, where nothing is installed unasked, by the copy of it inside pip."""
     try:
         from platformdirs import user_data_dir
     except ModuleNotFoundError:
