@@ -5,18 +5,14 @@ Body frame, mm. The layers: `SKIN_LAYER` < `SOFT_LAYER` < `ORGAN_LAYER` < `BONE_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from FetusMapV2Lib.phantom.head_shapes import head_shapes
 from FetusMapV2Lib.phantom.limb_shapes import limb_shapes
+from FetusMapV2Lib.phantom.limbs import Limb
 from FetusMapV2Lib.phantom.shapes import Shape
 from FetusMapV2Lib.phantom.skeleton import Skeleton
 from FetusMapV2Lib.phantom.trunk_shapes import trunk_shapes
-
-if TYPE_CHECKING:
-    from FetusMapV2Lib.phantom.fetus import Limb
 
 
 def body_shapes(skeleton: Skeleton, limbs: tuple[Limb, ...], look: np.random.Generator) -> list[Shape]:

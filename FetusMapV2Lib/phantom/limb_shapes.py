@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from FetusMapV2Lib.phantom.layers import BONE_LAYER, INNER_LAYER, ORGAN_LAYER, SKIN_LAYER, SOFT_LAYER
+from FetusMapV2Lib.phantom.limbs import Limb
 from FetusMapV2Lib.phantom.shapes import Array, Shape, frame_along, tube, unit
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.skeleton import SKIN
 from FetusMapV2Lib.phantom.tissues import Tissue
-
-if TYPE_CHECKING:
-    from FetusMapV2Lib.phantom.fetus import Limb
 
 
 def limb_shapes(size: Size, limb: Limb) -> list[Shape]:

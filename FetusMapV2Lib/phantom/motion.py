@@ -19,9 +19,11 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence
-from FetusMapV2Lib.phantom.fetus import Fetus, Posture, make_fetus, posture_is_free
+from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
 from FetusMapV2Lib.phantom.joints import ARM_RANGES, BODY_RANGES, LEG_RANGES, SIDES
+from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
+from FetusMapV2Lib.phantom.postures import posture_is_free
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.simulated_case import (
     FULL_SHAPE,

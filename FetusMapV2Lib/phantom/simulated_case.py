@@ -21,7 +21,8 @@ from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
-from FetusMapV2Lib.phantom.fetus import Fetus, Posture, draw_posture, make_fetus
+from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
+from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import (
     CaseGeometry,
     empty_geometry,
@@ -30,6 +31,7 @@ from FetusMapV2Lib.phantom.placement import (
     nominal_extent,
     place_fetus,
 )
+from FetusMapV2Lib.phantom.postures import draw_posture
 from FetusMapV2Lib.phantom.probe import Probe
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.sizes import Size, sample_size

@@ -8,7 +8,7 @@ import pytest
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.phantom.collisions import body_clearance, limb_balls, limb_clearance
-from FetusMapV2Lib.phantom.fetus import FREE_ROOT, Fetus, limb_gaps, make_fetus, sample_fetus
+from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus, sample_fetus
 from FetusMapV2Lib.phantom.joints import (
     ARM_RANGES,
     BODY_RANGES,
@@ -19,6 +19,7 @@ from FetusMapV2Lib.phantom.joints import (
     interior_angle,
     leg_joints,
 )
+from FetusMapV2Lib.phantom.postures import FREE_ROOT, limb_gaps
 from FetusMapV2Lib.phantom.sizes import EARLIEST_DAYS, LATEST_DAYS, sample_size, table
 
 SCHEMA = default_schema()

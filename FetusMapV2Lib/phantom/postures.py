@@ -1,0 +1,124 @@
+"""Random postures in which no part of the body cuts another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from FetusMapV2Lib.phantom.collisions import (
+    body_clearance,
+    ellipsoid_distance,
+    limb_balls,
+    limb_clearance,
+    self_clearance,
+    surface_points,
+)
+from FetusMapV2Lib.phantom.joints import BODY_RANGES, CROSSED_LEG, HAND_AT_FACE, SIDES, draw_angles
+from FetusMapV2Lib.phantom.limbs import Limb, Posture, angle_ranges, limb_radii, place_limb, pose_limbs
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
+from FetusMapV2Lib.phantom.sizes import Size
+from FetusMapV2Lib.phantom.skeleton import HIP, NECK_PARTS, Skeleton, pose_skeleton
+
+#: How often the legs are meant to cross, and how often an arm goes to the face (each arm by itself).
+CROSSED_LEGS, HAND_TO_FACE = 0.28, 0.22
+_BATCH = 64
+#: Balls at the root of a limb that lie inside the trunk: the shoulder and the hip with half of the segment.
+FREE_ROOT = {"arm": 5, "leg": 6}
+
+
+def _body(skeleton: Skeleton) -> tuple[Ellipsoid, ...]:
+    return (*skeleton.trunk, skeleton.cranium, *skeleton.face)
+
+
+def head_clearance(skeleton: Skeleton) -> float:
+    """Least gap in mm between the head and the trunk below the neck (< 0: they cut)."""
+    marks = np.concatenate([surface_points(part, 96) for part in (skeleton.cranium, *skeleton.face)])
+    return float(ellipsoid_distance(marks, skeleton.trunk[NECK_PARTS + 1 :]).min())
+
+
+def limb_gaps(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> float:
+    """Least gap in mm of any limb to head, trunk and the other limbs (< 0: they cut)."""
+    least = np.inf
+    before: list[tuple[Array, Array]] = []
+    for limb in limbs:
+        centres, radii = limb_balls(limb.joints, limb.radii)
+        least = min(least, float(body_clearance(centres, radii, _body(skeleton), FREE_ROOT[limb.kind])))
+        least = min(least, float(self_clearance(centres, radii)))
+        for others, other_radii in before:
+            least = min(least, float(limb_clearance(centres, radii, others, other_radii)))
+        before.append((centres, radii))
+    return least
+
+
+_GAP = 0.15
+_HEAD_GAP = -0.4
+
+
+def _draw_limb(
+    generator: np.random.Generator, skeleton: Skeleton, kind: str, side: str, placed: list[Limb], habit: bool
+) -> tuple[Limb, Posture] | None:
+    """One of a batch of random limbs that cuts nothing.
+
+    A habit is a leg crossed over the midline or a hand at the face: then the best of a few is taken, else the first.
+    """
+    ranges = (HAND_AT_FACE if kind == "arm" else CROSSED_LEG) if habit else angle_ranges(kind)
+    angles = draw_angles(generator, ranges, _BATCH)
+    joints, bends = place_limb(skeleton, kind, side, angles)
+    radii = limb_radii(skeleton.size, kind)
+    centres, ball_radii = limb_balls(joints, radii)
+    gap = body_clearance(centres, ball_radii, _body(skeleton), FREE_ROOT[kind])
+    gap = np.minimum(gap, self_clearance(centres, ball_radii))
+    for limb in placed:
+        gap = np.minimum(gap, limb_clearance(centres, ball_radii, *limb_balls(limb.joints, limb.radii)))
+    free = np.flatnonzero(gap > _GAP)
+    if len(free) == 0:
+        return None
+    chosen = int(free[0])
+    if habit:
+        few = free[:12]
+        chosen = int(few[np.argmin(_habit_cost(skeleton, kind, side, joints[few]))])
+    own = {f"{side}_{name}": float(values[chosen]) for name, values in angles.items()}
+    return Limb(kind, side, joints[chosen], radii, bends[chosen]), own
+
+
+def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Array:
+    """How far (B,) mm limbs are from the face (the hand) or from having crossed the midline (the ankle)."""
+    if kind == "arm":
+        mouth = skeleton.on_head(np.array([0.0, -1.0, -0.85]))
+        return np.linalg.norm(joints[:, 3] - mouth, axis=-1)
+    sign = 1 if side == "left" else -1
+    pelvis = skeleton.spine.at(HIP)
+    return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
+
+
+def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture | None:
+    body = {name: float(values[0]) for name, values in draw_angles(generator, BODY_RANGES, 1).items()}
+    skeleton = pose_skeleton(size, length, body)
+    if head_clearance(skeleton) < _HEAD_GAP:
+        return None
+    posture, placed = dict(body), list[Limb]()
+    for kind in ("arm", "leg"):
+        both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
+        # Which side comes first is drawn, as the second has less room.
+        for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
+            habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
+            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit)
+            if drawn is None:
+                return None
+            placed.append(drawn[0])
+            posture.update(drawn[1])
+    return posture
+
+
+def posture_is_free(size: Size, length: float, posture: Posture) -> bool:
+    """Whether no part of the body cuts another under this posture."""
+    skeleton = pose_skeleton(size, length, posture)
+    return head_clearance(skeleton) >= _HEAD_GAP and limb_gaps(skeleton, pose_limbs(skeleton, posture)) > 0.0
+
+
+def draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture:
+    """A random posture in which nothing cuts anything."""
+    for _ in range(2000):
+        posture = _draw_posture(generator, size, length)
+        if posture is not None:
+            return posture
+    raise RuntimeError("no posture without self-intersection was found; the joint ranges are too tight")
