@@ -26,23 +26,31 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.core.errors import UserError
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.evaluation.case_evaluation import evaluate
     from FetusMapV2Lib.imaging.markups import read_markups, write_markups
     from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
     from FetusMapV2Lib.imaging.volume import Volume
     from FetusMapV2Lib.phantom.simulated_case import simulate_case
+    from FetusMapV2Lib.training.fitting import train
+    from FetusMapV2Lib.training.planning import plan_memory
+    from FetusMapV2Lib.training.training_options import TrainingOptions
 
 __all__ = [
     "Estimate",
     "Pose",
     "PoseEngine",
+    "TrainingOptions",
     "UserError",
     "Volume",
     "__version__",
+    "evaluate",
     "measurements",
+    "plan_memory",
     "read_markups",
     "read_sequence",
     "read_volume",
     "simulate_case",
+    "train",
     "write_markups",
 ]
 
@@ -51,14 +59,25 @@ _MODULES = {
     "Estimate": "estimation.estimate",
     "Pose": "anatomy.pose",
     "PoseEngine": "estimation.engine",
+    "TrainingOptions": "training.training_options",
     "UserError": "core.errors",
     "Volume": "imaging.volume",
+    "evaluate": "evaluation.case_evaluation",
     "measurements": "anatomy.measurements",
+    "plan_memory": "training.planning",
     "read_markups": "imaging.markups",
     "read_sequence": "imaging.reading",
     "read_volume": "imaging.reading",
     "simulate_case": "phantom.simulated_case",
+    "train": "training.fitting",
     "write_markups": "imaging.markups",
+}
+
+#: What some of them need beyond the base installation: the package, for what, and the extra that installs it.
+_PACKAGES = {
+    "evaluate": ("matplotlib", "an evaluation", "evaluate"),
+    "plan_memory": ("lightning", "a training preset", "train"),
+    "train": ("lightning", "training", "train"),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this package
@@ -66,6 +85,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of this pa
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _PACKAGES:
+            import_module(f"{__name__}.core.packages").require_package(*_PACKAGES[name])
         value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         globals()[name] = value
         return value

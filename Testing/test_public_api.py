@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import doctest
 import inspect
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,5 @@ def run_examples(thing: Any, name: str, names: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_run(name: str, beginning: dict[str, Any]) -> None:
-    import math
-    from dataclasses import replace
-
     thing = getattr(FetusMapV2Lib, name)
-    assert run_examples(thing, name, {**beginning, "math": math, "replace": replace})
+    assert run_examples(thing, name, {**beginning, "math": math, "Path": Path, "replace": replace})

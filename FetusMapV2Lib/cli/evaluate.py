@@ -12,9 +12,7 @@ import typer
 
 from FetusMapV2Lib.cli.batch import Batch
 from FetusMapV2Lib.cli.console import DeviceOption, progress_bar, reporter, say, show_table
-from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.packages import require_package
-from FetusMapV2Lib.core.safe_text import shown
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.evaluation.comparison import Comparison
@@ -37,30 +35,22 @@ def evaluate(
     """
     require_package("matplotlib", "the figures of an evaluation", "evaluate")
     from FetusMapV2Lib.estimation.estimate import check_mode
-    from FetusMapV2Lib.evaluation.comparison import case_set, compare
-    from FetusMapV2Lib.evaluation.figures import write_figures
-    from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
-    from FetusMapV2Lib.imaging.training_cases import find_cases
+    from FetusMapV2Lib.evaluation import case_evaluation
 
-    check_mode(refine)
-    models = chosen_models(model or [], refine)  # type: ignore[arg-type]  # checked above
     batch = Batch()
-    chosen = case_set(find_cases(cases), batch.each("truth"))
-    usable_folder(output)
-    answers = {}
     with progress_bar() as bar:
-        for one in models:
-            task = bar.add_task(shown(one.name), total=1.0)
-            report = reporter(bar, task, one.name)
-            folder, each = output / "predictions", batch.each(one.name)
-            found = predict(one, chosen.cases, folder, device=device, on_progress=report, say=say, each=each)
-            answers[one.name] = {answer.case: answer for answer in found}
-            bar.remove_task(task)
-    usable = chosen.only(set(answers[models[0].name]).intersection(*answers.values()))
-    predictions = {name: [found[case.name] for case in usable.cases] for name, found in answers.items()}
-    comparison = compare(usable, predictions, {one.name: one.refine for one in models}, seed=seed)
-    comparison.write(output)
-    write_figures(output, comparison, predictions)
+        task = bar.add_task("evaluating", total=1.0)
+        comparison = case_evaluation.evaluate(
+            cases,
+            output,
+            model or [],
+            refine=check_mode(refine),
+            device=device,
+            seed=seed,
+            on_progress=reporter(bar, task),
+            say=say,
+            each_case=batch.each,
+        )
     _tell(comparison)
     say(f"Tables and figures in {output}")
     batch.end()

@@ -51,7 +51,7 @@ def train(
 ) -> None:
     """Train a model on a folder of annotated volumes."""
     require_package("lightning", "training", "train")
-    from FetusMapV2Lib.training.fitting import fit
+    from FetusMapV2Lib.training import fitting
     from FetusMapV2Lib.training.training_options import TrainingOptions
 
     if not data.is_dir():  # before a folder for the run is made
@@ -78,5 +78,5 @@ def train(
         prepare_on=prepare_on,
         note={"note": note} if note else {},
     )
-    model = fit(preset, data, output, options)
+    model = fitting.train(preset, data, output, options)
     say(f"Model written to {model}")

@@ -1,4 +1,4 @@
-"""`fit` trains a preset on a folder of cases: checkpoints, logs and a model file, resumable at any step."""
+"""`train` trains a preset on a folder of cases: checkpoints, logs and a model file, resumable at any step."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _EXPECTED_WARNINGS = (
 _VOLUME_BYTES, _VOLUME_BYTES_ALONE = 1 << 30, 1 << 32
 
 
-def fit(
+def train(
     preset: str | os.PathLike[str] | Preset,
     data_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
@@ -88,6 +88,13 @@ def fit(
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
         BudgetError: the training step does not fit the preset's memory budget.
         Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
+
+    Example:
+        A network far too small, for two steps, on the one case of this folder:
+
+        >>> tiny = {"input_size": [16, 16, 16], "network.widths": [3, 4], "run.steps": 2, "run.cache_spacing_mm": 4.0}
+        >>> fm.train("unet", ".", "run", fm.TrainingOptions(overrides=tiny, device="cpu")).name
+        'model.safetensors'
     """
     options = options or TrainingOptions()
     device, _ = choose_device(options.device)

@@ -89,7 +89,7 @@ def prepare_run(
     """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
 
     Raises:
-        UserError: see `fit`.
+        UserError: see `fitting.train`.
     """
     folder, seed, resume = Path(output_dir), options.seed, options.resume
     chosen = preset.with_overrides(options.overrides)

@@ -28,6 +28,10 @@ class TrainingOptions:
         cache_dir: for reduced volumes, None = ``.reduced`` in the data folder, or the output folder if that is
             read-only.
         note: JSON values for the model file's training summary, e.g. the commands that produced the data.
+
+    Example:
+        >>> fm.TrainingOptions(overrides={"memory.budget": "8GiB", "run.steps": 20_000}, resume=True).seed
+        0
     """
 
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from FetusMapV2Lib.imaging.grid import normalise, resample
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
-from FetusMapV2Lib.training.fitting import fit
+from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
 from FetusMapV2Lib.training.pose_module import learning_rate_factor
 from FetusMapV2Lib.training.preset import Preset, load_preset
@@ -106,7 +106,7 @@ def _ours(setting: Setting) -> list[Prediction]:
         device=str(setting.device),
         prepare_on="device" if setting.device.type == "cuda" else "cpu",
     )
-    path = fit(setting.preset, setting.data, setting.output / "ours", options)
+    path = train(setting.preset, setting.data, setting.output / "ours", options)
     return predict(
         ModelChoice.of(path, "ours"), _tested(setting), setting.output / "predictions", device=str(setting.device)
     )

@@ -16,7 +16,7 @@ from training.toy_cases import write_toy_cases
 from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.memory.plan import BudgetError, Choices, MemoryPlan, Storage, UnitChoice
 from FetusMapV2Lib.models.model_file import load_model
-from FetusMapV2Lib.training.fitting import fit
+from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
@@ -120,9 +120,9 @@ def trained(model: Path) -> torch.Tensor:
 
 
 def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
-    plain = trained(fit(toy_preset(), cases, tmp_path / "plain"))
+    plain = trained(train(toy_preset(), cases, tmp_path / "plain"))
     caplog.set_level(logging.INFO, "FetusMapV2Lib.training")
-    within = fit(budgeted(toy_preset(), "6MiB"), cases, tmp_path / "within")
+    within = train(budgeted(toy_preset(), "6MiB"), cases, tmp_path / "within")
     assert error(trained(within), plain) < SAME
     plan = MemoryPlan.from_dict(json.loads((tmp_path / "within" / "memory-plan.json").read_text()))
     assert plan.executor != "vanilla"
@@ -132,7 +132,7 @@ def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
 
 
 def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
-    whole = trained(fit(toy_preset(), cases, tmp_path / "whole"))
+    whole = trained(train(toy_preset(), cases, tmp_path / "whole"))
 
     class KilledError(Exception):
         pass
@@ -143,12 +143,12 @@ def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
 
     preset = toy_preset(checkpoint_every=1)
     with pytest.raises(KilledError):
-        fit(budgeted(preset, "8MiB"), cases, tmp_path / "cut", on_progress=kill)
-    found = fit(budgeted(preset, "6MiB"), cases, tmp_path / "cut", TrainingOptions(resume=True))
+        train(budgeted(preset, "8MiB"), cases, tmp_path / "cut", on_progress=kill)
+    found = train(budgeted(preset, "6MiB"), cases, tmp_path / "cut", TrainingOptions(resume=True))
     assert error(trained(found), whole) < SAME
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_begins(cases, tmp_path):
     with pytest.raises(BudgetError, match="at least"):
-        fit(budgeted(toy_preset(), "1MiB"), cases, tmp_path / "run")
+        train(budgeted(toy_preset(), "1MiB"), cases, tmp_path / "run")
     assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.progress import OnProgress
-from FetusMapV2Lib.training.fitting import fit
+from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -28,6 +28,6 @@ class CutError(Exception):
 def fit_on_cpu(
     preset: str | Preset, cases: Path, output: Path, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Path:
-    """`fit` on one thread of the CPU, with `TrainingOptions` by name."""
+    """`train` on one thread of the CPU, with `TrainingOptions` by name."""
     given = TrainingOptions(**{"device": "cpu", "threads": 1, **options})
-    return fit(preset, cases, output, given, on_progress=on_progress)
+    return train(preset, cases, output, given, on_progress=on_progress)

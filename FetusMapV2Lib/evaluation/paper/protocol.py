@@ -24,7 +24,7 @@ from FetusMapV2Lib.evaluation.paper.sharing import fold_folder, settled_training
 from FetusMapV2Lib.evaluation.paper.tables import PaperTable, RunFact, page, paper_figures, paper_tables
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.models.model_file import read_info
-from FetusMapV2Lib.training.fitting import fit
+from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -46,7 +46,7 @@ class Protocol:
         device: see `PoseEngine.load`.
         threads: of torch, None leaves them alone.
         workers: processes that prepare samples.
-        prepare_on: "cpu" or "device", see `fit`.
+        prepare_on: "cpu" or "device", see `train`.
         predict_memory: fill in table 4's memory at the paper's sizes, which takes minutes the first time.
     """
 
@@ -107,7 +107,7 @@ def run_protocol(protocol: Protocol, *, on_progress: OnProgress | None = None, s
     """Train, estimate and write all tables and figures; what an earlier call finished is kept.
 
     Raises:
-        UserError: see `fit` and `predict`; what was finished is kept.
+        UserError: see `train` and `predict`; what was finished is kept.
     """
     outcome = cross_validate(protocol, on_progress=on_progress, say=say)
     result = put_beside(protocol, outcome)
@@ -239,7 +239,7 @@ def _model(protocol: Protocol, preset: Preset, trained: Preset, number: int, on_
         note={"fold": f"{number + 1} of {len(protocol.parts)}"},
     )
     folder = fold_folder(protocol.runs, trained, number)
-    path = fit(trained, protocol.data, folder, options, on_progress=on_progress)
+    path = train(trained, protocol.data, folder, options, on_progress=on_progress)
     return shared_model(path, trained, preset, fold_folder(protocol.runs, preset, number))
 
 
