@@ -15,6 +15,8 @@ from scipy.spatial.transform import Rotation
 from FetusMapV2Lib.imaging.dicom.dataset import ENHANCED_US_VOLUME, PHILIPS_CARTESIAN
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume, ijk_to_ras_matrix
 
+_PYDICOM = int(pydicom.__version__.split(".")[0])
+
 #: All 48 ways to order and flip the index axes: (order, signs).
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
@@ -86,7 +88,22 @@ def _pixels(dataset: Dataset, array: np.ndarray) -> None:
 
 
 def save(dataset: Dataset, path: Path) -> None:
-    dataset.save_as(path, enforce_file_format=True)
+    """Write a DICOM file."""
+    if _PYDICOM >= 3:
+        dataset.save_as(path, enforce_file_format=True)
+        return
+    syntax = dataset.file_meta.TransferSyntaxUID
+    dataset.is_implicit_VR, dataset.is_little_endian = syntax.is_implicit_VR, syntax.is_little_endian
+    dataset.save_as(path, write_like_original=False)
+
+
+def save_without_meta(dataset: Dataset, path: Path, *, implicit: bool, little: bool) -> None:
+    """Write a data set alone, without preamble and file meta information."""
+    if _PYDICOM >= 3:
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
+        return
+    dataset.is_implicit_VR, dataset.is_little_endian = implicit, little
+    pydicom.dcmwrite(path, dataset)
 
 
 def _item(**values) -> Dataset:

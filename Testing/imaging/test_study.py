@@ -133,7 +133,7 @@ def stated(tmp_path: Path, **values) -> Study:
         warnings.simplefilter("ignore")  # the values are wrong on purpose
         for keyword, value in values.items():
             setattr(dataset, keyword, value)
-        dataset.save_as(tmp_path / "v.dcm", enforce_file_format=True)
+        save(dataset, tmp_path / "v.dcm")
     study = read_study(tmp_path / "v.dcm")
     assert study is not None
     for value in (getattr(study, field.name) for field in dataclasses.fields(study)):

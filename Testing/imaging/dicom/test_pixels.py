@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from imaging.samples import enhanced_us, philips, sample, save, slices_of
+from imaging.samples import enhanced_us, philips, sample, save, save_without_meta, slices_of
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -339,7 +339,7 @@ def test_every_way_of_writing_a_data_set(tmp_path, build, syntax):
 def test_a_data_set_without_file_meta_information(tmp_path, build, implicit, little, name):
     dataset = build([VOLUME])
     del dataset.file_meta
-    pydicom.dcmwrite(tmp_path / name, dataset, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
+    save_without_meta(dataset, tmp_path / name, implicit=implicit, little=little)
     assert np.array_equal(read_volume(tmp_path / name).array, VOLUME.array)
 
 
