@@ -1,16 +1,21 @@
 # Two commands do everything: `make demo` (from a volume to an edited pose) and `make test` (every check).
-# Both set up .venv by themselves; needs Python 3.10+ and the Debian packages that README.md names.
+# Both set up .venv by themselves; needs Python 3.10+ and the packages that `make system-packages` installs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint check-lists screenshots benchmark-accuracy benchmark-speed clean
+.PHONY: setup system-packages demo test test-quick test-lowest lint check-lists screenshots \
+	benchmark-accuracy benchmark-speed bare-root clean
 
 setup: $(STAMP)
 
+system-packages:
+	@Testing/packaging/system_packages.sh install
+
 $(STAMP): pyproject.toml constraints.txt
+	@Testing/packaging/system_packages.sh check
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
@@ -31,6 +36,18 @@ types-%:
 
 test: lint
 	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-quick: setup
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile -m quick
+
+# The library with the lowest versions that pyproject.toml accepts, in an environment of its own (about 6 GB).
+LOWEST_PYTHON ?= python3.10
+test-lowest:
+	Testing/packaging/lowest_versions.sh $(LOWEST_PYTHON)
+
+# Both commands on a Debian that has nothing but the packages of Testing/packaging/debian-packages.txt; needs root.
+bare-root:
+	Testing/packaging/bare_root.sh
 
 # Rewrite the file lists that CMake installs, and the pictures of the docs.
 check-lists: setup

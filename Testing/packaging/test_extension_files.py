@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from FetusMapV2Lib.imaging.dicom.dataset import ENHANCED_US_VOLUME, PHILIPS_CARTESIAN
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "Testing" / "packaging" / "update_cmake_lists.py"
 STAND_IN = ROOT / "Testing" / "bench" / "cmake"
@@ -67,9 +69,19 @@ def test_metadata_agrees():
     assert f"description {values['DESCRIPTION']}" in s4ext
     assert f"iconurl {values['ICONURL']}" in s4ext
     assert entry["scm_url"] in s4ext
-    # The schema of catalogue entries allows these and no others.
-    allowed = {"build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_type", "scm_url", "tier"}
-    assert set(entry) <= allowed | {"$schema", "enabled"}
+    # The schema of catalogue entries, 1.0.2, allows these and no others.
+    texts = {"$schema", "build_subdirectory", "category", "dicom_support_rule", "scm_revision", "scm_type", "scm_url"}
+    assert set(entry) <= texts | {"build_dependencies", "enabled", "tier"}
+    assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.2.json#")
+    assert all(isinstance(entry[name], str) for name in texts & set(entry))
+    assert entry["tier"] in range(1, 6)
+
+
+def test_the_catalogue_names_the_dicom_classes_that_are_read():
+    rule = json.loads((ROOT / "FetusMapV2.json").read_text(encoding="utf-8"))["dicom_support_rule"]
+    classes = re.findall(r"\(SOPClassUID == '([0-9.]+)'\)", rule)
+    assert classes == [ENHANCED_US_VOLUME, PHILIPS_CARTESIAN]
+    assert rule == " or ".join(f"(SOPClassUID == '{uid}')" for uid in classes)
 
 
 @needs_cmake
