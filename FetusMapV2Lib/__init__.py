@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.core.errors import UserError
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.estimation.sequence import estimate_sequence
     from FetusMapV2Lib.evaluation.case_evaluation import evaluate
+    from FetusMapV2Lib.exporting.case_export import export, export_sequence
+    from FetusMapV2Lib.exporting.options import ExportOptions
     from FetusMapV2Lib.imaging.markups import read_markups, write_markups
     from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
     from FetusMapV2Lib.imaging.volume import Volume
@@ -37,13 +40,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Estimate",
+    "ExportOptions",
     "Pose",
     "PoseEngine",
     "TrainingOptions",
     "UserError",
     "Volume",
     "__version__",
+    "estimate_sequence",
     "evaluate",
+    "export",
+    "export_sequence",
     "measurements",
     "plan_memory",
     "read_markups",
@@ -57,12 +64,16 @@ __all__ = [
 #: The module of each public name; the imports above say the same to type checkers.
 _MODULES = {
     "Estimate": "estimation.estimate",
+    "ExportOptions": "exporting.options",
     "Pose": "anatomy.pose",
     "PoseEngine": "estimation.engine",
     "TrainingOptions": "training.training_options",
     "UserError": "core.errors",
     "Volume": "imaging.volume",
+    "estimate_sequence": "estimation.sequence",
     "evaluate": "evaluation.case_evaluation",
+    "export": "exporting.case_export",
+    "export_sequence": "exporting.case_export",
     "measurements": "anatomy.measurements",
     "plan_memory": "training.planning",
     "read_markups": "imaging.markups",

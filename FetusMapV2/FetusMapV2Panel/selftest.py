@@ -82,7 +82,7 @@ def writeReport(outcome, folder):
     import qt
 
     from FetusMapV2Lib.estimation.estimate import Estimate
-    from FetusMapV2Lib.export import REPORT_KINDS, ExportOptions, export
+    from FetusMapV2Lib.exporting import REPORT_KINDS, ExportOptions, export
     from FetusMapV2Lib.reporting.pdf import print_pdf
     from FetusMapV2Panel import view_pictures
 

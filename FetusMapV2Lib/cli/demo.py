@@ -30,7 +30,7 @@ def demo(
 ) -> None:
     """Simulate one case, estimate its pose, and compare it with the truth."""
     from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.export import RESULT_KINDS, ExportOptions, export, export_paths
+    from FetusMapV2Lib.exporting import RESULT_KINDS, ExportOptions, export, export_paths
     from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
     stem = "case-0000.estimate"

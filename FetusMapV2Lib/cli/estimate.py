@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.core.progress import OnProgress
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import RefineMode
-    from FetusMapV2Lib.export.options import ExportOptions
+    from FetusMapV2Lib.exporting.options import ExportOptions
     from FetusMapV2Lib.imaging.reading import Frames
 
 
@@ -140,7 +140,7 @@ def _check_conventions(kretz_handedness: str, frame_interval: float | None) -> N
 
 
 def _export_options(chosen: dict[str, bool], **options: Any) -> ExportOptions:
-    from FetusMapV2Lib.export.options import RESULT_KINDS, ExportOptions
+    from FetusMapV2Lib.exporting.options import RESULT_KINDS, ExportOptions
 
     kinds = [*RESULT_KINDS, *(kind for kind, wanted in chosen.items() if wanted)]
     found = ExportOptions(kinds, **options)  # type: ignore[arg-type]  # the kinds of this command
@@ -215,7 +215,7 @@ class _Run:
         Raises:
             UserError: it cannot be read, or its results cannot be written.
         """
-        from FetusMapV2Lib.export.exporting import export_paths, frame_stems
+        from FetusMapV2Lib.exporting.case_export import export_paths, frame_stems
         from FetusMapV2Lib.imaging.reading import read_sequence, volume_name
 
         settings, path = self._settings, Path(file)
@@ -245,7 +245,7 @@ class _Run:
 
     def _estimate_frames(self, item: str, frames: Frames, options: ExportOptions, on_progress: OnProgress) -> bool:
         """Estimate a volume or all frames of a sequence, write the results; whether a fetus was found."""
-        from FetusMapV2Lib.export.exporting import export
+        from FetusMapV2Lib.exporting.case_export import export
 
         settings, batch = self._settings, self._batch
         if len(frames) > 1:

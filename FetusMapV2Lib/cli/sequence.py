@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
     from FetusMapV2Lib.core.progress import OnProgress
     from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
-    from FetusMapV2Lib.export.options import ExportOptions
+    from FetusMapV2Lib.exporting.options import ExportOptions
     from FetusMapV2Lib.imaging.volume import Volume
 
 
@@ -64,7 +64,7 @@ def estimate_frames(
     import numpy as np
 
     from FetusMapV2Lib.estimation.sequence import estimate_sequence, movement_of
-    from FetusMapV2Lib.export.exporting import export_sequence, frame_stems
+    from FetusMapV2Lib.exporting.case_export import export_sequence, frame_stems
 
     options.check(frames=len(frames))
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
@@ -91,7 +91,7 @@ def summary(movement: Movement) -> str:
 
 def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], movement: Movement) -> None:
     """Say what came out for each frame and for the movement; complain about frames that cannot be read."""
-    from FetusMapV2Lib.export.movement_document import UNKNOWN_TIMES
+    from FetusMapV2Lib.exporting.movement_document import UNKNOWN_TIMES
 
     for name, estimate in zip(stems, estimates, strict=True):
         if estimate.status != "unreadable":

@@ -50,6 +50,11 @@ def estimate_sequence(
     Raises:
         Cancelled: `should_cancel` said yes; nothing is kept.
         UserError: no frame can be read, or the engine refuses.
+
+    Example:
+        >>> estimates = fm.estimate_sequence(engine, fm.read_sequence("case-0000.nrrd"))
+        >>> [estimate.status for estimate in estimates]
+        ['found']
     """
     arguments = {"on_progress": on_progress, "should_cancel": should_cancel, **options}
     steps = estimating_sequence(_Waiting(engine), frames, **arguments)

@@ -20,7 +20,7 @@ from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
 
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.export import ExportOptions, export
+from FetusMapV2Lib.exporting import ExportOptions, export
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case

@@ -24,7 +24,7 @@ seen.append(point())
 point_decimals()
 seen.append(point())
 if len(sys.argv) > 1:
-    from FetusMapV2Lib.export.pdf_printing import pyside_printing
+    from FetusMapV2Lib.exporting.pdf_printing import pyside_printing
     pyside_printing()
     seen.append(point())
 print(*seen)

@@ -190,7 +190,7 @@ class MovementSection(Section):
 
     def exportTo(self, path: Path) -> None:
         """Write the movement as CSV, one row per frame."""
-        from FetusMapV2Lib.export import write_movement_table
+        from FetusMapV2Lib.exporting import write_movement_table
 
         try:
             write_movement_table(self._shown.movement(), path)

@@ -62,7 +62,7 @@ class ReportSection(Section):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
 
     def _writeReport(self, onProgress, shouldCancel) -> None:
-        from FetusMapV2Lib.export import export
+        from FetusMapV2Lib.exporting import export
 
         kinds, folder, volumeNode = self._kinds(), _folder(self.ui.reportFolderEdit), self._volumeNode()
         anonymous = self.state.parameterNode.reportWithoutIdentifiers
@@ -129,7 +129,7 @@ class ReportSection(Section):
 
     def _options(self, volumeNode, **chosen):
         """What is written, as the panel has it."""
-        from FetusMapV2Lib.export import ExportOptions
+        from FetusMapV2Lib.exporting import ExportOptions
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
         return ExportOptions(

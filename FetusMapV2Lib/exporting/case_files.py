@@ -13,8 +13,8 @@ from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.export.options import SUFFIXES, ExportOptions, Kind
-from FetusMapV2Lib.export.result_document import landmark_notes, measurements_csv, results_document
+from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
+from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.study import Study, read_study
 from FetusMapV2Lib.imaging.volume import Volume
@@ -155,7 +155,7 @@ def _write_html(case: CaseFiles, path: Path) -> None:
 
 
 def _write_pdf(case: CaseFiles, path: Path) -> None:
-    from FetusMapV2Lib.export.pdf_printing import print_with_pyside
+    from FetusMapV2Lib.exporting.pdf_printing import print_with_pyside
 
     (case.options.print_pdf or print_with_pyside)(case.report, path)
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.export.exporting import export, export_paths, export_sequence, write_movement_table
-    from FetusMapV2Lib.export.options import KINDS, REPORT_KINDS, RESULT_KINDS, ExportOptions, Kind
+    from FetusMapV2Lib.exporting.case_export import export, export_paths, export_sequence, write_movement_table
+    from FetusMapV2Lib.exporting.options import KINDS, REPORT_KINDS, RESULT_KINDS, ExportOptions, Kind
 
 __all__ = [
     "KINDS",
@@ -30,7 +30,7 @@ _OPTIONS = ("KINDS", "REPORT_KINDS", "RESULT_KINDS", "ExportOptions", "Kind")
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    module = "options" if name in _OPTIONS else "exporting"
+    module = "options" if name in _OPTIONS else "case_export"
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

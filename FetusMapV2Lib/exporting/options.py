@@ -61,6 +61,10 @@ class ExportOptions:
         pictures: views for the report; None = drawn off-screen.
         print_pdf: prints the report as PDF; None = printed by PySide6.
         on_remark: called with a sentence for whatever a report leaves out because it cannot be right.
+
+    Example:
+        >>> fm.ExportOptions(kinds=("html", "landmarks"), identifiers=False).kinds  # in the order of writing
+        ('landmarks', 'html')
     """
 
     kinds: Collection[Kind] = RESULT_KINDS

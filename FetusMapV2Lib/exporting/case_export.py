@@ -12,8 +12,8 @@ from FetusMapV2Lib.core.atomic_files import safe_stem, write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.manifests import source_fingerprint
 from FetusMapV2Lib.core.publishing import published
-from FetusMapV2Lib.export.case_files import CaseFiles, without_file_name
-from FetusMapV2Lib.export.options import SUFFIXES, ExportOptions, Kind
+from FetusMapV2Lib.exporting.case_files import CaseFiles, without_file_name
+from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
@@ -38,6 +38,11 @@ def export(
     Raises:
         OutputError: a file exists and may not be replaced (nothing is changed then), or cannot be written.
         UserError: a package is missing, the dating formula is unknown, or there is nothing to write.
+
+    Example:
+        >>> paths = fm.export(estimate, case.volume, "results", fm.ExportOptions(kinds=("landmarks", "csv", "fhir")))
+        >>> [path.name for path in paths.values()]
+        ['case-0000.mrk.json', 'case-0000.measurements.csv', 'case-0000.fhir.json']
     """
     options = options or ExportOptions()
     options.check()
@@ -76,6 +81,12 @@ def export_sequence(
 
     Raises:
         UserError: see `export`.
+
+    Example:
+        >>> frames = [case.volume, case.volume]
+        >>> paths = fm.export_sequence([estimate, estimate], frames, "sequence", fm.ExportOptions(kinds=("landmarks",)))
+        >>> [path.name for path in paths]
+        ['case-0000.movement.csv', 'case-0000.movement.json', 'case-0000_0000.mrk.json', 'case-0000_0001.mrk.json']
     """
     from FetusMapV2Lib.estimation.sequence import movement_of
 
@@ -127,7 +138,7 @@ def write_movement_table(movement: Movement, path: Path | str, *, overwrite: boo
     Raises:
         OutputError: the file exists and may not be replaced, or cannot be written.
     """
-    from FetusMapV2Lib.export.movement_document import movement_csv
+    from FetusMapV2Lib.exporting.movement_document import movement_csv
 
     write_text(path, movement_csv(movement), overwrite=overwrite)
 
@@ -155,7 +166,7 @@ def _of_a_frame(options: ExportOptions) -> ExportOptions:
 def _write_movement(
     folder: Path, stem: str, movement: Movement, estimates: Sequence[Estimate], options: ExportOptions
 ) -> None:
-    from FetusMapV2Lib.export.movement_document import movement_document
+    from FetusMapV2Lib.exporting.movement_document import movement_document
 
     write_movement_table(movement, folder / f"{stem}.movement.csv")
     write_json(folder / f"{stem}.movement.json", movement_document(movement, estimates))

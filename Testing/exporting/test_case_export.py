@@ -17,7 +17,7 @@ from reporting.samples import STATES, STUDY, pose
 
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.export import KINDS, REPORT_KINDS, ExportOptions, export, export_paths, export_sequence
+from FetusMapV2Lib.exporting import KINDS, REPORT_KINDS, ExportOptions, export, export_paths, export_sequence
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.point_notes import PointNote
 from FetusMapV2Lib.imaging.volume import Volume
@@ -155,6 +155,6 @@ def test_a_sequence_has_the_files_of_its_frames_and_of_the_movement(tmp_path: Pa
 
 def test_importing_it_imports_nothing_that_draws() -> None:
     heavy = "{'torch', 'vtk', 'slicer', 'matplotlib', 'PySide6'}"
-    program = f"import sys, FetusMapV2Lib.export.exporting; sys.exit(', '.join({heavy} & {{*sys.modules}}) or 0)"
+    program = f"import sys, FetusMapV2Lib.exporting.case_export; sys.exit(', '.join({heavy} & {{*sys.modules}}) or 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

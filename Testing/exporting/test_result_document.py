@@ -24,8 +24,8 @@ from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.export import RESULT_KINDS, ExportOptions, export, export_paths
-from FetusMapV2Lib.export.result_document import measurements_csv, results_document
+from FetusMapV2Lib.exporting import RESULT_KINDS, ExportOptions, export, export_paths
+from FetusMapV2Lib.exporting.result_document import measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import read_markups
 
 SCHEMA = default_schema()
