@@ -95,20 +95,20 @@ def write_table(path: Path, cells) -> None:
 def estimate_all(files: list[Path], output: Path, logic, settings) -> dict[Path, str]:
     """Estimate volumes, one line for each; returns what was refused, and why."""
     from FetusMapV2Lib.core.faults import as_user_error
-    from FetusMapV2Lib.core.safe_text import shown_sentence
+    from FetusMapV2Lib.core.safe_text import printable_sentence
     from FetusMapV2Lib.imaging.reading import volume_name
 
     refused, taken = {}, {}
     for number, file in enumerate(dict.fromkeys(files), start=1):
-        label = shown_sentence(f"{number}/{len(files)} {file.name}:")
+        label = printable_sentence(f"{number}/{len(files)} {file.name}:")
         name = volume_name(file).casefold()  # not every file system tells A from a
         try:
             if taken.setdefault(name, file) != file:
                 raise RuntimeError(f"its results would have the names of those of {taken[name]}")
-            print(label, shown_sentence(estimate(file, output, logic, settings)), flush=True)
+            print(label, printable_sentence(estimate(file, output, logic, settings)), flush=True)
         except Exception as error:  # whatever a file does, the others go on
             # slicer.util.loadVolume says by RuntimeError that a file cannot be loaded
-            refused[file] = shown_sentence(error if type(error) is RuntimeError else as_user_error(error))
+            refused[file] = printable_sentence(error if type(error) is RuntimeError else as_user_error(error))
             print(label, "failed.", refused[file], file=sys.stderr, flush=True)
     return refused
 
@@ -117,7 +117,7 @@ def main(arguments: list[str], make_logic=None) -> int:
     """The command line after ``--``."""
     from FetusMapV2Panel.parameters import Device, Refine, Settings
 
-    from FetusMapV2Lib.core.safe_text import shown
+    from FetusMapV2Lib.core.safe_text import printable
     from FetusMapV2Lib.core.stop_signals import stop_signals
 
     parser = argparse.ArgumentParser(prog="estimate_in_slicer.py", description=__doc__.partition("\n")[0])
@@ -142,9 +142,9 @@ def main(arguments: list[str], make_logic=None) -> int:
         return getattr(stop, "exit_code", 130)
     finally:
         logic.close()
-    print(f"{len(files) - len(failed)} of {len(files)} done, {len(failed)} failed: {shown(given.output)}")
+    print(f"{len(files) - len(failed)} of {len(files)} done, {len(failed)} failed: {printable(given.output)}")
     for file, reason in failed.items():
-        print(f"  {shown(file)}: {reason}", file=sys.stderr)
+        print(f"  {printable(file)}: {reason}", file=sys.stderr)
     print("Research use only; default weights were trained on simulated volumes.")
     return 2 if failed or not files else 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
-from FetusMapV2Lib.core.safe_text import shown_sentence
+from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Panel import durations
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
@@ -161,7 +161,7 @@ class PanelState:
 
     def say(self, text: str, isError: bool = False, section=None) -> None:
         """A line in the panel, below a section; no pop-up, so that nothing waits for a click."""
-        self.message, self.isError = shown_sentence(text), isError
+        self.message, self.isError = printable_sentence(text), isError
         self.speaker = section or self.speaker
         self.announce(Change.MESSAGE_CHANGED)
 

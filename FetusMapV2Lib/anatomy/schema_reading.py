@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.json_files import read_json
-from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.core.safe_text import printable
 
 #: group -> the side its landmarks lie on; the limb groups come in left-right pairs
 GROUP_SIDES: dict[str, str | None] = {"ht": None, "la": "left", "ra": "right", "ll": "left", "rl": "right"}
@@ -188,7 +188,7 @@ def _is_whole(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     """Whether this can be shown: not empty, on one line, nothing that steers a terminal."""
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= _LONGEST and shown(value) == value
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _LONGEST and printable(value) == value
 
 
 def _is_group(value: Any) -> bool:

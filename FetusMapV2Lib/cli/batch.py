@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import typer
 
-from FetusMapV2Lib.cli.console import say
+from FetusMapV2Lib.cli.console import print_message
 from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.cli.running import report
 from FetusMapV2Lib.cli.supervisor import size_of
 from FetusMapV2Lib.core.errors import Cancelled, InputError, UserError
 from FetusMapV2Lib.core.faults import as_user_error
-from FetusMapV2Lib.core.progress import EachCase
+from FetusMapV2Lib.core.progress import CaseRunner
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Batch:
         """Whether an item was dealt with, perhaps by a process before this one."""
         return item in self._settled
 
-    def kept_of(self, item: str) -> Any:
+    def stored_by(self, item: str) -> Any:
         """What `Attempt.keep` kept of an item that is settled."""
         return self._settled.get(item, {}).get("kept")
 
@@ -55,7 +55,7 @@ class Batch:
         return [str(record["line"]) for record in self._settled.values() if record["outcome"] == "refused"]
 
     @contextlib.contextmanager
-    def trying(self, item: str, path: Path, *, outcome: str = "found") -> Iterator[Attempt]:
+    def attempt(self, item: str, path: Path, *, outcome: str = "found") -> Iterator[Attempt]:
         """Work on an item; any error is said in one line, and ends this item alone.
 
         Args:
@@ -70,11 +70,11 @@ class Batch:
             yield attempt
         except Exception as error:
             attempt.outcome, record["line"] = "refused", report(error, path).line()
-        record |= {"outcome": attempt.outcome, "kept": attempt.kept}
+        record |= {"outcome": attempt.outcome, "kept": attempt.stored}
         self._settled[item] = record
         self._journal.end(item, **record)
 
-    def each(self, what: str) -> EachCase:
+    def case_runner(self, what: str) -> CaseRunner:
         """For functions of the library that go over cases, under items of their own.
 
         Args:
@@ -85,23 +85,23 @@ class Batch:
             item = f"{what}: {name}"
             if self._settled.get(item, {}).get("outcome") == "refused":
                 return None
-            with self.trying(item, path, outcome="done"):
+            with self.attempt(item, path, outcome="done"):
                 return job()
             return None
 
         return do
 
-    def sign(self, stage: str) -> None:
+    def report_activity(self, stage: str) -> None:
         """Say that something moves."""
-        self._journal.sign(stage)
+        self._journal.report_activity(stage)
 
-    def careful(self, item: str, parts: Sequence[T]) -> Careful[T]:
+    def guarded_parts(self, item: str, parts: Sequence[T]) -> GuardedParts[T]:
         """The parts of an item, of which one that cannot be had is an `InputError`, whatever happens to it."""
-        return Careful(parts, self._parts.get(item, {}), self._journal.part)
+        return GuardedParts(parts, self._parts.get(item, {}), self._journal.part)
 
-    def careful_engine(self, engine: Any) -> CarefulEngine:
+    def guarded_engine(self, engine: Any) -> GuardedEngine:
         """The engine for such parts."""
-        return CarefulEngine(engine)
+        return GuardedEngine(engine)
 
     def summary(self) -> None:
         """Say what became of all items, if there were several."""
@@ -114,9 +114,9 @@ class Batch:
         parts = [f"{done} of {len(records)} {self._what} done" + (f": {told}" if told else "")] if self._what else []
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         if parts:
-            say("; ".join(parts) + (":" if self.refused else "."))
+            print_message("; ".join(parts) + (":" if self.refused else "."))
         for line in self.refused:
-            say(f"  {line}")
+            print_message(f"  {line}")
 
     def end(self) -> None:
         """Say the summary; exit code 2 if anything was refused.
@@ -134,15 +134,15 @@ class Attempt:
 
     Attributes:
         outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count apart.
-        kept: JSON values that `Batch.kept_of` gives to a later process.
+        kept: JSON values that `Batch.stored_by` gives to a later process.
     """
 
     def __init__(self, outcome: str) -> None:
         self.outcome = outcome
-        self.kept: Any = None
+        self.stored: Any = None
 
 
-class Careful(Sequence[T]):
+class GuardedParts(Sequence[T]):
     """Parts of an item, such as frames; a part that took a process with it, or fails now, is an `InputError`."""
 
     def __init__(self, parts: Sequence[T], bad: dict[int, str], begin: Callable[[int | None], None]) -> None:
@@ -167,12 +167,12 @@ class Careful(Sequence[T]):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parts, name)
 
-    def all_begun(self) -> None:
+    def leave_parts(self) -> None:
         """What comes now is the matter of no single part."""
         self._begin(None)
 
 
-class CarefulEngine:
+class GuardedEngine:
     """An engine for which whatever goes wrong with one volume is an `InputError`."""
 
     def __init__(self, engine: Any) -> None:

@@ -10,9 +10,9 @@ import typer
 from FetusMapV2Lib.cli.batch import Batch
 from FetusMapV2Lib.cli.console import (
     DeviceOption,
+    print_message,
     progress_bar,
     reporter,
-    say,
 )
 
 
@@ -30,7 +30,8 @@ def calibrate(
     batch = Batch("cases")
     with progress_bar() as bar:
         task = bar.add_task("calibrating", total=1.0)
-        each = batch.each("case")
-        calibration = calibrate_model(model, data, device=device, on_progress=reporter(bar, task), each=each)
-    say(f"Calibrated on {calibration.cases} cases; detection threshold {calibration.detection_threshold:.2f}.")
+        run_case = batch.case_runner("case")
+        calibration = calibrate_model(model, data, device=device, on_progress=reporter(bar, task), run_case=run_case)
+    threshold = calibration.detection_threshold
+    print_message(f"Calibrated on {calibration.cases} cases; detection threshold {threshold:.2f}.")
     batch.end()

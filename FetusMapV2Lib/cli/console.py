@@ -19,7 +19,7 @@ from rich.text import Text
 
 from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.core.errors import InputError, UserError
-from FetusMapV2Lib.core.safe_text import shown, shown_lines
+from FetusMapV2Lib.core.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -52,36 +52,36 @@ class _Plain(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Rich's own, for lines and cells alike."""
-        return super().render_str(shown_lines(text), **options)
+        return super().render_str(printable_lines(text), **options)
 
 
 out = _Plain()
 log = _Plain(stderr=True)
 
 
-def say_error(error: UserError) -> None:
+def print_error(error: UserError) -> None:
     """Print an error as one line on standard error."""
     log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
 
 
-def say_usage(error: Exception) -> None:
+def print_usage_error(error: Exception) -> None:
     """Print what is wrong with the words of a command: how it is used, and one line of error."""
     context, problem = getattr(error, "ctx", None), getattr(error, "format_message", error.__str__)()
     if not problem:  # no words at all: its help was printed
         return
     remedy = ""
     if context is not None:
-        say(shown_lines(context.get_usage()))
+        print_message(printable_lines(context.get_usage()))
         remedy = f"`{context.command_path} --help` explains it"
-    say_error(UserError(problem, remedy=remedy))
+    print_error(UserError(problem, remedy=remedy))
 
 
-def say(text: str, style: str = "") -> None:
+def print_message(text: str, style: str = "") -> None:
     """Print text on standard error; whatever names it quotes, it steers no terminal."""
-    log.print(Text(shown_lines(text), style), soft_wrap=True)
+    log.print(Text(printable_lines(text), style), soft_wrap=True)
 
 
-def show_table(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table on standard output, wider than the terminal if need be: no name and no number is cut.
 
     Only its widest column has line breaks.
@@ -131,19 +131,19 @@ def with_interval(value: float, interval: float | None, unit: str) -> str:
     return f"{value:.1f} {unit}" if interval is None else f"{value:.1f} ± {interval:.1f} {unit}"
 
 
-def tell(stem: str, result: Estimate) -> None:
+def print_result(stem: str, result: Estimate) -> None:
     """Say what came out for one case, warnings first."""
     from FetusMapV2Lib.anatomy.measurements import measurements
 
     for warning in result.warnings:
-        say(f"{stem}: {warning}", "yellow")
+        print_message(f"{stem}: {warning}", "yellow")
     if not result.found:
-        say(f"{stem}: {result.reason}")
+        print_message(f"{stem}: {result.reason}")
         return
     crl = measurements(result.pose).crl
     seconds = sum(result.timings.values())
     length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
-    say(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+    print_message(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
 
 
 @contextmanager
@@ -160,8 +160,8 @@ def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, s
     """What hands an engine's progress to a task of the bar, and to the process above."""
 
     def report(fraction: float, stage: str) -> None:
-        journal().sign(stage)
-        bar.update(task, completed=fraction, description=shown(f"{label}: {stage}" if label else stage))
+        journal().report_activity(stage)
+        bar.update(task, completed=fraction, description=printable(f"{label}: {stage}" if label else stage))
 
     return report
 

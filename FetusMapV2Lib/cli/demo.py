@@ -10,15 +10,15 @@ import typer
 from FetusMapV2Lib.cli.console import (
     OverwriteOption,
     out,
+    print_result,
+    print_table,
     progress_bar,
     reporter,
-    show_table,
-    tell,
     truth_table,
 )
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.packages import require_package
-from FetusMapV2Lib.core.publishing import refuse_complete
+from FetusMapV2Lib.core.publishing import ensure_replaceable
 
 
 def demo(
@@ -39,9 +39,9 @@ def demo(
     engine = PoseEngine.load()
     usable_folder(output)
     case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
-    refuse_complete(output, "case-0000", case_files, overwrite=overwrite)
+    ensure_replaceable(output, "case-0000", case_files, overwrite=overwrite)
     asked = [path.name for path in export_paths(output, stem, options)]
-    refuse_complete(output, stem, asked, overwrite=overwrite)
+    ensure_replaceable(output, stem, asked, overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
         case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")
@@ -49,7 +49,7 @@ def demo(
         result = engine.estimate(case.volume, on_progress=reporter(bar, task))
         bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
         export(result, case.volume, output, options)
-    tell("case-0000", result)
-    show_table(truth_table(case, result))
+    print_result("case-0000", result)
+    print_table(truth_table(case, result))
     if result.found:
         out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)

@@ -18,17 +18,17 @@ from FetusMapV2Lib.cli.console import (
     ModelOption,
     OverwriteOption,
     parsed_spacing,
+    print_message,
+    print_result,
     progress_bar,
     reporter,
-    say,
-    tell,
 )
 from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
 from FetusMapV2Lib.cli.sequence import check_interval, estimate_frames
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError, OutputError
-from FetusMapV2Lib.core.publishing import is_complete, refuse_complete
-from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.core.publishing import ensure_replaceable, is_complete
+from FetusMapV2Lib.core.safe_text import printable
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.core.progress import OnProgress
@@ -168,7 +168,7 @@ def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEn
         budget = parse_bytes(memory_budget)
     engine = PoseEngine.load(model, device, budget)
     if engine.memory_plan:
-        say(engine.memory_plan)
+        print_message(engine.memory_plan)
     return engine
 
 
@@ -190,8 +190,8 @@ def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, bat
             if batch.is_settled(str(number)):
                 continue
             label = f"{number + 1}/{len(files)} {Path(file).name}"
-            task = bar.add_task(shown(label), total=1.0)
-            with batch.trying(str(number), Path(file)) as attempt:
+            task = bar.add_task(printable(label), total=1.0)
+            with batch.attempt(str(number), Path(file)) as attempt:
                 run.estimate(str(number), file, attempt, reporter(bar, task, label))
             bar.remove_task(task)
 
@@ -207,7 +207,7 @@ class _Run:
     def resume(self, item: str, file: str) -> None:
         """Take account of a file that a process before this one dealt with."""
         self._given.add(_place(file))
-        self._taken |= dict.fromkeys(self._batch.kept_of(item) or (), Path(file))
+        self._taken |= dict.fromkeys(self._batch.stored_by(item) or (), Path(file))
 
     def estimate(self, item: str, file: str, attempt: Attempt, on_progress: OnProgress) -> None:
         """Estimate one file and write its results.
@@ -221,7 +221,7 @@ class _Run:
         settings, path = self._settings, Path(file)
         if _place(file) in self._given:
             attempt.outcome = "twice"
-            say(f"{path}: given twice, estimated once", "yellow")
+            print_message(f"{path}: given twice, estimated once", "yellow")
             return
         self._given.add(_place(file))
         _check_input(file, settings.output)
@@ -229,17 +229,17 @@ class _Run:
         name = volume_name(path) if settings.names is None else settings.names.name_of(path)
         stems = frame_stems(name, len(frames))
         reserve_names(path, stems, self._taken)
-        attempt.kept = [stem.casefold() for stem in stems]
+        attempt.stored = [stem.casefold() for stem in stems]
         if settings.names is not None:
-            say(f"{path}: its results are called {name}; {settings.names.key} keeps that, apart from them")
+            print_message(f"{path}: its results are called {name}; {settings.names.key} keeps that, apart from them")
         options = replace(settings.options, stem=name, source=path, on_remark=_say_remark)
         asked = [one.name for one in export_paths(settings.output, name, options, len(frames))]
         if settings.skip_existing and is_complete(settings.output, name, asked):
             refuse_others(settings.output, name, path)
-            say(f"{path}: results are there")
+            print_message(f"{path}: results are there")
             attempt.outcome = "kept"
             return
-        refuse_complete(settings.output, name, asked, overwrite=options.overwrite)
+        ensure_replaceable(settings.output, name, asked, overwrite=options.overwrite)
         found = self._estimate_frames(item, frames, options, on_progress)
         attempt.outcome = "found" if found else "empty"
 
@@ -250,8 +250,8 @@ class _Run:
         settings, batch = self._settings, self._batch
         if len(frames) > 1:
             return estimate_frames(
-                batch.careful_engine(self._engine),
-                batch.careful(item, frames),
+                batch.guarded_engine(self._engine),
+                batch.guarded_parts(item, frames),
                 settings.output,
                 options,
                 refine=settings.refine,
@@ -260,14 +260,14 @@ class _Run:
             )
         volume = frames[0]
         result = self._engine.estimate(volume, refine=settings.refine, on_progress=on_progress)
-        batch.sign("writing")
+        batch.report_activity("writing")
         export(result, volume, settings.output, options)
-        tell(options.stem, result)
+        print_result(options.stem, result)
         return result.found
 
 
 def _say_remark(text: str) -> None:
-    say(text, "yellow")
+    print_message(text, "yellow")
 
 
 def _place(file: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from FetusMapV2Lib.cli.batch import Batch
-from FetusMapV2Lib.cli.console import DeviceOption, progress_bar, reporter, say, show_table
+from FetusMapV2Lib.cli.console import DeviceOption, print_message, print_table, progress_bar, reporter
 from FetusMapV2Lib.core.packages import require_package
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def evaluate(
             device=device,
             seed=seed,
             on_progress=reporter(bar, task),
-            say=say,
-            each_case=batch.each,
+            say=print_message,
+            case_runner=batch.case_runner,
         )
     _tell(comparison)
-    say(f"Tables and figures in {output}")
+    print_message(f"Tables and figures in {output}")
     batch.end()
 
 
@@ -73,4 +73,4 @@ def _tell(comparison: Comparison) -> None:
             with_bounds(one.intervals["auc"][1], percent),
             with_bounds(one.found, percent),
         )
-    show_table(table)
+    print_table(table)

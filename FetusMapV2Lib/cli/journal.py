@@ -37,7 +37,7 @@ class Journal:
     def part(self, number: int | None) -> None:
         """A part of the item begins that the item can do without; None = no such part any more."""
 
-    def sign(self, stage: str) -> None:
+    def report_activity(self, stage: str) -> None:
         """Something moves."""
 
     def end(self, item: str, **record: Any) -> None:
@@ -73,7 +73,7 @@ class _Connected(Journal):
     def part(self, number: int | None) -> None:
         self._tell(event="part", part=number)
 
-    def sign(self, stage: str) -> None:
+    def report_activity(self, stage: str) -> None:
         now = time.monotonic()
         if stage != self._stage or now - self._told_at > _SIGN_EVERY_S:
             self._stage, self._told_at = stage, now

@@ -11,8 +11,8 @@ from rich.table import Table
 from FetusMapV2Lib.cli.console import (
     OverwriteOption,
     out,
-    say,
-    show_table,
+    print_message,
+    print_table,
 )
 
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
@@ -26,7 +26,7 @@ def list_models() -> None:
     table = Table("name", "size", "what it is", "file")
     for entry in listed():
         table.add_row(entry.name, f"{entry.size_bytes / 2**20:.1f} MiB", entry.description, str(entry.path))
-    show_table(table)
+    print_table(table)
 
 
 @models_app.command("add")
@@ -44,7 +44,7 @@ def add_model(
     from FetusMapV2Lib.models.model_index import install_model
 
     entry = install_model(file, name, description=description, default=default, overwrite=overwrite, index=index)
-    say(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
+    print_message(f"{entry.name}: {entry.size_bytes / 2**20:.1f} MiB, {entry.path}")
 
 
 @models_app.command("add-poses")
@@ -58,7 +58,7 @@ def add_poses(
     from FetusMapV2Lib.models import pose_library
 
     extended, added = pose_library.add_poses(model, cases, output, overwrite=overwrite)
-    say(f"{added} poses added, {len(extended.poses)} in all: {output}")
+    print_message(f"{added} poses added, {len(extended.poses)} in all: {output}")
 
 
 @models_app.command("verify")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.table import Table
 
-from FetusMapV2Lib.cli.console import out, parsed_size, say, show_table
+from FetusMapV2Lib.cli.console import out, parsed_size, print_message, print_table
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.packages import require_package
 
@@ -81,13 +81,13 @@ def plan(
         print(json.dumps(found.to_dict(), indent=1))
         return
     if found.segments:
-        show_table(_table(found))
+        print_table(_table(found))
     _tell_cost(found, network, chosen)
     if allowed is not None and budget is not None:
         size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))
-        say(f"Largest input of this shape that trains in the budget: {size}.")
+        print_message(f"Largest input of this shape that trains in the budget: {size}.")
     if picture is not None:
-        say(f"Picture written to {picture}")
+        print_message(f"Picture written to {picture}")
 
 
 def _chosen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from FetusMapV2Lib.cli.console import (
-    show_table,
+    print_table,
 )
 
 
@@ -16,4 +16,4 @@ def presets() -> None:
     table = Table("preset", "input size", "what sets it apart")
     for preset in map(load_preset, preset_names()):
         table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
-    show_table(table)
+    print_table(table)

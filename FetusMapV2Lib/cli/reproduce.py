@@ -17,9 +17,9 @@ from FetusMapV2Lib.cli.console import (
     SetOption,
     parsed_settings,
     parsed_size,
+    print_message,
     progress_bar,
     reporter,
-    say,
 )
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError
@@ -87,13 +87,13 @@ def reproduce(
     with progress_bar() as bar:
         task = bar.add_task("reproducing", total=1.0)
         if fold is not None:
-            run_fold(protocol, fold - 1, on_progress=reporter(bar, task), say=say)
-            say(f"Fold {fold} is done; a call without --fold makes the tables")
+            run_fold(protocol, fold - 1, on_progress=reporter(bar, task), say=print_message)
+            print_message(f"Fold {fold} is done; a call without --fold makes the tables")
             return
-        result = run_protocol(protocol, on_progress=reporter(bar, task), say=say)
+        result = run_protocol(protocol, on_progress=reporter(bar, task), say=print_message)
     if page is not None:
-        say(f"{len(fill_page(page, result.blocks()))} parts put into {page}")
-    say(f"Tables and figures in {output}")
+        print_message(f"{len(fill_page(page, result.blocks()))} parts put into {page}")
+    print_message(f"Tables and figures in {output}")
 
 
 def _changes(steps: int, input_size: str | None, widths: str | None, settings: list[str] | None) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import TextIO, cast
 
 import typer
 
-from FetusMapV2Lib.cli.console import STOPPED, say, say_error, say_usage
+from FetusMapV2Lib.cli.console import STOPPED, print_error, print_message, print_usage_error
 from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.faults import as_user_error, wants_traceback
-from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.stop_signals import Stopped, stop_signals, stopped
 
 #: Exit code when this program, not its user, is at fault.
@@ -33,7 +33,7 @@ def run(app: Callable[..., object]) -> int:
         if stop is not None:  # whatever became of it on its way here
             code = stop.exit_code
         if code > 128:
-            say(shown((stop.kept if stop is not None else "") or STOPPED))
+            print_message(printable((stop.kept if stop is not None else "") or STOPPED))
     code = _flushed(code)
     own.finish(code)
     return code
@@ -42,9 +42,9 @@ def run(app: Callable[..., object]) -> int:
 def report(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
     """Print an error as one line, see `as_user_error`; its traceback too if that is asked for."""
     if wants_traceback(error):
-        say("".join(traceback.format_exception(error)).rstrip())
+        print_message("".join(traceback.format_exception(error)).rstrip())
     told = as_user_error(error, where)
-    say_error(told)
+    print_error(told)
     return told
 
 
@@ -53,10 +53,10 @@ def _code_of(app: Callable[..., object]) -> int:
         journal().listen()
         code = app(standalone_mode=False, prog_name="fetusmap")
     except UserError as error:
-        say_error(error)
+        print_error(error)
         return error.exit_code
     except _UsageError as error:
-        say_usage(error)
+        print_usage_error(error)
         return 2
     except (KeyboardInterrupt, typer.Abort):  # Typer turns one into the other, or into the code 130
         return Stopped().exit_code

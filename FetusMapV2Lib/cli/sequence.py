@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from FetusMapV2Lib.cli.batch import Careful, CarefulEngine
-from FetusMapV2Lib.cli.console import say, tell
+from FetusMapV2Lib.cli.batch import GuardedEngine, GuardedParts
+from FetusMapV2Lib.cli.console import print_message, print_result
 from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.core.errors import InputError
 
@@ -34,8 +34,8 @@ def check_interval(seconds: float | None) -> None:
 
 
 def estimate_frames(
-    engine: CarefulEngine,
-    frames: Careful[Volume],
+    engine: GuardedEngine,
+    frames: GuardedParts[Volume],
     folder: Path,
     options: ExportOptions,
     *,
@@ -46,8 +46,8 @@ def estimate_frames(
     """Estimate all frames of a sequence and write the results of each and of the movement, all or none.
 
     Args:
-        engine: see `Batch.careful_engine`.
-        frames: see `Batch.careful`.
+        engine: see `Batch.guarded_engine`.
+        frames: see `Batch.guarded_parts`.
         folder: for all results.
         options: of the export, with the stem of the results.
         refine: see `PoseEngine.estimate`.
@@ -70,8 +70,8 @@ def estimate_frames(
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
     estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
-    journal().sign("writing")
-    frames.all_begun()
+    journal().report_activity("writing")
+    frames.leave_parts()
     export_sequence(estimates, frames, folder, options, movement)
     _tell_all(options.stem, frame_stems(options.stem, len(frames)), estimates, movement)
     return any(estimate.found for estimate in estimates)
@@ -95,10 +95,10 @@ def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], mo
 
     for name, estimate in zip(stems, estimates, strict=True):
         if estimate.status != "unreadable":
-            tell(name, estimate)
+            print_result(name, estimate)
     if movement.time_unit != "s":
-        say(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
-    say(f"{stem}: {summary(movement)}")
+        print_message(f"{stem}: {UNKNOWN_TIMES} Give --frame-interval.", "yellow")
+    print_message(f"{stem}: {summary(movement)}")
     unusable = [name for name, estimate in zip(stems, estimates, strict=True) if estimate.status == "unreadable"]
     if unusable:
         problem = f"{len(unusable)} of {len(stems)} frames cannot be used"

@@ -12,13 +12,13 @@ from FetusMapV2Lib.cli.console import (
     OverwriteOption,
     check_simulated_spacing,
     parsed_size,
+    print_message,
     progress_bar,
-    say,
 )
 from FetusMapV2Lib.cli.sequence import check_interval
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.publishing import refuse_complete
+from FetusMapV2Lib.core.publishing import ensure_replaceable
 
 
 def simulate(
@@ -52,7 +52,7 @@ def simulate(
     for index in range(start, start + count):
         suffixes = (".seq.nrrd",) if sequence else (".nrrd", ".mrk.json", ".json")
         name = f"case-{index:04d}"
-        refuse_complete(output, name, [f"{name}{suffix}" for suffix in suffixes], overwrite=overwrite)
+        ensure_replaceable(output, name, [f"{name}{suffix}" for suffix in suffixes], overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=count)
         for index in range(start, start + count):
@@ -74,4 +74,4 @@ def simulate(
                 )
                 write_case(output, case, index, overwrite=overwrite)
             bar.advance(task)
-    say(f"{count} case(s) in {output}")
+    print_message(f"{count} case(s) in {output}")

@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib.cli.console import STOPPED, log, say, say_error
+from FetusMapV2Lib.cli.console import STOPPED, log, print_error, print_message
 from FetusMapV2Lib.cli.journal import CONNECTION, messages
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.stop_signals import SAME_WISH_S, stop_signal_numbers
+from FetusMapV2Lib.core.stop_signals import SAME_REQUEST_S, stop_signal_numbers
 
 COMMANDS = ("estimate", "evaluate", "calibrate")
 #: Seconds without progress: while a file is read (and more by its size), and at any other time.
@@ -88,7 +88,7 @@ class _Supervisor:
                 except OSError as error:
                     if not self._past:
                         raise
-                    say_error(UserError(f"no further process can be started ({error.strerror or error})"))
+                    print_error(UserError(f"no further process can be started ({error.strerror or error})"))
                     return 2
                 if code is not None:
                     return code
@@ -107,7 +107,7 @@ class _Supervisor:
             return child.finished if child.code < 0 else child.code
         if self._stop is not None:
             _show_cursor()
-            say(STOPPED)
+            print_message(STOPPED)
             return 128 + self._stop
         if not child.connected and child.code >= 0:
             return child.code
@@ -138,7 +138,7 @@ class _Supervisor:
         if child.item is None:
             what = "starting" if not self._past else "going on"
             problem = f"the command's process {how} while {what}, at no file"
-            say_error(UserError(problem, remedy="Try --device cpu, and another --model"))
+            print_error(UserError(problem, remedy="Try --device cpu, and another --model"))
             return
         parts = [record for record in self._past if record["item"] == child.item and record["outcome"] == "part"]
         stage = f" ({child.stage})" if child.stage else ""
@@ -148,7 +148,7 @@ class _Supervisor:
             self._past.append({**record, "outcome": "part", "part": child.part})
             return
         error = UserError(problem, where=child.name, remedy="Export it again, or leave it out")
-        say_error(error)
+        print_error(error)
         self._past.append({**record, "outcome": "refused", "line": error.line()})
 
     @contextlib.contextmanager
@@ -166,7 +166,7 @@ class _Supervisor:
     def _pass_on(self, number: int, frame: Any) -> None:
         now = time.monotonic()
         if self._stop is not None:
-            self._impatient = self._impatient or now - self._stop_at > SAME_WISH_S
+            self._impatient = self._impatient or now - self._stop_at > SAME_REQUEST_S
             return
         self._stop, self._stop_at = signal.Signals(number), now
         if self._child is not None:

@@ -13,7 +13,7 @@ from FetusMapV2Lib.cli.console import (
     SetOption,
     parsed_settings,
     parsed_size,
-    say,
+    print_message,
 )
 from FetusMapV2Lib.cli.plan import MaxSlowdownOption
 from FetusMapV2Lib.core.errors import InputError
@@ -79,4 +79,4 @@ def train(
         note={"note": note} if note else {},
     )
     model = fitting.train(preset, data, output, options)
-    say(f"Model written to {model}")
+    print_message(f"Model written to {model}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.errors import OutputError
-from FetusMapV2Lib.core.staging import STAGING, is_staged, make_folder, owned_folder, sweep
+from FetusMapV2Lib.core.staging import STAGING, is_staged, make_folder, owned_folder, remove_abandoned
 
 #: Names of devices on Windows, with any suffix.
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\..*)?", re.IGNORECASE)
@@ -67,11 +67,11 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True, privat
                 yield temporary
                 move(temporary, target)
             return
-        sweep_once(target.parent)
+        remove_abandoned_once(target.parent)
         with owned_folder(target.parent, STAGING) as staging:
             temporary = staging / target.name
             yield temporary
-            settle(temporary, private=private)
+            flush_file(temporary, private=private)
             move(temporary, target)
             flush_folder(target.parent)
     except OSError as error:
@@ -88,14 +88,14 @@ def _beside(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep_once(folder: Path) -> None:
+def remove_abandoned_once(folder: Path) -> None:
     """Remove what processes that have died were writing into a folder, once while this process runs."""
     if folder not in _swept:
         _swept.add(folder)
-        sweep(folder, STAGING, unknown_after_s=0.0)
+        remove_abandoned(folder, STAGING, unknown_after_s=0.0)
 
 
-def settle(path: Path, *, private: bool = False) -> None:
+def flush_file(path: Path, *, private: bool = False) -> None:
     """Bring a file to the disk, so that it outlasts a power cut and a full disk is noticed here.
 
     Args:

@@ -7,7 +7,7 @@ import locale
 from collections.abc import Iterator
 
 
-def point_decimals() -> None:
+def use_decimal_point() -> None:
     """Make libraries of this process read and write "1.4", not "1,4".
 
     NRRD, MetaImage and VTK follow the process's locale: with a decimal comma they read 1.4 as 1, and say nothing.
@@ -18,10 +18,10 @@ def point_decimals() -> None:
 
 
 @contextlib.contextmanager
-def decimal_points() -> Iterator[None]:
+def decimal_point_locale() -> Iterator[None]:
     """The same for a block; afterwards the locale is what it was. The locale is one for all threads of a process."""
     before = locale.setlocale(locale.LC_NUMERIC)
-    point_decimals()
+    use_decimal_point()
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from FetusMapV2Lib.core.safe_text import shown, shown_sentence
+from FetusMapV2Lib.core.safe_text import printable, printable_sentence
 
 
 class UserError(Exception):
@@ -45,10 +45,10 @@ class UserError(Exception):
 
         Whatever names and texts it quotes, it steers no terminal.
         """
-        problem = shown_sentence(self.problem)
-        head = f"{shown(self.where)}: {problem}" if self.where else problem
+        problem = printable_sentence(self.problem)
+        head = f"{printable(self.where)}: {problem}" if self.where else problem
         option = f" ({self.option})" if self.option and with_option else ""
-        tail = f" {shown_sentence(self.remedy).rstrip('.')}{option}." if self.remedy else ""
+        tail = f" {printable_sentence(self.remedy).rstrip('.')}{option}." if self.remedy else ""
         return f"{head}{tail}" if head.endswith("?") else f"{head.rstrip('.')}.{tail}"
 
 

@@ -16,9 +16,9 @@ from typing import Any, NoReturn, TypeVar
 from FetusMapV2Lib.core.errors import InputError, UserError
 
 #: Largest file that is read, bytes; the largest one of the product's own has a few hundred kilobytes.
-MOST_BYTES = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 #: Deepest nesting; what the product reads has less than ten levels.
-MOST_LEVELS = 50
+MAX_LEVELS = 50
 _LARGEST_WHOLE = 2**63 - 1
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -37,7 +37,7 @@ def read_json(
     *,
     remedy: str = "",
     error: type[UserError] = InputError,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Any:
     """The document in a JSON file, UTF-8 with or without a byte order mark.
 
@@ -47,7 +47,7 @@ def read_json(
         what: how the message calls the file, such as "the index of models".
         remedy: what the user can do about a file that cannot be used.
         error: the kind of error to raise.
-        most_bytes: refuse a larger file before anything of it is read.
+        max_bytes: refuse a larger file before anything of it is read.
 
     Raises:
         UserError: of the kind `error`: the file is missing, cannot be read, too large, or no JSON that can be used.
@@ -57,14 +57,14 @@ def read_json(
         if source.is_dir():
             raise error(f"{what} is a folder", where=source, remedy=remedy)
         with source.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise error(f"{what} does not exist", where=source, remedy=remedy or "Check the path") from None
     except (OSError, ValueError) as problem:  # a path with a zero byte is a ValueError
         reason = getattr(problem, "strerror", None) or problem
         raise error(f"{what} cannot be read ({reason})", where=source, remedy=remedy) from None
-    if len(content) > most_bytes:
-        problem_text = f"{what} is larger than {most_bytes / 2**20:.3g} MiB"
+    if len(content) > max_bytes:
+        problem_text = f"{what} is larger than {max_bytes / 2**20:.3g} MiB"
         raise error(problem_text, where=source, remedy=remedy)
     return parse_json(content, what, where=source, remedy=remedy, error=error)
 
@@ -75,10 +75,10 @@ def read_json_object(
     *,
     remedy: str = "",
     error: type[UserError] = InputError,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """As `read_json`, for a document that must be a JSON object."""
-    document = read_json(path, what, remedy=remedy, error=error, most_bytes=most_bytes)
+    document = read_json(path, what, remedy=remedy, error=error, max_bytes=max_bytes)
     if not isinstance(document, dict):
         raise error(f"{what} holds no JSON object", where=path, remedy=remedy)
     return document
@@ -175,7 +175,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _check(document: Any) -> None:
     """Refuse nesting that would be the end of whoever walks through it, and text that nobody can write again."""
     level = [document]
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_LEVELS):
         below: list[Any] = []
         for value in level:
             if isinstance(value, str):
@@ -188,7 +188,7 @@ def _check(document: Any) -> None:
         if not below:
             return
         level = below
-    raise _UnusableError(f"it has more than {MOST_LEVELS} levels")
+    raise _UnusableError(f"it has more than {MAX_LEVELS} levels")
 
 
 def _check_text(text: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from FetusMapV2Lib.core.atomic_files import output_error
 from FetusMapV2Lib.core.errors import OutputError
-from FetusMapV2Lib.core.process_owners import Owner
+from FetusMapV2Lib.core.process_identity import ProcessIdentity
 
 #: A lock is touched this often; another computer's that was not for so long has lost its owner.
 _TOUCH_S, _ABANDONED_S = 30.0, 600.0
@@ -36,14 +36,14 @@ class _Held:
     """A lock file as it was found: its text, who holds it if the text says so, and seconds since it was touched."""
 
     text: str
-    owner: Owner | None
+    owner: ProcessIdentity | None
     age_s: float
 
     @property
     def is_dead(self) -> bool:
         if self.owner is None:
             return self.age_s > _EMPTY_S
-        return self.owner.is_gone or (not self.owner.is_here and self.age_s > _ABANDONED_S)
+        return self.owner.has_ended or (not self.owner.is_on_this_computer and self.age_s > _ABANDONED_S)
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ def locked(path: Path, what: str, *, wait_s: float = 0.0, remedy: str = "Wait fo
         LockedError: another process holds it.
         OutputError: the file cannot be written.
     """
-    text = json.dumps({**Owner.this_process().to_dict(), "token": secrets.token_hex(8)})
+    text = json.dumps({**ProcessIdentity.current().to_dict(), "token": secrets.token_hex(8)})
     deadline = time.monotonic() + wait_s
     while not _taken(path, text):
         held = _held(path)
@@ -132,7 +132,7 @@ def _held(path: Path) -> _Held | None:
     except OSError:
         return None
     try:
-        owner = Owner.from_dict(json.loads(text))
+        owner = ProcessIdentity.from_dict(json.loads(text))
     except (ValueError, RecursionError):
         owner = None
     return _Held(text, owner, age)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from FetusMapV2Lib.core.atomic_files import flush_folder, move, settle
+from FetusMapV2Lib.core.atomic_files import flush_file, flush_folder, move
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.staging import STAGING
@@ -138,7 +138,7 @@ def write_manifest(folder: Path, name: str, manifest: Manifest, staging: Path) -
     data = {key: value for key, value in asdict(manifest).items() if value or key == "files"}
     temporary, path = staging / "manifest.json", manifest_path(folder, name)
     temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-    settle(temporary)
+    flush_file(temporary)
     move(temporary, path)
     flush_folder(path.parent)
 

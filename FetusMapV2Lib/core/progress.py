@@ -35,11 +35,11 @@ class Stages:
             self._on_progress(fraction, stage)
 
 
-class EachCase(Protocol):
-    """Does a job for one case of many, and decides what becomes of an error."""
+class CaseRunner(Protocol):
+    """Runs a job for one case of many, and decides what happens on an error."""
 
     def __call__(self, name: str, path: Path, job: Callable[[], T], /) -> T | None:
-        """The job's result; None if it failed and the others are to go on.
+        """The job's result; None if it failed and the other cases continue.
 
         Args:
             name: of the case.
@@ -47,6 +47,6 @@ class EachCase(Protocol):
         """
 
 
-def at_once(name: str, path: Path, job: Callable[[], T], /) -> T | None:
-    """An `EachCase` for which every error is the end of all."""
+def run_directly(name: str, path: Path, job: Callable[[], T], /) -> T | None:
+    """A `CaseRunner` that lets every error end the whole run."""
     return job()

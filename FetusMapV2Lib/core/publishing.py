@@ -16,11 +16,11 @@ from pathlib import Path
 
 from FetusMapV2Lib.core.atomic_files import (
     REPLACE,
+    flush_file,
     flush_folder,
     move,
     output_error,
-    settle,
-    sweep_once,
+    remove_abandoned_once,
     usable_folder,
 )
 from FetusMapV2Lib.core.errors import OutputError
@@ -34,7 +34,7 @@ from FetusMapV2Lib.core.manifests import (
     read_manifest,
     write_manifest,
 )
-from FetusMapV2Lib.core.staging import STAGING, is_staged, keep, make_folder, owned_folder
+from FetusMapV2Lib.core.staging import STAGING, is_staged, make_folder, owned_folder, retain
 
 _NEW, _OLD = "new", "old"
 #: Moving the files of a case takes milliseconds; one who waits longer than this waits for something else.
@@ -72,7 +72,7 @@ def published(
             nothing is changed.
     """
     usable_folder(folder, private=private)
-    refuse_complete(folder, name, asked or (), overwrite=overwrite)
+    ensure_replaceable(folder, name, asked or (), overwrite=overwrite)
     try:
         with owned_folder(folder, STAGING) as staging:
             new = staging / _NEW
@@ -81,7 +81,7 @@ def published(
             written = sorted(path.name for path in new.iterdir() if path.is_file())
             facts = {}
             for one in written:
-                settle(new / one, private=private)
+                flush_file(new / one, private=private)
                 facts[one] = fact_of(new / one)
             flush_folder(new)
             manifest = Manifest(facts, tuple(sorted({*written, *(asked or ())})), staging=staging.name, origin=origin)
@@ -89,7 +89,7 @@ def published(
                 _move_all(folder, staging, manifest, ())
                 return
             with _alone(folder):
-                refuse_complete(folder, name, manifest.asked, overwrite=overwrite)
+                ensure_replaceable(folder, name, manifest.asked, overwrite=overwrite)
                 _publish(folder, name, staging, manifest)
     except OutputError as error:
         # The user knows the file by its final place.
@@ -99,7 +99,7 @@ def published(
         raise output_error(error, folder) from error
 
 
-def refuse_complete(folder: Path, name: str, files: Collection[str], *, overwrite: bool) -> None:
+def ensure_replaceable(folder: Path, name: str, files: Collection[str], *, overwrite: bool) -> None:
     """Refuse to replace files of a complete case, or of none; those of a case that was cut off may be replaced.
 
     Args:
@@ -110,7 +110,7 @@ def refuse_complete(folder: Path, name: str, files: Collection[str], *, overwrit
     """
     if is_staged(folder):
         return
-    look_after(folder)
+    finish_interrupted(folder)
     for file in files:
         if (folder / file).is_dir():
             raise OutputError("this is a folder, not a file", where=folder / file, remedy="Choose another output")
@@ -143,12 +143,12 @@ def is_complete(folder: Path, name: str, files: Collection[str]) -> bool:
 
     A file that was not written because there was nothing to write, such as the landmarks of no fetus, is not missed.
     """
-    look_after(folder)
+    finish_interrupted(folder)
     manifest = read_manifest(folder, name)
     return manifest is not None and manifest.is_complete(folder) and set(files) <= set(manifest.asked)
 
 
-def look_after(folder: Path) -> frozenset[str]:
+def finish_interrupted(folder: Path) -> frozenset[str]:
     """Finish what other processes were cut off from publishing here, and sweep what they left; once in this process.
 
     Returns:
@@ -163,7 +163,7 @@ def look_after(folder: Path) -> frozenset[str]:
             if any(manifest.staging for _, manifest in _manifests(folder)):
                 with _alone(folder):
                     finished |= {name for name, manifest in _manifests(folder) if _finish(folder, name, manifest)}
-            sweep_once(folder)
+            remove_abandoned_once(folder)
         except OSError as error:
             raise output_error(error, folder) from error
     return frozenset(_finished.get(folder, ()))
@@ -175,7 +175,7 @@ def next_name(folder: Path, beginning: str, *, first: int = 1) -> str:
     Raises:
         OutputError: the folder is a file, or cannot be made.
     """
-    look_after(usable_folder(folder, private=True))  # a case whose writing was cut off has its name
+    finish_interrupted(usable_folder(folder, private=True))  # a case whose writing was cut off has its name
     paths = (*folder.glob(f"{beginning}-*"), *(folder / MANIFESTS).glob(f"{beginning}-*"))
     ends = [path.name.split(".")[0][len(beginning) + 1 :] for path in paths]
     numbers = [int(end) for end in ends if end.isdecimal() and len(end) < 10]
@@ -247,10 +247,10 @@ def _move_all(folder: Path, staging: Path, manifest: Manifest, gone: Collection[
                 done.append((source, target))
         flush_folder(folder)
     except BaseException:
-        keep(staging)  # should undoing fail, the files lie there until the next process finishes the publication
+        retain(staging)  # should undoing fail, the files lie there until the next process finishes the publication
         for source, target in reversed(done):
             move(target, source)
-        keep(staging, False)
+        retain(staging, False)
         raise
 
 

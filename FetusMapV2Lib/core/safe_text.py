@@ -13,26 +13,26 @@ _JOINERS = "\u200c\u200d"
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def shown(text: object) -> str:
+def printable(text: object) -> str:
     """A name or value on one line; control characters, bidi marks and bytes that are no text as backslash escapes.
 
     ``"a\\x1b[2J"`` becomes ``a\\x1b[2J`` in ten plain characters; what can be printed stays as it is.
     """
     plain = str(text)
-    return plain if plain.isascii() and plain.isprintable() else "".join(map(_shown_character, plain))
+    return plain if plain.isascii() and plain.isprintable() else "".join(map(_printable_character, plain))
 
 
-def shown_sentence(text: object) -> str:
+def printable_sentence(text: object) -> str:
     """The same for a message: its line breaks and runs of blanks become single blanks first."""
-    return shown(" ".join(str(text).split()))
+    return printable(" ".join(str(text).split()))
 
 
-def shown_lines(text: object) -> str:
+def printable_lines(text: object) -> str:
     """The same for a text of several lines, such as a traceback: its line breaks stay."""
-    return "\n".join(map(shown, re.split(r"\r?\n", str(text))))
+    return "\n".join(map(printable, re.split(r"\r?\n", str(text))))
 
 
-def _shown_character(character: str) -> str:
+def _printable_character(character: str) -> str:
     if unicodedata.category(character) not in _STEERING or character in _JOINERS:
         return character
     if character in _SHORT:

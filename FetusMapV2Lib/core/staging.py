@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from FetusMapV2Lib.core.process_owners import Owner
+from FetusMapV2Lib.core.process_identity import ProcessIdentity
 
 #: Beginning of the names of folders in which files are written before they move to their place.
 STAGING = ".writing-"
@@ -47,11 +47,11 @@ def owned_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterato
     where = Path(tempfile.gettempdir()) if parent is None else parent
     if parent is None and where not in _swept:
         _swept.add(where)
-        sweep()
+        remove_abandoned()
     folder = where / f"{prefix}{secrets.token_hex(6)}"
     note = _note_of(folder)
     try:
-        note.write_text(json.dumps(Owner.this_process().to_dict()), encoding="utf-8")
+        note.write_text(json.dumps(ProcessIdentity.current().to_dict()), encoding="utf-8")
         make_folder(folder, private=True)
         _own.add(folder)
         yield folder
@@ -61,7 +61,7 @@ def owned_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterato
             _remove(folder, note)
 
 
-def keep(folder: Path, wanted: bool = True) -> None:
+def retain(folder: Path, wanted: bool = True) -> None:
     """Leave an owned folder where it is when its block ends, or no longer; once this process has ended it is swept."""
     (_kept.add if wanted else _kept.discard)(folder)
 
@@ -80,7 +80,9 @@ def is_staged(folder: Path) -> bool:
     return folder in _own or folder.parent in _own
 
 
-def sweep(parent: Path | None = None, prefix: str = TEMPORARY, *, unknown_after_s: float = _ELSEWHERE_S) -> None:
+def remove_abandoned(
+    parent: Path | None = None, prefix: str = TEMPORARY, *, unknown_after_s: float = _ELSEWHERE_S
+) -> None:
     """Remove the folders of owners that have died; those of the living, and what cannot be removed, stay.
 
     Args:
@@ -107,12 +109,12 @@ def _is_abandoned(folder: Path, unknown_after_s: float) -> bool:
     if not note.exists():
         return folder.is_dir() and _age_s(folder) >= unknown_after_s
     try:
-        owner = Owner.from_dict(json.loads(note.read_bytes()[:4096]))
+        owner = ProcessIdentity.from_dict(json.loads(note.read_bytes()[:4096]))
     except (OSError, ValueError, RecursionError):
         owner = None
     if owner is None:
         return _age_s(note) > _EMPTY_S
-    return owner.is_gone or (not owner.is_here and _age_s(note) > _ELSEWHERE_S)
+    return owner.has_ended or (not owner.is_on_this_computer and _age_s(note) > _ELSEWHERE_S)
 
 
 def _is_mine(path: Path) -> bool:

@@ -1,10 +1,10 @@
-"""Being told to stop: Ctrl-C, SIGTERM of a scheduler, a closed terminal; the same on every operating system.
+"""Requests to stop: Ctrl-C, SIGTERM of a scheduler, a closed terminal; the same on every operating system.
 
-`stop_signals` makes each of them an exception, `Stopped`, which unwinds what is under way as Ctrl-C always did, so that
-temporary files go and what is finished stays. Where a job must not be left at any line, `hold_stops` puts the exception
-off until the end of its block::
+`stop_signals` turns each of them into an exception, `Stopped`, which unwinds the running code as Ctrl-C does: temporary
+files are removed and finished results stay. Where a job must not be interrupted at an arbitrary line, `defer_stops`
+delays the exception until the end of its block::
 
-    with hold_stops() as stop_asked:
+    with defer_stops() as stop_asked:
         for step in steps:
             ...
             if stop_asked():
@@ -12,8 +12,8 @@ off until the end of its block::
                 break
     # here `Stopped` is raised if it was asked for
 
-A library that takes KeyboardInterrupt for itself (Lightning ends with exit code 1) loses nothing: `stopped()` still
-tells that, and how, this process was told to stop.
+After a library has caught the KeyboardInterrupt itself (Lightning ends with exit code 1), `stopped()` still says that,
+and by which signal, this process was asked to stop.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-#: A second signal within this time is the same wish: a terminal sends Ctrl-C to all processes, and one may pass it on.
-SAME_WISH_S = 1.0
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # the last is Windows' Ctrl-Break, the last but one is not there
+#: A second signal within this time is the same request: a terminal sends Ctrl-C to all processes, one may forward it.
+SAME_REQUEST_S = 1.0
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # SIGBREAK is Windows' Ctrl-Break; Windows has no SIGHUP
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was told to stop.
+    """The process was asked to stop.
 
     Attributes:
-        signal_number: how.
-        kept: what was kept and how to go on, one sentence of whoever was stopped; "" if nobody said.
+        signal_number: the signal that asked for it.
+        kept: what was saved and how to continue, one sentence set by the interrupted job; "" if it set none.
     """
 
     def __init__(self, signal_number: int = signal.SIGINT) -> None:
@@ -50,29 +50,31 @@ class Stopped(KeyboardInterrupt):
 
 
 class _State:
-    """What was asked of this process, and since when."""
+    """The request to stop, if there is one, and how it is handled."""
 
     def __init__(self) -> None:
-        self.asked: Stopped | None = None
-        self.asked_at = 0.0
-        self.heard = 0
-        self.held = 0
+        self.request: Stopped | None = None
+        self.requested_at = 0.0
+        self.active = 0
+        self.deferred = 0
 
 
 _state = _State()
 
 
 def stopped() -> Stopped | None:
-    """How this process was told to stop; None if it was not, or no `stop_signals` is in force."""
-    return _state.asked
+    """The request that stopped this process; None if there was none, or no `stop_signals` block is active."""
+    return _state.request
 
 
 @contextlib.contextmanager
 def stop_signals(*, even_if_ignored: bool = False) -> Iterator[None]:
-    """Inside, a signal to stop raises `Stopped`, once; again only if it is repeated more than a second later.
+    """Inside the block, a stop signal raises `Stopped` once; again only if it is repeated more than a second later.
 
-    Signals that this process was started to ignore (``nohup``, a job in the background) stay ignored unless told.
-    Outside the main thread nothing is changed: Python handles signals there alone.
+    Outside the main thread nothing changes, as Python handles signals only there.
+
+    Args:
+        even_if_ignored: handle signals too that this process was started to ignore (``nohup``, a background job).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -82,35 +84,36 @@ def stop_signals(*, even_if_ignored: bool = False) -> Iterator[None]:
         handler = signal.getsignal(number)
         if handler is not None and (handler != signal.SIG_IGN or even_if_ignored):
             before[number] = signal.signal(number, _handle)
-    _state.heard += 1
+    _state.active += 1
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.heard -= 1
-        if not _state.heard:
-            _state.asked = None
+        _state.active -= 1
+        if not _state.active:
+            _state.request = None
 
 
 @contextlib.contextmanager
-def hold_stops() -> Iterator[Callable[[], bool]]:
-    """Inside, a signal to stop is only noted; on leaving, `Stopped` is raised if there was one.
+def defer_stops() -> Iterator[Callable[[], bool]]:
+    """Inside the block, a stop signal is only recorded; on leaving, `Stopped` is raised if there was one.
 
     Yields:
-        Says whether this process was told to stop. A second wish, a second or more after the first, is not held back.
+        A function that says whether this process was asked to stop. A second request, a second or more after the
+        first, is not deferred.
 
     Raises:
         Stopped: on leaving the block without another exception.
     """
-    earlier = _state.asked
-    _state.held += 1
+    earlier = _state.request
+    _state.deferred += 1
     try:
-        yield lambda: _state.asked is not earlier
+        yield lambda: _state.request is not earlier
     finally:
-        _state.held -= 1
-    if _state.asked is not None and _state.asked is not earlier and not _state.held:
-        raise _state.asked
+        _state.deferred -= 1
+    if _state.request is not None and _state.request is not earlier and not _state.deferred:
+        raise _state.request
 
 
 def stop_signal_numbers() -> list[signal.Signals]:
@@ -119,10 +122,10 @@ def stop_signal_numbers() -> list[signal.Signals]:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    again = _state.asked is not None
+    again = _state.request is not None
     now = time.monotonic()
-    if again and now - _state.asked_at < SAME_WISH_S:
+    if again and now - _state.requested_at < SAME_REQUEST_S:
         return
-    _state.asked, _state.asked_at = Stopped(number), now
-    if again or not _state.held:
-        raise _state.asked
+    _state.request, _state.requested_at = Stopped(number), now
+    if again or not _state.deferred:
+        raise _state.request

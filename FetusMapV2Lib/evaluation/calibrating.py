@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, ModelError
-from FetusMapV2Lib.core.progress import EachCase, OnProgress, Stages, at_once
+from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
 from FetusMapV2Lib.models.calibration import Calibration, fit_calibration
@@ -51,12 +51,12 @@ def observe(
     engine: PoseEngine,
     data: str | os.PathLike[str],
     on_progress: OnProgress | None = None,
-    each: EachCase = at_once,
+    run_case: CaseRunner = run_directly,
 ) -> Observations:
     """Run the engine over a folder of cases and keep what a calibration needs.
 
     Args:
-        each: what becomes of a case that cannot be used; such cases are left out.
+        run_case: decides what happens to a case that cannot be used; such cases are left out.
 
     Raises:
         InputError: the folder holds no case, or a case cannot be read.
@@ -67,7 +67,7 @@ def observe(
     empty: list[float] = []
     for number, case in enumerate(cases):
         stages.reach(number / len(cases), case.name)
-        row = each(case.name, case.volume_path, partial(_observed, engine, case))
+        row = run_case(case.name, case.volume_path, partial(_observed, engine, case))
         if isinstance(row, float):
             empty.append(row)
         elif row is not None:
@@ -96,19 +96,19 @@ def calibrate_model(
     *,
     device: str = "auto",
     on_progress: OnProgress | None = None,
-    each: EachCase = at_once,
+    run_case: CaseRunner = run_directly,
 ) -> Calibration:
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
     Args:
-        each: what becomes of a case that cannot be used; such cases are left out.
+        run_case: decides what happens to a case that cannot be used; such cases are left out.
 
     Raises:
         ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
     check_enough(find_cases(data, on_skipped=quietly))
-    calibration = calibration_from(observe(engine, data, on_progress, each))
+    calibration = calibration_from(observe(engine, data, on_progress, run_case))
     with changing(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:

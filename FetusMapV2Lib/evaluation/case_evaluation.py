@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from FetusMapV2Lib.core.atomic_files import usable_folder
-from FetusMapV2Lib.core.progress import EachCase, OnProgress, at_once
+from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, run_directly
 from FetusMapV2Lib.estimation.estimate import RefineMode, check_mode
 from FetusMapV2Lib.evaluation.comparison import Comparison, case_set, compare
 from FetusMapV2Lib.evaluation.figures import write_figures
@@ -25,7 +25,7 @@ def evaluate(
     seed: int = 0,
     on_progress: OnProgress | None = None,
     say: Callable[[str], None] | None = None,
-    each_case: Callable[[str], EachCase] = lambda stage: at_once,
+    case_runner: Callable[[str], CaseRunner] = lambda stage: run_directly,
 ) -> Comparison:
     """Score models on annotated cases, and write tables with 95 % intervals, paired tests and figures.
 
@@ -40,7 +40,7 @@ def evaluate(
         seed: of the bootstrap.
         on_progress: called with the fraction done, and the model and case at work.
         say: called with a sentence on each new prediction.
-        each_case: gives what handles the errors of one stage ("truth", or the name of a model); a case that it drops
+        case_runner: gives what handles the errors of one stage ("truth", or the name of a model); a case that it drops
             is left out for all models. By default every error ends the evaluation.
 
     Raises:
@@ -55,7 +55,7 @@ def evaluate(
     """
     check_mode(refine)
     chosen = chosen_models(models, refine)
-    truth = case_set(find_cases(cases), each_case("truth"))
+    truth = case_set(find_cases(cases), case_runner("truth"))
     folder = usable_folder(Path(output))
     answers = {}
     for number, model in enumerate(chosen):
@@ -66,7 +66,7 @@ def evaluate(
             device=device,
             on_progress=_share_of(on_progress, number, len(chosen), model.name),
             say=say,
-            each=each_case(model.name),
+            run_case=case_runner(model.name),
         )
     usable = truth.only(set.intersection(*({answer.case for answer in found} for found in answers.values())))
     names = {case.name for case in usable.cases}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.progress import EachCase, at_once
+from FetusMapV2Lib.core.progress import CaseRunner, run_directly
 from FetusMapV2Lib.evaluation import metrics
 from FetusMapV2Lib.evaluation.accuracy_table import (
     APPLICATION_NAMES,
@@ -100,18 +100,18 @@ class CaseSet:
         return "in part simulated volumes" if self.simulated.any() else "volumes of a site"
 
 
-def case_set(cases: Sequence[CaseFiles], each: EachCase = at_once) -> CaseSet:
+def case_set(cases: Sequence[CaseFiles], run_case: CaseRunner = run_directly) -> CaseSet:
     """Read the truth of some cases.
 
     Args:
-        each: what becomes of a case that cannot be read; such cases are `CaseSet.refused`.
+        run_case: decides what happens to a case that cannot be read; such cases are `CaseSet.refused`.
 
     Raises:
         InputError: no case has landmarks, or one cannot be read.
     """
     kept, truths, present, simulated, left_out, refused = [], [], [], [], [], []
     for case in cases:
-        truth = each(case.name, case.landmarks_path, partial(_truth_of, case))
+        truth = run_case(case.name, case.landmarks_path, partial(_truth_of, case))
         if truth is None:
             refused.append(case.name)
             continue

@@ -17,7 +17,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, ModelError, UserError
 from FetusMapV2Lib.core.json_files import read_json_object
-from FetusMapV2Lib.core.progress import EachCase, OnProgress, Stages, at_once
+from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.imaging.training_cases import CaseFiles
@@ -114,7 +114,7 @@ def predict(
     device: str = "auto",
     on_progress: OnProgress | None = None,
     say: Callable[[str], None] | None = None,
-    each: EachCase = at_once,
+    run_case: CaseRunner = run_directly,
 ) -> list[Prediction]:
     """Estimate every case that has no prediction of this model yet; the engine is loaded only if one is missing.
 
@@ -124,7 +124,7 @@ def predict(
         folder: for ``NAME/CASE.json``.
         device: see `PoseEngine.load`.
         say: told what each new case gave.
-        each: what becomes of a case that cannot be used; such cases are missing in the result.
+        run_case: decides what happens to a case that cannot be used; such cases are missing in the result.
 
     Raises:
         UserError: the model or a case cannot be read, or a file cannot be written; what was finished is kept.
@@ -137,7 +137,7 @@ def predict(
         path = Path(folder) / model.name / f"{case.name}.json"
         if engine is None and not _is_kept(model, case, path):
             engine = PoseEngine.load(model.path, device)
-        answer = each(case.name, case.volume_path, partial(_answer, model, engine, case, path, say))
+        answer = run_case(case.name, case.volume_path, partial(_answer, model, engine, case, path, say))
         if answer is not None:
             found.append(answer)
     stages.reach(1.0, "done")

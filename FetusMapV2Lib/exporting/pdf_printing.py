@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from FetusMapV2Lib.core.decimal_point import point_decimals
+from FetusMapV2Lib.core.decimal_point import use_decimal_point
 from FetusMapV2Lib.reporting.pdf import print_pdf
 from FetusMapV2Lib.reporting.report import Report
 
@@ -27,7 +27,7 @@ def pyside_printing() -> SimpleNamespace:
     # Linux has no screen on a server; elsewhere the usual platform brings the fonts.
     platform = ["-platform", "offscreen"] if sys.platform.startswith("linux") else []
     application = QtGui.QGuiApplication.instance() or QtGui.QGuiApplication(["fetusmap", *platform])
-    point_decimals()  # Qt has just set the user's
+    use_decimal_point()  # Qt has just set the user's
     return SimpleNamespace(
         application=application,
         QTextDocument=QtGui.QTextDocument,

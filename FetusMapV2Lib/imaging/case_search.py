@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.manifests import read_manifest
-from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.imaging.file_inspection import dicom_files, look_at
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
@@ -119,7 +119,7 @@ def find_cases(
     if not cases:
         problem = "no annotated case in this folder"
         if skipped:
-            problem += f" ({len(skipped)} left out, such as {shown(skipped[0].path.name)}: {skipped[0].reason})"
+            problem += f" ({len(skipped)} left out, such as {printable(skipped[0].path.name)}: {skipped[0].reason})"
         remedy = "A case is a volume NAME.nrrd with its landmarks NAME.mrk.json"
         raise InputError(problem, where=folder, remedy=remedy)
     return cases
@@ -129,7 +129,7 @@ def log_skipped(skipped: Sequence[Skipped]) -> None:
     """Name what is left out, one line for each reason."""
     reasons: dict[str, list[str]] = {}
     for one in skipped:
-        reasons.setdefault(one.reason, []).append(shown(one.path.name))
+        reasons.setdefault(one.reason, []).append(printable(one.path.name))
     for reason, names in reasons.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         _LOG.warning("%s: left out, as %s: %s%s", skipped[0].path.parent, reason, ", ".join(names[:_MOST_NAMES]), more)

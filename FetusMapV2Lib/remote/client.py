@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from FetusMapV2Lib.core.errors import OutputError, UserError
 from FetusMapV2Lib.core.json_files import field
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
-from FetusMapV2Lib.core.staging import owned_folder, sweep
+from FetusMapV2Lib.core.staging import owned_folder, remove_abandoned
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.imaging.volume import Volume
@@ -261,7 +261,7 @@ def finished(steps: Steps[T]) -> T:
 @contextlib.contextmanager
 def _handed_over(volume: Volume) -> Iterator[dict[str, Any]]:
     """The message of a volume whose voxels lie in a temporary file; those of owners that were killed are swept."""
-    sweep()
+    remove_abandoned()
     with contextlib.ExitStack() as stack:
         folder: Path | None = None
         try:

@@ -19,7 +19,7 @@ from typing import Any
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
-from FetusMapV2Lib.core.safe_text import shown
+from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.remote import messages
 from FetusMapV2Lib.remote.pipes import Lines, LineTooLongError
 
@@ -216,7 +216,7 @@ class EngineProcess:
         if code is not None:
             self._log.wait(_END_S)  # its last words may still be on the way
         self._pass_on_log()
-        said = shown(" ".join("".join(self._words).split())[-160:])
+        said = printable(" ".join("".join(self._words).split())[-160:])
         killed = code in _KILLED
         how = "was killed, perhaps for lack of memory" if killed else f"ended with code {code}"
         if code is None:
@@ -247,7 +247,7 @@ class EngineProcess:
             self._logged += 1
             if sys.stderr is not None and self._logged <= _MOST_LOG_LINES:
                 left_out = "" if self._logged < _MOST_LOG_LINES else " (what follows is left out)"
-                sys.stderr.write(f"{shown(text)}{left_out}\n")
+                sys.stderr.write(f"{printable(text)}{left_out}\n")
 
 
 class _Waited:

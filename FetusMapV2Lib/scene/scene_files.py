@@ -20,7 +20,7 @@ import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
-from FetusMapV2Lib.core.decimal_point import decimal_points
+from FetusMapV2Lib.core.decimal_point import decimal_point_locale
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.bundles import is_plain, plain_folder, unpacked
@@ -147,7 +147,7 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
     with plain_folder(temporary.parent, None) as folder:
         bundle = folder / "scene.mrb"
         try:
-            with decimal_points():
+            with decimal_point_locale():
                 written = bool(scene.WriteToMRB(str(bundle)))
         finally:
             scene.SetRootDirectory(root)
@@ -196,7 +196,7 @@ def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:
         raise InputError("the scene file does not exist", where=source, remedy="Check the path")
     if not zipfile.is_zipfile(source):
         raise InputError("this is not a Slicer scene bundle", where=source, remedy="Choose an .mrb file")
-    with unpacked(source) as description, decimal_points():
+    with unpacked(source) as description, decimal_point_locale():
         scene = new_scene()
         scene.SetURL(str(description))
         if not scene.Connect(slicer.vtkMRMLMessageCollection()):

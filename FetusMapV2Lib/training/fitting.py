@@ -23,7 +23,7 @@ from FetusMapV2Lib.core.atomic_files import usable_folder, write_json
 from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.progress import OnProgress
-from FetusMapV2Lib.core.stop_signals import hold_stops, stop_signals, stopped
+from FetusMapV2Lib.core.stop_signals import defer_stops, stop_signals, stopped
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.models.model_file import load_model
@@ -158,7 +158,7 @@ def _ended_by_signals() -> Iterator[Callable[[], bool]]:
     Raises:
         Stopped: after a signal, with what is kept.
     """
-    with stop_signals(), hold_stops() as stop_asked:
+    with stop_signals(), defer_stops() as stop_asked:
         try:
             yield stop_asked
         except StopTrainingError as end:

@@ -112,10 +112,10 @@ def test_an_error_nobody_foresaw_is_one_line_that_steers_no_terminal(fetusmap, m
 @pytest.mark.parametrize("columns", ["20", "200"])
 def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
     done = python(
-        "from rich.table import Table\nfrom FetusMapV2Lib.cli.console import say, show_table\n"
+        "from rich.table import Table\nfrom FetusMapV2Lib.cli.console import print_message, print_table\n"
         "table = Table('measurement', 'estimate')\n"
         "table.add_row('Crown-rump length of it all', '79.31 ± 12.34 mm')\ntable.add_row('\\x1b[2J', '[bold]')\n"
-        "show_table(table)\nsay('what\\x1b[0m ever')\n",
+        "print_table(table)\nsay('what\\x1b[0m ever')\n",
         COLUMNS=columns, PYTHONIOENCODING="ascii:backslashreplace", TERM="dumb", LC_ALL="C",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

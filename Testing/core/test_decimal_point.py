@@ -10,18 +10,18 @@ import sys
 import pytest
 from core.locales import comma_locale
 
-from FetusMapV2Lib.core.decimal_point import decimal_points
+from FetusMapV2Lib.core.decimal_point import decimal_point_locale
 
 READS = """
 import locale, sys
-from FetusMapV2Lib.core.decimal_point import decimal_points, point_decimals
+from FetusMapV2Lib.core.decimal_point import decimal_point_locale, use_decimal_point
 point = lambda: locale.localeconv()["decimal_point"]
 locale.setlocale(locale.LC_ALL, "")
 seen = [point()]
-with decimal_points():
+with decimal_point_locale():
     seen.append(point())
 seen.append(point())
-point_decimals()
+use_decimal_point()
 seen.append(point())
 if len(sys.argv) > 1:
     from FetusMapV2Lib.exporting.pdf_printing import pyside_printing
@@ -45,6 +45,6 @@ def test_a_decimal_comma_is_put_away_after_qt_too(comma) -> None:
 
 def test_the_locale_comes_back() -> None:
     before = locale.setlocale(locale.LC_NUMERIC)
-    with pytest.raises(ValueError), decimal_points():
+    with pytest.raises(ValueError), decimal_point_locale():
         raise ValueError
     assert locale.setlocale(locale.LC_NUMERIC) == before

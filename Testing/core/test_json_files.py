@@ -5,7 +5,7 @@ import json
 import pytest
 
 from FetusMapV2Lib.core.errors import InputError, ModelError
-from FetusMapV2Lib.core.json_files import MOST_LEVELS, field, parse_json, read_json, read_json_object
+from FetusMapV2Lib.core.json_files import MAX_LEVELS, field, parse_json, read_json, read_json_object
 
 _BAD = {
     "empty": (b"", "not valid JSON"),
@@ -20,7 +20,7 @@ _BAD = {
     "65 bits": (b"[18446744073709551616]", "too large"),
     "a key twice": (b'{"a": {"b": 1, "c": 2, "b": 3}}', "'b' is there twice"),
     "deep lists": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply|levels"),
-    "a little too deep": (b"[" * (MOST_LEVELS + 1) + b"]" * (MOST_LEVELS + 1), "levels"),
+    "a little too deep": (b"[" * (MAX_LEVELS + 1) + b"]" * (MAX_LEVELS + 1), "levels"),
     "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply|levels"),
     "half a character": (b'{"a": "\\ud83d"}', "half a character"),
     "half a character in a key": (b'{"\\udc00": 1}', "half a character"),
@@ -48,7 +48,7 @@ def test_files_that_are_none_are_one_line(tmp_path):
         read_json("a\0b.json")
     (tmp_path / "large.json").write_bytes(b" " * 2000 + b"1")
     with pytest.raises(InputError, match="larger than"):
-        read_json(tmp_path / "large.json", most_bytes=1000)
+        read_json(tmp_path / "large.json", max_bytes=1000)
 
 
 def test_good_documents_are_read_as_they_are(tmp_path):
@@ -58,7 +58,7 @@ def test_good_documents_are_read_as_they_are(tmp_path):
         path.write_text(json.dumps(document, ensure_ascii=False), encoding=encoding)
         assert read_json(path) == document
     assert parse_json(json.dumps(document)) == document
-    nested = b"[" * (MOST_LEVELS - 1) + b"]" * (MOST_LEVELS - 1)
+    nested = b"[" * (MAX_LEVELS - 1) + b"]" * (MAX_LEVELS - 1)
     assert parse_json(nested) is not None
 
 

@@ -14,34 +14,34 @@ import pytest
 from FetusMapV2Lib.core import locks
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.locks import LockedError, locked
-from FetusMapV2Lib.core.process_owners import Owner
+from FetusMapV2Lib.core.process_identity import ProcessIdentity
 
 
 @pytest.fixture(scope="module")
-def ended() -> Owner:
+def ended() -> ProcessIdentity:
     """A process of this computer that is no more."""
-    code = "import json; from FetusMapV2Lib.core.process_owners import Owner\n"
-    code += "print(json.dumps(Owner.this_process().to_dict()))"
+    code = "import json; from FetusMapV2Lib.core.process_identity import ProcessIdentity\n"
+    code += "print(json.dumps(ProcessIdentity.current().to_dict()))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    owner = Owner.from_dict(json.loads(said))
+    owner = ProcessIdentity.from_dict(json.loads(said))
     assert owner is not None
     return owner
 
 
-def test_a_process_is_known_to_live_or_to_be_gone(ended: Owner) -> None:
-    mine = Owner.this_process()
-    assert mine.is_here and not mine.is_gone
-    assert ended.is_here and ended.is_gone
-    assert Owner(mine.host, mine.pid, "another time").is_gone == bool(mine.started)
-    assert not Owner("elsewhere", ended.pid).is_gone
-    assert Owner.from_dict(json.loads(json.dumps(mine.to_dict()))) == mine
+def test_a_process_is_known_to_live_or_to_be_gone(ended: ProcessIdentity) -> None:
+    mine = ProcessIdentity.current()
+    assert mine.is_on_this_computer and not mine.has_ended
+    assert ended.is_on_this_computer and ended.has_ended
+    assert ProcessIdentity(mine.host, mine.pid, "another time").has_ended == bool(mine.started)
+    assert not ProcessIdentity("elsewhere", ended.pid).has_ended
+    assert ProcessIdentity.from_dict(json.loads(json.dumps(mine.to_dict()))) == mine
     assert str(os.getpid()) in str(mine)
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"host": "a", "pid": "1"}, {"host": 1, "pid": 1},
                                   {"host": "a", "pid": 10**400}, {"host": "a", "pid": True}])  # fmt: skip
 def test_what_is_no_owner_is_none(data: object) -> None:
-    assert Owner.from_dict(data) is None
+    assert ProcessIdentity.from_dict(data) is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="zombies of POSIX")
@@ -50,7 +50,7 @@ def test_a_process_that_nobody_has_asked_after_is_gone_too() -> None:
     assert child.stdout is not None
     child.stdout.read()  # it has ended, or is about to
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert Owner(Owner.this_process().host, child.pid).is_gone
+    assert ProcessIdentity(ProcessIdentity.current().host, child.pid).has_ended
     child.wait()
     child.stdout.close()
 
@@ -85,7 +85,7 @@ def test_a_lock_that_says_nothing_is_held_until_it_is_old(tmp_path: Path, text: 
         pass
 
 
-def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path: Path, ended: Owner) -> None:
+def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path: Path, ended: ProcessIdentity) -> None:
     path = tmp_path / "lock"
     path.write_text(json.dumps(ended.to_dict()))
     with locked(path, "it"):
@@ -93,9 +93,9 @@ def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path: Path, ended: Owner) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_computers_lock_holds_as_long_as_it_is_touched(tmp_path: Path, ended: Owner) -> None:
+def test_another_computers_lock_holds_as_long_as_it_is_touched(tmp_path: Path, ended: ProcessIdentity) -> None:
     path = tmp_path / "lock"
-    path.write_text(json.dumps(Owner("elsewhere", ended.pid).to_dict()))
+    path.write_text(json.dumps(ProcessIdentity("elsewhere", ended.pid).to_dict()))
     with pytest.raises(LockedError, match="elsewhere"), locked(path, "it"):
         pass
     os.utime(path, (1, 1))
@@ -111,7 +111,7 @@ def test_a_living_owner_touches_its_lock(tmp_path: Path, monkeypatch: pytest.Mon
         assert touched.wait(10.0)
 
 
-def test_many_who_find_a_dead_lock_work_one_after_the_other(tmp_path: Path, ended: Owner) -> None:
+def test_many_who_find_a_dead_lock_work_one_after_the_other(tmp_path: Path, ended: ProcessIdentity) -> None:
     path, count = tmp_path / "lock", tmp_path / "count"
     path.write_text(json.dumps(ended.to_dict()))
     count.write_text("0")

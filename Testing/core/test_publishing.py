@@ -13,7 +13,7 @@ import pytest
 from FetusMapV2Lib.core import atomic_files, publishing
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.manifests import manifest_path, read_manifest
-from FetusMapV2Lib.core.publishing import is_complete, look_after, published, refuse_complete
+from FetusMapV2Lib.core.publishing import ensure_replaceable, finish_interrupted, is_complete, published
 
 OLD = {"a.csv": "old csv", "a.json": "old json", "a.mrb": "old scene"}
 NEW = {"a.csv": "new csv", "a.json": "new json", "a.png": "new picture"}
@@ -179,7 +179,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_case_the_new_one_or_one_tha
         assert now in (before, NEW) if whole else manifest.staging
         # the next process, without a flag: the old case is kept, any other one is made whole
         as_a_new_process()
-        finished = look_after(folder)
+        finished = finish_interrupted(folder)
         assert (not finished and seen(folder) in (before, NEW)) or (finished == {"a"} and seen(folder) == NEW)
         assert hidden(folder) in ([], [".fetusmap"])
         assert read_manifest(folder, "a") is None or is_complete(folder, "a", [])
@@ -239,7 +239,7 @@ def test_a_cut_publication_whose_files_are_gone_is_partial_and_made_again_withou
     for path in (folder / manifest.staging / "new").iterdir():
         path.unlink()
     as_a_new_process()
-    assert not is_complete(folder, "a", NEW) and not look_after(folder)
+    assert not is_complete(folder, "a", NEW) and not finish_interrupted(folder)
     publish(folder, NEW)
     assert seen(folder) == NEW and is_complete(folder, "a", NEW)
 
@@ -272,7 +272,7 @@ def test_a_manifest_that_anybody_wrote_moves_and_removes_nothing(tmp_path, text)
         (tmp_path / name).write_text("mine", encoding="utf-8")
     manifest_path(tmp_path, "a").parent.mkdir()
     manifest_path(tmp_path, "a").write_text(text, encoding="utf-8")
-    look_after(tmp_path)
+    finish_interrupted(tmp_path)
     with pytest.raises(OutputError, match="exists already"):
         publish(tmp_path, OLD)
     assert seen(tmp_path) == dict.fromkeys(OLD, "mine")
@@ -323,6 +323,6 @@ def test_a_manifest_lists_sizes_and_checksums(tmp_path):
 
 
 def test_checking_does_not_make_a_folder(tmp_path):
-    refuse_complete(tmp_path / "none", "a", NEW, overwrite=False)
+    ensure_replaceable(tmp_path / "none", "a", NEW, overwrite=False)
     assert not is_complete(tmp_path / "none", "a", NEW)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import pytest
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.safe_text import shown, shown_lines, shown_sentence
+from FetusMapV2Lib.core.safe_text import printable, printable_lines, printable_sentence
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ from FetusMapV2Lib.core.safe_text import shown, shown_lines, shown_sentence
     ],
 )
 def test_what_steers_a_terminal_is_escaped(text, expected):
-    assert shown(text) == expected
+    assert printable(text) == expected
 
 
 def test_joiners_of_written_languages_stay():
-    assert shown("می\u200cخواهم") == "می\u200cخواهم"
+    assert printable("می\u200cخواهم") == "می\u200cخواهم"
 
 
 def test_a_message_becomes_one_line():
-    assert shown_sentence("first\n  second\x1b]0;title\x07 ") == r"first second\x1b]0;title\x07"
+    assert printable_sentence("first\n  second\x1b]0;title\x07 ") == r"first second\x1b]0;title\x07"
 
 
 def test_a_traceback_keeps_its_lines():
-    assert shown_lines("one\r\n  two\x1b[0m") == "one\n" + r"  two\x1b[0m"
+    assert printable_lines("one\r\n  two\x1b[0m") == "one\n" + r"  two\x1b[0m"
 
 
 def test_an_error_names_a_file_as_it_is_and_on_one_line():

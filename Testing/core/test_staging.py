@@ -14,8 +14,8 @@ import pytest
 
 from FetusMapV2Lib.core import atomic_files, staging
 from FetusMapV2Lib.core.atomic_files import write_text
-from FetusMapV2Lib.core.process_owners import Owner
-from FetusMapV2Lib.core.staging import STAGING, owned_folder, sweep
+from FetusMapV2Lib.core.process_identity import ProcessIdentity
+from FetusMapV2Lib.core.staging import STAGING, owned_folder, remove_abandoned
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs fork")
 
@@ -37,7 +37,7 @@ def test_a_folder_is_private_and_goes_with_its_note(tmp_path):
     with owned_folder(tmp_path) as folder:
         assert len(names(tmp_path)) == 2 and not names(folder)
         assert os.name == "nt" or stat.S_IMODE(folder.stat().st_mode) == 0o700
-        sweep(tmp_path, unknown_after_s=0)
+        remove_abandoned(tmp_path, unknown_after_s=0)
         assert folder.is_dir()
         (folder / "a").write_bytes(b"")
     assert names(tmp_path) == []
@@ -71,8 +71,8 @@ def note(folder: Path, text: str, age_s: float = 0.0) -> None:
 
 def test_only_what_has_surely_lost_its_owner_goes(tmp_path):
     elsewhere = {"host": "another computer", "pid": 1, "started": ""}
-    here = Owner.this_process()
-    again = Owner(here.host, here.pid, "long ago").to_dict()
+    here = ProcessIdentity.current()
+    again = ProcessIdentity(here.host, here.pid, "long ago").to_dict()
     note(tmp_path / "fetusmap-living", json.dumps(here.to_dict()))
     note(tmp_path / "fetusmap-elsewhere", json.dumps(elsewhere))
     note(tmp_path / "fetusmap-elsewhere-long-ago", json.dumps(elsewhere), age_s=2 * 86400)
@@ -83,7 +83,7 @@ def test_only_what_has_surely_lost_its_owner_goes(tmp_path):
     (tmp_path / "another-program").mkdir()
     (tmp_path / "fetusmap-orphan.owner").write_text("{", encoding="utf-8")
     os.utime(tmp_path / "fetusmap-orphan.owner", times=(0, 0))
-    sweep(tmp_path)
+    remove_abandoned(tmp_path)
     stay = ["fetusmap-about-to-be-written", "fetusmap-elsewhere", "fetusmap-living"]
     if here.started:
         assert not (tmp_path / "fetusmap-number-given-again").exists()
@@ -101,5 +101,5 @@ def test_a_link_in_the_place_of_a_folder_is_left_alone(tmp_path):
         (tmp_path / "fetusmap-link").symlink_to(tmp_path / "mine", target_is_directory=True)
     except OSError:
         pytest.skip("links are not allowed here")
-    sweep(tmp_path, unknown_after_s=0)
+    remove_abandoned(tmp_path, unknown_after_s=0)
     assert (tmp_path / "mine" / "file").exists() and (tmp_path / "fetusmap-link").is_symlink()

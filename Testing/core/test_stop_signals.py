@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from FetusMapV2Lib.core import stop_signals as module
-from FetusMapV2Lib.core.stop_signals import Stopped, hold_stops, stop_signal_numbers, stop_signals, stopped
+from FetusMapV2Lib.core.stop_signals import Stopped, defer_stops, stop_signal_numbers, stop_signals, stopped
 
 
 @pytest.mark.parametrize("number", stop_signal_numbers())
@@ -25,7 +25,7 @@ def test_the_same_wish_twice_stops_once_and_a_later_one_again(monkeypatch):
         with pytest.raises(Stopped):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        monkeypatch.setattr(module, "SAME_WISH_S", 0.0)
+        monkeypatch.setattr(module, "SAME_REQUEST_S", 0.0)
         with pytest.raises(Stopped):
             signal.raise_signal(signal.SIGINT)
 
@@ -33,8 +33,8 @@ def test_the_same_wish_twice_stops_once_and_a_later_one_again(monkeypatch):
 def test_a_stop_is_put_off_to_the_end_of_a_block():
     done = []
     with stop_signals():
-        with pytest.raises(Stopped), hold_stops() as outer:
-            with hold_stops() as inner:
+        with pytest.raises(Stopped), defer_stops() as outer:
+            with defer_stops() as inner:
                 assert not inner()
                 signal.raise_signal(signal.SIGTERM)
                 assert inner()
@@ -42,7 +42,7 @@ def test_a_stop_is_put_off_to_the_end_of_a_block():
             assert outer()
             done.append("outer")
         assert done == ["inner", "outer"]
-        with hold_stops() as asked:  # clearing up after it is not stopped again
+        with defer_stops() as asked:  # clearing up after it is not stopped again
             assert not asked()
 
 

@@ -150,13 +150,13 @@ def test_cases_that_cannot_be_used_can_be_left_out(toy_model: Path, tmp_path: Pa
     (cases / "case-03.nrrd").write_bytes(b"")
     (cases / "case-04.json").write_text("{", encoding="utf-8")
 
-    def each(name, path, job):
+    def run_case(name, path, job):
         try:
             return job()
         except InputError as error:
             refused.append((name, path.name, error.problem))
 
-    assert calibrate_model(toy_model, cases, device="cpu", each=each).cases == 10
+    assert calibrate_model(toy_model, cases, device="cpu", run_case=run_case).cases == 10
     assert [one[:2] for one in refused] == [("case-03", "case-03.nrrd"), ("case-04", "case-04.nrrd")]
 
 

@@ -21,7 +21,7 @@ from remote.processes import is_alive, posix, script, wait_until
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import Cancelled, OutputError, UserError
-from FetusMapV2Lib.core.process_owners import Owner
+from FetusMapV2Lib.core.process_identity import ProcessIdentity
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL
@@ -398,7 +398,7 @@ def test_volumes_of_owners_that_were_killed_are_swept(engine, volume, tmp_path, 
     left = tmp_path / "fetusmap-123456"
     left.mkdir()
     (left / "volume.npy").touch()
-    gone = Owner(Owner.this_process().host, Owner.this_process().pid, "another time")
+    gone = ProcessIdentity(ProcessIdentity.current().host, ProcessIdentity.current().pid, "another time")
     (tmp_path / "fetusmap-123456.owner").write_text(json.dumps(gone.to_dict()))
     assert engine.estimate(volume).model
     assert list(tmp_path.iterdir()) == []

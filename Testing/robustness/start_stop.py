@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError  # noqa: E402
-from FetusMapV2Lib.core.staging import sweep  # noqa: E402
+from FetusMapV2Lib.core.staging import remove_abandoned  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.remote.client import RemoteEngine  # noqa: E402
 
@@ -139,7 +139,7 @@ def campaign(count: int, seed: int, model: str | None) -> tuple[Counter[str], Le
             way(model)
             ways[way.__name__] += 1
         _wait_until(lambda: not _workers(folder))
-        sweep()  # as the next start does
+        remove_abandoned()  # as the next start does
         left = Left(
             len(_workers(folder)),
             {

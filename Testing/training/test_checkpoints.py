@@ -202,7 +202,7 @@ def test_a_run_that_is_told_to_stop_keeps_its_last_step(
 
 
 def test_a_second_signal_ends_a_run_at_once(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_signals, "SAME_WISH_S", 0.0)
+    monkeypatch.setattr(stop_signals, "SAME_REQUEST_S", 0.0)
     steps = []
 
     def tell(fraction: float, _: str) -> None:

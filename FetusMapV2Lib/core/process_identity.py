@@ -1,4 +1,4 @@
-"""Who made a temporary file or holds a lock, and whether that process still lives."""
+"""Which process made a temporary file or holds a lock, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
+
 
 @dataclass(frozen=True)
-class Owner:
+class ProcessIdentity:
     """A process of some computer.
 
     Attributes:
-        host: computer and, on Linux, the set of process numbers that the process belongs to (a container has its own).
+        host: name of the computer and, on Linux, the namespace of process numbers (a container has its own).
         pid: process number.
-        started: when it started, as the system counts; a number that was given again starts later. Empty = unknown.
+        started: when it started, as the system counts; a reused number has a later start. Empty = unknown.
     """
 
     host: str
@@ -27,34 +29,33 @@ class Owner:
     started: str = ""
 
     @classmethod
-    def this_process(cls) -> Owner:
-        """The process that runs here."""
+    def current(cls) -> ProcessIdentity:
+        """The process that runs this code."""
         return cls(_this_host(), os.getpid(), _started(os.getpid()) or "")
 
     @classmethod
-    def from_dict(cls, data: Any) -> Owner | None:
-        """The owner noted as JSON values, None if they are none."""
-        if not isinstance(data, Mapping):
+    def from_dict(cls, data: Any) -> ProcessIdentity | None:
+        """The identity written as JSON values; None if they are not one."""
+        try:
+            found = from_json(cls, data, rules=ReadingRules(unknown_keys=True))
+        except InputError:
             return None
-        host, pid, started = data.get("host"), data.get("pid"), data.get("started", "")
-        # no system numbers processes beyond 32 bits
-        if isinstance(host, str) and isinstance(started, str) and type(pid) is int and 0 < pid < 2**32:
-            return cls(host, pid, started)
-        return None
+        return found if 0 < found.pid < 2**32 else None  # no system numbers processes beyond 32 bits
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        values: dict[str, Any] = to_json(self)
+        return values
 
     @property
-    def is_here(self) -> bool:
-        """Whether it runs or ran on this computer, so that `is_gone` can tell."""
+    def is_on_this_computer(self) -> bool:
+        """Whether it runs or ran on this computer; of others, `has_ended` cannot tell."""
         return self.host == _this_host()
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the process has surely ended; never true of another computer's."""
-        if not self.is_here:
+    def has_ended(self) -> bool:
+        """Whether the process has certainly ended; never true of a process on another computer."""
+        if not self.is_on_this_computer:
             return False
         started = _started(self.pid)
         return started is None or bool(self.started and started and started != self.started)
@@ -73,7 +74,7 @@ def _this_host() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started; "" if it runs and the system does not say, None if there is no such process."""
+    """When a process started; "" if it runs and the system does not say when, None if there is no such process."""
     if sys.platform == "win32":
         return _started_on_windows(pid)
     try:
@@ -87,7 +88,7 @@ def _started(pid: int) -> str | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
-    # a zombie has ended, it only waits to be asked for its exit code
+    # a zombie has ended; only its exit code has not been collected
     return None if state[0] in "ZX" else f"{boot} {state[19]}"
 
 
