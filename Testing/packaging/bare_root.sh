@@ -16,6 +16,7 @@ fi
 
 if [ $# -gt 0 ]; then
   root=$1
+  mkdir -p "$root"
 else
   root=$(mktemp -d)
   trap 'umount --recursive --lazy "$root/proc" "$root/dev" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
