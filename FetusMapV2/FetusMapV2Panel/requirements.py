@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,16 +23,36 @@ from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
-_PACKAGES = ("torch", "safetensors")
-_TORCH_VERSION = ">=2.2"
+#: What is needed, and the lowest version of it; "" takes any.
+_PACKAGES = {"torch": "2.6", "safetensors": ""}
 
 Log = Callable[[str], None]
 
 
 def missingPackages() -> list[str]:
-    """The Python packages that an estimate needs and this Slicer lacks."""
+    """The Python packages that an estimate needs and this Slicer lacks, or has in too old a version."""
     importlib.invalidate_caches()
-    return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    return [
+        name for name, lowest in _PACKAGES.items() if importlib.util.find_spec(name) is None or _isOlder(name, lowest)
+    ]
+
+
+def _isOlder(name: str, lowest: str) -> bool:
+    """Whether an installed package says that its version is below the lowest."""
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return _numbers(installed) < _numbers(lowest)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
+
+
+def _wanted(name: str) -> str:
+    """The requirement of pip for a package."""
+    return f"{name}>={_PACKAGES[name]}" if _PACKAGES[name] else name
 
 
 def require() -> None:
@@ -65,7 +87,7 @@ def installOnline(log: Log) -> None:
     with _logged(log), _failuresExplained(_("Check the network connection, or install from a folder")):
         if torchUtils is not None:
             logic = torchUtils.PyTorchUtilsLogic()
-            logic.installTorch(askConfirmation=False, torchVersionRequirement=_TORCH_VERSION)
+            logic.installTorch(askConfirmation=False, torchVersionRequirement=_wanted("torch").removeprefix("torch"))
         if "safetensors" in missing:
             _pip(["install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(pinned())])
     require()
@@ -87,7 +109,7 @@ def installFromFolder(folder: Path, log: Log) -> None:
     if not folder.is_dir() or not any(folder.glob("*.whl")):
         remedy = _("Put the wheels of torch, safetensors and what they need for this computer there")
         raise UserError(_("there are no Python wheels here"), where=folder, remedy=remedy)
-    wanted = [name + _TORCH_VERSION if name == "torch" else name for name in missingPackages()]
+    wanted = [_wanted(name) for name in missingPackages()]
     remedy = _("See which package the log names, and put its wheel for this computer into the folder")
     with _logged(log), _failuresExplained(remedy):
         _pip(["install", "--no-index", "--find-links", str(folder), *wanted])

@@ -27,6 +27,8 @@ _BONE_SD_MM = 1.0
 _FARTHEST_SD = 4.0
 #: Cost of exchanging a joint but not the rest of its limb, or the other way round (a chance of 1 in 20).
 _SPLIT_COST = math.log(20.0)
+#: Cost of exchanging a joint at all: of two equally likely answers the one with the given names, however numbers round.
+_EXCHANGE_COST = 1e-6
 
 _Pairs = tuple[tuple[int, int], ...]
 
@@ -144,11 +146,12 @@ def _chosen(pairs: _Pairs, option: tuple[int, ...], side: int) -> list[int]:
 
 
 def _evidence_cost(evidence: np.ndarray, options: list[tuple[int, ...]], named_by: list[int]) -> np.ndarray:
-    """(T, options): minus the logarithm of the probability of each option by Eq. 7, and of limbs that are split."""
+    """(T, options): minus the logarithm of the probability of each option by Eq. 7, and of exchanging joints."""
     trust = np.clip(evidence, -_MOST_CONFIDENCE, _MOST_CONFIDENCE)
     split = np.array([min(sum(option), len(option) - sum(option)) for option in options])
     exchanged = np.array([[option[pair] for option in options] for pair in named_by])
-    return np.asarray(-np.log((1 + np.where(exchanged, -1, 1) * trust[:, None]) / 2) + _SPLIT_COST * split)
+    unlike = _SPLIT_COST * split + _EXCHANGE_COST * np.array([sum(option) for option in options])
+    return np.asarray(-np.log((1 + np.where(exchanged, -1, 1) * trust[:, None]) / 2) + unlike)
 
 
 def _bone_cost(points: np.ndarray, spread: np.ndarray, rows: np.ndarray, options: list[tuple[int, ...]]) -> np.ndarray:

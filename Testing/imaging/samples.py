@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from FetusMapV2Lib.imaging.dicom.dataset import ENHANCED_US_VOLUME, PHILIPS_CARTESIAN
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume, ijk_to_ras_matrix
 
-_PYDICOM = int(pydicom.__version__.split(".")[0])
+PYDICOM = int(pydicom.__version__.split(".")[0])
 
 #: All 48 ways to order and flip the index axes: (order, signs).
 ORIENTATIONS = [
@@ -89,7 +89,7 @@ def _pixels(dataset: Dataset, array: np.ndarray) -> None:
 
 def save(dataset: Dataset, path: Path) -> None:
     """Write a DICOM file."""
-    if _PYDICOM >= 3:
+    if PYDICOM >= 3:
         dataset.save_as(path, enforce_file_format=True)
         return
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -99,7 +99,7 @@ def save(dataset: Dataset, path: Path) -> None:
 
 def save_without_meta(dataset: Dataset, path: Path, *, implicit: bool, little: bool) -> None:
     """Write a data set alone, without preamble and file meta information."""
-    if _PYDICOM >= 3:
+    if PYDICOM >= 3:
         pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
         return
     dataset.is_implicit_VR, dataset.is_little_endian = implicit, little

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.machinery
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -63,7 +64,7 @@ def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume)
     from FetusMapV2Panel import requirements
 
     flags = "--no-deps --only-binary :all: --require-hashes"
-    assert bare.installed == ["torch>=2.2", f"pip install {flags} -r {requirements.pinned()}"]
+    assert bare.installed == ["torch>=2.6", f"pip install {flags} -r {requirements.pinned()}"]
     assert "Collecting torch" in ui.installLogEdit.toPlainText()
     assert ui.messageLabel.text == "Everything is installed."
     assert not ui.installCollapsibleButton.visible
@@ -198,6 +199,17 @@ def test_packages_come_from_a_folder(offline, open_window, volume):
     assert not ui.installCollapsibleButton.visible
 
 
+@pytest.mark.parametrize(
+    ("version", "missing"), [("2.5.1+cu121", ["torch"]), ("2.6.0", []), ("2.13.0+cpu", []), ("3.0a1", [])]
+)
+def test_a_torch_that_is_too_old_is_missing(application, monkeypatch, version, missing):
+    from FetusMapV2Panel import requirements
+
+    versions = {"torch": version, "safetensors": "0.4.0"}
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    assert requirements.missingPackages() == missing
+
+
 @posix
 def test_models_in_the_folder_become_known(offline, open_window, volume):
     from FetusMapV2Panel import selftest
@@ -224,7 +236,7 @@ def test_models_in_the_folder_become_known(offline, open_window, volume):
     [
         ((), "there are no Python wheels here", ""),
         (("safetensors",), "the installation failed with code 1. See which package the log names", "torch"),
-        (("torch-old",), "the installation failed with code 1", "torch>=2.2"),
+        (("torch-old",), "the installation failed with code 1", "torch>=2.6"),
     ],
 )
 def test_a_folder_that_lacks_something_installs_nothing(offline, open_window, volume, wheels, said, logged):

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from imaging.samples import enhanced_us, philips, sample, save, save_without_meta, slices_of
+from imaging.samples import PYDICOM, enhanced_us, philips, sample, save, save_without_meta, slices_of
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -198,7 +198,8 @@ def test_signed_values_whose_sign_is_not_extended(tmp_path):
     values = VOLUME.array.astype(np.int16) - 128
     dataset.PixelData = (values & 0x0FFF).astype("<u2").tobytes()
     assert np.array_equal(read(dataset, tmp_path).array, values - values.min())
-    assert np.array_equal(pydicom.dcmread(tmp_path / "v.dcm").pixel_array, values)
+    if PYDICOM >= 3:
+        assert np.array_equal(pydicom.dcmread(tmp_path / "v.dcm").pixel_array, values)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +278,8 @@ def test_jpeg_is_unpacked(tmp_path, build):
 
 @pytest.mark.parametrize("syntax", ["JPEGBaseline8Bit", "JPEGLSLossless", "JPEG2000Lossless"])
 def test_compressed_frames_of_another_size_than_stated_are_refused(tmp_path, capfd, syntax):
+    if syntax == "JPEGLSLossless" and PYDICOM < 3:
+        pytest.skip("pydicom 2 writes no JPEG-LS")
     dataset = enhanced_us([VOLUME])
     if syntax == "JPEGLSLossless":
         dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False)
@@ -293,7 +296,8 @@ def test_more_compressed_frames_than_are_described_are_refused(tmp_path, capfd):
     dataset = enhanced_us([VOLUME, VOLUME])
     dataset.compress(uid.RLELossless, generate_instance_uid=False)
     del dataset.PerFrameFunctionalGroupsSequence[18:]
-    assert "18 frames are stated, other pixels" in refusal(dataset, tmp_path, capfd)
+    said = refusal(dataset, tmp_path, capfd)
+    assert ("18 frames are stated, other pixels" if PYDICOM >= 3 else "cannot be unpacked") in said
 
 
 @BOTH
@@ -309,7 +313,7 @@ def test_compressed_frames_that_are_lost_or_damaged_are_refused(tmp_path, capfd,
     data = (tmp_path / "v.dcm").read_bytes()
     for syntax, line in (
         (b"1.2.840.10008.1.2.1", "compressed, but it does not say how"),
-        (b"1.2.3.4", "cannot be unpacked"),
+        (b"1.2.3.4", "cannot be unpacked" if PYDICOM >= 3 else "truncated or damaged"),
     ):
         (tmp_path / "v.dcm").write_bytes(data.replace(b"1.2.840.10008.1.2.4.50", syntax.ljust(22, b"\0")))
         with pytest.raises(InputError, match=line):

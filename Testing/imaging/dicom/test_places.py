@@ -64,7 +64,7 @@ def patient_placed() -> Dataset:
 
 
 def test_the_place_is_that_of_highdicom(tmp_path):
-    highdicom = pytest.importorskip("highdicom")
+    highdicom = pytest.importorskip("highdicom", minversion="0.24")
     found = read(patient_placed(), tmp_path)
     other = highdicom.imread(tmp_path / "v.dcm").get_volume()
     # highdicom counts frames, rows, columns, from whichever end makes a right-handed frame
