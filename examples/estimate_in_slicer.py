@@ -44,9 +44,9 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
     Raises:
         UserError, RuntimeError: the volume cannot be loaded or used, or a result cannot be written.
     """
-    from FetusMapV2Panel.results_table import rows
-
+    from FetusMapV2Lib.anatomy.measurements import measurements
     from FetusMapV2Lib.imaging.reading import volume_name
+    from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
     from FetusMapV2Lib.scene.scene_files import save_scene
 
     name = volume_name(file)
@@ -60,7 +60,8 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
             write_table(table, [(outcome.estimate.reason, "", "")])
             return outcome.estimate.reason
         save_scene(slicer.mrmlScene, output / f"{name}.mrb")
-        write_table(table, [row.cells() for row in rows(outcome.poseScene.pose())])
+        rows = measurement_rows(measurements(outcome.poseScene.pose()))
+        write_table(table, [row.cells() for row in rows])
     return " ".join(["done.", *outcome.estimate.warnings])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from FetusMapV2Panel import durations
+from FetusMapV2Lib.presenting.durations import duration_text
 from FetusMapV2Panel.state import Change, PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widget_widths import wrappable
@@ -54,7 +54,7 @@ class ActivityStrip:
         self._ui.progressBar.setValue(round(100 * self._state.fraction))
         stage, remaining = self._state.stage, self._state.remaining
         if remaining is not None:
-            stage = _("{0}, about {1} left").format(stage, durations.durationText(remaining))
+            stage = _("{0}, about {1} left").format(stage, duration_text(remaining))
         self._ui.stageLabel.setText(wrappable(stage))
 
     def _moveBelow(self, section) -> None:

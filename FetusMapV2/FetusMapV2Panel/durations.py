@@ -1,20 +1,26 @@
-"""How long a job will take: from the duration of earlier jobs, stored in the user's settings, and its progress."""
+"""The durations of earlier jobs, stored in the user's settings."""
 
 from __future__ import annotations
 
 import json
 import statistics
+from typing import TYPE_CHECKING
 
 import slicer
 
-from FetusMapV2Panel.translations import translator
+from FetusMapV2Panel.parameters import Settings
 
-_ = translator(__name__)
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 
 _KEY = "FetusMapV2/Durations"
 _STORED_DURATIONS, _STORED_KINDS = 5, 30
-#: A job must have run this long and got this far before its own speed predicts its end.
-_MIN_SECONDS, _MIN_FRACTION = 3.0, 0.1
+
+
+def kindOf(where: Estimate | ResourceEstimate, settings: Settings) -> str:
+    """The kind of an estimate: those with the same device, model, refinement and memory budget take about as long."""
+    return f"{where.device} | {where.model} | {settings.refine.value} | {settings.memoryBudget:g}"
 
 
 def usualSeconds(kind: str) -> float | None:
@@ -29,22 +35,6 @@ def record(kind: str, seconds: float) -> None:
     durations = [*stored.pop(kind, []), round(seconds, 2)][-_STORED_DURATIONS:]
     recent = dict(list(stored.items())[1 - _STORED_KINDS :])
     slicer.app.userSettings().setValue(_KEY, json.dumps({**recent, kind: durations}))
-
-
-def remainingSeconds(elapsed: float, fraction: float, usual: float | None) -> float | None:
-    """Seconds left: from the usual duration, and once that is exceeded from the job's own speed; None if unknown."""
-    if usual is not None and elapsed < usual:
-        return usual - elapsed
-    if elapsed < _MIN_SECONDS or fraction < _MIN_FRACTION:
-        return None
-    return elapsed * (1 - fraction) / fraction
-
-
-def durationText(seconds: float) -> str:
-    """A rounded duration, e.g. "12 s" or "3 min"."""
-    if seconds < 90:
-        return _("{0} s").format(max(1, round(seconds)))
-    return _("{0} min").format(round(seconds / 60))
 
 
 def _stored() -> dict[str, list[float]]:

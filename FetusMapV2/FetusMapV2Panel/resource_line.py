@@ -5,10 +5,10 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.presenting.estimate_text import resource_text
 from FetusMapV2Panel import durations, requirements
 from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.parameters import Settings
-from FetusMapV2Panel.report_text import durationKey, resourceText
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widget_widths import wrappable
@@ -49,13 +49,13 @@ class ResourceLine:
 
     def show(self) -> None:
         """Show what is known, with the time that estimates take by now."""
-        self._say(resourceText(self._outlook, self.usualSeconds()) if self._outlook is not None else "")
+        self._say(resource_text(self._outlook, self.usualSeconds()) if self._outlook is not None else "")
 
     def usualSeconds(self) -> float | None:
         """How long an estimate takes as a rule, None if that is not known."""
         if self._outlook is None or self._state.parameterNode is None:
             return None
-        return durations.usualSeconds(durationKey(self._outlook, Settings.of(self._state.parameterNode)))
+        return durations.usualSeconds(durations.kindOf(self._outlook, Settings.of(self._state.parameterNode)))
 
     def stopAsking(self) -> None:
         """Something else is to be asked of the engine; nothing is lost."""

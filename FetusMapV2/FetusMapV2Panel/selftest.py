@@ -65,6 +65,7 @@ class EngineStandIn:
             timings={"network": 0.1},
             warnings=(),
             model="stand-in",
+            memory_plan="",
         )
 
     def refine(self, volume, estimate, pinned, *, on_progress=None, should_cancel=None):

@@ -14,7 +14,7 @@ import slicer
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.safe_text import printable_sentence
-from FetusMapV2Panel import durations
+from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import Job
 from FetusMapV2Panel.patient import Patient
@@ -172,7 +172,7 @@ class PanelState:
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.fraction, self.stage = fraction, stage
-        self.remaining = durations.remainingSeconds(time.monotonic() - self._started, fraction, self._usual)
+        self.remaining = remaining_seconds(time.monotonic() - self._started, fraction, self._usual)
         self.announce(Change.PROGRESS_CHANGED)
         if self._job is None:  # within the call that started it; afterwards the event loop runs by itself
             slicer.app.processEvents()

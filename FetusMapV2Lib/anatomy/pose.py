@@ -12,6 +12,8 @@ import numpy as np
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
+#: A landmark with a lower confidence counts as doubtful.
+DOUBTFUL_CONFIDENCE = 0.5
 _MOST_SHOWN = 0.99
 
 

@@ -22,7 +22,6 @@ WHITE: Colour = (1.0, 1.0, 1.0)
 #: of Okabe and Ito's palette; these are its purple and green, lightened, apart from the limbs for all eyes.
 DOUBTFUL_COLOUR: Colour = (0.96, 0.60, 0.83)
 ACTIVE_COLOUR: Colour = (0.35, 0.95, 0.70)
-DOUBTFUL_CONFIDENCE = 0.5
 CRL_COLOUR: Colour = (1.0, 1.0, 1.0)
 PLANE_COLOUR: Colour = (0.72, 0.78, 0.84)
 

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
-from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.pose import DOUBTFUL_CONFIDENCE, Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.imaging.point_notes import PointNote, PointState
 from FetusMapV2Lib.scene import pose_nodes
-from FetusMapV2Lib.scene.appearance import DOUBTFUL_CONFIDENCE
 from FetusMapV2Lib.scene.corrections import CORRECTIONS_ATTRIBUTE, LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.skeleton import finite_rows

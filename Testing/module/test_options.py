@@ -238,23 +238,6 @@ def test_durations_are_the_median_of_the_last(application, scene):
     assert durations.usualSeconds("39") == 1.0
 
 
-@pytest.mark.parametrize(
-    ("elapsed", "fraction", "usual", "remaining"),
-    [
-        (1.0, 0.5, None, None),  # too early to tell
-        (10.0, 0.05, None, None),
-        (10.0, 0.5, None, 10.0),
-        (4.0, 0.1, 20.0, 16.0),  # what is usual, not the pace of the first stage
-        (30.0, 0.9, 20.0, 30.0 / 9),
-    ],
-)
-def test_remaining_time(application, elapsed, fraction, usual, remaining):
-    from FetusMapV2Panel import durations
-
-    found = durations.remainingSeconds(elapsed, fraction, usual)
-    assert found == (remaining if remaining is None else pytest.approx(remaining))
-
-
 def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
     from FetusMapV2Panel import durations, selftest
 

@@ -303,37 +303,6 @@ def test_device_choice_reaches_the_engine_and_the_scene(open_window, volume):
     assert window.module_widget.state.parameterNode.parameterNode.GetParameter("device") == "CPU"
 
 
-def test_doubtful_values_are_marked(scene, application):
-    from FetusMapV2Panel import results_table, selftest
-
-    from FetusMapV2Lib.anatomy.pose import Pose
-
-    small = np.array(selftest._BODY) / 10
-    rows = {row.name: row for row in results_table.rows(Pose(small))}
-    assert rows["Age, INTERGROWTH-21st"].doubtful
-    assert "outside 15–95 mm" in rows["Age, INTERGROWTH-21st"].remark
-    missing = np.array(selftest._BODY, dtype=float)
-    missing[9] = np.nan
-    rows = {row.name: row for row in results_table.rows(Pose(missing))}
-    assert rows["Crown-rump length"].value == "–"
-    assert rows["Age, Hadlock"].value == "–"
-    assert rows["Left femur*"].value == "12.0 mm"
-
-
-def test_what_rounds_to_nothing_has_no_sign(application):
-    from FetusMapV2Panel import results_table
-
-    assert results_table._amount(-0.04, 2.4, "mm") == "0.0 ± 2.4 mm"
-    assert results_table._amount(-0.06, None, "mm") == "-0.1 mm"
-
-
-@pytest.mark.parametrize(("confidence", "text"), [(0.996, ">99%"), (0.5, "50%"), (None, "–")])
-def test_no_confidence_is_complete(application, confidence, text):
-    from FetusMapV2Panel.landmark_list import Line
-
-    assert Line("estimated", confidence).confidenceText() == text
-
-
 def test_one_pose_at_a_time_is_in_the_views(open_window, volume, scene, tmp_path):
     import slicer
     from FetusMapV2Panel import selftest

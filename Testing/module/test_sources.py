@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted((ROOT / "FetusMapV2").rglob("*.py"))
+SOURCES = sorted([*(ROOT / "FetusMapV2").rglob("*.py"), *(ROOT / "FetusMapV2Lib" / "presenting").glob("*.py")])
 UI = {path.name: ET.parse(path).getroot() for path in sorted((ROOT / "FetusMapV2" / "Resources" / "UI").glob("*.ui"))}
 FRAME = "FetusMapV2.ui"
 

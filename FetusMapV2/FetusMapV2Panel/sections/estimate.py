@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from FetusMapV2Lib.presenting.estimate_text import warnings_text
 from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings, view_orientation
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.patient_line import PatientLine
-from FetusMapV2Panel.report_text import durationKey, warningsText
 from FetusMapV2Panel.resource_line import ResourceLine
 from FetusMapV2Panel.saved_settings_choice import SavedSettingsChoice
 from FetusMapV2Panel.sections.base import Section
@@ -83,9 +83,9 @@ class EstimateSection(Section):
         )
         if self.state.closed:
             return
-        durations.record(durationKey(outcome.estimate, settings), outcome.seconds)
+        durations.record(durations.kindOf(outcome.estimate, settings), outcome.seconds)
         self._outlook.show()
-        warnings = warningsText(outcome.estimate)
+        warnings = warnings_text(outcome.estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
             self.say(_elsewhereText(outcome), isError=outcome.poseScene is None)

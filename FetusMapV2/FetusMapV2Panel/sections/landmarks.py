@@ -1,6 +1,9 @@
-"""The section that corrects: the list of landmarks, and what can be done to them, each step undoable."""
+"""The section that corrects landmarks: their list, and undoable steps on them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 import qt
@@ -8,39 +11,46 @@ import slicer
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.presenting.landmark_actions import possible_actions
+from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html, landmark_rows, summary_text
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_nodes import moving_row
 from FetusMapV2Lib.scene.slice_focus import focus_on
-from FetusMapV2Panel.landmark_list import LandmarkList, Line, definitionHtml, lines
+from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.landmark_list import LandmarkList
 from FetusMapV2Panel.parameters import Settings
+from FetusMapV2Panel.placing import LandmarkPlacing
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.shortcuts import LetterShortcuts
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import OnProgress, PanelState, ShouldCancel
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
+#: A step on the pose, from its editor and the selected rows.
+Step = Callable[[LandmarkEditor, list[int]], object]
+
 
 class LandmarksSection(Section):
-    """Look at each landmark, and put right what is wrong."""
+    """Inspect each landmark and correct it."""
 
     UI = "FetusMapV2Landmarks.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
         self._schema = default_schema()
         self._editor: LandmarkEditor | None = None
-        self._placement: Placement | None = None
-        self._placingIn = None
-        self._grabbing: tuple[object, int] | None = None
-        self._lines: list[Line] = []
-        self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onChosen, self._updateButtons)
+        self._placing = LandmarkPlacing(state, self._onPlacingEnd)
+        self._grabObserver: tuple[slicer.vtkMRMLMarkupsFiducialNode, int] | None = None
+        self._rows: list[LandmarkRow] = []
+        self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onCurrent, self._updateButtons)
         self._letters = LetterShortcuts(button for button in vars(self.ui).values() if _hasLetter(button))
         self._escape = qt.QShortcut(widget)
         self._escape.setKey(qt.QKeySequence("Esc"))
+        self._escape.connect("activated()", self._placing.stop)
         self._connect()
+        self._connectSteps()
         self._showPose()
 
     def _connect(self) -> None:
@@ -48,169 +58,143 @@ class LandmarksSection(Section):
             (self.ui.nextDoubtfulButton, self.onNextDoubtful),
             (self.ui.confirmButton, self.onConfirm),
             (self.ui.placeButton, self.onPlace),
-            (self.ui.missingButton, self.onMissing),
             (self.ui.lockButton, self.onLock),
-            (self.ui.resetButton, self.onReset),
-            (self.ui.resetAllButton, self.onResetAll),
-            (self.ui.swapArmsButton, self.onSwapArms),
-            (self.ui.swapLegsButton, self.onSwapLegs),
-            (self.ui.swapAllButton, self.onSwapAll),
             (self.ui.refineButton, self.onRefine),
-            (self.ui.undoButton, self.onUndo),
-            (self.ui.redoButton, self.onRedo),
+            (self.ui.undoButton, lambda checked=False: self._undoOrRedo(undo_history.undo)),
+            (self.ui.redoButton, lambda checked=False: self._undoOrRedo(undo_history.redo)),
         ):
             button.connect("clicked(bool)", slot)
-        self._escape.connect("activated()", self._stopPlacing)
+
+    def _connectSteps(self) -> None:
+        steps: list[tuple[qt.QPushButton, Step]] = [
+            (self.ui.missingButton, lambda editor, rows: editor.set_missing(rows)),
+            (self.ui.resetButton, lambda editor, rows: editor.reset(rows)),
+            (self.ui.resetAllButton, lambda editor, rows: editor.reset()),
+            (self.ui.swapArmsButton, lambda editor, rows: editor.swap_sides(["arms"])),
+            (self.ui.swapLegsButton, lambda editor, rows: editor.swap_sides(["legs"])),
+            (self.ui.swapAllButton, lambda editor, rows: editor.swap_sides()),
+        ]
+        for button, step in steps:
+            button.connect("clicked(bool)", lambda checked, step=step: self._edit(step))
 
     def onChange(self, change: Change) -> None:
         if change is Change.SHOWN_POSE_CHANGED:
             self._showPose()
         elif change is Change.POSE_EDITED:
-            self._showLines()
+            self._showRows()
         elif change is Change.RUNNING_CHANGED:
-            self._stopPlacing()
+            self._placing.stop()
             self._updateButtons()
-        elif (
-            change is Change.PARAMETERS_CHANGED
-            and self._placement is not None
-            and self._volume() is not self._placingIn
-        ):
-            self._stopPlacing()
+        elif change is Change.PARAMETERS_CHANGED:
+            self._placing.stopForOtherVolume()
 
     def leave(self) -> None:
-        self._stopPlacing()
+        self._placing.stop()
 
     def close(self) -> None:
         Section.close(self)
-        self._stopPlacing()
+        self._placing.stop()
         self._letters.close()
-        self._letGo()
+        self._observeGrabs(None)
 
-    # --- what is on show
+    # --- the shown pose
 
     def _showPose(self) -> None:
         poseScene = self.state.poseScene
         if self._editor is None or self._editor.fetus is not poseScene:
-            self._stopPlacing()
-            self._letGo()
+            self._placing.stop()
             self._editor = LandmarkEditor(poseScene) if poseScene is not None else None
-            if poseScene is not None:
-                node = poseScene.landmarks_node
-                self._grabbing = (node, node.AddObserver(node.PointStartInteractionEvent, self.onGrabbed))
-        self._showLines()
+            self._observeGrabs(poseScene.landmarks_node if poseScene is not None else None)
+        self._showRows()
 
-    def _letGo(self) -> None:
-        if self._grabbing is not None:
-            node, tag = self._grabbing
-            node.RemoveObserver(tag)
-            self._grabbing = None
+    def _observeGrabs(self, landmarks: slicer.vtkMRMLMarkupsFiducialNode | None) -> None:
+        if self._grabObserver is not None:
+            before, tag = self._grabObserver
+            before.RemoveObserver(tag)
+        self._grabObserver = None
+        if landmarks is not None:
+            self._grabObserver = landmarks, landmarks.AddObserver(landmarks.PointStartInteractionEvent, self.onGrabbed)
 
-    def _showLines(self) -> None:
-        self._lines = lines(self._editor.fetus) if self._editor is not None else []
-        self._list.show(self._lines)
+    def _showRows(self) -> None:
+        self._rows = landmark_rows(self._editor.fetus) if self._editor is not None else []
+        self._list.show(self._rows)
         self._updateButtons()
 
     def _updateButtons(self) -> None:
-        running, placing = self.state.running, self._placement is not None
-        free = self._editor is not None and not running and not placing
-        chosen = [self._lines[row] for row in self._list.selected()] if self._editor is not None else []
-        present = [line for line in chosen if line.state != "missing"]
-        movable = [line for line in chosen if not line.locked]
-        enabled = {
-            self.ui.nextDoubtfulButton: free and any(line.doubtful for line in self._lines),
-            self.ui.confirmButton: free and bool(present),
-            self.ui.placeButton: placing or (free and len(chosen) == 1 and bool(movable)),
-            self.ui.missingButton: free and any(line.state != "missing" for line in movable),
-            self.ui.lockButton: free and bool(chosen),
-            self.ui.resetButton: free and bool(movable),
-            self.ui.refineButton: free and any(line.setByHand for line in self._lines),
-            self.ui.undoButton: not running and not placing and undo_history.can_undo(slicer.mrmlScene),
-            self.ui.redoButton: not running and not placing and undo_history.can_redo(slicer.mrmlScene),
-        }
-        for button in (
-            self.ui.resetAllButton,
-            self.ui.swapArmsButton,
-            self.ui.swapLegsButton,
-            self.ui.swapAllButton,
+        ui, placing = self.ui, self._placing.isActive
+        isBusy = self.state.running or placing
+        can = possible_actions(self._rows, self._list.selected(), is_busy=isBusy)
+        for button, enabled in (
+            (ui.nextDoubtfulButton, can.next_doubtful),
+            (ui.confirmButton, can.confirm),
+            (ui.placeButton, placing or can.place),
+            (ui.missingButton, can.mark_missing),
+            (ui.lockButton, can.lock),
+            (ui.resetButton, can.reset),
+            (ui.resetAllButton, can.edit),
+            (ui.swapArmsButton, can.edit),
+            (ui.swapLegsButton, can.edit),
+            (ui.swapAllButton, can.edit),
+            (ui.refineButton, can.refine),
+            (ui.undoButton, not isBusy and undo_history.can_undo(slicer.mrmlScene)),
+            (ui.redoButton, not isBusy and undo_history.can_redo(slicer.mrmlScene)),
         ):
-            enabled[button] = free
-        for button, wanted in enabled.items():
-            if button.enabled != wanted:
-                button.setEnabled(wanted)
-        self.ui.confirmButton.setChecked(bool(present) and all(line.state == "confirmed" for line in present))
-        self.ui.lockButton.setChecked(bool(chosen) and all(line.locked for line in chosen))
-        self.ui.placeButton.setChecked(placing)
+            if button.enabled != enabled:
+                button.setEnabled(enabled)
+        ui.confirmButton.setChecked(can.is_confirmed)
+        ui.lockButton.setChecked(can.is_locked)
+        ui.placeButton.setChecked(placing)
         self._escape.setEnabled(placing)
         self._updateTexts()
 
     def _updateTexts(self) -> None:
         row = self._list.current()
-        definition = _("Choose a landmark to see what it is, and to turn the views to it.")
-        self.ui.definitionLabel.setText(definition if row is None else definitionHtml(self._schema.landmarks[row]))
-        self.ui.summaryLabel.setText(_summary(self._lines))
+        hint = _("Select a landmark to see its definition and to move the views to it.")
+        self.ui.definitionLabel.setText(hint if row is None else definition_html(self._schema.landmarks[row]))
+        self.ui.summaryLabel.setText(summary_text(self._rows))
 
-    # --- going to landmarks
+    # --- the current landmark
 
-    def onChosen(self, row: int) -> None:
-        """A landmark was clicked in the list, or reached by an arrow key: turn the views to it."""
+    def onCurrent(self, row: int) -> None:
+        """Move the views to a landmark that was clicked in the list or reached by an arrow key."""
         self._updateButtons()
         position = self._editor.fetus.pose().positions[row] if self._editor is not None else np.full(3, np.nan)
         if np.isfinite(position).all():
             focus_on(slicer.mrmlScene, position)
 
-    def onGrabbed(self, caller, event) -> None:
-        """A landmark is grabbed in a view: keys now mean this one."""
+    def onGrabbed(self, caller: slicer.vtkMRMLMarkupsFiducialNode, event: str) -> None:
+        """Select a landmark that is grabbed in a view, so that keys apply to it."""
         row = moving_row(caller)
         if row is not None and row != self._list.current():
             self._list.select(row)
 
     def onNextDoubtful(self, checked: bool = False) -> None:
         current = self._list.current()
-        if not self._lines:
+        if not self._rows:
             return
         order = [row for group in self._schema.groups for row in self._schema.rows(group)]
         start = order.index(current) + 1 if current is not None else 0
-        row = next((row for row in order[start:] + order[:start] if self._lines[row].doubtful), None)
+        row = next((row for row in order[start:] + order[:start] if self._rows[row].doubtful), None)
         if row is not None:
             self._list.select(row)
-            self.onChosen(row)
+            self.onCurrent(row)
 
     # --- steps
 
     def onConfirm(self, checked: bool) -> None:
-        self._editor.confirm(self._list.selected(), checked)
+        self._edit(lambda editor, rows: editor.confirm(rows, checked))
         self._updateButtons()
-
-    def onMissing(self, checked: bool = False) -> None:
-        self._editor.set_missing(self._list.selected())
 
     def onLock(self, checked: bool) -> None:
-        self._editor.lock(self._list.selected(), checked)
+        self._edit(lambda editor, rows: editor.lock(rows, checked))
         self._updateButtons()
 
-    def onReset(self, checked: bool = False) -> None:
-        self._editor.reset(self._list.selected())
+    def _edit(self, step: Step) -> None:
+        if self._editor is not None:
+            step(self._editor, self._list.selected())
 
-    def onResetAll(self, checked: bool = False) -> None:
-        self._editor.reset()
-
-    def onSwapArms(self, checked: bool = False) -> None:
-        self._editor.swap_sides(["arms"])
-
-    def onSwapLegs(self, checked: bool = False) -> None:
-        self._editor.swap_sides(["legs"])
-
-    def onSwapAll(self, checked: bool = False) -> None:
-        self._editor.swap_sides()
-
-    def onUndo(self, checked: bool = False) -> None:
-        self._step(undo_history.undo)
-
-    def onRedo(self, checked: bool = False) -> None:
-        self._step(undo_history.redo)
-
-    def _step(self, go) -> None:
-        """Go back or forth, if it was a step in the chosen volume."""
+    def _undoOrRedo(self, go: Callable[..., object]) -> None:
+        """Undo or redo a step, if it was made in the selected volume."""
         try:
             go(slicer.mrmlScene, self.state.patient.volume)
         except UserError as error:
@@ -220,27 +204,18 @@ class LandmarksSection(Section):
     # --- placing
 
     def onPlace(self, checked: bool) -> None:
-        if self._placement is not None:
-            self._stopPlacing()
+        if self._placing.isActive or self._editor is None:
+            self._placing.stop()
             return
         row = self._list.selected()[0]
         name = self._schema.landmarks[row].name
-        self.say(_("Click in a view where {0} is. Right click or Esc: leave it as it was.").format(name))
-        self._placingIn = self._volume()
-        self._placement = Placement(self._editor.fetus, row, self.onPlaced)
+        self.say(_("Click in a view where {0} is. Right click or Esc cancels.").format(name))
+        self._placing.start(self._editor.fetus, row)
         self._updateButtons()
 
-    def onPlaced(self, placed: bool) -> None:
-        self._placement = None
+    def _onPlacingEnd(self) -> None:
         self.say("")
-        self._showLines()
-
-    def _volume(self):
-        return self.state.parameterNode.inputVolume if self.state.parameterNode is not None else None
-
-    def _stopPlacing(self) -> None:
-        if self._placement is not None:
-            self._placement.cancel()
+        self._showRows()
 
     # --- refinement
 
@@ -248,7 +223,7 @@ class LandmarksSection(Section):
         if self._editor is not None and self.state.parameterNode is not None:
             self.run(self._refine)
 
-    def _refine(self, onProgress, shouldCancel):
+    def _refine(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, Any]:
         parameters, poseScene = self.state.parameterNode, self._editor.fetus
         before = poseScene.pose().positions
         refined = yield from self.state.logic.refine(
@@ -263,24 +238,12 @@ class LandmarksSection(Section):
             self.say("\n".join([_movedText(moved), *refined.warnings]))
 
 
-def _hasLetter(widget) -> bool:
+def _hasLetter(widget: qt.QWidget) -> bool:
     return widget.inherits("QPushButton") and not widget.shortcut.isEmpty()
-
-
-def _summary(contents: list[Line]) -> str:
-    if not contents:
-        return ""
-    counts = [
-        (_("{0} doubtful"), sum(line.doubtful for line in contents)),
-        (_("{0} edited"), sum(line.state == "edited" for line in contents)),
-        (_("{0} confirmed"), sum(line.state == "confirmed" for line in contents)),
-        (_("{0} missing"), sum(line.state == "missing" for line in contents)),
-    ]
-    return " · ".join(text.format(count) for text, count in counts)
 
 
 def _movedText(moved: np.ndarray) -> str:
     count = int((np.nan_to_num(moved) > 0).sum())
     if not count:
-        return _("No landmark had to move.")
+        return _("No landmark moved.")
     return _("{0} landmarks moved by up to {1:.1f} mm.").format(count, np.nanmax(moved))

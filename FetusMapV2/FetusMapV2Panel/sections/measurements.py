@@ -1,17 +1,24 @@
-"""The section that measures: table and guide map that follow every edit, planes of the fetus, details."""
+"""The section that measures: table and guide map updated with every edit, planes of the fetus, details."""
 
 from __future__ import annotations
 
+from html import escape
+
 import qt
 
-from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Panel import results_table, saved_settings, view_orientation
+from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.presenting.estimate_text import detail_rows
+from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
+from FetusMapV2Panel import saved_settings, view_orientation
+from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.guide_map_picture import showGuideMap
-from FetusMapV2Panel.report_text import detailsHtml
+from FetusMapV2Panel.results_table import resultsTable
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.view_orientation import FetalPlane
+from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
@@ -19,26 +26,26 @@ _MAP_INTERVAL_MS = 40
 
 
 class MeasurementsSection(Section):
-    """Lengths, gestational age, checks, and what is known about the estimate."""
+    """Lengths, gestational age, checks, and the details of the estimate."""
 
     UI = "FetusMapV2Measurements.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
-        self._found = None
-        results_table.prepare(self.ui.resultsTable)
-        for button, directions in (
+        self._measured: Measurements | None = None
+        self._table = resultsTable(self.ui.resultsTable)
+        for button, planes in (
             (self.ui.midsagittalButton, (FetalPlane.MIDSAGITTAL,)),
             (self.ui.coronalButton, (FetalPlane.CORONAL,)),
             (self.ui.transverseButton, (FetalPlane.TRANSVERSE,)),
             (self.ui.allPlanesButton, tuple(FetalPlane)),
         ):
-            button.connect("clicked(bool)", lambda checked, chosen=directions: self.onTurnTo(*chosen))
+            button.connect("clicked(bool)", lambda checked, planes=planes: self.onShowPlanes(*planes))
         self.ui.ownAxesButton.connect(
             "clicked(bool)", lambda checked: view_orientation.resetOrientations(self.state.pose())
         )
         self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
-        # A drag moves faster than anyone looks at the map: it is drawn once in a while, not with every move.
+        # drawn at intervals during a drag, not with every move
         self._mapTimer = qt.QTimer(widget)
         self._mapTimer.setSingleShot(True)
         self._mapTimer.setInterval(_MAP_INTERVAL_MS)
@@ -50,30 +57,28 @@ class MeasurementsSection(Section):
         if change in (Change.SHOWN_POSE_CHANGED, Change.POSE_EDITED, Change.PARAMETERS_CHANGED):
             self._show()
         if change is Change.SHOWN_POSE_CHANGED:
-            self.ui.guideMapLabel.clear()  # at once, and where nobody sees it, too: it is not of this pose
+            self.ui.guideMapLabel.clear()  # at once, even if collapsed: it shows another pose
 
     def onFormulaChosen(self, index: int) -> None:
-        """The user's choice holds for later scenes, too; a scene's own formula does not."""
+        """Keep the user's choice for later scenes; the formula of a loaded scene is not kept."""
         saved_settings.savePreferences(self.state.parameterNode)
 
     def close(self) -> None:
         self._mapTimer.stop()
         Section.close(self)
 
-    def onTurnTo(self, *directions: FetalPlane) -> None:
+    def onShowPlanes(self, *planes: FetalPlane) -> None:
         pose = self.state.pose()
-        if pose is not None and not view_orientation.showPlanes(pose, *directions):
+        if pose is not None and not view_orientation.showPlanes(pose, *planes):
             self.say(_("Open a slice view first, for example with the layout Four-Up."))
 
     def _show(self) -> None:
         pose, parameters = self.state.pose(), self.state.parameterNode
-        self._found = None
+        self._measured = None
         if pose is not None and parameters is not None:
-            self._found = measurements(pose, formula=parameters.datingFormula.value)
-        contents = results_table.rowsOf(self._found) if self._found is not None else []
-        results_table.fill(self.ui.resultsTable, contents)
-        model = self.state.logic.modelOf(self.state.poseScene.landmarks_node) if pose is not None else ""
-        self.ui.detailsLabel.setText(detailsHtml(pose, self.state.estimate, model))
+            self._measured = measurements(pose, formula=parameters.datingFormula.value)
+        self._table.show(measurement_rows(self._measured) if self._measured is not None else [])
+        self.ui.detailsLabel.setText(self._details(pose))
         if not self._mapTimer.isActive():
             self._mapTimer.start()
         for button in (
@@ -85,10 +90,21 @@ class MeasurementsSection(Section):
             button.setEnabled(pose is not None)
 
     def _showMap(self) -> None:
-        """Draw the guide map, unless nobody sees it."""
+        """Draw the guide map, unless it is collapsed."""
         if self.ui.guideMapCollapsibleButton.collapsed:
             return
-        pose = self.state.pose()
-        plane = self._found.plane if self._found is not None else None
-        states = self.state.poseScene.states() if pose is not None else ()
-        showGuideMap(self.ui.guideMapLabel, pose, plane, states)
+        poseScene = self.state.poseScene
+        plane = self._measured.plane if self._measured is not None else None
+        states = poseScene.states() if poseScene is not None else ()
+        showGuideMap(self.ui.guideMapLabel, self.state.pose(), plane, states)
+
+    def _details(self, pose: Pose | None) -> str:
+        if pose is None:
+            return _("No pose yet.")
+        model = self.state.logic.modelOf(self.state.poseScene.landmarks_node)
+        return _detailsHtml(detail_rows(pose, self.state.estimate, model))
+
+
+def _detailsHtml(rows: list[tuple[str, str]]) -> str:
+    lines = (f"<tr><td><b>{escape(name)}</b></td><td>{escape(wrappable(text))}</td></tr>" for name, text in rows)
+    return "<table cellspacing='3'>" + "".join(lines) + "</table>"

@@ -10,9 +10,11 @@ import vtk
 
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.presenting.movement_rows import frame_text, movement_rows
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
-from FetusMapV2Panel import movement_table, pose_ownership, requirements, view_orientation
+from FetusMapV2Panel import pose_ownership, requirements, view_orientation
+from FetusMapV2Panel.movement_table import movementTable
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import Change
@@ -39,7 +41,7 @@ class MovementSection(Section):
         self._browserTag = None
         self._poseSequence = None
         self._stopFollowing = _nothing
-        movement_table.prepare(self.ui.movementTable)
+        self._table = movementTable(self.ui.movementTable)
         for text in (_("Speeds"), _("Arm angles"), _("Leg and neck angles")):
             self.ui.chartComboBox.addItem(text)
         for button, slot in (
@@ -226,9 +228,9 @@ class MovementSection(Section):
         for widget in (slider, self.ui.previousFrameButton, self.ui.nextFrameButton):
             widget.setEnabled(count > 1 and not self.state.running)
         movement = self._shown.movement() if self._shown is not None else None
-        text = movement_table.frameText(movement, frame, count) if count else _("No sequence is chosen.")
+        text = frame_text(movement, frame, count) if count else _("No sequence is chosen.")
         self.ui.frameLabel.setText(text)
-        movement_table.fill(self.ui.movementTable, movement_table.lines(movement, frame))
+        self._table.show(movement_rows(movement, frame))
 
 
 def _outcomeText(outcome) -> str:

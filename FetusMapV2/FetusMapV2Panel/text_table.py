@@ -1,0 +1,94 @@
+"""A table of text rows, quick enough to follow a drag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import qt
+
+_MIN_HEIGHT = 60
+
+
+class TextRow(Protocol):
+    """A row of texts, and the tip of its cells."""
+
+    @property
+    def tip(self) -> str: ...
+
+    def cells(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a cell is drawn; without a colour in that of the palette."""
+
+    colour: str | None = None
+    bold: bool = False
+
+
+_Row = TypeVar("_Row", bound=TextRow)
+
+
+class TextTable(Generic[_Row]):
+    """Shows rows in a QTableWidget; only cells of rows that changed are updated.
+
+    Args:
+        table: the widget.
+        headers: the titles of the columns; the last column takes the remaining width.
+        style: the style of a cell from its row and column.
+        fitsHeight: whether the table is as tall as its rows, without a scroll bar.
+    """
+
+    def __init__(
+        self,
+        table: qt.QTableWidget,
+        headers: Sequence[str],
+        style: Callable[[_Row, int], Style],
+        fitsHeight: bool = False,
+    ) -> None:
+        self._table, self._style, self._fitsHeight = table, style, fitsHeight
+        self._shown: list[_Row] = []
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(list(headers))
+        header = table.horizontalHeader()
+        for column in range(len(headers)):
+            isLast = column == len(headers) - 1
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if isLast else qt.QHeaderView.ResizeToContents)
+        table.verticalHeader().hide()
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        table.setAlternatingRowColors(True)
+
+    def show(self, rows: Sequence[_Row]) -> None:
+        """Show these rows."""
+        before, self._shown = self._shown, list(rows)
+        isResized = len(before) != len(rows)
+        if isResized:
+            self._table.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            if isResized or row != before[index]:
+                self._showRow(index, row)
+        if isResized and self._fitsHeight:
+            self._fitHeight()
+
+    def _showRow(self, index: int, row: _Row) -> None:
+        for column, text in enumerate(row.cells()):
+            item = self._table.item(index, column)
+            if item is None:
+                item = qt.QTableWidgetItem()
+                self._table.setItem(index, column, item)
+            item.setText(text)
+            item.setToolTip(row.tip)
+            style, font = self._style(row, column), item.font()
+            colour = qt.QBrush(qt.QColor(style.colour)) if style.colour is not None else None
+            item.setData(qt.Qt.ForegroundRole, colour)
+            font.setBold(style.bold)
+            item.setFont(font)
+
+    def _fitHeight(self) -> None:
+        table = self._table
+        table.resizeRowsToContents()
+        height = table.horizontalHeader().height + 2 * table.frameWidth + table.verticalHeader().length()
+        table.setFixedHeight(max(height, _MIN_HEIGHT))

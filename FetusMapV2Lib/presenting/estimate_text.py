@@ -1,0 +1,81 @@
+"""Texts about an estimate: its warnings, the resources it needs, and its details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
+from FetusMapV2Lib.presenting.durations import duration_text
+from FetusMapV2Lib.presenting.translation import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+
+_ = translator(__name__)
+
+Array = NDArray[np.float64]
+_LOW_SIDE_CONFIDENCE = 0.5
+_LEAST_CERTAIN = 3
+
+
+def warnings_text(estimate: Estimate) -> str:
+    """The warnings of an estimate and of uncertain sides, one per line; empty without any."""
+    lines = list(estimate.warnings)
+    sides = estimate.pose.laterality
+    if sides is not None and min(sides.arms_confidence, sides.legs_confidence) < _LOW_SIDE_CONFIDENCE:
+        lines.append(_("Left and right are uncertain in this pose; check the sides."))
+    return "\n".join(lines)
+
+
+def resource_text(resources: ResourceEstimate, usual_seconds: float | None) -> str:
+    """On which device an estimate will run and why, its duration and its memory.
+
+    Args:
+        resources: what the engine expects.
+        usual_seconds: the usual duration of such estimates; None if unknown.
+    """
+    device = _("the processor (CPU)") if resources.device == "cpu" else resources.device
+    sentences = [_("Runs on {0}: {1}.").format(device, resources.device_reason)]
+    if usual_seconds is not None:
+        sentences.append(_("Takes about {0}.").format(duration_text(usual_seconds)))
+    else:
+        sentences.append(_("The duration is known after the first estimate."))
+    if resources.memory_bytes is not None and resources.device_bytes is not None:
+        text = _("Memory: about {0:.1f} of {1:.1f} GiB.")
+        sentences.append(text.format(resources.memory_bytes / 2**30, resources.device_bytes / 2**30))
+    elif resources.memory_bytes is not None:
+        sentences.append(_("Memory: about {0:.1f} GiB.").format(resources.memory_bytes / 2**30))
+    return " ".join(sentences)
+
+
+def detail_rows(pose: Pose, estimate: Estimate | None, model: str) -> list[tuple[str, str]]:
+    """Name and text of each detail of a pose: landmarks, certainty, sides, model, device, time and memory.
+
+    Args:
+        pose: the pose as it is now, with its edits.
+        estimate: the estimate that produced it; None if unknown.
+        model: name and checksum of the model; empty if unknown.
+    """
+    rows = [(_("Landmarks"), _("{0} of {1}").format(int(pose.present.sum()), len(pose.present)))]
+    if pose.confidence is not None:
+        rows.append((_("Least certain"), _least_certain(pose, pose.confidence)))
+    if pose.laterality is not None:
+        sides = pose.laterality.arms_confidence, pose.laterality.legs_confidence
+        rows.append((_("Sides"), _("arms {0}, legs {1} certain").format(*map(shown_confidence, sides))))
+    if model:
+        rows.append((_("Model"), model))
+    if estimate is not None:
+        rows.append((_("Device"), f"{estimate.device} ({estimate.device_reason})"))
+        rows.append((_("Time"), _("{0:.1f} s").format(sum(estimate.timings.values()))))
+        if estimate.memory_plan:
+            rows.append((_("Memory"), estimate.memory_plan))
+    return rows
+
+
+def _least_certain(pose: Pose, confidence: Array) -> str:
+    order = np.argsort(np.nan_to_num(confidence, nan=2.0))[:_LEAST_CERTAIN]
+    return ", ".join(f"{pose.schema.landmarks[row].name} {shown_confidence(confidence[row])}" for row in order)

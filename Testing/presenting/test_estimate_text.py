@@ -1,0 +1,55 @@
+"""Texts about an estimate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from anatomy.bodies import standing_body
+
+from FetusMapV2Lib.anatomy.laterality import Laterality
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+from FetusMapV2Lib.presenting.estimate_text import detail_rows, resource_text, warnings_text
+
+GPU = ResourceEstimate("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
+
+
+def estimate(arms: float = 0.9) -> Estimate:
+    pose = Pose(standing_body(), np.linspace(0.4, 0.99, 22), laterality=Laterality(arms, 0.9, False, False, True))
+    return replace(Estimate.given(pose, "model 1"), warnings=("The spacing is 1 mm.",))
+
+
+@pytest.mark.parametrize(
+    ("resources", "usual", "text"),
+    [
+        (
+            GPU,
+            200.0,
+            "Runs on cuda:0 (NVIDIA T4): a CUDA GPU is available. Takes about 3 min. Memory: about 1.0 of 16.0 GiB.",
+        ),
+        (
+            replace(GPU, device="cpu", device_reason="as requested", device_bytes=None),
+            None,
+            "Runs on the processor (CPU): as requested. The duration is known after the first estimate. "
+            "Memory: about 1.0 GiB.",
+        ),
+    ],
+)
+def test_resources_in_one_line(resources: ResourceEstimate, usual: float | None, text: str) -> None:
+    assert resource_text(resources, usual) == text
+
+
+def test_uncertain_sides_are_a_warning() -> None:
+    assert warnings_text(estimate()) == "The spacing is 1 mm."
+    assert warnings_text(estimate(arms=0.4)).splitlines()[1].startswith("Left and right are uncertain")
+
+
+def test_details_name_the_least_certain_landmarks_and_leave_out_what_is_unknown() -> None:
+    rows = dict(detail_rows(estimate().pose, None, ""))
+    assert rows["Landmarks"] == "22 of 22"
+    assert rows["Least certain"].startswith("Cranial crest 40%, ")
+    assert set(rows) == {"Landmarks", "Least certain", "Sides"}
+    assert {"Model", "Device", "Time"} <= set(dict(detail_rows(estimate().pose, estimate(), "model 1")))
