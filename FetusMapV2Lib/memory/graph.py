@@ -82,11 +82,6 @@ class NodeCost:
     private_bytes: int
     kept_bytes: int
 
-    @property
-    def output_bytes(self) -> int:
-        """Of the output's elements, whoever allocated them."""
-        return math.prod(self.shape) * self.out_dtype.itemsize if self.out_dtype is not None else 0
-
 
 @dataclass(frozen=True)
 class SizedGraph:
@@ -382,8 +377,9 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run and count."""
-        result = func(*args, **(kwargs or {}))
-        flops = operation_flops(func._overloadpacket.__name__, args, result)
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        flops = operation_flops(func, args, kwargs, result)
         if flops:
             factors = [arg for arg in args if isinstance(arg, Tensor) and arg.dim() > 1][-2:]
             self.flops += flops

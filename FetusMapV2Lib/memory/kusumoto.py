@@ -134,15 +134,6 @@ def surrogate_peak(graph: RecomputationGraph, lower_sets: Sequence[int]) -> int:
     return peak
 
 
-def overhead(graph: RecomputationGraph, lower_sets: Sequence[int]) -> int:
-    """Time computed twice: of all that is in a step and not on its boundary (their equation 1)."""
-    total, previous = 0, 0
-    for lower in lower_sets:
-        total += graph.time_of(lower & ~previous & ~graph.boundary(lower))
-        previous = lower
-    return total
-
-
 def plan_within(
     graph: RecomputationGraph,
     budget: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 _ROUND = 512  # the CUDA allocator hands out multiples of this
 
@@ -32,7 +33,6 @@ class PeakMeter(TorchDispatchMode):
         super().__init__()
         self.device_type = device_type
         self.current = self.peak = self.flops = 0
-        self.peak_at = ""
         self.timeline: list[tuple[str, int]] | None = [] if timeline else None
         self._live: dict[int, int] = {}
 
@@ -47,12 +47,13 @@ class PeakMeter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run the operation and look at what it gave."""
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         for value in tree_leaves(result):
             if isinstance(value, Tensor):
                 self._add(value)
         name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
-        self.flops += operation_flops(name, args, result)
+        self.flops += operation_flops(func, args, kwargs, result)
         self._note(name)
         return result
 
@@ -73,25 +74,19 @@ class PeakMeter(TorchDispatchMode):
 
     def _note(self, name: str) -> None:
         if self.current > self.peak:
-            self.peak, self.peak_at = self.current, name
+            self.peak = self.current
         if self.timeline is not None:
             self.timeline.append((name, self.current))
 
 
-def operation_flops(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """Two operations per multiplication of a convolution, forward or backward, or a matrix product; 0 for all else."""
-    if name in ("convolution", "convolution_overrideable"):
-        x, weight, transposed = args[0], args[1], args[6]
-        places = x if transposed else result
-        return 2 * weight.numel() * x.shape[0] * places.shape[2:].numel()
-    if name == "convolution_backward":
-        gradient, x, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
-        places = x if transposed else gradient
-        return 2 * weight.numel() * x.shape[0] * places.shape[2:].numel() * sum(map(int, wanted[:2]))
-    if name in ("mm", "bmm", "addmm", "baddbmm"):
-        left = args[0] if name in ("mm", "bmm") else args[1]
-        return 2 * result.numel() * left.shape[-1]
-    return 0
+def operation_flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> int:
+    """Floating-point operations of a call by the formulas of `torch.utils.flop_counter`; 0 for what has none.
+
+    `FlopCounterMode` itself is a dispatch mode of its own that attributes operations to modules; the meter needs the
+    number for each operation beside its memory.
+    """
+    formula = flop_registry.get(getattr(func, "_overloadpacket", None))
+    return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 
 
 def allocated_bytes(size: int) -> int:
@@ -112,32 +107,6 @@ class Measured:
     peak_bytes: int
     flops: int
     timeline: tuple[tuple[str, int], ...] = field(default=())
-
-
-def measure_step(
-    step: Callable[[], Any], device: str | torch.device, standing: Iterable[Any] = (), timeline: bool = False
-) -> Measured:
-    """Peak memory of a step on a device.
-
-    Args:
-        step: runs it.
-        device: "cuda": the allocator's own figure; else counted by `PeakMeter`. Without a GPU, a `FakeTensorMode` knows
-            "meta" tensors beside "cpu" ones, but not "cuda": "meta" stands for the GPU, "cpu" for the host.
-        standing: tensors that live before the step and count.
-        timeline: see `PeakMeter`.
-    """
-    kind = torch.device(device).type
-    if kind == "cuda" and torch.cuda.is_available():
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        return Measured(torch.cuda.max_memory_allocated(), 0)
-    meter = PeakMeter(kind, timeline)
-    meter.count(list(standing))
-    with meter:
-        step()
-    return Measured(meter.peak, meter.flops, tuple(meter.timeline or ()))
 
 
 def on_meta(network: torch.nn.Module) -> torch.nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -426,14 +426,6 @@ def convert(
     return converted
 
 
-def set_managed(network: nn.Module, managed: bool) -> nn.Module:
-    """Switch the memory management of all reversible and recomputed modules; returns the network."""
-    for module in network.modules():
-        if isinstance(module, ReversibleBlock | Recomputed):
-            module.managed = managed
-    return network
-
-
 def _replaced(network: nn.Module, path: str, new: nn.Module) -> nn.Module:
     """The network with the module at this path, and wherever else it sits, replaced."""
     old = network.get_submodule(path)
@@ -513,29 +505,3 @@ def _passes_before(network: nn.Module, paths: Collection[str], passes: Collectio
         ) from error
     sources = [str(n.all_input_nodes[0].target) for n in graph.nodes if n.op == "call_module" and n.target in paths]
     return sorted({source for source in sources if source in passes and source not in paths})
-
-
-# ---- how exact the inverse is ----
-
-
-@torch.no_grad()
-def inverse_drift(blocks: Sequence[ReversibleBlock], example: Tensor, dtype: torch.dtype = torch.float32) -> float:
-    """Relative error (L2) of a tensor that went forward through a stack of blocks and back.
-
-    Args:
-        blocks: one after the other.
-        example: (B, C, ...), what the first block reads.
-        dtype: that the coupling's sums are stored in. The branches compute in their parameters' dtype.
-    """
-    start = example.to(dtype).chunk(2, dim=1)
-    halves = list(start)
-    steps = [step for block in blocks for step in block.steps()]
-    with _statistics_frozen(*blocks):
-        for sign, ordered in ((1, steps), (-1, reversed(steps))):
-            for step in ordered:
-                weights = next(step.branch.parameters(), example)
-                value = step.branch(halves[step.source].to(weights.dtype))
-                halves[step.target] = (halves[step.target] + sign * value).to(dtype)
-    error = [(back.double() - there.double()).square().sum() for back, there in zip(halves, start, strict=True)]
-    size = [there.double().square().sum() for there in start]
-    return float((sum(error) / sum(size)) ** 0.5)

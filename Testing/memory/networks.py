@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
+from FetusMapV2Lib.memory.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (24, 16, 40)
@@ -32,6 +33,14 @@ def plan_of(choices: Choices, executor: str = "lean") -> MemoryPlan:
 def managed(network: nn.Module, choices: Choices) -> ManagedNetwork:
     """A network under given choices."""
     return ManagedNetwork(network, plan_of(choices, "streamed" if choices.slab_rows else "lean"))
+
+
+def set_managed(network: nn.Module, managed: bool) -> nn.Module:
+    """Switch the memory management of all reversible and recomputed modules; returns the network."""
+    for module in network.modules():
+        if isinstance(module, ReversibleBlock | Recomputed):
+            module.managed = managed
+    return network
 
 
 def volume(batch: int = 1, dtype: torch.dtype = torch.float64, size: tuple[int, int, int] = SIZE) -> Tensor:

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector
+from memory.networks import error, gradient_vector, set_managed
 from torch import nn
 
 from FetusMapV2Lib.core.errors import UserError
@@ -22,7 +22,7 @@ from FetusMapV2Lib.memory.framework import (
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, Segment, Technique
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes, set_managed
+from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes
 from FetusMapV2Lib.memory.segments import segmented
 from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.unet import ConvNormReLU

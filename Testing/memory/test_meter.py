@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from benchmarks.memory_bench.measuring import measure_step
 
-from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta
+from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
 from FetusMapV2Lib.network.unet import UNet3d
 
 KIB = 1024

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmarks.memory_bench.measuring import measure_step
 from memory.networks import plan_of, small_unet
 from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.meter import PeakMeter, measure_step, on_meta
+from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     Choices,

@@ -1,4 +1,4 @@
-"""Every memory strategy alone: it is registered, has an effect that the simulator prices, and can be switched off."""
+"""Every memory strategy alone: it is registered, saves memory, and can be switched off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from FetusMapV2Lib.memory import strategies
 from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
-from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Effect, Space, named
+from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named
 from FetusMapV2Lib.memory.strategies.base import makes_two
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
@@ -44,35 +44,13 @@ def test_every_file_is_a_registered_strategy():
 
 
 @pytest.mark.parametrize("name", WITH_MOVES)
-def test_it_saves_memory_and_its_effect_is_what_the_simulator_says(network, space, name):
+def test_it_saves_memory(network, space, name):
     allowed = (ON_DEVICE | {name}) - ({"checkpoint"} if name == "in-place" else set())
     if name == "slab-streaming":
         allowed |= {"host-offload"}
-    choices = best_with(network, frozenset(allowed))
-    strategy = STRATEGIES[name]
-    without = strategy.without(choices, space)
-    assert without != choices
-    on, off = space.costing.price(choices), space.costing.price(without)
-    assert strategy.effect(choices, space) == Effect(
-        off.peak - on.peak, on.flops - off.flops, on.transferred - off.transferred
-    )
-    assert off.peak >= on.peak
-    assert strategy.without(without, space) == without
-
-
-def test_their_prices_are_of_the_kind_they_say(network, space):
-    choices = best_with(network, ON_DEVICE)
-    checkpoint = STRATEGIES["checkpoint"].effect(choices, space)
-    assert checkpoint.bytes_saved > 0
-    assert checkpoint.flops_added > 0
-    chunks = STRATEGIES["channel-chunks"].effect(choices, space)
-    assert chunks.bytes_saved > 0
-    assert chunks.flops_added == 0
-    offloaded = best_with(network, ON_DEVICE | {"host-offload"}, slowdown=1.02)
-    host = STRATEGIES["host-offload"].effect(offloaded, space)
-    assert host.transferred_bytes > 0
-    assert host.bytes_saved > 0
-    assert host.flops_added == 0
+    slowdown = 1.02 if name == "host-offload" else 4.0  # where operations are free, recomputing saves as much
+    with_it, without = (best_with(network, frozenset(names), slowdown) for names in (allowed, allowed - {name}))
+    assert space.costing.price(with_it).peak < space.costing.price(without).peak
 
 
 @pytest.mark.parametrize("name", WITH_MOVES)

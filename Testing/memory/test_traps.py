@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed
+from memory.networks import error, gradient_vector, managed, set_managed
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes, set_managed
+from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import ConvNormReLU, DoubleConv
 

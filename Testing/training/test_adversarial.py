@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.memory_bench.measuring import measure_step
 from torch._subclasses import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training.tiny_run import fit_on_cpu
@@ -16,7 +17,7 @@ from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.costing import step_without_data
-from FetusMapV2Lib.memory.meter import measure_step, on_meta
+from FetusMapV2Lib.memory.meter import on_meta
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masses

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.memory_bench.measuring import measure_step
 from memory.networks import error, gradient_vector, managed, small_unet, volume
 from torch import Tensor, nn
 from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.memory.meter import PeakMeter, measure_step
+from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network import onednn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.strategies.base import Effect, Space, Strategy
+from FetusMapV2Lib.memory.strategies.base import Space, Strategy
 from FetusMapV2Lib.memory.strategies.channel_chunks import ChannelChunks
 from FetusMapV2Lib.memory.strategies.checkpoint import Checkpoint
 from FetusMapV2Lib.memory.strategies.fused_head import FusedHead
@@ -17,7 +17,7 @@ from FetusMapV2Lib.memory.strategies.reduced_storage import ReducedStorage
 from FetusMapV2Lib.memory.strategies.reversible_blocks import ReversibleBlocks
 from FetusMapV2Lib.memory.strategies.slab_streaming import SlabStreaming
 
-__all__ = ["EXACT", "ON_DEVICE", "STRATEGIES", "Effect", "Space", "Strategy", "check_strategies", "named"]
+__all__ = ["EXACT", "ON_DEVICE", "STRATEGIES", "Space", "Strategy", "check_strategies", "named"]
 
 #: Every strategy by name. What a later one spreads builds on the patterns of those before it.
 STRATEGIES: dict[str, Strategy] = {

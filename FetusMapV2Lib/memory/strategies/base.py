@@ -1,4 +1,4 @@
-"""What a memory strategy is: how the planner turns it on, which single changes it offers, and what it is worth.
+"""What a memory strategy is: how the planner turns it on, and which single changes it offers.
 
 Its cost model is the executor itself, walked without data (`costing.Costing`): bytes, operations, transfers.
 """
@@ -7,27 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a strategy does to a step.
-
-    Attributes:
-        bytes_saved: of the peak.
-        flops_added: operations done again.
-        transferred_bytes: to and from host memory.
-    """
-
-    bytes_saved: int
-    flops_added: int
-    transferred_bytes: int
 
 
 class Space:
@@ -107,17 +92,6 @@ class Strategy:
     def unit_moves(self, choices: Choices, unit: Unit) -> Iterator[Choices]:
         """Choices that differ in one unit, beside its storage."""
         yield from ()
-
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """The same choices with this strategy switched off."""
-        return choices
-
-    def effect(self, choices: Choices, space: Space) -> Effect:
-        """What it is worth within some choices: the price without it, less the price with it."""
-        with_it, without = space.costing.price(choices), space.costing.price(self.without(choices, space))
-        return Effect(
-            without.peak - with_it.peak, with_it.flops - without.flops, with_it.transferred - without.transferred
-        )
 
 
 def makes_two(unit: Unit) -> bool:

@@ -32,10 +32,6 @@ class ChannelChunks(Strategy):
             for factor in (2, 0.5):
                 yield _scaled(choices, level, factor, space)
 
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Whole tensors."""
-        return replace(choices, units={name: replace(one, chunks=1) for name, one in choices.units.items()})
-
 
 def _sliced(choices: Choices, top: int, space: Space) -> Choices:
     units = {

@@ -40,12 +40,6 @@ class Checkpoint(Strategy):
             with_storages(second, dict.fromkeys(rest, Storage.RECOMPUTED)),
         ]
 
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Everything is kept, at least once."""
-        again = (Storage.RECOMPUTED, Storage.NEVER)
-        dropped = [name for name, choice in choices.units.items() if choice.storage in again]
-        return with_storages(choices, dict.fromkeys(dropped, Storage.KEPT))
-
 
 def _is_inner(unit: Unit, space: Space) -> bool:
     """First of two convolutions on a coarse level: cheap to make again from what is kept around it."""

@@ -30,7 +30,3 @@ class FusedHead(Strategy):
         for rows in _ROWS:
             if choices.fused_head and rows != choices.head_rows:
                 yield replace(choices, head_rows=rows)
-
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Heatmaps are stored."""
-        return replace(choices, fused_head=False)

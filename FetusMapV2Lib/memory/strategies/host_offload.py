@@ -30,11 +30,6 @@ class HostOffload(Strategy):
             choice = choices.of(unit.name)
             yield with_unit(choices, unit.name, replace(choice, host=not choice.host))
 
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Everything stays on the device."""
-        units = {name: replace(choice, host=False) for name, choice in choices.units.items()}
-        return replace(choices, units=units, streamed_to_host=())
-
 
 def _offloaded(choices: Choices) -> Choices:
     units = {name: replace(choice, host=choice.storage is Storage.KEPT) for name, choice in choices.units.items()}

@@ -20,7 +20,3 @@ class InPlace(Strategy):
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
         """Wherever it can be."""
         return [replace(pattern, in_place=True) for pattern in patterns]
-
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Gradients get tensors of their own."""
-        return replace(choices, in_place=False)

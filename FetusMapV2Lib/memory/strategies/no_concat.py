@@ -20,7 +20,3 @@ class NoConcat(Strategy):
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
         """In every decoder."""
         return [replace(pattern, split_concat=True) for pattern in patterns]
-
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Concatenations are built."""
-        return replace(choices, split_concat=False)

@@ -24,9 +24,3 @@ class RecomputeNorm(Strategy):
         """All units that can."""
         lean = {unit.name: Storage.KEPT for unit in space.graph.units if makes_two(unit)}
         return [*patterns, with_storages(patterns[-1], lean)]
-
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Both tensors are kept."""
-        kept = [unit.name for unit in space.graph.units if makes_two(unit)]
-        kept = [name for name in kept if choices.of(name).storage is Storage.KEPT]
-        return with_storages(choices, dict.fromkeys(kept, Storage.BOTH))

@@ -22,10 +22,6 @@ class ReducedStorage(Strategy):
         """Everywhere."""
         return [_stored(pattern, reduced=True) for pattern in patterns]
 
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Full precision."""
-        return _stored(choices, reduced=False)
-
 
 def _stored(choices: Choices, reduced: bool) -> Choices:
     return replace(choices, units={name: replace(one, reduced=reduced) for name, one in choices.units.items()})

@@ -49,10 +49,6 @@ class SlabStreaming(Strategy):
             if choices.slab_rows and rows != choices.slab_rows:
                 yield replace(choices, slab_rows=rows)
 
-    def without(self, choices: Choices, space: Space) -> Choices:
-        """Whole tensors."""
-        return replace(choices, slab_rows=0, streamed_to_host=())
-
 
 def _can_stream(space: Space) -> bool:
     try:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from FetusMapV2Lib.memory.checkpointing import kusumoto_choices
 from FetusMapV2Lib.memory.costing import Costing, Machine
 from FetusMapV2Lib.memory.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.managed import ManagedNetwork
@@ -25,6 +24,7 @@ from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, ConvNormReLU, UNet3d
 from FetusMapV2Lib.training.losses import HeatmapLoss
 
+from .kusumoto_schemes import kusumoto_choices
 from .peers import has_memcnn, memcnn_network, partitioned
 
 Size = tuple[int, int, int]

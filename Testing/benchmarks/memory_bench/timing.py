@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from FetusMapV2Lib.memory.meter import measure_step
-
 from .fake import measured
+from .measuring import measure_step
 from .records import Records, Row, markdown, size_name
 from .schemes import VANILLA, Job, Scheme, Setting, Size
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from benchmarks.memory_bench.kusumoto_schemes import computation_graph, kusumoto_choices
 from memory.networks import error, managed, run, small_unet, volume
 
-from FetusMapV2Lib.memory.checkpointing import computation_graph, kusumoto_choices
 from FetusMapV2Lib.memory.costing import Costing
 from FetusMapV2Lib.memory.plan import Storage
 from FetusMapV2Lib.memory.planner import plan_training

@@ -29,7 +29,7 @@ def computation_graph(costing: Costing) -> tuple[RecomputationGraph, list[Unit]]
 
 
 def kusumoto_choices(costing: Costing, *, memory_centric: bool = False) -> Choices:
-    """The published method at its least budget: boundaries are kept, everything else is computed again.
+    """The published method at its least budget: boundaries are kept, everything else is recomputed.
 
     No other strategy is mixed in: nothing in place, concatenations built, head and loss apart.
     """
