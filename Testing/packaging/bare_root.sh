@@ -28,15 +28,16 @@ mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'C
 [ -n "$mirror" ] || { echo "apt on this machine knows no mirror of $release" >&2; exit 1; }
 debootstrap --variant=minbase "$release" "$root" "$mirror" >/dev/null
 
-# The network as this machine has it: settings of apt, pip and the resolver, and the certificates and wheels they name.
-for path in /etc/apt /etc/pip.conf /etc/resolv.conf /etc/hosts "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
-  $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true); do
-  if [ -e "$path" ]; then
-    mkdir -p "$root/$(dirname "$path")"
-    rm -rf "${root:?}/$path"
-    cp -a --dereference "$path" "$root/$path"
-  fi
-done
+take() { # files and folders of this machine that are there
+  for path; do
+    if [ -e "$path" ]; then
+      rm -rf "${root:?}/$path"
+      mkdir -p "$root/$(dirname "$path")"
+      cp -a --dereference "$path" "$root/$path"
+    fi
+  done
+}
+take /etc/apt /etc/resolv.conf /etc/hosts
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 
@@ -55,6 +56,9 @@ timed() {
   echo "== $*: $(($(date +%s) - started)) s"
 }
 inside "$root" /project/Testing/packaging/system_packages.sh install >/dev/null
+# pip's settings, and the certificates and wheels that they name
+take /etc/pip.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
+  $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true)
 chown -R 1000:1000 "$root/project"
 timed make -C /project setup
 timed make -C /project demo

@@ -17,6 +17,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What the extras install: hidden, so that the base is shown to do without.
+EXTRAS = (
+    "lightning",
+    "tensorboard",
+    "matplotlib",
+    "slicer",
+    "vtk",
+    "vtkmodules",
+    "PySide6",
+    "PyQt5",
+    "monai",
+    "psutil",
+)
 WHERE = "import FetusMapV2Lib, pathlib; print(pathlib.Path(FetusMapV2Lib.__file__).resolve().parent)"
 
 pytestmark = pytest.mark.slow
@@ -36,16 +49,16 @@ class Installation:
     library: Path
     path: str = ""
 
-    def run(self, *arguments: object, cwd: Path) -> str:
-        """Standard output of ``python ARGUMENTS``."""
+    def run(self, *arguments: object, cwd: Path, code: int = 0) -> str:
+        """What ``python ARGUMENTS`` prints: on standard output or, where it is to fail, on standard error."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment |= {"PYTHONPATH": self.path, "PYTHONUTF8": "1"}
         command = [str(self.python), *map(str, arguments)]
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", env=environment, cwd=cwd, stdin=subprocess.DEVNULL
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr if code else done.stdout
 
 
 def empty_environment(folder: Path) -> tuple[Path, Path]:
@@ -57,12 +70,13 @@ def empty_environment(folder: Path) -> tuple[Path, Path]:
 
 
 def lend_packages(packages: Path) -> None:
-    """Lend an environment the packages of this one: downloading PyTorch once more would take minutes.
+    """Lend an environment the packages of this one, less the extras: downloading PyTorch once more would take minutes.
 
     Only the folder is lent; what else its own .pth files make importable, this project above all, is not.
     """
-    lent = "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    (packages / "lent.pth").write_text(lent, encoding="utf-8")
+    lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))"
+    (packages / "lent.pth").write_text("\n".join([*lent, hidden]), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +118,20 @@ def test_the_command_line_works_away_from_the_repository(installation: Installat
     (results,) = (tmp_path / "out").glob("*.measurements.json")
     document = json.loads(results.read_text(encoding="utf-8"))
     assert document["found"] and len(document["landmarks"]) == 22
+
+
+@pytest.mark.parametrize("installation", ["wheel"], indirect=True)
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [
+        ("train", ("train", "--preset", "unet", "--data", "cases", "--output", "run")),
+        ("evaluate", ("evaluate", "cases", "--output", "tables")),
+        ("slicer", ("estimate", "v.nrrd", "--output", "out", "--scene")),
+    ],
+)
+def test_a_missing_extra_is_one_line_with_the_command(installation, tmp_path, extra, command) -> None:
+    said = installation.run("-m", "FetusMapV2Lib.cli", *command, cwd=tmp_path, code=2)
+    assert said.count("\n") == 1 and f'pip install ".[{extra}]"' in said
 
 
 def test_the_wheel_holds_resources_licence_types_and_the_command(built: Path) -> None:
