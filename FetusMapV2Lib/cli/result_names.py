@@ -117,6 +117,6 @@ def refuse_others(folder: Path, name: str, file: Path) -> None:
         OutputError: they are of another file, or it has changed.
     """
     manifest = read_manifest(folder, name)
-    if manifest is not None and manifest.origin not in ("", source_fingerprint(file)):
+    if manifest is not None and manifest.source not in ("", source_fingerprint(file)):
         problem = f"the results in {folder} are of another file of this name, or this one has changed since"
         raise OutputError(problem, where=file, remedy=REPLACE, option="--overwrite")

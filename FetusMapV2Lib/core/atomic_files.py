@@ -1,6 +1,6 @@
-"""Writing files whole or not at all, on every operating system.
+"""Writing files atomically on every operating system.
 
-A file is written in a folder of its own beside its place, brought to the disk, and renamed over the target.
+A file is written to a staging folder beside its target, flushed to the disk, and renamed over the target.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from FetusMapV2Lib.core.staging import STAGING, is_staged, make_folder, owned_fo
 
 #: Names of devices on Windows, with any suffix.
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\..*)?", re.IGNORECASE)
-#: Categories of characters that are no part of a line of text.
+#: Unicode categories of characters that do not belong in a file name.
 _UNFIT = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
-#: Bytes; file systems take 255 for a name with its suffixes, and files are written under longer ones at first.
+#: Bytes; file systems allow 255 for a name with its suffixes, and temporary names are longer.
 _LONGEST_STEM = 160
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-#: File systems that cannot bring a single file or folder to the disk say so by one of these.
+#: Errors of file systems that cannot flush a single file or folder.
 _NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}
-#: Windows refuses to rename a file while a virus scanner or an indexer reads it, mostly for some milliseconds.
+#: Windows refuses to rename a file while a virus scanner or an indexer reads it, usually for some milliseconds.
 _RENAME_TRIES, _RENAME_WAIT_S = 20, 0.1
 _ON_WINDOWS = os.name == "nt"
 
-#: What to do about results that are there.
+#: What to do about results that exist already.
 REPLACE = "Choose another place, or let it be replaced"
 
-_swept: set[Path] = set()
+_cleaned: set[Path] = set()
 
 
 def ensure_absent(path: Path, overwrite: bool) -> None:
@@ -47,13 +47,18 @@ def ensure_absent(path: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True, private: bool = False) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it becomes `path`, on failure nothing is left.
+    """Write a file atomically: the temporary path becomes `path` at the end of the block, or nothing is left of it.
 
-    The temporary name ends as that of the target, so that writers which look at the suffix
-    (SimpleITK, MRML storage nodes) work unchanged.
+    The temporary file has the name of the target, so that writers which look at the suffix (SimpleITK, MRML storage
+    nodes) work unchanged.
 
     Args:
-        private: only this user may read the file (not on Windows, where the folder rules).
+        path: the target; its folder is created if it does not exist.
+        overwrite: whether an existing file may be replaced.
+        private: only this user may read the file (not on Windows, where the permissions of the folder apply).
+
+    Yields:
+        The temporary path to write to.
 
     Raises:
         OutputError: the target exists and `overwrite` is false, the folder cannot be written, or the disk is full.
@@ -62,7 +67,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True, privat
     ensure_absent(target, overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if is_staged(target.parent):  # whoever staged it brings it to the disk
+        if is_staged(target.parent):  # flushed to the disk with the whole staging folder
             with _beside(target) as temporary:
                 yield temporary
                 move(temporary, target)
@@ -89,30 +94,31 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def remove_abandoned_once(folder: Path) -> None:
-    """Remove what processes that have died were writing into a folder, once while this process runs."""
-    if folder not in _swept:
-        _swept.add(folder)
+    """Delete what processes that have ended were writing into a folder; once per process and folder."""
+    if folder not in _cleaned:
+        _cleaned.add(folder)
         remove_abandoned(folder, STAGING, unknown_after_s=0.0)
 
 
 def flush_file(path: Path, *, private: bool = False) -> None:
-    """Bring a file to the disk, so that it outlasts a power cut and a full disk is noticed here.
+    """Flush a file to the disk, so that it survives a power cut and a full disk is noticed here.
 
     Args:
-        private: only this user may read it from now on (not on Windows, where the folder rules).
+        path: the file.
+        private: only this user may read it from now on (not on Windows, where the permissions of the folder apply).
 
     Raises:
         OSError: the disk is full or broken.
     """
     if private and os.name != "nt":
-        with contextlib.suppress(OSError):  # a file system without rights of its own; those of the folder rule
+        with contextlib.suppress(OSError):  # a file system without permissions
             path.chmod(0o600)
     with path.open("rb+") as stream:
         _flush(stream.fileno())
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk; Windows does so by itself.
+    """Flush the names in a folder to the disk; Windows does so by itself.
 
     Raises:
         OSError: the disk is full or broken.
@@ -121,7 +127,7 @@ def flush_folder(folder: Path) -> None:
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder that one may write to but not list
+    except PermissionError:  # a folder that may be written but not listed
         return
     try:
         _flush(descriptor)
@@ -138,10 +144,10 @@ def _flush(descriptor: int) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file over another on the same disk; on Windows again and again while somebody reads it.
+    """Rename a file over another on the same disk; on Windows retried while the target is read.
 
     Raises:
-        OSError: it cannot be done.
+        OSError: it cannot be renamed.
     """
     for left in range(_RENAME_TRIES - 1 if _ON_WINDOWS else 0, -1, -1):
         try:
@@ -154,7 +160,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def output_error(error: OSError, target: Path) -> OutputError:
-    """The clear form of an operating-system error met while writing `target`."""
+    """The error to show for an operating-system error while writing `target`."""
     if error.errno in _DISK_FULL:
         return OutputError("the disk is full", where=target, remedy="Free some space or write elsewhere")
     if isinstance(error, PermissionError):
@@ -163,11 +169,11 @@ def output_error(error: OSError, target: Path) -> OutputError:
 
 
 def safe_stem(name: str, default: str = "case") -> str:
-    """A name that every operating system takes for a file, with room for suffixes.
+    """A file name without suffix that every operating system accepts, with room for suffixes.
 
-    What one of them forbids, and what no line of text can carry, becomes an underscore; what is too long is cut.
+    Characters that one of them forbids, and control characters, become an underscore; a long name is cut.
     """
-    # Bytes of a name that are no UTF-8 reach Python as lone surrogates; most are Latin-1.
+    # bytes of a name that are not UTF-8 reach Python as lone surrogates; most are Latin-1
     whole = "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in name)
     fit = "".join("\0" if unicodedata.category(one) in _UNFIT else one for one in whole)
     plain = re.sub(r'[<>:"/\\|?*\0]+', "_", fit).strip(" .")
@@ -176,29 +182,30 @@ def safe_stem(name: str, default: str = "case") -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, overwrite: bool = True) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text atomically."""
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | os.PathLike[str], data: Any, *, overwrite: bool = True) -> None:
-    """Write strict JSON (no NaN) whole or not at all."""
+    """Write strict JSON (no NaN) atomically."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", overwrite=overwrite)
 
 
 def usable_folder(folder: Path, *, private: bool = False) -> Path:
-    """The folder, made if need be.
+    """The folder, created if it does not exist.
 
     Args:
-        private: only this user may enter the folders that are made (not on Windows, where the folder around rules).
+        folder: its path.
+        private: only this user may enter folders that are created (not on Windows, where permissions are inherited).
 
     Raises:
-        OutputError: it is a file, or cannot be made.
+        OutputError: it is a file, or cannot be created.
     """
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         for one in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # another process was quicker
+            with contextlib.suppress(FileExistsError):  # another process created it first
                 make_folder(one, private=private)
         folder.mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

@@ -11,13 +11,13 @@ from FetusMapV2Lib.core.safe_text import printable, printable_sentence
 
 
 class UserError(Exception):
-    """A problem the user can mend.
+    """A problem that the user can solve.
 
     Args:
         problem: what is wrong, one clause without a full stop.
         where: file, option or landmark that it concerns, if any.
-        remedy: what to do about it, one sentence without a full stop, true wherever it is read.
-        option: what does it on the command line, e.g. "--overwrite"; other faces have buttons of their own for it.
+        remedy: what to do about it, one sentence without a full stop, valid on the command line and in the panel.
+        option: the option of the command line that does it, e.g. "--overwrite"; the panel has its own widgets.
 
     ``str()`` gives one line: ``where: problem. Remedy (option).``
 
@@ -41,10 +41,7 @@ class UserError(Exception):
         super().__init__(self.line())
 
     def line(self, *, with_option: bool = True) -> str:
-        """The message as one line; without the option for those who have no command line.
-
-        Whatever names and texts it quotes, it steers no terminal.
-        """
+        """The message as one printable line; without the option where there is no command line."""
         problem = printable_sentence(self.problem)
         head = f"{printable(self.where)}: {problem}" if self.where else problem
         option = f" ({self.option})" if self.option and with_option else ""
@@ -64,5 +61,5 @@ class ModelError(UserError):
     """A model file that is missing, corrupt, of another landmark schema, or with a wrong checksum."""
 
 
-class Cancelled(Exception):  # noqa: N818 - a request that was granted, not an error
+class Cancelled(Exception):  # noqa: N818 - the answer to a request, not an error
     """Raised inside a long job when its ``should_cancel`` callback said yes."""

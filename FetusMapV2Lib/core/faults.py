@@ -1,4 +1,4 @@
-"""Whatever went wrong, as the one line that a user gets."""
+"""Any exception as the one line that a user sees."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 
 from FetusMapV2Lib.core.errors import InputError, UserError
 
-#: Environment variable: set to 1 to see where an unexpected error came from.
+#: Environment variable: set to 1 to see the tracebacks of unexpected errors.
 TRACEBACK = "FETUSMAP_TRACEBACK"
 
 
 def as_user_error(error: BaseException, where: str | os.PathLike[str] | None = None) -> UserError:
-    """The line for an error, foreseen or not.
+    """The error to show for an exception, expected or not.
 
     Args:
-        where: the file that was worked on, if any.
+        error: the exception; a `UserError` is returned as it is.
+        where: the file that was being processed, if any.
     """
     if isinstance(error, UserError):
         return error
@@ -26,10 +27,10 @@ def as_user_error(error: BaseException, where: str | os.PathLike[str] | None = N
         return UserError(f"cannot be read or written ({error.strerror or error})", where=path)
     text = str(error)
     problem = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    remedy = f"With {TRACEBACK}=1 in the environment it says where that arose"
+    remedy = f"Set {TRACEBACK}=1 in the environment to see the traceback"
     return UserError(f"unexpected {problem}", where=where, remedy=remedy)
 
 
 def wants_traceback(error: BaseException) -> bool:
-    """Whether this is an error that nobody foresaw, and somebody asked to see where it arose."""
+    """Whether this is an unexpected error and the environment asks for tracebacks."""
     return not isinstance(error, UserError) and os.environ.get(TRACEBACK, "0") not in ("", "0")

@@ -1,7 +1,7 @@
-"""Reading JSON that anybody may have written: every document that cannot be used gives one line, never a traceback.
+"""Reading untrusted JSON: every document that cannot be used gives one line of error, never a traceback.
 
-Stricter than Python's own reader: no NaN or infinity, no key twice, no number beyond what arrays hold, no endless
-nesting, no file larger than such a file can be.
+Stricter than Python's own reader: no NaN or infinity, no duplicate keys, no numbers beyond 64 bits, limited nesting,
+limited file size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KIND_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "tru
 
 
 class _UnusableError(ValueError):
-    """JSON by its grammar, but nothing to work with."""
+    """Valid JSON that is refused."""
 
 
 def read_json(
@@ -44,13 +44,14 @@ def read_json(
     All numbers in it are finite, whole ones have at most 64 bits, and all text can be written as UTF-8.
 
     Args:
-        what: how the message calls the file, such as "the index of models".
+        path: the file.
+        what: how messages call the file, such as "the index of models".
         remedy: what the user can do about a file that cannot be used.
         error: the kind of error to raise.
-        max_bytes: refuse a larger file before anything of it is read.
+        max_bytes: refuse a larger file without parsing it.
 
     Raises:
-        UserError: of the kind `error`: the file is missing, cannot be read, too large, or no JSON that can be used.
+        UserError: of the kind `error`: the file is missing, cannot be read, too large, or not usable JSON.
     """
     source = Path(path)
     try:
@@ -92,7 +93,7 @@ def parse_json(
     remedy: str = "",
     error: type[UserError] = InputError,
 ) -> Any:
-    """The document in a text, or in bytes of UTF-8; what is refused as in `read_json`."""
+    """The document in a text, or in bytes of UTF-8; refused as in `read_json`."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         document = json.loads(
@@ -128,7 +129,13 @@ def field(
     """A field of a JSON object that must be of one kind: str, int, float (takes whole numbers), bool, list or dict.
 
     Args:
-        default: for an object without the field; a field that must be there has none.
+        data: the object.
+        key: name of the field.
+        kind: type of its value.
+        where: the file, for messages.
+        remedy: what the user can do, for messages.
+        error: the kind of error to raise.
+        default: value for an object without the field; without a default the field is required.
 
     Raises:
         UserError: of the kind `error`: the field is missing, or of another kind.
@@ -173,7 +180,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _check(document: Any) -> None:
-    """Refuse nesting that would be the end of whoever walks through it, and text that nobody can write again."""
+    """Refuse nesting that would exhaust the stack, and text that cannot be encoded as UTF-8."""
     level = [document]
     for _ in range(MAX_LEVELS):
         below: list[Any] = []

@@ -1,4 +1,4 @@
-"""Names beside a drawing: two columns of labels with lines to their points, none over another.
+"""Layout of labels beside a drawing: two columns, with lines to their points, without overlap.
 
 Positions in pixels, x to the right, y down.
 """
@@ -38,7 +38,15 @@ def place_labels(
     `line_height` apart, as near to them as possible.
 
     Args:
+        points: (N, 2) pixels.
         widths: (N,) width of each label with its margins.
+        panel_width: width of the panel.
+        top: upper end of the columns.
+        bottom: lower end of the columns.
+        line_height: least distance of two labels in a column.
+
+    Returns:
+        One per point, left column first.
     """
     if not len(points):
         return []
@@ -61,20 +69,14 @@ def place_labels(
 def spread(wanted: Array, low: float, high: float, gap: float) -> Array:
     """Ascending positions nearest to the ascending `wanted` ones (least squares), at least `gap` apart, in low..high.
 
-    Pool adjacent violators on the positions less their share of gaps; the gap shrinks if there is no room.
+    Isotonic regression of the positions less their share of gaps; the gap shrinks if there is no room.
     """
+    from scipy.optimize import isotonic_regression  # loading it takes longer than everything else here
+
     count = len(wanted)
     if count == 0:
         return np.zeros(0)
     gap = min(gap, (high - low) / max(count - 1, 1))
     steps = gap * np.arange(count)
-    blocks: list[list[float]] = []  # mean, number
-    for value in np.asarray(wanted, dtype=float) - steps:
-        blocks.append([float(value), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, number = blocks.pop()
-            before = blocks[-1]
-            before[0] = (before[0] * before[1] + mean * number) / (before[1] + number)
-            before[1] += number
-    pooled = np.concatenate([np.full(int(number), mean) for mean, number in blocks])
-    return np.clip(pooled, low, high - steps[-1]) + steps
+    pooled = isotonic_regression(np.asarray(wanted, dtype=float) - steps).x
+    return np.asarray(np.clip(pooled, low, high - steps[-1]) + steps)

@@ -1,6 +1,6 @@
 """Lock files: one process at a time works on a folder or file, on any file system and operating system.
 
-The file says who holds it. A lock whose owner has died is taken over.
+The file names its owner. A lock whose owner has ended is taken over.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from FetusMapV2Lib.core.atomic_files import output_error
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.process_identity import ProcessIdentity
 
-#: A lock is touched this often; another computer's that was not for so long has lost its owner.
+#: A held lock is touched at this interval; one of another computer that was not touched for this long is abandoned.
 _TOUCH_S, _ABANDONED_S = 30.0, 600.0
-#: So long a lock may be empty: its owner is about to write into it.
+#: A lock file may be empty for this long: its owner is about to write into it.
 _EMPTY_S = 30.0
 _POLL_S = 0.05
 _LARGEST = 4096
 
 
 class LockedError(OutputError):
-    """Another living process holds the lock."""
+    """Another running process holds the lock."""
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A lock file as it was found: its text, who holds it if the text says so, and seconds since it was touched."""
+    """A lock file as it was found: its text, its owner if the text names one, and the seconds since it was touched."""
 
     text: str
     owner: ProcessIdentity | None
     age_s: float
 
     @property
-    def is_dead(self) -> bool:
+    def is_abandoned(self) -> bool:
         if self.owner is None:
             return self.age_s > _EMPTY_S
         return self.owner.has_ended or (not self.owner.is_on_this_computer and self.age_s > _ABANDONED_S)
@@ -48,13 +48,13 @@ class _Held:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str, *, wait_s: float = 0.0, remedy: str = "Wait for its end") -> Iterator[None]:
-    """Hold the lock file `path` for the time of the block.
+    """Hold the lock file `path` during the block.
 
     Args:
-        path: of the lock file; it is removed at the end.
+        path: of the lock file; it is deleted at the end.
         what: what is in use, for the message, e.g. "this folder".
-        wait_s: seconds to wait for another owner.
-        remedy: what to do about a living owner.
+        wait_s: seconds to wait for another owner to release it.
+        remedy: what to do about a running owner.
 
     Raises:
         LockedError: another process holds it.
@@ -80,13 +80,13 @@ def locked(path: Path, what: str, *, wait_s: float = 0.0, remedy: str = "Wait fo
 
 
 def _taken(path: Path, text: str) -> bool:
-    """Whether the lock could be taken, from a dead owner too."""
+    """Whether the lock could be taken, also from an owner that has ended."""
     if _created(path, text):
         return True
     held = _held(path)
-    if held is None or not held.is_dead:
+    if held is None or not held.is_abandoned:
         return False
-    # one at a time buries the dead: who judged earlier must not remove the lock of who was quicker
+    # one process at a time takes over: another one may have done so since the lock was read
     guard = path.with_name(f"{path.name}.takeover")
     left = _held(guard)
     if left is not None and left.age_s > _EMPTY_S:
@@ -124,7 +124,7 @@ def _created(path: Path, text: str) -> bool:
 
 
 def _held(path: Path) -> _Held | None:
-    """What the lock file says, None if there is none."""
+    """The lock file as it is now; None if there is none."""
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             text = stream.read(_LARGEST)
@@ -139,7 +139,7 @@ def _held(path: Path) -> _Held | None:
 
 
 def _clock_of(folder: Path) -> float:
-    """The present time of the folder's file system, which need not be this computer's."""
+    """The current time of the folder's file system, which may differ from this computer's."""
     probe = folder / f".clock-{secrets.token_hex(4)}"
     try:
         probe.touch()
@@ -168,7 +168,7 @@ def _remove(path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
             return
-        except PermissionError:  # Windows: somebody is reading it
+        except PermissionError:  # Windows: another process is reading it
             time.sleep(_POLL_S / 2)
         except OSError:
             return

@@ -44,6 +44,7 @@ class CaseRunner(Protocol):
         Args:
             name: of the case.
             path: its volume.
+            job: works on the case.
         """
 
 

@@ -1,9 +1,9 @@
-"""The files of a case as one transaction: whoever reads finds all of the old ones, all of the new ones, or is told.
+"""The files of a case as one transaction: a reader finds all old files, all new ones, or a manifest that says neither.
 
-New files are written in a staging folder and brought to the disk. Then a manifest, ``.fetusmap/NAME.json`` beside the
-files, says that they are moving; they move; then it says that they are complete, with size and SHA-256 of each.
-Whatever ends the process on the way, the next one that writes into the folder moves the rest. A manifest holds names
-and checksums only, nothing of a patient that the names themselves do not tell.
+New files are written to a staging folder and flushed to the disk. Then a manifest, ``.fetusmap/NAME.json`` beside the
+files, says that they are being moved; they are moved; then it says that they are complete, with size and SHA-256 of
+each. If the process ends in between, the next one that writes into the folder moves the rest. A manifest holds names
+and checksums only, nothing of a patient beyond what the names themselves say.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.manifests import (
     MANIFESTS,
     Manifest,
-    fact_of,
+    file_checksum,
     is_unchanged,
     manifest_path,
     read_manifest,
@@ -37,10 +37,10 @@ from FetusMapV2Lib.core.manifests import (
 from FetusMapV2Lib.core.staging import STAGING, is_staged, make_folder, owned_folder, retain
 
 _NEW, _OLD = "new", "old"
-#: Moving the files of a case takes milliseconds; one who waits longer than this waits for something else.
+#: Moving the files of a case takes milliseconds; a longer wait has another cause.
 _WAIT_S = 60.0
 
-#: Folders that were looked after by this process, with the cases whose cut publication it finished.
+#: Folders that this process has checked, with the cases whose interrupted publication it finished.
 _finished: dict[Path, set[str]] = {}
 
 
@@ -49,50 +49,55 @@ def published(
     folder: Path,
     name: str,
     *,
-    asked: Collection[str] | None = None,
+    expected: Collection[str] | None = None,
     overwrite: bool = False,
     private: bool = True,
-    origin: str = "",
+    source: str = "",
 ) -> Iterator[Path]:
-    """Give an empty folder to write the files of a case to; on success they move into `folder`, all of them or none.
+    """Publish the files of a case: all of them are moved into `folder` at the end of the block, or none.
 
-    Of an earlier publication of this case nothing stays beside the new files, but what was changed since by somebody.
+    Files of an earlier publication of this case are deleted, except those that somebody has changed since.
 
     Args:
-        folder: made if need be.
+        folder: for the files; it is created if it does not exist.
         name: of the case in this folder.
-        asked: names of all files that the case may have; those not written now go; None = the files written.
-        overwrite: whether the files of a complete case may be replaced. Those of a partial one may.
-        private: only this user may read the files and enter folders that are made for them (not on Windows, where the
-            rights of the folder rule).
-        origin: what tells the source of the case from another one (`manifests.Manifest.origin`).
+        expected: names of all files that the case may have; existing ones that are not written now are deleted.
+            None = the files written.
+        overwrite: whether the files of a complete case may be replaced. Those of an incomplete one always may.
+        private: only this user may read the files and enter folders created for them (not on Windows, where the
+            permissions of the folder apply).
+        source: fingerprint of the source of the case (`manifests.source_fingerprint`).
+
+    Yields:
+        An empty folder to write the files to.
 
     Raises:
-        OutputError: the folder cannot be written, the disk is full, or a file exists that may not be replaced; then
-            nothing is changed.
+        OutputError: the folder cannot be written, the disk is full, or a file exists that may not be replaced; nothing
+            is changed then.
     """
     usable_folder(folder, private=private)
-    ensure_replaceable(folder, name, asked or (), overwrite=overwrite)
+    ensure_replaceable(folder, name, expected or (), overwrite=overwrite)
     try:
         with owned_folder(folder, STAGING) as staging:
             new = staging / _NEW
             new.mkdir()
             yield new
             written = sorted(path.name for path in new.iterdir() if path.is_file())
-            facts = {}
+            checksums = {}
             for one in written:
                 flush_file(new / one, private=private)
-                facts[one] = fact_of(new / one)
+                checksums[one] = file_checksum(new / one)
             flush_folder(new)
-            manifest = Manifest(facts, tuple(sorted({*written, *(asked or ())})), staging=staging.name, origin=origin)
+            every = tuple(sorted({*written, *(expected or ())}))
+            manifest = Manifest(checksums, every, staging=staging.name, source=source)
             if is_staged(folder):  # part of a larger publication
                 _move_all(folder, staging, manifest, ())
                 return
-            with _alone(folder):
-                ensure_replaceable(folder, name, manifest.asked, overwrite=overwrite)
+            with _folder_lock(folder):
+                ensure_replaceable(folder, name, manifest.expected, overwrite=overwrite)
                 _publish(folder, name, staging, manifest)
     except OutputError as error:
-        # The user knows the file by its final place.
+        # the user knows the file by its final path
         where = folder / Path(error.where).name if STAGING in error.where else error.where or folder
         raise OutputError(error.problem, where=where, remedy=error.remedy, option=error.option) from error
     except OSError as error:
@@ -100,10 +105,13 @@ def published(
 
 
 def ensure_replaceable(folder: Path, name: str, files: Collection[str], *, overwrite: bool) -> None:
-    """Refuse to replace files of a complete case, or of none; those of a case that was cut off may be replaced.
+    """Refuse to replace the files of a complete case, or files of no case; those of an incomplete case may be replaced.
 
     Args:
+        folder: of the files.
+        name: of the case.
         files: names of the files that would be written.
+        overwrite: whether files of a complete case may be replaced too.
 
     Raises:
         OutputError: one of them exists and `overwrite` is false, or is a folder.
@@ -118,20 +126,22 @@ def ensure_replaceable(folder: Path, name: str, files: Collection[str], *, overw
     for file in files if not overwrite else ():
         path = folder / file
         if path.exists():
-            problem = _objection(path, manifest, name in _finished.get(folder, ()))
+            problem = _refusal(path, manifest, name in _finished.get(folder, ()))
             if problem:
                 raise OutputError(problem, where=path, remedy=REPLACE, option="--overwrite")
 
 
-def _objection(path: Path, manifest: Manifest | None, finished: bool) -> str:
-    """Why a file may not be replaced unasked; empty if it may.
+def _refusal(path: Path, manifest: Manifest | None, finished: bool) -> str:
+    """Why a file may not be replaced without `overwrite`; empty if it may.
 
     Args:
-        finished: this process finished the publication that the manifest tells of.
+        path: the file.
+        manifest: of its case, if there is one.
+        finished: this process finished the interrupted publication that the manifest describes.
     """
     if manifest is None or (not finished and manifest.is_complete(path.parent)):
         return "the output exists already"
-    if (finished or manifest.staging) and path.name in {*manifest.files, *manifest.asked, *manifest.removed}:
+    if (finished or manifest.staging) and path.name in {*manifest.files, *manifest.expected, *manifest.removed}:
         return ""
     if not is_unchanged(path, manifest):
         return "other files of this case are missing, but this one was changed since it was written"
@@ -139,20 +149,20 @@ def _objection(path: Path, manifest: Manifest | None, finished: bool) -> str:
 
 
 def is_complete(folder: Path, name: str, files: Collection[str]) -> bool:
-    """Whether a case was published to its end, has its files, and was asked for at least these.
+    """Whether a case was published completely, still has its files, and was published with at least these expected.
 
-    A file that was not written because there was nothing to write, such as the landmarks of no fetus, is not missed.
+    A file for which there was nothing to write, such as the landmarks of no fetus, does not count as missing.
     """
     finish_interrupted(folder)
     manifest = read_manifest(folder, name)
-    return manifest is not None and manifest.is_complete(folder) and set(files) <= set(manifest.asked)
+    return manifest is not None and manifest.is_complete(folder) and set(files) <= set(manifest.expected)
 
 
 def finish_interrupted(folder: Path) -> frozenset[str]:
-    """Finish what other processes were cut off from publishing here, and sweep what they left; once in this process.
+    """Finish publications that other processes were interrupted at, and delete their leftovers; once per process.
 
     Returns:
-        the cases whose publication was finished.
+        The cases whose publication was finished.
 
     Raises:
         OutputError: the folder cannot be written, though there is something to finish.
@@ -161,7 +171,7 @@ def finish_interrupted(folder: Path) -> frozenset[str]:
         finished = _finished[folder] = set()
         try:
             if any(manifest.staging for _, manifest in _manifests(folder)):
-                with _alone(folder):
+                with _folder_lock(folder):
                     finished |= {name for name, manifest in _manifests(folder) if _finish(folder, name, manifest)}
             remove_abandoned_once(folder)
         except OSError as error:
@@ -170,12 +180,12 @@ def finish_interrupted(folder: Path) -> frozenset[str]:
 
 
 def next_name(folder: Path, beginning: str, *, first: int = 1) -> str:
-    """A numbered name, such as ``report-0001``, above those in the folder; it says nothing of the patient.
+    """The next free numbered name, such as ``report-0001``; it says nothing of the patient.
 
     Raises:
-        OutputError: the folder is a file, or cannot be made.
+        OutputError: the folder is a file, or cannot be created.
     """
-    finish_interrupted(usable_folder(folder, private=True))  # a case whose writing was cut off has its name
+    finish_interrupted(usable_folder(folder, private=True))  # an interrupted case has its name
     paths = (*folder.glob(f"{beginning}-*"), *(folder / MANIFESTS).glob(f"{beginning}-*"))
     ends = [path.name.split(".")[0][len(beginning) + 1 :] for path in paths]
     numbers = [int(end) for end in ends if end.isdecimal() and len(end) < 10]
@@ -189,20 +199,23 @@ def _manifests(folder: Path) -> list[tuple[str, Manifest]]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; only who holds it moves files. So a publication found under way has lost its process."""
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, without which no file is moved: a publication found unfinished has lost its process."""
     manifests = folder / MANIFESTS
     if not manifests.is_dir():
         with contextlib.suppress(FileExistsError):
             make_folder(manifests, private=False)
         if os.name != "nt":
-            with contextlib.suppress(OSError):  # as readable as the names beside it
+            with contextlib.suppress(OSError):  # as readable as the folder of the files
                 manifests.chmod(folder.stat().st_mode & 0o777)
-    with _turn, locked(manifests / ".lock", "this folder", wait_s=_WAIT_S, remedy="Wait for its end and try again"):
+    with (
+        _thread_lock,
+        locked(manifests / ".lock", "this folder", wait_s=_WAIT_S, remedy="Wait for its end and try again"),
+    ):
         yield
 
 
-_turn = threading.Lock()
+_thread_lock = threading.Lock()
 
 
 def _publish(folder: Path, name: str, staging: Path, manifest: Manifest) -> None:
@@ -222,19 +235,19 @@ def _publish(folder: Path, name: str, staging: Path, manifest: Manifest) -> None
 
 
 def _outdated(folder: Path, known: Manifest | None, manifest: Manifest) -> tuple[str, ...]:
-    """Files that the case does not have any more: those asked for and not written, and those written before.
+    """Files to delete: those expected but not written now, and those of the earlier publication.
 
-    A file of the earlier publication that was not asked for and was changed since is somebody's own.
+    A file of the earlier publication that is not expected now and was changed since is somebody's own work.
     """
-    gone = {name for name in manifest.asked if name not in manifest.files}
+    gone = {name for name in manifest.expected if name not in manifest.files}
     if known is not None:
-        earlier = {*known.files, *known.removed} - {*manifest.asked}
+        earlier = {*known.files, *known.removed} - {*manifest.expected}
         gone |= {name for name in earlier if known.staging or is_unchanged(folder / name, known)}
     return tuple(sorted(name for name in gone if (folder / name).is_file()))
 
 
 def _move_all(folder: Path, staging: Path, manifest: Manifest, gone: Collection[str]) -> None:
-    """Move old files out and new ones in; whatever fails is undone."""
+    """Move old files out and new ones in; a failure undoes all moves."""
     new, old = staging / _NEW, staging / _OLD
     old.mkdir(exist_ok=True)
     done: list[tuple[Path, Path]] = []
@@ -247,7 +260,7 @@ def _move_all(folder: Path, staging: Path, manifest: Manifest, gone: Collection[
                 done.append((source, target))
         flush_folder(folder)
     except BaseException:
-        retain(staging)  # should undoing fail, the files lie there until the next process finishes the publication
+        retain(staging)  # if undoing fails, the files stay there until the next process finishes the publication
         for source, target in reversed(done):
             move(target, source)
         retain(staging, False)
@@ -255,7 +268,10 @@ def _move_all(folder: Path, staging: Path, manifest: Manifest, gone: Collection[
 
 
 def _finish(folder: Path, name: str, manifest: Manifest) -> bool:
-    """Move what a publication that was cut off left in its staging folder; false if that is gone.
+    """Move what an interrupted publication left in its staging folder.
+
+    Returns:
+        Whether all files are in place now; false if the staging folder is gone.
 
     Raises:
         OSError: a file cannot be moved.

@@ -1,6 +1,6 @@
-"""Temporary folders that say whose they are; those of processes that have died are swept away.
+"""Temporary folders with an owner; those of processes that have ended are deleted.
 
-A note beside the folder names its owner. It is there before the folder and goes after it.
+A note beside the folder names its owner. It is written before the folder and deleted after it.
 """
 
 from __future__ import annotations
@@ -18,35 +18,39 @@ from pathlib import Path
 
 from FetusMapV2Lib.core.process_identity import ProcessIdentity
 
-#: Beginning of the names of folders in which files are written before they move to their place.
+#: Prefix of the names of folders in which files are written before they are moved into place.
 STAGING = ".writing-"
-#: Beginning of the names of folders for files that another process or library reads at once.
+#: Prefix of the names of folders for files that another process or library reads immediately.
 TEMPORARY = "fetusmap-"
 _NOTE = ".owner"
-#: A note may be unreadable for so long: its owner is about to write it.
+#: A note may be unreadable for this long: its owner is about to write it.
 _EMPTY_S = 30.0
-#: Nobody here can tell whether the process of another computer lives; no folder is needed for so long.
+#: Whether a process of another computer still runs cannot be told; no folder is needed for this long.
 _ELSEWHERE_S = 24 * 3600.0
 
 _own: set[Path] = set()
-_kept: set[Path] = set()
-_swept: set[Path] = set()
+_retained: set[Path] = set()
+_cleaned: set[Path] = set()
 
 
 @contextlib.contextmanager
 def owned_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterator[Path]:
-    """An empty folder that only this user may enter; it is removed at the end of the block.
+    """Create an empty folder that only this user may enter; it is deleted at the end of the block.
 
     Args:
-        parent: where it lies; None = among the temporary files of the system, where the first one of this process
-            sweeps away those of processes that have died.
+        parent: where it is created; None = among the temporary files of the system, where the first call of this
+            process deletes the folders of processes that have ended.
+        prefix: of its name.
+
+    Yields:
+        The folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     where = Path(tempfile.gettempdir()) if parent is None else parent
-    if parent is None and where not in _swept:
-        _swept.add(where)
+    if parent is None and where not in _cleaned:
+        _cleaned.add(where)
         remove_abandoned()
     folder = where / f"{prefix}{secrets.token_hex(6)}"
     note = _note_of(folder)
@@ -57,37 +61,38 @@ def owned_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterato
         yield folder
     finally:
         _own.discard(folder)
-        if folder not in _kept:
+        if folder not in _retained:
             _remove(folder, note)
 
 
-def retain(folder: Path, wanted: bool = True) -> None:
-    """Leave an owned folder where it is when its block ends, or no longer; once this process has ended it is swept."""
-    (_kept.add if wanted else _kept.discard)(folder)
+def retain(folder: Path, retained: bool = True) -> None:
+    """Keep an owned folder when its block ends, or no longer; it is deleted after this process has ended."""
+    (_retained.add if retained else _retained.discard)(folder)
 
 
 def make_folder(folder: Path, *, private: bool) -> None:
-    """Make a folder in one that exists; a private one only this user may enter.
+    """Create a folder in an existing one; a private one only this user may enter.
 
-    On Windows the rights are those of the folder around it: there a mode would cut files that move out of it off from
-    their neighbours' rights.
+    On Windows permissions are inherited from the parent: files moved out of a folder with a mode of its own would keep
+    permissions that differ from those of the files beside them.
     """
     folder.mkdir(mode=0o700 if private and os.name != "nt" else 0o777)
 
 
 def is_staged(folder: Path) -> bool:
-    """Whether a folder of this process holds it, so that nothing in it lasts unless it moves out."""
+    """Whether it is in an owned folder of this process, and so deleted unless it is moved out."""
     return folder in _own or folder.parent in _own
 
 
 def remove_abandoned(
     parent: Path | None = None, prefix: str = TEMPORARY, *, unknown_after_s: float = _ELSEWHERE_S
 ) -> None:
-    """Remove the folders of owners that have died; those of the living, and what cannot be removed, stay.
+    """Delete the folders of processes that have ended; those of running ones, and what cannot be deleted, stay.
 
     Args:
         parent: see `owned_folder`.
-        unknown_after_s: a folder without a note is removed if it was last changed so long ago.
+        prefix: of the names of the folders.
+        unknown_after_s: a folder without a note is deleted if it was last changed this long ago.
     """
     where = Path(tempfile.gettempdir()) if parent is None else parent
     with contextlib.suppress(OSError):
@@ -118,11 +123,11 @@ def _is_abandoned(folder: Path, unknown_after_s: float) -> bool:
 
 
 def _is_mine(path: Path) -> bool:
-    """False for a link, and for what another user has laid among the temporary files."""
+    """False for a link, and for what another user has put among the temporary files."""
     try:
         facts = path.lstat()
     except OSError:
-        return True  # not there, or about to go
+        return True  # missing, or being deleted
     if sys.platform != "win32" and facts.st_uid != os.geteuid():
         return False
     return not path.is_symlink()
@@ -137,6 +142,6 @@ def _age_s(path: Path) -> float:
 
 def _remove(folder: Path, note: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():  # Windows keeps a folder while somebody reads in it: it is swept later
+    if not folder.exists():  # Windows keeps a folder while a file in it is read: it is deleted later
         with contextlib.suppress(OSError):
             note.unlink(missing_ok=True)

@@ -152,10 +152,10 @@ def _published(folder: Path, name: str, paths: Sequence[Path], options: ExportOp
     return published(
         folder,
         name,
-        asked=[path.name for path in paths],
+        expected=[path.name for path in paths],
         overwrite=options.overwrite,
         private=not options.shared,
-        origin="" if source is None else source_fingerprint(source),
+        source="" if source is None else source_fingerprint(source),
     )
 
 

@@ -80,8 +80,8 @@ def write_training_case(
     others = [path for path in volumes_named(target, name) if path.name != f"{name}.nrrd"]
     if others:
         raise OutputError("another volume of this name is there", where=others[0], remedy="Choose another name")
-    asked = [f"{name}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
-    with published(target, name, asked=asked, overwrite=overwrite, private=private) as staging:
+    expected = [f"{name}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
+    with published(target, name, expected=expected, overwrite=overwrite, private=private) as staging:
         write_volume(staging / f"{name}.nrrd", volume)
         truth = Pose(np.where(vouched[:, None], pose.positions, np.nan), schema=pose.schema)
         write_markups(staging / f"{name}.mrk.json", truth, descriptions=list(annotation.states))

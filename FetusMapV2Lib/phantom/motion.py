@@ -183,8 +183,8 @@ def write_moving_case(
     sequence, truth = f"{stem}.seq.nrrd", f"{stem}.json"
     landmarks = [f"{stem}_{number:04d}.mrk.json" for number in range(len(frames))]
     times = None if frame_interval_s is None else [number * frame_interval_s for number in range(len(frames))]
-    asked = (sequence, *landmarks, truth)
-    with published(Path(folder), stem, asked=asked, overwrite=overwrite, private=False) as staging:
+    expected = (sequence, *landmarks, truth)
+    with published(Path(folder), stem, expected=expected, overwrite=overwrite, private=False) as staging:
         write_sequence(staging / sequence, [frame.volume for frame in frames], times_s=times)
         for name, frame in zip(landmarks, frames, strict=True):
             write_markups(staging / name, frame.pose)

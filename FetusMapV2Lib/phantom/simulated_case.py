@@ -270,7 +270,9 @@ def write_case(
     """
     stem = f"case-{index:04d}"
     volume, landmarks, truth = (f"{stem}{suffix}" for suffix in (".nrrd", ".mrk.json", ".json"))
-    with published(Path(folder), stem, asked=(volume, landmarks, truth), overwrite=overwrite, private=False) as staging:
+    with published(
+        Path(folder), stem, expected=(volume, landmarks, truth), overwrite=overwrite, private=False
+    ) as staging:
         write_volume(staging / volume, case.volume)
         write_markups(staging / landmarks, case.pose)
         write_json(staging / truth, case.truth)

@@ -1,4 +1,4 @@
-"""The codes under which other systems know the measurements: LOINC and SNOMED CT, as DICOM PS3.16 lists them.
+"""Standard codes of the measurements: LOINC and SNOMED CT, as listed by DICOM PS3.16.
 
 Context groups 12006 (long bones), 12009 (early gestation), 12013 (gestational age equations) and 244 (laterality).
 """

@@ -1,6 +1,6 @@
 """The report as DICOM structured report: OB-GYN Ultrasound Procedure Report, TID 5000 (PS3.16).
 
-Long bones lie in TID 5006, the crown-rump length with the gestational age in TID 5011, each in groups of TID 5008.
+Long bones are in TID 5006, the crown-rump length with the gestational age in TID 5011, each in groups of TID 5008.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
-#: Of this software, by which files name the program that wrote them.
+#: Implementation class UID of this software.
 _IMPLEMENTATION_UID = "2.25.252889858345842456096410795919131767650"
 
 _REPORT = Code("125000", "DCM", "OB-GYN Ultrasound Procedure Report")
@@ -58,10 +58,10 @@ def write_sr(path: Path, report: Report) -> None:
 
 
 def structured_report(report: Report) -> Dataset:
-    """A Comprehensive SR, unverified. Missing lengths are left out.
+    """An unverified Comprehensive SR. Missing lengths are omitted.
 
-    With a study it belongs to it and refers to its images; without one it stands in a study of its own and
-    names no patient.
+    It belongs to the study of the report and refers to its images; without one it is in a new study and names no
+    patient.
     """
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -76,7 +76,7 @@ def structured_report(report: Report) -> Dataset:
 
 
 def _patient_and_study(dataset: Dataset, report: Report) -> None:
-    study = report.told_study or Study()
+    study = report.reported_study or Study()
     dataset.PatientName, dataset.PatientID = study.patient_name, study.patient_id
     if study.issuer_of_patient_id:
         dataset.IssuerOfPatientID = study.issuer_of_patient_id
@@ -106,7 +106,7 @@ def _series_and_document(dataset: Dataset, report: Report) -> None:
     dataset.ContentTime = dataset.SeriesTime = dataset.InstanceCreationTime = report.day.strftime("%H%M%S")
     dataset.TimezoneOffsetFromUTC = report.day.strftime("%z")[:5] or "+0000"
     dataset.PerformedProcedureCodeSequence = []
-    study = report.told_study
+    study = report.reported_study
     if study is not None and study.study_uid and study.images:
         dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(study)]
 
@@ -128,10 +128,10 @@ def _evidence(study: Study) -> Dataset:
 
 
 def _content(report: Report) -> list[Dataset]:
-    """The root's items in the order that TID 5000 asks for."""
+    """The root's items in the order of TID 5000."""
     crl, *bones = report.measurements.lengths
     items = [sr.code(_LANGUAGE, _ENGLISH, "HAS CONCEPT MOD"), *_observers(report)]
-    study = report.told_study
+    study = report.reported_study
     if study is not None and study.study_uid and study.images:
         pictures = [sr.image(one.sop_class_uid, one.sop_instance_uid) for one in study.images]
         items.append(sr.container(_IMAGE_LIBRARY, pictures))
@@ -145,7 +145,7 @@ def _content(report: Report) -> list[Dataset]:
 
 
 def _observers(report: Report) -> list[Dataset]:
-    """The program, and who read its result (TID 1002)."""
+    """The software, and the person who read its result (TID 1002)."""
     relation = "HAS OBS CONTEXT"
     items = [
         sr.code(_OBSERVER_TYPE, _DEVICE, relation),
@@ -190,7 +190,7 @@ def _crl_group(report: Report, crl: Measurement) -> Dataset:
 
 
 def _age_properties(dating: Dating) -> list[Dataset]:
-    """Where the age comes from, and its 90 % interval."""
+    """The source of the age, and its 90 % interval."""
     if dating.key in EQUATIONS:
         source = sr.code(_EQUATION, EQUATIONS[dating.key], "INFERRED FROM")
     else:

@@ -1,6 +1,6 @@
-"""The report as FHIR R4: a bundle of Observations, one for each length, the gestational ages and the neck's posture.
+"""The report as FHIR R4: a bundle of Observations, one for each length, gestational age and the posture of the neck.
 
-Status is "preliminary": no person has signed them. Lengths carry their 90 % interval as a component.
+Their status is "preliminary", as no person has signed them. The 90 % interval of a length is a component of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
 from FetusMapV2Lib.reporting.report import SOFTWARE, Report
-from FetusMapV2Lib.reporting.values import plain
+from FetusMapV2Lib.reporting.values import clean_text
 
 _SYSTEMS = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct"}
 _UCUM = "http://unitsofmeasure.org"
@@ -33,19 +33,22 @@ _UNITS = {"mm": "mm", "d": "d", "deg": "deg"}
 def fhir_bundle(report: Report) -> dict[str, Any]:
     """A Bundle of type "collection": the Observations, the software as Device, and the Patient if there is a study.
 
-    Missing lengths are left out. All of it is JSON values.
+    Missing lengths are omitted.
+
+    Returns:
+        JSON values.
     """
     entries: list[dict[str, Any]] = []
 
     def add(resource: dict[str, Any]) -> str:
-        """Put a resource into the bundle; gives the address by which others refer to it."""
+        """Add a resource to the bundle; returns the URL by which others refer to it."""
         url = f"urn:uuid:{uuid.uuid4()}"
         entries.append({"fullUrl": url, "resource": resource})
         return url
 
     common = _common(report, add(_device(report)))
-    if report.told_study is not None:
-        common["subject"] = {"reference": add(_patient(report.told_study))}
+    if report.reported_study is not None:
+        common["subject"] = {"reference": add(_patient(report.reported_study))}
     crl, *bones = report.measurements.lengths
     if math.isfinite(crl.value_mm):
         of_crl = add(common | _length(crl, report.measurements.checks))
@@ -70,9 +73,9 @@ def _instant(report: Report) -> str:
 
 
 def _cleaned(value: Any) -> Any:
-    """The value with plain texts, and without members that are empty, which FHIR does not take."""
+    """The value with clean texts and without empty members, which FHIR does not accept."""
     if isinstance(value, str):
-        return plain(value)
+        return clean_text(value)
     if isinstance(value, list):
         return [one for one in map(_cleaned, value) if one not in ("", [], {})]
     if isinstance(value, dict):
@@ -92,7 +95,7 @@ def _common(report: Report, device: str) -> dict[str, Any]:
         "effectiveDateTime": str(report.created.year) if report.identifiers_left_out else _instant(report),
         "device": {"reference": device},
     }
-    study = report.told_study
+    study = report.reported_study
     if study is not None and study.readable_date:
         common["effectiveDateTime"] = study.readable_date
     if study is not None and study.study_uid:
@@ -131,7 +134,7 @@ def _patient(study: Study) -> dict[str, Any]:
 
 
 def _name(group: str) -> dict[str, Any]:
-    """One writing of a name, "Doe^Jane^M"."""
+    """One component group of a name, "Doe^Jane^M"."""
     family, *given = (part.strip() for part in group.split("^"))
     name: dict[str, Any] = {"text": " ".join(filter(None, (*given[:2], family)))}
     if family:

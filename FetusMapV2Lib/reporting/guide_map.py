@@ -1,6 +1,6 @@
 """The guide map: the skeleton of one fetus from the front and from the side, with every landmark, as SVG.
 
-Drawn from the pose alone and quick enough to follow a drag; browsers, Qt and printers show it sharp at any size.
+Drawn from the pose alone, fast enough to follow a drag; sharp at any size in browsers, Qt and print.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SMALLEST_HEIGHT_MM = 20.0
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """One of the two drawings: unit vectors to the right and up on the page, and what is labelled in it."""
+    """One of the two drawings: unit vectors to the right and up on the page, and the rows labelled in it."""
 
     title: str
     ends: tuple[str, str]
@@ -39,7 +39,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where a view is drawn, pixels; `margin` is kept on either side for labels."""
+    """Where a view is drawn, pixels; `margin` is reserved on either side for labels."""
 
     left: float
     width: float
@@ -76,13 +76,13 @@ def guide_map(
     schema = pose.schema
     width, height = size
     views = _views(fetal_axes(plane), schema)
-    settled = np.array([state in VOUCHED_STATES for state in states] or [False] * schema.count)
+    vouched = np.array([state in VOUCHED_STATES for state in states] or [False] * schema.count)
     frames = _frames(views, schema, names, width, height)
     room = frames[0].width - 2 * frames[0].margin
     mm = _pixels_per_mm(pose.positions, views, room, height - _TITLE_HEIGHT - _FOOT_HEIGHT)
     parts = [f'<rect width="{width}" height="{height}" fill="{_BACKGROUND}"/>']
     for view, frame in zip(views, frames, strict=True):
-        parts += _drawing(view, pose, schema, settled, names, mm, frame)
+        parts += _drawing(view, pose, schema, vouched, names, mm, frame)
     parts += _scale_bar(mm, frames[0])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * scale:.0f}" height="{height * scale:.0f}" '
@@ -102,7 +102,7 @@ def _views(axes: Axes, schema: Schema) -> tuple[_View, _View]:
 
 
 def _frames(views: Sequence[_View], schema: Schema, names: bool, width: float, height: float) -> list[_Frame]:
-    """Side by side, with as much room for either drawing once the labels have theirs."""
+    """Side by side, with equal room for both drawings beside their labels."""
     margins = [max(_text_room(_label(schema, row, names)) for row in view.labelled) + 10.0 for view in views]
     room = max((width - 2 * sum(margins)) / len(views), 40.0)
     frames, left = [], 0.0
@@ -113,7 +113,7 @@ def _frames(views: Sequence[_View], schema: Schema, names: bool, width: float, h
 
 
 def _pixels_per_mm(positions: Array, views: Sequence[_View], width: float, height: float) -> float:
-    """The largest scale at which both drawings have room."""
+    """The largest scale at which both drawings fit."""
     present = positions[np.isfinite(positions).all(axis=1)]
     if not len(present):
         return height / _SMALLEST_HEIGHT_MM
@@ -126,7 +126,7 @@ def _drawing(
     view: _View,
     pose: Pose,
     schema: Schema,
-    settled: NDArray[np.bool_],
+    vouched: NDArray[np.bool_],
     names: bool,
     mm: float,
     frame: _Frame,
@@ -146,14 +146,13 @@ def _drawing(
         if edge.start in there and edge.end in there:
             colour = _colour(schema, schema.rows(edge.group)[0])
             parts.append(_line(points[edge.start], points[edge.end], colour, 3.0))
-    for row in present.tolist():
-        parts.append(_dot(points[row], _colour(schema, row), filled=bool(settled[row])))
+    parts += [_dot(points[row], _colour(schema, row), filled=bool(vouched[row])) for row in present.tolist()]
     rows = [row for row in view.labelled if row in there]
     return parts + _labels(rows, points, schema, names, frame)
 
 
 def _labels(rows: list[int], points: Array, schema: Schema, names: bool, frame: _Frame) -> list[str]:
-    """Two columns beside the drawing, each label on the side of its point, as near to it as the others allow."""
+    """Two columns beside the drawing, each label on the side of its point, as near to it as the other labels allow."""
     parts = []
     top, bottom = _TITLE_HEIGHT + _LINE_HEIGHT / 2, frame.height - _FOOT_HEIGHT - _LINE_HEIGHT / 2
     for on_right in (False, True):
@@ -175,7 +174,7 @@ def _label(schema: Schema, row: int, names: bool) -> str:
 
 
 def _text_room(text: str) -> float:
-    """Pixels that a label takes at most, and a gap."""
+    """Greatest width of a label in pixels, with a gap."""
     return 6.4 * len(text) + 6.0
 
 

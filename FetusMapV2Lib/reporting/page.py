@@ -22,7 +22,7 @@ from FetusMapV2Lib.reporting.report import SOFTWARE, Report
 
 #: Width of the page's content in CSS pixels: that of an A4 sheet between margins of 2 cm, at 96 an inch.
 _WIDTH = 620
-#: Largest width and height of a view, so that the guide map and four of them share a sheet.
+#: Largest width and height of a view, so that the guide map and four of them fit on a sheet.
 _VIEW_BOX = (262, 274)
 _NOTHING, _NO_BREAK = "–", "\u00a0"
 #: The guide map is drawn this much larger than shown, for printers.
@@ -48,13 +48,14 @@ def report_page(report: Report, *, screen: bool = True) -> str:
     """The page of a report.
 
     Args:
-        screen: with margins for a browser's window; Qt, which prints it, would take them for its sheet too.
+        report: what it says.
+        screen: with margins for the window of a browser; without them for Qt, which would print them too.
     """
     title = _without_controls(f"Fetal pose report {report.name}".strip())
     parts = [
         _heading(report),
         _notice(),
-        _who_and_what(report),
+        _patient_and_case(report),
         _measurements(report),
         _doubts(report),
         _map(report),
@@ -73,7 +74,7 @@ def report_page(report: Report, *, screen: bool = True) -> str:
 
 
 def _without_controls(text: str) -> str:
-    """HTML has no place for control characters but line breaks, and UTF-8 none for half characters."""
+    """HTML has no control characters but line breaks, and UTF-8 no lone surrogates."""
     return re.sub("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", " ", text)
 
 
@@ -87,14 +88,14 @@ def _notice() -> str:
     return f'<table width="100%"><tr><td class="notice">{escape(RESEARCH_USE)}</td></tr></table>'
 
 
-def _who_and_what(report: Report) -> str:
+def _patient_and_case(report: Report) -> str:
     """Patient and case side by side; the case alone without a patient."""
     cells = filter(None, (_patient(report), _case(report)))
     return f'<table width="100%"><tr>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr></table>'
 
 
 def _patient(report: Report) -> str:
-    study = report.told_study
+    study = report.reported_study
     if study is None:
         return ""
     facts = [
@@ -185,7 +186,7 @@ def _head_row(columns: Sequence[tuple[str, int]]) -> str:
 
 
 def _doubts(report: Report) -> str:
-    """Every check that failed, with what it was held against."""
+    """Every check that failed, with its reference."""
     doubts = report.measurements.doubts
     unknown = [check for check in report.measurements.checks if check.verdict == "unknown"]
     lines = [
@@ -203,7 +204,7 @@ def _map(report: Report) -> str:
     svg = guide_map(report.pose, report.measurements.plane, size=_MAP_SIZE, scale=_MAP_SCALE, states=report.states)
     image = _image("image/svg+xml", svg.encode("utf-8"), "Guide map of the skeleton", _WIDTH)
     legend = "Open circles are estimated, filled ones were set or confirmed by hand." if report.states else ""
-    # In a paragraph of its own: Qt 5 draws a bare picture into the line of the heading, over what is there.
+    # in its own paragraph: Qt 5 draws a bare picture into the line of the heading, over its text
     return f"{_new_sheet('Guide map')}<p>{image}</p>" + (_small(legend) if legend else "")
 
 
@@ -217,9 +218,10 @@ def _pictures(report: Report) -> str:
 
 
 def _fitted(png: bytes) -> int:
-    """The width at which a PNG fits into the box of a view; its size stands at the head of the file."""
+    """The width at which a PNG fits into the box of a view; its size is in the header of the file."""
     width, height = struct.unpack(">II", png[16:24])
-    return max(round(min(_VIEW_BOX[0], _VIEW_BOX[1] * width / max(height, 1))), 1)
+    fitted: float = min(_VIEW_BOX[0], _VIEW_BOX[1] * width / max(height, 1))
+    return max(round(fitted), 1)
 
 
 def _image(kind: str, content: bytes, title: str, width: int) -> str:
@@ -257,7 +259,7 @@ def _sources(report: Report) -> str:
 
 
 def _new_sheet(title: str) -> str:
-    """A heading that begins a sheet when printed."""
+    """A heading that starts a new sheet when printed."""
     return f'<h2 style="page-break-before: always">{escape(title)}</h2>'
 
 

@@ -1,7 +1,7 @@
 """The report as PDF, printed from its page by Qt's rich text.
 
-Qt is handed in by the caller: Slicer's own `qt` in the panel, PySide6 on the command line. So nothing needs to be
-installed in Slicer, and names in any script come out.
+The caller passes Qt: Slicer's own `qt` in the panel, PySide6 on the command line. So nothing has to be installed in
+Slicer, and names in any script are printed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
     """Print the page of a report on A4 sheets.
 
     Args:
+        report: what is printed.
         path: the file; an existing one is replaced.
         qt: a namespace with Qt's QTextDocument, QPrinter and, from Qt 6 on, QPageSize and QMarginsF; a Qt application
-            runs already.
+            is running.
 
     Raises:
-        OutputError: Qt wrote nothing.
+        OutputError: Qt wrote no file.
     """
     printer = qt.QPrinter(qt.QPrinter.HighResolution)
     printer.setOutputFormat(qt.QPrinter.PdfFormat)
@@ -32,7 +33,7 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
     _use_whole_sheet(printer, qt)
     document = qt.QTextDocument()
     document.setHtml(report_page(report, screen=False))
-    # PythonQt names the method as C++ does; PySide6 kept the name that Python 2 forced on it.
+    # PythonQt names the method as C++ does; PySide6 kept its name from Python 2
     (document.print_ if hasattr(document, "print_") else document.print)(printer)
     if not path.is_file() or not path.stat().st_size:
         raise OutputError("the PDF could not be written", where=path, remedy="Check the free space on the disk")
@@ -41,13 +42,13 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
 
 
 def _without_day(pdf: bytes) -> bytes:
-    """The PDF with the first day of the year in place of the day on which Qt printed it; nothing in it moves."""
+    """The PDF with the first day of the year in place of the day of printing; no byte changes its place."""
     pdf = re.sub(rb"(Date \(D:\d{4})\d{10}", rb"\g<1>0101000000", pdf)
     return re.sub(rb"(xmp:\w+Date\W{1,3}\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d", rb"\g<1>-01-01T00:00:00", pdf)
 
 
 def _use_whole_sheet(printer: Any, qt: Any) -> None:
-    """A4 without margins, as Qt keeps 2 cm of its own around a document."""
+    """A4 without margins: Qt adds 2 cm of its own around a document."""
     if hasattr(printer, "setPaperSize"):  # Qt 5, as in Slicer 5.10
         printer.setPaperSize(qt.QPrinter.A4)
         printer.setPageMargins(0.0, 0.0, 0.0, 0.0, qt.QPrinter.Millimeter)

@@ -1,4 +1,4 @@
-"""What a report of one case says, whatever file it ends up in."""
+"""The content of a report of one case, the same for every kind of file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
-from FetusMapV2Lib.reporting.values import usable_study
+from FetusMapV2Lib.reporting.values import checked_study
 
 SOFTWARE = f"FetusMapV2 {__version__}"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture for the page, PNG."""
+    """A view for the page, PNG."""
 
     title: str
     png: bytes
@@ -29,21 +29,21 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One case to report.
+    """The report of one case.
 
     Attributes:
         pose: landmarks, RAS mm.
-        created: when the report was made, with its time zone.
-        name: of the volume; empty if it is not to be told.
-        formula: key of the dating formula chosen.
+        created: when the report was created, with its time zone.
+        name: of the volume; empty if it is withheld.
+        formula: key of the chosen dating formula.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if unknown.
         model: name and identity of the model; empty if unknown.
         device: where the network ran.
-        warnings: what the engine said.
+        warnings: of the engine.
         operator: who looked at the landmarks.
-        study: patient and study, if the input was DICOM and they are to be told.
+        study: patient and study, if the input was DICOM and they are not withheld.
         pictures: views of volume and skeleton.
-        identifiers_left_out: whether somebody asked for that.
+        identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
 
     pose: Pose
@@ -69,32 +69,32 @@ class Report:
         return measurements(self.pose, self.formula)
 
     @cached_property
-    def _checked_study(self) -> tuple[Study | None, tuple[str, ...]]:
-        return (None, ()) if self.study is None else usable_study(self.study, self.created)
+    def _study_and_remarks(self) -> tuple[Study | None, tuple[str, ...]]:
+        return (None, ()) if self.study is None else checked_study(self.study, self.created)
 
     @property
-    def told_study(self) -> Study | None:
-        """Patient and study as files may tell them."""
-        return self._checked_study[0]
+    def reported_study(self) -> Study | None:
+        """Patient and study with values that DICOM and FHIR accept."""
+        return self._study_and_remarks[0]
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Warnings of the engine, and what the report leaves out because it cannot be right."""
+        """Warnings of the engine, and the values that the report omits because they cannot be right."""
         read = self.study.remarks if self.study is not None else ()
-        return tuple(dict.fromkeys((*self.warnings, *read, *self._checked_study[1])))
+        return tuple(dict.fromkeys((*self.warnings, *read, *self._study_and_remarks[1])))
 
     @property
     def day(self) -> datetime:
-        """When the report was made; the first day of that year where the day may tell when somebody was examined."""
+        """When the report was created; without identifiers only the year, as the day may be that of the examination."""
         if not self.identifiers_left_out:
             return self.created
         return datetime(self.created.year, 1, 1, tzinfo=timezone.utc)
 
     @property
     def edited(self) -> int:
-        """How many landmarks a person set or confirmed."""
+        """Number of landmarks that a person set or confirmed."""
         return sum(state in VOUCHED_STATES for state in self.states)
 
     def without_identifiers(self) -> Report:
-        """The same report with nothing that tells the patient, the study, the reader or the day."""
+        """The same report without patient, study, reader, day and name of the volume."""
         return replace(self, name="", operator="", study=None, identifiers_left_out=True)

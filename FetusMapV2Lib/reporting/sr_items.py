@@ -1,6 +1,6 @@
 """Content items of DICOM structured reports as pydicom data sets.
 
-pydicom is at hand in Slicer as on the command line; these are the few item types that the report needs (PS3.3 C.17.3).
+The few item types that the report needs (PS3.3 C.17.3), with pydicom, which Slicer has too.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from FetusMapV2Lib.reporting.values import one_name, plain
+from FetusMapV2Lib.reporting.values import clean_text, name_component
 
 MM, DAYS = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days")
 
 
 def container(name: Code, items: Sequence[Dataset], relation: str = "CONTAINS", template: str = "") -> Dataset:
-    """A CONTAINER with its items, each separate; `template` is the identifier of a DICOM template (TID)."""
+    """A CONTAINER with separate items; `template` is the identifier of a DICOM template (TID)."""
     item = _item("CONTAINER", name, relation)
     item.ContinuityOfContent = "SEPARATE"
     if template:
@@ -39,7 +39,7 @@ def num(name: Code, value: float, unit: Code, items: Sequence[Dataset] = (), rel
 def text(name: Code, value: str, relation: str = "CONTAINS") -> Dataset:
     """A TEXT."""
     item = _item("TEXT", name, relation)
-    item.TextValue = plain(value)
+    item.TextValue = clean_text(value)
     return item
 
 
@@ -53,7 +53,7 @@ def code(name: Code, value: Code, relation: str, items: Sequence[Dataset] = ()) 
 def person(name: Code, value: str, relation: str) -> Dataset:
     """A PNAME."""
     item = _item("PNAME", name, relation)
-    item.PersonName = one_name(value)
+    item.PersonName = name_component(value)
     return item
 
 

@@ -1,6 +1,6 @@
-"""What may be written of a study and of free texts: what cannot be right is left out and named, never written.
+"""Values of a study and free texts checked before they are written: what cannot be right is omitted and named.
 
-A file that another system refuses, or takes for another day or patient, is worse than one that says less.
+A file that another system refuses, or assigns to another day or patient, is worse than one that says less.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from FetusMapV2Lib.imaging.study import SourceImage, Study, iso_date
 
-#: Nobody who is pregnant is older, in days.
+#: Greatest age of a patient, in days.
 _OLDEST_D = 130 * 366
-#: Parts of "family^given^middle^prefix^suffix", and ways to write them, divided by "=" (PS3.5 6.2, PN).
+#: Components of "family^given^middle^prefix^suffix", and component groups, separated by "=" (PS3.5 6.2, PN).
 _NAME_PARTS, _NAME_GROUPS = 5, 3
 _LONGEST_TEXT, _LONGEST_UID = 64, 64
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9](\.[0-9]{1,6})?)?)?")
-#: Most characters of identifiers in DICOM (PS3.6, LO and SH). A part of one would be that of somebody else.
+#: Most characters of identifiers in DICOM (PS3.6, LO and SH). A truncated one could be that of somebody else.
 _LONGEST = {"patient_id": 64, "issuer_of_patient_id": 64, "study_id": 16, "accession_number": 16}
 _CALLED = {
     "patient_id": "patient ID",
@@ -35,8 +35,8 @@ _CALLED = {
 }
 
 
-def plain(text: str) -> str:
-    """A text on one line without anything that is no character of a language: controls, directions, half characters."""
+def clean_text(text: str) -> str:
+    """A text on one line without control characters, bidi marks and lone surrogates."""
     return " ".join("".join(map(_visible, text)).split())
 
 
@@ -49,20 +49,21 @@ def _visible(character: str) -> str:
     )
 
 
-def one_name(text: str) -> str:
-    """A free text as one part of a DICOM person's name, in which some signs divide and no part is longer."""
-    return plain(re.sub(r"[\\^=]", " ", text))[:_LONGEST_TEXT].strip()
+def name_component(text: str) -> str:
+    """A free text as one component of a DICOM person name: without separators, at most 64 characters."""
+    return clean_text(re.sub(r"[\\^=]", " ", text))[:_LONGEST_TEXT].strip()
 
 
-def usable_study(study: Study, created: datetime) -> tuple[Study, tuple[str, ...]]:
-    """The study with values that DICOM and FHIR take, and a line for each that is left out.
+def checked_study(study: Study, created: datetime) -> tuple[Study, tuple[str, ...]]:
+    """A study with values that DICOM and FHIR accept, and a sentence for each that is omitted.
 
     Args:
-        created: when the report was made; nothing in it lies later.
+        study: as it was read.
+        created: when the report was created; no date in it is later.
     """
     left_out = {key for key in ("birth_date", "date") if getattr(study, key) and not iso_date(getattr(study, key))}
     born, taken = _day(study.birth_date), _day(study.date)
-    latest = created.date() + timedelta(days=1)  # in another time zone it may be tomorrow
+    latest = created.date() + timedelta(days=1)  # in another time zone it may be tomorrow already
     if taken is not None and taken > latest:
         left_out.add("date")
         taken = None
@@ -74,25 +75,25 @@ def usable_study(study: Study, created: datetime) -> tuple[Study, tuple[str, ...
         left_out.add("study_uid")
     if study.sex not in ("", "F", "M", "O"):
         left_out.add("sex")
-    left_out |= {key for key, longest in _LONGEST.items() if len(plain(getattr(study, key))) > longest}
-    kept: dict[str, Any] = {key: "" if key in left_out else plain(getattr(study, key)) for key in _CALLED}
+    left_out |= {key for key, longest in _LONGEST.items() if len(clean_text(getattr(study, key))) > longest}
+    kept: dict[str, Any] = {key: "" if key in left_out else clean_text(getattr(study, key)) for key in _CALLED}
     images = tuple(image for image in study.images if _is_image(image)) if "study_uid" not in left_out else ()
     usable = replace(
         study,
         **kept,
         patient_name=_name(study.patient_name),
         referring_physician=_name(study.referring_physician),
-        description=plain(study.description)[:_LONGEST_TEXT].strip(),
+        description=clean_text(study.description)[:_LONGEST_TEXT].strip(),
         images=images,
     )
     remarks = [
-        f"the {_CALLED[key]} in the DICOM data cannot be right or is too long ('{plain(getattr(study, key))[:40]}'); "
-        "it is left out"
+        f"the {_CALLED[key]} in the DICOM data cannot be right or is too long "
+        f"('{clean_text(getattr(study, key))[:40]}'); it is left out"
         for key in _CALLED
         if key in left_out
     ]
     if len(images) < len(study.images):
-        remarks.append("identifiers of images in the DICOM data are none; the report does not refer to them")
+        remarks.append("identifiers of images in the DICOM data are invalid; the report does not refer to them")
     return usable, tuple(remarks)
 
 
@@ -110,9 +111,9 @@ def _is_image(image: SourceImage) -> bool:
 
 
 def _name(value: str) -> str:
-    """A person's name within the limits of DICOM: three ways to write it, five parts each, 64 characters a way."""
+    """A person name within the limits of DICOM: three groups of five components, 64 characters per group."""
     groups = []
     for group in value.replace("\\", " ").split("=")[:_NAME_GROUPS]:
-        parts = [plain(part) for part in group.split("^")[:_NAME_PARTS]]
+        parts = [clean_text(part) for part in group.split("^")[:_NAME_PARTS]]
         groups.append("^".join(parts)[:_LONGEST_TEXT].rstrip("^ "))
     return "=".join(groups).rstrip("=")

@@ -38,7 +38,7 @@ def cut_off(out: Path, name: str, moved: int) -> None:
         (out / file).rename(new / file)
     manifest.write_text(json.dumps({**document, "staging": ".writing-cut"}), encoding="utf-8")
     publishing._finished.clear()
-    atomic_files._swept.clear()
+    atomic_files._cleaned.clear()
 
 
 @pytest.mark.parametrize("moved", range(3))

@@ -21,7 +21,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and modes")
 
 
 def publish(folder: Path, content: dict[str, str], *, fail: Exception | None = None, **options) -> None:
-    with published(folder, "a", asked=tuple(content), **options) as staging:
+    with published(folder, "a", expected=tuple(content), **options) as staging:
         for name, text in content.items():
             (staging / name).write_text(text, encoding="utf-8")
         if fail is not None:
@@ -39,7 +39,7 @@ def hidden(folder: Path) -> list[str]:
 
 def as_a_new_process() -> None:
     publishing._finished.clear()
-    atomic_files._swept.clear()
+    atomic_files._cleaned.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_a_file_that_was_changed_and_is_not_asked_for_stays(tmp_path):
 
 def test_what_there_is_nothing_to_write_for_goes_and_is_not_missed(tmp_path):
     publish(tmp_path, OLD)
-    with published(tmp_path, "a", asked=tuple(OLD), overwrite=True) as staging:
+    with published(tmp_path, "a", expected=tuple(OLD), overwrite=True) as staging:
         (staging / "a.json").write_text("no fetus", encoding="utf-8")
     assert seen(tmp_path) == {"a.json": "no fetus"}
     assert is_complete(tmp_path, "a", OLD)
@@ -316,9 +316,9 @@ def test_within_a_publication_files_of_another_are_part_of_it(tmp_path):
 
 
 def test_a_manifest_lists_sizes_and_checksums(tmp_path):
-    publish(tmp_path, {"a.csv": "x"}, origin="sha")
+    publish(tmp_path, {"a.csv": "x"}, source="sha")
     manifest = read_manifest(tmp_path, "a")
-    assert manifest.origin == "sha" and manifest.files["a.csv"].size == 1
+    assert manifest.source == "sha" and manifest.files["a.csv"].size == 1
     assert manifest.files["a.csv"].sha256 == "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 

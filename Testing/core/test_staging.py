@@ -57,7 +57,7 @@ def test_what_a_killed_process_was_writing_is_swept_at_the_next_write(tmp_path):
     left_by_a_killed_process(tmp_path, STAGING)
     (tmp_path / f"{STAGING}old").mkdir()  # of a version that left no notes
     (tmp_path / f"{STAGING}old" / "a.csv").write_text("half", encoding="utf-8")
-    atomic_files._swept.discard(tmp_path)
+    atomic_files._cleaned.discard(tmp_path)
     write_text(tmp_path / "a.txt", "whole")
     assert names(tmp_path) == ["a.txt"]
 

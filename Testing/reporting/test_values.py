@@ -18,7 +18,7 @@ from FetusMapV2Lib.imaging.study import SourceImage, study_of
 from FetusMapV2Lib.reporting.dicom_sr import write_sr
 from FetusMapV2Lib.reporting.page import report_page
 from FetusMapV2Lib.reporting.report import Report
-from FetusMapV2Lib.reporting.values import one_name, plain, usable_study
+from FetusMapV2Lib.reporting.values import checked_study, clean_text, name_component
 
 
 def sr_of(case: Report, tmp_path) -> pydicom.Dataset:
@@ -69,7 +69,7 @@ _WRONG = [
 def test_what_cannot_be_right_is_left_out_and_named(tmp_path, changes, what) -> None:
     case = report(study=replace(STUDY, **changes), pictures=())
     (field,) = changes
-    assert getattr(case.told_study, field) == ""
+    assert getattr(case.reported_study, field) == ""
     assert sum(f"the {what} in the DICOM data" in remark for remark in case.remarks) == 1
     assert f"the {what} in the DICOM data" in report_page(case)
     root = sr_of(case, tmp_path)
@@ -79,12 +79,12 @@ def test_what_cannot_be_right_is_left_out_and_named(tmp_path, changes, what) -> 
 
 
 def test_what_is_right_stays_as_it_is() -> None:
-    kept, remarks = usable_study(STUDY, CREATED)
+    kept, remarks = checked_study(STUDY, CREATED)
     assert kept == STUDY and remarks == ()
     at_the_limit = replace(
         STUDY, patient_id="7" * 64, accession_number="A" * 16, birth_date="19200229", date="20240301"
     )
-    assert usable_study(at_the_limit, CREATED) == (at_the_limit, ())
+    assert checked_study(at_the_limit, CREATED) == (at_the_limit, ())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_odd_names_are_written_so_that_others_read_them(tmp_path, name) -> None:
 def test_images_without_an_identifier_are_not_referred_to(tmp_path) -> None:
     images = (*STUDY.images, SourceImage("", generate_uid(), "1.2.3"), SourceImage("1.2", "1.2.x", "1.2.3"))
     case = report(study=replace(STUDY, images=images), pictures=())
-    assert case.told_study.images == STUDY.images
+    assert case.reported_study.images == STUDY.images
     assert any("images" in remark for remark in case.remarks)
     sr_of(case, tmp_path)
 
@@ -153,5 +153,5 @@ def test_without_identifiers_no_day_is_told(tmp_path) -> None:
 
 
 def test_plain_text_keeps_letters_of_every_script() -> None:
-    assert plain(" Ä\u200dб\t漢\n\x00") == "Ä\u200dб 漢"
-    assert one_name("Dr. A^B=C\\D") == "Dr. A B C D"
+    assert clean_text(" Ä\u200dб\t漢\n\x00") == "Ä\u200dб 漢"
+    assert name_component("Dr. A^B=C\\D") == "Dr. A B C D"
