@@ -17,6 +17,8 @@ from FetusMapV2Lib.imaging.grid import Grid
 Array = NDArray[np.float64]
 
 
+#: What the network is shown: the whole volume, a close view along the body, or patches that cover the volume.
+View = Literal["whole", "close", "patch"]
 RefineMode = Literal["off", "prior", "full"]
 #: "doubtful" is reserved for a pose that is shown with every landmark marked; "unreadable" is only in a sequence.
 Status = Literal["found", "doubtful", "none", "unreadable"]
@@ -59,15 +61,16 @@ class ViewPrediction:
     """What the network saw in one view: landmarks with the shape of their heatmaps.
 
     Attributes:
+        view: of which kind.
         positions: (22, 3) RAS mm.
         spread_mm: (22,) spread of each heatmap around its landmark.
         peak_mass: (22,) probability mass around its landmark.
-        frame: the body frame of these landmarks, if they make one.
-        hypotheses: whole view: where the body may lie, most likely first.
-        grid: what the network was shown.
+        frame: the body frame of these landmarks, None with too few of them.
+        hypotheses: where the body may lie, most likely first; of a whole view alone.
+        grid: of the image that the network was shown.
     """
 
-    view: str
+    view: View
     positions: Array
     spread_mm: Array
     peak_mass: Array
@@ -77,7 +80,7 @@ class ViewPrediction:
 
     @property
     def mean_peak_mass(self) -> float:
-        """How clearly the landmarks stand out: mean probability mass around them, 0-1."""
+        """Probability mass around the landmarks, 0-1, averaged over them."""
         return float(self.peak_mass.mean())
 
 
@@ -88,8 +91,8 @@ class Estimate:
     Attributes:
         pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
         status: whether there is a fetus, or the volume could not be read.
-        detection_score: how clearly head and trunk stand out, 0-1 (`detection_score_of`); decides on `status`;
-            NaN = not measured.
+        detection_score: probability mass around head and trunk, 0-1 (`detection.detection_score_of`); decides on
+            `status`; NaN = not measured.
         mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
         reason: one sentence unless the status is "found".
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
@@ -129,7 +132,7 @@ class Estimate:
 
     @classmethod
     def given(cls, pose: Pose, model: str = "") -> Estimate:
-        """An estimate for a pose that is at hand, e.g. from a saved scene, so that it can be refined."""
+        """An estimate for a known pose, such as one of a saved scene, so that it can be refined."""
         return cls(
             pose=pose,
             status="found",

@@ -1,188 +1,154 @@
-"""Online refinement (section 3.3 of the paper): by the pose library, and by tuning a copy of the network on one volume.
-
-The model itself is never changed by a case.
-"""
+"""Online refinement of an estimate (section 3.3 of the paper): by the pose library, and by tuning the network."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.estimation.estimate import Refinement
-from FetusMapV2Lib.estimation.shape_prior import PseudoLabels, ShapePrior
-from FetusMapV2Lib.imaging.grid import Grid
-from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.plan import MemoryPlan
+from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode
+from FetusMapV2Lib.estimation.network_runner import NetworkRunner
+from FetusMapV2Lib.estimation.network_tuning import ITERATIONS, Tuned, Tuning
+from FetusMapV2Lib.estimation.network_views import close_view, whole_view
+from FetusMapV2Lib.estimation.shape_prior import ShapePrior
+from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.memory.plan import BudgetError
+from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.network.heatmap import decode
-from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss, cross_entropy
-from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 
 Array = NDArray[np.float64]
 
-#: Of the paper, section 4.1.
-ITERATIONS = 8
-LEARNING_RATE = 5e-4
-_BETAS = (0.5, 0.999)
 TOO_LITTLE = "Too few landmarks or library poses to compare with; the pose was not refined by the pose library."
-DROPPED = "Tuning the network moved the pose away from the pose library; what it gave was dropped."
+DROPPED = "Tuning the network moved the pose away from the pose library; its result was discarded."
+PATCHES_NOT_TUNED = "A network of patches is not tuned on a volume; the pose library alone was used."
+MEMORY_TOO_SMALL = "The memory was too small to tune the network; the pose library alone was used."
 
 
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """The pose (22, 3) RAS mm that the network saw after some steps, and its distance from the library (Eq. 9).
+class Refiner:
+    """Refines estimates of one model.
 
-    Only landmarks that register or are refined are looked at; the others are NaN.
+    Args:
+        model: whose pose library and network are used; never changed.
+        runner: of its network.
     """
 
-    positions: Array
-    residual_mm: float
+    def __init__(self, model: Model, runner: NetworkRunner) -> None:
+        self._model = model
+        self._runner = runner
 
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """All iterates, the untuned network's first, the pseudo labels, and the loss before each step."""
-
-    iterates: tuple[Iterate, ...]
-    labels: PseudoLabels
-    losses: tuple[float, ...]
-
-    @property
-    def best(self) -> int:
-        """The iterate nearest to the library, the earliest of equal ones; 0 means that tuning made it worse."""
-        return int(np.argmin([one.residual_mm for one in self.iterates]))
-
-
-@dataclass(frozen=True, eq=False)
-class Tuning:
-    """Self-supervised tuning on one look at one volume: cross-entropy to pseudo labels, refined set only (Eq. 10, 11).
-
-    The pseudo labels are made once, of what the untuned network sees: made anew after every step they follow the
-    network that follows them, and both drift away from the picture.
-
-    Attributes:
-        network: copied, never changed.
-        picture: (K, J, I) what the network sees.
-        grid: where that lies.
-        sigma: of the heatmaps, voxels.
-        prior: gives the pseudo labels.
-        channels: (22,) the heatmap of each landmark.
-        pinned: landmark rows set by hand with their place (3,) RAS mm; the loss takes them for the truth.
-        plan: how to keep the steps within a memory budget.
-    """
-
-    network: nn.Module
-    picture: NDArray[np.float32]
-    grid: Grid
-    sigma: float
-    prior: ShapePrior
-    channels: Sequence[int]
-    pinned: Mapping[int, Array] = field(default_factory=dict)
-    plan: MemoryPlan | None = None
-
-    def run(self, device: torch.device, before_step: Callable[[int], None] | None = None) -> Tuned | None:
-        """Tune a copy for eight iterations.
+    def refine(
+        self, volume: Volume, estimate: Estimate, mode: RefineMode, pinned: tuple[int, ...], stages: Stages
+    ) -> Estimate:
+        """The estimate after refinement.
 
         Args:
-            device: where the copy runs.
-            before_step: called with the number of each step, from 0; may raise to stop.
+            volume: that the pose belongs to.
+            estimate: with a pose.
+            mode: "prior" or "full".
+            pinned: rows set by hand (`pinned_rows`); they stay, and move their neighbours.
+            stages: told of each step of the tuning.
 
-        Returns:
-            None if the prior has nothing to say about what the network sees.
+        Raises:
+            Cancelled: see `Stages`.
+            UserError: the model has no pose library.
         """
-        network = copy.deepcopy(self.network).requires_grad_(True).eval()
-        managed = None if self.plan is None or self.plan.executor == "vanilla" else self._managed(network, self.plan)
-        batch = torch.from_numpy(np.ascontiguousarray(self.picture))[None, None].to(device)
-        # a plan counts on the convolutions that it knows
-        with small_convolutions_by_onednn(network) if managed is None else nullcontext():
-            return self._steps(network, managed, batch, before_step)
-
-    def _steps(
-        self,
-        network: nn.Module,
-        managed: ManagedNetwork | None,
-        batch: Tensor,
-        before_step: Callable[[int], None] | None,
-    ) -> Tuned | None:
-        optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=_BETAS)
-        iterates: list[Iterate] = []
-        losses: list[float] = []
-        labels: PseudoLabels | None = None
-        for step in range(ITERATIONS):
-            if before_step is not None:
-                before_step(step)
-            optimiser.zero_grad(set_to_none=True)
-            # a managed network never holds gradients and whole heatmaps at once: it makes them twice
-            logits = network(batch) if managed is None else _seen(managed, batch)
-            positions = self._positions(logits.detach())
-            now = self.prior.pseudo_labels(positions, tuple(self.pinned))
-            labels = labels or now
-            if now is None or labels is None:
-                return None
-            iterates.append(Iterate(positions, now.residual_mm))
-            targets = self._targets(labels).to(batch.device)
-            if managed is None:
-                loss = self._loss(logits, targets)
+        started = time.perf_counter()
+        prior = ShapePrior(self._model.poses, self._model.refined_schema)
+        stages.reach(0.95, "refining")
+        warnings = list(estimate.warnings)
+        tuned = self._tuned(volume, estimate, prior, pinned, stages, warnings) if mode == "full" else None
+        pose, record = estimate.pose, Refinement(pinned=numbers_of(pinned, estimate.pose.schema))
+        if tuned is None or pinned:  # what was set by hand moves its neighbours in any case
+            rows = [row for row in range(len(pose.positions)) if row not in pinned] if pinned else ()
+            by_prior = refine_with_prior(pose, prior, pinned, rows)
+            if by_prior is None:
+                warnings.append(TOO_LITTLE)
             else:
-                del logits
-                loss = self._slab_loss(managed, batch, targets)
-            loss.backward()
-            losses.append(float(loss.detach()))
-            optimiser.step()
-        if labels is None:
+                pose, record = by_prior
+        if tuned is not None:
+            if not tuned.best:
+                warnings.append(DROPPED)
+            pose, record = refine_with_tuning(pose, tuned, prior, record)
+        return replace(
+            estimate,
+            pose=pose if pinned else reassign_sides(pose),
+            refinement=record,
+            timings={**estimate.timings, "refining": time.perf_counter() - started},
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def _tuned(
+        self,
+        volume: Volume,
+        estimate: Estimate,
+        prior: ShapePrior,
+        pinned: tuple[int, ...],
+        stages: Stages,
+        warnings: list[str],
+    ) -> Tuned | None:
+        """The network tuned on this volume; None if memory is short or the prior has no pseudo labels for it."""
+
+        def report(step: int) -> None:
+            stages.reach(0.95 + 0.05 * step / ITERATIONS, f"refining {step + 1}/{ITERATIONS}")
+
+        if self._model.patch_spacing_mm is not None:
+            warnings.append(PATCHES_NOT_TUNED)
             return None
-        positions = self._positions(_seen(managed or network, batch))
-        now = self.prior.pseudo_labels(positions, tuple(self.pinned))
-        last = [] if now is None else [Iterate(positions, now.residual_mm)]
-        return Tuned((*iterates, *last), labels, tuple(losses))
+        try:
+            return self._tuning(volume, estimate, prior, pinned).run(self._runner.device, report)
+        except (torch.cuda.OutOfMemoryError, BudgetError):
+            warnings.append(MEMORY_TOO_SMALL)
+            return None
 
-    @staticmethod
-    def _managed(network: nn.Module, plan: MemoryPlan) -> ManagedNetwork:
-        contiguous: nn.Module = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return ManagedNetwork(contiguous, plan)
+    def _tuning(self, volume: Volume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]) -> Tuning:
+        grid = self._grid_for(volume, estimate)
+        image = normalise(resample(volume, grid))
+        plan = self._runner.training_plan()
+        positions = estimate.pose.positions
+        return Tuning(
+            network=self._model.network,
+            image=image,
+            grid=grid,
+            sigma=self._model.sigma,
+            prior=prior,
+            channels=matching_channels(positions, self._predicted(image, grid, estimate), estimate.pose.schema),
+            pinned={row: positions[row] for row in pinned},
+            plan=plan,
+        )
 
-    def _positions(self, logits: Tensor) -> Array:
-        rows = sorted({*self.prior.registration_rows(self.pinned), *self.prior.refined_rows(self.pinned)})
-        maps = logits[0, [self.channels[row] for row in rows]].float()
-        positions = np.full((len(self.channels), 3), np.nan)
-        positions[rows] = self.grid.to_world(decode(maps, sigma=self.sigma).points_ijk.cpu().double().numpy())
-        for row, place in self.pinned.items():
-            positions[row] = place
-        return positions
+    def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:
+        """The grid of the last view, or the one that suits this pose."""
+        if estimate.views and estimate.views[-1].grid is not None:
+            return estimate.views[-1].grid
+        frame = None
+        if self._model.has_close_view:
+            frame = body_frame(estimate.pose.positions, None, self._model.template, estimate.pose.schema)
+        size = self._model.input_size
+        return whole_view(volume, size) if frame is None else close_view(frame, size)
 
-    def _targets(self, labels: PseudoLabels) -> Tensor:
-        """(1, 22, 3) voxels by heatmap: pseudo labels of the refined set, pinned places, else NaN."""
-        wanted = labels.positions.copy()
-        for row, place in self.pinned.items():
-            wanted[row] = place
-        by_channel = np.full_like(wanted, np.nan)
-        by_channel[list(self.channels)] = self.grid.to_voxel(wanted)
-        return torch.from_numpy(by_channel).float()[None]
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        known = torch.isfinite(targets[0]).all(dim=-1).nonzero().flatten()
-        each = cross_entropy(logits[:, known], targets[:, known], _present(targets), self.sigma)
-        return each.sum() / _count(targets)
-
-    def _slab_loss(self, managed: ManagedNetwork, batch: Tensor, targets: Tensor) -> Tensor:
-        loss = managed.loss(batch, SlabHeatmapLoss(targets, _present(targets), self.sigma))
-        return loss * (targets.shape[1] / _count(targets))
+    def _predicted(self, image: NDArray[np.float32], grid: Grid, estimate: Estimate) -> Array:
+        """(22, 3) RAS mm that the network itself sees in an image; of the last view if that was this one."""
+        if estimate.views and estimate.views[-1].grid is grid and estimate.model == self._model.identity:
+            return estimate.views[-1].positions
+        found = self._runner.run_once(image, lambda logits: decode(logits, sigma=self._model.sigma).cpu())
+        return grid.to_world(found.points_ijk.double().numpy())
 
 
 def refine_with_prior(
     pose: Pose, prior: ShapePrior, pinned: Sequence[int] = (), rows: Sequence[int] = ()
 ) -> tuple[Pose, Refinement] | None:
-    """A pose with doubtful landmarks moved to where the library wants them (`ShapePrior.weighed`).
+    """A pose with doubtful landmarks moved to where the library expects them (`ShapePrior.weighed`).
 
     Confidences and radii stay those of the heatmaps.
 
@@ -198,7 +164,7 @@ def refine_with_prior(
 
 
 def refine_with_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refinement) -> tuple[Pose, Refinement]:
-    """A pose with its refined set as the best iterate saw it; the pose as it is if tuning made it worse.
+    """A pose with its refined set as the best iterate saw it; unchanged if tuning made it worse.
 
     Args:
         pose: perhaps refined by the library already.
@@ -219,26 +185,45 @@ def refine_with_tuning(pose: Pose, tuned: Tuned, prior: ShapePrior, record: Refi
 
 
 def reassign_sides(pose: Pose) -> Pose:
-    """A refined pose with its sides named anew, as the landmarks that name them have moved."""
+    """A refined pose with left and right determined from its new positions."""
     positions, found = resolve_sides(pose.positions, pose.schema, pose.radius90_mm)
     order = row_order(found, pose.schema)
     before = pose.laterality
-    if before is not None:
+    if before is not None:  # relative to the heatmaps: swapped twice is not swapped
         arms, legs = found.arms_swapped != before.arms_swapped, found.legs_swapped != before.legs_swapped
-        found_twice = replace(found, arms_swapped=arms, legs_swapped=legs)
-    else:
-        found_twice = found
+        found = replace(found, arms_swapped=arms, legs_swapped=legs)
     return replace(
         pose,
         positions=positions,
         confidence=None if pose.confidence is None else pose.confidence[order],
         radius90_mm=None if pose.radius90_mm is None else pose.radius90_mm[order],
-        laterality=found_twice,
+        laterality=found,
     )
 
 
+def matching_channels(positions: Array, seen: Array, schema: Schema) -> list[int]:
+    """The heatmap of each landmark, left and right limbs by the distance to what the network sees.
+
+    Args:
+        positions: (22, 3) RAS mm, NaN = missing.
+        seen: (22, 3) RAS mm by heatmap.
+        schema: of both.
+
+    Returns:
+        (22,) numbers of heatmaps.
+    """
+    channels = np.arange(schema.count)
+    mirror = np.asarray(schema.mirror_rows)
+    own, other = (np.linalg.norm(positions - seen[rows], axis=1) for rows in (channels, mirror))
+    for groups in (("la", "ra"), ("ll", "rl")):
+        rows = [row for group in groups for row in schema.rows(group)]
+        if np.nansum(other[rows]) < np.nansum(own[rows]):
+            channels[rows] = mirror[rows]
+    return [int(channel) for channel in channels]
+
+
 def numbers_of(rows: Iterable[int], schema: Schema) -> tuple[int, ...]:
-    """Landmark numbers of rows, in their order."""
+    """Landmark numbers of rows, ascending."""
     return tuple(schema.landmarks[row].number for row in sorted(rows))
 
 
@@ -255,18 +240,3 @@ def pinned_rows(pose: Pose, numbers: Sequence[int]) -> tuple[int, ...]:
         if not pose.present[row_of[number]]:
             raise UserError(f"landmark {number} has no position", remedy="Place it first, or do not pin it")
     return tuple(sorted({row_of[number] for number in numbers}))
-
-
-def _seen(network: nn.Module | ManagedNetwork, batch: Tensor) -> Tensor:
-    with torch.no_grad():
-        result: Tensor = network(batch)
-        return result
-
-
-def _present(targets: Tensor) -> Tensor:
-    return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-
-
-def _count(targets: Tensor) -> int:
-    """How many landmarks have a target; Eq. 11 is a mean over those."""
-    return max(1, int(torch.isfinite(targets).all(dim=-1).sum()))

@@ -47,7 +47,7 @@ def test_a_fetus_is_found_where_it_is(case, estimate):
     assert (estimate.pose.radius90_mm > 0).all()
 
 
-def test_the_frame_after_is_looked_at_where_it_was_in_another_process_too(engine, case, estimate):
+def test_the_next_frame_is_searched_near_the_pose_before_in_another_process_too(engine, case, estimate):
     again = engine.estimate(case.volume, before=estimate)
     assert [one.view for one in again.views] == ["close"]
     with RemoteEngine(device="cpu") as remote:
@@ -131,14 +131,14 @@ def test_no_fetus_where_there_is_none(kind, engine):
     generator = np.random.default_rng(3)
     shape = (160, 120, 120)
     k, j, i = np.indices(shape)
-    pictures = {
+    volumes = {
         "noise": lambda: generator.integers(0, 256, shape),
         "speckle": lambda: 60 * np.abs(ndimage.gaussian_filter(generator.normal(size=shape), 2)) / 0.07,
         "ramp": lambda: 255 * k / shape[0],
         "black": lambda: np.zeros(shape),
         "ball": lambda: 40 + 150 * ((k - 80) ** 2 + (j - 60) ** 2 + (i - 60) ** 2 < 40**2),
     }
-    answer = engine.estimate(_volume(np.clip(pictures[kind](), 0, 255).astype(np.uint8)))
+    answer = engine.estimate(_volume(np.clip(volumes[kind](), 0, 255).astype(np.uint8)))
     assert not answer.found, f"detection score {answer.detection_score:.2f}"
     assert "No fetus found" in answer.reason
 

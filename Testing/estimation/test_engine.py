@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
-from FetusMapV2Lib.estimation.engine import MAXIMUM_CLOSE_LOOKS, PoseEngine
+from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.imaging.volume import Volume
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class FixedPoints(nn.Module):
-    """Gaussian heatmaps around the same grid points, whatever the picture."""
+    """Gaussian heatmaps around the same grid points, whatever the image."""
 
     def __init__(self, points_ijk: np.ndarray, sigma: float = 2.0) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def test_heatmap_points_become_world_points(order, signs, rotation) -> None:
     assert estimate.views[0].spread_mm == pytest.approx(2.0 * grid.spacing_mm, rel=0.15)
 
 
-def test_landmarks_are_where_they_are_in_the_picture(balls) -> None:
+def test_landmarks_are_where_they_are_in_the_volume(balls) -> None:
     volume, truth = balls
     estimate = ball_engine().estimate(volume)
     grid = whole_view(volume, INPUT_SIZE)
@@ -119,7 +119,7 @@ def test_anisotropic_voxels() -> None:
 
 
 @pytest.mark.parametrize("rotation", [None, oblique((160.0, 20.0, 75.0))], ids=["straight", "oblique"])
-def test_the_close_look_sees_the_same_body(rotation) -> None:
+def test_the_close_view_shows_the_same_body(rotation) -> None:
     volume, truth = ball_volume(rotation=rotation)
     estimate = ball_engine(("whole", "close"), input_size=(112, 96, 96)).estimate(volume)
     assert [one.view for one in estimate.views] == ["whole", "close"]  # settled at once
@@ -130,11 +130,11 @@ def test_the_close_look_sees_the_same_body(rotation) -> None:
     assert frame.axes[:, 2] @ head / np.linalg.norm(head) > 0.98
 
 
-def test_close_looks_come_to_an_end() -> None:
-    """Fixed grid points turn the frame on and on; the engine does not follow for ever."""
+def test_close_views_come_to_an_end() -> None:
+    """Fixed grid points turn the frame on and on; the engine follows it for five views."""
     turned = body_on_the_grid(SMALL)[:, [1, 2, 0]]
     engine = PoseEngine(model_of(FixedPoints(turned), views=("whole", "close"), input_size=SMALL), CPU, "")
-    assert len(engine.estimate(sample()).views) == 1 + MAXIMUM_CLOSE_LOOKS
+    assert len(engine.estimate(sample()).views) == 1 + 5
 
 
 # --- sides

@@ -129,7 +129,7 @@ def test_the_library_gives_both_sides_the_same_bones():
 
 
 class SameAnswer(torch.nn.Module):
-    """A network that sees the same heatmaps in every picture."""
+    """A network that sees the same heatmaps in every image."""
 
     def __init__(self, logits):
         super().__init__()

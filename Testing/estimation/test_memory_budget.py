@@ -15,25 +15,25 @@ from FetusMapV2Lib.network.unet import UNet3d
 MIB = 2**20
 
 
-def plain_heatmaps(engine: PoseEngine, picture: np.ndarray) -> torch.Tensor:
+def plain_heatmaps(engine: PoseEngine, image: np.ndarray) -> torch.Tensor:
     """The network without a plan, in the memory format of plans: channels-last kernels round differently (5e-5)."""
     network = copy.deepcopy(engine.model.network).to(memory_format=torch.contiguous_format)
     with torch.inference_mode():
-        return network(torch.from_numpy(picture)[None, None])[0]
+        return network(torch.from_numpy(image)[None, None])[0]
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     engine = PoseEngine.load(device="cpu")
     return np.random.default_rng(0).random(engine.model.input_size, dtype=np.float32)
 
 
-def test_heatmaps_are_those_of_the_plain_network(picture):
+def test_heatmaps_are_those_of_the_plain_network(image):
     plain = PoseEngine.load(device="cpu")
-    expected = plain_heatmaps(plain, picture)
+    expected = plain_heatmaps(plain, image)
     assert plain.memory_plan == ""
     within = PoseEngine.load(device="cpu", memory_budget=40 * MIB)
-    found = within._runner.run_once(picture, torch.clone)
+    found = within._runner.run_once(image, torch.clone)
     assert "instead of" in within.memory_plan
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
 
@@ -47,10 +47,10 @@ def test_an_impossible_budget_is_refused_with_a_number():
         PoseEngine.load(device="cpu", memory_budget=5 * MIB)
 
 
-def test_a_full_gpu_first_tries_a_smaller_plan(picture, monkeypatch):
+def test_a_full_gpu_first_tries_a_smaller_plan(image, monkeypatch):
     """The plain network's call fails as on a full GPU; the plan runs its layers one by one and does not."""
     engine = PoseEngine.load(device="cpu")
-    expected = plain_heatmaps(engine, picture)
+    expected = plain_heatmaps(engine, image)
 
     plain = UNet3d.forward
 
@@ -61,6 +61,6 @@ def test_a_full_gpu_first_tries_a_smaller_plan(picture, monkeypatch):
 
     monkeypatch.setattr(UNet3d, "forward", forward)
     warnings: list[str] = []
-    found = engine._runner.run(picture, torch.clone, warnings)
+    found = engine._runner.run(image, torch.clone, warnings)
     assert "lean plan" in warnings[0] and len(warnings) == 1
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5

@@ -9,14 +9,16 @@ import pytest
 import torch
 from cli.synthetic_balls import ball_engine, ball_volume, layout
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, UserError
-from FetusMapV2Lib.estimation.engine import PoseEngine, _matching_channels
+from FetusMapV2Lib.estimation import network_tuning
+from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_views import whole_view
-from FetusMapV2Lib.estimation.refinement import ITERATIONS
+from FetusMapV2Lib.estimation.refinement import DROPPED, matching_channels
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
@@ -28,7 +30,7 @@ RUMP = 9  # row of landmark 10, in the refined set
 
 
 class MovableHeatmaps(nn.Module):
-    """Gaussian heatmaps whose centres are its weights; no picture changes them."""
+    """Gaussian heatmaps whose centres are its weights; no image changes them."""
 
     def __init__(self, points_ijk: np.ndarray) -> None:
         super().__init__()
@@ -80,7 +82,7 @@ def state(engine: PoseEngine) -> list[Tensor]:
     return [tensor.clone() for tensor in engine.model.network.state_dict().values()]
 
 
-def test_off_is_as_ever(wrong_rump):
+def test_off_changes_nothing(wrong_rump):
     engine, volume, plain, _ = wrong_rump
     assert plain.found
     assert plain.refinement.mode == "off"
@@ -89,9 +91,7 @@ def test_off_is_as_ever(wrong_rump):
 
 
 def test_full_refinement_moves_the_refined_set_towards_the_library(wrong_rump, monkeypatch):
-    from FetusMapV2Lib.estimation import refinement
-
-    monkeypatch.setattr(refinement, "LEARNING_RATE", 0.2)  # these weights are voxels
+    monkeypatch.setattr(network_tuning, "LEARNING_RATE", 0.2)  # these weights are voxels
     engine, volume, plain, truth = wrong_rump
     before = state(engine)
     refined = engine.estimate(volume, refine="full")
@@ -100,11 +100,26 @@ def test_full_refinement_moves_the_refined_set_towards_the_library(wrong_rump, m
         assert miss(refined, truth, RUMP) < miss(plain, truth, RUMP)
         assert refined.refinement.residual_after_mm < refined.refinement.residual_before_mm
     else:
-        assert any("dropped" in warning for warning in refined.warnings)
+        assert DROPPED in refined.warnings
     others = [row for row in range(22) if row not in SCHEMA.refined_rows]
     np.testing.assert_array_equal(refined.pose.positions[others], plain.pose.positions[others])
     again = engine.estimate(volume, refine="full")
     np.testing.assert_array_equal(again.pose.positions, refined.pose.positions)
+
+
+def test_the_network_is_tuned_in_the_paper_s_eight_steps(wrong_rump):
+    """Section 4.1: 8 iterations of Adam with a learning rate of 5e-4."""
+    engine, volume, plain, _ = wrong_rump
+    steps: list[tuple[type, float, tuple[float, float]]] = []
+
+    def note(optimiser: torch.optim.Optimizer, *_: object) -> None:
+        group = optimiser.param_groups[0]
+        steps.append((type(optimiser), group["lr"], group["betas"]))
+
+    hook = register_optimizer_step_post_hook(note)
+    engine.refine(volume, plain, mode="full")
+    hook.remove()
+    assert steps == [(torch.optim.Adam, 5e-4, (0.5, 0.999))] * 8
 
 
 def test_every_forward_pass_is_needed(wrong_rump):
@@ -112,21 +127,19 @@ def test_every_forward_pass_is_needed(wrong_rump):
     passes: list[int] = []
     hook = engine.model.network.register_forward_hook(lambda *_: passes.append(1))  # its copies have it too
     engine.refine(volume, plain, mode="full")
-    assert len(passes) == ITERATIONS + 1
+    assert len(passes) == 8 + 1
     passes.clear()
     engine.refine(volume, replace(plain, model="of another model"), mode="full")
-    assert len(passes) == ITERATIONS + 2  # what that one saw is not what this one sees
+    assert len(passes) == 8 + 2  # what that one saw is not what this one sees
     hook.remove()
 
 
 def test_what_comes_no_nearer_is_left_out(wrong_rump, monkeypatch):
-    from FetusMapV2Lib.estimation import refinement
-
-    monkeypatch.setattr(refinement, "LEARNING_RATE", 0.0)
+    monkeypatch.setattr(network_tuning, "LEARNING_RATE", 0.0)
     engine, volume, plain, _ = wrong_rump
     refined = engine.refine(volume, plain, mode="full")
     assert refined.refinement.iterations == 0
-    assert "dropped" in refined.warnings[-1]
+    assert refined.warnings[-1] == DROPPED
     np.testing.assert_array_equal(refined.pose.positions, plain.pose.positions)
 
 
@@ -189,9 +202,9 @@ def test_cancelling_between_steps(wrong_rump):
             volume,
             refine="full",
             on_progress=lambda _, stage: stages.append(stage),
-            should_cancel=lambda: f"refining 3/{ITERATIONS}" in stages,
+            should_cancel=lambda: "refining 3/8" in stages,
         )
-    assert stages[-1] == f"refining 3/{ITERATIONS}"
+    assert stages[-1] == "refining 3/8"
 
 
 def test_no_fetus_is_not_refined():
@@ -206,7 +219,7 @@ def test_limbs_keep_their_heatmaps_whatever_their_names():
     mirror = np.asarray(SCHEMA.mirror_rows)
     arms = [row for group in ("la", "ra") for row in SCHEMA.rows(group)]
     named[arms] = seen[mirror[arms]]
-    channels = np.array(_matching_channels(named, seen, SCHEMA))
+    channels = np.array(matching_channels(named, seen, SCHEMA))
     assert channels[arms].tolist() == mirror[arms].tolist()
     legs = [row for group in ("ll", "rl") for row in SCHEMA.rows(group)]
     assert channels[legs].tolist() == legs

@@ -12,7 +12,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement
-from FetusMapV2Lib.estimation.refinement import ITERATIONS, Tuning
+from FetusMapV2Lib.estimation.network_tuning import Tuning
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
@@ -29,11 +29,11 @@ PINNED = 11  # row of the left elbow
 @pytest.fixture(scope="module")
 def tuning() -> Tuning:
     torch.manual_seed(0)
-    picture = np.random.default_rng(0).random(SIZE, dtype=np.float32)
+    image = np.random.default_rng(0).random(SIZE, dtype=np.float32)
     grid = Grid.around(np.zeros(3), np.eye(3), 2.5, SIZE)
     return Tuning(
         network=UNet3d(widths=(8, 12, 16)),
-        picture=picture,
+        image=image,
         grid=grid,
         sigma=2.0,
         prior=ShapePrior(load_model(find_model(None)).poses, default_schema()),
@@ -49,7 +49,7 @@ def test_a_lean_plan_takes_the_same_steps(tuning):
     before = [tensor.clone() for tensor in tuning.network.state_dict().values()]
     plain, lean = tuning.run(CPU), replace(tuning, plan=plan).run(CPU)
     assert plain is not None and lean is not None
-    assert len(plain.losses) == ITERATIONS and len(plain.iterates) == ITERATIONS + 1
+    assert len(plain.losses) == 8 and len(plain.iterates) == 8 + 1
     np.testing.assert_allclose(lean.losses, plain.losses, rtol=1e-3)
     assert plain.losses[-1] < plain.losses[0]
     for tensor, old in zip(tuning.network.state_dict().values(), before, strict=True):

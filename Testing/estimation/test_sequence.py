@@ -1,4 +1,4 @@
-"""Sequences: looked for where it was, found again when lost, sides settled, progress and cancelling over all frames."""
+"""Sequences: searched near the previous pose, found again when lost, sides settled, progress, cancelling."""
 
 from __future__ import annotations
 
@@ -56,27 +56,27 @@ def apart(estimate: Estimate, truth: np.ndarray) -> float:
 # --- one frame after another
 
 
-def test_a_body_that_lies_elsewhere_is_looked_for_in_the_whole_volume(engine, first):
+def test_a_body_that_lies_elsewhere_is_searched_in_the_whole_volume(engine, first):
     volume, truth = ball_volume(rotation=oblique((120.0, 20.0, 75.0)))
     again = engine.estimate(volume, before=first[0])
     assert views(again)[0] == "whole"
     assert again.found and apart(again, truth) < CLOSE_MM
 
 
-def test_a_model_without_close_looks_sees_the_whole_volume_as_ever(first):
+def test_a_model_without_close_views_always_sees_the_whole_volume(first):
     assert views(ball_engine().estimate(ball_volume()[0], before=first[0])) == ["whole"]
 
 
 # --- whole sequences
 
 
-def test_a_moving_body_is_looked_for_where_it_was_and_followed(engine):
+def test_a_moving_body_is_searched_near_its_previous_pose_and_followed(engine):
     angles = [(0.0, 0.0, 0.0), (2.0, -1.5, 2.5), (18.0, -12.0, 14.0)]
     frames, truths = zip(*(ball_volume(rotation=oblique(turn)) for turn in angles), strict=True)
     seen: list[tuple[float, str]] = []
     estimates = estimate_sequence(engine, frames, on_progress=lambda fraction, stage: seen.append((fraction, stage)))
     assert views(estimates[0])[0] == "whole"
-    assert views(estimates[1]) == ["close"]  # a little movement takes a single look
+    assert views(estimates[1]) == ["close"]  # a little movement takes a single view
     assert set(views(estimates[2])) == {"close"} and len(estimates[2].views) > 1
     assert max(apart(estimate, truth) for estimate, truth in zip(estimates, truths, strict=True)) < CLOSE_MM
     fractions = [fraction for fraction, _ in seen]
@@ -84,13 +84,13 @@ def test_a_moving_body_is_looked_for_where_it_was_and_followed(engine):
     assert {stage.split(":")[0] for _, stage in seen} == {"frame 1 of 3", "frame 2 of 3", "frame 3 of 3", "done"}
 
 
-def test_a_frame_without_a_fetus_is_an_answer_and_the_next_is_looked_for_where_it_was(engine, monkeypatch):
-    monkeypatch.setattr("FetusMapV2Lib.estimation.engine.MAXIMUM_HYPOTHESES", 1)  # nothing is soon looked through
+def test_a_frame_without_a_fetus_is_an_answer_and_the_next_is_searched_near_the_pose_before(engine, monkeypatch):
+    monkeypatch.setattr("FetusMapV2Lib.estimation.body_search.MAXIMUM_HYPOTHESES", 1)  # an empty volume takes less time
     volume, truth = ball_volume()
     empty = volume.with_(array=np.zeros_like(volume.array))
     estimates = estimate_sequence(engine, [volume, empty, volume])
     assert [estimate.found for estimate in estimates] == [True, False, True]
-    assert views(estimates[1])[0] == "whole"  # what is not there any more is looked for everywhere
+    assert views(estimates[1])[0] == "whole"  # a body that is gone is searched everywhere
     assert np.isnan(estimates[1].pose.positions).all()
     assert views(estimates[2]) == ["close"] and apart(estimates[2], truth) < CLOSE_MM
     movement = movement_of([estimate.pose for estimate in estimates])

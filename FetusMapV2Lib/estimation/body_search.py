@@ -1,0 +1,139 @@
+"""The search for the body in a volume: which views the network is shown, until one shows the body well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.estimate import Estimate, ViewPrediction
+from FetusMapV2Lib.estimation.limb_decoding import limb_pairs
+from FetusMapV2Lib.estimation.network_runner import NetworkRunner
+from FetusMapV2Lib.estimation.view_reader import ViewReader
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.model_file import Model
+
+#: At most so many hypotheses of the body frame are followed.
+MAXIMUM_HYPOTHESES = 6
+#: At most so many close views per hypothesis; fewer once the body frame has settled.
+MAXIMUM_CLOSE_VIEWS = 5
+#: A mean peak mass from which a view is trusted: the search ends.
+CONFIDENT_PEAK_MASS = 0.85
+#: At most so many close views near the pose of the frame before.
+MAXIMUM_VIEWS_NEAR_PREVIOUS = 3
+#: The mean peak mass there must be this share of the previous one, and no less than the second number.
+_SHARE_OF_PREVIOUS, _LEAST_PEAK_MASS = 0.9, 0.75
+#: A hypothesis is abandoned after two views with a mean peak mass below this share of the detection threshold: of 76
+#: simulated volumes with a fetus no view was so weak, of 12 without one most were.
+_ABANDON_SHARE = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search has found.
+
+    Attributes:
+        views: what the network saw in each view, the last one the best.
+        timings: seconds by stage.
+        warnings: sentences for the user.
+    """
+
+    views: tuple[ViewPrediction, ...]
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+class BodySearch:
+    """Searches volumes for the body, from the whole volume to close views, or by patches if the model is of patches.
+
+    Args:
+        model: whose network is shown the views.
+        runner: of that network.
+        detection_threshold: score from which there is a fetus (`Calibration.detection_threshold`).
+    """
+
+    def __init__(self, model: Model, runner: NetworkRunner, detection_threshold: float) -> None:
+        self._model = model
+        self._runner = runner
+        self._schema = default_schema()
+        self._limbs = limb_pairs(model.poses, model.template, self._schema) if model.decodes_limbs else ()
+        self._hopeless_peak_mass = _ABANDON_SHARE * detection_threshold
+
+    def run(self, volume: Volume, stages: Stages, previous: Estimate | None = None) -> SearchResult:
+        """Search one volume.
+
+        Args:
+            volume: of any size and orientation.
+            stages: told of each view.
+            previous: estimate of the frame before; the body is searched near its pose first.
+
+        Raises:
+            Cancelled: see `Stages`.
+        """
+        reader = ViewReader(self._model, self._runner, self._limbs, volume)
+        if self._model.patch_spacing_mm is not None:
+            views = [reader.patches(self._model.patch_spacing_mm, stages)]
+        else:
+            views = self._near_previous(reader, stages, previous) or self._in_whole_volume(reader, stages)
+        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings))
+
+    def _near_previous(self, reader: ViewReader, stages: Stages, previous: Estimate | None) -> list[ViewPrediction]:
+        """Close views from the previous pose on; empty if the body is not seen there about as well as before."""
+        if previous is None or not previous.found or not self._model.has_close_view:
+            return []
+        frame = body_frame(previous.pose.positions, None, self._model.template, self._schema)
+        if frame is None:
+            return []
+        stages.reach(0.0, "searching near the previous pose")
+        views = list(_followed(reader, frame, MAXIMUM_VIEWS_NEAR_PREVIOUS))
+        last = views[-1]
+        seen = last.mean_peak_mass >= _enough_after(previous.mean_peak_mass) and frame.is_near(last.frame)
+        return views if seen else []
+
+    def _in_whole_volume(self, reader: ViewReader, stages: Stages) -> list[ViewPrediction]:
+        """The whole volume, then close views along the best of its hypotheses."""
+        stages.reach(0.0, "searching the whole volume")
+        if not self._model.has_close_view:
+            return [reader.whole()]
+        whole = reader.whole_with_hypotheses(MAXIMUM_HYPOTHESES)
+        return [whole, *self._close_views(reader, whole.hypotheses, stages)]
+
+    def _close_views(
+        self, reader: ViewReader, hypotheses: tuple[BodyFrame, ...], stages: Stages
+    ) -> list[ViewPrediction]:
+        """Close views along the hypothesis with the greatest peak mass; the first that is confident ends the search."""
+        best: list[ViewPrediction] = []
+        most = len(hypotheses) * MAXIMUM_CLOSE_VIEWS
+        for number, frame in enumerate(hypotheses):
+            views: list[ViewPrediction] = []
+            stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_VIEWS / most, "close view")
+            for view in _followed(reader, frame, MAXIMUM_CLOSE_VIEWS):
+                views.append(view)
+                if len(views) > 1 and all(one.mean_peak_mass < self._hopeless_peak_mass for one in views):
+                    break
+                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_VIEWS + len(views)) / most, "close view")
+            if not best or views[-1].mean_peak_mass > best[-1].mean_peak_mass:
+                best = views
+            if best[-1].mean_peak_mass >= CONFIDENT_PEAK_MASS:
+                break
+        return best
+
+
+def _followed(reader: ViewReader, frame: BodyFrame, most: int) -> Iterator[ViewPrediction]:
+    """Close views, each along the body frame that the one before has shown, until the frame has settled."""
+    for _ in range(most):
+        view = reader.close(frame)
+        yield view
+        if view.frame is None or frame.is_settled_in(view.frame):
+            return
+        frame = view.frame
+
+
+def _enough_after(previous_peak_mass: float) -> float:
+    """Mean peak mass that shows the body near its previous pose, as it had `previous_peak_mass` (NaN = unknown)."""
+    if not math.isfinite(previous_peak_mass):
+        return CONFIDENT_PEAK_MASS
+    return max(_LEAST_PEAK_MASS, min(CONFIDENT_PEAK_MASS, _SHARE_OF_PREVIOUS * previous_peak_mass))

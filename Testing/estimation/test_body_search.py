@@ -1,0 +1,136 @@
+"""The search for the body, with a network whose answers are written beforehand: which views it takes, where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cli.synthetic_balls import layout
+from scipy.spatial.transform import Rotation
+from torch import Tensor, nn
+
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, canonical_template
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.body_search import BodySearch, SearchResult
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.network_runner import NetworkRunner
+from FetusMapV2Lib.estimation.network_views import close_view
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.models.model_file import Model, ModelInfo
+from FetusMapV2Lib.network.heatmap import decode, gaussian_target
+
+SHAPE = (40, 32, 32)
+SIGMA = 1.5
+VOLUME = Volume(np.random.default_rng(0).integers(0, 255, (20, 20, 20), dtype=np.uint8), np.diag([4.0, 4.0, 4.0, 1.0]))
+FRAME = BodyFrame(np.array([40.0, 40.0, 40.0]), np.eye(3), 50.0)
+LIBRARY = layout()[None] / 2
+TEMPLATE = canonical_template(LIBRARY, default_schema())
+#: Heatmaps in which the body may lie in any way.
+FLAT = torch.zeros(22, *SHAPE)
+
+
+def body(frame: BodyFrame) -> np.ndarray:
+    """The canonical pose in a frame, RAS mm."""
+    return frame.centre + frame.length_mm * TEMPLATE @ frame.axes.T
+
+
+def close_points(turn_deg: float = 0.0) -> np.ndarray:
+    """Voxels of a body in a close view that was aimed `turn_deg` beside it."""
+    return close_view(FRAME, SHAPE).to_voxel(body(FRAME.turned(Rotation.from_euler("z", turn_deg, degrees=True))))
+
+
+def answer(mean_peak_mass: float, points: np.ndarray | None = None) -> Tensor:
+    """Heatmaps around the points of a close view with a given mean peak mass; the remaining mass is everywhere."""
+    where = torch.as_tensor(close_points() if points is None else points, dtype=torch.float32)
+    peaks = gaussian_target(where, SHAPE, SIGMA)
+
+    def mixed(share: float) -> Tensor:
+        return torch.log(share * peaks + (1 - share) / math.prod(SHAPE))
+
+    low, high = (float(decode(mixed(share), SIGMA).peak_mass.mean()) for share in (0.5, 0.9))
+    return mixed(0.5 + 0.4 * (mean_peak_mass - low) / (high - low))
+
+
+class Script(nn.Module):
+    """Gives one heatmap after the other, whatever it is shown."""
+
+    def __init__(self, answers: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.left = list(answers)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.left.pop(0)[None]
+
+
+def search(answers: Sequence[Tensor], previous: Estimate | None = None, threshold: float = 0.0) -> SearchResult:
+    """The result of a search that uses up all answers."""
+    network = Script(answers)
+    info = ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, views=("whole", "close"))
+    model = Model(network, LIBRARY, TEMPLATE, info)  # type: ignore[arg-type]
+    runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
+    result = BodySearch(model, runner, threshold).run(VOLUME, Stages(), previous)
+    assert network.left == [], "views that were not taken"
+    return result
+
+
+def masses(result: SearchResult) -> list[float]:
+    return [round(view.mean_peak_mass, 3) for view in result.views if view.view == "close"]
+
+
+@pytest.mark.parametrize("answers", [[0.86], [0.84, 0.86], [0.5, 0.84, 0.9]])
+def test_hypotheses_are_followed_until_one_is_seen_with_a_confident_peak_mass(answers: list[float]) -> None:
+    result = search([FLAT, *map(answer, answers)])
+    assert [view.view for view in result.views] == ["whole", "close"]
+    assert masses(result) == [answers[-1]]
+    assert result.views[-1].frame is not None and result.views[0].hypotheses[len(answers) - 1].is_settled_in(
+        result.views[-1].frame
+    )
+
+
+def test_of_six_hypotheses_the_one_with_the_greatest_peak_mass_is_kept() -> None:
+    assert masses(search([FLAT, *map(answer, (0.5, 0.6, 0.7, 0.65, 0.55, 0.6))])) == [0.7]
+
+
+@pytest.mark.parametrize(("peak_mass", "views"), [(0.59, 2), (0.61, 5)])
+def test_a_hypothesis_far_below_the_detection_threshold_is_abandoned(peak_mass: float, views: int) -> None:
+    """Below three quarters of it."""
+    turning = answer(peak_mass, close_points(40.0))
+    result = search([FLAT, *[turning] * views, answer(0.9)], threshold=0.8)
+    assert masses(result) == [0.9]
+
+
+def test_one_strong_view_keeps_a_hypothesis() -> None:
+    turning = [answer(peak_mass, close_points(40.0)) for peak_mass in (0.59, 0.61, 0.59, 0.59)]
+    assert masses(search([FLAT, *turning, answer(0.9)], threshold=0.8)) == [0.59, 0.61, 0.59, 0.59, 0.9]
+
+
+# --- near the pose of the frame before
+
+
+def previous(mean_peak_mass: float) -> Estimate:
+    return replace(Estimate.given(Pose(body(FRAME))), mean_peak_mass=mean_peak_mass)
+
+
+@pytest.mark.parametrize(("before", "enough"), [(0.7, 0.75), (0.8, 0.75), (0.9, 0.81), (0.99, 0.85), (math.nan, 0.85)])
+def test_the_body_must_be_seen_about_as_well_as_before(before: float, enough: float) -> None:
+    assert [view.view for view in search([answer(enough + 0.005)], previous(before)).views] == ["close"]
+    result = search([answer(enough - 0.005), FLAT, answer(0.9)], previous(before))
+    assert [view.view for view in result.views] == ["whole", "close"]
+
+
+def test_a_body_that_turns_on_is_followed_for_three_views() -> None:
+    turning = answer(0.9, close_points(12.0))
+    result = search([turning] * 3, previous(0.9))
+    assert [view.view for view in result.views] == ["close"] * 3
+
+
+def test_a_body_far_from_where_it_was_is_another() -> None:
+    turning = answer(0.9, close_points(20.0))
+    result = search([turning] * 3 + [FLAT, answer(0.9)], previous(0.9))
+    assert [view.view for view in result.views] == ["whole", "close"]
