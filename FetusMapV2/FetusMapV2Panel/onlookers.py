@@ -18,7 +18,8 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.progress import Stages
-from FetusMapV2Lib.scene import ownership, pose_nodes
+from FetusMapV2Lib.scene import ownership
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Panel import selftest
 
 _SCHEMA = default_schema()
@@ -161,9 +162,9 @@ def textsOf(ui) -> str:
 def sidesInViews() -> dict[str, set[str]]:
     """The sides whose colours are drawn in each open view, with the slices through the place where all limbs meet."""
     layout = slicer.app.layoutManager()
-    for node in pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
+    for node in nodes_by_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
         node.SetCrosshairMode(node.NoCrosshair)
-    for node in pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
+    for node in nodes_by_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
         node.JumpSlice(*meetingPoint())
     slicer.util.resetThreeDViews()
     views = {name: layout.sliceWidget(name).sliceView() for name in layout.sliceViewNames()}

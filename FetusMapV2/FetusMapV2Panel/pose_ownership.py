@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.scene import ownership, pose_nodes
+from FetusMapV2Lib.scene import ownership
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name
 from FetusMapV2Lib.scene.pose_sequence import FRAME_ATTRIBUTE, browser_of
 from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, browsers_of_volumes
@@ -92,6 +93,6 @@ def noFetusFound(volume) -> bool:
 def displayName(node) -> str:
     """The name of a node for display; for volumes of the same name, with a number."""
     name, scene = node_name(node), node.GetScene()
-    volumes = pose_nodes.of_class(scene, "vtkMRMLScalarVolumeNode") if scene is not None else []
+    volumes = nodes_by_class(scene, "vtkMRMLScalarVolumeNode") if scene is not None else []
     same = [volume for volume in volumes if node_name(volume) == name]
     return _("{0} ({1})").format(name, same.index(node) + 1) if len(same) > 1 and node in same else name

@@ -11,7 +11,7 @@ import slicer
 
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
 
@@ -38,7 +38,7 @@ def pausedRendering() -> contextlib.AbstractContextManager:
 
 def shownVolume():
     """The volume in the background of the slice views; None without one."""
-    layers = pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
+    layers = nodes_by_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
     found = (slicer.mrmlScene.GetNodeByID(node.GetBackgroundVolumeID() or "") for node in layers)
     return next((node for node in found if node is not None), None)
 
@@ -47,7 +47,7 @@ def showVolume(volumeNode) -> None:
     """Show a volume, and no other one, in the slice views."""
     if slicer.app.layoutManager() is None or volumeNode is None:
         return
-    layers = pose_nodes.of_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
+    layers = nodes_by_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
     if not all(node.GetBackgroundVolumeID() == volumeNode.GetID() for node in layers):
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
 

@@ -13,7 +13,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Picture
-from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -55,8 +55,8 @@ def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
 def _alone(volumeNode) -> Iterator[None]:
     """With no other volume in any view: it may be another patient's. Where and how views cut stays as it is."""
     scene, own = volumeNode.GetScene(), volumeNode.GetID()
-    layers = [(node, _layersOf(node)) for node in pose_nodes.of_class(scene, "vtkMRMLSliceCompositeNode")]
-    rendered = pose_nodes.of_class(scene, "vtkMRMLVolumeRenderingDisplayNode")
+    layers = [(node, _layersOf(node)) for node in nodes_by_class(scene, "vtkMRMLSliceCompositeNode")]
+    rendered = nodes_by_class(scene, "vtkMRMLVolumeRenderingDisplayNode")
     others = [node for node in rendered if node.GetVisibility() and node.GetDisplayableNode() is not volumeNode]
     for node, _before in layers:
         _setLayers(node, (own, None, None))

@@ -17,7 +17,7 @@ from vtk.util import numpy_support
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import smoothed
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
@@ -134,15 +134,13 @@ def show_only(scene: slicer.vtkMRMLScene, movement: MovementNodes | None) -> Non
     """Take the charts and tables of all other movements out of plot and table views."""
     kept = [] if movement is None else [movement.table, *movement.charts.values()]
     others = _shown_by_movements(scene) - {node.GetID() for node in kept if node is not None}
-    for view in pose_nodes.of_class(scene, "vtkMRMLPlotViewNode"):
+    for view in nodes_by_class(scene, "vtkMRMLPlotViewNode"):
         if view.GetPlotChartNodeID() in others:
             view.SetPlotChartNodeID(None)
-    for view in pose_nodes.of_class(scene, "vtkMRMLTableViewNode"):
+    for view in nodes_by_class(scene, "vtkMRMLTableViewNode"):
         if view.GetTableNodeID() in others:
             view.SetTableNodeID(None)
-    for selection in pose_nodes.of_class(
-        scene, "vtkMRMLSelectionNode"
-    ):  # would put them into views that are opened later
+    for selection in nodes_by_class(scene, "vtkMRMLSelectionNode"):  # would put them into views that are opened later
         if selection.GetActivePlotChartID() in others:
             selection.SetActivePlotChartID(None)
         if selection.GetActiveTableID() in others:
@@ -152,7 +150,7 @@ def show_only(scene: slicer.vtkMRMLScene, movement: MovementNodes | None) -> Non
 def _shown_by_movements(scene: slicer.vtkMRMLScene) -> set[str]:
     """IDs of the tables and charts of all movements."""
     roles = (TABLE_REFERENCE, CURVES_REFERENCE, MARKS_REFERENCE, *(CHART_REFERENCE + key for key in _CHARTS))
-    sequences = pose_nodes.of_class(scene, "vtkMRMLSequenceNode")
+    sequences = nodes_by_class(scene, "vtkMRMLSequenceNode")
     return {one.GetNodeReferenceID(role) for one in sequences for role in roles if one.GetNodeReferenceID(role)}
 
 

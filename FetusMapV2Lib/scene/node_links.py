@@ -29,6 +29,7 @@ def watch(scene: slicer.vtkMRMLScene) -> None:
     if scene in _watched:
         return
     _watched.add(scene)
+    # Never removed: these observers have no owner, and go with the scene.
     for event in (scene.EndUndoEvent, scene.EndRedoEvent):
         scene.AddObserver(event, _on_history, _BEFORE_OTHERS)
 

@@ -5,13 +5,14 @@ Slice views tell by their layers which volumes they show; poses keep out of view
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import slicer
 import vtk
 
 from FetusMapV2Lib.scene import appearance, ownership, pose_nodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
+from FetusMapV2Lib.scene.observations import Observations
 
 #: Attribute of display nodes that are kept out of views: what their view list was before.
 _BEFORE = "FetusMapV2.ViewsBefore"
@@ -28,17 +29,17 @@ class OwnViews:
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self._scene = scene
         self._chosen: str | None = None
-        self._observed: list[tuple[Any, int]] = []
-        self._followed: dict[str, tuple[Any, int]] = {}
-        self._points: dict[str, tuple[Any, int]] = {}
+        self._observations = Observations()
+        self._layer_observations = Observations()
+        self._point_observations = Observations()
         self._layers: dict[str, frozenset[str]] = {}
         # By display node what the user lets be seen: undo takes attributes back, and leaves view lists as they are.
         self._users: dict[str, list[str]] = {}
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
-            self._listen(event, self._on_node)
-        for event in (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent):
-            self._listen(event, self._on_scene)
-        self._listen(scene.EndCloseEvent, self._on_closed)
+        observe = self._observations.observe
+        observe(scene, (scene.NodeAddedEvent, scene.NodeRemovedEvent), self._on_node)
+        restored = (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent)
+        observe(scene, restored, self._on_scene)
+        observe(scene, scene.EndCloseEvent, self._on_closed)
         self.refresh()
 
     def show_only(self, fetus: Any) -> None:
@@ -61,11 +62,8 @@ class OwnViews:
 
     def close(self) -> None:
         """Follow no longer; views stay as they are. Twice does no harm."""
-        for subject, tag in (*self._observed, *self._followed.values(), *self._points.values()):
-            subject.RemoveObserver(tag)
-        self._observed.clear()
-        self._points.clear()
-        self._followed.clear()
+        for observations in (self._observations, self._layer_observations, self._point_observations):
+            observations.clear()
 
     def _keep_to(self, display: Any, views: list[str] | None) -> None:
         """Show a node in these views alone, as far as the user lets it be seen; None gives back the user's own."""
@@ -95,21 +93,17 @@ class OwnViews:
         others = {view for view, shown in self._layers.items() if shown and own not in shown}
         if not others:
             return None
-        views = pose_nodes.of_class(self._scene, "vtkMRMLAbstractViewNode")
+        views = nodes_by_class(self._scene, "vtkMRMLAbstractViewNode")
         return [view.GetID() for view in views if view.GetID() not in others]
 
     def _follow_layers(self) -> None:
         """Hear of every slice view that shows other volumes."""
-        found = {node.GetID(): node for node in pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
-        for identifier in self._followed.keys() - found.keys():
-            subject, tag = self._followed.pop(identifier)
-            subject.RemoveObserver(tag)
-        for identifier in found.keys() - self._followed.keys():
-            node = found[identifier]
-            self._followed[identifier] = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layers))
-
-    def _listen(self, event: Any, callback: Callable[..., None]) -> None:
-        self._observed.append((self._scene, self._scene.AddObserver(event, callback)))
+        found = nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")
+        for node in self._layer_observations.subjects():
+            if node not in found:
+                self._layer_observations.stop(node)
+        for node in found:
+            self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_layers)
 
     def _on_layers(self, caller: Any, event: str, data: Any = None) -> None:
         if not self._is_in_flux() and _layers_by_view(self._scene) != self._layers:
@@ -124,21 +118,18 @@ class OwnViews:
 
     def _follow_points(self, node: Any) -> None:
         """Points become a pose after they were added: by `PoseScene`, or by a sequence that makes its own anew."""
-        known = self._points.pop(node.GetID(), None)
-        if known is not None:
-            known[0].RemoveObserver(known[1])
         if node.IsA("vtkMRMLMarkupsFiducialNode") and self._scene.IsNodePresent(node):
-            tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_points)
-            self._points[node.GetID()] = (node, tag)
+            self._point_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_points)
+        else:
+            self._point_observations.stop(node)
 
     def _on_points(self, caller: Any, event: str, data: Any = None) -> None:
         if caller.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) and caller.GetDisplayNode() is not None:
-            node, tag = self._points.pop(caller.GetID())
-            node.RemoveObserver(tag)
+            self._point_observations.stop(caller)
             self.refresh()
 
     def _on_scene(self, caller: Any, event: str, data: Any = None) -> None:
-        for node in pose_nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+        for node in nodes_by_class(self._scene, "vtkMRMLSliceNode"):
             node.Modified()  # views did not hear where loading turned them, and would draw models where they cut before
         self.refresh()
 
@@ -157,8 +148,8 @@ class OwnViews:
 
 def _layers_by_view(scene: slicer.vtkMRMLScene) -> dict[str, frozenset[str]]:
     """Slice view ID -> IDs of the volumes that can be seen in it."""
-    layers = {node.GetLayoutName(): node for node in pose_nodes.of_class(scene, "vtkMRMLSliceCompositeNode")}
-    views = pose_nodes.of_class(scene, "vtkMRMLSliceNode")
+    layers = {node.GetLayoutName(): node for node in nodes_by_class(scene, "vtkMRMLSliceCompositeNode")}
+    views = nodes_by_class(scene, "vtkMRMLSliceNode")
     return {view.GetID(): _seen(layers.get(view.GetLayoutName())) for view in views}
 
 

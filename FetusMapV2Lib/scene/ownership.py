@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.scene import appearance, pose_nodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 
 #: Kept with landmarks that were given a volume, so that they are known as another's once that volume is deleted.
 _OWNED_ATTRIBUTE = "FetusMapV2.OfVolume"
@@ -71,5 +72,5 @@ def show_only(scene: slicer.vtkMRMLScene, fetus: Any) -> None:
 
 def _parts_of_poses(scene: slicer.vtkMRMLScene) -> list[Any]:
     """The nodes of all poses that views can show."""
-    found = pose_nodes.of_class(scene, "vtkMRMLDisplayableNode")
+    found = nodes_by_class(scene, "vtkMRMLDisplayableNode")
     return [node for node in found if node.GetAttribute(pose_nodes.ROLE_ATTRIBUTE)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from FetusMapV2Lib.scene import pose_nodes, undo_history
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 
 
@@ -31,13 +32,13 @@ class Placement:
         pose_nodes.check_landmarks(self._node, fetus.schema)
         self._before = pose_nodes.local_positions(self._node)[row]
         self._had_undo = bool(self._scene.GetUndoFlag())
-        self._observed: list[tuple[Any, int]] = []
+        self._observations = Observations()
         self._start()
 
     @property
     def is_running(self) -> bool:
         """Whether a click is awaited."""
-        return bool(self._observed)
+        return len(self._observations) > 0
 
     def cancel(self) -> None:
         """Think better of it; nothing if it has ended."""
@@ -56,15 +57,15 @@ class Placement:
         self._modes.SetPlaceModePersistence(0)
         self._modes.SetCurrentInteractionMode(self._modes.Place)
         scene = self._scene
-        self._listen(self._modes, self._modes.InteractionModeChangedEvent, self._on_mode)
-        for event in (scene.StartCloseEvent, scene.StartImportEvent):
-            self._listen(scene, event, lambda *_: self.cancel())
-        self._listen(scene, scene.NodeRemovedEvent, lambda *_: self._on_node_removed())
+        observe = self._observations.observe
+        observe(self._modes, self._modes.InteractionModeChangedEvent, self._on_mode)
+        observe(scene, (scene.StartCloseEvent, scene.StartImportEvent), self._on_scene_changes)
+        observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
 
-    def _listen(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
-        self._observed.append((subject, subject.AddObserver(event, callback)))
+    def _on_scene_changes(self, caller: Any, event: str) -> None:
+        self.cancel()
 
-    def _on_node_removed(self) -> None:
+    def _on_node_removed(self, caller: Any, event: str) -> None:
         if not self._scene.IsNodePresent(self._node):
             self.cancel()
 
@@ -73,9 +74,7 @@ class Placement:
             self._end()
 
     def _end(self) -> None:
-        for subject, tag in self._observed:
-            subject.RemoveObserver(tag)
-        self._observed.clear()
+        self._observations.clear()
         placed = self._node.GetNthControlPointPositionStatus(self.row) == self._node.PositionDefined
         if not placed:
             pose_nodes.place_local(self._node, self.row, self._before)

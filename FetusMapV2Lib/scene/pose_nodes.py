@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import appearance
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, without_name_in_labels
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 
@@ -48,19 +49,9 @@ def length_rows(schema: Schema) -> dict[str, tuple[int, int]]:
     return {"crl": schema.crl_rows, **schema.bones}
 
 
-def of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[Any]:
-    """All nodes of a class in the scene.
-
-    MRML hands out a collection that belongs to the caller: kept, it would let nodes outlive their scene.
-    """
-    found = scene.GetNodesByClass(class_name)
-    found.UnRegister(None)
-    return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
-
-
 def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
     """All landmarks nodes of poses in the scene."""
-    points = of_class(scene, "vtkMRMLMarkupsFiducialNode")
+    points = nodes_by_class(scene, "vtkMRMLMarkupsFiducialNode")
     return [node for node in points if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
 
 

@@ -23,6 +23,7 @@ from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.node_names import make_name_harmless, pose_name, printable, safe_markups_name
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
 
@@ -55,8 +56,8 @@ class PoseScene:
         self._states: tuple[PointState, ...] = ()
         self.around_update: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._listeners: list[Listener] = []
-        self._observed: list[tuple[Any, int]] = []
-        self._observed_followers: list[tuple[Any, int]] = []
+        self._observations = Observations()
+        self._follower_observations = Observations()
         self._busy = False
         self._open = True
 
@@ -229,8 +230,8 @@ class PoseScene:
         if not self._open:
             return
         self._open = False
-        _stop(self._observed)
-        _stop(self._observed_followers)
+        self._observations.clear()
+        self._follower_observations.clear()
         self._tell()
         self._listeners.clear()
 
@@ -263,31 +264,25 @@ class PoseScene:
         node = self.landmarks_node
         moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
         others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
-        for event in (*moved, *others):
-            self._listen(node, event, self._on_points)
-        scene = self.scene
-        self._listen(scene, scene.StartCloseEvent, self._on_close)
-        self._listen(scene, scene.NodeRemovedEvent, self._on_node_removed)
-        for event in (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent):
-            self._listen(scene, event, self._on_restored)
+        observe, scene = self._observations.observe, self.scene
+        observe(node, (*moved, *others), self._on_points)
+        observe(scene, scene.StartCloseEvent, self._on_close)
+        observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
+        restored = (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent)
+        observe(scene, restored, self._on_restored)
         self._observe_followers()
 
     def _observe_followers(self) -> None:
         """Undo may have exchanged them for others."""
-        _stop(self._observed_followers)
+        self._follower_observations.clear()
+        observe, modified = self._follower_observations.observe, vtk.vtkCommand.ModifiedEvent
         for follower in self.all_nodes:
-            event = follower.TransformModifiedEvent
-            self._observed_followers.append((follower, follower.AddObserver(event, self._on_transform)))
+            observe(follower, follower.TransformModifiedEvent, self._on_transform)
             if follower.IsA("vtkMRMLMarkupsNode"):
-                event = vtk.vtkCommand.ModifiedEvent
-                self._observed_followers.append((follower, follower.AddObserver(event, self._on_named)))
+                observe(follower, modified, self._on_named)
         # The display nodes themselves: the event of a model is not heard again by views while it is answered.
         for display in appearance.displays(node_links.models_of(self.landmarks_node)):
-            event = vtk.vtkCommand.ModifiedEvent
-            self._observed_followers.append((display, display.AddObserver(event, self._on_display)))
-
-    def _listen(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
-        self._observed.append((subject, subject.AddObserver(event, callback)))
+            observe(display, modified, self._on_display)
 
     # Between StartModify and EndModify events are collapsed and come without the number of the point, so all
     # callbacks compare with the last positions and take the call data as optional.
@@ -374,13 +369,6 @@ class PoseScene:
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener(self)
-
-
-def _stop(observed: list[tuple[Any, int]]) -> None:
-    """Remove observers and forget them."""
-    for subject, tag in observed:
-        subject.RemoveObserver(tag)
-    observed.clear()
 
 
 def _check_count(pose: Pose, schema: Schema) -> None:

@@ -21,7 +21,9 @@ from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.point_list import problem_of_list
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.provenance import Provenance
@@ -54,7 +56,7 @@ class PoseSequence:
         self._movement: Movement | None = None
         self._shown = self.frame
         self._listeners: list[Listener] = []
-        self._observed: list[tuple[Any, int]] = []
+        self._observations = Observations()
         self._busy = False
         self._open = True
         self.nodes = MovementNodes.around(sequence, self._name, self.movement())
@@ -214,9 +216,7 @@ class PoseSequence:
             return
         self._open = False
         self._stop_listening()
-        for subject, tag in self._observed:
-            subject.RemoveObserver(tag)
-        self._observed.clear()
+        self._observations.clear()
         self._tell()
         self._listeners.clear()
 
@@ -237,15 +237,11 @@ class PoseSequence:
     def _observe(self) -> None:
         scene = self.browser.GetScene()
         self._stop_listening = self.pose_scene.add_listener(self._on_pose)
-        self._listen(self.browser, vtk.vtkCommand.ModifiedEvent, self._on_browser)
-        self._listen(scene, scene.NodeRemovedEvent, self._on_node_removed)
-        for start in (scene.StartUndoEvent, scene.StartRedoEvent):
-            self._listen(scene, start, self._on_history_starts)
-        for end in (scene.EndUndoEvent, scene.EndRedoEvent):
-            self._listen(scene, end, self._on_history_ends)
-
-    def _listen(self, subject: Any, event: Any, callback: Callable[..., None]) -> None:
-        self._observed.append((subject, subject.AddObserver(event, callback)))
+        observe = self._observations.observe
+        observe(self.browser, vtk.vtkCommand.ModifiedEvent, self._on_browser)
+        observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
+        observe(scene, (scene.StartUndoEvent, scene.StartRedoEvent), self._on_history_starts)
+        observe(scene, (scene.EndUndoEvent, scene.EndRedoEvent), self._on_history_ends)
 
     def _on_pose(self, pose_scene: PoseScene) -> None:
         if not pose_scene.is_open:
@@ -304,7 +300,7 @@ def landmark_sequence(browser: Any) -> Any:
 
 def browser_of(landmarks_node: Any) -> Any:
     """The browser that steps through the frames of a landmarks node, None if it belongs to no sequence."""
-    for browser in pose_nodes.of_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
+    for browser in nodes_by_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
         sequence = landmark_sequence(browser)
         if sequence is not None and browser.GetProxyNode(sequence) is landmarks_node:
             return browser

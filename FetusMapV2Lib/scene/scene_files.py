@@ -24,8 +24,8 @@ from FetusMapV2Lib.core.decimal_point import decimal_point_locale
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.bundles import is_plain, plain_folder, unpacked
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import is_printable, node_name, safe_name
-from FetusMapV2Lib.scene.pose_nodes import of_class
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -159,7 +159,7 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
 
 def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
     """A name with a character that XML cannot carry would make a file that nobody can read."""
-    for node in of_class(scene, "vtkMRMLNode"):
+    for node in nodes_by_class(scene, "vtkMRMLNode"):
         name = node_name(node)
         if not is_printable(name) or name != (node.GetName() or ""):
             node.SetName(safe_name(name, node.GetNodeTagName()))

@@ -17,8 +17,8 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.source import SECONDS, rising
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.volume_checks import checked
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, safe_name
-from FetusMapV2Lib.scene.pose_nodes import of_class
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node, parent_to_world, set_voxels, show_grey, volume_from_node
 
 _REMEDY = "Load a 4D ultrasound volume"
@@ -26,7 +26,7 @@ _REMEDY = "Load a 4D ultrasound volume"
 
 def browsers_of_volumes(scene: slicer.vtkMRMLScene) -> list[Any]:
     """The sequence browsers of a scene that show volumes."""
-    browsers = of_class(scene, "vtkMRMLSequenceBrowserNode")
+    browsers = nodes_by_class(scene, "vtkMRMLSequenceBrowserNode")
     return [browser for browser in browsers if _volume_sequence(browser) is not None]
 
 

@@ -251,9 +251,9 @@ def test_a_sequence_is_a_patient_of_its_own(both: Any, patients: tuple[Any, Any]
 
 
 def _views(scene: Any) -> list[Any]:
-    from FetusMapV2Lib.scene import pose_nodes
+    from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 
-    return pose_nodes.of_class(scene, "vtkMRMLPlotViewNode")
+    return nodes_by_class(scene, "vtkMRMLPlotViewNode")
 
 
 def test_a_pose_of_one_frame_is_not_shown_on_another(both: Any, moving: Any, scene: Any) -> None:

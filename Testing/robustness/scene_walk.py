@@ -24,6 +24,7 @@ from FetusMapV2Lib.core.errors import UserError  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.scene import appearance, node_links, ownership, pose_nodes, undo_history  # noqa: E402
 from FetusMapV2Lib.scene.editing import LandmarkEditor  # noqa: E402
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class  # noqa: E402
 from FetusMapV2Lib.scene.own_views import OwnViews  # noqa: E402
 from FetusMapV2Lib.scene.pose_scene import PoseScene  # noqa: E402
 from FetusMapV2Lib.scene.scene_files import open_scene  # noqa: E402
@@ -63,7 +64,7 @@ class Walk:
         for landmarks in pose_nodes.find_landmarks(self._scene):
             _check_links(landmarks)
             self._check_views(landmarks)
-        kept = len(pose_nodes.of_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
+        kept = len(nodes_by_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
         assert kept == 7 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class Walk:
             self._views.show_only(own[-1] if own else None)
 
     def _look(self) -> None:
-        layers = self._random.choice(pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode"))
+        layers = self._random.choice(nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode"))
         volume = self._random.choice([None, *self._volumes()])
         layers.SetBackgroundVolumeID(volume.GetID() if volume is not None else None)
 
@@ -161,7 +162,7 @@ class Walk:
         return [self._random.choice(found)] if found else []
 
     def _volumes(self) -> list[Any]:
-        return pose_nodes.of_class(self._scene, "vtkMRMLScalarVolumeNode")
+        return nodes_by_class(self._scene, "vtkMRMLScalarVolumeNode")
 
     def _places(self, count: int) -> np.ndarray:
         return self._numbers.normal(size=(count, 3)) * 20
@@ -183,8 +184,8 @@ class Walk:
         own = ownership.volume_of(landmarks)
         if own is None and not ownership.has_lost_its_volume(landmarks):
             return
-        layers = {one.GetLayoutName(): one for one in pose_nodes.of_class(self._scene, "vtkMRMLSliceCompositeNode")}
-        for view in pose_nodes.of_class(self._scene, "vtkMRMLSliceNode"):
+        layers = {one.GetLayoutName(): one for one in nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")}
+        for view in nodes_by_class(self._scene, "vtkMRMLSliceNode"):
             shown = layers[view.GetLayoutName()].GetBackgroundVolumeID()
             if shown and (own is None or own.GetID() != shown):
                 for display in appearance.displays(ownership.nodes_of(landmarks)):

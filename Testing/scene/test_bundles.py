@@ -145,6 +145,7 @@ _COMMA = """
 import locale, sys
 import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.scene_files import open_scene, write_pose_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -154,7 +155,7 @@ assert locale.localeconv()["decimal_point"] == ","
 volume = Volume(np.ones((3, 3, 3), np.uint8), np.diag([0.5, 0.5, 0.5, 1]))
 write_pose_scene(sys.argv[1], volume, Pose(np.full((22, 3), 1.25)))
 with open_scene(sys.argv[1]) as loaded:
-    (fetus,) = PoseScene.attach_all(loaded)
+    (fetus,) = PoseScene.attach_all(loaded, default_schema())
     print(volume_from_node(fetus.volume_node).ijk_to_ras[0, 0], fetus.pose().positions[3].tolist())
 assert locale.localeconv()["decimal_point"] == ","
 """

@@ -15,8 +15,9 @@ import vtk
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import ownership, pose_nodes, undo_history
+from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.offscreen_views import SliceView
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -127,7 +128,7 @@ def test_a_closed_pair_of_views_follows_no_longer(scene: Any, pose: Pose) -> Non
 def test_all_nodes_of_a_class_are_handed_out_without_keeping_them(scene: Any) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLModelNode")
     for _ in range(3):
-        assert pose_nodes.of_class(scene, "vtkMRMLModelNode") == [node]
+        assert nodes_by_class(scene, "vtkMRMLModelNode") == [node]
     weak = vtk.vtkWeakReference()
     weak.Set(node)
     scene.RemoveNode(node)

@@ -12,6 +12,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.scene import pose_nodes, undo_history
 from FetusMapV2Lib.scene.appearance import PLANE_COLOUR
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.offscreen_views import SliceView
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import new_scene
@@ -120,7 +121,7 @@ def test_redo_of_an_estimate_brings_back_the_colours_of_the_limbs(
 
 def nodes_and_companions(scene: Any) -> dict[str, Any]:
     """What a pose has in the scene: node ID -> IDs of its display node and of its colours."""
-    found = {node.GetID(): node for node in pose_nodes.of_class(scene, "vtkMRMLNode")}
+    found = {node.GetID(): node for node in nodes_by_class(scene, "vtkMRMLNode")}
     kinds = ("vtkMRMLMarkupsNode", "vtkMRMLModelNode", "vtkMRMLModelDisplayNode", "vtkMRMLMarkupsDisplayNode")
     pairs = {}
     for identifier, node in found.items():
