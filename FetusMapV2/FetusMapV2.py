@@ -242,7 +242,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         self.delayDisplay("Estimating with a stand-in engine")
         volumeNode = selftest.addVolume(slicer.mrmlScene)
-        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU))
+        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU)).result()
         landmarks = outcome.poseScene.landmarks_node
         self.assertEqual(landmarks.GetNumberOfControlPoints(), 22)
         before = _crl(outcome.poseScene)
@@ -260,12 +260,12 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         self.delayDisplay("Correcting landmarks")
         logic = FetusMapV2Logic(selftest.EngineStandIn)
-        fetus = logic.process(selftest.addVolume(slicer.mrmlScene)).poseScene
+        fetus = logic.process(selftest.addVolume(slicer.mrmlScene)).result().poseScene
         editor, before = LandmarkEditor(fetus), fetus.pose().positions
         editor.set_missing([5])
         editor.swap_sides()
         editor.confirm([0])
-        logic.refine(fetus)
+        logic.refine(fetus).result()
         states, after = fetus.states(), fetus.pose().positions
         self.assertEqual((states[0], states[5]), ("confirmed", "missing"))
         for _step in range(4):
@@ -283,7 +283,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         self.delayDisplay("Writing a report")
         volumeNode = selftest.addVolume(slicer.mrmlScene)
-        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU))
+        outcome = FetusMapV2Logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU)).result()
         with tempfile.TemporaryDirectory() as folder:
             sizes = {path.suffix: path.stat().st_size for path in selftest.writeReport(outcome, Path(folder))}
         self.assertEqual(set(sizes), {".html", ".pdf", ".csv", ".json", ".dcm"})
@@ -296,7 +296,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         volumeNode = selftest.addVolume(slicer.mrmlScene)
         count = slicer.mrmlScene.GetNumberOfNodes()
         logic = FetusMapV2Logic(lambda settings: selftest.EngineStandIn(settings, found=False))
-        self.assertIsNone(logic.process(volumeNode).poseScene)
+        self.assertIsNone(logic.process(volumeNode).result().poseScene)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
 
     def test_each_frame_of_a_sequence_keeps_its_landmarks(self):
@@ -304,7 +304,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
         self.delayDisplay("Estimating all frames with a stand-in engine")
         browser = selftest.addSequence(slicer.mrmlScene)
-        poses = FetusMapV2Logic(selftest.MovingEngineStandIn).processSequence(browser).poseSequence
+        poses = FetusMapV2Logic(selftest.MovingEngineStandIn).processSequence(browser).result().poseSequence
         landmarks = poses.pose_scene.landmarks_node
         before = _crl(poses.pose_scene)
         landmarks.SetNthControlPointPositionWorld(0, 0.0, 0.0, 60.0)

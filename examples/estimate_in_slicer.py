@@ -55,7 +55,7 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
         return "done before"
     slicer.mrmlScene.Clear(0)
     with counted(output / f".{name}.attempts"):
-        outcome = logic.process(slicer.util.loadVolume(str(file), {"name": name}), settings=settings)
+        outcome = logic.process(slicer.util.loadVolume(str(file), {"name": name}), settings=settings).result()
         if outcome.poseScene is None:
             write_table(table, [(outcome.estimate.reason, "", "")])
             return outcome.estimate.reason

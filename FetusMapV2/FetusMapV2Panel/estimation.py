@@ -9,17 +9,27 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Panel import pose_ownership, requirements, view_orientation
-from FetusMapV2Panel.parameters import EngineSettings, Refine, Settings
+from FetusMapV2Panel.parameters import EngineSettings, Settings
 from FetusMapV2Panel.translations import translator
 
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.estimation.requests import Engine
+    from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
+
 _ = translator(__name__)
+
+EngineLoader = Callable[[EngineSettings], "Engine"]
 
 
 @dataclass
@@ -27,12 +37,12 @@ class Outcome:
     """One estimate and, if there is a fetus, its live nodes."""
 
     inputVolume: Any
-    estimate: Any
-    poseScene: Any | None
+    estimate: Estimate
+    poseScene: PoseScene | None
     seconds: float = 0.0
 
 
-def loadEngine(settings: EngineSettings):
+def loadEngine(settings: EngineSettings) -> Engine:
     """An engine in a process of its own: whatever happens there, Slicer lives.
 
     Raises:
@@ -49,21 +59,22 @@ def loadEngine(settings: EngineSettings):
 class PoseEstimation:
     """Keeps the engine warm between cases and the pose scenes alive while their nodes live."""
 
-    def __init__(self, engineLoader: Callable[[EngineSettings], Any] | None = None):
-        self._engineLoader = engineLoader or loadEngine
-        self._engines: dict[EngineSettings, Any] = {}
-        self._poseScenes: dict[str, Any] = {}
+    def __init__(self, engineLoader: EngineLoader | None = None):
+        self._engineLoader: EngineLoader = engineLoader or loadEngine
+        self._engines: dict[EngineSettings, Engine] = {}
+        self._poseScenes: dict[str, PoseScene] = {}
 
     def process(
         self,
         inputVolume,
         landmarks=None,
         settings: Settings | None = None,
-        onProgress: Callable[[float, str], None] | None = None,
-        shouldCancel: Callable[[], bool] | None = None,
-        waitForCompletion: bool = True,
-    ) -> Outcome | Generator[None, None, Outcome]:
-        """Estimate the pose in a volume node and show it in the node's scene.
+        onProgress: OnProgress | None = None,
+        shouldCancel: ShouldCancel | None = None,
+    ) -> Job[Outcome]:
+        """A job that estimates the pose in a volume node and shows it in the node's scene.
+
+        A script waits for it with ``process(...).result()``, the panel's event loop carries it on.
 
         Args:
             inputVolume: scalar or vector volume node; its parent transform counts.
@@ -71,30 +82,31 @@ class PoseEstimation:
             settings: device, memory, refinement, model; the defaults if not given.
             onProgress: called with the fraction done and the name of the stage.
             shouldCancel: asked often.
-            waitForCompletion: true returns the outcome. False returns a generator that makes it, yielding whenever
-                it waits for the engine, to be carried on by the event loop (`jobs.Job`).
 
         Raises:
-            UserError: the volume, the model or the device cannot be used.
-            Cancelled: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
+            UserError: by the job: the volume, the model or the device cannot be used.
+            Cancelled: by the job: `shouldCancel` said yes or the volume left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.remote.client import finished
+        return Job(self._process(inputVolume, landmarks, settings or Settings(), onProgress, shouldCancel))
 
-        steps = self._estimating(inputVolume, landmarks, settings or Settings(), onProgress, shouldCancel)
-        return finished(steps) if waitForCompletion else steps
+    def _process(
+        self,
+        inputVolume,
+        landmarks,
+        settings: Settings,
+        onProgress: OnProgress | None,
+        shouldCancel: ShouldCancel | None,
+    ) -> Generator[None, None, Outcome]:
+        from FetusMapV2Lib.estimation.requests import EstimateRequest
 
-    def _estimating(self, inputVolume, landmarks, settings, onProgress, shouldCancel) -> Generator[None, None, Outcome]:
         started = time.monotonic()
         if inputVolume is None:
             raise InputError(_("no volume is chosen"), remedy=_("Load and choose an ultrasound volume"))
-        _tell(onProgress, _("reading the volume"))
+        _report(onProgress, _("reading the volume"))
         volume, frame = _volumeOf(inputVolume, settings.mirrored), pose_ownership.shownFrame(inputVolume)
-        _tell(onProgress, _("loading the model"))
-        options = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
-        estimate = yield from _inSteps(
-            self.engine(settings.engine), "estimate", volume,
-            on_progress=onProgress, should_cancel=shouldCancel, **options,
-        )  # fmt: skip
+        _report(onProgress, _("loading the model"))
+        request = EstimateRequest(volume, refine=settings.refine.mode)
+        estimate = yield from self.engine(settings.engine).submit(request, onProgress, shouldCancel)
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
         poseScene = None
@@ -109,32 +121,33 @@ class PoseEstimation:
         poseScene,
         inputVolume=None,
         settings: Settings | None = None,
-        onProgress: Callable[[float, str], None] | None = None,
-        shouldCancel: Callable[[], bool] | None = None,
-        waitForCompletion: bool = True,
-    ):
-        """Refine a pose around its landmarks that were set by hand: edited, confirmed or locked; these do not move.
+        onProgress: OnProgress | None = None,
+        shouldCancel: ShouldCancel | None = None,
+    ) -> Job[Estimate]:
+        """A job that refines a pose around its landmarks set by hand: edited, confirmed or locked; these do not move.
 
         Args:
             poseScene: the live nodes of the pose; the result goes into them, as one step that can be undone.
             inputVolume: its volume, if the pose does not know it.
             settings: device, memory, model; the defaults if not given.
-            waitForCompletion: see `process`.
-
-        Returns:
-            The refined estimate, or a generator that makes it.
+            onProgress, shouldCancel: see `process`.
 
         Raises:
-            UserError: no landmark is set by hand, there is no volume, or the engine refuses.
-            Cancelled: `shouldCancel` said yes or the pose left the scene; the scene is as it was.
+            UserError: by the job: no landmark is set by hand, there is no volume, or the engine refuses.
+            Cancelled: by the job: `shouldCancel` said yes or the pose left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.remote.client import finished
+        return Job(self._refine(poseScene, inputVolume, settings or Settings(), onProgress, shouldCancel))
 
-        steps = self._refining(poseScene, inputVolume, settings or Settings(), onProgress, shouldCancel)
-        return finished(steps) if waitForCompletion else steps
-
-    def _refining(self, poseScene, inputVolume, settings, onProgress, shouldCancel) -> Generator[None, None, Any]:
+    def _refine(
+        self,
+        poseScene: PoseScene,
+        inputVolume,
+        settings: Settings,
+        onProgress: OnProgress | None,
+        shouldCancel: ShouldCancel | None,
+    ) -> Generator[None, None, Estimate]:
         from FetusMapV2Lib.estimation.estimate import Estimate
+        from FetusMapV2Lib.estimation.requests import RefineRequest
         from FetusMapV2Lib.scene.editing import LandmarkEditor
         from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
 
@@ -146,53 +159,60 @@ class PoseEstimation:
         volumeNode = poseScene.volume_node or inputVolume
         if volumeNode is None:
             raise InputError(_("the volume of this pose is not in the scene"), remedy=_("Load and choose it"))
-        _tell(onProgress, _("reading the volume"))
+        _report(onProgress, _("reading the volume"))
         volume = _volumeOf(volumeNode, is_handedness_corrected(volumeNode))
-        _tell(onProgress, _("loading the model"))
-        refined = yield from _inSteps(
-            self.engine(settings.engine), "refine", volume, Estimate.given(poseScene.pose(), poseScene.model), pinned,
-            on_progress=onProgress, should_cancel=shouldCancel,
-        )  # fmt: skip
+        _report(onProgress, _("loading the model"))
+        request = RefineRequest(volume, Estimate.given(poseScene.pose(), poseScene.model), tuple(pinned))
+        refined = yield from self.engine(settings.engine).submit(request, onProgress, shouldCancel)
         if not poseScene.is_open:
             raise Cancelled("the pose left the scene")
         editor.take_refined(refined.pose)
         return refined
 
-    def lookingOut(self, inputVolume, settings: Settings) -> Generator[None, None, Any]:
-        """The engine's `ResourceEstimate` for a volume node, in steps; None from an engine that gives none.
+    def resources(self, inputVolume, settings: Settings) -> Job[ResourceEstimate | None]:
+        """A job that asks the engine what an estimate of a volume node would take; None for a node without an image.
 
         Raises:
-            UserError: the model or the device cannot be used.
+            UserError: by the job: the model or the device cannot be used.
         """
+        return Job(self._resources(inputVolume, settings))
+
+    def _resources(self, inputVolume, settings: Settings) -> Generator[None, None, ResourceEstimate | None]:
+        from FetusMapV2Lib.estimation.requests import ResourceRequest
+
         image = inputVolume.GetImageData()
-        engine = self.engine(settings.engine)
-        if image is None or not hasattr(engine, "looking_out"):
+        if image is None:
             return None
-        return (yield from engine.looking_out(image.GetNumberOfPoints(), settings.refine.value))
+        request = ResourceRequest(image.GetNumberOfPoints(), settings.refine.mode)
+        return (yield from self.engine(settings.engine).submit(request))
 
-    def installingModels(self, folder: Path) -> Generator[None, None, list[str]]:
-        """Copy the models of a folder into the user's data folder, in steps; returns the names of those that are new.
+    def installModels(self, folder: Path) -> Job[list[str]]:
+        """A job that copies the models of a folder into the user's data folder and gives the names of the new ones.
 
         Raises:
-            UserError: one is no good model, or the data folder cannot be written to.
+            UserError: by the job: one is no good model, or the data folder cannot be written to.
         """
+        return Job(self._installModels(folder))
+
+    def _installModels(self, folder: Path) -> Generator[None, None, list[str]]:
+        from FetusMapV2Lib.estimation.requests import InstallRequest
         from FetusMapV2Lib.models.model_index import list_models
 
         known = {entry.name for entry in list_models()}
         new = [path for path in sorted(folder.glob("*.safetensors")) if path.stem not in known]
         for path in new:
-            yield from self.engine(EngineSettings()).installing(path, path.stem)
+            yield from self.engine(EngineSettings()).submit(InstallRequest(str(path), path.stem))
         return [path.stem for path in new]
 
-    def engine(self, settings: EngineSettings):
+    def engine(self, settings: EngineSettings) -> Engine:
         """The engine for these settings, kept warm; one at a time, as a GPU holds one model."""
         if settings not in self._engines:
             self.close()
             self._engines = {settings: self._engineLoader(settings)}
         return self._engines[settings]
 
-    def useEngines(self, engineLoader: Callable[[EngineSettings], Any]) -> Callable[[EngineSettings], Any]:
-        """Take engines from another loader from now on; returns the one before."""
+    def useEngines(self, engineLoader: EngineLoader) -> EngineLoader:
+        """Take engines from another loader from now on; returns the previous one."""
         self.close()
         before, self._engineLoader = self._engineLoader, engineLoader
         return before
@@ -233,8 +253,7 @@ class PoseEstimation:
     def close(self) -> None:
         """End the engine's process; the next estimate starts a new one."""
         for engine in self._engines.values():
-            if hasattr(engine, "close"):
-                engine.close()
+            engine.close()
         self._engines = {}
 
     def _show(self, estimate, inputVolume, landmarks, mirrored: bool):
@@ -284,7 +303,7 @@ def _atFrame(browser, frame: int | None) -> Iterator[None]:
         browser.SetSelectedItemNumber(now)
 
 
-def _tell(onProgress: Callable[[float, str], None] | None, stage: str) -> None:
+def _report(onProgress: OnProgress | None, stage: str) -> None:
     if onProgress is not None:
         onProgress(0.0, stage)
 
@@ -297,14 +316,3 @@ def _volumeOf(node, mirrored: bool):
 
     volume = checked(volume_from_node(node))
     return volume if mirrored == is_handedness_corrected(node) else volume.mirrored()
-
-
-#: Requests to an engine, and what they are called in steps.
-_STEPS = {"estimate": "estimating", "refine": "refining"}
-
-
-def _inSteps(engine, request: str, *arguments, **options) -> Generator[None, None, Any]:
-    """An engine in another process lets the window live while it works; one in this process does it in one go."""
-    if hasattr(engine, _STEPS[request]):
-        return (yield from getattr(engine, _STEPS[request])(*arguments, **options))
-    return getattr(engine, request)(*arguments, **options)

@@ -1,52 +1,51 @@
-"""A long job that the event loop carries on: the window lives between its steps, and no loop runs inside another."""
+"""Jobs that the event loop carries on: the window lives between their steps, and no loop runs inside another."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import qt
 
+from FetusMapV2Lib.core.jobs import Job
+
 _INTERVAL_MS = 20
 
+T = TypeVar("T")
 
-class Job:
-    """Carries a generator on until it ends; starts at once, so what need not wait is done when this returns.
+
+class BackgroundJob(Generic[T]):
+    """Carries a job on until it ends; starts at once, so what need not wait is done when this returns.
 
     Args:
-        steps: yields whenever it waits for something; its return value is the result.
-        onEnd: called with (result, None) or (None, exception), unless `leave` came first.
+        job: the job.
+        onEnd: called with (result, None) or (None, exception), unless `cancel` came first.
     """
 
-    def __init__(self, steps: Generator[None, None, Any], onEnd: Callable[[Any, Exception | None], None]):
-        self._steps, self._onEnd = steps, onEnd
-        self.isRunning = True
+    def __init__(self, job: Job[T], onEnd: Callable[[T | None, Exception | None], None]):
+        self._job, self._onEnd = job, onEnd
         self._advance()
 
-    def leave(self) -> None:
-        """Go no further; the generator is closed, which ends what it has begun."""
-        self.isRunning = False
-        with contextlib.suppress(ValueError):  # called from within a step, after which there will be no other
-            self._steps.close()
+    @property
+    def isRunning(self) -> bool:
+        """Whether it goes on."""
+        return not self._job.is_done and not self._job.is_cancelled
+
+    def cancel(self) -> None:
+        """Go no further, which also ends what the job has started; `onEnd` is not called."""
+        self._job.cancel()
 
     def _advance(self) -> None:
         if not self.isRunning:
             return
         try:
-            next(self._steps)
-        except StopIteration as end:
-            self._end(end.value, None)
+            isDone = self._job.step()
         except Exception as error:
-            self._end(None, error)
+            if not self._job.is_cancelled:
+                self._onEnd(None, error)
+            return
+        if isDone:
+            self._onEnd(self._job.result(), None)
         else:
-            if self.isRunning:
-                # Not a timer of its own: what is connected to one is never collected in Slicer.
-                qt.QTimer.singleShot(_INTERVAL_MS, self._advance)
-            else:
-                self._steps.close()
-
-    def _end(self, result: Any, error: Exception | None) -> None:
-        if self.isRunning:
-            self.isRunning = False
-            self._onEnd(result, error)
+            # Not a timer of its own: Slicer never collects what is connected to one.
+            qt.QTimer.singleShot(_INTERVAL_MS, self._advance)

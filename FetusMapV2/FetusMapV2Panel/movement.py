@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Panel import pose_ownership
-from FetusMapV2Panel.parameters import Refine, Settings
+from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -45,32 +47,35 @@ class SequenceEstimation:
         browser,
         settings: Settings | None = None,
         frameInterval: float | None = None,
-        onProgress: Callable[[float, str], None] | None = None,
-        shouldCancel: Callable[[], bool] | None = None,
-        waitForCompletion: bool = True,
-    ) -> SequenceOutcome | Generator[None, None, SequenceOutcome]:
-        """Estimate the pose in every frame of a sequence browser and show it in the browser's scene.
+        onProgress: OnProgress | None = None,
+        shouldCancel: ShouldCancel | None = None,
+    ) -> Job[SequenceOutcome]:
+        """A job that estimates the pose in every frame of a sequence browser and shows it in the browser's scene.
 
-        An earlier estimate of the same sequence is replaced, corrections included. This cannot be undone: the scene's
-        history ends here.
+        An earlier estimate of the same sequence is replaced, corrections included. This cannot be undone: the undo
+        history of the scene is cleared.
 
         Args:
             browser: sequence browser node that steps through volumes.
             settings: device, memory, refinement, model; the defaults if not given.
             frameInterval: seconds between frames in place of the sequence's own times.
-            onProgress, shouldCancel, waitForCompletion: see `PoseEstimation.process`.
+            onProgress, shouldCancel: see `PoseEstimation.process`.
 
         Raises:
-            UserError: there are no volumes, or the model or the device cannot be used.
-            Cancelled: `shouldCancel` said yes or the sequence left the scene; the scene is as it was.
+            UserError: by the job: there are no volumes, or the model or the device cannot be used.
+            Cancelled: by the job: `shouldCancel` said yes or the sequence left the scene; the scene is as it was.
         """
-        from FetusMapV2Lib.remote.client import finished
+        return Job(self._processSequence(browser, settings or Settings(), frameInterval, onProgress, shouldCancel))
 
-        steps = self._sequenceSteps(browser, settings or Settings(), frameInterval, onProgress, shouldCancel)
-        return finished(steps) if waitForCompletion else steps
-
-    def _sequenceSteps(self, browser, settings, frameInterval, onProgress, shouldCancel):
-        from FetusMapV2Lib.estimation.sequence import estimating_sequence
+    def _processSequence(
+        self,
+        browser,
+        settings: Settings,
+        frameInterval: float | None,
+        onProgress: OnProgress | None,
+        shouldCancel: ShouldCancel | None,
+    ) -> Generator[None, None, SequenceOutcome]:
+        from FetusMapV2Lib.estimation.sequence import sequence_job
         from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
         from FetusMapV2Lib.scene.volume_sequences import VolumeFrames
 
@@ -78,9 +83,12 @@ class SequenceEstimation:
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
         frames = VolumeFrames(browser)
         frames.mirrored = settings.mirrored != is_handedness_corrected(frames.proxy_node)
-        arguments = {} if settings.refine is Refine.OFF else {"refine": settings.refine.value}
-        estimates = yield from estimating_sequence(
-            self.engine(settings.engine), frames, on_progress=onProgress, should_cancel=shouldCancel, **arguments
+        estimates = yield from sequence_job(
+            self.engine(settings.engine),
+            frames,
+            refine=settings.refine.mode,
+            on_progress=onProgress,
+            should_cancel=shouldCancel,
         )
         if browser.GetScene() is None:
             raise Cancelled("the sequence left the scene")

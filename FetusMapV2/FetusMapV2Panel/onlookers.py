@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from vtk.util.numpy_support import vtk_to_numpy
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Panel import selftest
+from FetusMapV2Panel.parameters import EngineSettings
 
 _SCHEMA = default_schema()
 #: Patients are told apart by the side that they have limbs on: its colours are warm on the right, cold on the left.
@@ -48,7 +52,7 @@ class MadeUpPatient:
 
     def pose(self) -> Pose:
         """All fetuses have the middle of an upper arm in the same place, so that the same slices cut their limbs."""
-        positions = self.scale * np.array(selftest._BODY, dtype=float)
+        positions = self.scale * np.array(selftest.BODY, dtype=float)
         positions += meetingPoint() - _middleOfArm(positions, self.side)
         other = "left" if self.side == "right" else "right"
         positions[[mark.row for mark in _SCHEMA.landmarks if mark.key.startswith(other)]] = np.nan
@@ -62,7 +66,7 @@ class MadeUpPatient:
 
 
 def meetingPoint() -> np.ndarray:
-    return _middleOfArm(np.array(selftest._BODY, dtype=float), "right")
+    return _middleOfArm(np.array(selftest.BODY, dtype=float), "right")
 
 
 def _middleOfArm(positions: np.ndarray, side: str) -> np.ndarray:
@@ -83,37 +87,45 @@ def markVolume(node, number: int) -> None:
     node.GetImageData().Modified()
 
 
-class PatientsEngine:
-    """Sees each patient in his volume.
+class PatientsEngine(selftest.EngineStandIn):
+    """An engine that knows each patient by the first voxel of the volume, and is its own engine loader.
 
     Args:
-        patients: by number.
+        patients: all that there are.
 
     Attributes:
         answer: "found", "none" or "error", for the next estimates.
-        meanwhile: called in the midst of each estimate.
+        meanwhile: called during each estimate.
     """
 
     def __init__(self, *patients: MadeUpPatient):
+        super().__init__(EngineSettings())
         self._patients = {patient.number: patient for patient in patients}
         self.answer = "found"
-        self.meanwhile = lambda: None
+        self.meanwhile: Callable[[], object] = lambda: None
 
-    def __call__(self, settings) -> PatientsEngine:
+    def __call__(self, settings: EngineSettings) -> PatientsEngine:
         return self
 
-    def estimate(self, volume, *, before=None, on_progress=None, should_cancel=None, **options):
-        from FetusMapV2Lib.estimation.estimate import Estimate
-
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        before: Estimate | None = None,
+        refine: RefineMode = "off",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """See `PoseEngine.estimate`."""
         stages = Stages(on_progress, should_cancel)
         stages.reach(0.3, "searching the whole volume")
         self.meanwhile()
         stages.reach(0.6, "close view")
         if self.answer == "error":
             raise InputError("the device is gone")
-        patient = self._patients[int(volume.array[0, 0, 0])]
+        patient, found = self._patients[int(volume.array[0, 0, 0])], self.answer == "found"
         model, device, warning, _crl = patient.secrets
-        found, pose = self.answer == "found", patient.pose()
+        pose = patient.pose()
         if not found:
             pose = Pose(np.full_like(pose.positions, np.nan))
         return replace(

@@ -7,6 +7,7 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from FetusMapV2Lib.estimation.estimate import RefineMode, check_mode
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -36,6 +37,11 @@ class Refine(enum.Enum):
     OFF = "off"
     PRIOR = "prior"
     FULL = "full"
+
+    @property
+    def mode(self) -> RefineMode:
+        """As the engine takes it."""
+        return check_mode(self.value)
 
     def label(self) -> str:
         """The text in the panel's combo box."""

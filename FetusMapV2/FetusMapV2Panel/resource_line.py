@@ -1,13 +1,16 @@
-"""The line above the button: where an estimate would run and what it would take, found out in the background."""
+"""The line above the button: where an estimate would run and what it would take, asked in the background."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import qt
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.presenting.estimate_text import resource_text
 from FetusMapV2Panel import durations, requirements
-from FetusMapV2Panel.jobs import Job
+from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
@@ -24,9 +27,9 @@ class ResourceLine:
 
     def __init__(self, state: PanelState, label):
         self._state, self._label = state, label
-        self._outlook = None
-        self._job: Job | None = None
-        self._asked: tuple = ()
+        self._resources: ResourceEstimate | None = None
+        self._job: BackgroundJob[ResourceEstimate | None] | None = None
+        self._asked: tuple[Any, ...] = ()
         self._timer = qt.QTimer(label)  # goes with it, and so does what is connected
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
@@ -49,26 +52,26 @@ class ResourceLine:
 
     def show(self) -> None:
         """Show what is known, with the time that estimates take by now."""
-        self._say(resource_text(self._outlook, self.usualSeconds()) if self._outlook is not None else "")
+        self._say(resource_text(self._resources, self.usualSeconds()) if self._resources is not None else "")
 
     def usualSeconds(self) -> float | None:
         """How long an estimate takes as a rule, None if that is not known."""
-        if self._outlook is None or self._state.parameterNode is None:
+        if self._resources is None or self._state.parameterNode is None:
             return None
-        return durations.usualSeconds(durations.kindOf(self._outlook, Settings.of(self._state.parameterNode)))
+        return durations.usualSeconds(durations.kindOf(self._resources, Settings.of(self._state.parameterNode)))
 
     def stopAsking(self) -> None:
         """Something else is to be asked of the engine; nothing is lost."""
         self._timer.stop()
         if self._job is not None:
-            self._job.leave()
+            self._job.cancel()
             self._job, self._asked = None, ()
             self._say("")
 
     def forget(self) -> None:
         """Nothing is known any more."""
         self.stopAsking()
-        self._outlook, self._asked = None, ()
+        self._resources, self._asked = None, ()
         self._say("")
 
     def _ask(self) -> None:
@@ -77,12 +80,13 @@ class ResourceLine:
             self._asked = ()
             return
         self._say(_("Finding out where an estimate would run …"))
-        steps = self._state.logic.lookingOut(parameters.inputVolume, Settings.of(parameters))
-        job = Job(steps, self._onAnswer)
+        job = BackgroundJob(
+            self._state.logic.resources(parameters.inputVolume, Settings.of(parameters)), self._onAnswer
+        )
         self._job = job if job.isRunning else None
 
-    def _onAnswer(self, resource_estimate, error) -> None:
-        self._outlook, self._job = resource_estimate, None
+    def _onAnswer(self, resources: ResourceEstimate | None, error: Exception | None) -> None:
+        self._resources, self._job = resources, None
         if isinstance(error, UserError):
             self._say(error.line(with_option=False))
         elif error is not None:

@@ -1,24 +1,30 @@
-"""A made-up volume and a stand-in engine, so that the module's self-test runs without PyTorch and without files."""
+"""A synthetic volume and stand-in engines, so that the module's self-test runs without PyTorch and without files."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
+from FetusMapV2Lib.estimation.requests import LocalEngine
+from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
+from FetusMapV2Panel.parameters import EngineSettings
 
 #: A plain body lying along S, face to A, fetal left towards -R, in mm, in the order of the landmark schema.
 _HEAD = [(0, 0, 30), (0, 9, 24), (0, 11, 18), (0, 10, 20), (0, 9, 12), (0, -8, 14)]
 _TRUNK = [(0, -7, 6), (0, 10, -10), (0, -8, -18), (0, -4, -30)]
 _ARMS = [(-9, -2, 7), (-14, 4, 1), (-10, 11, 5), (9, -2, 7), (14, 4, 1), (10, 11, 5)]
 _LEGS = [(-6, -1, -24), (-9, 9, -18), (-6, 10, -28), (6, -1, -24), (9, 9, -18), (6, 10, -28)]
-_BODY = (*_HEAD, *_TRUNK, *_ARMS, *_LEGS)
+BODY = (*_HEAD, *_TRUNK, *_ARMS, *_LEGS)
 
 
 def addVolume(scene):
@@ -44,45 +50,123 @@ def addSequence(scene, count: int = 6):
     return add_volume_sequence(scene, frames, [0.25 * number for number in range(count)], "made-up sequence")
 
 
-class EngineStandIn:
-    """Answers like PoseEngine, always with the same body."""
+class EngineStandIn(LocalEngine):
+    """An engine that sees the same body in every volume.
 
-    def __init__(self, settings, found: bool = True):
+    Args:
+        settings: as an engine loader gets them.
+        found: whether there is a fetus.
+    """
+
+    def __init__(self, settings: EngineSettings, found: bool = True):
         self._device, self._found = settings.device, found
 
-    def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
-        if on_progress is not None:
-            on_progress(0.5, "searching the whole volume")
-        count = default_schema().count
-        positions = np.array(_BODY, dtype=float) if self._found else np.full((count, 3), np.nan)
-        return SimpleNamespace(
-            pose=Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0)),
-            status="found" if self._found else "none",
-            found=self._found,
-            reason="" if self._found else "No fetus found.",
-            device=self._device,
-            device_reason="chosen by the self-test",
-            timings={"network": 0.1},
-            warnings=(),
-            model="stand-in",
-            memory_plan="",
-        )
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        before: Estimate | None = None,
+        refine: RefineMode = "off",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """See `PoseEngine.estimate`."""
+        Stages(on_progress, should_cancel).reach(0.5, "searching the whole volume")
+        return self._estimate(np.array(BODY, dtype=float), self._found)
 
-    def refine(self, volume, estimate, pinned, *, on_progress=None, should_cancel=None):
-        """Lowers every landmark that is not pinned by 3 mm."""
-        if on_progress is not None:
-            on_progress(0.95, "refining")
+    def refine(
+        self,
+        volume: Volume,
+        estimate: Estimate,
+        pinned: Collection[int] = (),
+        *,
+        mode: RefineMode = "prior",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """Lower every landmark that is not pinned by 3 mm."""
+        Stages(on_progress, should_cancel).reach(0.95, "refining")
         positions = np.array(estimate.pose.positions)
         free = [mark.row for mark in default_schema().landmarks if mark.number not in pinned]
         positions[free] -= (0.0, 0.0, 3.0)
-        return SimpleNamespace(pose=estimate.pose.with_positions(positions), warnings=())
+        return replace(estimate, pose=estimate.pose.with_positions(positions))
+
+    def resource_estimate(self, voxels: int, refine: RefineMode = "off") -> ResourceEstimate:
+        """See `PoseEngine.resource_estimate`; the memory is unknown."""
+        return ResourceEstimate(self._device, "chosen by the self-test", "stand-in", None, None, "")
+
+    def _estimate(self, positions: NDArray[np.float64], found: bool) -> Estimate:
+        """An estimate with these positions (22, 3), or without a fetus."""
+        count = len(positions)
+        if not found:
+            positions = np.full((count, 3), np.nan)
+        pose = Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0))
+        return replace(
+            Estimate.given(pose, "stand-in"),
+            status="found" if found else "none",
+            reason="" if found else "No fetus found.",
+            device=self._device,
+            device_reason="chosen by the self-test",
+            timings={"network": 0.1},
+        )
+
+
+class MovingEngineStandIn(EngineStandIn):
+    """An engine that sees a body whose left wrist moves forward by 3 mm from call to call.
+
+    Args:
+        settings: as an engine loader gets them.
+        lost: numbers of the calls, from 0, that find no fetus.
+    """
+
+    def __init__(self, settings: EngineSettings, lost: Collection[int] = ()):
+        super().__init__(settings)
+        self._lost, self._calls = frozenset(lost), 0
+
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        before: Estimate | None = None,
+        refine: RefineMode = "off",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """See `PoseEngine.estimate`."""
+        stage = "searching near the previous pose" if before else "searching the whole volume"
+        Stages(on_progress, should_cancel).reach(0.5, stage)
+        positions = np.array(BODY, dtype=float)
+        positions[default_schema().index("left_wrist"), 1] += 3.0 * self._calls
+        self._calls += 1
+        return self._estimate(positions, self._calls - 1 not in self._lost)
+
+
+class ScenarioEngineStandIn(MovingEngineStandIn):
+    """An engine that takes its time and can be cancelled meanwhile."""
+
+    def estimate(
+        self,
+        volume: Volume,
+        *,
+        before: Estimate | None = None,
+        refine: RefineMode = "off",
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Estimate:
+        """See `PoseEngine.estimate`."""
+        stages = Stages(on_progress, should_cancel)
+        for step in range(10):
+            stages.reach(0.05 * (step + 1), "searching the whole volume")
+            time.sleep(0.02)
+        return super().estimate(
+            volume, before=before, refine=refine, on_progress=on_progress, should_cancel=should_cancel
+        )
 
 
 def writeReport(outcome, folder):
     """Every kind of file of a report of an outcome; gives their paths."""
     import qt
 
-    from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.exporting import REPORT_KINDS, ExportOptions, export
     from FetusMapV2Lib.reporting.pdf import print_pdf
     from FetusMapV2Panel import view_pictures
@@ -96,44 +180,3 @@ def writeReport(outcome, folder):
         print_pdf=lambda report, path: print_pdf(report, path, qt),
     )
     return list(export(Estimate.given(fetus.pose(), fetus.model), None, folder, options).values())
-
-
-class MovingEngineStandIn:
-    """Answers like PoseEngine with a body whose left wrist goes forth by 3 mm from call to call.
-
-    Args:
-        lost: numbers of the calls, from 0, that find no fetus.
-    """
-
-    def __init__(self, settings=None, lost=()):
-        self._lost, self._calls = frozenset(lost), 0
-
-    def estimate(self, volume, *, before=None, on_progress=None, should_cancel=None, **options):
-        from FetusMapV2Lib.estimation.estimate import Estimate
-
-        if on_progress is not None:
-            on_progress(0.5, "searching near the previous pose" if before else "searching the whole volume")
-        found, step = self._calls not in self._lost, self._calls
-        self._calls += 1
-        positions = np.array(_BODY, dtype=float)
-        positions[default_schema().index("left_wrist"), 1] += 3.0 * step
-        if not found:
-            positions[:] = np.nan
-        count = len(positions)
-        estimate = Estimate.given(Pose(positions, np.full(count, 0.9), np.full(count, 2.0)), "stand-in")
-        return replace(estimate, status="found" if found else "none", reason="" if found else "No fetus found.")
-
-
-class ScenarioEngineStandIn(MovingEngineStandIn):
-    """Takes its time, can be cancelled, and refines."""
-
-    refine = EngineStandIn.refine
-
-    def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
-        from FetusMapV2Lib.core.progress import Stages
-
-        stages = Stages(on_progress, should_cancel)
-        for step in range(10):
-            stages.reach(0.05 * (step + 1), "searching the whole volume")
-            time.sleep(0.02)
-        return super().estimate(volume, on_progress=on_progress, **options)

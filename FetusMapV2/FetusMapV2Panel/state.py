@@ -13,17 +13,17 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Panel.changes import Change
-from FetusMapV2Panel.jobs import Job
+from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.patient import Patient
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
-OnProgress = Callable[[float, str], None]
-ShouldCancel = Callable[[], bool]
 #: What a section asks to be run: a function, or a generator function that yields whenever it waits.
 Work = Callable[[OnProgress, ShouldCancel], "Generator[None, None, None] | None"]
 
@@ -54,7 +54,7 @@ class PanelState:
         self.remaining: float | None = None
         self.speaker: Any | None = None
         self._cancelRequested = False
-        self._job: Job | None = None
+        self._job: BackgroundJob[None] | None = None
         self._started, self._usual = 0.0, None
         self._listeners: list[Callable[[Change], None]] = []
 
@@ -82,7 +82,7 @@ class PanelState:
         self.closed = True
         self._listeners = []
         if self._job is not None:
-            self._job.leave()
+            self._job.cancel()
 
     # --- settings and the pose on show
 
@@ -142,7 +142,7 @@ class PanelState:
                 self._sayFailure(error)
             self._setRunning(False)
 
-        job = Job(_inSteps(work, self._onProgress, lambda: self._cancelRequested), ended)
+        job = BackgroundJob(Job(_inSteps(work, self._onProgress, lambda: self._cancelRequested)), ended)
         self._job = job if job.isRunning else None
         return not job.isRunning and not problems
 

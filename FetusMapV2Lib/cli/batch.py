@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -15,7 +15,11 @@ from FetusMapV2Lib.cli.running import report
 from FetusMapV2Lib.cli.supervisor import size_of
 from FetusMapV2Lib.core.errors import Cancelled, InputError, UserError
 from FetusMapV2Lib.core.faults import as_user_error
-from FetusMapV2Lib.core.progress import CaseRunner
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, ShouldCancel
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.requests import Engine, Request
 
 T = TypeVar("T")
 
@@ -99,7 +103,7 @@ class Batch:
         """The parts of an item, of which one that cannot be had is an `InputError`, whatever happens to it."""
         return GuardedParts(parts, self._parts.get(item, {}), self._journal.part)
 
-    def guarded_engine(self, engine: Any) -> GuardedEngine:
+    def guarded_engine(self, engine: Engine) -> GuardedEngine:
         """The engine for such parts."""
         return GuardedEngine(engine)
 
@@ -175,13 +179,22 @@ class GuardedParts(Sequence[T]):
 class GuardedEngine:
     """An engine for which whatever goes wrong with one volume is an `InputError`."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def estimate(self, volume: Any, **options: Any) -> Any:
-        """See `PoseEngine.estimate`."""
+    def submit(
+        self, request: Request[T], on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None
+    ) -> Job[T]:
+        """See `Engine.submit`."""
+        return Job(self._answer(self._engine.submit(request, on_progress, should_cancel)))
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._engine.close()
+
+    def _answer(self, job: Job[T]) -> Generator[None, None, T]:
         try:
-            return self._engine.estimate(volume, **options)
+            return (yield from job)
         except (UserError, Cancelled):
             raise
         except Exception as error:

@@ -18,6 +18,7 @@ from FetusMapV2Lib.estimation.detection import detection_score_of, reason_for_ab
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, ViewPrediction, check_mode
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
+from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expected_bytes
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
@@ -30,7 +31,7 @@ ALTERED_MODEL = (
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 
-class PoseEngine:
+class PoseEngine(LocalEngine):
     """Estimates poses with one model on one device: load it once, estimate many times.
 
     Example:

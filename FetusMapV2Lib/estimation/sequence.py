@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,10 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.side_tracking import settle_sides
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
-from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
+from FetusMapV2Lib.estimation.requests import Engine, EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
 
 Array = NDArray[np.float64]
@@ -27,22 +28,22 @@ EXCHANGED = "Left and right limbs of this frame were exchanged to agree with the
 
 
 def estimate_sequence(
-    engine: Any,
+    engine: Engine,
     frames: Sequence[Volume],
     *,
+    refine: RefineMode = "off",
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
-    **options: Any,
 ) -> tuple[Estimate, ...]:
     """Estimate the pose in every frame.
 
     A frame without a fetus is an answer like any other, and so is one that cannot be read, with the reason.
 
     Args:
-        engine: `PoseEngine`, `RemoteEngine`, or what has their `estimate`; it stays warm from frame to frame.
+        engine: stays warm from frame to frame.
         frames: volumes over time, each asked for once and in order.
+        refine: see `PoseEngine.estimate`.
         on_progress, should_cancel: see `core.progress`.
-        options: of the engine for every frame, such as ``refine="prior"``.
 
     Returns:
         One estimate per frame, left and right settled over the whole sequence (`side_tracking.settle_sides`).
@@ -56,31 +57,28 @@ def estimate_sequence(
         >>> [estimate.status for estimate in estimates]
         ['found']
     """
-    arguments = {"on_progress": on_progress, "should_cancel": should_cancel, **options}
-    steps = estimating_sequence(_Waiting(engine), frames, **arguments)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return tuple(end.value)
+    return sequence_job(engine, frames, refine=refine, on_progress=on_progress, should_cancel=should_cancel).result()
 
 
-class _Waiting:
-    """An engine of which only the method that waits for the answer is known."""
-
-    def __init__(self, engine: Any) -> None:
-        self.estimate = engine.estimate
-
-
-def estimating_sequence(
-    engine: Any,
+def sequence_job(
+    engine: Engine,
     frames: Sequence[Volume],
     *,
+    refine: RefineMode = "off",
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
-    **options: Any,
+) -> Job[tuple[Estimate, ...]]:
+    """`estimate_sequence` as a job, which waits whenever the engine does and between frames."""
+    return Job(_estimate_frames(engine, frames, refine, on_progress, should_cancel))
+
+
+def _estimate_frames(
+    engine: Engine,
+    frames: Sequence[Volume],
+    refine: RefineMode,
+    on_progress: OnProgress | None,
+    should_cancel: ShouldCancel | None,
 ) -> Generator[None, None, tuple[Estimate, ...]]:
-    """`estimate_sequence` in steps: yields while it waits for an engine in another process, and between frames."""
     estimates: list[Estimate] = []
     last_found: Estimate | None = None
     unreadable: InputError | None = None
@@ -88,14 +86,14 @@ def estimating_sequence(
     stages = Stages(on_progress, should_cancel)
     for number in range(count):
 
-        def tell(fraction: float, stage: str, number: int = number) -> None:
+        def report(fraction: float, stage: str, number: int = number) -> None:
             stages.reach((number + fraction) / count, f"frame {number + 1} of {count}: {stage}")
 
-        tell(0.0, "reading")
+        report(0.0, "reading")
         yield
-        asked = {"before": last_found, "on_progress": tell, "should_cancel": should_cancel, **options}
         try:
-            estimate = yield from _estimating(engine, frames[number], asked)
+            request = EstimateRequest(frames[number], last_found, refine)
+            estimate = yield from engine.submit(request, report, should_cancel)
         except InputError as error:
             unreadable = unreadable or error
             estimates.append(_unusable(error))
@@ -107,14 +105,6 @@ def estimating_sequence(
     settled = with_settled_sides(estimates)
     stages.reach(1.0, "done")
     return settled
-
-
-def _estimating(engine: Any, volume: Volume, arguments: dict[str, Any]) -> Generator[None, None, Estimate]:
-    """One frame; an engine in another process is waited for in steps."""
-    if hasattr(engine, "estimating"):
-        return (yield from engine.estimating(volume, **arguments))
-    estimate: Estimate = engine.estimate(volume, **arguments)
-    return estimate
 
 
 def with_settled_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:

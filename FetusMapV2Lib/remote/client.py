@@ -1,4 +1,4 @@
-"""`RemoteEngine`: the pose engine in a process of its own, with the methods of the one that runs here.
+"""`RemoteEngine`: the pose engine in a process of its own.
 
 Whoever calls it can be interrupted at any time and outlives whatever happens to that process. Needs no torch.
 """
@@ -9,48 +9,52 @@ import contextlib
 import itertools
 import os
 import sys
-import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from FetusMapV2Lib.core.errors import OutputError, UserError
-from FetusMapV2Lib.core.json_files import field
+from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.staging import owned_folder, remove_abandoned
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
-from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.estimation.requests import EstimateRequest, RefineRequest, Request, ResourceRequest
 from FetusMapV2Lib.models.model_index import whole_path
-from FetusMapV2Lib.remote import messages
+from FetusMapV2Lib.remote import messages, payloads
 from FetusMapV2Lib.remote.engine_process import HUNG_S, EngineLostError, EngineProcess
-
-_POLL_S = 0.03
+from FetusMapV2Lib.remote.messages import EngineSettings, Question
 
 T = TypeVar("T")
-#: A long job as a generator: it yields whenever it waits, and returns its result.
-Steps = Generator[None, None, T]
+
+#: Requests that are repeated on the CPU when the process is lost, and how a warning says that this was done.
+_REPEATED: Mapping[type[Request[Any]], str] = {
+    EstimateRequest: "the pose was estimated again",
+    RefineRequest: "the pose was refined",
+}
 
 
 class RemoteEngine:
-    """A pose engine in another process, started on first use and kept warm.
+    """A pose engine in another process, started with the first request and kept warm; an `Engine`.
 
-    Every request comes twice: as a method that waits, and as a generator (`estimating` for `estimate`) that yields
-    while it waits, for a window whose event loop must go on. A generator that is closed early ends the process.
+    A job that is cancelled ends the process, whatever it is doing; the next request starts a new one. Only cancelling
+    a `ResourceRequest` leaves the process alive.
+
+    A process that is lost during an estimate or a refinement is started once more, on the CPU, and with the next
+    smaller memory plan if it seems to have run out of memory; a warning of the result says so.
 
     Args:
         model: name or path of a model, None = the default one.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        memory_budget: bytes for the network, None = as much as it takes.
-        python: the interpreter to run, by custom the one that runs here.
-        hung_s: seconds of silence after which the process is given up.
-        stalled_s: seconds without progress after which it is, however often it says that it lives; by custom thirty
-            times as long.
+        memory_budget: bytes for the network, None = no limit.
+        python: the interpreter to run, by default the one that runs here.
+        hung_s: seconds without a message after which the process counts as lost.
+        stalled_s: seconds without progress after which it does, even if it sends heartbeats; by default thirty times
+            as long.
 
     Example:
         >>> with RemoteEngine(device="cpu") as engine:              # doctest: +SKIP
-        ...     estimate = engine.estimate(volume, should_cancel=button.is_pressed)
+        ...     estimate = engine.submit(EstimateRequest(volume)).result()
     """
 
     def __init__(
@@ -63,8 +67,7 @@ class RemoteEngine:
         hung_s: float = HUNG_S,
         stalled_s: float | None = None,
     ) -> None:
-        self._model = None if model is None else whole_path(model)
-        self._device, self._memory_budget = device, memory_budget
+        self._settings = EngineSettings(None if model is None else whole_path(model), device, memory_budget)
         self._python, self._hung_s, self._stalled_s = os.fspath(python or sys.executable), hung_s, stalled_s
         self._process: EngineProcess | None = None
         self._numbers = itertools.count(1)
@@ -80,136 +83,17 @@ class RemoteEngine:
         """Of the running process, None if there is none."""
         return self._process.pid if self._process is not None and self._process.is_running else None
 
-    def warm_up(self, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None) -> str:
-        """Start the process and load the model; gives the model's identity.
+    def submit(
+        self, request: Request[T], on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None
+    ) -> Job[T]:
+        """A job that answers a request; `should_cancel` is asked at each of its steps.
 
         Raises:
-            UserError, Cancelled: see `estimate`.
+            Cancelled: by the job: `should_cancel` said yes; the process was ended.
+            EngineLostError: by the job: the process was lost, and lost again if the request was repeated.
+            UserError: by the job: what the engine itself refuses, or a volume that cannot be handed over.
         """
-        answer = finished(self._asking({"command": "load"}, on_progress, should_cancel))
-        return str(answer.get("model", ""))
-
-    def resource_estimate(self, voxels: int, refine: str = "off") -> ResourceEstimate:
-        """Where an estimate would run and what it would take; starts the process and loads the model.
-
-        Args:
-            voxels: of the volume.
-            refine: see `estimate`.
-
-        Raises:
-            UserError: see `estimate`.
-        """
-        return finished(self.looking_out(voxels, refine))
-
-    def looking_out(self, voxels: int, refine: str = "off") -> Steps[ResourceEstimate]:
-        """`resource_estimate` in steps; closed early, it leaves the process as it is."""
-        request = {"command": "outlook", "voxels": voxels, "refine": refine}
-        answer = yield from self._asking(request, None, None, leave=True)
-        return self._taken(answer, "outlook", messages.resource_estimate_from)
-
-    def installing(self, file: str | os.PathLike[str], name: str) -> Steps[None]:
-        """`model_index.install_model` in the other process, which has the torch that checks the file; in steps."""
-        yield from self._asking({"command": "install", "file": str(Path(file).absolute()), "name": name}, None, None)
-
-    def estimate(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-        **options: Any,
-    ) -> Estimate:
-        """See `PoseEngine.estimate`; `should_cancel` is asked thirty times a second, whatever the engine is doing.
-
-        A process that is lost on the way is started once more, on the CPU, and with the next smaller memory plan if
-        the memory seems to have been short; the estimate then says so.
-
-        Raises:
-            Cancelled: `should_cancel` said yes; the process has been ended.
-            EngineLostError: the process was lost twice.
-            UserError: what the engine itself refuses, or a volume that cannot be handed over.
-        """
-        steps = self.estimating(volume, before=before, on_progress=on_progress, should_cancel=should_cancel, **options)
-        return finished(steps)
-
-    def estimating(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-        **options: Any,
-    ) -> Steps[Estimate]:
-        """`estimate` in steps."""
-        known = None if before is None else messages.estimate_message(before)
-        request = {"command": "estimate", "options": options, "before": known}
-        return self._twice(request, on_progress, should_cancel, volume)
-
-    def refine(
-        self,
-        volume: Volume,
-        estimate: Estimate,
-        pinned: Collection[int] = (),
-        *,
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-        **options: Any,
-    ) -> Estimate:
-        """See `PoseEngine.refine`; lost processes, cancelling and errors as in `estimate`."""
-        steps = self.refining(volume, estimate, pinned, on_progress=on_progress, should_cancel=should_cancel, **options)
-        return finished(steps)
-
-    def refining(
-        self,
-        volume: Volume,
-        estimate: Estimate,
-        pinned: Collection[int] = (),
-        *,
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-        **options: Any,
-    ) -> Steps[Estimate]:
-        """`refine` in steps."""
-        request = {
-            "command": "refine",
-            "estimate": messages.estimate_message(estimate),
-            "pinned": sorted(pinned),
-            "options": options,
-        }
-        return self._twice(request, on_progress, should_cancel, volume)
-
-    def _twice(
-        self,
-        request: Mapping[str, Any],
-        on_progress: OnProgress | None,
-        should_cancel: ShouldCancel | None,
-        volume: Volume,
-    ) -> Steps[Estimate]:
-        """The estimate that answers a request, asked once more on the CPU if the process is lost on the way."""
-        try:
-            answer = yield from self._asking(request, on_progress, should_cancel, volume)
-            return self._taken(answer, "estimate", messages.estimate_from)
-        except EngineLostError as lost:
-            if lost.stalled:
-                raise
-            first = lost
-        again = {**request, "device": "cpu", "leaner": first.short_of_memory}
-        answer = yield from self._asking(again, on_progress, should_cancel, volume)
-        estimate = self._taken(answer, "estimate", messages.estimate_from)
-        done = {"estimate": "the estimate was made again", "refine": "the pose was refined"}[request["command"]]
-        how = "on the CPU with a smaller memory plan" if first.short_of_memory else "on the CPU"
-        warning = f"{first.problem[:1].upper()}{first.problem[1:]}; {done} {how}."
-        return replace(estimate, warnings=(warning, *estimate.warnings))
-
-    def _taken(self, answer: Mapping[str, Any], key: str, take: Callable[[Mapping[str, Any]], T]) -> T:
-        """Part of an answer; a process that answers something else is ended."""
-        try:
-            return _read(answer, key, take)
-        except EngineLostError:
-            self.close()
-            raise
+        return Job(self._answer(request, on_progress, should_cancel))
 
     def close(self) -> None:
         """End the process and all that it started, whatever it is doing."""
@@ -217,72 +101,74 @@ class RemoteEngine:
             self._process.end()
             self._process = None
 
-    def _asking(
+    def _answer(
+        self, request: Request[T], on_progress: OnProgress | None, should_cancel: ShouldCancel | None
+    ) -> Generator[None, None, T]:
+        """The answer to a request, which is repeated on the CPU if the process is lost."""
+        repeated = _REPEATED.get(type(request))
+        try:
+            return (yield from self._ask(request, self._settings, on_progress, should_cancel))
+        except EngineLostError as lost:
+            if repeated is None or lost.stalled:
+                raise
+            first = lost
+        on_cpu = replace(self._settings, device="cpu", less_memory=first.short_of_memory)
+        answer = yield from self._ask(request, on_cpu, on_progress, should_cancel)
+        how = "on the CPU with a smaller memory plan" if first.short_of_memory else "on the CPU"
+        warning = f"{first.problem[:1].upper()}{first.problem[1:]}; {repeated} {how}."
+        estimate = cast(Estimate, answer)
+        return cast(T, replace(estimate, warnings=(warning, *estimate.warnings)))
+
+    def _ask(
         self,
-        request: Mapping[str, Any],
+        request: Request[T],
+        settings: EngineSettings,
         on_progress: OnProgress | None,
         should_cancel: ShouldCancel | None,
-        volume: Volume | None = None,
-        leave: bool = False,
-    ) -> Steps[Mapping[str, Any]]:
+    ) -> Generator[None, None, T]:
         """Send a request and wait for its answer; whatever goes wrong, no process is left in an unknown state."""
         if self._process is None or not self._process.is_running:
             self.close()
             self._process = EngineProcess(self._python, self._hung_s, self._stalled_s)
         process, number = self._process, next(self._numbers)
-        settings = {"model": self._model, "device": self._device, "memory_budget": self._memory_budget}
-        with contextlib.ExitStack() as stack:
-            handed = {} if volume is None else {"volume": stack.enter_context(_handed_over(volume))}
-            try:
-                process.send({"id": number, **settings, **request, **handed})
-                return (yield from process.answering(number, on_progress, should_cancel))
-            except GeneratorExit:
-                if not leave:
-                    self.close()
-                raise
-            except BaseException as error:
-                if not isinstance(error, UserError) or isinstance(error, EngineLostError):
-                    self.close()
-                raise
-
-
-def finished(steps: Steps[T]) -> T:
-    """Wait for the result of a job in steps."""
-    with contextlib.closing(steps):
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            time.sleep(_POLL_S)
+        try:
+            with _handed_over(request) as values:
+                process.send(Question(number, payloads.command_of(request), settings, values))
+                result = yield from process.answer(number, on_progress, should_cancel)
+            return _result_of(request, result)
+        except GeneratorExit:
+            if not isinstance(request, ResourceRequest):
+                self.close()
+            raise
+        except BaseException as error:
+            if not isinstance(error, UserError) or isinstance(error, EngineLostError):
+                self.close()
+            raise
 
 
 @contextlib.contextmanager
-def _handed_over(volume: Volume) -> Iterator[dict[str, Any]]:
-    """The message of a volume whose voxels lie in a temporary file; those of owners that were killed are swept."""
+def _handed_over(request: Request[Any]) -> Iterator[Any]:
+    """A request as JSON values, its voxels in a temporary file; files of clients that were killed are removed."""
+    if not isinstance(request, (EstimateRequest, RefineRequest)):
+        yield payloads.request_values(request)
+        return
     remove_abandoned()
     with contextlib.ExitStack() as stack:
         folder: Path | None = None
         try:
             folder = stack.enter_context(owned_folder())
-            message = messages.volume_message(volume, folder / "volume.npy")
+            values = payloads.request_values(request, folder / "volume.npy")
         except OSError as error:
             raise OutputError(
                 f"the volume cannot be handed to the pose engine ({error.strerror or error})",
                 where=folder,
                 remedy="Make room on the disk that holds temporary files",
             ) from error
-        yield message
+        yield values
 
 
-def _read(answer: Mapping[str, Any], key: str, take: Callable[[Mapping[str, Any]], T]) -> T:
-    """Part of an answer.
-
-    Raises:
-        EngineLostError: it is not what was asked for.
-    """
+def _result_of(request: Request[T], values: Any) -> T:
     try:
-        return take(field(dict(answer), key, dict, error=messages.MessageError))
+        return payloads.result_from(request, values)
     except messages.MessageError as error:
         raise EngineLostError(f"the pose engine sent something unreadable ({error.problem})") from error

@@ -1,4 +1,4 @@
-"""The operating-system side of an engine in another process: starting it, hearing it, and ending all of it.
+"""The operating-system side of an engine in another process: starting it, reading its messages, and ending all of it.
 
 Needs no torch.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,31 @@ from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.remote import messages
+from FetusMapV2Lib.remote.messages import Answer, Failure, Progress, Question, Result
 from FetusMapV2Lib.remote.pipes import Lines, LineTooLongError
 
-#: Seconds without a sign of life after which the process counts as hung; loading torch can take long on a cold disk.
+#: Seconds without a message after which the process counts as hung; loading torch can take long on a cold disk.
 HUNG_S = 60.0
-#: It counts as stalled when it lives but gets no further for this many times as long: a slow computer may need half an
-#: hour for one look of a large network.
+#: It counts as stalled when it sends heartbeats but no progress for this many times as long: a slow computer may need
+#: half an hour for one view of a large network.
 STALLED_FACTOR = 30.0
+#: Seconds that the end of a process or of a thread is waited for.
 _END_S = 0.5
-#: What lets the thread that hears run where it runs only while this one waits.
+#: Seconds that each look for a message waits: inside Slicer the reading thread runs only while the main thread waits.
 _WAIT_S = 0.002
-_LAST_LINES = 20
+_LAST_LOG_LINES = 20
 #: Lines of the log that are passed on, and bytes of one of them.
 _MOST_LOG_LINES, _LONGEST_LOG_LINE = 1000, 1 << 16
-#: A request is answered with this many messages at most, and this many more each second; so many are heard at a time.
-_MOST_MESSAGES, _MORE_MESSAGES, _AT_A_TIME = 1000, 200, 50
+#: A request is answered with this many messages at most, and this many more each second.
+_MOST_MESSAGES, _MORE_MESSAGES = 1000, 200
+#: Lines that are read before the caller gets its turn.
+_AT_A_TIME = 50
 #: Exit codes of a process that was killed, and of launchers that pass this on.
 _KILLED = (-9, 128 + 9, 256 - 9)
 _TRY_AGAIN = "Try again; choose the CPU or a memory budget if it happens again"
 #: The folder that holds this package.
 _HOME = Path(__file__).resolve().parents[2]
-#: What the other process runs. Nothing is imported before the folder in which it was started is off the path.
+#: What the other process runs. The folder in which it was started leaves the path before anything is imported.
 _BOOT = (
     "import sys; sys.path[:] = [sys.argv[1]] + [place for place in sys.path if place]; "
     "from FetusMapV2Lib.remote.worker import main; main()"
@@ -53,7 +57,7 @@ class EngineLostError(UserError):
 
     Attributes:
         short_of_memory: a smaller memory plan may help.
-        stalled: it lived but got no further; another try would take as long.
+        stalled: it sent heartbeats but no progress; another try would take as long.
     """
 
     def __init__(self, problem: str, *, short_of_memory: bool = False, stalled: bool = False) -> None:
@@ -67,8 +71,8 @@ class EngineProcess:
 
     Args:
         python: the interpreter, or a launcher that starts it.
-        hung_s: seconds of silence after which it is given up.
-        stalled_s: seconds without progress after which it is; None = `STALLED_FACTOR` times as long.
+        hung_s: seconds without a message after which it counts as lost.
+        stalled_s: seconds without progress after which it does; None = `STALLED_FACTOR` times as long.
 
     Raises:
         UserError: it cannot be started.
@@ -76,9 +80,9 @@ class EngineProcess:
 
     def __init__(self, python: str, hung_s: float, stalled_s: float | None = None) -> None:
         self._hung_s = hung_s
-        self._stalled_s = stalled_s
-        self._words: list[str] = []
-        self._logged = 0
+        self._stalled_s = STALLED_FACTOR * hung_s if stalled_s is None else stalled_s
+        self._last_log: list[str] = []
+        self._log_lines = 0
         try:
             self._popen = subprocess.Popen(
                 [python, "-u", "-c", _BOOT, str(_HOME)],
@@ -86,7 +90,7 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                cwd=_HOME,  # whatever lies in the folder that is the current one here is none of its business
+                cwd=_HOME,  # modules in the current folder of this process must not be imported there
                 env=_environment(),
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 start_new_session=True,  # a process group of its own, which can be killed as one
@@ -96,13 +100,13 @@ class EngineProcess:
                 f"the pose engine cannot be started ({error})", where=python, remedy="Check this Python"
             ) from error
         assert self._popen.stdout is not None and self._popen.stderr is not None
-        self._lines = Lines(self._popen.stdout, messages.LONGEST)
-        self._log = Lines(self._popen.stderr, _LONGEST_LOG_LINE, last_words=True)
+        self._answers = Lines(self._popen.stdout, messages.LONGEST)
+        self._log = Lines(self._popen.stderr, _LONGEST_LOG_LINE, unended=True)
         self._sending: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
-        """Of the process that was started."""
+        """Number of the process that was started."""
         return self._popen.pid
 
     @property
@@ -110,73 +114,68 @@ class EngineProcess:
         """Whether it has not ended."""
         return self._popen.poll() is None
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a request; a process that does not read it does not answer either.
+    def send(self, question: Question) -> None:
+        """Send a request, in a thread: a process that does not read it must not block this one.
 
         Raises:
             EngineLostError: the process has ended.
         """
         if not self.is_running:
             raise self._lost()
-        line = (messages.encoded(message) + "\n").encode("utf-8")
+        line = (messages.encoded(question) + "\n").encode("utf-8")
         self._sending = threading.Thread(target=self._write, args=(line, self._sending), daemon=True)
         self._sending.start()
 
-    def answering(
+    def answer(
         self, number: int, on_progress: OnProgress | None, should_cancel: ShouldCancel | None
-    ) -> Generator[None, None, Mapping[str, Any]]:
-        """The answer to a request, in steps: yields while there is nothing to hear.
+    ) -> Generator[None, None, Any]:
+        """The result of a request as JSON values, in steps: yields while there is no message.
 
         Raises:
             Cancelled: `should_cancel` said yes.
             EngineLostError: see there.
             UserError: what the engine refuses.
         """
-        waited, heard = _Waited(), 0
-        fraction, stage = 0.0, "starting the pose engine"
+        waited, received = _Waited(), 0
+        progress = Progress(number, 0.0, "starting the pose engine")
         while True:
             if should_cancel is not None and should_cancel():
-                raise Cancelled(stage)
+                raise Cancelled(progress.stage)
             message = self._next()
-            waited.go_on()
+            waited.update()
             if message is None:
-                if waited.since_sign > self._hung_s:
+                if waited.since_message > self._hung_s:
                     raise EngineLostError("the pose engine does not answer any more")
                 if on_progress is not None:
-                    on_progress(fraction, stage)  # keeps a window alive
+                    on_progress(progress.fraction, progress.stage)  # keeps a window responsive
                 yield
                 continue
-            heard += 1
-            if heard > _MOST_MESSAGES + _MORE_MESSAGES * waited.in_all:
+            received += 1
+            if received > _MOST_MESSAGES + _MORE_MESSAGES * waited.in_all:
                 raise EngineLostError("the pose engine sends messages without end")
-            waited.since_sign = 0.0
-            if message["event"] == "error" and message.get("id") in (number, None):
-                raise _refusal(message)
-            if message.get("id") == number and message["event"] == "result":
-                return message
-            if message.get("id") == number and message["event"] == "progress":
-                reached = float(message["fraction"]), str(message["stage"])
-                if reached != (fraction, stage):
+            waited.since_message = 0.0
+            if isinstance(message, Failure) and message.id in (number, None):
+                raise _error_of(message)
+            if isinstance(message, Result) and message.id == number:
+                return message.result
+            if isinstance(message, Progress) and message.id == number:
+                if message != progress:
                     waited.since_progress = 0.0
-                fraction, stage = reached
+                progress = message
                 if on_progress is not None:
-                    on_progress(fraction, stage)
-            if waited.since_progress > self._patience_s:
-                raise EngineLostError("the pose engine lives but gets no further", stalled=True)
-            if heard % _AT_A_TIME == 0:
+                    on_progress(progress.fraction, progress.stage)
+            if waited.since_progress > self._stalled_s:
+                raise EngineLostError("the pose engine is running but makes no progress", stalled=True)
+            if received % _AT_A_TIME == 0:
                 yield
-
-    @property
-    def _patience_s(self) -> float:
-        return STALLED_FACTOR * self._hung_s if self._stalled_s is None else self._stalled_s
 
     def end(self) -> None:
         """End the process and all that it started."""
         assert self._popen.stdin is not None
         writing = self._sending is not None and self._sending.is_alive()
-        if not writing:  # else it would be waited for
+        if not writing:  # closing would wait for the writing thread
             with contextlib.suppress(OSError, ValueError):
-                self._popen.stdin.close()  # at this the worker ends by itself, wherever it runs
+                self._popen.stdin.close()  # the worker ends when its input is closed
         _kill_tree(self._popen)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(_END_S)
@@ -186,18 +185,18 @@ class EngineProcess:
                 with contextlib.suppress(OSError, ValueError):
                     self._popen.stdin.close()
         self._pass_on_log()
-        for lines in (self._lines, self._log):
+        for lines in (self._answers, self._log):
             lines.close(_END_S)
 
-    def _next(self) -> Mapping[str, Any] | None:
+    def _next(self) -> Answer | None:
         """The next message, None if there is none yet.
 
         Raises:
-            EngineLostError: the process has ended or talks nonsense.
+            EngineLostError: the process has ended or has sent something that is no message.
         """
         self._pass_on_log()
         try:
-            line = self._lines.take(_WAIT_S)
+            line = self._answers.take(_WAIT_S)
         except queue.Empty:
             return None
         except LineTooLongError:
@@ -205,24 +204,23 @@ class EngineProcess:
         if line is None:
             raise self._lost()
         try:
-            return messages.checked_answer(messages.decoded(line))
+            return messages.answer_from(line)
         except messages.MessageError as error:
             raise EngineLostError(f"the pose engine sent something unreadable ({error.problem})") from error
 
     def _lost(self) -> EngineLostError:
+        """Why there is no process any more, with the end of its log."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(_END_S)
         code = self._popen.poll()
         if code is not None:
-            self._log.wait(_END_S)  # its last words may still be on the way
+            self._log.wait(_END_S)  # the end of its log may still be in the pipe
         self._pass_on_log()
-        said = printable(" ".join("".join(self._words).split())[-160:])
-        killed = code in _KILLED
-        how = "was killed, perhaps for lack of memory" if killed else f"ended with code {code}"
-        if code is None:
-            how = "closed its output"
-        words = f" ({said})" if said and not killed else ""
-        return EngineLostError(f"the pose engine {how}{words}", short_of_memory=killed)
+        log = printable(" ".join("".join(self._last_log).split())[-160:])
+        if code in _KILLED:
+            return EngineLostError("the pose engine was killed, perhaps for lack of memory", short_of_memory=True)
+        how = "closed its output" if code is None else f"ended with code {code}"
+        return EngineLostError(f"the pose engine {how}" + (f" ({log})" if log else ""))
 
     def _write(self, line: bytes, before: threading.Thread | None) -> None:
         if before is not None:
@@ -234,7 +232,7 @@ class EngineProcess:
                 rest = rest[self._popen.stdin.write(rest) :]
 
     def _pass_on_log(self) -> None:
-        """Pass on what the process writes for the log, as long as it is not without end, and keep its last words."""
+        """Copy what the process has written to its log to standard error, up to a limit, and keep the end of it."""
         for _ in range(_AT_A_TIME):
             try:
                 line = self._log.take()
@@ -243,36 +241,40 @@ class EngineProcess:
             if line is None:
                 return
             text = line.decode("utf-8", "replace").rstrip("\r")
-            self._words = [*self._words, text + "\n"][-_LAST_LINES:]
-            self._logged += 1
-            if sys.stderr is not None and self._logged <= _MOST_LOG_LINES:
-                left_out = "" if self._logged < _MOST_LOG_LINES else " (what follows is left out)"
+            self._last_log = [*self._last_log, text + "\n"][-_LAST_LOG_LINES:]
+            self._log_lines += 1
+            if sys.stderr is not None and self._log_lines <= _MOST_LOG_LINES:
+                left_out = "" if self._log_lines < _MOST_LOG_LINES else " (what follows is left out)"
                 sys.stderr.write(f"{printable(text)}{left_out}\n")
 
 
 class _Waited:
-    """Seconds that were waited. While nobody asks, as in the sleep of a computer, at most one second passes."""
+    """Seconds of waiting. Between two updates at most one second counts, as the computer may have been suspended."""
 
     def __init__(self) -> None:
-        self.in_all = self.since_sign = self.since_progress = 0.0
+        self.in_all = self.since_message = self.since_progress = 0.0
         self._last = time.monotonic()
 
-    def go_on(self) -> None:
+    def update(self) -> None:
         now = time.monotonic()
         passed, self._last = min(now - self._last, 1.0), now
         self.in_all += passed
-        self.since_sign += passed
+        self.since_message += passed
         self.since_progress += passed
 
 
-def _refusal(message: Mapping[str, Any]) -> UserError:
-    if message["kind"] == "memory":
-        return EngineLostError(message["problem"], short_of_memory=True)
-    return UserError(message["problem"], where=message["where"] or None, remedy=message["remedy"])
+def _error_of(failure: Failure) -> UserError:
+    if failure.kind == "memory":
+        return EngineLostError(failure.problem, short_of_memory=True)
+    return UserError(failure.problem, where=failure.where or None, remedy=failure.remedy, option=failure.option)
 
 
 def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its children, e.g. what a launcher started."""
+    """Kill a process with its children, e.g. what a launcher started.
+
+    With what the operating system offers, not with psutil: Slicer has none, and a process group also holds children
+    whose parent has ended already.
+    """
     if sys.platform == "win32":
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
@@ -289,9 +291,9 @@ def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Of this process, but with no module from the folder that happens to be the current one.
+    """The environment of this process, but no module can come from the current folder.
 
-    What the user has put on Python's path stays, by its full name; an empty entry would mean the current folder.
+    Other entries of Python's path stay, as absolute paths; an empty one would mean the current folder.
     """
     places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     path = os.pathsep.join([str(_HOME), *(str(Path(place).absolute()) for place in places)])

@@ -1,6 +1,6 @@
-"""The pose engine as a process of its own; `process.EngineProcess` starts it.
+"""The pose engine as a process of its own, started by `engine_process.EngineProcess`.
 
-Messages (`messages`) come in on standard input and go out on standard output. It ends when its input is closed.
+Requests come in on standard input, answers go out on standard output (`messages`). It ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -11,32 +11,33 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.version import __version__
-from FetusMapV2Lib.remote import messages
+from FetusMapV2Lib.estimation.requests import InstallRequest
+from FetusMapV2Lib.models.model_index import install_model
+from FetusMapV2Lib.remote import messages, payloads
+from FetusMapV2Lib.remote.messages import Answer, EngineSettings, Failure, FailureKind, Heartbeat, Progress, Question
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.engine import PoseEngine
 
-#: Seconds between two signs of life.
+#: Seconds between two heartbeats.
 HEARTBEAT_S = 1.0
-#: A process that nobody has asked anything for so long gives its memory back by ending.
+#: Seconds without a request after which the process ends, so that its memory is free for others.
 IDLE_S = 1800.0
-_TOO_LITTLE_MEMORY = "there was not enough memory for this estimate"
+_OUT_OF_MEMORY = "there was not enough memory for this estimate"
 
 
 def main() -> None:
-    """Serve requests until the input ends, or until nobody asks for long."""
+    """Answer requests until the input ends, or until none has come for a long time."""
     out = _claim_output()
-    worker = _Worker(out)
+    worker = Worker(out)
     requests: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
-    threading.Thread(target=worker.beat, daemon=True).start()
-    worker.say(event="ready", pid=os.getpid(), software=__version__)
+    threading.Thread(target=_read_requests, args=(sys.stdin.buffer, requests), daemon=True).start()
+    threading.Thread(target=worker.send_heartbeats, daemon=True).start()
+    worker.send(messages.Ready(os.getpid(), __version__))
     while True:
         try:
             line = requests.get(timeout=IDLE_S)
@@ -53,30 +54,34 @@ def _claim_output() -> TextIO:
     return os.fdopen(own, "w", encoding="utf-8", newline="\n")
 
 
-def _read(source: BinaryIO, requests: queue.Queue[bytes]) -> None:
-    """Hand on lines; at their end this process ends at once, in the midst of an estimate too.
+def _read_requests(source: BinaryIO, requests: queue.Queue[bytes]) -> None:
+    """Put lines into a queue; at the end of the input this process ends at once, even during an estimate.
 
-    So nothing stays behind when the other side is killed, or kills a launcher that stands between.
+    So nothing stays behind when the client is killed, or kills a launcher between the two.
     """
     while line := source.readline(messages.LONGEST + 2):
         requests.put(line)
-        while line and not line.endswith(b"\n"):  # too long, and refused as such: its end is of no use
+        while line and not line.endswith(b"\n"):  # too long, and refused for that: the rest is skipped
             line = source.readline(messages.LONGEST)
     os._exit(0)
 
 
-class _Worker:
-    """Answers requests, one after the other, with an engine that stays loaded."""
+class Worker:
+    """Answers requests, one after the other, with an engine that stays loaded.
+
+    Args:
+        out: where messages are written to.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
         self._engine: PoseEngine | None = None
-        self._loaded: tuple[Any, ...] = ()
+        self._loaded: EngineSettings | None = None
         self._busy = threading.Event()
 
-    def say(self, **message: Any) -> None:
-        """Send a message; ends the process if nobody listens any more."""
+    def send(self, message: Answer) -> None:
+        """Send a message; ends the process if nobody reads it any more."""
         line = messages.encoded(message)
         try:
             with self._lock:
@@ -84,89 +89,71 @@ class _Worker:
         except (OSError, ValueError):
             os._exit(1)
 
-    def beat(self) -> None:
-        """Tell that this process lives, however long an estimate takes; while nobody waits, nothing is said."""
+    def send_heartbeats(self) -> None:
+        """Send heartbeats for ever, while a request is being worked on."""
         while self._busy.wait():
-            self.say(event="alive")
+            self.send(Heartbeat())
             time.sleep(HEARTBEAT_S)
 
     def serve(self, line: bytes) -> None:
         """Answer one request with a result or an error."""
         self._busy.set()
         try:
-            self._serve(line)
+            self._serve(line.rstrip(b"\r\n"))
         finally:
             self._busy.clear()
 
     def _serve(self, line: bytes) -> None:
-        identifier: int | None = None
+        number = messages.id_in(line)
         try:
-            request = messages.decoded(line.rstrip(b"\r\n"))
-            identifier = request["id"] if type(request.get("id")) is int else None
-            result = self._answer(messages.checked_request(request))
+            question = messages.question_from(line)
+            result = messages.Result(question.id, self._result_of(question))
             messages.encoded(result)
         except UserError as error:
-            self._fail(identifier, "user", error.problem, error.where, error.remedy, error.option)
+            self._fail(number, "user", error.problem, error.where, error.remedy, error.option)
         except ImportError as error:
             remedy = "Install the packages that the README names into the Python that runs the engine"
-            self._fail(identifier, "packages", f"the pose engine cannot start ({error})", "", remedy)
+            self._fail(number, "packages", f"the pose engine cannot start ({error})", "", remedy)
         except MemoryError:
-            self._fail(identifier, "memory", _TOO_LITTLE_MEMORY, "", "Close other programs")
+            self._fail(number, "memory", _OUT_OF_MEMORY, "", "Close other programs")
         except Exception as error:
-            if "DefaultCPUAllocator" in str(error):  # torch has no type of its own for this
-                self._fail(identifier, "memory", _TOO_LITTLE_MEMORY, "", "Close other programs")
+            if "DefaultCPUAllocator" in str(error):  # torch has no exception of its own for this
+                self._fail(number, "memory", _OUT_OF_MEMORY, "", "Close other programs")
                 return
             traceback.print_exc(file=sys.stderr)
             problem = f"the pose engine failed ({type(error).__name__}: {error})"
-            self._fail(identifier, "internal", problem, "", "The log has the details")
+            self._fail(number, "internal", problem, "", "The log has the details")
         else:
-            self.say(id=identifier, event="result", **result)
+            self.send(result)
 
-    def _fail(self, identifier: Any, kind: str, problem: str, where: str, remedy: str, option: str = "") -> None:
-        said = {"kind": kind, "problem": problem, "where": where, "remedy": remedy, "option": option}
-        self.say(id=identifier, event="error", **said)
+    def _fail(
+        self, number: int | None, kind: FailureKind, problem: str, where: str, remedy: str, option: str = ""
+    ) -> None:
+        self.send(Failure(number, kind, *map(messages.sendable, (problem, where, remedy, option))))
 
-    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        command = request["command"]
-        if command == "install":
-            from FetusMapV2Lib.models.model_index import install_model
+    def _result_of(self, question: Question) -> Any:
+        """The result of a request as JSON values."""
+        request = payloads.request_from(question.command, question.request)
+        if isinstance(request, InstallRequest):  # needs no engine, there may be no model yet
+            install_model(request.file, request.name)
+            return None
 
-            install_model(request["file"], request["name"])
-            return {}
-        identifier = request.get("id")
-        self.say(id=identifier, event="progress", fraction=0.0, stage="loading the model")
-        engine = self._engine_for(request)
-        if command == "load":
-            return {"model": engine.model.identity}
-        if command == "outlook":
-            return {"outlook": asdict(engine.resource_estimate(request["voxels"], request["refine"]))}
+        def report(fraction: float, stage: str) -> None:
+            self.send(Progress(question.id, fraction, stage))
 
-        def tell(fraction: float, stage: str) -> None:
-            self.say(id=identifier, event="progress", fraction=fraction, stage=stage)
+        report(0.0, "loading the model")
+        return payloads.result_values(request.run(self._engine_for(question.settings), report, None))
 
-        options = dict(request.get("options", {}))
-        volume = messages.volume_from(request["volume"])
-        if command == "estimate":
-            if request.get("before") is not None:
-                options["before"] = messages.estimate_from(request["before"])
-            estimate = engine.estimate(volume, on_progress=tell, **options)
-        else:
-            known = messages.estimate_from(request["estimate"])
-            estimate = engine.refine(volume, known, tuple(request["pinned"]), on_progress=tell, **options)
-        return {"estimate": messages.estimate_message(estimate)}
-
-    def _engine_for(self, request: Mapping[str, Any]) -> PoseEngine:
-        """The engine of the model, device and memory asked for; one at a time, as a GPU holds one model."""
+    def _engine_for(self, settings: EngineSettings) -> PoseEngine:
+        """The engine for these settings; one at a time, as a GPU holds one model."""
         from FetusMapV2Lib.estimation.engine import PoseEngine
 
-        asked = (request.get("model"), request.get("device") or "auto", request.get("memory_budget"))
-        wanted = (*asked, bool(request.get("leaner")))
-        if self._engine is None or self._loaded != wanted:
+        if self._engine is None or self._loaded != settings:
             self._engine = None
-            self._engine = PoseEngine.load(*asked)
-            if wanted[-1]:
+            self._engine = PoseEngine.load(settings.model, settings.device, settings.memory_budget)
+            if settings.less_memory:
                 self._engine.reduce_memory()
-            self._loaded = wanted
+            self._loaded = settings
         return self._engine
 
 

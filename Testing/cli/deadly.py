@@ -17,6 +17,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.imaging import reading
 
 CALLED = "DEADLY_CALLED"
@@ -82,6 +83,7 @@ def _read_frames(path: Path, **options):
 
 class _Engine:
     memory_plan = ""
+    submit = LocalEngine.submit
 
     @classmethod
     def load(cls, *_: object) -> _Engine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,15 @@ from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
+from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.estimation.sequence import (
     EXCHANGED,
     estimate_sequence,
-    estimating_sequence,
     movement_of,
+    sequence_job,
     with_settled_sides,
 )
 from FetusMapV2Lib.imaging.volume import Volume
@@ -98,16 +99,22 @@ def test_a_frame_without_a_fetus_is_an_answer_and_the_next_is_searched_near_the_
 
 
 class Script:
-    """An engine that answers with given poses and keeps what it was asked."""
+    """An engine that answers with given poses, in several steps, and keeps what it was asked."""
 
     def __init__(self, poses: Sequence[np.ndarray]) -> None:
         self.left = list(poses)
-        self.before: list[Estimate | None] = []
-        self.options: list[dict[str, Any]] = []
+        self.asked: list[EstimateRequest] = []
+        self.waits = 0
 
-    def estimate(self, volume, *, before=None, on_progress=None, should_cancel=None, **options):
-        self.before.append(before)
-        self.options.append(options)
+    def close(self) -> None:
+        """See `Engine`."""
+
+    def submit(self, request, on_progress=None, should_cancel=None):
+        return Job(self._answer(request, on_progress))
+
+    def _answer(self, request, on_progress):
+        self.asked.append(request)
+        yield from [None] * self.waits
         positions = self.left.pop(0)
         if on_progress is not None:
             on_progress(0.5, "looking")
@@ -125,10 +132,10 @@ def test_the_frame_before_is_the_last_in_which_there_was_a_fetus_and_options_rea
     poses[1] = np.full((22, 3), np.nan)
     script = Script(poses)
     estimate_sequence(script, [VOLUME] * 4, refine="prior")
-    before = script.before
+    before = [request.before for request in script.asked]
     assert before[0] is None and before[1] is before[2]
     assert before[1] is not None and before[3] is not before[1]
-    assert script.options == [{"refine": "prior"}] * 4
+    assert [request.refine for request in script.asked] == ["prior"] * 4
 
 
 def head_from_behind(frame: np.ndarray) -> np.ndarray:
@@ -186,25 +193,15 @@ class Broken(Sequence):
         return VOLUME
 
 
-def test_in_steps_it_yields_while_an_engine_in_another_process_works():
-    class Slow(Script):
-        """Answers in three steps."""
-
-        def estimating(self, volume, **arguments):
-            yield from [None] * 3
-            return self.estimate(volume, **arguments)
-
+def test_its_job_waits_whenever_that_of_the_engine_does():
     poses = [*bent_elbow(np.zeros(2))]
-    steps = estimating_sequence(Slow(poses), [VOLUME] * 2)
-    waits = 0
-    while True:
-        try:
-            next(steps)
-            waits += 1
-        except StopIteration as end:
-            estimates = end.value
-            break
+    script, waits = Script(poses), 0
+    script.waits = 3
+    job = sequence_job(script, [VOLUME] * 2)
+    while not job.step():
+        waits += 1
     assert waits == 2 * (3 + 1)
+    estimates = job.result()
     assert [estimate.pose.positions.tolist() for estimate in estimates] == [pose.tolist() for pose in poses]
 
 
@@ -218,8 +215,8 @@ def test_a_frame_that_cannot_be_read_says_so_and_the_others_go_on():
 
 def test_no_fetus_is_an_answer_of_an_engine_that_names_no_model_too():
     class Nameless(Script):
-        def estimate(self, volume, **options):
-            return replace(super().estimate(volume, **options), model="")
+        def _answer(self, request, on_progress):
+            return replace((yield from super()._answer(request, on_progress)), model="")
 
     estimates = estimate_sequence(Nameless([np.full((22, 3), np.nan)]), Broken(2, {0}))
     assert [estimate.status for estimate in estimates] == ["unreadable", "none"]

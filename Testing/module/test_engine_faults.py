@@ -103,17 +103,17 @@ def test_the_panel_says_where_it_will_run_without_being_asked_and_without_waitin
     timer.setInterval(10)
     timer.connect("timeout()", lambda: ticks.append(time.monotonic()))
     timer.start()
-    assert window.wait_until(lambda: ui.outlookLabel.text.startswith("Runs on"), 120.0)
-    assert ui.outlookLabel.text.startswith("Runs on the processor (CPU): no CUDA GPU was found.")
-    assert "known after the first estimate" in ui.outlookLabel.text
-    assert "Memory: about 0.4 GiB." in ui.outlookLabel.text
+    assert window.wait_until(lambda: ui.resourceLabel.text.startswith("Runs on"), 120.0)
+    assert ui.resourceLabel.text.startswith("Runs on the processor (CPU): no CUDA GPU was found.")
+    assert "known after the first estimate" in ui.resourceLabel.text
+    assert "Memory: about 0.4 GiB." in ui.resourceLabel.text
     warm = pid(window)
     start(window)
     finish(window)
     assert len(ticks) > 20  # the event loop has never stood still for long
     assert pid(window) == warm
-    assert "Takes about" in ui.outlookLabel.text
-    assert "torch" not in ui.outlookLabel.text
+    assert "Takes about" in ui.resourceLabel.text
+    assert "torch" not in ui.resourceLabel.text
     scene.Clear(0)
     assert not is_alive(warm)
 
@@ -164,7 +164,7 @@ def test_a_killed_engine_is_replaced_and_the_estimate_made_with_less_memory(wind
     killed = []
 
     def kill(stage: str) -> None:
-        if stage.startswith("looking") and not killed:
+        if stage.startswith("searching") and not killed:
             killed.append(pid(window))
             os.kill(killed[0], signal.SIGKILL)
 
@@ -186,7 +186,7 @@ def test_an_engine_that_is_always_killed_costs_one_sentence_and_no_edit(window, 
     from FetusMapV2Lib.anatomy.pose import Pose
     from FetusMapV2Lib.scene.pose_scene import PoseScene
 
-    live = PoseScene.create(scene, Pose(np.array(selftest._BODY, dtype=float)), volume_node=volume)
+    live = PoseScene.create(scene, Pose(np.array(selftest.BODY, dtype=float)), volume_node=volume)
     window.module_widget.state.parameterNode.landmarks = live.landmarks_node
     live.landmarks_node.SetNthControlPointPositionWorld(0, 5.0, 5.0, 45.0)
     nodes, lengths = scene.GetNumberOfNodes(), window.module_widget.ui.resultsTable.item(0, 1).text()
@@ -237,8 +237,8 @@ def test_a_wrong_model_is_one_sentence_before_and_after_the_click(window, tmp_pa
     wrong = tmp_path / "Übung.safetensors"
     wrong.write_text("not a model")
     window.module_widget.state.parameterNode.model = str(wrong)
-    assert window.wait_until(lambda: "Übung" in ui.outlookLabel.text, 120.0)
-    assert "\n" not in ui.outlookLabel.text
+    assert window.wait_until(lambda: "Übung" in ui.resourceLabel.text, 120.0)
+    assert "\n" not in ui.resourceLabel.text
     start(window)
     said = finish(window)
     assert "Übung.safetensors" in said

@@ -370,7 +370,7 @@ def refining_engine(during):
     from FetusMapV2Panel import selftest
 
     class Engine(selftest.EngineStandIn):
-        def refine(self, volume, estimate, pinned, *, on_progress=None, should_cancel=None):
+        def refine(self, volume, estimate, pinned, *, mode="prior", on_progress=None, should_cancel=None):
             stages = Stages(on_progress, should_cancel)
             stages.reach(0.95, "refining")
             during()
@@ -431,13 +431,13 @@ def test_a_script_is_told_what_refinement_needs(scene, volume):
     from FetusMapV2Lib.scene.editing import LandmarkEditor
 
     logic = PoseEstimation(selftest.EngineStandIn)
-    fetus = logic.process(volume).poseScene
+    fetus = logic.process(volume).result().poseScene
     with pytest.raises(InputError, match="no landmark is set by hand"):
-        logic.refine(fetus)
+        logic.refine(fetus).result()
     LandmarkEditor(fetus).confirm([0])
     scene.RemoveNode(volume)
     with pytest.raises(InputError, match="volume of this pose"):
-        logic.refine(fetus)
+        logic.refine(fetus).result()
 
 
 # ---- saved and reopened

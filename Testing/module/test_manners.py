@@ -202,17 +202,17 @@ def test_texts_are_looked_up_in_slicers_language(application):
 def test_finished_jobs_are_let_go(ui, main_window):
     import gc
 
-    from FetusMapV2Panel.jobs import Job
+    from FetusMapV2Panel.jobs import BackgroundJob
 
-    def jobs() -> list[Job]:
-        return [one for one in gc.get_objects() if isinstance(one, Job)]
+    def jobs() -> list[BackgroundJob]:
+        return [one for one in gc.get_objects() if isinstance(one, BackgroundJob)]
 
     gc.collect()
     before = jobs()  # other tests close panels in the midst of theirs
     for _time in range(3):
         main_window.click(ui.estimateButton)
     assert main_window.wait_until(lambda: not main_window.module_widget.state.running)
-    main_window.wait_until(lambda: False, seconds=0.1)  # the outlook has its answer, too
+    main_window.wait_until(lambda: False, seconds=0.1)  # the line about resources has its answer, too
     gc.collect()
     assert not [one for one in jobs() if not any(one is known for known in before)]
 

@@ -358,7 +358,7 @@ def test_the_logic_does_it_without_a_window(scene, browser):
     from module.conftest import MODULE
 
     logic = modules.load_python(MODULE).FetusMapV2Logic(selftest.MovingEngineStandIn)
-    outcome = logic.processSequence(browser, frameInterval=0.1)
+    outcome = logic.processSequence(browser, frameInterval=0.1).result()
     assert outcome.found == 6 and outcome.reason == ""
     assert outcome.poseSequence.times_s == pytest.approx(0.1 * np.arange(6))
     assert logic.poseSequenceOf(browser) is outcome.poseSequence

@@ -132,7 +132,7 @@ def test_a_mirrored_volume_is_put_right_at_the_estimate(noted, volume, scene):
 def test_undo_and_redo_keep_landmarks_on_a_volume_that_was_put_right(noted, volume, scene):
     from FetusMapV2Panel import selftest
 
-    body = np.array(selftest._BODY, dtype=float)
+    body = np.array(selftest.BODY, dtype=float)
     box = [0.0] * 6
     volume.GetRASBounds(box)
     mirrored_body = body * [-1, 1, 1] + [box[0] + box[1], 0, 0]
@@ -244,10 +244,9 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
     seen = []
 
     class Engine(selftest.EngineStandIn):
-        def looking_out(self, voxels, refine):
+        def resource_estimate(self, voxels, refine="off"):
             from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 
-            yield
             return ResourceEstimate("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
 
         def estimate(self, volume, *, on_progress, **options):
@@ -258,8 +257,8 @@ def test_the_strip_tells_stage_and_remaining_time(open_window, volume):
     durations.record("cuda:0 (NVIDIA T4) | stand-in | off | 0", 200.0)
     window = open_window(Engine)
     ui = window.module_widget.ui
-    assert window.wait_until(lambda: "NVIDIA" in ui.outlookLabel.text)
-    assert ui.outlookLabel.text == (
+    assert window.wait_until(lambda: "NVIDIA" in ui.resourceLabel.text)
+    assert ui.resourceLabel.text == (
         "Runs on cuda:0 (NVIDIA T4): a CUDA GPU is available. Takes about 3 min. Memory: about 1.0 of 16.0 GiB."
     )
     window.click(ui.estimateButton)

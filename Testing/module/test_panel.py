@@ -166,14 +166,13 @@ def test_parent_transform_of_the_volume_moves_the_landmarks(open_window, volume,
     np.testing.assert_allclose(np.subtract(position(landmarks, 3), before), [25, 0, 0], atol=1e-6)
 
 
-class _Failing:
+def failing(settings, error):
     """An engine that ends every estimate with one exception."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def fail():
+        raise error
 
-    def estimate(self, volume, *, on_progress=None, should_cancel=None):
-        raise self._error
+    return during(settings, fail)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ class _Failing:
     ],
 )
 def test_failures_are_said_in_the_panel_and_leave_the_scene_alone(open_window, volume, scene, error, said):
-    window = open_window(lambda settings: _Failing(error))
+    window = open_window(lambda settings: failing(settings, error))
     nodes = scene.GetNumberOfNodes()
     estimate(window)
     ui = window.module_widget.ui
@@ -209,22 +208,21 @@ def test_no_fetus_is_an_answer(open_window, volume, scene):
     assert scene.GetNumberOfNodes() == nodes
 
 
-class _During:
+def during(settings, action):
     """An engine that does something in the middle of an estimate, then goes on as long as it may."""
+    from FetusMapV2Panel import selftest
 
-    def __init__(self, settings, action) -> None:
-        from FetusMapV2Panel import selftest
+    from FetusMapV2Lib.core.progress import Stages
 
-        self._inner, self._action = selftest.EngineStandIn(settings), action
+    class Engine(selftest.EngineStandIn):
+        def estimate(self, volume, *, on_progress=None, should_cancel=None, **options):
+            stages = Stages(on_progress, should_cancel)
+            stages.reach(0.3, "searching the whole volume")
+            action()
+            stages.reach(0.6, "close view")
+            return super().estimate(volume, **options)
 
-    def estimate(self, volume, *, on_progress=None, should_cancel=None):
-        from FetusMapV2Lib.core.progress import Stages
-
-        stages = Stages(on_progress, should_cancel)
-        stages.reach(0.3, "searching the whole volume")
-        self._action()
-        stages.reach(0.6, "close view")
-        return self._inner.estimate(volume)
+    return Engine(settings)
 
 
 def test_cancel_button_ends_the_estimate(open_window, volume, scene):
@@ -235,7 +233,7 @@ def test_cancel_button_ends_the_estimate(open_window, volume, scene):
         seen.update(visible=ui.cancelButton.visible, stage=ui.stageLabel.text, bar=ui.progressBar.value)
         window.click(ui.cancelButton)
 
-    window = open_window(lambda settings: _During(settings, press_cancel))
+    window = open_window(lambda settings: during(settings, press_cancel))
     nodes = scene.GetNumberOfNodes()
     assert estimate(window) is None
     assert seen == {"visible": True, "stage": "searching the whole volume", "bar": 30}
@@ -250,19 +248,19 @@ def test_second_click_while_running_does_nothing(open_window, volume, scene):
         calls.append(1)
         window.module_widget.section(estimate_section()).onEstimate()
 
-    window = open_window(lambda settings: _During(settings, click_again))
+    window = open_window(lambda settings: during(settings, click_again))
     estimate(window)
     assert calls == [1]
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
 
 
 def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene):
-    window = open_window(lambda settings: _During(settings, lambda: scene.RemoveNode(volume)))
+    window = open_window(lambda settings: during(settings, lambda: scene.RemoveNode(volume)))
     estimate(window)
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
     from FetusMapV2Panel import selftest
 
-    closing = open_window(lambda settings: _During(settings, lambda: scene.Clear(0)))
+    closing = open_window(lambda settings: during(settings, lambda: scene.Clear(0)))
     closing.module_widget.ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
     estimate(closing)
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
@@ -270,7 +268,7 @@ def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene
 
 
 def test_unloading_while_running_is_quiet(open_window, volume):
-    window = open_window(lambda settings: _During(settings, window.unload))
+    window = open_window(lambda settings: during(settings, window.unload))
     widget = window.module_widget
     widget.section(estimate_section()).onEstimate()
     assert widget.state.closed

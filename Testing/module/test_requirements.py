@@ -57,7 +57,7 @@ def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume)
     assert ui.installCollapsibleButton.visible
     assert "torch, safetensors" in ui.installLabel.text
     assert "gigabytes" in ui.installLabel.text
-    assert "First-time setup" in ui.outlookLabel.text
+    assert "First-time setup" in ui.resourceLabel.text
     assert not ui.estimateButton.enabled
     assert bare.installed == []  # nothing without being asked
     window.click(ui.installOnlineButton)
@@ -217,8 +217,7 @@ def test_models_in_the_folder_become_known(offline, open_window, volume):
     class Engine(selftest.EngineStandIn):
         installed = []  # noqa: RUF012
 
-        def installing(self, file, name):
-            yield
+        def install_model(self, file, name):
             self.installed.append((file, name))
 
     wheel(offline.folder, "torch", "2.9.0")
@@ -227,7 +226,7 @@ def test_models_in_the_folder_become_known(offline, open_window, volume):
     (offline.folder / "simulated-2.safetensors").touch()  # bundled already
     text = install_from(offline.folder, open_window(Engine))
     assert text == "Everything is installed, and these models: site-7."
-    assert Engine.installed == [(offline.folder / "site-7.safetensors", "site-7")]
+    assert Engine.installed == [(str(offline.folder / "site-7.safetensors"), "site-7")]
 
 
 @posix

@@ -23,12 +23,13 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.resources import resource_path
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, save_model
 from FetusMapV2Lib.models.model_index import file_sha256
 from FetusMapV2Lib.network.unet import UNet3d
-from FetusMapV2Lib.remote import messages
+from FetusMapV2Lib.remote import messages, payloads
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
 
 #: Long enough for a fetus at this spacing, so that a whole file gives no warning.
@@ -233,11 +234,12 @@ def _model() -> Model:
 def _messages() -> list[Specimen]:
     pose = Pose(np.random.default_rng(1).uniform(5, 60, (22, 3)), np.full(22, 0.9), np.full(22, 2.0))
     estimate = Estimate(pose, "found", 0.9, "", "cpu", "asked for", {"network": 1.0}, (), "toy (12ab)", ())
-    answer = messages.encoded({"type": "estimate", **messages.estimate_message(estimate)}).encode()
+    answer = messages.encoded(messages.Result(1, payloads.result_values(estimate))).encode()
     with tempfile.TemporaryDirectory() as folder:
-        volume = messages.volume_message(sample(_SHAPE, _SPACING), Path(folder, "a.npy"))
+        values = payloads.request_values(EstimateRequest(sample(_SHAPE, _SPACING)), Path(folder, "a.npy"))
         voxels = Path(folder, "a.npy").read_bytes()
-    asked = messages.encoded({"type": "estimate", **volume, "file": "a.npy"}).encode()
+    values["volume"]["file"] = "a.npy"
+    asked = messages.encoded(messages.Question(1, "estimate", messages.EngineSettings(), values)).encode()
     return [
         Specimen("estimate message", "answer of the engine", {"a.json": answer}, len(answer)),
         Specimen("volume message", "question to the engine", {"a.json": asked, "a.npy": voxels}, len(asked)),

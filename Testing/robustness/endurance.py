@@ -17,6 +17,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
+from FetusMapV2Lib.estimation.requests import EstimateRequest  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.remote.client import RemoteEngine  # noqa: E402
 
@@ -50,7 +51,7 @@ def campaign(count: int, model: str | None, shape: tuple[int, int, int], warm: i
     with RemoteEngine(model, "cpu") as engine:
         for number in range(count):
             grey = Volume(pieces[number % 3], np.diag([0.5, 0.5, 0.5, 1.0]), f"volume {number}")
-            engine.estimate(grey)
+            engine.submit(EstimateRequest(grey)).result()
             if number >= warm:
                 assert engine.pid is not None
                 taken.append(Process.of(engine.pid))

@@ -28,7 +28,7 @@ def census(scene: Any) -> Counter[str]:
     """What may not grow, counted once nothing is kept for undo."""
     import slicer
     import vtk
-    from FetusMapV2Panel.jobs import Job
+    from FetusMapV2Panel.jobs import BackgroundJob
 
     from FetusMapV2Lib.scene import undo_history
 
@@ -41,7 +41,7 @@ def census(scene: Any) -> Counter[str]:
         counted[f"observers of {node.GetClassName()}"] += _observers(node)
         counted[f"references to {node.GetClassName()}"] += node.GetReferenceCount()
     alive = gc.get_objects()
-    counted["jobs"] = sum(type(one) is Job for one in alive)
+    counted["jobs"] = sum(type(one) is BackgroundJob for one in alive)
     counted["VTK objects that Python holds"] = sum(issubclass(type(one), vtk.vtkObject) for one in alive)
     for key in _KEPT_BY_SLICER:
         del counted[key]

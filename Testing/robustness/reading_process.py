@@ -84,7 +84,7 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     from FetusMapV2Lib.imaging.study import read_study
     from FetusMapV2Lib.models.model_file import load_model, read_info
     from FetusMapV2Lib.models.model_index import list_models, verify
-    from FetusMapV2Lib.remote import messages
+    from FetusMapV2Lib.remote import messages, payloads
     from FetusMapV2Lib.training.checkpoints import read_checkpoint
     from FetusMapV2Lib.training.preset import load_preset
 
@@ -109,14 +109,17 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
     def index(path: Path) -> dict[str, Any]:
         return {"models": len(list_models(path)), "good": len(list(verify(index=path)))}
 
-    def message(path: Path, take: Callable[[Any], Any]) -> dict[str, Any]:
-        take(messages.decoded(path.read_text(encoding="utf-8", errors="replace")))
+    def answer(path: Path) -> dict[str, Any]:
+        message = messages.answer_from(path.read_text(encoding="utf-8", errors="replace"))
+        if isinstance(message, messages.Result):
+            payloads.estimate_from(message.result)
         return {}
 
-    def asked(plain: dict[str, Any], path: Path) -> Any:
-        if isinstance(plain.get("file"), str) and plain["file"] == "a.npy":
-            plain["file"] = str(path.parent / "a.npy")
-        return messages.volume_from(plain)
+    def question(path: Path) -> dict[str, Any]:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        message = messages.question_from(text.replace('"a.npy"', json.dumps(str(path.parent / "a.npy"))))
+        payloads.request_from(message.command, message.request)
+        return {}
 
     def known_case(path: Path) -> dict[str, Any]:
         return {"fetus_present": CaseFiles(path.stem, path, path, path).fetus_present}
@@ -142,8 +145,8 @@ def _readers() -> dict[str, Callable[[Path], dict[str, Any]]]:
         "index": index,
         "preset": lambda path: {"preset": repr(load_preset(path))},
         "schema": lambda path: {"schema": Schema.load(path).fingerprint},
-        "estimate message": lambda path: message(path, messages.estimate_from),
-        "volume message": lambda path: message(path, lambda plain: asked(plain, path)),
+        "estimate message": answer,
+        "volume message": question,
         "scene": _scene,
     }
 

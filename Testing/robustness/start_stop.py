@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError  # noqa: E402
 from FetusMapV2Lib.core.staging import remove_abandoned  # noqa: E402
+from FetusMapV2Lib.estimation.requests import EstimateRequest, ResourceRequest  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.remote.client import RemoteEngine  # noqa: E402
 
@@ -36,12 +37,14 @@ _PATIENCE_S = 20.0
 _OWNER = """
 import sys; sys.path.insert(0, {root!r})
 import numpy as np
-from FetusMapV2Lib.remote.client import RemoteEngine
+from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
-steps = RemoteEngine({model!r}, "cpu").estimating(Volume(np.zeros((16, 16, 16), np.uint8), np.eye(4)))
-next(steps)
+from FetusMapV2Lib.remote.client import RemoteEngine
+volume = Volume(np.zeros((16, 16, 16), np.uint8), np.eye(4))
+job = RemoteEngine({model!r}, "cpu").submit(EstimateRequest(volume))
+job.step()
 print("begun", flush=True)
-for _ in steps: pass
+job.result()
 """
 
 
@@ -61,29 +64,29 @@ def _grey() -> Volume:
 
 def close_idle(model: str | None) -> None:
     with RemoteEngine(model, "cpu") as engine:
-        engine.resource_estimate(1000)
+        engine.submit(ResourceRequest(1000)).result()
 
 
 def close_at_once(model: str | None) -> None:
-    steps = RemoteEngine(model, "cpu").estimating(_grey())
-    next(steps)
-    steps.close()
+    job = RemoteEngine(model, "cpu").submit(EstimateRequest(_grey()))
+    job.step()
+    job.cancel()
 
 
 def leave_an_estimate(model: str | None) -> None:
     stages: list[str] = []
-    steps = RemoteEngine(model, "cpu").estimating(_grey(), on_progress=lambda _, stage: stages.append(stage))
-    for _ in steps:
-        if stages and stages[-1] != "starting the pose engine":
-            break
+    engine = RemoteEngine(model, "cpu")
+    job = engine.submit(EstimateRequest(_grey()), on_progress=lambda _, stage: stages.append(stage))
+    while not job.step() and (not stages or stages[-1] == "starting the pose engine"):
         time.sleep(0.005)
-    steps.close()
+    job.cancel()
+    engine.close()
 
 
 def cancel(model: str | None) -> None:
     asked = time.monotonic() + random.random()
     with contextlib.suppress(Cancelled), RemoteEngine(model, "cpu") as engine:
-        engine.estimate(_grey(), should_cancel=lambda: time.monotonic() > asked)
+        engine.submit(EstimateRequest(_grey()), should_cancel=lambda: time.monotonic() > asked).result()
 
 
 def kill(model: str | None) -> None:
@@ -93,16 +96,16 @@ def kill(model: str | None) -> None:
             if stage != "starting the pose engine" and engine.pid:
                 os.kill(engine.pid, signal.SIGKILL)
 
-        engine.estimate(_grey(), on_progress=shoot)
+        engine.submit(EstimateRequest(_grey()), shoot).result()
 
 
 def stop_hearing(model: str | None) -> None:
     engine = RemoteEngine(model, "cpu")
-    steps = engine.estimating(_grey())
-    next(steps)
+    job = engine.submit(EstimateRequest(_grey()))
+    job.step()
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
-    steps.close()
+    job.cancel()
 
 
 def kill_the_owner(model: str | None) -> None:

@@ -25,7 +25,7 @@ class EstimateSection(Section):
         Section.__init__(self, state, widget)
         self._models = ModelChoice(state, self.ui)
         self._setups = SavedSettingsChoice(state, self.ui)
-        self._outlook = ResourceLine(state, self.ui.outlookLabel)
+        self._resourceLine = ResourceLine(state, self.ui.resourceLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
         self._warned: tuple[str, object] = ("", None)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
@@ -34,13 +34,13 @@ class EstimateSection(Section):
     def onChange(self, change: Change) -> None:
         if change in (Change.PARAMETERS_CHANGED, Change.RUNNING_CHANGED):
             self._updateButtons()
-            self._outlook.update()
+            self._resourceLine.update()
         if change is Change.PARAMETERS_CHANGED:
             self._models.update()
         if change is Change.SOFTWARE_INSTALLED:
             self._updateButtons()
             self._models.fill()
-            self._outlook.update()
+            self._resourceLine.update()
         if change is Change.VOLUME_SELECTED:
             view_orientation.showVolume(self.state.patient.volume)
             if not self.state.running:
@@ -57,7 +57,7 @@ class EstimateSection(Section):
 
     def close(self) -> None:
         self._patient.close()
-        self._outlook.forget()
+        self._resourceLine.forget()
         Section.close(self)
 
     def onEstimate(self, checked: bool = False) -> None:
@@ -67,24 +67,23 @@ class EstimateSection(Section):
             self.say(self._models.problem(), isError=True)
             return
         saved_settings.saveLastUsed(Settings.of(self.state.parameterNode))
-        self.run(self._estimate, usualSeconds=self._outlook.usualSeconds())
+        self.run(self._estimate, usualSeconds=self._resourceLine.usualSeconds())
 
     def _estimate(self, onProgress, shouldCancel):
         parameters = self.state.parameterNode
         settings = Settings.of(parameters)
-        self._outlook.stopAsking()
+        self._resourceLine.stopAsking()
         outcome = yield from self.state.logic.process(
             parameters.inputVolume,
             landmarks=parameters.landmarks,
             settings=settings,
             onProgress=onProgress,
             shouldCancel=shouldCancel,
-            waitForCompletion=False,
         )
         if self.state.closed:
             return
         durations.record(durations.kindOf(outcome.estimate, settings), outcome.seconds)
-        self._outlook.show()
+        self._resourceLine.show()
         warnings = warnings_text(outcome.estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:

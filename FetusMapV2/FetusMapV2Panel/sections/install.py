@@ -53,7 +53,7 @@ class InstallSection(Section):
             models = []
             if folder is not None:
                 onProgress(0.9, _("installing models"))
-                models = yield from self.state.logic.installingModels(folder)
+                models = yield from self.state.logic.installModels(folder)
             self.say(_installedText(models))
             self.state.announce(Change.SOFTWARE_INSTALLED)
 

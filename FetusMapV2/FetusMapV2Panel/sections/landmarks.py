@@ -231,7 +231,6 @@ class LandmarksSection(Section):
             settings=Settings.of(parameters),
             onProgress=onProgress,
             shouldCancel=shouldCancel,
-            waitForCompletion=False,
         )
         if not self.state.closed and self.state.poseScene is poseScene:
             moved = np.linalg.norm(poseScene.pose().positions - before, axis=1)

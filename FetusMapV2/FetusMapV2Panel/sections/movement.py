@@ -147,7 +147,6 @@ class MovementSection(Section):
             frameInterval=parameters.frameInterval or None,
             onProgress=onProgress,
             shouldCancel=shouldCancel,
-            waitForCompletion=False,
         )
         if self.state.closed:
             return
