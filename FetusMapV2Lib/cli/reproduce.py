@@ -66,7 +66,7 @@ def reproduce(
     """Train and test presets as the paper did and put its tables 2-8 beside ours. Goes on where it was cut."""
     require_package("lightning", "training", "train")
     require_package("matplotlib", "the figures of an evaluation", "evaluate")
-    from FetusMapV2Lib.evaluation.comparison import case_set
+    from FetusMapV2Lib.evaluation.case_set import case_set
     from FetusMapV2Lib.evaluation.page_blocks import fill_page, page_text
     from FetusMapV2Lib.evaluation.paper.protocol import Protocol, run_fold, run_protocol, settled_folds
     from FetusMapV2Lib.evaluation.paper.recipes import recipes

@@ -19,6 +19,7 @@ import numpy as np
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.evaluation import metrics
 
 _COLUMNS = ("n", "missed", "ed_mm", "ed_sd_mm", "ed_median_mm", "auc", "sr_2_5", "sr_5", "sr_10", "coverage")
@@ -98,18 +99,18 @@ class AccuracyTable:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("number", "key", "name", *_COLUMNS))
         for score in (*self.landmarks, self.mean):
-            values = (null(getattr(score, column)) for column in _COLUMNS)
+            values = (to_json(getattr(score, column)) for column in _COLUMNS)
             writer.writerow([_blank(value) for value in (score.number, score.key, score.name, *values)])
         return out.getvalue()
 
     def document(self) -> dict[str, Any]:
-        """The same as strict JSON data (NaN as null)."""
+        """The same as strict JSON data."""
         return {
             "cases": self.cases,
             "auc_limit_mm": metrics.AUC_LIMIT_MM,
             "mean": _fields(self.mean),
-            "sides": {key: null(value) for key, value in self.sides.items()},
-            "applications": {key: null(value) for key, value in self.applications.items()},
+            "sides": to_json(self.sides),
+            "applications": to_json(self.applications),
             "landmarks": [_fields(score) for score in self.landmarks],
         }
 
@@ -215,15 +216,10 @@ def decimal(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "-"
 
 
-def null(value: float) -> float | None:
-    """Strict JSON has no NaN."""
-    return value if math.isfinite(value) else None
-
-
 def _blank(value: object) -> object:
     return "" if value is None else value
 
 
 def _fields(score: Score) -> dict[str, Any]:
-    values = {column: null(getattr(score, column)) for column in _COLUMNS}
-    return {"number": score.number, "key": score.key, "name": score.name, **values}
+    values: dict[str, Any] = to_json(score)
+    return {name: values[name] for name in ("number", "key", "name", *_COLUMNS)}

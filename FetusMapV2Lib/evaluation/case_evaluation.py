@@ -9,7 +9,8 @@ from pathlib import Path
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, run_directly
 from FetusMapV2Lib.estimation.estimate import RefineMode, check_mode
-from FetusMapV2Lib.evaluation.comparison import Comparison, case_set, compare
+from FetusMapV2Lib.evaluation.case_set import case_set
+from FetusMapV2Lib.evaluation.comparison import Comparison, compare
 from FetusMapV2Lib.evaluation.figures import write_figures
 from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
 from FetusMapV2Lib.imaging.training_cases import find_cases

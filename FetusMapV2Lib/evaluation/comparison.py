@@ -1,7 +1,4 @@
-"""Models on the same cases: their tables with intervals, paired tests between them, as Markdown, CSV and JSON.
-
-Only cases with annotated landmarks are scored; cases without a fetus say how often one is seen all the same.
-"""
+"""Models on the same cases: tables with intervals and paired tests between models, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +6,8 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,150 +16,30 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
-from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.progress import CaseRunner, run_directly
+from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.evaluation import metrics
 from FetusMapV2Lib.evaluation.accuracy_table import (
     APPLICATION_NAMES,
-    AccuracyTable,
-    accuracy_table,
     decimal,
     markdown_table,
-    null,
     percent,
 )
+from FetusMapV2Lib.evaluation.case_set import CaseSet
+from FetusMapV2Lib.evaluation.model_scores import RATES, ModelScores, score_model
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import (
     Interval,
     PairedTest,
     holm,
-    mean_interval,
-    mean_intervals,
     paired_test,
     row_means,
-    share_interval,
 )
-from FetusMapV2Lib.imaging.training_cases import CaseFiles
 
 Array = NDArray[np.float64]
 
 RESEARCH_ONLY = "Research use only."
-_RATES = ("auc", "sr_2_5", "sr_5", "sr_10")
 _RATE_HEADS = ("AUC", "<= 2.5 mm", "<= 5 mm", "<= 10 mm")
 _SWAP_NAMES = {"arms": "Arms exchanged", "legs": "Legs exchanged", "any": "Any limb on the wrong side"}
-
-
-@dataclass(frozen=True, eq=False)
-class CaseSet:
-    """Annotated cases and their truth.
-
-    Attributes:
-        cases: those with landmarks, and those that say they show no fetus.
-        truths: (C, 22, 3) RAS mm, NaN = missing; all NaN for a case without a fetus.
-        present: (C,) whether the case shows a fetus.
-        simulated: (C,) whether the volume was made by the phantom.
-        left_out: names of cases without any landmark, which nobody annotated yet.
-        refused: names of cases that could not be used.
-    """
-
-    cases: tuple[CaseFiles, ...]
-    truths: Array
-    present: NDArray[np.bool_]
-    simulated: NDArray[np.bool_]
-    left_out: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-
-    def only(self, names: Collection[str]) -> CaseSet:
-        """The cases of these names; the others count as refused.
-
-        Raises:
-            InputError: none of them shows a fetus.
-        """
-        kept = np.array([case.name in names for case in self.cases])
-        if not (self.present & kept).any():
-            raise InputError("no case with a fetus could be used", remedy="Look at the reasons above")
-        refused = tuple(case.name for case in self.cases if case.name not in names)
-        return replace(
-            self,
-            cases=tuple(case for case in self.cases if case.name in names),
-            truths=self.truths[kept],
-            present=self.present[kept],
-            simulated=self.simulated[kept],
-            refused=(*self.refused, *refused),
-        )
-
-    @property
-    def volumes(self) -> str:
-        """What the volumes are, for every heading."""
-        if self.simulated.all():
-            return "simulated volumes"
-        return "in part simulated volumes" if self.simulated.any() else "volumes of a site"
-
-
-def case_set(cases: Sequence[CaseFiles], run_case: CaseRunner = run_directly) -> CaseSet:
-    """Read the truth of some cases.
-
-    Args:
-        run_case: decides what happens to a case that cannot be read; such cases are `CaseSet.refused`.
-
-    Raises:
-        InputError: no case has landmarks, or one cannot be read.
-    """
-    kept, truths, present, simulated, left_out, refused = [], [], [], [], [], []
-    for case in cases:
-        truth = run_case(case.name, case.landmarks_path, partial(_truth_of, case))
-        if truth is None:
-            refused.append(case.name)
-            continue
-        there, positions, is_simulated = truth
-        if there and not np.isfinite(positions).any():
-            left_out.append(case.name)
-            continue
-        kept.append(case)
-        truths.append(positions if there else np.full_like(positions, np.nan))
-        present.append(there)
-        simulated.append(is_simulated)
-    if not any(present):
-        remedy = "Annotate landmarks in some cases first"
-        raise InputError("no case of this folder has landmarks", where=cases[0].landmarks_path.parent, remedy=remedy)
-    facts = (np.array(truths), np.array(present), np.array(simulated))
-    return CaseSet(tuple(kept), *facts, tuple(left_out), tuple(refused))
-
-
-def _truth_of(case: CaseFiles) -> tuple[bool, Array, bool]:
-    """Whether a case shows a fetus, its landmarks, and whether it was simulated."""
-    return case.fetus_present, np.array(case.pose().positions), "style" in case.truth()
-
-
-@dataclass(frozen=True, eq=False)
-class ModelScores:
-    """One model on the cases.
-
-    Attributes:
-        name: of the model.
-        refine: how its estimates were refined.
-        table: the values.
-        intervals: column of `table` -> an interval per landmark, and that of the mean row.
-        swaps: see `metrics.swaps_by_case`.
-        applications: mean absolute errors, see `metrics.application_errors_by_case`.
-        found: share of the cases with a fetus in which one was found.
-        false_alarms: share of the cases without a fetus in which one was found.
-        case_ed_mm: (C,) mean distance per case with a fetus, its missed landmarks left out.
-        distances: (C, 22) mm of the cases with a fetus, infinite = missed, NaN = no truth.
-        seconds: median per estimate.
-    """
-
-    name: str
-    refine: str
-    table: AccuracyTable
-    intervals: Mapping[str, tuple[tuple[Interval, ...], Interval]]
-    swaps: Mapping[str, Interval]
-    applications: Mapping[str, Interval]
-    found: Interval
-    false_alarms: Interval
-    case_ed_mm: Array
-    distances: Array
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +78,8 @@ class Comparison:
                     "second": test.second,
                     "cases": test.cases,
                     "difference_ed_mm": _triple(test.difference),
-                    "p": null(test.p),
-                    "p_holm": null(test.p_holm),
+                    "p": to_json(test.p),
+                    "p_holm": to_json(test.p_holm),
                 }
                 for test in self.tests
             ],
@@ -211,15 +87,14 @@ class Comparison:
 
     def landmarks_csv(self) -> str:
         """One line per model and landmark, and one for the mean; rates as fractions, empty where nothing was scored."""
-        columns = ("ed_mm", *_RATES)
+        columns = ("ed_mm", *RATES)
         head = ["model", "number", "key", "name", "n", "missed"]
         lines = [[*head, *(f"{column}{end}" for column in columns for end in ("", "_low", "_high"))]]
         for model in self.models:
             for place, score in enumerate((*model.table.landmarks, model.table.mean)):
                 cells = [model.name, score.number or "", score.key, score.name, score.n, score.missed]
                 for column in columns:
-                    each, mean = model.intervals[column]
-                    cells += _cells(each[place] if place < len(each) else mean)
+                    cells += _cells(model.interval(column, place))
                 lines.append([str(cell) for cell in cells])
         return _csv(lines)
 
@@ -227,7 +102,7 @@ class Comparison:
         """One line per model and measure: value and 95 % interval."""
         lines: list[list[str]] = [["volumes", "model", "measure", "value", "low", "high"]]
         for model in self.models:
-            for measure, interval in _measures(model):
+            for measure, interval in model.measures():
                 lines.append([self.cases.volumes, model.name, measure, *map(str, _cells(interval))])
         return _csv(lines)
 
@@ -262,7 +137,7 @@ class Comparison:
         head = ("Model", "refine", "ED (mm)", *_RATE_HEADS, "fetus found", "false alarms", "s per estimate")
         rows = []
         for model in self.models:
-            rates = (with_bounds(model.intervals[rate][1], percent) for rate in _RATES)
+            rates = (with_bounds(model.intervals[rate][1], percent) for rate in RATES)
             shares = (with_bounds(share, percent) for share in (model.found, model.false_alarms))
             ed = with_bounds(model.intervals["ed_mm"][1], decimal)
             rows.append((model.name, model.refine, ed, *rates, *shares, decimal(model.seconds)))
@@ -313,40 +188,8 @@ def compare(
     for model, answers in predictions.items():
         if [answer.case for answer in answers] != names:
             raise ValueError(f"the predictions of {model} are not those of the cases")
-    models = tuple(_scores(name, refine[name], cases, answers, seed) for name, answers in predictions.items())
+    models = tuple(score_model(name, refine[name], cases, answers, seed) for name, answers in predictions.items())
     return Comparison(cases, models, _tests_between(models, seed))
-
-
-def _scores(name: str, refine: str, cases: CaseSet, answers: Sequence[Prediction], seed: int) -> ModelScores:
-    schema = default_schema()
-    there = [answer for answer, present in zip(answers, cases.present, strict=True) if present]
-    empty = [answer for answer, present in zip(answers, cases.present, strict=True) if not present]
-    positions = np.stack([answer.positions for answer in there])
-    truths = cases.truths[cases.present]
-    distances = metrics.distances_mm(positions, truths)
-    finite = np.where(np.isfinite(distances), distances, np.nan)
-    scored = ~np.isnan(distances)
-    values = {
-        "ed_mm": finite,
-        "auc": np.where(scored, np.clip(1 - distances / metrics.AUC_LIMIT_MM, 0, None), np.nan),
-    }
-    for column, within in zip(_RATES[1:], metrics.SUCCESS_MM, strict=True):
-        values[column] = np.where(scored, distances <= within, np.nan)
-    swaps = metrics.swaps_by_case(positions, truths, schema)
-    applications = metrics.application_errors_by_case(positions, truths, schema)
-    return ModelScores(
-        name=name,
-        refine=refine,
-        table=accuracy_table(positions, truths, schema, np.stack([answer.radii_mm for answer in there])),
-        intervals={column: _intervals(column, value, seed) for column, value in values.items()},
-        swaps={key: _share(cases_with) for key, cases_with in swaps.items()},
-        applications={key: mean_interval(errors, seed=seed) for key, errors in applications.items()},
-        found=share_interval(sum(answer.found for answer in there), len(there)),
-        false_alarms=share_interval(sum(answer.found for answer in empty), len(empty)),
-        case_ed_mm=row_means(finite),
-        distances=distances,
-        seconds=float(np.median([answer.seconds for answer in answers])),
-    )
 
 
 def _tests_between(models: Sequence[ModelScores], seed: int) -> tuple[PairedTest, ...]:
@@ -372,7 +215,7 @@ def with_bounds(interval: Interval, shown: Any) -> str:
 def _landmark_table(model: ModelScores) -> str:
     rows = []
     for place, score in enumerate((*model.table.landmarks, model.table.mean)):
-        intervals = [_at(model.intervals[column], place) for column in ("ed_mm", *_RATES)]
+        intervals = [model.interval(column, place) for column in ("ed_mm", *RATES)]
         label = score.name if score.number is None else f"{score.number} {score.name}"
         rates = (with_bounds(interval, percent) for interval in intervals[1:])
         rows.append(
@@ -383,51 +226,25 @@ def _landmark_table(model: ModelScores) -> str:
     return markdown_table(head, rows)
 
 
-def _at(intervals: tuple[tuple[Interval, ...], Interval], place: int) -> Interval:
-    each, mean = intervals
-    return each[place] if place < len(each) else mean
-
-
-def _measures(model: ModelScores) -> Iterator[tuple[str, Interval]]:
-    for column, (_, mean) in model.intervals.items():
-        yield column, mean
-    for key, interval in model.applications.items():
-        yield key, interval
-    for key, interval in model.swaps.items():
-        yield f"swapped_{key}", interval
-    yield "fetus_found", model.found
-    yield "false_alarms", model.false_alarms
-
-
 def _document(model: ModelScores) -> dict[str, Any]:
     keys = [*default_schema().keys, "mean"]
     return {
         "name": model.name,
         "refine": model.refine,
         **model.table.document(),
-        "seconds_median": null(model.seconds),
-        "case_ed_mm": [null(value) for value in model.case_ed_mm.tolist()],
+        "seconds_median": to_json(model.seconds),
+        "case_ed_mm": to_json(model.case_ed_mm),
         "intervals_95": {
-            column: {key: _triple(_at(intervals, place)) for place, key in enumerate(keys)}
-            for column, intervals in model.intervals.items()
+            column: {key: _triple(model.interval(column, place)) for place, key in enumerate(keys)}
+            for column in model.intervals
         },
-        "measures": {measure: _triple(interval) for measure, interval in _measures(model)},
+        "measures": {measure: _triple(interval) for measure, interval in model.measures()},
     }
 
 
-def _intervals(column: str, values: Array, seed: int) -> tuple[tuple[Interval, ...], Interval]:
-    """Per landmark and in the mean; within a distance or not is a share of cases for each landmark."""
-    each, mean = mean_intervals(values, seed=seed)
-    return (tuple(_share(hits) for hits in values.T) if column.startswith("sr_") else each), mean
-
-
-def _share(cases_with: Array) -> Interval:
-    known = cases_with[np.isfinite(cases_with)]
-    return share_interval(int(known.sum()), len(known))
-
-
 def _triple(interval: Interval) -> list[float | None]:
-    return [null(interval.value), null(interval.low), null(interval.high)]
+    triple: list[float | None] = to_json([interval.value, interval.low, interval.high])
+    return triple
 
 
 def _cells(interval: Interval) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, ModelError, UserError
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
+from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name, to_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.imaging.training_cases import CaseFiles
@@ -33,7 +34,7 @@ class ModelChoice:
     Attributes:
         name: for tables and file names.
         path: the model file.
-        sha256: of the file; predictions of another file are made again.
+        sha256: of the file; predictions of another file are recomputed.
         refine: how the engine refines its estimates.
     """
 
@@ -65,15 +66,15 @@ class Prediction:
         found: whether the engine found a fetus.
         positions: (22, 3) RAS mm: the answer, or where none was found what the network saw last; NaN = missing.
         radii_mm: (22,) 90 % radii, NaN where there is none.
-        presence: score that decides on `found`.
+        detection_score: decides on `found`.
         seconds: from the volume in memory to the answer.
     """
 
     case: str
     found: bool
     positions: Array
-    radii_mm: Array
-    detection_score: float
+    radii_mm: Array = field(metadata=json_name("radius90_mm"))
+    detection_score: float = field(metadata=json_name("presence"))
     seconds: float
 
 
@@ -203,29 +204,18 @@ def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
         "device": estimate.device,
         "found": estimate.found,
         "reason": estimate.reason,
-        "presence": float(estimate.detection_score),
-        "seconds": float(sum(estimate.timings.values())),
-        "positions": [_numbers(row) for row in positions],
-        "radius90_mm": _numbers(radii),
+        "presence": estimate.detection_score,
+        "seconds": sum(estimate.timings.values()),
+        "positions": to_json(positions),
+        "radius90_mm": to_json(radii),
     }
 
 
 def _prediction(name: str, record: dict[str, Any]) -> Prediction:
     count = default_schema().count
-    try:
-        return Prediction(
-            case=name,
-            found=bool(record["found"]),
-            positions=np.array(record["positions"], dtype=np.float64).reshape(count, 3),
-            radii_mm=np.array(record["radius90_mm"], dtype=np.float64).reshape(count),
-            detection_score=float(record["presence"]),
-            seconds=float(record["seconds"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        remedy = "Remove its file from the folder of predictions"
-        raise InputError(f"a kept prediction is incomplete ({error})", where=name, remedy=remedy) from error
-
-
-def _numbers(values: Array) -> list[float | None]:
-    """Strict JSON has no NaN."""
-    return [float(value) if np.isfinite(value) else None for value in values]
+    known: dict[str, Any] = {"where": name, "remedy": "Remove its file from the folder of predictions"}
+    rules = ReadingRules(unknown_keys=True, null_is_nan=True)
+    found = from_json(Prediction, {**record, "case": name}, "a kept prediction", rules=rules, **known)
+    if found.positions.shape != (count, 3) or found.radii_mm.shape != (count,):
+        raise InputError(f"a kept prediction does not hold {count} landmarks", **known)
+    return found

@@ -107,7 +107,11 @@ def share_interval(hits: int, count: int) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down correction (1979), in the order given; NaN stays NaN and does not count."""
+    """Holm's step-down correction (1979), in the order given; NaN stays NaN and does not count.
+
+    SciPy has none (`scipy.stats.false_discovery_control` is Benjamini-Hochberg's), and ten lines are no reason for
+    statsmodels and pandas.
+    """
     known = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     corrected = [math.nan] * len(p_values)
     largest = 0.0

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
@@ -31,7 +32,12 @@ _USE_SCHEME = "Leave the memory plan out, or set memory.scheme to gcp"
 
 
 def learning_rate_factor(step: int, steps: int, options: OptimiserOptions) -> float:
-    """What the learning rate is multiplied with at a step of a run of `steps`."""
+    """Factor of the learning rate at a step of a run of `steps`: a linear warm-up, then half a cosine.
+
+    A closed form for `LambdaLR`. `SequentialLR` of `LinearLR` and `CosineAnnealingLR` agrees with it to 1e-12, but
+    computes each value from the one before, so that rounding adds up, and cannot load the state in checkpoints of
+    earlier versions.
+    """
     if options.schedule == "constant":
         return 1.0
     warmup = max(1, round(options.warmup * steps))
@@ -162,11 +168,16 @@ class PoseModule(pl.LightningModule):
 
     @torch.no_grad()
     def average_weights(self) -> None:
-        """Move the averaged weights towards the new ones, less and less as the run grows older."""
+        """Update the exponential moving average of the weights; its decay rises to the preset's over the first steps.
+
+        torch's own update without its `AveragedModel`, which starts from the weights after the first step and names
+        the tensors otherwise than checkpoints of earlier versions do.
+        """
         if self.averaged is None:
             return
         decay = min(self.preset.run.average_decay, (1 + self.global_step) / (10 + self.global_step))
-        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
+        update = get_ema_multi_avg_fn(decay)
+        update(list(self.averaged.parameters()), list(self.network.parameters()), self.global_step)
 
     def configure_optimizers(self) -> Any:
         """Adam with the preset's schedule, stepped after every batch; a second one for the discriminators."""

@@ -16,7 +16,8 @@ from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
-from FetusMapV2Lib.core.json_files import field, read_json_object
+from FetusMapV2Lib.core.json_files import read_json_object
+from FetusMapV2Lib.core.serialisation import ReadingRules, from_json
 from FetusMapV2Lib.training.case_folder import Case, CaseFolder
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
@@ -24,7 +25,6 @@ from FetusMapV2Lib.training.training_options import TrainingOptions
 #: What a training leaves in its folder.
 MODEL_FILE = "model.safetensors"
 _RUN, _CHECKPOINT = "run.json", "last.ckpt"
-_CHECKSUMS = "checkpoints_have_checksums"
 _REMEDY = "Put a good copy of it back, or choose another folder"
 _SPLIT = 3  # stream of randomness that holds cases out
 
@@ -80,6 +80,25 @@ class Run:
         return self.folder / MODEL_FILE
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """The content of ``run.json``; one of an earlier version says nothing of checksums."""
+
+    preset: dict[str, Any]
+    seed: int
+    training: list[str]
+    held_out: list[str]
+    checkpoints_have_checksums: bool = False
+
+    def read_preset(self, where: Path) -> Preset:
+        """The preset that the run was started with.
+
+        Raises:
+            UserError: it is none.
+        """
+        return Preset.from_dict(self.preset, where=where)
+
+
 def prepare_run(
     preset: Preset,
     data_dir: str | os.PathLike[str],
@@ -105,33 +124,33 @@ def prepare_run(
         loaded = CaseFolder(data_dir, options.cases).cases
         held_out = _held_out(loaded, chosen, seed)
     else:
-        if not chosen.trains_like(Preset.from_dict(noted["preset"], where=folder / _RUN)) or noted["seed"] != seed:
+        if not chosen.trains_like(noted.read_preset(folder / _RUN)) or noted.seed != seed:
             raise UserError(
-                "the run in this folder was begun with another preset, number of steps or seed",
+                "the run in this folder was started with another preset, number of steps or seed",
                 where=folder / _RUN,
                 remedy="Resume with the same ones, or choose another folder",
             )
-        loaded = CaseFolder(data_dir, [*noted["training"], *noted["held_out"]]).cases
-        held_out = set(noted["held_out"])
+        loaded = CaseFolder(data_dir, [*noted.training, *noted.held_out]).cases
+        held_out = set(noted.held_out)
     training = [case for case in loaded if case.name not in held_out]
     run = Run(
         folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
         _template(training, data_dir), _step_count(chosen, len(training)),
-        sealed=noted is None or noted.get(_CHECKSUMS) is True,
+        sealed=noted is None or noted.checkpoints_have_checksums,
     )  # fmt: skip
     if noted is None:
-        write_json(run.folder / _RUN, {**run.note(), _CHECKSUMS: True})
+        write_json(run.folder / _RUN, {**run.note(), "checkpoints_have_checksums": True})
     return run
 
 
-def begun_with(folder: Path) -> Preset | None:
-    """The preset that the run in a folder was begun with, None if there is no run.
+def preset_of_run(folder: Path) -> Preset | None:
+    """The preset that the run in a folder was started with, None if there is no run.
 
     Raises:
-        UserError: the notes of the run cannot be read.
+        UserError: the record of the run cannot be read.
     """
     noted = _noted(folder / _RUN)
-    return None if noted is None else Preset.from_dict(noted["preset"], where=folder / _RUN)
+    return None if noted is None else noted.read_preset(folder / _RUN)
 
 
 def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
@@ -159,14 +178,9 @@ def _step_count(preset: Preset, cases: int) -> int:
     return preset.run.epochs * -(-cases * preset.samples_per_volume // preset.run.batch_size)
 
 
-def _noted(path: Path) -> dict[str, Any] | None:
+def _noted(path: Path) -> _Notes | None:
     if not path.is_file():
         return None
-    noted = read_json_object(path, "the notes of the run", remedy=_REMEDY)
-    known: dict[str, Any] = {"where": path, "remedy": _REMEDY}
-    Preset.from_dict(noted.get("preset"), where=path)  # type: ignore[arg-type]  # which says so if it is none
-    for key, kind in (("seed", int), ("training", list), ("held_out", list)):
-        field(noted, key, kind, **known)
-    if not all(isinstance(name, str) for name in [*noted["training"], *noted["held_out"]]):
-        raise InputError("the notes of the run name a case by something else than text", **known)
-    return noted
+    what = "the record of the run"
+    data = read_json_object(path, what, remedy=_REMEDY)
+    return from_json(_Notes, data, what, where=path, remedy=_REMEDY, rules=ReadingRules(unknown_keys=True))

@@ -27,7 +27,8 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
-from FetusMapV2Lib.evaluation.comparison import CaseSet, case_set, compare, with_bounds
+from FetusMapV2Lib.evaluation.case_set import CaseSet, case_set
+from FetusMapV2Lib.evaluation.comparison import compare, with_bounds
 from FetusMapV2Lib.evaluation.page_blocks import fill_page
 from FetusMapV2Lib.evaluation.paper.protocol import settled_folds
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict

@@ -10,7 +10,7 @@ from cli.conftest import Command
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.evaluation.comparison import case_set
+from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.paper.memory_facts import predicted_memory
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, run_protocol, settled_folds
 from FetusMapV2Lib.evaluation.paper.recipes import recipes

@@ -16,7 +16,8 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.evaluation.comparison import CaseSet, Comparison, case_set, compare
+from FetusMapV2Lib.evaluation.case_set import CaseSet, case_set
+from FetusMapV2Lib.evaluation.comparison import Comparison, compare
 from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_skeleton_figure
 from FetusMapV2Lib.evaluation.metrics import swaps_by_case
 from FetusMapV2Lib.evaluation.predictions import Prediction

@@ -150,12 +150,12 @@ def test_torch_that_could_run_code_of_a_checkpoint_is_refused(
     [
         ("", "not valid JSON"),
         ("[]", "no JSON object"),
-        ("[" * 9999, "notes of the run"),
-        ({"preset": None}, "preset must be a JSON object"),
-        ({"seed": True}, "'seed' is not a whole number"),
-        ({"training": "case-00"}, "'training' is not a list"),
-        ({"training": [7]}, "something else than text"),
-        ({"held_out": 5}, "'held_out' is not a list"),
+        ("[" * 9999, "record of the run"),
+        ({"preset": None}, "must have a JSON object as preset"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"training": "case-00"}, "training must be a list"),
+        ({"training": [7]}, r"training\[0\] must be text"),
+        ({"held_out": 5}, "held_out must be a list"),
     ],
 )
 def test_notes_that_cannot_be_used_are_one_line(run: Path, cases: Path, notes: object, said: str) -> None:

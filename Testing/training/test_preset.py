@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from robustness.mutations import damaged, damaged_json
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.training.pose_module import learning_rate_factor, network_config
 from FetusMapV2Lib.training.preset import PRESET_FOLDER, Preset, list_presets, load_preset
+from FetusMapV2Lib.training.preset_options import OptimiserOptions
 
 
 def test_unet_is_the_papers_recipe() -> None:
@@ -114,6 +116,20 @@ def test_learning_rate_rises_then_falls() -> None:
     assert factors[0] < 0.1
     assert factors[-1] == pytest.approx(options.final_factor, abs=1e-3)
     assert learning_rate_factor(500, 1000, load_preset("unet").optimiser) == 1.0
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(200, 0.05), (200, 0.0), (7, 0.3)])
+def test_the_schedule_is_that_of_torch(steps: int, warmup: float) -> None:
+    options = OptimiserOptions(schedule="cosine", warmup=warmup, final_factor=0.02)
+    first = max(1, round(warmup * steps))
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    rising = LinearLR(optimiser, start_factor=1 / first, total_iters=max(1, first - 1))
+    falling = CosineAnnealingLR(optimiser, steps - first, eta_min=options.final_factor)
+    schedule = SequentialLR(optimiser, [rising, falling], milestones=[first])
+    for step in range(steps):
+        assert learning_rate_factor(step, steps, options) == pytest.approx(schedule.get_last_lr()[0], rel=1e-12)
+        optimiser.step()
+        schedule.step()
 
 
 @pytest.mark.parametrize(

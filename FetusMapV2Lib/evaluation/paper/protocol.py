@@ -16,7 +16,8 @@ from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.core.progress import OnProgress
-from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, CaseSet, Comparison, compare
+from FetusMapV2Lib.evaluation.case_set import CaseSet
+from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, Comparison, compare
 from FetusMapV2Lib.evaluation.figures import write_figures
 from FetusMapV2Lib.evaluation.paper.memory_facts import memory_facts, peak_as_trained
 from FetusMapV2Lib.evaluation.paper.recipes import Recipe, recipe_text

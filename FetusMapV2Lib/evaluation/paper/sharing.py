@@ -9,7 +9,7 @@ from pathlib import Path
 from FetusMapV2Lib.models.model_file import load_model, read_info, save_model
 from FetusMapV2Lib.training.model_export import described_reading
 from FetusMapV2Lib.training.preset import Preset
-from FetusMapV2Lib.training.run_record import MODEL_FILE, begun_with
+from FetusMapV2Lib.training.run_record import MODEL_FILE, preset_of_run
 
 
 def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset]:
@@ -27,7 +27,7 @@ def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset
     Raises:
         InputError: the notes of an earlier training cannot be read.
     """
-    begun = [begun_with(folder) for folder in sorted(runs.glob("*/fold-1"))]
+    begun = [preset_of_run(folder) for folder in sorted(runs.glob("*/fold-1"))]
     first = [preset for preset in begun if preset is not None]
     chosen: dict[str, Preset] = {}
     for preset in presets:

@@ -16,7 +16,8 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import APPLICATION_NAMES, decimal, markdown_table
-from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, Comparison, ModelScores, with_bounds
+from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, Comparison, with_bounds
+from FetusMapV2Lib.evaluation.model_scores import ModelScores
 from FetusMapV2Lib.evaluation.statistics import Interval
 
 _FILE = Path(__file__).with_name("paper_tables.json")

@@ -11,7 +11,7 @@ import torch
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.evaluation.comparison import case_set
+from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, Reproduced, cross_validate, put_beside, settled_folds
 from FetusMapV2Lib.evaluation.paper.recipes import recipes
 from FetusMapV2Lib.evaluation.paper.sharing import settled_trainings
@@ -120,5 +120,5 @@ def test_another_recipe_in_the_same_folder_is_refused(
         reproduced(toys, output, "ussl", **{"run.steps": 3})
     note = output / "runs" / "ussl" / "fold-1" / "run.json"
     note.write_text(json.dumps({"preset": 3}), encoding="utf-8")
-    with pytest.raises(UserError, match="JSON object"):
+    with pytest.raises(UserError, match="lacks the key seed"):
         reproduced(toys, output, "unet")

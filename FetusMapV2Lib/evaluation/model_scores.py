@@ -1,0 +1,122 @@
+"""The scores of one model on annotated cases, each with its 95 % interval.
+
+Only cases with annotated landmarks are scored; in cases without a fetus, the false alarms are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.evaluation import metrics
+from FetusMapV2Lib.evaluation.accuracy_table import AccuracyTable, accuracy_table
+from FetusMapV2Lib.evaluation.case_set import CaseSet
+from FetusMapV2Lib.evaluation.predictions import Prediction
+from FetusMapV2Lib.evaluation.statistics import Interval, mean_interval, mean_intervals, row_means, share_interval
+
+Array = NDArray[np.float64]
+
+#: Columns of the accuracy table that are rates.
+RATES = ("auc", "sr_2_5", "sr_5", "sr_10")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelScores:
+    """One model on the cases.
+
+    Attributes:
+        name: of the model.
+        refine: how its estimates were refined.
+        table: the values.
+        intervals: column of `table` -> an interval per landmark, and that of the mean row.
+        swaps: see `metrics.swaps_by_case`.
+        applications: mean absolute errors, see `metrics.application_errors_by_case`.
+        found: share of the cases with a fetus in which one was found.
+        false_alarms: share of the cases without a fetus in which one was found.
+        case_ed_mm: (C,) mean distance per case with a fetus, its missed landmarks left out.
+        distances: (C, 22) mm of the cases with a fetus, infinite = missed, NaN = no truth.
+        seconds: median per estimate.
+    """
+
+    name: str
+    refine: str
+    table: AccuracyTable
+    intervals: Mapping[str, tuple[tuple[Interval, ...], Interval]]
+    swaps: Mapping[str, Interval]
+    applications: Mapping[str, Interval]
+    found: Interval
+    false_alarms: Interval
+    case_ed_mm: Array
+    distances: Array
+    seconds: float
+
+    def interval(self, column: str, place: int) -> Interval:
+        """The interval of the landmark in row `place` of the table; beyond the landmarks, that of the mean."""
+        each, mean = self.intervals[column]
+        return each[place] if place < len(each) else mean
+
+    def measures(self) -> Iterator[tuple[str, Interval]]:
+        """Everything that is one figure per model: name and interval."""
+        for column, (_, mean) in self.intervals.items():
+            yield column, mean
+        yield from self.applications.items()
+        for key, interval in self.swaps.items():
+            yield f"swapped_{key}", interval
+        yield "fetus_found", self.found
+        yield "false_alarms", self.false_alarms
+
+
+def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Prediction], seed: int) -> ModelScores:
+    """Score a model's answers.
+
+    Args:
+        name: of the model.
+        refine: how its estimates were refined.
+        cases: with their truth.
+        answers: one for each case, in the same order.
+        seed: of the bootstrap.
+    """
+    schema = default_schema()
+    there = [answer for answer, present in zip(answers, cases.present, strict=True) if present]
+    empty = [answer for answer, present in zip(answers, cases.present, strict=True) if not present]
+    positions = np.stack([answer.positions for answer in there])
+    truths = cases.truths[cases.present]
+    distances = metrics.distances_mm(positions, truths)
+    finite = np.where(np.isfinite(distances), distances, np.nan)
+    scored = ~np.isnan(distances)
+    values = {
+        "ed_mm": finite,
+        "auc": np.where(scored, np.clip(1 - distances / metrics.AUC_LIMIT_MM, 0, None), np.nan),
+    }
+    for column, within in zip(RATES[1:], metrics.SUCCESS_MM, strict=True):
+        values[column] = np.where(scored, distances <= within, np.nan)
+    swaps = metrics.swaps_by_case(positions, truths, schema)
+    applications = metrics.application_errors_by_case(positions, truths, schema)
+    return ModelScores(
+        name=name,
+        refine=refine,
+        table=accuracy_table(positions, truths, schema, np.stack([answer.radii_mm for answer in there])),
+        intervals={column: _intervals(column, value, seed) for column, value in values.items()},
+        swaps={key: _share(cases_with) for key, cases_with in swaps.items()},
+        applications={key: mean_interval(errors, seed=seed) for key, errors in applications.items()},
+        found=share_interval(sum(answer.found for answer in there), len(there)),
+        false_alarms=share_interval(sum(answer.found for answer in empty), len(empty)),
+        case_ed_mm=row_means(finite),
+        distances=distances,
+        seconds=float(np.median([answer.seconds for answer in answers])),
+    )
+
+
+def _intervals(column: str, values: Array, seed: int) -> tuple[tuple[Interval, ...], Interval]:
+    """Per landmark and in the mean; within a distance or not is a share of cases for each landmark."""
+    each, mean = mean_intervals(values, seed=seed)
+    return (tuple(_share(hits) for hits in values.T) if column.startswith("sr_") else each), mean
+
+
+def _share(cases_with: Array) -> Interval:
+    known = cases_with[np.isfinite(cases_with)]
+    return share_interval(int(known.sum()), len(known))
