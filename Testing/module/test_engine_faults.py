@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import stat
-import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-posix = pytest.mark.skipif(os.name != "posix", reason="signals, limits and scripts of POSIX")
+from remote.processes import SOON_S, Scripted, is_alive, posix, script
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +28,33 @@ def model(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def window(open_window, volume, model):
-    """The panel with a volume, an engine in a process of its own and the quick model."""
+def opened_with(open_window, model: Path):
+    """The panel with an engine in a process of its own."""
     from FetusMapV2Panel.estimation import loadEngine
 
-    opened = open_window(loadEngine)
-    opened.module_widget.state.parameterNode.model = str(model)
-    return opened
+    window = open_window(loadEngine)
+    window.module_widget.state.parameterNode.model = str(model)
+    return window
+
+
+@pytest.fixture
+def window(open_window, volume, model):
+    """The panel with a volume and the real engine."""
+    return opened_with(open_window, model)
+
+
+@pytest.fixture
+def scripted(tmp_path, monkeypatch) -> Scripted:
+    """An engine that does what the test wants, and starts quickly."""
+    made = Scripted.make(tmp_path, "PythonSlicer")
+    monkeypatch.setenv("PATH", f"{made.python.parent}{os.pathsep}{os.environ['PATH']}")
+    return made
+
+
+@pytest.fixture
+def script_window(open_window, volume, scripted):
+    """The panel with a volume and this engine."""
+    return opened_with(open_window, scripted.model)
 
 
 def pid(window) -> int | None:
@@ -48,48 +62,20 @@ def pid(window) -> int | None:
     return next((engine.pid for engine in engines), None)
 
 
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
 def start(window, stage: str = "") -> None:
     """Click Estimate pose, and wait until it has reached a stage."""
     window.click(window.module_widget.ui.estimateButton)
     state = window.module_widget.state
-    assert window.wait_until(lambda: not state.running or (pid(window) is not None and stage in state.stage))
+    assert window.wait_until(
+        lambda: not state.running or (pid(window) is not None and state.stage.startswith(stage)), SOON_S
+    )
 
 
 def finish(window) -> str:
     """Wait for the end of the estimate; what the panel says then."""
-    assert window.wait_until(lambda: not window.module_widget.state.running, 120.0)
+    assert window.wait_until(lambda: not window.module_widget.state.running, SOON_S)
     assert window.module_widget.ui.estimateButton.enabled
     return window.module_widget.ui.messageLabel.text
-
-
-def on_progress(window, act) -> None:
-    """Call `act(stage)` on every progress of a job."""
-    from FetusMapV2Panel.state import Change
-
-    state = window.module_widget.state
-    state.addListener(lambda change: act(state.stage) if change is Change.PROGRESS_CHANGED else None)
-
-
-@pytest.fixture
-def launcher(tmp_path, monkeypatch):
-    """Puts a script of the test's own in the place of Slicer's Python."""
-
-    def put(code: str) -> None:
-        path = tmp_path / "bin" / "PythonSlicer"
-        path.parent.mkdir()
-        path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
-
-    return put
 
 
 # ---- before the click
@@ -103,7 +89,7 @@ def test_the_panel_says_where_it_will_run_without_being_asked_and_without_waitin
     timer.setInterval(10)
     timer.connect("timeout()", lambda: ticks.append(time.monotonic()))
     timer.start()
-    assert window.wait_until(lambda: ui.resourceLabel.text.startswith("Runs on"), 120.0)
+    assert window.wait_until(lambda: ui.resourceLabel.text.startswith("Runs on"), SOON_S)
     assert ui.resourceLabel.text.startswith("Runs on the processor (CPU): no CUDA GPU was found.")
     assert "known after the first estimate" in ui.resourceLabel.text
     assert "Memory: about 0.4 GiB." in ui.resourceLabel.text
@@ -123,30 +109,35 @@ def test_the_panel_says_where_it_will_run_without_being_asked_and_without_waitin
 
 @posix
 @pytest.mark.parametrize("how", ["cancel", "scene", "unload"])
-def test_the_process_ends_with_cancel_scene_and_module(window, scene, how, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    nodes = scene.GetNumberOfNodes()
-    start(window)
-    process, widget, asked = pid(window), window.module_widget, time.monotonic()
+def test_the_process_ends_with_cancel_scene_and_module(script_window, scripted, scene, how, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    window, nodes = script_window, scene.GetNumberOfNodes()
+    scripted.at("searching the whole volume", "wait")
+    start(window, "searching")
+    process, widget = pid(window), window.module_widget
+    assert list((tmp_path / "temporary").iterdir()) != []
     if how == "cancel":
         window.click(widget.ui.cancelButton)
     elif how == "scene":
         scene.Clear(0)
     else:
         window.unload()
-    assert window.wait_until(lambda: not is_alive(process) and (how == "unload" or not widget.state.running), 1.0)
-    assert time.monotonic() - asked < 1.0
-    assert list(tmp_path.iterdir()) == []  # nor is anything left of the volume
+    assert window.wait_until(lambda: not is_alive(process) and (how == "unload" or not widget.state.running), SOON_S)
+    assert list((tmp_path / "temporary").iterdir()) == []  # nor is anything left of the volume
     if how == "cancel":
         assert "Cancelled" in widget.ui.messageLabel.text
         assert scene.GetNumberOfNodes() == nodes
         assert widget.ui.estimateButton.enabled
 
 
-def test_a_second_click_changes_nothing(window):
+@posix
+def test_a_second_click_changes_nothing(script_window, scripted):
     from FetusMapV2Panel.sections.estimate import EstimateSection
 
-    start(window)
+    window = script_window
+    scripted.at("measuring", "wait")
+    start(window, "measuring")
     process = pid(window)
     assert not window.module_widget.ui.estimateButton.enabled
     window.click(window.module_widget.ui.estimateButton)
@@ -160,37 +151,26 @@ def test_a_second_click_changes_nothing(window):
 
 
 @posix
-def test_a_killed_engine_is_replaced_and_the_estimate_made_with_less_memory(window, scene):
-    killed = []
-
-    def kill(stage: str) -> None:
-        if stage.startswith("searching") and not killed:
-            killed.append(pid(window))
-            os.kill(killed[0], signal.SIGKILL)
-
-    on_progress(window, kill)
-    for _ in range(5):  # so small a model may have answered before it is killed
-        killed.clear()
-        start(window)
-        said = finish(window)
-        assert killed
-        if "was killed" in said:
-            break
-    assert "was killed, perhaps for lack of memory; the estimate was made again on the CPU with a smaller" in said
+def test_a_killed_engine_is_replaced_and_the_estimate_repeated_with_less_memory(script_window, scripted):
+    scripted.at("searching the whole volume", "kill")
+    start(script_window)
+    said = finish(script_window)
+    assert "was killed, perhaps for lack of memory; the pose was estimated again on the CPU with a smaller" in said
 
 
 @posix
-def test_an_engine_that_is_always_killed_costs_one_sentence_and_no_edit(window, scene, volume):
+def test_an_engine_that_is_always_killed_costs_one_sentence_and_no_edit(script_window, scripted, scene, volume):
     from FetusMapV2Panel import selftest
 
     from FetusMapV2Lib.anatomy.pose import Pose
     from FetusMapV2Lib.scene.pose_scene import PoseScene
 
+    window = script_window
     live = PoseScene.create(scene, Pose(np.array(selftest.BODY, dtype=float)), volume_node=volume)
     window.module_widget.state.parameterNode.landmarks = live.landmarks_node
     live.landmarks_node.SetNthControlPointPositionWorld(0, 5.0, 5.0, 45.0)
     nodes, lengths = scene.GetNumberOfNodes(), window.module_widget.ui.resultsTable.item(0, 1).text()
-    on_progress(window, lambda stage: pid(window) and os.kill(pid(window), signal.SIGKILL))
+    scripted.at("measuring", "kill", times=2)
     start(window)
     said = finish(window)
     assert said.startswith("the pose engine was killed")
@@ -211,8 +191,9 @@ def test_an_engine_that_is_always_killed_costs_one_sentence_and_no_edit(window, 
         ("import sys; sys.stderr.write('no driver'); sys.exit(3)", "ended with code 3 (no driver)"),
     ],
 )
-def test_garbage_on_the_pipe_is_one_sentence(launcher, window, scene, code, said):
-    launcher(code)
+def test_garbage_on_the_pipe_is_one_sentence(script_window, scripted, scene, code, said):
+    script(scripted.python.parent, code, scripted.python.name)
+    window = script_window
     nodes = scene.GetNumberOfNodes()
     start(window)
     text = finish(window)
@@ -237,7 +218,7 @@ def test_a_wrong_model_is_one_sentence_before_and_after_the_click(window, tmp_pa
     wrong = tmp_path / "Übung.safetensors"
     wrong.write_text("not a model")
     window.module_widget.state.parameterNode.model = str(wrong)
-    assert window.wait_until(lambda: "Übung" in ui.resourceLabel.text, 120.0)
+    assert window.wait_until(lambda: "Übung" in ui.resourceLabel.text, SOON_S)
     assert "\n" not in ui.resourceLabel.text
     start(window)
     said = finish(window)
@@ -246,10 +227,12 @@ def test_a_wrong_model_is_one_sentence_before_and_after_the_click(window, tmp_pa
 
 
 @posix
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(window, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(script_window, tmp_path, monkeypatch):
     import resource
 
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    window = script_window
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # no file can grow beyond this
     try:
@@ -259,4 +242,4 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(window, tmp_path, monkey
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "the volume cannot be handed to the pose engine" in said
     assert "Make room" in said
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -37,10 +37,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = SOON_S) -> bool:
     return False
 
 
-def script(folder: Path, code: str) -> Path:
+def script(folder: Path, code: str, name: str = "python-of-its-own") -> Path:
     """A program that runs this code in the place of Python."""
     folder.mkdir(exist_ok=True)
-    path = folder / "python-of-its-own"
+    path = folder / name
     path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
@@ -59,11 +59,11 @@ class Scripted:
     model: Path
 
     @classmethod
-    def make(cls, folder: Path) -> Scripted:
-        """A script without events."""
-        model = folder / "script.folder"
+    def make(cls, folder: Path, name: str = "python-of-its-own") -> Scripted:
+        """A script without events; the program has this name."""
+        model = folder / "script ß"
         model.mkdir()
-        return cls(script(folder / "bin", PYTHON), model)
+        return cls(script(folder / "bin", PYTHON, name), model)
 
     def at(self, stage: str, act: str, times: int = 1) -> None:
         """Let the engine "kill" or "stop" itself, "starve" or "wait" when it reaches a stage."""
