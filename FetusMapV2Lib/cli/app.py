@@ -15,7 +15,6 @@ from FetusMapV2Lib.cli.console import out
 from FetusMapV2Lib.cli.demo import demo
 from FetusMapV2Lib.cli.estimate import estimate
 from FetusMapV2Lib.cli.evaluate import evaluate
-from FetusMapV2Lib.cli.journal import connect
 from FetusMapV2Lib.cli.models import models_app
 from FetusMapV2Lib.cli.plan import plan
 from FetusMapV2Lib.cli.presets import presets
@@ -23,6 +22,7 @@ from FetusMapV2Lib.cli.reproduce import reproduce
 from FetusMapV2Lib.cli.running import run
 from FetusMapV2Lib.cli.simulate import simulate
 from FetusMapV2Lib.cli.supervisor import supervised
+from FetusMapV2Lib.cli.supervisor_link import connect
 from FetusMapV2Lib.cli.train import train
 from FetusMapV2Lib.core.version import __version__
 
@@ -39,7 +39,7 @@ app.add_typer(models_app, name="models")
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong ends with one line and an exit code, never with a traceback."""
+    """Run the command line; every error ends with one line and an exit code, never with a traceback."""
     code = None if connect() else supervised()
     sys.exit(run(app) if code is None else code)
 
@@ -57,9 +57,3 @@ def _options(
     ] = False,
 ) -> None:
     """Pose of a 10-15 week fetus in 3D ultrasound. Research use only."""
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    out.print(f"FetusMapV2 {__version__}")

@@ -1,4 +1,4 @@
-"""Files of one command, one after the other: whatever happens to one, the others go on, and the summary names it."""
+"""The items of one command, one after the other: an error ends one item, not the others, and the summary names it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from FetusMapV2Lib.cli.console import print_message
-from FetusMapV2Lib.cli.journal import journal
 from FetusMapV2Lib.cli.running import report
 from FetusMapV2Lib.cli.supervisor import size_of
+from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import Cancelled, InputError, UserError
 from FetusMapV2Lib.core.faults import as_user_error
 from FetusMapV2Lib.core.jobs import Job
@@ -23,71 +23,71 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What may become of an item, in the order of the summary, and how that is put there.
+#: Outcomes of an item in the order of the summary, and their words there.
 _OUTCOMES = {"found": "with a fetus", "empty": "without a fetus", "kept": "done before", "twice": "given twice"}
 
 
 class Batch:
-    """What became of the items of a command, in this process and in those before it that a file took with it.
+    """The outcomes of the items of a command, in this process and in those before it that crashed at an item.
 
     Args:
-        what: the items in the plural, for the summary; without it that tells of the refused ones alone.
+        what: the items in the plural, for the summary; without it the summary lists the refused items only.
     """
 
     def __init__(self, what: str = "") -> None:
         self._what = what
-        self._journal = journal()
-        self._settled: dict[str, dict[str, Any]] = {}
+        self._link = supervisor_link()
+        self._done: dict[str, dict[str, Any]] = {}
         self._parts: dict[str, dict[int, str]] = {}
-        for record in self._journal.past:
+        for record in self._link.earlier_records:
             if record["outcome"] == "part":
                 self._parts.setdefault(record["item"], {})[record["part"]] = record["problem"]
             else:
-                self._settled[record["item"]] = record
+                self._done[record["item"]] = record
 
-    def is_settled(self, item: str) -> bool:
-        """Whether an item was dealt with, perhaps by a process before this one."""
-        return item in self._settled
+    def is_done(self, item: str) -> bool:
+        """Whether an item was processed, in this process or one before it."""
+        return item in self._done
 
     def stored_by(self, item: str) -> Any:
-        """What `Attempt.keep` kept of an item that is settled."""
-        return self._settled.get(item, {}).get("kept")
+        """The `Attempt.stored` of a processed item."""
+        return self._done.get(item, {}).get("stored")
 
     @property
     def refused(self) -> list[str]:
-        """The lines that say what was refused, and why."""
-        return [str(record["line"]) for record in self._settled.values() if record["outcome"] == "refused"]
+        """The lines of error of the refused items."""
+        return [str(record["line"]) for record in self._done.values() if record["outcome"] == "refused"]
 
     @contextlib.contextmanager
     def attempt(self, item: str, path: Path, *, outcome: str = "found") -> Iterator[Attempt]:
-        """Work on an item; any error is said in one line, and ends this item alone.
+        """Work on an item; an error is printed in one line, and ends this item only.
 
         Args:
             item: its key among the items of the command.
-            path: what errors are about, as the user named it.
-            outcome: of an attempt that says nothing else.
+            path: of the item, as the user gave it, for errors.
+            outcome: of an attempt that sets no other one.
         """
         attempt = Attempt(outcome)
-        self._journal.begin(item, str(path), size_of(path))
+        self._link.begin(item, str(path), size_of(path))
         record: dict[str, Any] = {}
         try:
             yield attempt
         except Exception as error:
             attempt.outcome, record["line"] = "refused", report(error, path).line()
-        record |= {"outcome": attempt.outcome, "kept": attempt.stored}
-        self._settled[item] = record
-        self._journal.end(item, **record)
+        record |= {"outcome": attempt.outcome, "stored": attempt.stored}
+        self._done[item] = record
+        self._link.end(item, **record)
 
     def case_runner(self, what: str) -> CaseRunner:
-        """For functions of the library that go over cases, under items of their own.
+        """Runs the cases of a library function, each as an item of its own.
 
         Args:
-            what: is done with each; part of the item's key.
+            what: is done with the cases; part of the keys of the items.
         """
 
         def do(name: str, path: Path, job: Callable[[], T], /) -> T | None:
             item = f"{what}: {name}"
-            if self._settled.get(item, {}).get("outcome") == "refused":
+            if self._done.get(item, {}).get("outcome") == "refused":
                 return None
             with self.attempt(item, path, outcome="done"):
                 return job()
@@ -96,26 +96,27 @@ class Batch:
         return do
 
     def report_activity(self, stage: str) -> None:
-        """Say that something moves."""
-        self._journal.report_activity(stage)
+        """Report progress to the supervisor."""
+        self._link.report_activity(stage)
 
     def guarded_parts(self, item: str, parts: Sequence[T]) -> GuardedParts[T]:
-        """The parts of an item, of which one that cannot be had is an `InputError`, whatever happens to it."""
-        return GuardedParts(parts, self._parts.get(item, {}), self._journal.part)
+        """The parts of an item; accessing one that fails, or crashed an earlier process, raises `InputError`."""
+        return GuardedParts(parts, self._parts.get(item, {}), self._link.part)
 
     def guarded_engine(self, engine: Engine) -> GuardedEngine:
         """The engine for such parts."""
         return GuardedEngine(engine)
 
     def summary(self) -> None:
-        """Say what became of all items, if there were several."""
-        records = list(self._settled.values())
+        """Print the outcomes of all items, if there were several."""
+        records = list(self._done.values())
         if len(records) < 2:
             return
         counts = {name: sum(record["outcome"] == name for record in records) for name in _OUTCOMES}
-        told = ", ".join(f"{counts[name]} {words}" for name, words in _OUTCOMES.items() if counts[name])
+        listed = ", ".join(f"{counts[name]} {words}" for name, words in _OUTCOMES.items() if counts[name])
         done = len(records) - len(self.refused)
-        parts = [f"{done} of {len(records)} {self._what} done" + (f": {told}" if told else "")] if self._what else []
+        finished = f"{done} of {len(records)} {self._what} done" + (f": {listed}" if listed else "")
+        parts = [finished] if self._what else []
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         if parts:
             print_message("; ".join(parts) + (":" if self.refused else "."))
@@ -123,10 +124,10 @@ class Batch:
             print_message(f"  {line}")
 
     def end(self) -> None:
-        """Say the summary; exit code 2 if anything was refused.
+        """Print the summary; exit code 2 if an item was refused.
 
         Raises:
-            typer.Exit: something was refused.
+            typer.Exit: an item was refused.
         """
         self.summary()
         if self.refused:
@@ -134,11 +135,11 @@ class Batch:
 
 
 class Attempt:
-    """How the work on an item came out.
+    """The work on one item.
 
     Attributes:
-        outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count apart.
-        kept: JSON values that `Batch.stored_by` gives to a later process.
+        outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count separately.
+        stored: JSON values that `Batch.stored_by` returns in a later process.
     """
 
     def __init__(self, outcome: str) -> None:
@@ -147,7 +148,7 @@ class Attempt:
 
 
 class GuardedParts(Sequence[T]):
-    """Parts of an item, such as frames; a part that took a process with it, or fails now, is an `InputError`."""
+    """Parts of an item, such as frames; accessing one that crashed a process, or fails now, raises `InputError`."""
 
     def __init__(self, parts: Sequence[T], bad: dict[int, str], begin: Callable[[int | None], None]) -> None:
         self._parts, self._bad, self._begin = parts, bad, begin
@@ -172,12 +173,12 @@ class GuardedParts(Sequence[T]):
         return getattr(self._parts, name)
 
     def leave_parts(self) -> None:
-        """What comes now is the matter of no single part."""
+        """A crash from now on is attributed to no single part."""
         self._begin(None)
 
 
 class GuardedEngine:
-    """An engine for which whatever goes wrong with one volume is an `InputError`."""
+    """An engine whose unexpected errors with one volume are `InputError`s."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

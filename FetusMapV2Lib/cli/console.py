@@ -1,4 +1,4 @@
-"""What the command line prints and parses: messages, progress, tables, options.
+"""Printing and parsing of the command line: messages, progress, tables, options.
 
 Heavy libraries are imported where they are needed, as in `cli`.
 """
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from FetusMapV2Lib.cli.journal import journal
+from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.safe_text import printable, printable_lines
 
@@ -33,7 +33,7 @@ ModelOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 PrepareOnOption = Annotated[
     str,
-    typer.Option("--prepare-on", help="cpu, or device: samples are made by the GPU that trains, for want of cores."),
+    typer.Option("--prepare-on", help="cpu, or device: samples are prepared by the GPU that trains."),
 ]
 SetOption = Annotated[
     Optional[list[str]],
@@ -44,19 +44,19 @@ SetOption = Annotated[
 STOPPED = "Stopped; what was finished is kept."
 
 
-class _Plain(Console):
-    """A console for texts that quote names: nothing in them is markup, and nothing steers the terminal."""
+class _PlainConsole(Console):
+    """A console for texts that quote names: no markup, and control characters are escaped."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Rich's own, for lines and cells alike."""
+        """Render a line or cell."""
         return super().render_str(printable_lines(text), **options)
 
 
-out = _Plain()
-log = _Plain(stderr=True)
+out = _PlainConsole()
+log = _PlainConsole(stderr=True)
 
 
 def print_error(error: UserError) -> None:
@@ -65,9 +65,9 @@ def print_error(error: UserError) -> None:
 
 
 def print_usage_error(error: Exception) -> None:
-    """Print what is wrong with the words of a command: how it is used, and one line of error."""
+    """Print an error in the arguments of a command: its usage, and one line."""
     context, problem = getattr(error, "ctx", None), getattr(error, "format_message", error.__str__)()
-    if not problem:  # no words at all: its help was printed
+    if not problem:  # without arguments: its help was printed
         return
     remedy = ""
     if context is not None:
@@ -77,14 +77,14 @@ def print_usage_error(error: Exception) -> None:
 
 
 def print_message(text: str, style: str = "") -> None:
-    """Print text on standard error; whatever names it quotes, it steers no terminal."""
+    """Print text on standard error, with control characters escaped."""
     log.print(Text(printable_lines(text), style), soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
-    """Print a table on standard output, wider than the terminal if need be: no name and no number is cut.
+    """Print a table on standard output, if necessary wider than the terminal: no name and no number is cut.
 
-    Only its widest column has line breaks.
+    Only its widest column is wrapped.
     """
     endless = out.options.update(max_width=10_000)
     sizes = [
@@ -96,11 +96,11 @@ def print_table(table: Table) -> None:
     for number, column in enumerate(table.columns):
         column.no_wrap, column.min_width = number != widest, natural[number]
     rules = 3 * len(natural) + 1
-    _Plain(width=max(out.width, sum(natural) + rules)).print(table)
+    _PlainConsole(width=max(out.width, sum(natural) + rules)).print(table)
 
 
 def truth_table(case: SimulatedCase, result: Estimate) -> Table:
-    """The demo's measurements beside the phantom's truth."""
+    """The measurements of the demonstration beside the truth of the phantom."""
     from FetusMapV2Lib.anatomy.measurements import measurements
     from FetusMapV2Lib.core.notices import RESEARCH_USE
     from FetusMapV2Lib.evaluation.metrics import distances_mm
@@ -132,7 +132,7 @@ def with_interval(value: float, interval: float | None, unit: str) -> str:
 
 
 def print_result(stem: str, result: Estimate) -> None:
-    """Say what came out for one case, warnings first."""
+    """Print the result of one case, warnings first."""
     from FetusMapV2Lib.anatomy.measurements import measurements
 
     for warning in result.warnings:
@@ -151,16 +151,16 @@ def progress_bar() -> Iterator[Progress]:
     """A progress bar on standard error, silent where that is no terminal."""
     text = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
-    # In a log file a bar would be nothing but blank lines.
+    # in a log file a bar would be blank lines only
     with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
         yield bar
 
 
 def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
-    """What hands an engine's progress to a task of the bar, and to the process above."""
+    """A function that passes the progress of an engine to a task of the bar, and to the supervisor."""
 
     def report(fraction: float, stage: str) -> None:
-        journal().report_activity(stage)
+        supervisor_link().report_activity(stage)
         bar.update(task, completed=fraction, description=printable(f"{label}: {stage}" if label else stage))
 
     return report
@@ -184,7 +184,7 @@ def parsed_size(text: str, option: str = "--size") -> tuple[int, int, int]:
 
 
 def parsed_settings(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Preset fields by dotted path, of ``--set`` options; a value that is no JSON is text.
+    """Preset fields by dotted path, of ``--set`` options; a value that is not JSON is text.
 
     Raises:
         InputError: not FIELD=VALUE, or a field twice.
@@ -207,7 +207,7 @@ def parsed_settings(texts: Sequence[str] | None) -> dict[str, Any]:
 def check_simulated_spacing(spacing: float) -> None:
     """Refuse a voxel size that cannot be simulated."""
     if not 0.05 <= spacing <= 5.0:
-        raise InputError("no spacing to simulate", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
+        raise InputError("this spacing cannot be simulated", where=f"--spacing {spacing:g}", remedy="Use 0.05 to 5 mm")
 
 
 def parsed_spacing(text: str | None) -> tuple[float, float, float] | None:

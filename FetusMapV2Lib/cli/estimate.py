@@ -53,10 +53,11 @@ def estimate(
     ] = False,
     key: Annotated[
         Optional[str],
-        typer.Option("--key", help="Where to note which number is which file; FOLDER.key.csv beside the folder."),
+        typer.Option("--key", help="File that says which number is which file; default FOLDER.key.csv beside FOLDER."),
     ] = None,
     shared: Annotated[
-        bool, typer.Option("--shared", help="Let other users of this computer read the results, as new files usually.")
+        bool,
+        typer.Option("--shared", help="Let other users of this computer read the results."),
     ] = False,
     dating: Annotated[
         str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
@@ -66,7 +67,7 @@ def estimate(
         typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
     ] = None,
     mirrored: Annotated[
-        bool, typer.Option("--mirrored", help="The device mirrors its exports; results refer to the volume put right.")
+        bool, typer.Option("--mirrored", help="The device mirrors its exports; results refer to the corrected volume.")
     ] = False,
     kretz_handedness: Annotated[
         str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
@@ -83,12 +84,12 @@ def estimate(
     ] = None,
     overwrite: OverwriteOption = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out volumes whose results are there and complete.")
+        bool, typer.Option("--skip-existing", help="Leave out volumes whose results exist and are complete.")
     ] = False,
 ) -> None:
     """Estimate the pose in one volume or many, the movement too in a sequence.
 
-    Whatever happens to one file, the others go on; those refused are named at the end, and the exit code is 2.
+    An error in one file does not stop the others; refused files are named at the end, and the exit code is 2.
     """
     from FetusMapV2Lib.estimation.estimate import check_mode
 
@@ -100,7 +101,7 @@ def estimate(
     mode = check_mode(refine)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
     batch = Batch("files")
-    if not all(batch.is_settled(str(number)) for number in range(len(files))):
+    if not all(batch.is_done(str(number)) for number in range(len(files))):
         engine = _loaded(model, device, memory_budget)
         folder = _writable(Path(output), private=not shared)
         names = NeutralNames(folder, None if key is None else Path(key)) if without_identifiers else None
@@ -119,8 +120,8 @@ class _Settings:
         refine: see `PoseEngine.estimate`.
         frame_interval_s: seconds between the frames of a sequence; None = as the file says.
         options: of the export.
-        skip_existing: leave out what is there and complete.
-        names: of the results, where they must not tell the patient; None = after the files.
+        skip_existing: leave out files whose results exist and are complete.
+        names: numbered names of the results; None = after the files.
     """
 
     output: Path
@@ -155,7 +156,7 @@ def _check_names(output: str, kept_and_replaced: bool, key_without_numbers: bool
     if key_without_numbers:
         raise InputError("only numbered results have a key", where="--key", remedy="Add --without-identifiers")
     if not output:
-        raise OutputError("an empty name is no folder", where="--output", remedy="Write . for the current folder")
+        raise OutputError("the name of the folder is empty", where="--output", remedy="Write . for the current folder")
 
 
 def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEngine:
@@ -173,7 +174,7 @@ def _loaded(model: str | None, device: str, memory_budget: str | None) -> PoseEn
 
 
 def _writable(folder: Path, *, private: bool) -> Path:
-    """The folder for the results; said before an hour is spent on what cannot be written."""
+    """The folder for the results; refused before an hour is spent on results that cannot be written."""
     usable_folder(folder, private=private)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError("no permission to write here", where=folder, remedy="Choose a folder you may write to")
@@ -183,11 +184,11 @@ def _writable(folder: Path, *, private: bool) -> Path:
 def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
     run = _Run(engine, settings, batch)
     for number, file in enumerate(files):
-        if batch.is_settled(str(number)):
+        if batch.is_done(str(number)):
             run.resume(str(number), file)
     with progress_bar() as bar:
         for number, file in enumerate(files):
-            if batch.is_settled(str(number)):
+            if batch.is_done(str(number)):
                 continue
             label = f"{number + 1}/{len(files)} {Path(file).name}"
             task = bar.add_task(printable(label), total=1.0)
@@ -205,7 +206,7 @@ class _Run:
         self._taken: dict[str, Path] = {}
 
     def resume(self, item: str, file: str) -> None:
-        """Take account of a file that a process before this one dealt with."""
+        """Register a file that a process before this one has processed."""
         self._given.add(_place(file))
         self._taken |= dict.fromkeys(self._batch.stored_by(item) or (), Path(file))
 
@@ -231,7 +232,7 @@ class _Run:
         reserve_names(path, stems, self._taken)
         attempt.stored = [stem.casefold() for stem in stems]
         if settings.names is not None:
-            print_message(f"{path}: its results are called {name}; {settings.names.key} keeps that, apart from them")
+            print_message(f"{path}: its results are called {name}; {settings.names.key} says so, apart from them")
         options = replace(settings.options, stem=name, source=path, on_remark=_say_remark)
         asked = [one.name for one in export_paths(settings.output, name, options, len(frames))]
         if settings.skip_existing and is_complete(settings.output, name, asked):
@@ -271,22 +272,23 @@ def _say_remark(text: str) -> None:
 
 
 def _place(file: str) -> str:
-    """The same for two ways to write one path; a link of another name has results of its own."""
+    """One text for all ways to write a path; a link with another name has results of its own."""
     path = Path(file)
     return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118 - never raises
 
 
 def _check_input(file: str, output: Path) -> None:
-    """Refuse names that are none, and a folder of input that would become one of results.
+    """Refuse empty names, unmatched patterns, and results inside a folder of input.
 
     Raises:
-        InputError, OutputError: see above.
+        InputError: the name is empty, or a pattern that no file matches.
+        OutputError: the folder for the results lies in the folder of input.
     """
     path = Path(file)
     if not file:
-        raise InputError("an empty name is no file", where="FILES", remedy="Name a volume")
+        raise InputError("the name of a file is empty", where="FILES", remedy="Name a volume")
     if any(sign in file for sign in "*?[") and not os.path.lexists(path):
         raise InputError("no file matches this pattern", where=file, remedy="Name volumes that exist")
     if path.is_dir() and output.resolve().is_relative_to(path.resolve()):
         remedy = "Choose a folder elsewhere"
-        raise OutputError("the results would lie among the input", where=output, remedy=remedy)
+        raise OutputError("the results would be among the input", where=output, remedy=remedy)

@@ -29,7 +29,7 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score models on annotated cases: tables with 95 % intervals, paired tests, figures. Goes on where it was cut.
+    """Score models on annotated cases: tables with 95 % intervals, paired tests, figures. Continues an interrupted run.
 
     A case that cannot be used is left out for all models; it is named at the end, and the exit code is 2.
     """
@@ -51,12 +51,12 @@ def evaluate(
             say=print_message,
             case_runner=batch.case_runner,
         )
-    _tell(comparison)
+    _print_figures(comparison)
     print_message(f"Tables and figures in {output}")
     batch.end()
 
 
-def _tell(comparison: Comparison) -> None:
+def _print_figures(comparison: Comparison) -> None:
     """The main figures on standard output."""
     from rich.table import Table
 

@@ -32,7 +32,7 @@ def list_models() -> None:
 @models_app.command("add")
 def add_model(
     file: Annotated[Path, typer.Argument(help="A trained model file.")],
-    name: Annotated[str, typer.Option("--name", help="Under which it will be known.")],
+    name: Annotated[str, typer.Option("--name", help="The name of the model.")],
     description: Annotated[str, typer.Option("--description", help="One line for the list.")] = "",
     default: Annotated[bool, typer.Option("--default", help="Use it when none is named.")] = False,
     index: Annotated[

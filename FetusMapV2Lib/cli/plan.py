@@ -31,7 +31,7 @@ MaxSlowdownOption = Annotated[
 def plan(
     preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
     input_size: Annotated[
-        Optional[str], typer.Option("--input-size", help="k,j,i voxels; by custom the preset's.")
+        Optional[str], typer.Option("--input-size", help="k,j,i voxels; default: the preset's.")
     ] = None,
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Greatest peak, e.g. 8GiB, 8GB or 512MiB.")
@@ -82,7 +82,7 @@ def plan(
         return
     if found.segments:
         print_table(_table(found))
-    _tell_cost(found, network, chosen)
+    _print_cost(found, network, chosen)
     if allowed is not None and budget is not None:
         size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))
         print_message(f"Largest input of this shape that trains in the budget: {size}.")
@@ -116,7 +116,7 @@ def _chosen(
 def _plan_training(
     preset: Preset, network: nn.Module, allow: list[str], without: list[str]
 ) -> tuple[MemoryPlan, frozenset[str]]:
-    """The plan and the strategies it was made with: those on the device first, all exact ones if they do not do."""
+    """The plan and its allowed strategies: those on the device, or all exact ones if these do not suffice."""
     from FetusMapV2Lib.memory.plan import BudgetError
     from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, check_strategies
     from FetusMapV2Lib.training.pose_module import plan_step
@@ -155,7 +155,7 @@ def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: froz
             batch=plan.batch,
             autocast=preset.run.autocast,
         ).input_size
-    except BudgetError:  # its search is shorter than the plan's
+    except BudgetError:  # its search is less thorough than the plan's
         return plan.input_size
     return max(found, plan.input_size)
 
@@ -165,7 +165,7 @@ def _table(plan: MemoryPlan) -> Table:
     from FetusMapV2Lib.memory.plan import shown_bytes
 
     size = "x".join(str(n) for n in plan.input_size)
-    table = Table("unit", "technique", "saved", "done again", title=f"Memory plan for {plan.purpose} at {size}")
+    table = Table("unit", "technique", "saved", "recomputed", title=f"Memory plan for {plan.purpose} at {size}")
     table.columns[2].justify = table.columns[3].justify = "right"
     for segment in plan.segments:
         saved = shown_bytes(segment.bytes_saved) if segment.bytes_saved else ""
@@ -182,8 +182,8 @@ _MEASURED = (
 )
 
 
-def _tell_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
-    """Peak, operations, what a GPU measured, traffic, and what the figures leave out."""
+def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
+    """Peak, operations, measured times, transfers, and what the figures do not include."""
     from FetusMapV2Lib.memory.plan import shown_bytes
     from FetusMapV2Lib.network.unet import parameter_bytes
     from FetusMapV2Lib.training.pose_module import kept_beside

@@ -10,10 +10,10 @@ from FetusMapV2Lib.cli.console import (
 
 
 def presets() -> None:
-    """List the training presets and what sets each apart."""
+    """List the training presets."""
     from FetusMapV2Lib.training.preset import load_preset, preset_names
 
-    table = Table("preset", "input size", "what sets it apart")
+    table = Table("preset", "input size", "description")
     for preset in map(load_preset, preset_names()):
         table.add_row(preset.name, "x".join(map(str, preset.input_size)), preset.description)
     print_table(table)

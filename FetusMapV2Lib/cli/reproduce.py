@@ -1,4 +1,4 @@
-"""`fetusmap reproduce`: the paper's protocol (`reproduction`) for chosen presets, at the paper's size or in miniature.
+"""`fetusmap reproduce`: the paper's protocol (`evaluation.paper`) for chosen presets, also in miniature.
 
 Heavy libraries are imported where they are needed, as in `cli`.
 """

@@ -1,6 +1,6 @@
-"""What the results of a file are called: after it, or by a number that tells nothing of the patient.
+"""Names of the results of a file: after the file, or by a number that says nothing of the patient.
 
-Which number is which file stands in a key beside the folder of results, never in it.
+A key beside the folder of results, never in it, says which number is which file.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class NeutralNames:
 
     Args:
         output: the folder of results.
-        key: where it is noted which name is which file; by custom ``FOLDER.key.csv`` beside the folder.
+        key: the file that says which name is which file; default ``FOLDER.key.csv`` beside the folder.
 
     Raises:
-        OutputError: the key would lie among the results, or cannot be read.
+        OutputError: the key would be among the results, or cannot be read.
     """
 
     def __init__(self, output: Path, key: Path | None = None) -> None:
@@ -39,12 +39,12 @@ class NeutralNames:
         self.key = key or folder.with_name(f"{folder.name or 'results'}.key.csv")
         self._output = folder
         if self.key.resolve().is_relative_to(folder):
-            problem = "the key to the patients would lie among the results that do not name them"
+            problem = "the key to the patients would be among the results that do not name them"
             raise OutputError(problem, where=self.key, remedy="Name a file elsewhere with --key")
         _read(self.key)
 
     def name_of(self, file: Path) -> str:
-        """The name of a file's results, noted in the key before it is used.
+        """The name of a file's results, written to the key before it is used.
 
         Raises:
             OutputError: the key cannot be read or written.
@@ -59,7 +59,7 @@ class NeutralNames:
         return known[place]
 
     def _next(self, names: Iterable[str]) -> str:
-        """``case-0001``, or the first number above those that are taken."""
+        """``case-0001``, or the first number above those in use."""
         there = (path.name.split(".")[0] for path in self._output.glob("case-*"))
         numbers = [int(found[1]) for name in (*names, *there) if (found := _NUMBERED.match(name))]
         return f"case-{max(numbers, default=0) + 1:04d}"
@@ -76,12 +76,12 @@ def _read(key: Path) -> dict[str, str]:
     except (OSError, ValueError, csv.Error) as error:
         raise OutputError(f"the key cannot be read ({error})", where=key, remedy=_REMEDY) from None
     if len(content) > _LARGEST_KEY or not rows or rows[0] != _HEAD or any(len(row) != 2 for row in rows):
-        raise OutputError("this is no key to numbered results", where=key, remedy=_REMEDY)
+        raise OutputError("this is not a key to numbered results", where=key, remedy=_REMEDY)
     known = {place: name for name, place in rows[1:]}
     if len(known) < len(rows) - 1 or len(set(known.values())) < len(known):
         raise OutputError("the key names a file or a result twice", where=key, remedy=_REMEDY)
     if not all(map(_NUMBERED.fullmatch, known.values())):
-        raise OutputError("the key holds a name that is no number of a case", where=key, remedy=_REMEDY)
+        raise OutputError("the key holds a name that is not a numbered case", where=key, remedy=_REMEDY)
     return known
 
 
@@ -111,10 +111,10 @@ def reserve_names(path: Path, stems: Sequence[str], taken: dict[str, Path]) -> N
 
 
 def refuse_others(folder: Path, name: str, file: Path) -> None:
-    """Refuse to take the results of another file for those of this one.
+    """Refuse existing results that belong to another file than this one.
 
     Raises:
-        OutputError: they are of another file, or it has changed.
+        OutputError: they belong to another file, or this one has changed since.
     """
     manifest = read_manifest(folder, name)
     if manifest is not None and manifest.source not in ("", source_fingerprint(file)):

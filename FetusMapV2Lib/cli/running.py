@@ -1,4 +1,4 @@
-"""How a command begins and ends: signals, streams of any encoding, one line and an exit code for what went wrong."""
+"""Start and end of a command: signals, encodings of the streams, one line and an exit code for errors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TextIO, cast
 import typer
 
 from FetusMapV2Lib.cli.console import STOPPED, print_error, print_message, print_usage_error
-from FetusMapV2Lib.cli.journal import journal
+from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.faults import as_user_error, wants_traceback
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.stop_signals import Stopped, stop_signals, stopped
 
-#: Exit code when this program, not its user, is at fault.
+#: Exit code for an error of the program, not of its user.
 FAULT = 1
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])  # Typer may bring a Click of its own
 
@@ -25,32 +25,32 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])  # Typer ma
 def run(app: Callable[..., object]) -> int:
     """Run a Typer application, called with ``standalone_mode=False``; returns the exit code of the process."""
     for stream in (sys.stdout, sys.stderr):
-        _take_any_text(stream)
-    own = journal()
-    with stop_signals(even_if_ignored=own.hears_stops):
+        _escape_unencodable(stream)
+    link = supervisor_link()
+    with stop_signals(even_if_ignored=link.receives_stops):
         code = _code_of(app)
         stop = stopped()
-        if stop is not None:  # whatever became of it on its way here
+        if stop is not None:  # also where a library has caught the exception
             code = stop.exit_code
         if code > 128:
             print_message(printable((stop.kept if stop is not None else "") or STOPPED))
     code = _flushed(code)
-    own.finish(code)
+    link.finish(code)
     return code
 
 
 def report(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
-    """Print an error as one line, see `as_user_error`; its traceback too if that is asked for."""
+    """Print an error as one line, see `as_user_error`; its traceback too if the environment asks for it."""
     if wants_traceback(error):
         print_message("".join(traceback.format_exception(error)).rstrip())
-    told = as_user_error(error, where)
-    print_error(told)
-    return told
+    shown = as_user_error(error, where)
+    print_error(shown)
+    return shown
 
 
 def _code_of(app: Callable[..., object]) -> int:
     try:
-        journal().listen()
+        supervisor_link().listen()
         code = app(standalone_mode=False, prog_name="fetusmap")
     except UserError as error:
         print_error(error)
@@ -63,7 +63,7 @@ def _code_of(app: Callable[..., object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        _hush(sys.stdout)
+        _silence(sys.stdout)
         return FAULT
     except Exception as error:
         if stopped() is None:
@@ -72,26 +72,26 @@ def _code_of(app: Callable[..., object]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _take_any_text(stream: TextIO) -> None:
-    """Letters that the encoding of a stream lacks are written as escapes instead of ending the command."""
+def _escape_unencodable(stream: TextIO) -> None:
+    """Write characters that the encoding of a stream lacks as escapes instead of raising."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
 
 
 def _flushed(code: int) -> int:
-    """The code, once everything is printed; a reader that has gone (``| head``) is no reason for a complaint."""
+    """The exit code after flushing standard output; a reader that has ended (``| head``) is no error to print."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _hush(sys.stdout)
+        _silence(sys.stdout)
         return code or FAULT
     except (OSError, ValueError, AttributeError):  # a full disk behind ">", a closed stream, or none at all
         return code or FAULT
     return code
 
 
-def _hush(stream: TextIO) -> None:
-    """Nothing more is written to a stream, at the end of the process neither."""
+def _silence(stream: TextIO) -> None:
+    """Discard everything written to a stream from now on, also at the end of the process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""What `fetusmap estimate` does with a file that holds a sequence of volumes: every frame, and the movement.
+"""`fetusmap estimate` for a file that holds a sequence of volumes: every frame, and the movement.
 
 Heavy libraries are imported where they are needed, as in `cli`.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.cli.batch import GuardedEngine, GuardedParts
 from FetusMapV2Lib.cli.console import print_message, print_result
-from FetusMapV2Lib.cli.journal import journal
+from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def check_interval(seconds: float | None) -> None:
-    """Refuse an interval between frames that cannot be.
+    """Refuse an impossible interval between frames.
 
     Raises:
-        InputError: it is not positive.
+        InputError: it is not positive, or longer than an hour.
     """
     if seconds is not None and not 0 < seconds < 3600:
         remedy = "Give the seconds from one volume to the next, for example 0.25"
-        raise InputError("no interval between frames", where=f"--frame-interval {seconds:g}", remedy=remedy)
+        raise InputError("not an interval between frames", where=f"--frame-interval {seconds:g}", remedy=remedy)
 
 
 def estimate_frames(
@@ -70,15 +70,15 @@ def estimate_frames(
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
     estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
-    journal().report_activity("writing")
+    supervisor_link().report_activity("writing")
     frames.leave_parts()
     export_sequence(estimates, frames, folder, options, movement)
-    _tell_all(options.stem, frame_stems(options.stem, len(frames)), estimates, movement)
+    _print_results(options.stem, frame_stems(options.stem, len(frames)), estimates, movement)
     return any(estimate.found for estimate in estimates)
 
 
 def summary(movement: Movement) -> str:
-    """Who moves when, in one line."""
+    """Which parts move when, in one line."""
     seconds = movement.time_unit == "s"
     told = []
     for part in movement.part_list:
@@ -89,8 +89,8 @@ def summary(movement: Movement) -> str:
     return "moves: " + "; ".join(told) if told else "no movement above the noise"
 
 
-def _tell_all(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], movement: Movement) -> None:
-    """Say what came out for each frame and for the movement; complain about frames that cannot be read."""
+def _print_results(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], movement: Movement) -> None:
+    """Print the results of each frame and of the movement; raise an error for frames that cannot be read."""
     from FetusMapV2Lib.exporting.movement_document import UNKNOWN_TIMES
 
     for name, estimate in zip(stems, estimates, strict=True):

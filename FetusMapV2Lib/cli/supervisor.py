@@ -1,12 +1,12 @@
-"""A second process over a batch: it outlives whatever a file does to the one that reads it, and has the others go on.
+"""The supervisor of a batch: a parent process that survives crashes of the process that works on the files.
 
-Native code can take a whole process with it: a crash in a reader, the kernel short of memory, an endless loop. So the
-commands that go over many files run in a child process, by the very command line of this one. The child tells what it
-begins and ends (`cli.journal`); when it dies at a file, that file is refused with the reason and a new child goes on
-with the rest. Streams and terminal are the child's own, nothing is copied.
+Native code can end a whole process: a crash in a reader, the kernel out of memory, an endless loop. So the commands
+over many files run in a child process, with the same command line. The child reports what it begins and ends
+(`cli.supervisor_link`); when it dies at a file, that file is refused with the reason and a new child continues with the
+rest. The child inherits streams and terminal.
 
-In the environment, FETUSMAP_SUPERVISOR=0 leaves all of this out, and FETUSMAP_PATIENCE_S sets the seconds after which a
-file without any progress is given up (0: never).
+In the environment, FETUSMAP_SUPERVISOR=0 switches the supervisor off, and FETUSMAP_PATIENCE_S sets the seconds after
+which a file without any progress is given up (0: never).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.cli.console import STOPPED, log, print_error, print_message
-from FetusMapV2Lib.cli.journal import CONNECTION, messages
+from FetusMapV2Lib.cli.supervisor_link import CONNECTION, messages
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.stop_signals import SAME_REQUEST_S, stop_signal_numbers
 
 COMMANDS = ("estimate", "evaluate", "calibrate")
-#: Seconds without progress: while a file is read (and more by its size), and at any other time.
+#: Limits of seconds without progress: while a file is read (longer for large ones), and at any other time.
 _READING_S, _READ_BYTES_PER_S, _WORKING_S = 300.0, 2**20, 3600.0
 #: Parts (frames) that may be left out of one file before the file itself is given up.
 _MOST_PARTS = 3
-#: Seconds that a child has to stop by itself.
+#: Seconds in which a child has to follow a request to stop.
 _GRACE_S = 10.0
 _TICK_S = 1.0
-_SWITCH, _PATIENCE = "FETUSMAP_SUPERVISOR", "FETUSMAP_PATIENCE_S"
+_SWITCH, _LIMIT = "FETUSMAP_SUPERVISOR", "FETUSMAP_PATIENCE_S"
 
 
 def supervised() -> int | None:
@@ -47,63 +47,63 @@ def supervised() -> int | None:
         return None
     try:
         return _Supervisor(command).run()
-    except OSError:  # no further process can be started: then without one
+    except OSError:  # no further process can be started: run without a supervisor
         return None
 
 
 def _own_command() -> list[str] | None:
-    """The command line that starts this process again; None if it is no batch, or is not what started this process."""
+    """The command line that starts this process again; None if it is no batch, or did not start this process."""
     words = sys.argv[1:]
     if not words or words[0] not in COMMANDS or "--help" in words or not sys.executable:
         return None
     started_by = list(getattr(sys, "orig_argv", ()))
     program, given = started_by[1 : -len(words)], started_by[-len(words) :]
-    if given != words or not program or program[-1] == "-":  # called from another program, or read from its input
+    if given != words or not program or program[-1] == "-":  # called from another program, or read from standard input
         return None
     return [sys.executable, *program, *words]
 
 
 class _Supervisor:
-    """Starts children until one of them comes to the end."""
+    """Starts child processes until one of them completes the command."""
 
     def __init__(self, command: list[str]) -> None:
         self._command = command
-        self._past: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []
         self._stop: signal.Signals | None = None
         self._stop_at = 0.0
-        self._impatient = False
+        self._stop_now = False
         self._child: _Child | None = None
 
     def run(self) -> int:
-        """Start them; returns the exit code of the command.
+        """Run the command; returns its exit code.
 
         Raises:
-            OSError: not even the first one can be started.
+            OSError: not even the first child can be started.
         """
-        with self._hearing_signals():
+        with self._handling_signals():
             while True:
-                before = len(self._past)
+                before = len(self._records)
                 try:
-                    code = self._attempt()
+                    code = self._run_child()
                 except OSError as error:
-                    if not self._past:
+                    if not self._records:
                         raise
                     print_error(UserError(f"no further process can be started ({error.strerror or error})"))
                     return 2
                 if code is not None:
                     return code
-                if len(self._past) == before:  # it would end in the same way again
+                if len(self._records) == before:  # another child would end in the same way
                     return 2
 
-    def _attempt(self) -> int | None:
-        """Run one child to its end; None if another is to go on with the rest."""
-        with _Child(self._command, self._past) as child:
+    def _run_child(self) -> int | None:
+        """Run one child to its end; None if another one has to continue with the rest."""
+        with _Child(self._command, self._records) as child:
             self._child = child
             if self._stop is not None:
-                child.tell({"stop": int(self._stop)})
-            self._accompany(child)
+                child.send({"stop": int(self._stop)})
+            self._watch(child)
             self._child = None
-        if child.finished is not None:  # what happens while an interpreter is taken down does not count
+        if child.finished is not None:  # a crash during the shutdown of the interpreter does not count
             return child.finished if child.code < 0 else child.code
         if self._stop is not None:
             _show_cursor()
@@ -112,80 +112,80 @@ class _Supervisor:
         if not child.connected and child.code >= 0:
             return child.code
         _show_cursor()
-        self._bury(child)
+        self._record_crash(child)
         return None
 
-    def _accompany(self, child: _Child) -> None:
-        """Wait for the end of a child; end one on which nothing moves any more, or that is deaf to a wish to stop."""
-        asked = quiet = 0.0
+    def _watch(self, child: _Child) -> None:
+        """Wait for the end of a child; kill it if it makes no progress, or does not follow a request to stop."""
+        stopping = quiet = 0.0
         then = time.monotonic()
         while not child.has_ended(_TICK_S):
             now = time.monotonic()
-            # a computer that slept, or a job that was suspended, was not without progress
+            # time in which the computer slept, or the job was suspended, does not count
             passed, then = min(now - then, 2 * _TICK_S), now
-            quiet = 0.0 if child.moved() else quiet + passed
-            asked += passed if self._stop is not None else 0.0
-            limit = _patience(child.stage, child.size) if child.item is not None else _WORKING_S
-            if child.finished is None and (self._impatient or asked > _GRACE_S):
+            quiet = 0.0 if child.was_active() else quiet + passed
+            stopping += passed if self._stop is not None else 0.0
+            limit = _inactivity_limit(child.stage, child.size) if child.item is not None else _WORKING_S
+            if child.finished is None and (self._stop_now or stopping > _GRACE_S):
                 child.kill()
             elif limit and quiet >= limit:
-                child.kill(f"nothing moved for {quiet:.0f} s")
-        self._past += child.ended
+                child.kill(f"there was no progress for {quiet:.0f} s")
+        self._records += child.finished_items
 
-    def _bury(self, child: _Child) -> None:
-        """Note what a dead child was working on, and say it."""
-        how = child.death()
+    def _record_crash(self, child: _Child) -> None:
+        """Record and print what a crashed child was working on."""
+        how = child.ending()
         if child.item is None:
-            what = "starting" if not self._past else "going on"
-            problem = f"the command's process {how} while {what}, at no file"
+            what = "starting" if not self._records else "continuing"
+            problem = f"the command's process {how} while {what}, not at a file"
             print_error(UserError(problem, remedy="Try --device cpu, and another --model"))
             return
-        parts = [record for record in self._past if record["item"] == child.item and record["outcome"] == "part"]
+        parts = [record for record in self._records if record["item"] == child.item and record["outcome"] == "part"]
         stage = f" ({child.stage})" if child.stage else ""
-        problem = f"the process {how} while this was worked on{stage}"
+        problem = f"the process {how} while working on this{stage}"
         record = {"item": child.item, "where": child.name, "problem": problem}
         if child.part is not None and len(parts) < _MOST_PARTS:
-            self._past.append({**record, "outcome": "part", "part": child.part})
+            self._records.append({**record, "outcome": "part", "part": child.part})
             return
         error = UserError(problem, where=child.name, remedy="Export it again, or leave it out")
         print_error(error)
-        self._past.append({**record, "outcome": "refused", "line": error.line()})
+        self._records.append({**record, "outcome": "refused", "line": error.line()})
 
     @contextlib.contextmanager
-    def _hearing_signals(self) -> Iterator[None]:
+    def _handling_signals(self) -> Iterator[None]:
         before = {}
         for number in stop_signal_numbers():
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, self._pass_on)
+                before[number] = signal.signal(number, self._forward_stop)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _pass_on(self, number: int, frame: Any) -> None:
+    def _forward_stop(self, number: int, frame: Any) -> None:
         now = time.monotonic()
         if self._stop is not None:
-            self._impatient = self._impatient or now - self._stop_at > SAME_REQUEST_S
+            self._stop_now = self._stop_now or now - self._stop_at > SAME_REQUEST_S
             return
         self._stop, self._stop_at = signal.Signals(number), now
         if self._child is not None:
-            self._child.tell({"stop": int(number)})
+            self._child.send({"stop": int(number)})
 
 
 class _Child:
-    """One run of the command, and what it has told.
+    """A child process that runs the command, and what it has reported.
 
     Attributes:
-        ended: records of the items that it came to the end of.
+        finished_items: records of the items that it finished.
         item, name, part, stage, size: what it works on; None and "" between two items.
-        connected: whether it told anything.
-        finished: its exit code by its own word.
-        code: exit code; negative after a signal.
+        connected: whether it reported anything.
+        finished: the exit code that it announced.
+        code: exit code of the process; negative after a signal.
     """
 
-    def __init__(self, command: list[str], past: list[dict[str, Any]]) -> None:
-        self.ended: list[dict[str, Any]] = []
+    def __init__(self, command: list[str], earlier_records: list[dict[str, Any]]) -> None:
+        self.finished_items: list[dict[str, Any]] = []
         self.item: str | None = None
         self.part: int | None = None
         self.name = self.stage = ""
@@ -193,8 +193,8 @@ class _Child:
         self.connected = False
         self.finished: int | None = None
         self._killed_for = ""
-        self._moved = False
-        self._records: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._active = False
+        self._reports: queue.Queue[dict[str, Any] | None] = queue.Queue()
         theirs_in, self._to_child = os.pipe()
         from_child, theirs_out = os.pipe()
         try:
@@ -204,50 +204,50 @@ class _Child:
             os.close(theirs_out)
         self._reader = threading.Thread(target=self._read, args=(from_child,), daemon=True)
         self._reader.start()
-        self.tell({"past": past})
+        self.send({"earlier_records": earlier_records})
 
     def __enter__(self) -> _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._to_child)  # at this a child that still lives ends
+        os.close(self._to_child)  # a child that is still running ends at this
         self._popen.poll()
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send a message; a child that has ended does not hear it."""
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; one to a child that has ended is lost."""
         data = json.dumps(message).encode() + b"\n"
         with contextlib.suppress(OSError):
             while data:
                 data = data[os.write(self._to_child, data) :]
 
     def has_ended(self, seconds: float) -> bool:
-        """Take in what it tells for so long at most; true when it has ended and all is told."""
+        """Process its reports for at most these seconds; true when it has ended and all reports are processed."""
         try:
-            record = self._records.get(timeout=seconds)
+            record = self._reports.get(timeout=seconds)
         except queue.Empty:
             if self._popen.poll() is None:
                 return False
-            record = None  # a process of its own may hold the pipe open
+            record = None  # a process that it started may hold the pipe open
         if record is not None:
-            self._take(record)
+            self._process(record)
             return False
         self.code = _signed(self._popen.wait())
         return True
 
-    def moved(self) -> bool:
-        """Whether it told anything since this was asked last."""
-        moved, self._moved = self._moved, False
-        return moved
+    def was_active(self) -> bool:
+        """Whether it reported anything since the last call."""
+        active, self._active = self._active, False
+        return active
 
     def kill(self, reason: str = "") -> None:
-        """End it at once."""
+        """Kill it."""
         self._killed_for = reason
         self._popen.kill()
 
-    def death(self) -> str:
+    def ending(self) -> str:
         """How it ended, for a message."""
         if self._killed_for:
-            return f"was ended, as {self._killed_for},"
+            return f"was ended, because {self._killed_for},"
         if self.code == -getattr(signal, "SIGKILL", 9):
             return "was killed, perhaps for lack of memory,"
         if self.code >= 0:
@@ -258,18 +258,18 @@ class _Child:
             return f"ended by signal {-self.code} ({name}, {said})"
         return f"ended with code {self.code & 0xFFFFFFFF:#x}"
 
-    def _take(self, record: dict[str, Any]) -> None:
-        self.connected = self._moved = True
+    def _process(self, record: dict[str, Any]) -> None:
+        self.connected = self._active = True
         event = record.pop("event")
         if event == "begin":
             self.item, self.part, self.name = record["item"], None, record["name"]
             self.stage, self.size = "reading", record["size"]
         elif event == "part":
             self.part = record["part"]
-        elif event == "sign":
+        elif event == "activity":
             self.stage = record["stage"]
         elif event == "end":
-            self.ended.append(record)
+            self.finished_items.append(record)
             self.item, self.part, self.name, self.stage = None, None, "", ""
         elif event == "finished":
             self.finished = record["code"]
@@ -277,18 +277,18 @@ class _Child:
     def _read(self, descriptor: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             for record in messages(descriptor):
-                self._records.put(record)
+                self._reports.put(record)
         os.close(descriptor)
-        self._records.put(None)
+        self._reports.put(None)
 
 
 def _started(command: list[str], read: int, write: int) -> subprocess.Popen[bytes]:
-    """The child, which inherits two ends of pipes, and learns of them through its environment.
+    """The child, which inherits two ends of pipes; its environment describes them.
 
-    It starts deaf to Ctrl-C, which a terminal sends to both processes: it learns of it here as soon as it can answer.
+    It starts with Ctrl-C ignored, which a terminal sends to both processes: the supervisor forwards it.
     """
     interrupt = signal.getsignal(signal.SIGINT)
-    deaf = interrupt not in (signal.SIG_IGN, None)
+    ignored = interrupt not in (signal.SIG_IGN, None)
     options: dict[str, Any] = {"pass_fds": (read, write)}
     numbers = (read, write)
     if sys.platform == "win32":
@@ -298,13 +298,13 @@ def _started(command: list[str], read: int, write: int) -> subprocess.Popen[byte
         for handle in numbers:
             os.set_handle_inheritable(handle, True)
         options = {"close_fds": False}
-    environment = {**os.environ, CONNECTION: ":".join(map(str, (os.getpid(), int(deaf), *numbers)))}
-    if deaf:
+    environment = {**os.environ, CONNECTION: ":".join(map(str, (os.getpid(), int(ignored), *numbers)))}
+    if ignored:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return subprocess.Popen(command, env=environment, **options)
     finally:
-        if deaf:
+        if ignored:
             signal.signal(signal.SIGINT, interrupt)
 
 
@@ -313,27 +313,27 @@ def _in_main_thread() -> bool:
 
 
 def _signed(code: int) -> int:
-    """An exit code, negative after a crash on Windows too, which has large ones for it."""
+    """An exit code, negative after a crash on Windows too, where it is a large number."""
     return code - 2**32 if code >= 2**31 else code
 
 
-def _patience(stage: str, size: int) -> float:
+def _inactivity_limit(stage: str, size: int) -> float:
     """Seconds without progress after which a file is given up; 0 = never."""
     try:
-        return max(0.0, float(os.environ[_PATIENCE]))
+        return max(0.0, float(os.environ[_LIMIT]))
     except (KeyError, ValueError):
         return _READING_S + size / _READ_BYTES_PER_S if stage.endswith("reading") else _WORKING_S
 
 
 def _show_cursor() -> None:
-    """A progress bar that died left the terminal without it."""
+    """Restore the cursor that the progress bar of a crashed process has hidden."""
     if log.is_terminal:
         log.show_cursor(True)
         log.print()
 
 
 def size_of(path: Path) -> int:
-    """Bytes that reading a file or folder may take, as far as that can be seen."""
+    """Bytes of a file or of the files in a folder; 0 if unknown."""
     total = 0
     with contextlib.suppress(OSError, ValueError):
         if path.is_dir():

@@ -24,7 +24,7 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of cases: NAME.nrrd with NAME.mrk.json.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for checkpoints, logs and the model.")],
     preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of order, augmentation and initial weights.")
@@ -43,7 +43,7 @@ def train(
         Optional[str], typer.Option("--memory-budget", help="Train within this much memory, e.g. 8GiB.")
     ] = None,
     max_slowdown: MaxSlowdownOption = None,
-    note: Annotated[str, typer.Option("--note", help="Kept in the model file, e.g. how the data was made.")] = "",
+    note: Annotated[str, typer.Option("--note", help="Stored in the model file, e.g. how the data was acquired.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare samples.")] = 0,
     prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,

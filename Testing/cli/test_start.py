@@ -13,7 +13,7 @@ from FetusMapV2Lib import __version__
 from FetusMapV2Lib.core import packages
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
-COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo", "version")
+COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo")
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def test_as_a_module_a_mistake_is_one_line_and_exit_code_2(tmp_path) -> None:
 
 
 def test_version(fetusmap) -> None:
-    answer = fetusmap("version")
+    answer = fetusmap("--version")
     assert (answer.code, answer.out) == (0, f"FetusMapV2 {__version__}\n")
 
 
@@ -115,7 +115,7 @@ def test_a_narrow_terminal_cuts_no_name_and_no_number(columns) -> None:
         "from rich.table import Table\nfrom FetusMapV2Lib.cli.console import print_message, print_table\n"
         "table = Table('measurement', 'estimate')\n"
         "table.add_row('Crown-rump length of it all', '79.31 ± 12.34 mm')\ntable.add_row('\\x1b[2J', '[bold]')\n"
-        "print_table(table)\nsay('what\\x1b[0m ever')\n",
+        "print_table(table)\nprint_message('what\\x1b[0m ever')\n",
         COLUMNS=columns, PYTHONIOENCODING="ascii:backslashreplace", TERM="dumb", LC_ALL="C",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

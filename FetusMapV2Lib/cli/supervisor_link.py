@@ -1,4 +1,4 @@
-"""What a command over many files tells the process that watches over it, and what it hears from there."""
+"""The pipes between a command over many files and its supervisor: what it works on, and requests to stop."""
 
 from __future__ import annotations
 
@@ -14,91 +14,91 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: Environment variable that names the two pipes: process, whether Ctrl-C comes through them, and their ends.
+#: Environment variable that describes the two pipes: process, whether Ctrl-C comes through them, descriptors.
 CONNECTION = "FETUSMAP_SUPERVISED"
-_SIGN_EVERY_S = 1.0
+_REPORT_INTERVAL_S = 1.0
 
 
-class Journal:
-    """Tells nobody anything: a command without a process over it.
+class SupervisorLink:
+    """The link of a command without a supervisor: it reports to nobody.
 
     Attributes:
-        past: records of items that earlier processes of the same command came to the end of, or died at.
-        hears_stops: whether wishes to stop come this way.
+        earlier_records: records of the items that earlier processes of the same command finished or crashed at.
+        receives_stops: whether requests to stop come through the link.
     """
 
     def __init__(self) -> None:
-        self.past: list[dict[str, Any]] = []
-        self.hears_stops = False
+        self.earlier_records: list[dict[str, Any]] = []
+        self.receives_stops = False
 
     def begin(self, item: str, name: str, size: int = 0) -> None:
-        """An item begins; if the process dies now, it was at this."""
+        """Report that an item begins; a crash from now on is attributed to it."""
 
     def part(self, number: int | None) -> None:
-        """A part of the item begins that the item can do without; None = no such part any more."""
+        """Report that a dispensable part of the item begins, such as a frame; None = work on no single part."""
 
     def report_activity(self, stage: str) -> None:
-        """Something moves."""
+        """Report progress."""
 
     def end(self, item: str, **record: Any) -> None:
-        """An item has come to its end; the record is among `past` in a process that follows on this one."""
+        """Report that an item has ended; a process that continues the command has the record in `earlier_records`."""
 
     def finish(self, code: int) -> None:
-        """The command is about to end with this exit code."""
+        """Report that the command is about to end with this exit code."""
 
     def listen(self) -> None:
-        """Begin to hear wishes to stop, and the end of the process above."""
+        """Start to receive requests to stop, and to end with the supervisor."""
 
 
-class _Connected(Journal):
-    """Writes to one pipe and reads from another."""
+class _Connected(SupervisorLink):
+    """The link to a supervisor: writes to one pipe and reads from another."""
 
-    def __init__(self, hears_stops: bool, read: int, write: int) -> None:
+    def __init__(self, receives_stops: bool, read: int, write: int) -> None:
         super().__init__()
-        self.hears_stops = hears_stops
+        self.receives_stops = receives_stops
         self._incoming = messages(read)
         self._write = write
         self._lock = threading.Lock()
-        self._stage, self._told_at = "", 0.0
+        self._stage, self._reported_at = "", 0.0
         first = next(self._incoming, None)
-        if first is None:  # nobody is there any more
+        if first is None:  # the supervisor has ended
             os._exit(1)
-        self.past = first["past"]
-        self._tell(event="open")
+        self.earlier_records = first["earlier_records"]
+        self._send(event="open")
 
     def begin(self, item: str, name: str, size: int = 0) -> None:
         self._stage = "reading"
-        self._tell(event="begin", item=item, name=name, size=size)
+        self._send(event="begin", item=item, name=name, size=size)
 
     def part(self, number: int | None) -> None:
-        self._tell(event="part", part=number)
+        self._send(event="part", part=number)
 
     def report_activity(self, stage: str) -> None:
         now = time.monotonic()
-        if stage != self._stage or now - self._told_at > _SIGN_EVERY_S:
-            self._stage, self._told_at = stage, now
-            self._tell(event="sign", stage=stage)
+        if stage != self._stage or now - self._reported_at > _REPORT_INTERVAL_S:
+            self._stage, self._reported_at = stage, now
+            self._send(event="activity", stage=stage)
 
     def end(self, item: str, **record: Any) -> None:
-        self._tell(event="end", item=item, **record)
+        self._send(event="end", item=item, **record)
 
     def finish(self, code: int) -> None:
-        self._tell(event="finished", code=code)
+        self._send(event="finished", code=code)
 
     def listen(self) -> None:
-        threading.Thread(target=self._hear, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
 
-    def _tell(self, **record: Any) -> None:
+    def _send(self, **record: Any) -> None:
         data = json.dumps(record).encode() + b"\n"
         with self._lock:
             try:
                 while data:
                     data = data[os.write(self._write, data) :]
-            except OSError:  # nobody is there any more
+            except OSError:  # the supervisor has ended
                 os._exit(1)
 
-    def _hear(self) -> None:
-        """Hand wishes to stop to the main thread; when the process above ends, however, this one ends at once."""
+    def _receive(self) -> None:
+        """Pass requests to stop to the main thread; when the supervisor ends, this process ends immediately."""
         main = threading.main_thread().ident
         with contextlib.suppress(OSError, ValueError):
             for message in self._incoming:
@@ -111,9 +111,9 @@ class _Connected(Journal):
 
 
 def messages(descriptor: int) -> Iterator[dict[str, Any]]:
-    """What comes through a pipe, one JSON object a line, to its end.
+    """The messages that come through a pipe until its end, one JSON object per line.
 
-    Not by a buffered file: a thread that waits in one keeps the interpreter from ending in peace.
+    Not by a buffered file: a thread that waits in one blocks the shutdown of the interpreter.
     """
     rest = b""
     while data := os.read(descriptor, 1 << 16):
@@ -121,41 +121,41 @@ def messages(descriptor: int) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-_current = Journal()
+_current = SupervisorLink()
 
 
-def journal() -> Journal:
-    """Of this process."""
+def supervisor_link() -> SupervisorLink:
+    """The link of this process."""
     return _current
 
 
 def connect() -> bool:
-    """Take up the connection to the process above, if there is one; it is not handed on to further processes."""
+    """Connect to the supervisor, if there is one; child processes do not inherit the connection."""
     global _current
     words = os.environ.pop(CONNECTION, "").split(":")
-    _current = Journal()
+    _current = SupervisorLink()
     try:
-        parent, hears_stops, read, write = map(int, words)
+        parent, receives_stops, read, write = map(int, words)
         if sys.platform == "win32":
             import msvcrt
 
             read = msvcrt.open_osfhandle(read, os.O_RDONLY)
             write = msvcrt.open_osfhandle(write, os.O_WRONLY)
         elif not all(stat.S_ISFIFO(os.fstat(end).st_mode) for end in (read, write)):
-            return False  # meant for another process, from which this one has its environment
+            return False  # meant for another process, whose environment this one inherited
         for end in (read, write):
             os.set_inheritable(end, False)
         _die_with_parent()
         if sys.platform != "win32" and parent != os.getppid():
             os._exit(1)
-        _current = _Connected(bool(hears_stops), read, write)
+        _current = _Connected(bool(receives_stops), read, write)
     except (OSError, ValueError, KeyError):
         return False
     return True
 
 
 def _die_with_parent() -> None:
-    """Native code in an endless loop does not outlive the process above; a crash leaves no patient's data in a dump."""
+    """Native code in an endless loop does not outlive the supervisor; a crash writes no core dump with patient data."""
     if sys.platform == "linux":
         import ctypes
 
