@@ -1,6 +1,7 @@
-"""Where the body may lie: body frames that explain the heatmaps of head and trunk together.
+"""Hypotheses of where the body lies: body frames that explain the heatmaps of head and trunk together.
 
-A single heatmap often has two peaks, head and rump confused; the canonical pose says which peaks belong together.
+A single heatmap often has two peaks where head and rump are confused; the canonical pose tells which peaks belong
+together.
 """
 
 from __future__ import annotations
@@ -20,42 +21,42 @@ Array = NDArray[np.float64]
 #: Centres (N, 3) RAS mm, rotations (N, 3, 3), crown-rump lengths (N,) mm.
 Candidates = tuple[Array, Array, Array]
 
-#: Crown-rump lengths tried, mm; refined afterwards.
+#: Crown-rump lengths to start from, mm.
 _LENGTHS_MM = (28.0, 36.0, 46.0, 58.0, 73.0, 92.0)
 _ROTATIONS = 480
-_STARTS = 12
-_NEIGHBOURS = 80
-#: Rounds of refinement: turn (degrees), logarithm of the length, shift (lengths), standard deviations.
+#: So many of the best candidates are refined, each by so many random neighbours per round.
+_STARTS, _NEIGHBOURS = 12, 80
+#: Standard deviations of the neighbours in each round: rotation (degrees), logarithm of the length, shift (lengths).
 _ROUNDS = ((25.0, 0.15, 0.10), (18.0, 0.12, 0.07), (12.0, 0.08, 0.05), (8.0, 0.05, 0.03), (5.0, 0.03, 0.02))
-#: Two hypotheses differ by at least this turn or this shift (lengths).
+#: Two hypotheses differ by at least this rotation or this shift (lengths).
 _APART_DEGREES = 35.0
 _APART_SHIFT = 0.35
 _BLUR_VOXELS = 1.0
 
 
 def torso_rows(schema: Schema) -> tuple[int, ...]:
-    """Rows that hold together as one body: head, trunk, and the first joint of each limb."""
+    """Rows of the torso: head, trunk, and the first joint of each limb."""
     return (*schema.rows("ht"), *(schema.rows(group)[0] for group in ("la", "ra", "ll", "rl")))
 
 
 def body_hypotheses(maps: NDArray[np.float32], grid: Grid, template: Array, count: int) -> list[BodyFrame]:
-    """The body frames that explain heatmaps best, most likely first, each unlike the others.
+    """The distinct body frames that explain heatmaps best, most likely first.
 
     Every rotation of an even set is tried at several lengths around the centroid of the heatmaps; the best are
     refined by a random search with a fixed seed. The score of a frame is the sum, over the torso, of the logarithm of
-    the heatmap at the place where the canonical pose puts the landmark.
+    the heatmap where the canonical pose puts the landmark.
 
     Args:
         maps: (22, K, J, I) probabilities, each summing to one.
-        grid: where they lie.
-        template: (22, 3) canonical pose (`views.canonical_template`).
-        count: how many frames to give at most.
+        grid: of the maps.
+        template: (22, 3) canonical pose (`body_frame.canonical_template`).
+        count: at most so many frames.
     """
     rows = list(torso_rows(default_schema()))
     logs = _log_maps(maps[rows])
     shape = np.asarray(template, dtype=np.float64)[rows]
     candidates = _first_candidates(grid.to_world(_centroid(logs)))
-    # Each start is refined by itself: a likelier one must not crowd out the other way round.
+    # Each start is refined alone: a likelier one must not displace one of the opposite orientation.
     starts = _distinct(candidates, _scores(logs, grid, shape, candidates), _STARTS)
     generator = np.random.default_rng(0)
     for deviations in _ROUNDS:
@@ -65,7 +66,7 @@ def body_hypotheses(maps: NDArray[np.float32], grid: Grid, template: Array, coun
 
 
 def _log_maps(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blurred log probabilities, floored at a tenth of the flat map's, so that one lost landmark cannot veto."""
+    """Blurred log probabilities, at least a tenth of a flat map's, so that one lost landmark rules out no frame."""
     floor = 0.1 / maps[0].size
     blurred = ndimage.gaussian_filter(
         np.nan_to_num(maps), (0, _BLUR_VOXELS, _BLUR_VOXELS, _BLUR_VOXELS), mode="constant"
@@ -74,7 +75,7 @@ def _log_maps(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _centroid(logs: NDArray[np.float32]) -> Array:
-    """Centre (i, j, k) of where the torso is likely at all: (1, 3)."""
+    """Centre (i, j, k) of the voxels where the torso is likely: (1, 3)."""
     likely = np.exp(logs).sum(axis=0)
     likely = np.maximum(likely - 0.05 * likely.max(), 0)
     k, j, i = ndimage.center_of_mass(likely)
@@ -94,9 +95,9 @@ def _even_rotations() -> Array:
 
 
 def _first_candidates(centre: Array) -> Candidates:
-    turns = np.repeat(_even_rotations(), len(_LENGTHS_MM), axis=0)
+    rotations = np.repeat(_even_rotations(), len(_LENGTHS_MM), axis=0)
     lengths = np.tile(_LENGTHS_MM, _ROTATIONS)
-    return np.repeat(centre, len(turns), axis=0), turns, lengths
+    return np.repeat(centre, len(rotations), axis=0), rotations, lengths
 
 
 def _stacked(frames: list[BodyFrame]) -> Candidates:
@@ -119,18 +120,18 @@ def _refined(
     degrees, log_length, shift = deviations
     steps = generator.normal(size=(_NEIGHBOURS, 7))
     steps[0] = 0.0
-    turns = start.axes @ Rotation.from_rotvec(np.radians(degrees) / np.sqrt(3) * steps[:, :3]).as_matrix()
+    rotations = start.axes @ Rotation.from_rotvec(np.radians(degrees) / np.sqrt(3) * steps[:, :3]).as_matrix()
     lengths = start.length_mm * np.exp(log_length * steps[:, 3])
     lengths = np.clip(lengths, 0.8 * _LENGTHS_MM[0], 1.3 * _LENGTHS_MM[-1])
     centres = start.centre + shift * start.length_mm * steps[:, 4:]
-    best = int(np.argmax(_scores(logs, grid, shape, (centres, turns, lengths))))
-    return BodyFrame(centres[best], turns[best], float(lengths[best]))
+    best = int(np.argmax(_scores(logs, grid, shape, (centres, rotations, lengths))))
+    return BodyFrame(centres[best], rotations[best], float(lengths[best]))
 
 
 def _scores(logs: NDArray[np.float32], grid: Grid, shape: Array, candidates: Candidates) -> Array:
     """Log-likelihood of each candidate, (N,)."""
-    centres, turns, lengths = candidates
-    world = np.einsum("nab,lb->nla", turns * lengths[:, None, None], shape) + centres[:, None]
+    centres, rotations, lengths = candidates
+    world = np.einsum("nab,lb->nla", rotations * lengths[:, None, None], shape) + centres[:, None]
     voxels = np.rint(grid.to_voxel(world)).astype(np.int64)
     limits = np.array(grid.shape[::-1]) - 1
     inside = ((voxels >= 0) & (voxels <= limits)).all(axis=2)
@@ -140,10 +141,10 @@ def _scores(logs: NDArray[np.float32], grid: Grid, shape: Array, candidates: Can
 
 
 def _distinct(candidates: Candidates, scores: Array, count: int) -> list[BodyFrame]:
-    centres, turns, lengths = candidates
+    centres, rotations, lengths = candidates
     chosen: list[BodyFrame] = []
     for n in np.argsort(-scores, kind="stable"):
-        frame = BodyFrame(centres[n], turns[n], float(lengths[n]))
+        frame = BodyFrame(centres[n], rotations[n], float(lengths[n]))
         if all(_apart(frame, other) for other in chosen):
             chosen.append(frame)
             if len(chosen) == count:

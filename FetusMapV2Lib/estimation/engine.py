@@ -156,7 +156,7 @@ class PoseEngine(LocalEngine):
     ) -> Estimate:
         """Refine a pose around landmarks that were set by hand; these stay exactly where they are.
 
-        Pinned landmarks register the library too, and all others may move: one drag can mend several points.
+        Pinned landmarks register the library too, and all others may move: one drag can correct several points.
 
         Args:
             volume: that the pose belongs to.
@@ -167,7 +167,7 @@ class PoseEngine(LocalEngine):
 
         Raises:
             Cancelled: `should_cancel` said yes.
-            UserError: an unknown landmark or mode, a pinned landmark without a place, or no pose library.
+            UserError: an unknown landmark or mode, a pinned landmark without a position, or no pose library.
         """
         check_mode(mode)
         rows = pinned_rows(estimate.pose, tuple(pinned))
@@ -181,7 +181,7 @@ class PoseEngine(LocalEngine):
 
     @property
     def memory_plan(self) -> str:
-        """How the network is kept within a budget, one sentence; empty without one."""
+        """How the network is kept within a budget, one sentence; empty without a budget."""
         return self._runner.memory_plan
 
     def _conclusion(self, search: SearchResult, warnings: list[str]) -> Estimate:

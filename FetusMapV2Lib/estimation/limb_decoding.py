@@ -1,6 +1,7 @@
-"""Limbs read from heatmaps as a whole: of the peaks that each joint could be, those that make two arms and two legs.
+"""Limbs decoded as wholes: of the peaks of each joint's heatmap, those that together form two arms and two legs.
 
-Peaks alone put both ankles on one foot; bones have a length, and both feet of a pair want to be explained.
+Decoded one by one, both ankles often end up on one foot; bone lengths and the probability on the other foot prevent
+that.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius
 
 Array = NDArray[np.float64]
 
-#: Chosen on simulated volumes of seed 7 and held-out styles, which nothing else is measured on.
-_PEAKS = 5
+# The values were chosen on simulated volumes of seed 7 and held-out styles, which nothing else is measured on.
+#: Peaks per joint, chains of peaks per limb that are combined with those of the other limb.
+_PEAKS, _CHAINS = 5, 60
+#: A peak is the maximum of the blurred map within so many voxels on each side.
+_BLUR_VOXELS, _PEAK_REACH = 1.0, 3
+#: Mass is counted within so many sigmas of a peak; that in the partner's map counts by the second factor.
+_MASS_SIGMAS, _OTHER_SIDE = 2.0, 0.03
+#: Added to each mass, so that the logarithm of none is finite.
 _FLOOR = 0.01
-_OTHER_SIDE = 0.03
-_BLUR_VOXELS = 1.0
-_PEAK_REACH = 3
-_MASS_SIGMAS = 2.0
-_PLACE_NOISE_VOXELS = 3.0
-_LARGEST_PENALTY = 8.0
-_COVERAGE = 3.0
-_COVERAGE_FLOOR = 0.05
-_OVERLAP_SIGMAS = 1.5
-_CHAINS = 60
+#: Position error of a peak, voxels, and the greatest penalty of one bone length.
+_PLACE_NOISE_VOXELS, _LARGEST_PENALTY = 3.0, 8.0
+#: Weight of the covered probability, what is added to it, and the distance within which two joints cover the same.
+_COVERAGE, _COVERAGE_FLOOR, _OVERLAP_SIGMAS = 3.0, 0.05, 1.5
 #: Share of a map's maximum below which nothing counts as a peak; a peak of that height is far below `_FLOOR`.
-_WORTH_A_LOOK = 1e-4
+_PEAK_FLOOR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,11 @@ LimbPairs = tuple[tuple[tuple[int, ...], tuple[int, ...], BoneLengths], ...]
 
 
 def limb_pairs(poses: Array, template: Array, schema: Schema) -> LimbPairs:
-    """What a pose library says about arms and legs.
+    """Bone lengths of arms and legs in a pose library.
 
     Args:
         poses: (N, 22, 3) mm, NaN = missing; only those with all of head and trunk count.
-        template: (22, 3) canonical pose (`views.canonical_template`).
+        template: (22, 3) canonical pose (`body_frame.canonical_template`).
 
     Returns:
         Pairs for which at least one pose has every joint of a limb; none for an empty library.
@@ -79,32 +80,32 @@ def limb_pairs(poses: Array, template: Array, schema: Schema) -> LimbPairs:
 
 
 def _extent(points: Array) -> Array:
-    """Root mean square distance from the middle of points (..., P, 3); NaN where one is missing."""
+    """Root mean square distance of points (..., P, 3) from their centroid; NaN where one is missing."""
     return np.asarray(np.sqrt(((points - points.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-1).mean(axis=-1)))
 
 
 def decode_limbs(
     logits: Tensor, decoded: Decoded, sigma: float, grid: Grid, length_mm: float, pairs: LimbPairs
 ) -> Decoded:
-    """Read arms and legs anew, each pair as a whole.
+    """Landmarks with arms and legs decoded again, each pair as a whole.
 
-    Of every joint's strongest peaks, in its own map and its partner's, those are taken that maximise: the logarithm of
+    Of every joint's strongest peaks, in its own map and its partner's, those are chosen that maximise: the logarithm of
     the probability around each; less the squared deviation of each bone's length from the library's, in standard
     deviations; plus the logarithm of the share of both maps' probability that the two joints explain together, as in
     the second part of the Pair Loss (Eq. 6).
 
     Args:
         logits: (22, K, J, I) heatmaps.
-        decoded: of the same heatmaps; its other rows are kept.
+        decoded: from the same heatmaps; its other rows are kept.
         sigma: of the heatmaps, voxels.
-        grid: where they lie.
+        grid: of the heatmaps.
         length_mm: crown-rump length of the body frame.
         pairs: of `limb_pairs`.
     """
     points, mass, spread = decoded.points_ijk.clone(), decoded.peak_mass.clone(), decoded.spread.clone()
     for left, right, bones in pairs:
         maps = {row: torch.softmax(logits[row].flatten().float(), 0).view_as(logits[row]).cpu() for row in left + right}
-        chosen = _settle_pair(maps, left, right, bones, sigma, grid, length_mm)
+        chosen = _best_pair(maps, left, right, bones, sigma, grid, length_mm)
         for row, partner in zip(left + right, right + left, strict=True):
             points[row], mass[row], spread[row] = _moments_at(chosen[row], maps[row], maps[partner], sigma)
     return replace(decoded, points_ijk=points, peak_mass=mass.clamp(max=1.0), spread=spread)
@@ -112,7 +113,7 @@ def decode_limbs(
 
 @dataclass(frozen=True, eq=False)
 class _Peaks:
-    """Places a joint could be: voxels (N, 3) in (k, j, i) order, RAS mm (N, 3), mass around them (N,) in both maps."""
+    """Peaks of a joint: voxels (N, 3) in (k, j, i) order, RAS mm (N, 3), mass around them (N,) in both maps."""
 
     voxels: NDArray[np.int64]
     world: Array
@@ -120,7 +121,7 @@ class _Peaks:
     other: Array
 
 
-def _settle_pair(
+def _best_pair(
     maps: dict[int, Tensor],
     left: Sequence[int],
     right: Sequence[int],
@@ -154,7 +155,7 @@ def _settle_pair(
 def _peaks(own: NDArray[np.float32], other: NDArray[np.float32], sigma: float, grid: Grid) -> _Peaks:
     """The strongest local maxima of a joint's map, its partner's counting half."""
     joint = own + 0.5 * other
-    box = _box_of(joint > _WORTH_A_LOOK * joint.max())
+    box = _box_of(joint > _PEAK_FLOOR * joint.max())
     blurred = ndimage.gaussian_filter(joint[box], _BLUR_VOXELS, mode="constant")
     top = np.flatnonzero(blurred == ndimage.maximum_filter(blurred, 2 * _PEAK_REACH + 1, mode="constant"))
     top = top[np.argsort(-blurred.ravel()[top], kind="stable")[:_PEAKS]]

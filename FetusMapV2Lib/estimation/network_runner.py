@@ -1,4 +1,4 @@
-"""Runs a model's network on a device: within a memory budget, and on when a GPU is full."""
+"""Runs a model's network on a device, within a memory budget and with smaller memory plans when a GPU is full."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NetworkRunner:
 
     Args:
         network: moved to the device, and put into evaluation mode.
-        input_size: (k, j, i) of its pictures.
+        input_size: (k, j, i) of its images.
         device: where it runs as long as the memory suffices.
         reason: why there.
         memory_budget: bytes that the network may take, its weights included; None = as much as it takes.
@@ -49,47 +49,49 @@ class NetworkRunner:
         self.input_size = input_size
         self.reason = reason
         self._budget = memory_budget
-        self._asked: MemoryPlan | None = None
+        self._budget_plan: MemoryPlan | None = None
         if memory_budget is not None:
-            self._asked = plan_inference(network, input_size, budget_bytes=memory_budget, machine=Machine.of(device))
-        self._manage(self._asked)
+            self._budget_plan = plan_inference(
+                network, input_size, budget_bytes=memory_budget, machine=Machine.of(device)
+            )
+        self._use_plan(self._budget_plan)
         self._move_to(device)
 
     @property
     def memory_plan(self) -> str:
-        """How the network is kept within a budget, one sentence; empty without one."""
+        """How the network is kept within a budget, one sentence; empty without a budget."""
         return "" if self._managed is None else self._managed.plan.summary()
 
-    def run(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer], warnings: list[str]) -> Answer:
-        """What `read` makes of the heatmaps; a full GPU is met with leaner and leaner plans, then with the CPU.
+    def run(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer], warnings: list[str]) -> Answer:
+        """The result of `read` on the heatmaps; when a GPU is full, smaller and smaller plans are tried, then the CPU.
 
         Args:
-            picture: (k, j, i) grey values.
-            read: called with the logits (L, k, j, i), float32, where they were made; they may be overwritten.
-            warnings: takes what was done against a full GPU.
+            image: (k, j, i) grey values.
+            read: called with the logits (L, k, j, i), float32, on the device; it may overwrite them.
+            warnings: what was done about a full GPU is appended.
         """
-        answer = self._attempt(picture, read)
+        answer = self._attempt(image, read)
         if answer is not None:
             return answer
         while self.reduce_memory():
-            answer = self._attempt(picture, read)
+            answer = self._attempt(image, read)
             if answer is not None:
                 warnings.append(f"The GPU's memory was too small; the network was run by a {self.memory_plan}.")
                 return answer
-        warnings.append("The GPU's memory was too small for this model; the estimate was made on the CPU.")
+        warnings.append("The GPU's memory was too small for this model; the estimate was computed on the CPU.")
         self.reason = "the GPU ran out of memory"
-        self._manage(self._asked)
+        self._use_plan(self._budget_plan)
         self._move_to(torch.device("cpu"))
-        return self.run_once(picture, read)
+        return self.run_once(image, read)
 
     @torch.inference_mode()
-    def run_once(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer:
-        """`run` without a way out.
+    def run_once(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer:
+        """`run` on the device as it is, whether or not its memory suffices.
 
         Raises:
             torch.cuda.OutOfMemoryError: the GPU is full.
         """
-        batch = torch.from_numpy(np.ascontiguousarray(picture))[None, None].to(self.device)
+        batch = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(self.device)
         if self._managed is not None:
             return read(self._managed(batch)[0].float())
         with small_convolutions_by_onednn(self._network):
@@ -103,8 +105,8 @@ class NetworkRunner:
 
     def expected_bytes(self, training: bool) -> int | None:
         """Predicted peak of a run, or of a training step, of the network; None where that cannot be predicted."""
-        if self._asked is not None:
-            return self._asked.prediction.peak_bytes
+        if self._budget_plan is not None:
+            return self._budget_plan.prediction.peak_bytes
         planned = plan_training if training else plan_inference
         try:
             return planned(self.network, self.input_size, budget_bytes=_PLENTY).prediction.peak_bytes
@@ -112,41 +114,41 @@ class NetworkRunner:
             return None
 
     def training_plan(self) -> MemoryPlan | None:
-        """How a training step of the network stays within the budget; None without one.
+        """How a training step of the network stays within the budget; None without a budget.
 
         Raises:
             BudgetError: it cannot.
         """
-        if self._asked is None:
+        if self._budget_plan is None:
             return None
-        budget = max(self._asked.prediction.peak_bytes, self._budget or 0)
+        budget = max(self._budget_plan.prediction.peak_bytes, self._budget or 0)
         return plan_training(self.network, self.input_size, budget_bytes=budget, machine=Machine.of(self.device))
 
     def reduce_memory(self) -> bool:
         """Switch to the next smaller memory plan; false if there is none."""
         if not isinstance(self.network, UNet3d):
             return False
-        plan = self._leaner_plan()
+        plan = self._smaller_plan()
         if plan is None:
             return False
-        self._manage(plan)
+        self._use_plan(plan)
         self._move_to(self.device)
         return True
 
-    def _attempt(self, picture: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer | None:
+    def _attempt(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer | None:
         """`run_once`, None if the GPU is full."""
         try:
-            return self.run_once(picture, read)
+            return self.run_once(image, read)
         except torch.cuda.OutOfMemoryError:
-            pass  # until here the error holds on to the tensors of the attempt
+            pass  # the error holds the tensors of the attempt until here
         torch.cuda.empty_cache()
         return None
 
-    def _manage(self, plan: MemoryPlan | None) -> None:
+    def _use_plan(self, plan: MemoryPlan | None) -> None:
         lean = plan is not None and plan.executor != "vanilla"
         self._managed = ManagedNetwork(self.network, plan) if plan is not None and lean else None
 
-    def _leaner_plan(self) -> MemoryPlan | None:
+    def _smaller_plan(self) -> MemoryPlan | None:
         if self._managed is None:
             return plan_inference(self.network, self.input_size)
         peak = self._managed.plan.prediction.peak_bytes
@@ -160,7 +162,7 @@ class NetworkRunner:
         #: where the network runs
         self.device = device
         network = self.network.to(device).eval()
-        # slices of channels want them one after the other; plain convolutions are faster the other way
+        # plans slice channels, which must be contiguous for that; plain convolutions are faster channels-last
         layout = torch.contiguous_format if self._managed is not None else torch.channels_last_3d
         self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -188,7 +190,7 @@ def choose_device(device: str) -> tuple[torch.device, str]:
 
 
 def describe_device(device: torch.device) -> str:
-    """A device as a user knows it."""
+    """Name of a device for users, such as "cpu" or "cuda:0 (NVIDIA T4)"."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)

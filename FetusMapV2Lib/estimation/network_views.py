@@ -1,7 +1,7 @@
-"""The views of a volume that the network is shown: the whole of it, and a closer look along the body's own axes.
+"""The views of a volume that the network is shown: the whole volume, and a close view along the body's own axes.
 
-The first look finds head and trunk anywhere; the second sees every fetus upright, facing one way and equally large.
-A network of patches is shown the whole volume part by part instead.
+The first finds head and trunk anywhere; the second shows every fetus upright, facing one way and equally large.
+A network of patches is shown the whole volume patch by patch instead.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 
-#: Length of the close view's longest side in crown-rump lengths: limbs stretched above the head or below the rump
-#: stay inside.
+#: Length of the close view's longest side in crown-rump lengths: limbs stretched beyond head or rump are inside.
 CLOSE_EXTENT = 1.7
-#: Where the middle of the close view lies in the canonical frame, in crown-rump lengths from the head-and-trunk
-#: centroid: limbs reach to the front and below.
+#: Centre of the close view in the canonical frame, in crown-rump lengths from the head-and-trunk centroid: limbs reach
+#: to the front and below.
 CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
 
 
@@ -38,5 +37,5 @@ def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
 
 
 def patch_grid(volume: Volume, patch_size: tuple[int, int, int], spacing_mm: float) -> Grid:
-    """The whole volume at the spacing of patches, from which they are cut; at least one patch large."""
+    """The grid that patches are cut from: the whole volume at their spacing, at least one patch large."""
     return Grid.covering(volume, spacing_mm, patch_size)

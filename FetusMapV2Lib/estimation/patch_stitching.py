@@ -1,6 +1,6 @@
-"""Patches that cover a volume, and what the network says of each put together to landmarks of the whole volume.
+"""Patches that cover a volume, and landmarks of the whole volume from the heatmaps of its patches.
 
-The map of the whole volume is never there at once: 22 maps of a large volume would take several GiB.
+The heatmaps of the whole volume are never held at once: 22 maps of a large volume would take several GiB.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]
 
 #: Neighbouring patches share at least this part of their length.
 OVERLAP = 0.25
-#: Where patches overlap, each counts by a Gaussian around its middle, of this standard deviation in patch lengths.
+#: Where patches overlap, each is weighted by a Gaussian around its centre, of this standard deviation in patch lengths.
 BLEND_SIGMA = 0.125
 
 
@@ -49,10 +49,10 @@ def part_of(grid: Grid, place: Shape, patch_size: Shape) -> Grid:
     return Grid(patch_size, matrix)
 
 
-def cut_patch(picture: NDArray[np.float32], place: Shape, patch_size: Shape) -> NDArray[np.float32]:
-    """The patch of a picture (k, j, i) that begins at the voxel `place`."""
+def cut_patch(image: NDArray[np.float32], place: Shape, patch_size: Shape) -> NDArray[np.float32]:
+    """The patch of an image (k, j, i) that begins at the voxel `place`."""
     k, j, i = (slice(start, start + size) for start, size in zip(place, patch_size, strict=True))
-    return picture[k, j, i]
+    return image[k, j, i]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +76,11 @@ class Stitching:
     """Landmarks of a grid from log probabilities of its patches.
 
     Where patches overlap, the weighted mean of their log probabilities counts (as nnU-Net blends logits, Isensee et
-    al. 2021), each patch by a Gaussian around its middle, where it knows most of the surroundings. Probability that no
-    patch claims is spread evenly over the grid: the map of a landmark that is nowhere is flat.
+    al. 2021), each patch by a Gaussian around its centre, which it sees with most of the surroundings. Probability
+    that no patch has is spread evenly over the grid: the map of a landmark that is nowhere is flat.
 
-    Rows of the grid are let go as soon as no further patch changes them, so that only one row of patches is held. The
-    peak of every map is kept with its surroundings, which is all that `network.heatmap.decode` looks at.
+    Rows of the grid are released as soon as no further patch changes them, so that only one row of patches is held.
+    The peak of every map is kept with its surroundings, which is all that `network.heatmap.decode` needs.
 
     Args:
         shape: (k, j, i) of the grid, nowhere smaller than a patch.
@@ -95,20 +95,20 @@ class Stitching:
         self._shares = [_shares(size, patch) for size, patch in zip(shape, patch_size, strict=True)]
         self._radius = window_radius(sigma)
         rows = min(shape[0], patch_size[0] + 2 * self._radius)
-        #: sums of what was taken in, from row `_first` of the grid on; rows before `_settled` were looked at
+        #: weighted sums of the patches, from row `_first` of the grid on; rows before `_searched` were searched
         self._rows = torch.zeros(landmarks, rows, *shape[1:])
-        self._first = self._settled = 0
+        self._first = self._searched = 0
         self._inside = torch.zeros(landmarks, dtype=torch.float64)
         self._best: list[_Peak | None] = [None] * landmarks
 
     def add(self, place: Shape, maps: Tensor) -> None:
-        """Take in a patch.
+        """Add a patch.
 
         Args:
             place: one of `places`, in their order.
             maps: (L, k, j, i) log probabilities (`network.heatmap.log_probabilities`).
         """
-        self._settle(place[0])
+        self._search_rows(place[0])
         k, j, i = (slice(start, start + size) for start, size in zip(place, self.patch_size, strict=True))
         rows = slice(k.start - self._first, k.stop - self._first)
         along_k, along_j, along_i = (shares[start] for shares, start in zip(self._shares, place, strict=True))
@@ -116,8 +116,8 @@ class Stitching:
         self._rows[:, rows, j, i].addcmul_(maps.cpu(), weight)
 
     def landmarks(self) -> Decoded:
-        """What the whole grid says, after all patches; voxels are those of the grid."""
-        self._settle(self.shape[0])
+        """Landmarks of the whole grid, after all patches, in voxels of the grid."""
+        self._search_rows(self.shape[0])
         nowhere = (1 - self._inside).clamp_min(0).float() / math.prod(self.shape)
         total = self._inside.clamp_min(1).float()
         points, masses, spreads = [], [], []
@@ -130,13 +130,13 @@ class Stitching:
             spreads.append(spread)
         return Decoded(torch.stack(points), torch.stack(masses).clamp(max=1.0), torch.stack(spreads))
 
-    def _settle(self, until: int) -> None:
-        """Look at the rows before `until`, which are complete, and let them go."""
-        # a peak is seen only with all its surroundings
+    def _search_rows(self, until: int) -> None:
+        """Search the rows before `until`, which are complete, for peaks, and release them."""
+        # a peak is found only when all its surroundings are complete
         stop = until if until == self.shape[0] else until - self._radius
-        if stop <= self._settled:
+        if stop <= self._searched:
             return
-        searched = slice(self._settled - self._first, stop - self._first)
+        searched = slice(self._searched - self._first, stop - self._first)
         for row, held in enumerate(self._rows[:, : until - self._first]):
             part = held[searched]
             self._inside[row] += part.exp().sum(dtype=torch.float64)
@@ -145,8 +145,8 @@ class Stitching:
             if best is None or not float(value) <= best.value:  # NaN counts as more, so that it is not hidden
                 k, j, i = (int(at) for at in np.unravel_index(int(number), part.shape))
                 self._best[row] = self._peak_at((k + searched.start, j, i), held)
-        self._settled = stop
-        self._let_go(max(0, stop - self._radius))
+        self._searched = stop
+        self._release(max(0, stop - self._radius))
 
     def _peak_at(self, voxel: Shape, held: Tensor) -> _Peak:
         """The peak at a voxel (k, j, i) of the held rows of a map, with its surroundings."""
@@ -156,8 +156,8 @@ class Stitching:
         first[0] += self._first
         return _Peak(float(held[voxel]), around.clone(), centre[::-1], torch.tensor(first[::-1]))
 
-    def _let_go(self, first: int) -> None:
-        """Move on so that the held rows begin with `first`."""
+    def _release(self, first: int) -> None:
+        """Release the held rows before `first`."""
         gone = first - self._first
         for held in self._rows:
             kept = held[gone:].clone()
@@ -167,7 +167,7 @@ class Stitching:
 
 
 def _shares(size: int, patch: int) -> dict[int, Tensor]:
-    """How much each patch counts at its voxels along an axis, by where it begins; at every voxel they sum to one."""
+    """Weight of each patch at its voxels along an axis, by its first voxel; the weights of a voxel sum to one."""
     steps = (torch.arange(patch) - (patch - 1) / 2) / (BLEND_SIGMA * patch)
     bell = torch.exp(-(steps**2) / 2)
     total = torch.zeros(size)

@@ -148,14 +148,14 @@ class Refiner:
 def refine_with_prior(
     pose: Pose, prior: ShapePrior, pinned: Sequence[int] = (), rows: Sequence[int] = ()
 ) -> tuple[Pose, Refinement] | None:
-    """A pose with doubtful landmarks moved to where the library expects them (`ShapePrior.weighed`).
+    """A pose with doubtful landmarks moved to where the library expects them (`ShapePrior.posterior`).
 
     Confidences and radii stay those of the heatmaps.
 
     Returns:
         None if there is too little to compare.
     """
-    positions = prior.weighed(pose.positions, pose.radius90_mm, pinned, rows)
+    positions = prior.posterior(pose.positions, pose.radius90_mm, pinned, rows)
     if positions is None:
         return None
     moved = np.flatnonzero((positions != pose.positions).any(axis=1) & pose.present)

@@ -1,4 +1,4 @@
-"""What an estimate will take, said before it is made. Needs no torch."""
+"""Where an estimate will run and what memory it will take. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 #: Python, torch and the other libraries on the CPU (measured on Linux with torch 2.13: 400-500 MiB).
 PROCESS_BYTES = 450 * 2**20
-#: Of a volume that is read from a file as it is needed (measured: 1.8 with 8-bit voxels, 45 million of them).
+#: Of a volume that is read from a file when it is needed (measured: 1.8 for 45 million 8-bit voxels).
 BYTES_PER_VOXEL = 3
-#: What convolutions take while they run, which a plan does not see, relative to the plan's peak.
+#: Peak with the workspace of convolutions, which a plan does not include, relative to the plan's peak.
 GPU_WORKSPACE, CPU_WORKSPACE = 1.25, 2.0
 
 
@@ -20,9 +20,9 @@ class ResourceEstimate:
         device: as in `Estimate`.
         device_reason: why there.
         model: name and fingerprint of the model (`Model.identity`).
-        memory_bytes: expected peak, of the GPU's memory or of the process on the CPU; None if it cannot be told.
-        device_bytes: what the GPU has in all; None on the CPU.
-        memory_plan: how a memory budget is kept, one sentence; empty without one.
+        memory_bytes: expected peak, of the GPU's memory or of the process on the CPU; None if unknown.
+        device_bytes: total memory of the GPU; None on the CPU.
+        memory_plan: how a memory budget is kept, one sentence; empty without a budget.
     """
 
     device: str
@@ -34,7 +34,16 @@ class ResourceEstimate:
 
 
 def expected_bytes(network_bytes: int | None, voxels: int, on_gpu: bool) -> int | None:
-    """Expected peak of an estimate from that of its network."""
+    """Expected peak of an estimate.
+
+    Args:
+        network_bytes: peak of its network, None = unknown.
+        voxels: of the volume.
+        on_gpu: whether the network runs on a GPU.
+
+    Returns:
+        Bytes of the GPU, or of the process on the CPU; None if unknown.
+    """
     if network_bytes is None:
         return None
     if on_gpu:

@@ -1,6 +1,6 @@
-"""The shape prior: a library of poses that says where doubtful landmarks should lie, given those that stand out.
+"""The shape prior: a library of poses that tells where uncertain landmarks should lie, given the certain ones.
 
-Eq. 9 and 10 of the paper (nearest poses, pseudo labels), and the weighing of heatmaps against the library.
+Eq. 9 and 10 of the paper (nearest poses, pseudo labels), and the posterior of heatmaps and library.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ Array = NDArray[np.float64]
 
 #: K of Eq. 9.
 NEAREST_POSES = 8
-#: The spread of shapes is that of so many poses, the most similar ones.
+#: Mean and covariance of shapes are those of so many most similar poses.
 SIMILAR_POSES = 128
-#: 90 % radius of a landmark of which nothing is known.
+#: 90 % radius of a landmark whose radius is unknown.
 UNKNOWN_RADIUS_MM = 6.0
-#: A landmark set by hand counts as exact to this standard deviation.
+#: Standard deviation of a landmark that was set by hand.
 _PINNED_SD_MM = 1e-3
 _SMALLEST_SD_MM = 0.3
 _MISSING_SD_MM = 1e4
-#: Less than this is not worth moving a point on a screen.
+#: A landmark is not moved by less than this.
 _SMALLEST_SHIFT_MM = 0.1
-#: Share of the covariance that is taken landmark by landmark, and what every axis varies beside it.
+#: Shrinkage of the covariance towards its diagonal, and the variance added to every axis.
 _SHRINKAGE = 0.1
 _OWN_VARIANCE_MM2 = 0.25
-#: Heatmap errors have heavy tails (Student's t with so many degrees of freedom).
+#: Degrees of freedom of Student's t: heatmap errors have heavy tails.
 _TAIL = 4.0
 _ROBUST_PASSES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """What the nearest library poses say about one predicted pose.
+    """Pseudo labels of one predicted pose, from the nearest poses of the library.
 
     Attributes:
         positions: (22, 3) RAS mm, pseudo labels P_p of Eq. 10; NaN outside the refined set.
         shape: (22, 3) RAS mm, mean of the aligned nearest poses.
         chosen: (K,) rows of the library, nearest first (D_t of Eq. 9).
-        residual_mm: mean distance of the registration landmarks over the chosen poses: Eq. 9 per landmark and pose.
+        residual_mm: mean distance of the registration landmarks to the chosen poses: Eq. 9 per landmark and pose.
     """
 
     positions: Array
@@ -129,15 +129,15 @@ class ShapePrior:
     def pseudo_labels(self, positions: Array, pinned: Collection[int] = ()) -> PseudoLabels | None:
         """Pseudo labels of the refined set (Eq. 10): halfway between the prediction and the mean of K aligned poses.
 
-        A landmark that the prediction lacks is taken from the library alone, one that the library lacks from the
-        prediction.
+        A landmark that the prediction lacks comes from the library alone, one that the library lacks from the
+        prediction alone.
 
         Args:
             positions: (22, 3) RAS mm, predicted pose P_t, NaN = missing.
             pinned: rows set by hand; they register too and get no label.
 
         Returns:
-            None if fewer than three registration landmarks are there.
+            None with fewer than three registration landmarks.
         """
         moved, chosen, residuals = self.aligned(positions, self.registration_rows(pinned), self.neighbours)
         if not len(chosen):
@@ -149,23 +149,23 @@ class ShapePrior:
         labels[rows] = halfway[rows]
         return PseudoLabels(labels, shape, chosen, float(residuals.mean()))
 
-    def weighed(
+    def posterior(
         self, positions: Array, radius90_mm: Array | None, pinned: Collection[int] = (), rows: Sequence[int] = ()
     ) -> Array | None:
-        """Heatmaps and library weighed against one another: doubtful landmarks move to where the others want them.
+        """The pose after heatmaps and library are combined: uncertain landmarks move to where the others expect them.
 
         Each landmark is an observation with the error that its 90 % radius tells; the similar poses of the library,
-        aligned, give the mean and the covariance of shapes. The result is the mean of the Gaussian posterior, with
-        observations that contradict everything else counting less (Student's t, reweighted).
+        aligned, give the mean and the covariance of shapes. The result is the mean of the Gaussian posterior, in which
+        observations that contradict all others have less weight (Student's t, reweighted).
 
-        Around landmarks set by hand the others move by what these add: the posterior with them less the posterior
-        without them. A landmark put where the others expect it thus moves next to nothing.
+        Around landmarks set by hand the others move by the difference that these make: the posterior with them less
+        the posterior without them. A landmark put where the others expect it hardly moves them.
 
         Args:
             positions: (22, 3) RAS mm, NaN = missing, and stays so.
             radius90_mm: (22,) 90 % radii, NaN = unknown, or None.
             pinned: rows set by hand; kept as they are.
-            rows: landmarks that may move; by custom the refined set.
+            rows: landmarks that may move; the refined set by default.
 
         Returns:
             (22, 3), only `rows` changed; None if there is too little to register by or too small a library.
@@ -173,12 +173,12 @@ class ShapePrior:
         positions = np.asarray(positions, dtype=np.float64)
         spread = self._deviations(positions, radius90_mm)
         spread[list(pinned)] = _PINNED_SD_MM
-        shift = self._posterior(positions, spread, self.registration_rows(pinned))
+        shift = self._robust_posterior(positions, spread, self.registration_rows(pinned))
         if shift is not None:
             shift = shift - positions
         if pinned and shift is not None:
             spread[list(pinned)] = _MISSING_SD_MM
-            without = self._posterior(positions, spread, sorted({*self.schema.registration_rows} - set(pinned)))
+            without = self._robust_posterior(positions, spread, sorted({*self.schema.registration_rows} - set(pinned)))
             shift = None if without is None else shift + positions - without
         if shift is None:
             return None
@@ -188,8 +188,8 @@ class ShapePrior:
         result[moved] += shift[moved]
         return result
 
-    def _posterior(self, positions: Array, spread: Array, registering: Sequence[int]) -> Array | None:
-        """(22, 3) mean of the posterior of observations with standard deviations (22,), mm, robustly."""
+    def _robust_posterior(self, positions: Array, spread: Array, registering: Sequence[int]) -> Array | None:
+        """(22, 3) robust mean of the posterior of observations with standard deviations (22,), mm."""
         fixed = (spread <= _PINNED_SD_MM) | (spread >= _MISSING_SD_MM)
         by = sorted({*self.schema.rows("ht"), *registering} - set(np.flatnonzero(spread >= _MISSING_SD_MM)))
         variance, posterior = spread**2, positions
@@ -222,7 +222,7 @@ class ShapePrior:
 
 
 def _gaussian_posterior(positions: Array, variance: Array, shapes: _Shapes) -> Array:
-    """Mean of the shapes given observations with independent errors; (22, 3), NaN where the library knows nothing."""
+    """Mean of the shapes given observations with independent errors; (22, 3), NaN where the library has no landmark."""
     noise = np.diag(np.repeat(variance, 3))
     away = np.nan_to_num(positions - shapes.mean)
     gain = np.linalg.solve(shapes.covariance + noise, away.ravel())
@@ -230,8 +230,8 @@ def _gaussian_posterior(positions: Array, variance: Array, shapes: _Shapes) -> A
 
 
 def _mean(points: Array) -> Array:
-    """(K, 22, 3) to (22, 3): mean over those that are there, NaN where none is."""
-    there = np.isfinite(points)
-    count = there.sum(axis=0)
-    total = np.where(there, points, 0.0).sum(axis=0)
+    """(K, 22, 3) to (22, 3): mean over the known points, NaN where none is known."""
+    known = np.isfinite(points)
+    count = known.sum(axis=0)
+    total = np.where(known, points, 0.0).sum(axis=0)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -21,7 +21,7 @@ from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_dire
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
 from FetusMapV2Lib.models.calibration import Calibration, fit_calibration
-from FetusMapV2Lib.models.model_file import changing, load_model, save_model
+from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
 
 Array = NDArray[np.float64]
 _Row = tuple[Array, Array, Array, float]
@@ -109,7 +109,7 @@ def calibrate_model(
     engine = PoseEngine.load(Path(path), device)
     check_enough(find_cases(data, on_skipped=quietly))
     calibration = calibration_from(observe(engine, data, on_progress, run_case))
-    with changing(path):
+    with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
             remedy = "Calibrate it again"

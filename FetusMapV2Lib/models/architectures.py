@@ -1,6 +1,6 @@
-"""Networks by their description, as presets and model files hold it: kind, sizes, and which passes are reversible.
+"""Networks from their description, as presets and model files hold it: kind, sizes, and which passes are reversible.
 
-Above `network` and `memory`, which know nothing of one another.
+Joins `network` and `memory`, which do not import one another.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ KINDS: dict[str, type[UNet3d]] = {"unet": UNet3d, "unet-rnn": BoostedUNet3d}
 
 
 def build_network(description: Mapping[str, object]) -> UNet3d:
-    """The network that a preset's or model file's description names, its weights new.
+    """The network of a preset's or model file's description, with random weights.
 
     Args:
-        description: ``kind`` (one of `KINDS`), the arguments of that class, and perhaps ``reversible`` (see
+        description: ``kind`` (one of `KINDS`), the arguments of that class, and optionally ``reversible`` (see
             `described_reversible`): which Conv-BN-ReLU passes are reversible blocks of half-width branches (Eq. 1).
 
     Raises:
@@ -48,14 +48,14 @@ def build_network(description: Mapping[str, object]) -> UNet3d:
 
 
 def described_reversible(description: Mapping[str, object], patterns: Sequence[str]) -> dict[str, object]:
-    """The ``reversible`` part of a description: paths of passes, and the shape of the blocks in their place.
+    """The ``reversible`` part of a description: paths of passes, and the shape of the blocks that replace them.
 
     Args:
         description: of the network without reversible blocks.
-        patterns: of paths of passes, with ``*``, ``?`` and ``[...]``; those that may not be reversible are left out.
+        patterns: of paths of passes, with ``*``, ``?`` and ``[...]``; passes that cannot be reversible are left out.
 
     Raises:
-        UserError: no pass is meant.
+        UserError: no pass matches.
     """
     with torch.device("meta"):
         network = build_network(description)

@@ -1,12 +1,12 @@
-"""How far off a landmark may be: from the shape of its heatmap to a 90 % radius and a probability.
+"""Expected error of a landmark: from the shape of its heatmap to a 90 % radius and a probability.
 
-Fitted on held-out cases with known truth, kept as plain numbers in the model file.
+Fitted on held-out cases with known landmarks, kept as plain numbers in the model file.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from FetusMapV2Lib.core.errors import ModelError
+from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name, to_json
 
 Array = NDArray[np.float64]
 
-#: A landmark counts as well placed within this distance; its confidence is the probability of that.
+#: The confidence of a landmark is the probability that its error is at most this.
 CLOSE_ENOUGH_MM = 5.0
 _MASS_FLOOR = 0.02
 _SPREAD_FLOOR_MM = 0.1
@@ -27,12 +28,12 @@ _COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class Calibration:
-    """Expected error of each landmark as a log-linear function of its heatmap, and what follows from it.
+    """Expected error of each landmark as a log-linear function of its heatmap, with radius and confidence.
 
     ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02)`` is the typical error;
     the 90 % radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
-    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the presence score
-    (`engine.detection_score_of`) reaches `detection_threshold`.
+    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the detection score
+    (`detection.detection_score_of`) reaches `detection_threshold`.
     """
 
     offsets: tuple[float, ...]
@@ -41,7 +42,7 @@ class Calibration:
     radius_factors: tuple[float, ...]
     confidence_offset: float
     confidence_slope: float
-    detection_threshold: float
+    detection_threshold: float = field(metadata=json_name("presence_threshold"))
     cases: int
 
     def typical_error_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
@@ -62,9 +63,9 @@ class Calibration:
         return np.asarray(self.spread_weight * spread + self.mass_weight * mass)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for the model file's metadata."""
-        rows = {name: [float(x) for x in getattr(self, name)] for name in ("offsets", "radius_factors")}
-        return {**rows, **{key: float(getattr(self, name)) for key, name in _SCALARS.items()}, "cases": int(self.cases)}
+        """Plain JSON values for the model file."""
+        plain: dict[str, Any] = to_json(self)
+        return plain
 
     @classmethod
     def from_dict(
@@ -74,68 +75,41 @@ class Calibration:
 
         Args:
             data: plain JSON values.
-            landmarks: how many it must be for; None = as many as it says.
+            landmarks: how many it must be for; None = as many as it has.
             where: the file, for messages.
 
         Raises:
             ModelError: a field is missing, not a number, or out of range; or it is for another number of landmarks.
         """
-        problem = _problem(data, landmarks)
-        if problem:
-            raise ModelError(
-                f"the model's calibration is damaged ({problem})", where=where, remedy="Calibrate the model again"
-            )
-        return cls(
-            offsets=tuple(float(x) for x in data["offsets"]),
-            radius_factors=tuple(float(x) for x in data["radius_factors"]),
-            cases=data["cases"],
-            **{name: float(data[key]) for key, name in _SCALARS.items()},
+        calibration = from_json(
+            cls, data, _DAMAGED, where=where, remedy=_CALIBRATE, error=ModelError, rules=ReadingRules(unknown_keys=True)
         )
+        problem = calibration._problem(landmarks)
+        if problem:
+            raise ModelError(f"{_DAMAGED}: {problem}", where=where, remedy=_CALIBRATE)
+        return calibration
+
+    def _problem(self, landmarks: int | None) -> str:
+        """What is out of range, empty if nothing is."""
+        count = len(self.offsets) if landmarks is None else landmarks
+        if {len(self.offsets), len(self.radius_factors)} != {count}:
+            return f"offsets or radius_factors are not {count} numbers"
+        if min(self.radius_factors, default=1.0) <= 0:
+            return "a radius factor is not positive"
+        if self.cases < 0:
+            return "cases is negative"
+        scalars = (self.spread_weight, self.mass_weight, self.confidence_offset, self.confidence_slope)
+        largest = max(map(abs, (*self.offsets, *self.radius_factors, *scalars, self.detection_threshold)))
+        return f"a number is beyond {_LARGEST:g}" if largest > _LARGEST else ""
 
 
-#: Key in the file -> attribute.
-_SCALARS = {
-    "spread_weight": "spread_weight",
-    "mass_weight": "mass_weight",
-    "confidence_offset": "confidence_offset",
-    "confidence_slope": "confidence_slope",
-    "presence_threshold": "detection_threshold",
-}
-
-
-#: Logarithms, slopes and scores beyond this are no calibration's.
+_DAMAGED, _CALIBRATE = "the model's calibration", "Calibrate the model again"
+#: No logarithm, slope or score of a calibration is larger.
 _LARGEST = 1e3
 
 
-def _problem(data: Any, landmarks: int | None) -> str:
-    """What is wrong with the plain values of a calibration, "" if nothing is."""
-    if not isinstance(data, dict):
-        return "it is no JSON object"
-    missing = [name for name in ("offsets", "radius_factors", "cases", *_SCALARS) if name not in data]
-    if missing:
-        return f"{missing[0]} is missing"
-    rows = [data["offsets"], data["radius_factors"]]
-    if not all(isinstance(row, list | tuple) and all(map(_is_number, row)) for row in rows):
-        return "offsets or radius_factors are no lists of numbers"
-    count = len(rows[0]) if landmarks is None else landmarks
-    if any(len(row) != count for row in rows):
-        return f"offsets or radius_factors are not {count} numbers"
-    if any(factor <= 0 for factor in rows[1]):
-        return "a radius factor is not positive"
-    wrong = [name for name in _SCALARS if not _is_number(data[name])]
-    if wrong:
-        return f"{wrong[0]} is no number"
-    if type(data["cases"]) is not int or data["cases"] < 0:
-        return "cases is no number of cases"
-    return ""
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= _LARGEST
-
-
 def uncalibrated(landmarks: int = 22) -> Calibration:
-    """A stand-in for a model that was never calibrated: radii follow the heatmap's own spread."""
+    """The calibration of a model without one: radii follow the spread of the heatmap."""
     return Calibration(
         offsets=(0.0,) * landmarks,
         spread_weight=1.0,
@@ -154,10 +128,10 @@ def fit_calibration(
     """Fit a calibration to held-out cases.
 
     Args:
-        errors_mm: (cases, 22) distance to the truth, NaN where the truth is missing.
+        errors_mm: (cases, 22) distance to the true landmark, NaN where that is missing.
         spread_mm: (cases, 22) spread of each heatmap around its decoded point.
         peak_mass: (cases, 22) probability mass around the decoded point, 0-1.
-        presence_threshold: see `Calibration`; found by comparing cases with and without a fetus.
+        detection_threshold: see `Calibration`; from cases with and without a fetus.
 
     Raises:
         ModelError: fewer than ten cases.
@@ -193,7 +167,7 @@ def _features(spread_mm: Array, peak_mass: Array) -> tuple[Array, Array]:
 
 
 def _slopes(log_error: Array, spread: Array, mass: Array, known: NDArray[np.bool_]) -> tuple[float, float]:
-    """Least squares on what is left after each landmark's own mean."""
+    """Least squares after subtracting each landmark's own mean."""
 
     def centred(values: Array) -> Array:
         kept = np.where(known, values, np.nan)

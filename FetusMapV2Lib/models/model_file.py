@@ -1,6 +1,6 @@
 """The model file: one safetensors file with weights, shape-prior poses, template and JSON metadata. Never pickle.
 
-Whoever reads it gets a ready network or a clear `ModelError`.
+Reading one gives a network ready to use, or a `ModelError` that says what is wrong.
 """
 
 from __future__ import annotations
@@ -33,8 +33,17 @@ from FetusMapV2Lib.models.older_files import fields_from_preset
 from FetusMapV2Lib.network.unet import UNet3d
 
 __all__ = [
-    "FORMAT", "NOTICE", "NOTICE_MIXED", "NOTICE_SIMULATED", "Model", "ModelInfo", "changing", "load_model", "read_info",
-    "save_model", "tensors_checksum",
+    "FORMAT",
+    "NOTICE",
+    "NOTICE_MIXED",
+    "NOTICE_SIMULATED",
+    "Model",
+    "ModelInfo",
+    "load_model",
+    "lock_model",
+    "read_info",
+    "save_model",
+    "tensors_checksum",
 ]  # fmt: skip
 
 FORMAT = "fetusmapv2-model"
@@ -46,7 +55,7 @@ _POSES, _TEMPLATE = "prior.poses", "prior.template"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network ready to use, with everything the engine asks of a model.
+    """A network ready to use, with everything that the engine needs of a model.
 
     Attributes:
         network: float32 on the CPU, in evaluation mode.
@@ -54,7 +63,7 @@ class Model:
             NaN = missing.
         template: (22, 3) canonical pose, crown-rump length 1.
         info: the metadata.
-        calibration: how heatmaps turn into radii and confidences, None if never calibrated.
+        calibration: from heatmaps to radii and confidences, None if never calibrated.
         checksum: SHA-256 of the tensors, "" for a model not yet saved.
         altered: whether its description or calibration was changed after the file was written.
     """
@@ -108,10 +117,10 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that changes an answer or what is said of it; "" for a model not yet saved.
+        """SHA-256 of all that changes an estimate or its description; "" for a model not yet saved.
 
         That is the tensors (weights, library, template), the calibration, the landmark schema, and the whole
-        description with views, grid, licence and notice, but not how many seconds the training took.
+        description with views, grid, licence and notice, but not the seconds that the training took.
         """
         if not self.checksum:
             return ""
@@ -120,7 +129,7 @@ class Model:
         description = {
             key: value for key, value in asdict(self.info).items() if key not in implied or value != implied[key]
         }
-        # a whole number is the same as one with a point
+        # 2 is the same as 2.0
         description |= {key: float(value) for key, value in description.items() if type(value) is int}
         description["training"] = {key: value for key, value in self.info.training.items() if key != "seconds"}
         schema = default_schema()
@@ -147,7 +156,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     """Write a model whole or not at all.
 
     Args:
-        path: the file, by custom ``.safetensors``.
+        path: the file, usually ``.safetensors``.
         model: what to write; ``model.info.weights`` says in which precision ("float16" halves the size).
         overwrite: whether the file may exist.
 
@@ -182,11 +191,11 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     return checksum
 
 
-def changing(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
-    """Hold a model file that is read, changed and written again, so that nothing another process adds is lost.
+def lock_model(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Lock a model file while it is read, changed and written, so that no change by another process is lost.
 
     Raises:
-        LockedError: another process holds it for minutes.
+        LockedError: another process keeps it locked for minutes.
     """
     file = Path(path)
     lock = file.with_name(f".{file.name}.lock")
@@ -269,7 +278,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 def _header(metadata: Mapping[str, str] | None, file: Path) -> dict[str, Any]:
     text = (metadata or {}).get(FORMAT)
     if text is None:
-        raise ModelError("this safetensors file is no pose model", where=file, remedy="Choose a model made by training")
+        raise ModelError(
+            "this safetensors file is no pose model", where=file, remedy="Choose a model file written by a training"
+        )
     header = parse_json(text, "the model's description", where=file, remedy=_FETCH_AGAIN, error=ModelError)
     if not isinstance(header, dict):
         raise ModelError("the model file is corrupt (its description)", where=file, remedy=_FETCH_AGAIN)

@@ -1,54 +1,30 @@
-"""The indexes of models: names, files, sizes and SHA-256 sums, each in a ``models.json`` beside its models.
+"""Lists, finds, checks and adds models by name.
 
-``Resources/Models`` of the installation holds the bundled ones and is never written to; ``Models`` in the user's data
+``Resources/Models`` of the installation holds the bundled models and is never written to; ``Models`` in the user's data
 folder holds those that a user adds. Listing and finding models needs no torch, only checking a file does.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from FetusMapV2Lib.core.atomic_files import atomic_write, safe_stem, write_json
+from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import ModelError
-from FetusMapV2Lib.core.json_files import field, read_json_object
-from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.resources import resource_path
 from FetusMapV2Lib.core.user_folders import user_data_folder
-
-INDEX_VERSION = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-#: Seconds to wait for another process that enters a model; copying a large one over a network takes long.
-_WAIT_S = 120.0
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model of the index; `path` need not exist.
-
-    Attributes:
-        name: what the user types.
-        path: the model file, in the folder of the index.
-        sha256: of the whole file; empty for a file that its index does not name.
-        size_bytes: of the file.
-        description: one line.
-        default: the model used when none is named.
-    """
-
-    name: str
-    path: Path
-    sha256: str
-    size_bytes: int
-    description: str = ""
-    default: bool = False
+from FetusMapV2Lib.models.index_file import (
+    ModelEntry,
+    file_sha256,
+    is_model_name,
+    lock_index,
+    read_index,
+    unlisted_models,
+    write_entry,
+)
 
 
 def user_index() -> Path:
@@ -66,51 +42,13 @@ def list_models(index: str | os.PathLike[str] | None = None) -> tuple[ModelEntry
         ModelError: an index is missing or broken.
     """
     if index is not None:
-        return _read(Path(index))
+        return read_index(Path(index))
     installed = _bundled_index()
-    bundled, own = _read(installed), _read(user_index()) if user_index().is_file() else ()
-    bundled += _unlisted(installed.parent, bundled)
+    bundled, own = read_index(installed), read_index(user_index()) if user_index().is_file() else ()
+    bundled += unlisted_models(installed.parent, bundled)
     names, replaced = {entry.name for entry in own}, any(entry.default for entry in own)
     kept = [replace(entry, default=entry.default and not replaced) for entry in bundled if entry.name not in names]
     return (*kept, *own)
-
-
-def _bundled_index() -> Path:
-    return resource_path("Models", "models.json")
-
-
-def _unlisted(folder: Path, listed: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
-    """Model files of a folder that its index does not name."""
-    files, names = {entry.path.name.casefold() for entry in listed}, {entry.name for entry in listed}
-    return tuple(
-        ModelEntry(path.stem, path, "", path.stat().st_size, "added by an earlier version")
-        for path in sorted(folder.glob("*.safetensors"))
-        if path.name.casefold() not in files and path.stem not in names and _NAME.fullmatch(path.stem)
-    )
-
-
-def _read(path: Path) -> tuple[ModelEntry, ...]:
-    """The models of one index.
-
-    Raises:
-        ModelError: it is missing or broken.
-    """
-    data = read_json_object(path, _INDEX, error=ModelError, remedy=_REPAIR)
-    version = field(data, "version", int, where=path, remedy=_REPAIR, error=ModelError)
-    if version != INDEX_VERSION:
-        raise ModelError(f"the model index has version {version}, this program reads {INDEX_VERSION}", where=path)
-    listed = field(data, "models", list, where=path, remedy=_REPAIR, error=ModelError)
-    entries = tuple(_entry(one, path) for one in listed)
-    for what, values in (
-        ("name", [entry.name for entry in entries]),
-        ("file", [entry.path.name.casefold() for entry in entries]),
-    ):
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise ModelError(f"the model index has the {what} {twice!r} twice", where=path, remedy=_REPAIR)
-    if sum(entry.default for entry in entries) > 1:
-        raise ModelError("the model index has more than one default model", where=path, remedy=_REPAIR)
-    return entries
 
 
 def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None) -> Path:
@@ -137,8 +75,8 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None, index: str | 
     return chosen.path
 
 
-def whole_path(name_or_path: str | os.PathLike[str]) -> str:
-    """A model's name as it is, its path by its full name: it means the same in another folder."""
+def absolute_model(name_or_path: str | os.PathLike[str]) -> str:
+    """A model's name unchanged, its path made absolute, so that it is the same model in another working folder."""
     text = os.fspath(name_or_path)
     return str(Path(text).absolute()) if _looks_like_a_path(name_or_path) else text
 
@@ -146,13 +84,13 @@ def whole_path(name_or_path: str | os.PathLike[str]) -> str:
 def verify(
     name_or_path: str | os.PathLike[str] | None = None, index: str | os.PathLike[str] | None = None
 ) -> Iterator[str]:
-    """Check a model, or every model of the index: there, unchanged, readable, of this landmark schema.
+    """Check that a model, or every model of the index, is there, unaltered, readable and of this landmark schema.
 
     Yields:
-        One line for each model that is good.
+        One line for each model that passes.
 
     Raises:
-        ModelError: after the last line, if a model is not good; the first problem.
+        ModelError: after the last line, the first problem.
     """
     from FetusMapV2Lib.models.model_file import load_model
 
@@ -188,26 +126,26 @@ def install_model(
     overwrite: bool = False,
     index: str | os.PathLike[str] | None = None,
 ) -> ModelEntry:
-    """Copy a model file beside an index, the user's if none is given, as ``NAME.safetensors`` and enter it.
+    """Copy a model file beside an index, the user's if none is given, as ``NAME.safetensors`` and register it.
 
     Raises:
-        ModelError: the file is no good model, or the name is no plain file name or that of a bundled model.
-        OutputError: a model of that name is there and `overwrite` is false, or the folder cannot be written.
+        ModelError: the model cannot be loaded, or the name is no plain file name or that of a bundled model.
+        OutputError: a model of that name exists and `overwrite` is false, or the folder cannot be written.
     """
     from FetusMapV2Lib.models.model_file import load_model
 
     _check_name(name)
-    if index is None and name in {entry.name for entry in _read(_bundled_index())}:
+    if index is None and name in {entry.name for entry in read_index(_bundled_index())}:
         raise ModelError("a bundled model has this name", where=name, remedy="Choose another name")
     load_model(file)
     path = Path(index) if index is not None else user_index()
     target = path.parent / f"{name}.safetensors"
-    with _one_at_a_time(path):
+    with lock_index(path):
         if path.is_file():
-            _read(path)  # a broken index is found before anything is copied
+            read_index(path)  # fails for a broken index before anything is copied
         with atomic_write(target, overwrite=overwrite) as temporary:
             shutil.copyfile(file, temporary)
-        return _register(target, name, description, default, path)
+        return _registered(target, name, description, default, path)
 
 
 def register_model(
@@ -218,7 +156,7 @@ def register_model(
     default: bool = False,
     index: str | os.PathLike[str] | None = None,
 ) -> ModelEntry:
-    """Enter a model file that lies beside an index, the user's if none is given; an entry of this name is replaced.
+    """Register a model file that lies beside an index, the user's if none is given; a model of this name is replaced.
 
     Raises:
         ModelError: the file is not in that folder or is missing, or the name is no plain file name.
@@ -228,38 +166,23 @@ def register_model(
     if model.resolve().parent != path.resolve().parent or not model.is_file():
         raise ModelError("a model of the index lies beside it", where=model, remedy=f"Put it into {path.parent}")
     _check_name(name)
-    with _one_at_a_time(path):
-        return _register(model, name, description, default, path)
+    with lock_index(path):
+        return _registered(model, name, description, default, path)
+
+
+def _bundled_index() -> Path:
+    return resource_path("Models", "models.json")
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or safe_stem(name) != name:
+    if not is_model_name(name):
         raise ModelError("not a name for a model", where=name, remedy="Use letters, digits, '.', '_' and '-'")
 
 
-def _one_at_a_time(index: Path) -> contextlib.AbstractContextManager[None]:
-    """What is read, changed and written again loses nothing of what another process enters meanwhile."""
-    lock = index.with_name(f".{index.name}.lock")
-    return locked(lock, "the model index", wait_s=_WAIT_S, remedy="Try again when it is done")
-
-
-def _register(model: Path, name: str, description: str, default: bool, index: Path) -> ModelEntry:
+def _registered(model: Path, name: str, description: str, default: bool, index: Path) -> ModelEntry:
     entry = ModelEntry(name, model, file_sha256(model), model.stat().st_size, description, default)
-    others = [one for one in _read(index) if one.name != name] if index.is_file() else []
-    if default:
-        others = [replace(one, default=False) for one in others]
-    entries = sorted([*others, entry], key=lambda one: one.name)
-    write_json(index, {"version": INDEX_VERSION, "models": [_plain(one) for one in entries]})
+    write_entry(index, entry)
     return entry
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _looks_like_a_path(name: str | os.PathLike[str]) -> bool:
@@ -277,50 +200,3 @@ def _problem(entry: ModelEntry) -> str:
     if file_sha256(entry.path) != entry.sha256:
         return "the model file does not match its SHA-256 in the index"
     return ""
-
-
-_INDEX, _REPAIR = (
-    "the model index",
-    "Correct it, or install FetusMapV2 again (a bundled index) or delete it and add its models again (your own)",
-)
-
-
-def _entry(data: Any, index: Path) -> ModelEntry:
-    if not isinstance(data, dict):
-        raise ModelError("an entry of the model index is no JSON object", where=index, remedy=_REPAIR)
-    known: dict[str, Any] = {"where": index, "remedy": _REPAIR, "error": ModelError}
-    name, file, sha256 = (field(data, key, str, **known) for key in ("name", "file", "sha256"))
-    size = field(data, "size", int, **known)
-    rules = {
-        f"{name!r} is no name for a model": _NAME.fullmatch(name),
-        f"the file {file!r} does not lie beside the index": _is_plain(file),
-        f"the SHA-256 of {name} is none": _SHA256.fullmatch(sha256),
-        f"the size of {name} is negative": size >= 0,
-    }
-    for problem, holds in rules.items():
-        if not holds:
-            raise ModelError(f"the model index cannot be used: {problem}", where=index, remedy=_REPAIR)
-    return ModelEntry(
-        name,
-        index.parent / file,
-        sha256,
-        size,
-        field(data, "description", str, default="", **known),
-        field(data, "default", bool, default=False, **known),
-    )
-
-
-def _is_plain(file: str) -> bool:
-    """Whether this is the name of a file beside the index, on every operating system."""
-    return bool(file) and file not in (".", "..") and not re.search(r'[/\\:*?"<>|\x00-\x1f]', file) and len(file) < 200
-
-
-def _plain(entry: ModelEntry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "file": entry.path.name,
-        "sha256": entry.sha256,
-        "size": entry.size_bytes,
-        "description": entry.description,
-        "default": entry.default,
-    }

@@ -1,4 +1,4 @@
-"""What a model file says about itself, and what it may say: every value is checked before anything is built from it."""
+"""The description in a model file; every value is checked before anything is built from it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ RefinedLandmarks = Literal["trunk", "limbs"]
 NOTICE = "Research use only."
 NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
 NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
-#: Bounds beyond which a description is no network that anybody trained, and building it would take all memory.
-_MOST_LEVELS, _WIDEST, _MOST_VOXELS, _MOST_OF_ANYTHING = 8, 4096, 2**27, 256
+#: Bounds that no trained network exceeds; building a larger one could take all memory.
+_MOST_LEVELS, _WIDEST, _MOST_VOXELS, _MOST_ITEMS = 8, 4096, 2**27, 256
 _VIEWS = ({"whole"}, {"close"}, {"whole", "close"}, {"patch"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TRAIN_AGAIN = "Fetch or export the file again"
+_FETCH_AGAIN = "Fetch or export the file again"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says about itself: plain JSON values.
+    """The description in a model file: plain JSON values.
 
     Attributes:
         name: short name.
@@ -44,11 +44,11 @@ class ModelInfo:
         anonymous_sides: whether either map of a pair may hold either limb, as after training with the Pair Loss; the
             geometry names the sides.
         refined_landmarks: which landmarks online refinement may move.
-        preset: the training recipe; nothing is decided by it.
+        preset: the training recipe, for information.
         training: cases, steps, seed, duration, commands.
         weights: "float32" or "float16", as stored.
         evaluation: its own table on held-out cases.
-        licence, notice: for whoever shows its results.
+        licence, notice: shown with its results.
     """
 
     name: str
@@ -108,7 +108,7 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
 
 
 class _Reader:
-    """Takes checked values out of a header."""
+    """Reads checked values from a header."""
 
     def __init__(self, header: dict[str, Any], where: str | os.PathLike[str]) -> None:
         self._header = header
@@ -116,7 +116,7 @@ class _Reader:
 
     def refuse(self, problem: str) -> NoReturn:
         raise ModelError(
-            f"the model's description is incomplete or wrong ({problem})", where=self._where, remedy=_TRAIN_AGAIN
+            f"the model's description is incomplete or wrong ({problem})", where=self._where, remedy=_FETCH_AGAIN
         )
 
     def get(self, key: str, kind: type[Any], default: Any = None) -> Any:
@@ -158,7 +158,7 @@ class _Reader:
         return size[0], size[1], size[2]
 
     def check_network(self, network: dict[str, Any]) -> None:
-        """Refuse what would take all memory to build, or gives other heatmaps than there are landmarks."""
+        """Refuse a network too large to build, or with another number of heatmaps than there are landmarks."""
         widths = network.get("widths", list(PAPER_WIDTHS))
         if not isinstance(widths, list) or not 2 <= len(widths) <= _MOST_LEVELS:
             self.refuse(f"network.widths must be 2-{_MOST_LEVELS} numbers")
@@ -168,7 +168,7 @@ class _Reader:
         for key, default, least, most in (
             ("in_channels", 1, 1, 1),
             ("landmarks", count, count, count),
-            ("part_channels", 1, 1, _MOST_OF_ANYTHING),
+            ("part_channels", 1, 1, _MOST_ITEMS),
             ("boosted_level", 0, 0, _MOST_LEVELS),
         ):
             if not _is_whole(network.get(key, default), least, most):
@@ -176,7 +176,7 @@ class _Reader:
         if not isinstance(network.get("coordinates", False), bool):
             self.refuse("network.coordinates must be true or false")
         edges = network.get("edges", [])
-        if not isinstance(edges, list) or len(edges) > _MOST_OF_ANYTHING or not all(map(_is_edge, edges)):
+        if not isinstance(edges, list) or len(edges) > _MOST_ITEMS or not all(map(_is_edge, edges)):
             self.refuse("network.edges must be pairs of rows")
         self._check_reversible(network.get("reversible"))
 
@@ -186,9 +186,9 @@ class _Reader:
         if not isinstance(reversible, dict):
             self.refuse("network.reversible must be an object")
         passes = reversible.get("passes")
-        if not isinstance(passes, list) or not all(isinstance(path, str) for path in passes[:_MOST_OF_ANYTHING]):
+        if not isinstance(passes, list) or not all(isinstance(path, str) for path in passes[:_MOST_ITEMS]):
             self.refuse("network.reversible.passes must be names")
-        if len(passes) > _MOST_OF_ANYTHING:
+        if len(passes) > _MOST_ITEMS:
             self.refuse("network.reversible.passes are too many")
         if not all(_is_whole(reversible.get(key), 1, 8) for key in ("couplings", "depth")):
             self.refuse("network.reversible.couplings and depth must lie in 1-8")

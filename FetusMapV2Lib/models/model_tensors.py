@@ -1,4 +1,4 @@
-"""From the tensors of a model file to its network and pose library; nothing is built before it is known to fit."""
+"""Network and pose library from the tensors of a model file, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from FetusMapV2Lib.network.unet import UNet3d
 
 Array = NDArray[np.float64]
 
-#: No body of any pose reaches so far, mm.
+#: No landmark of a pose is farther from the origin, mm.
 _FARTHEST_MM = 1e4
 _FETCH_AGAIN = "Fetch or export the file again"
 
@@ -35,7 +35,7 @@ def network_from(info: ModelInfo, weights: Mapping[str, Tensor], where: str | os
         ModelError: the weights are not those of the description, or not finite.
     """
     try:
-        with torch.device("meta"):  # takes no memory, however large it says it is
+        with torch.device("meta"):  # takes no memory, however large the network
             network = build_network(info.network)
     except (UserError, RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise _unfit(str(error), where) from error
@@ -47,11 +47,11 @@ def network_from(info: ModelInfo, weights: Mapping[str, Tensor], where: str | os
             raise _unfit(f"{name} has the shape {tuple(weights[name].shape)}, not {shape}", where)
     for name, value in weights.items():
         if name not in expected:
-            raise _unfit(f"{name} belongs to no part of the network", where)
+            raise _unfit(f"{name} is no weight of the network", where)
         if str(value.dtype) != f"torch.{info.weights}":
             raise _unfit(f"{name} is of {value.dtype}, not {info.weights}", where)
         if not bool(torch.isfinite(value).all()):
-            raise _unfit(f"{name} holds something else than numbers", where)
+            raise _unfit(f"{name} holds NaN or infinity", where)
     network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     return network
 
@@ -60,7 +60,7 @@ def poses_from(poses: Tensor | None, template: Tensor | None, where: str | os.Pa
     """The pose library (N, 22, 3) and the template (22, 3).
 
     Raises:
-        ModelError: one is missing, of another shape, or holds what is no place.
+        ModelError: one is missing, of another shape, or holds a position that is not finite or too far away.
     """
     place = (default_schema().count, 3)
     if poses is None or template is None:
@@ -71,10 +71,10 @@ def poses_from(poses: Tensor | None, template: Tensor | None, where: str | os.Pa
         raise _unfit("the pose library or the template holds no floating-point numbers", where)
     library, mean = poses.double().numpy(), template.double().numpy()
     if not np.isfinite(mean).all() or np.abs(mean).max() > _FARTHEST_MM:
-        raise _unfit("the template holds what is no place", where)
+        raise _unfit("the template holds a position that is not finite or too far away", where)
     missing = np.isnan(library)
     if (missing.any(axis=2) != missing.all(axis=2)).any() or np.nanmax(np.abs(library), initial=0.0) > _FARTHEST_MM:
-        raise _unfit("the pose library holds what is no place", where)
+        raise _unfit("the pose library holds a position that is not finite or too far away", where)
     return library, mean
 
 

@@ -1,4 +1,4 @@
-"""The pose library of a model: poses brought into the canonical frame, and a site's own added to it."""
+"""The pose library of a model: poses moved into the canonical frame, and poses of a site's own cases."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import ensure_absent
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.training_cases import find_cases
-from FetusMapV2Lib.models.model_file import Model, changing, load_model, save_model
+from FetusMapV2Lib.models.model_file import Model, load_model, lock_model, save_model
 from FetusMapV2Lib.models.model_index import find_model
 
 Array = NDArray[np.float64]
 
-#: More poses than this say nothing new and make the file large.
+#: More poses make the file larger and refinement no better.
 LARGEST_LIBRARY = 2000
 _LARGEST_MM = 1000.0
 
 
 def canonical_poses(poses: Array, template: Array) -> Array:
-    """Poses moved and turned, not scaled, into the canonical frame of the template.
+    """Poses moved and rotated, not scaled, into the canonical frame of the template.
 
     Args:
         poses: (N, 22, 3) RAS mm, NaN = missing.
@@ -41,17 +41,17 @@ def canonical_poses(poses: Array, template: Array) -> Array:
             continue
         fit = register(pose[rows], template[rows])
         moved = pose @ np.asarray(fit.rotation).T
-        # the shift that the similarity would give, at the pose's own size
+        # the translation of the similarity, at the pose's own size
         result.append(moved + fit.matrix[:3, 3] / float(fit.scale))
     return np.array(result).reshape(-1, *poses.shape[1:])
 
 
 def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, int]:
-    """A model with the poses of annotated cases in its library, the newest first so that none of them is cut off.
+    """A model with the poses of annotated cases in its library, the new ones first so that none of them is cut off.
 
     Args:
         model: not changed.
-        cases: folder of cases; those without a fetus say nothing.
+        cases: folder of cases; those without a fetus are skipped.
 
     Returns:
         The model, and how many poses were added.
@@ -68,7 +68,7 @@ def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, 
             remedy="Annotate at least four of the landmarks 1-10",
         )
     if np.nanmax(np.abs(new)) > _LARGEST_MM:
-        raise InputError("the landmarks of a case are farther apart than any body is long", where=cases)
+        raise InputError("the landmarks of a case are farther apart than a body is long", where=cases)
     poses = np.concatenate([new, model.poses])[:LARGEST_LIBRARY]
     before = model.info.training.get("poses_added", 0)
     training = {**model.info.training, "poses_added": (before if type(before) is int else 0) + len(new)}
@@ -90,7 +90,7 @@ def add_poses(
     Raises:
         UserError: see `extended_model`, `find_model` and `save_model`.
     """
-    with changing(output):
+    with lock_model(output):
         ensure_absent(Path(output), overwrite)
         extended, added = extended_model(load_model(find_model(model)), cases)
         save_model(output, extended, overwrite=overwrite)

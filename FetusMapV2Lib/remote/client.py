@@ -20,7 +20,7 @@ from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.staging import owned_folder, remove_abandoned
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import EstimateRequest, RefineRequest, Request, ResourceRequest
-from FetusMapV2Lib.models.model_index import whole_path
+from FetusMapV2Lib.models.model_index import absolute_model
 from FetusMapV2Lib.remote import messages, payloads
 from FetusMapV2Lib.remote.engine_process import HUNG_S, EngineLostError, EngineProcess
 from FetusMapV2Lib.remote.messages import EngineSettings, Question
@@ -67,7 +67,7 @@ class RemoteEngine:
         hung_s: float = HUNG_S,
         stalled_s: float | None = None,
     ) -> None:
-        self._settings = EngineSettings(None if model is None else whole_path(model), device, memory_budget)
+        self._settings = EngineSettings(None if model is None else absolute_model(model), device, memory_budget)
         self._python, self._hung_s, self._stalled_s = os.fspath(python or sys.executable), hung_s, stalled_s
         self._process: EngineProcess | None = None
         self._numbers = itertools.count(1)

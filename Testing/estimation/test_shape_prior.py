@@ -119,7 +119,7 @@ def test_a_doubtful_landmark_moves_and_clear_ones_stay(library, pose):
     wrong = pose.copy()
     wrong[9] += [0.0, 12.0, 0.0]
     radius[9] = 20.0
-    moved = prior.weighed(wrong, radius)
+    moved = prior.posterior(wrong, radius)
     assert np.linalg.norm(moved[9] - pose[9]) < 0.5 * 12.0
     others = [row for row in range(22) if row not in REFINED]
     np.testing.assert_array_equal(moved[others], wrong[others])
@@ -140,7 +140,7 @@ def test_one_drag_mends_its_neighbours():
         radius = np.full(22, 1.5)
         radius[[elbow, wrist]] = 8.0
         wrong[elbow] = truth[elbow]
-        mended = prior.weighed(wrong, radius, [elbow], free)
+        mended = prior.posterior(wrong, radius, [elbow], free)
         np.testing.assert_array_equal(mended[elbow], truth[elbow])
         gains.append(np.linalg.norm(wrong[wrist] - truth[wrist]) - np.linalg.norm(mended[wrist] - truth[wrist]))
         stirred.append(np.linalg.norm(mended - wrong, axis=1)[list(SCHEMA.rows("ht"))].max())
@@ -155,11 +155,12 @@ def test_a_landmark_put_where_it_was_expected_moves_next_to_nothing(pose):
     for _ in range(20):  # where the others want landmark 12, once it is not looked at
         hidden = radius.copy()
         hidden[11] = 1e4
-        expected = prior.weighed(expected, hidden, rows=[11])
+        expected = prior.posterior(expected, hidden, rows=[11])
     elsewhere = expected.copy()
     elsewhere[11] += [0.0, 10.0, 10.0]
     stirred = [
-        np.linalg.norm(prior.weighed(one, radius, [11], range(22)) - one, axis=1).max() for one in (expected, elsewhere)
+        np.linalg.norm(prior.posterior(one, radius, [11], range(22)) - one, axis=1).max()
+        for one in (expected, elsewhere)
     ]
     assert stirred[0] < 0.8
     assert stirred[1] > 2 * stirred[0]

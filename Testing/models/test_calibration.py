@@ -48,7 +48,7 @@ def test_it_survives_the_model_file():
 
 @pytest.mark.parametrize("damage", [{"offsets": None}, {"spread_weight": "x"}, {"cases": []}])
 def test_damage_is_a_model_error(damage):
-    with pytest.raises(ModelError, match="calibration is damaged"):
+    with pytest.raises(ModelError, match="the model's calibration"):
         Calibration.from_dict(uncalibrated().to_dict() | damage)
 
 

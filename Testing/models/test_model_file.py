@@ -49,7 +49,7 @@ def model() -> Model:
 
 def test_round_trip(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "mein Modell ü.safetensors"
-    calibrated = replace(model, calibration=uncalibrated())
+    calibrated = replace(model, calibration=replace(uncalibrated(), cases=20_000, detection_threshold=-1e3))
     checksum = save_model(path, calibrated)
     again = load_model(path)
     assert again.checksum == checksum
@@ -255,6 +255,8 @@ def calibration(**changes: object) -> dict[str, object]:
         (calibration(radius_factors=[1e300] * 22), "calibration"),
         (calibration(presence_threshold=True), "presence_threshold"),
         (calibration(cases=-1), "cases"),
+        (calibration(cases=True), "cases"),
+        (calibration(confidence_slope=1001.0), "beyond 1000"),
     ],
 )
 def test_descriptions_that_do_not_fit_are_refused(
@@ -294,19 +296,19 @@ def damaged_tensors(path: Path, damage: Callable[[dict[str, torch.Tensor]], obje
     ("damage", "message"),
     [
         (lambda t: t.pop("network.head.bias"), "head.bias is missing"),
-        (lambda t: t.update({"network.more": torch.zeros(1)}), "belongs to no part"),
+        (lambda t: t.update({"network.more": torch.zeros(1)}), "is no weight"),
         (lambda t: t.update({"network.head.bias": torch.zeros(21)}), "shape"),
         (lambda t: t.update({"network.head.bias": torch.zeros(22, dtype=torch.float64)}), "float64"),
         (lambda t: t.update({"network.head.bias": torch.zeros(22, dtype=torch.int64)}), "int64"),
-        (lambda t: t["network.head.bias"].fill_(float("nan")), "something else than numbers"),
-        (lambda t: t["network.head.bias"].fill_(float("inf")), "something else than numbers"),
+        (lambda t: t["network.head.bias"].fill_(float("nan")), "NaN or infinity"),
+        (lambda t: t["network.head.bias"].fill_(float("inf")), "NaN or infinity"),
         (lambda t: t.pop("prior.poses"), "missing"),
         (lambda t: t.update({"prior.poses": torch.zeros(5, 21, 3)}), "another shape"),
         (lambda t: t.update({"prior.poses": torch.zeros(5, 22, 3, dtype=torch.int32)}), "floating-point"),
-        (lambda t: t["prior.poses"][0, 0].fill_(float("inf")), "no place"),
-        (lambda t: t["prior.poses"][0, 0, 0].fill_(float("nan")), "no place"),
+        (lambda t: t["prior.poses"][0, 0].fill_(float("inf")), "not finite"),
+        (lambda t: t["prior.poses"][0, 0, 0].fill_(float("nan")), "not finite"),
         (lambda t: t.update({"prior.template": torch.zeros(22, 4)}), "another shape"),
-        (lambda t: t["prior.template"][0].fill_(float("nan")), "no place"),
+        (lambda t: t["prior.template"][0].fill_(float("nan")), "not finite"),
     ],
 )
 def test_tensors_that_are_none_of_such_a_model_are_refused(

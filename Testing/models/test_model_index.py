@@ -13,9 +13,9 @@ from cli.synthetic_balls import model_of
 
 from FetusMapV2Lib.core.errors import ModelError, OutputError
 from FetusMapV2Lib.models import model_index
+from FetusMapV2Lib.models.index_file import file_sha256
 from FetusMapV2Lib.models.model_file import Model, save_model
 from FetusMapV2Lib.models.model_index import (
-    file_sha256,
     find_model,
     install_model,
     list_models,
@@ -85,26 +85,27 @@ GOOD = {"name": "toy", "file": "toy.safetensors", "sha256": "0" * 64, "size": 1}
     [
         ("", "not valid JSON"),
         ("[]", "no JSON object"),
-        ("{}", "'version' is missing"),
+        ("{}", "lacks the key version"),
         ('{"version": 2, "models": []}', "version 2"),
-        ('{"version": 1}', "'models' is missing"),
-        ('{"version": 1, "models": {}}', "'models' is not a list"),
+        ('{"version": 1}', "lacks the key models"),
+        ('{"version": 1, "models": {}}', "models must be a list"),
         ("[" * 5000, "index"),
-        ('{"version": 1, "models": [1]}', "entry"),
+        ('{"version": 1, "models": [1]}', "JSON object"),
         ({"name": "../toy"}, "no name for a model"),
-        ({"name": 5}, "'name' is not text"),
+        ({"name": 5}, "name must be text"),
         ({"file": "../../toy.safetensors"}, "beside the index"),
         ({"file": "C:\\toy.safetensors"}, "beside the index"),
         ({"file": "/toy.safetensors"}, "beside the index"),
         ({"file": ".."}, "beside the index"),
         ({"file": "a\0"}, "beside the index"),
         ({"sha256": "0" * 63}, "SHA-256"),
-        ({"sha256": None}, "'sha256' is not text"),
+        ({"sha256": None}, "sha256 must be text"),
         ({"size": -1}, "negative"),
-        ({"size": 1.5}, "'size' is not a whole number"),
+        ({"size": 1.5}, "size must be a whole number"),
         ({"size": 10**400}, "too large"),
-        ({"description": []}, "'description' is not text"),
-        ({"default": 1}, "'default' is not true or false"),
+        ({"size": 2**60}, "size must be a whole number"),
+        ({"description": []}, "description must be text"),
+        ({"default": 1}, "default must be true or false"),
     ],
 )
 def test_a_broken_index_is_one_line(tmp_path: Path, text: str | dict[str, Any], said: str) -> None:
@@ -164,7 +165,7 @@ def test_the_index_of_the_installation_is_whole() -> None:
     assert len(list(verify())) == len(list_models())
 
 
-def test_installing_a_model_copies_it_and_enters_it(model: Model, tmp_path: Path) -> None:
+def test_installing_a_model_copies_and_registers_it(model: Model, tmp_path: Path) -> None:
     source = tmp_path / "run" / "model.safetensors"
     source.parent.mkdir()
     save_model(source, model)

@@ -26,7 +26,7 @@ from FetusMapV2Lib.estimation.requests import EstimateRequest, InstallRequest, R
 from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import save_model
-from FetusMapV2Lib.models.model_index import list_models, user_index, whole_path
+from FetusMapV2Lib.models.model_index import absolute_model, list_models, user_index
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.remote.engine_process import EngineLostError
@@ -364,9 +364,9 @@ def test_what_the_process_does_not_understand_is_one_line_and_it_serves_on(engin
 
 def test_a_model_is_the_same_from_another_folder(model, monkeypatch):
     monkeypatch.chdir(model.parent)
-    assert whole_path(model.name) == str(model)
-    assert whole_path(Path(model.name)) == str(model)
-    assert whole_path("simulated-2") == "simulated-2"
+    assert absolute_model(model.name) == str(model)
+    assert absolute_model(Path(model.name)) == str(model)
+    assert absolute_model("simulated-2") == "simulated-2"
 
 
 def test_volumes_of_owners_that_were_killed_are_swept(engine, volume, tmp_path, monkeypatch):

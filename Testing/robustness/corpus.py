@@ -26,8 +26,8 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
+from FetusMapV2Lib.models.index_file import file_sha256
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, save_model
-from FetusMapV2Lib.models.model_index import file_sha256
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.remote import messages, payloads
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
