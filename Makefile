@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup system-packages demo test test-quick test-lowest lint check-lists screenshots \
+.PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists screenshots \
 	benchmark-accuracy benchmark-speed bare-root clean
 
 setup: $(STAMP)
@@ -49,9 +49,14 @@ test-lowest:
 bare-root:
 	Testing/packaging/bare_root.sh
 
-# Rewrite the file lists that CMake installs, and the pictures of the docs.
+# The documentation as a site in build/site.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Rewrite the file lists that CMake installs, the drawing of the rooms, and the pictures of the docs.
 check-lists: setup
 	$(BIN)/python Testing/packaging/update_cmake_lists.py
+	$(BIN)/python Testing/packaging/draw_rooms.py
 
 screenshots: setup
 	FETUSMAPV2_PICTURES=docs/images QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/module/test_acceptance_scenario.py -k sample_data

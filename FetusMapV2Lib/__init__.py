@@ -3,7 +3,7 @@
 The names below are the public interface. Importing the package loads none of them: each is loaded at its first use,
 so that neither PyTorch nor NumPy is imported before it is needed.
 
-Example:
+Examples:
     >>> import FetusMapV2Lib as fm
     >>> import numpy as np
     >>> engine = fm.PoseEngine.load(device="cpu")

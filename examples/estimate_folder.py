@@ -2,7 +2,7 @@
 
     PythonSlicer examples/estimate_folder.py FOLDER OUTPUT_FOLDER [--device cpu]
 
-Whatever happens to a file, the others go on. Exit code 0: all are done, 2: some were refused. The same as
+Whatever happens to a file, the others are still processed. Exit code 0: all are done, 2: some were refused. The same as
 `PythonSlicer -m FetusMapV2Lib.cli estimate FILES... --output OUTPUT_FOLDER`. In Slicer's Python the command line needs
 two more packages: `PythonSlicer -m pip install typer rich`.
 """

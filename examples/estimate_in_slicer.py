@@ -1,4 +1,4 @@
-"""Estimates volumes inside 3D Slicer without its main window; cut short, it goes on where it was.
+"""Estimates volumes inside 3D Slicer without its main window; an interrupted run is continued.
 
     Slicer --no-main-window --python-script examples/estimate_in_slicer.py -- VOLUMES... --output FOLDER
 
@@ -107,7 +107,7 @@ def estimate_all(files: list[Path], output: Path, logic, settings) -> dict[Path,
             if taken.setdefault(name, file) != file:
                 raise RuntimeError(f"its results would have the names of those of {taken[name]}")
             print(label, printable_sentence(estimate(file, output, logic, settings)), flush=True)
-        except Exception as error:  # whatever a file does, the others go on
+        except Exception as error:  # whatever a file does, the others are still processed
             # slicer.util.loadVolume says by RuntimeError that a file cannot be loaded
             refused[file] = printable_sentence(error if type(error) is RuntimeError else as_user_error(error))
             print(label, "failed.", refused[file], file=sys.stderr, flush=True)

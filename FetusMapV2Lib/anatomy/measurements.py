@@ -66,7 +66,7 @@ def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
     Raises:
         InputError: an unknown dating formula.
 
-    Example:
+    Examples:
         >>> found = fm.measurements(case.pose)
         >>> [length.key for length in found.lengths]
         ['crl', 'left_femur', 'right_femur', 'left_humerus', 'right_humerus']

@@ -33,7 +33,7 @@ class Pose:
         ValueError: an array of the wrong shape, another number of rows than the schema has landmarks, or a coordinate
             that is infinite.
 
-    Example:
+    Examples:
         >>> pose = fm.Pose([[0.0, 10.0, float(row)] for row in range(21)] + [[math.nan, math.nan, math.nan]])
         >>> bool(pose.present[0]), bool(pose.present[21])
         (True, False)

@@ -21,7 +21,7 @@ class UserError(Exception):
 
     ``str()`` gives one line: ``where: problem. Remedy (option).``
 
-    Example:
+    Examples:
         >>> try:
         ...     fm.read_volume("lost.nrrd")
         ... except fm.UserError as error:

@@ -1,1 +1,1 @@
-"""From a volume to a pose: the model file, the views the network is shown, and the engine that runs it."""
+"""From a volume to a pose: the engine, the views it gives the network, decoding, refinement and sequences."""

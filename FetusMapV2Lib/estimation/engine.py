@@ -34,7 +34,7 @@ SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sid
 class PoseEngine(LocalEngine):
     """Estimates poses with one model on one device: load it once, estimate many times.
 
-    Example:
+    Examples:
         >>> estimate = engine.estimate(case.volume, refine="prior")
         >>> estimate.status, estimate.device, estimate.refinement.mode
         ('found', 'cpu', 'prior')

@@ -104,7 +104,7 @@ class Estimate:
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
         refinement: what was done to the pose after the last view.
 
-    Example:
+    Examples:
         >>> estimate.status, round(estimate.detection_score, 2), estimate.warnings
         ('found', 0.87, ())
         >>> estimate.pose.positions.shape, estimate.pose.radius90_mm.shape

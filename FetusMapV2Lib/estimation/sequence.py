@@ -52,7 +52,7 @@ def estimate_sequence(
         Cancelled: `should_cancel` said yes; nothing is kept.
         UserError: no frame can be read, or the engine refuses.
 
-    Example:
+    Examples:
         >>> estimates = fm.estimate_sequence(engine, fm.read_sequence("case-0000.nrrd"))
         >>> [estimate.status for estimate in estimates]
         ['found']

@@ -47,7 +47,7 @@ def evaluate(
     Raises:
         UserError: a case, a model or the refinement cannot be used; predictions that were finished are kept.
 
-    Example:
+    Examples:
         >>> comparison = fm.evaluate(".", "scores", device="cpu")  # case-0000 is in this folder
         >>> [(model.name, model.found.value) for model in comparison.models]
         [('simulated-2', 1.0)]

@@ -39,7 +39,7 @@ def export(
         OutputError: a file exists and may not be replaced (nothing is changed then), or cannot be written.
         UserError: a package is missing, the dating formula is unknown, or there is nothing to write.
 
-    Example:
+    Examples:
         >>> paths = fm.export(estimate, case.volume, "results", fm.ExportOptions(kinds=("landmarks", "csv", "fhir")))
         >>> [path.name for path in paths.values()]
         ['case-0000.mrk.json', 'case-0000.measurements.csv', 'case-0000.fhir.json']
@@ -82,7 +82,7 @@ def export_sequence(
     Raises:
         UserError: see `export`.
 
-    Example:
+    Examples:
         >>> frames = [case.volume, case.volume]
         >>> paths = fm.export_sequence([estimate, estimate], frames, "sequence", fm.ExportOptions(kinds=("landmarks",)))
         >>> [path.name for path in paths]

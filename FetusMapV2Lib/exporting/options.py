@@ -62,7 +62,7 @@ class ExportOptions:
         print_pdf: prints the report as PDF; None = printed by PySide6.
         on_remark: called with a sentence for whatever a report leaves out because it cannot be right.
 
-    Example:
+    Examples:
         >>> fm.ExportOptions(kinds=("html", "landmarks"), identifiers=False).kinds  # in the order of writing
         ('landmarks', 'html')
     """

@@ -54,7 +54,7 @@ def write_markups(
     Raises:
         OutputError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> fm.write_markups("estimate.mrk.json", estimate.pose)  # Slicer opens it as a point list
     """
     document = markups_document(pose, descriptions=descriptions, name=name)
@@ -138,7 +138,7 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
     Raises:
         InputError: missing or broken file, no fiducials, an unknown or doubled label, a broken position.
 
-    Example:
+    Examples:
         >>> int(fm.read_markups("case-0000.mrk.json").present.sum())
         22
     """

@@ -51,7 +51,7 @@ def read_volume(
     Raises:
         InputError: the file is missing, broken, or holds no volume that could be used.
 
-    Example:
+    Examples:
         >>> volume = fm.read_volume("case-0000.nrrd")
         >>> volume.name, volume.shape, volume.spacing
         ('case-0000', (64, 48, 48), (2.0, 2.0, 2.0))
@@ -74,7 +74,7 @@ def read_sequence(
 
     Arguments and errors as for `read_volume`; a bad frame raises when it is read.
 
-    Example:
+    Examples:
         >>> frames = fm.read_sequence("case-0000.nrrd")
         >>> [frame.shape for frame in frames], frames.times_s
         ([(64, 48, 48)], None)

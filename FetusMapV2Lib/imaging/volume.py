@@ -28,7 +28,7 @@ class Volume:
         source: where it came from, for messages ("" if made in memory).
         warnings: what a user should know about it, one line each.
 
-    Example:
+    Examples:
         >>> volume = fm.Volume(np.zeros((60, 50, 40), np.uint8), np.diag([0.5, 0.5, 1.0, 1.0]))
         >>> volume.spacing, volume.extent_mm
         ((0.5, 0.5, 1.0), (20.0, 25.0, 60.0))

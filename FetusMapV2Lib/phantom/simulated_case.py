@@ -225,7 +225,7 @@ def simulate_case(
     Raises:
         InputError: the volume is too small for the fetus, or the style is unknown.
 
-    Example:
+    Examples:
         >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
         ((64, 48, 48), (22, 3))
         >>> case.truth["crl_mm"], case.truth["style"]

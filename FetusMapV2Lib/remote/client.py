@@ -52,7 +52,7 @@ class RemoteEngine:
         stalled_s: seconds without progress after which it does, even if it sends heartbeats; by default thirty times
             as long.
 
-    Example:
+    Examples:
         >>> with RemoteEngine(device="cpu") as engine:              # doctest: +SKIP
         ...     estimate = engine.submit(EstimateRequest(volume)).result()
     """

@@ -89,7 +89,7 @@ def train(
         BudgetError: the training step does not fit the preset's memory budget.
         Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
 
-    Example:
+    Examples:
         A network far too small, for two steps, on the one case of this folder:
 
         >>> tiny = {"input_size": [16, 16, 16], "network.widths": [3, 4], "run.steps": 2, "run.cache_spacing_mm": 4.0}

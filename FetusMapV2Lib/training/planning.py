@@ -36,7 +36,7 @@ def plan_memory(
         BudgetError: nothing fits the budget; it says the least that is needed.
         UserError: a preset that cannot be used.
 
-    Example:
+    Examples:
         >>> plan = fm.plan_memory("unet", {"memory.budget": "4GiB", "input_size": [112, 80, 80]})
         >>> plan.purpose, plan.prediction.peak_bytes <= 4 * 2**30
         ('training', True)

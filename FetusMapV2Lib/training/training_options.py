@@ -29,7 +29,7 @@ class TrainingOptions:
             read-only.
         note: JSON values for the model file's training summary, e.g. the commands that produced the data.
 
-    Example:
+    Examples:
         >>> fm.TrainingOptions(overrides={"memory.budget": "8GiB", "run.steps": 20_000}, resume=True).seed
         0
     """

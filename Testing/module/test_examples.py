@@ -176,3 +176,25 @@ def test_folder_script_calls_the_command_line(tmp_path, monkeypatch):
     expected = ["-m", "FetusMapV2Lib.cli", "estimate", *files, "--output", "out", "--device", "cpu"]
     assert calls == [[sys.executable, *expected]]
     assert script.main([str(tmp_path / ".." / tmp_path.name), "out"]) == 0
+
+
+def test_tutorial_goes_from_a_volume_to_files_and_a_memory_plan(tmp_path, capsys):
+    assert example("tutorial").main(["--output", str(tmp_path), "--spacing", "2"]) == 0
+    said = capsys.readouterr().out
+    for words in ("69x47x47", "Crown-rump length: 7", "13w", "moved by the refinement", "GiB"):
+        assert words in said
+    suffixes = (".fhir.json", ".measurements.csv", ".measurements.json", ".mrk.json")
+    assert sorted(path.name for path in tmp_path.glob("case*")) == [f"case-0000{suffix}" for suffix in suffixes]
+
+
+def test_tutorial_ends_with_one_line_where_something_cannot_be_done(tmp_path, capsys):
+    assert example("tutorial").main(["--output", str(tmp_path), "--spacing", "90"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_example_is_in_the_documentation():
+    pages = [EXAMPLES.parent / "README.md", *EXAMPLES.parent.glob("docs/*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    scripts = [path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"]
+    assert len(scripts) >= 3
+    assert [name for name in scripts if f"examples/{name}" not in text] == []

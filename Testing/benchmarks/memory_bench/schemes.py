@@ -285,7 +285,7 @@ SCHEMES: tuple[Scheme, ...] = (
     _ours("lean", "default plan: on the device, <= 1.25x"),
     _ours("lean-host", "whole tensors, host memory allowed, <= 1.25x", EXACT - {"slab-streaming"}),
     _ours("streamed-host", "slab streaming, host memory, <= 1.25x", EXACT),
-    _ours("streamed", "slab streaming, all made again, <= 4x", EXACT - {"host-offload"}, max_slowdown=4.0),
+    _ours("streamed", "slab streaming, all recomputed, <= 4x", EXACT - {"host-offload"}, max_slowdown=4.0),
     _ours("bf16-storage", "default plan + bfloat16 storage", ON_DEVICE | {"reduced-storage"}),
     _ours("streamed-bf16", "slab streaming, host memory + bfloat16 storage", EXACT | {"reduced-storage"}),
 )
