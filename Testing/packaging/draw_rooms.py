@@ -56,7 +56,7 @@ def table() -> str:
     lines = ["", "| room | what lives in it | imports |", "|---|---|---|"]
     for room in (room for floor in floors() for room in floor):
         others = ", ".join(known[room]) or "no other room"
-        lines.append(f"| `{room}/` | {purpose(room)} | {others} |")
+        lines.append(f"| `{room}` | {purpose(room)} | {others} |")
     return "\n".join([*lines, "", ""])
 
 
