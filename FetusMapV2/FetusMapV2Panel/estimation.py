@@ -233,7 +233,7 @@ class PoseEstimation:
 
     def keepPoseScene(self, poseScene) -> None:
         """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
-        poseScene.around_update = view_orientation.pausedRendering
+        poseScene.update_context = view_orientation.pausedRendering
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
     def restoreAfterUndo(self) -> None:

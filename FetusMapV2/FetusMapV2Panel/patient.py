@@ -13,7 +13,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.scene import ownership, pose_nodes
+from FetusMapV2Lib.scene import control_points, ownership, pose_nodes
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
@@ -246,7 +246,7 @@ class Patient:
 
     def _updateProblem(self, poseScene) -> None:
         """Report points that were added, deleted or renamed elsewhere in Slicer, or clear that message."""
-        problem, before = poseScene.problem, self._problem
+        problem, before = poseScene.snapshot.problem, self._problem
         self._problem = problem
         if problem and problem != before:
             text = _("The point list no longer holds the landmarks: {0}. Undo that change, or estimate the pose again.")
@@ -286,7 +286,7 @@ def _states() -> dict[str, tuple[str | None, tuple[Any, ...]]]:
     return {
         node.GetID(): (
             node.GetNodeReferenceID(pose_nodes.VOLUME_REFERENCE),
-            (pose_nodes.local_positions(node).tobytes(), *map(node.GetAttribute, ATTRIBUTES)),
+            (control_points.local_positions(node).tobytes(), *map(node.GetAttribute, ATTRIBUTES)),
         )
         for node in ownership.all_poses(slicer.mrmlScene)
     }

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import slicer
 
-from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.slice_turning import turn_slice
@@ -75,7 +75,7 @@ def showPlanes(pose: Pose, *planes: FetalPlane) -> bool:
     shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
     if not shown:
         return False
-    midsagittal = midsagittal_plane(pose.positions, pose.schema)
+    midsagittal = pose.midsagittal_plane
     slices = slice_poses(pose.positions, fetal_axes(midsagittal), midsagittal, pose.schema, aspect=1.0)
     for plane, slice_pose in zip(FetalPlane, slices, strict=True):
         if plane in planes:
@@ -99,7 +99,7 @@ def _jumpToCentre(pose: Pose) -> None:
 
 def _pointCamerasAtFetus(pose: Pose) -> None:
     """View the upright fetus from the direction in which its landmarks overlap least."""
-    plane = midsagittal_plane(pose.positions, pose.schema)
+    plane = pose.midsagittal_plane
     if plane is None:
         return
     view = best_viewpoint(pose.positions, fetal_axes(plane), _VIEW_SIZE, _NO_MARGIN)

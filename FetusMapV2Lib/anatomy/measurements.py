@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure, neck_flexion_deg, neck_uncertainty_deg
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating, check_formula, gestational_age
-from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check, check_pose
 from FetusMapV2Lib.anatomy.pose import Pose
 
@@ -81,7 +81,7 @@ def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
         lengths=lengths,
         datings=tuple(gestational_age(crl.value_mm, name, crl.uncertainty_mm) for name in FORMULAS),
         formula=formula,
-        plane=midsagittal_plane(pose.positions, pose.schema),
+        plane=pose.midsagittal_plane,
         neck_flexion_deg=neck,
         checks=check_pose(lengths, neck, neck_uncertainty_deg(pose)),
     )

@@ -6,10 +6,12 @@ A pose never changes; moving a landmark makes a new one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
+from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
 #: A landmark with a lower confidence counts as doubtful.
@@ -70,6 +72,11 @@ class Pose:
     def present(self) -> np.ndarray:
         """(N,) bool: which landmarks have a position."""
         return np.isfinite(self.positions).all(axis=1)
+
+    @cached_property
+    def midsagittal_plane(self) -> Plane | None:
+        """The least-squares plane through the midline landmarks, see `planes.midsagittal_plane`; None without one."""
+        return midsagittal_plane(self.positions, self.schema)
 
     def transformed(self, matrix: np.ndarray) -> Pose:
         """The pose after an affine 4x4 `matrix` (RAS to RAS); radii scale by the cube root of |det|.

@@ -14,7 +14,7 @@ from FetusMapV2Lib.anatomy.schema import Landmark
 from FetusMapV2Lib.presenting.translation import translator
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.scene.pose_scene import PoseScene
+    from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 
 _ = translator(__name__)
 
@@ -65,16 +65,15 @@ class LandmarkRow:
         return _NO_VALUE if self.confidence is None else shown_confidence(self.confidence)
 
 
-def landmark_rows(pose_scene: PoseScene) -> list[LandmarkRow]:
+def landmark_rows(snapshot: PoseSnapshot) -> list[LandmarkRow]:
     """One row per landmark of a pose, in the order of its schema."""
-    provenance, local = pose_scene.provenance, pose_scene.local_positions()
-    estimate, moved = provenance.named, provenance.moved(local)
+    estimate = snapshot.provenance.named
     rows = zip(
-        provenance.states(local),
+        snapshot.states,
         estimate.confidence.tolist(),
-        np.where(moved, np.nan, estimate.radius90_mm).tolist(),
-        provenance.refined(local).tolist(),
-        pose_scene.locks().tolist(),
+        np.where(snapshot.moved, np.nan, estimate.radius90_mm).tolist(),
+        snapshot.refined.tolist(),
+        snapshot.locked.tolist(),
         strict=True,
     )
     return [

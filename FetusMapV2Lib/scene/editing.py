@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene import pose_nodes, undo_history
+from FetusMapV2Lib.scene import control_points, undo_history
 from FetusMapV2Lib.scene.corrections import LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.skeleton import finite_rows
@@ -64,7 +64,7 @@ class LandmarkEditor:
         chosen = [row for row in self._free(rows) if self._is_present(row)]
         with self._step(chosen):
             for row in chosen:
-                pose_nodes.place_point(self._node, row, (math.nan,) * 3)
+                control_points.set_world_position(self._node, row, (math.nan,) * 3)
 
     @_on_whole_list
     def confirm(self, rows: Iterable[int], confirmed: bool = True) -> None:
@@ -118,7 +118,7 @@ class LandmarkEditor:
         chosen = [row for row in sorted(free) if distance[row] > _SMALLEST_MOVE_MM]
         with self._step(chosen):
             for row in chosen:
-                pose_nodes.place_point(self._node, row, pose.positions[row])
+                control_points.set_world_position(self._node, row, pose.positions[row])
             self._corrections().with_refined(chosen, self._local()).save(self._node)
 
     def pinned(self) -> tuple[int, ...]:
@@ -141,26 +141,26 @@ class LandmarkEditor:
 
     def _swap(self, limbs: Collection[str]) -> None:
         order = swapped_rows(limbs, self._schema)
-        local, locked = self._local(), pose_nodes.locks(self._node)
+        local, locked = self._local(), control_points.locks(self._node)
         for row in np.flatnonzero(order != np.arange(len(order))).tolist():
-            pose_nodes.place_local(self._node, row, local[order[row]])
+            control_points.set_local_position(self._node, row, local[order[row]])
             self._node.SetNthControlPointLocked(row, bool(locked[order[row]]))
         self._corrections().with_sides_swapped(limbs, self._schema).save(self._node)
 
     def _put_back(self, rows: Collection[int]) -> None:
         provenance = self.fetus.provenance
         for row in rows:
-            pose_nodes.place_local(self._node, row, provenance.named.positions[row])
+            control_points.set_local_position(self._node, row, provenance.named.positions[row])
         nowhere = np.full((self._schema.count, 3), np.nan)
         kept = provenance.corrections.with_confirmed(rows, nowhere).with_refined(rows, nowhere)
         kept.save(self._node)
 
     def _is_as_estimated(self, row: int) -> bool:
-        provenance, local = self.fetus.provenance, self._local()
-        estimated = provenance.named.positions
+        now = self.fetus.current()
+        local, estimated = now.local, now.provenance.named.positions
         same = np.array_equal(np.round(local[row] - estimated[row], 6), np.zeros(3))
         both_missing = not np.isfinite([local[row], estimated[row]]).any()
-        return (same or both_missing) and provenance.states(local)[row] != "confirmed"
+        return (same or both_missing) and now.states[row] != "confirmed"
 
     def _corrections(self) -> Corrections:
         return self.fetus.provenance.corrections
@@ -172,7 +172,7 @@ class LandmarkEditor:
         return bool(finite_rows(self._local())[row])
 
     def _by_hand(self) -> list[int]:
-        return [row for row, state in enumerate(self.fetus.states()) if state in ("edited", "confirmed")]
+        return np.flatnonzero(self.fetus.current().set_by_hand).tolist()
 
     def _free(self, rows: Iterable[int]) -> list[int]:
         return [row for row in rows if not self._node.GetNthControlPointLocked(row)]

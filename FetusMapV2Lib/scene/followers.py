@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from numpy.typing import NDArray
+from vtk.util import numpy_support
 
-from FetusMapV2Lib.anatomy.planes import Plane, midsagittal_plane, same_plane
+from FetusMapV2Lib.anatomy.planes import Plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.control_points import set_world_position, world_to_local
 from FetusMapV2Lib.scene.node_names import make_name_harmless, without_name_in_labels
+from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
 Array = NDArray[np.float64]
@@ -72,27 +77,72 @@ class Followers:
             self._landmarks.SetNodeReferenceID(pose_nodes.COLOURS_REFERENCE, node.GetID())
         return node
 
-    def update(self, world: Array, changed: NDArray[np.bool_], *, anew: bool) -> None:
-        """Follow landmarks at `world` (N, 3), RAS mm, of which some `changed` (N,).
+    def update(self, snapshot: PoseSnapshot, changed: NDArray[np.bool_], *, anew: bool) -> None:
+        """Show another pose.
 
         Args:
-            anew: rely on nothing that was done before.
+            snapshot: the pose.
+            changed: (N,) the landmarks that moved since the last update.
+            anew: update all nodes, whatever they showed before.
         """
-        skeleton, lines = self.skeleton, self.lines
+        skeleton, lines, world = self.skeleton, self.lines, snapshot.world
         if skeleton is not None:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
-            self._mesh.update(pose_nodes.to_local(skeleton, world), anew=anew)
-        self._update_plane(midsagittal_plane(world, self._schema), anew=anew)
+            self._mesh.update(world_to_local(skeleton, world), anew=anew)
+        self._update_plane(snapshot.pose.midsagittal_plane, anew=anew)
         for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
-                pose_nodes.place_line(lines[key], world[start], world[end])
+                _place_line(lines[key], world[start], world[end])
 
     def _update_plane(self, plane: Plane | None, *, anew: bool) -> None:
         if same_plane(plane, self._plane) and not anew:
             return
         self._plane = plane
         if self.plane is not None:
-            pose_nodes.place_plane(self.plane, plane)
+            _place_plane(self.plane, plane)
         if self.trace is not None:
-            pose_nodes.place_trace(self.trace, plane)
+            _place_trace(self.trace, plane)
+
+
+def _place_line(node: Any, start: Array, end: Array) -> None:
+    """Put a line between two world points; it disappears if either is NaN."""
+    before = node.StartModify()
+    complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
+    for row, point in enumerate((start, end)):
+        set_world_position(node, row, point if complete else (math.nan,) * 3)
+    node.EndModify(before)
+
+
+def _place_plane(node: Any, plane: Plane | None) -> None:
+    """Put the plane node where `plane` is (world); it disappears if there is none."""
+    if plane is None:
+        set_world_position(node, 0, (math.nan,) * 3)
+        return
+    if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
+        # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
+        set_world_position(node, 0, plane.origin)
+    # One event in place of two: views draw the plane for each.
+    node.SetDisableModifiedEvent(True)
+    node.SetOriginWorld(plane.origin.tolist())
+    node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
+    node.SetSizeWorld(*plane.extent_mm)
+    node.SetDisableModifiedEvent(False)
+    node.InvokeCustomModifiedEvent(node.PointModifiedEvent)
+
+
+def _place_trace(node: Any, plane: Plane | None) -> None:
+    """Put the trace where `plane` is (world); it disappears if there is none."""
+    polydata = node.GetPolyData()
+    if polydata.GetNumberOfCells() != (plane is not None):
+        polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())
+    corners = np.zeros((4, 3)) if plane is None else world_to_local(node, plane.corners)
+    polydata.GetPoints().SetData(numpy_support.numpy_to_vtk(corners, deep=True))
+    polydata.GetPoints().Modified()
+    polydata.Modified()
+
+
+def _one_cell(points: int) -> vtk.vtkCellArray:
+    cells = vtk.vtkCellArray()
+    cells.InsertNextCell(points, list(range(points)))
+    return cells

@@ -17,7 +17,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.errors import InputError, OutputError
@@ -127,7 +127,7 @@ _Place = Callable[[str, tuple[int, int]], tuple[Canvas, picture_layout.Panel]]
 def _draw_views(volume: Volume, pose: Pose, skeleton_size: tuple[int, int], place: _Place) -> None:
     """The skeleton, then midsagittal, coronal and transverse slice, each where `place` wants it."""
     schema = pose.schema
-    plane = midsagittal_plane(pose.positions, schema)
+    plane = pose.midsagittal_plane
     axes = fetal_axes(plane)
     doubtful = picture_layout.doubtful_rows(pose)
     viewpoint = best_viewpoint(pose.positions, axes, skeleton_size, picture_layout.SKELETON_MARGIN)

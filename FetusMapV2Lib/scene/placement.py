@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from FetusMapV2Lib.scene import pose_nodes, undo_history
+from FetusMapV2Lib.scene import control_points, pose_nodes, undo_history
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 
@@ -30,7 +30,7 @@ class Placement:
         self._node, self._scene, self._on_end = fetus.landmarks_node, fetus.scene, on_end
         self._modes = self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         pose_nodes.check_landmarks(self._node, fetus.schema)
-        self._before = pose_nodes.local_positions(self._node)[row]
+        self._before = control_points.local_positions(self._node)[row]
         self._had_undo = bool(self._scene.GetUndoFlag())
         self._observations = Observations()
         self._start()
@@ -77,7 +77,7 @@ class Placement:
         self._observations.clear()
         placed = self._node.GetNthControlPointPositionStatus(self.row) == self._node.PositionDefined
         if not placed:
-            pose_nodes.place_local(self._node, self.row, self._before)
+            control_points.set_local_position(self._node, self.row, self._before)
         if self._had_undo:
             self._scene.SetUndoOn()
         self._on_end(placed)

@@ -5,23 +5,19 @@ Everything hangs on the landmarks node: it refers to the skeleton, the plane, th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
 
-from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import appearance
+from FetusMapV2Lib.scene.control_points import list_problem, recreate_points
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, without_name_in_labels
-from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
 
 Array = NDArray[np.float64]
 
@@ -85,7 +81,7 @@ def check_landmarks(node: Any, schema: Schema) -> None:
     kept = node.GetAttribute(SCHEMA_ATTRIBUTE)
     if kept and kept != schema.id:
         raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
-    problem = problem_of_list(node, schema)
+    problem = list_problem(node, schema)
     if problem:
         raise InputError(
             f"the point list does not hold the {schema.count} landmarks in their order: {problem}",
@@ -98,7 +94,7 @@ def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     """A fiducial node with one named point per landmark, all missing, their number fixed."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
     without_name_in_labels(node)
-    fill_list(node, schema)
+    recreate_points(node, schema)
     make_landmarks(node, schema)
     return node
 
@@ -191,123 +187,3 @@ def _with_display(node: Any, show: Any) -> None:
     display.EndModify(before)
     for owned in (node, display):
         owned.SetUndoEnabled(True)
-
-
-def world_positions(node: Any, buffer: vtk.vtkPoints) -> Array:
-    """(N, 3) world coordinates of a markups node's points in mm, NaN where the position is not defined.
-
-    `buffer` is used over again to read all points in one call.
-    """
-    node.GetControlPointPositionsWorld(buffer)
-    positions = numpy_support.vtk_to_numpy(buffer.GetData()).astype(np.float64)
-    positions[~_defined(node)] = np.nan
-    return positions
-
-
-def local_positions(node: Any) -> Array:
-    """(N, 3) coordinates in the node's own frame (before its parent transform), NaN where not defined."""
-    count = node.GetNumberOfControlPoints()
-    positions = np.array([node.GetNthControlPointPosition(row) for row in range(count)]).reshape(count, 3)
-    positions[~_defined(node)] = np.nan
-    return positions
-
-
-def _defined(node: Any) -> NDArray[np.bool_]:
-    status = (node.GetNthControlPointPositionStatus(row) for row in range(node.GetNumberOfControlPoints()))
-    return np.fromiter((value == node.PositionDefined for value in status), dtype=bool)
-
-
-def place_point(node: Any, row: int, world: Sequence[float] | Array) -> None:
-    """Put point `row` at `world` (RAS mm), or mark it missing where that is NaN."""
-    x, y, z = (float(value) for value in world)
-    if math.isfinite(x + y + z):
-        node.SetNthControlPointPositionWorld(row, x, y, z)
-    elif node.GetNthControlPointPositionStatus(row) != node.PositionMissing:
-        node.SetNthControlPointPositionMissing(row)
-
-
-def place_local(node: Any, row: int, place: Array) -> None:
-    """`place_point` in the node's own coordinates, free of rounding by a parent transform."""
-    if np.isfinite(place).all():
-        node.SetNthControlPointPosition(row, *place.tolist())
-    else:
-        place_point(node, row, place)
-
-
-def locks(node: Any) -> NDArray[np.bool_]:
-    """(N,) which points are locked."""
-    rows = range(node.GetNumberOfControlPoints())
-    return np.fromiter((bool(node.GetNthControlPointLocked(row)) for row in rows), dtype=bool)
-
-
-def moving_row(node: Any) -> int | None:
-    """The point that the mouse has grabbed, as Slicer tells with PointStartInteractionEvent; None without one."""
-    index = node.GetAttribute("Markups.MovingMarkupIndex") or ""
-    return int(index) if index.isdecimal() and int(index) < node.GetNumberOfControlPoints() else None
-
-
-def place_line(node: Any, start: Array, end: Array) -> None:
-    """Put a line between two world points; it disappears if either is NaN."""
-    before = node.StartModify()
-    complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
-    for row, point in enumerate((start, end)):
-        place_point(node, row, point if complete else (math.nan,) * 3)
-    node.EndModify(before)
-
-
-def place_plane(node: Any, plane: Plane | None) -> None:
-    """Put the plane node where `plane` is (world); it disappears if there is none."""
-    if plane is None:
-        place_point(node, 0, (math.nan,) * 3)
-        return
-    if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
-        # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
-        place_point(node, 0, plane.origin)
-    # One event in place of two: views draw the plane for each.
-    node.SetDisableModifiedEvent(True)
-    node.SetOriginWorld(plane.origin.tolist())
-    node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
-    node.SetSizeWorld(*plane.extent_mm)
-    node.SetDisableModifiedEvent(False)
-    node.InvokeCustomModifiedEvent(node.PointModifiedEvent)
-
-
-def place_trace(node: Any, plane: Plane | None) -> None:
-    """Put the trace where `plane` is (world); it disappears if there is none."""
-    polydata = node.GetPolyData()
-    if polydata.GetNumberOfCells() != (plane is not None):
-        polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())
-    corners = np.zeros((4, 3)) if plane is None else to_local(node, plane.corners)
-    polydata.GetPoints().SetData(numpy_support.numpy_to_vtk(corners, deep=True))
-    polydata.GetPoints().Modified()
-    polydata.Modified()
-
-
-def _one_cell(points: int) -> vtk.vtkCellArray:
-    cells = vtk.vtkCellArray()
-    cells.InsertNextCell(points, list(range(points)))
-    return cells
-
-
-def to_local(node: Any, world: Array) -> Array:
-    """World points (N, 3) in the coordinates of a node under a parent transform; NaN rows stay."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return world
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
-    return _transformed(transform, world)
-
-
-def to_world(node: Any, local: Array) -> Array:
-    """Points (N, 3) in the coordinates of a node under a parent transform as world points; NaN rows stay."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return local
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
-    return _transformed(transform, local)
-
-
-def _transformed(transform: vtk.vtkGeneralTransform, points: Array) -> Array:
-    return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])

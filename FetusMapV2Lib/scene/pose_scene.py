@@ -1,6 +1,6 @@
 """`PoseScene`: a pose as live MRML nodes.
 
-Twenty-two points that can be dragged, and what follows them: skeleton, midsagittal plane, lengths, measurements.
+Points that can be dragged, and what follows them: skeleton, midsagittal plane, lengths, measurements.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
-from FetusMapV2Lib.scene.corrections import Corrections
-from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
+from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.followers import Followers
-from FetusMapV2Lib.scene.node_names import make_name_harmless, pose_name, printable, safe_markups_name
+from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
+from FetusMapV2Lib.scene.node_names import make_name_harmless, pose_name, safe_markups_name
 from FetusMapV2Lib.scene.observations import Observations
-from FetusMapV2Lib.scene.point_list import fill_list, problem_of_list
-from FetusMapV2Lib.scene.provenance import ATTRIBUTES, Provenance
+from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
+from FetusMapV2Lib.scene.provenance import Provenance
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
@@ -38,7 +38,10 @@ class PoseScene:
     else follows at once, in the same nodes. Positions are world coordinates, whatever parent transforms there are.
 
     Attributes:
-        around_update: gives a context in which all that follows a move is changed, e.g. one that pauses rendering.
+        snapshot: the pose after the last change, as handed to followers and listeners. It is up to date whenever a
+            listener is called. Use `pose`, `states` and the other methods elsewhere: they read the nodes.
+        update_context: returns a context in which all nodes that follow a change are updated, e.g. one that pauses
+            rendering.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema) -> None:
@@ -46,15 +49,9 @@ class PoseScene:
         self.scene = scene
         self.landmarks_node = landmarks_node
         self.schema = schema
+        self.snapshot = PoseSnapshot.read(landmarks_node, schema)
+        self.update_context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._followers = Followers(scene, landmarks_node, schema)
-        self._buffer = vtk.vtkPoints()
-        self._buffer.SetDataTypeToDouble()
-        self._nowhere = np.full((schema.count, 3), np.nan)
-        self._world = self._nowhere
-        self._provenance = Provenance.load(landmarks_node, schema)
-        self._kept: tuple[Any, ...] = ()
-        self._states: tuple[PointState, ...] = ()
-        self.around_update: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._listeners: list[Listener] = []
         self._observations = Observations()
         self._follower_observations = Observations()
@@ -81,14 +78,13 @@ class PoseScene:
             name: of the folder, and the beginning of all node names; made safe and unique in the scene.
             model: name and identity of the model that gave the pose.
         """
-        schema = pose.schema
         name = pose_nodes.unique_name(scene, safe_markups_name(name))
-        landmarks = pose_nodes.add_landmarks(scene, name, schema)
+        landmarks = pose_nodes.add_landmarks(scene, name, pose.schema)
         if volume_node is not None:
             ownership.give_to(landmarks, volume_node)
             landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-        result = cls(scene, landmarks, schema)
-        result._fill(pose, model)
+        write_estimate(landmarks, pose, model)
+        result = cls(scene, landmarks, pose.schema)
         result._start(name)
         return result
 
@@ -96,7 +92,7 @@ class PoseScene:
     def attach(cls, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema) -> PoseScene:
         """Make the nodes of a pose live again, after a scene was loaded or an undo brought them back.
 
-        Nodes that are gone are made again; all others keep their display. Landmarks from a file (.mrk.json) become
+        Nodes that are missing are recreated; all others keep their display. Landmarks from a file (.mrk.json) become
         a pose, with what the descriptions of the points tell about their estimate.
 
         Raises:
@@ -154,14 +150,16 @@ class PoseScene:
         """False after `close`, and after the landmarks or the scene are gone."""
         return self._open
 
-    # The pose.
+    # The pose as the nodes hold it now, also while several changes are collected (between StartModify and EndModify).
+
+    def current(self) -> PoseSnapshot:
+        """The pose as it is now: `snapshot`, unless the nodes have changed since."""
+        return PoseSnapshot.read(self.landmarks_node, self.schema, self.snapshot)
 
     @property
     def provenance(self) -> Provenance:
-        """The estimate and what was corrected in it, as kept with the points now."""
-        if self._kept_now(self.problem) == self._kept:
-            return self._provenance
-        return Provenance.load(self.landmarks_node, self.schema)
+        """The estimate and its corrections, as stored with the points."""
+        return self.current().provenance
 
     @property
     def model(self) -> str:
@@ -170,46 +168,49 @@ class PoseScene:
 
     @property
     def problem(self) -> str:
-        """Why the point list is no longer one of this schema's landmarks; empty if it is.
+        """Why the point list no longer holds the landmarks of the schema; empty if it does.
 
-        Points may be added, deleted or renamed elsewhere in Slicer. Until that is undone or the pose is estimated anew,
-        all landmarks count as missing, and nothing is measured.
+        Points may be added, deleted or renamed elsewhere in Slicer. Until that is undone or the pose is estimated
+        again, all landmarks count as missing, and nothing is measured.
         """
-        return problem_of_list(self.landmarks_node, self.schema)
+        return self.current().problem
 
     def pose(self) -> Pose:
-        """The pose as it is now, in world coordinates; see `Provenance.pose`. A missing point has NaN for all."""
-        node = self.landmarks_node
-        world = self._nowhere if self.problem else pose_nodes.world_positions(node, self._buffer)
-        return self.provenance.pose(world, self.local_positions())
+        """The pose in world coordinates, see `PoseSnapshot.pose`."""
+        return self.current().pose
 
     def local_positions(self) -> Array:
         """(N, 3) mm in the landmarks node's own coordinates, before its parent transform; NaN = missing."""
-        return self._nowhere if self.problem else pose_nodes.local_positions(self.landmarks_node)
+        return self.current().local
 
     def locks(self) -> NDArray[np.bool_]:
         """(N,) which landmarks are locked; none in a list with a `problem`."""
-        return np.zeros(self.schema.count, bool) if self.problem else pose_nodes.locks(self.landmarks_node)
+        return self.current().locked
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """CRL, femora and humeri of the present pose."""
+        """CRL, femora and humeri of the pose."""
         return measure(self.pose())
 
     def states(self) -> tuple[PointState, ...]:
         """Per landmark: "estimated", "edited" (moved or added by hand), "confirmed" or "missing"."""
-        return self.provenance.states(self.local_positions())
+        return self.current().states
 
     def set_pose(self, pose: Pose, model: str = "") -> None:
-        """Take a new estimate into the same nodes, in place of all corrections; a list with a `problem` is made whole.
+        """Replace the pose and all its corrections by a new estimate, in the same nodes.
 
         Raises:
-            ValueError: it has another number of landmarks.
+            ValueError: the pose has another schema.
         """
-        _check_count(pose, self.schema)
-        self._fill(pose, model)
+        if pose.schema != self.schema:
+            raise ValueError(f"the pose has the schema {pose.schema.id}, the nodes have {self.schema.id}")
+        busy, self._busy = self._busy, True
+        try:
+            write_estimate(self.landmarks_node, pose, model)
+        finally:
+            self._busy = busy
         self._update()
 
-    # Who follows.
+    # Listeners.
 
     def add_listener(self, callback: Listener) -> Callable[[], None]:
         """Call `callback(self)` after every change of the pose, and once more when it ends (`is_open` false).
@@ -226,31 +227,20 @@ class PoseScene:
         return remove
 
     def close(self) -> None:
-        """Stop following; the nodes stay in the scene as they are. Twice does no harm."""
+        """Stop observing the nodes; they stay in the scene as they are. Closing twice does no harm."""
         if not self._open:
             return
         self._open = False
         self._observations.clear()
         self._follower_observations.clear()
-        self._tell()
+        self._notify()
         self._listeners.clear()
 
-    def _fill(self, pose: Pose, model: str) -> None:
-        """Positions of an estimate, and what it is kept as."""
-        node, busy = self.landmarks_node, self._busy
-        self._busy = True
-        before = node.StartModify()
-        try:
-            if self.problem:
-                fill_list(node, self.schema)
-            for row, position in enumerate(pose.positions):
-                pose_nodes.place_point(node, row, position)
-                node.SetNthControlPointLocked(row, False)
-            record = EstimateRecord.of(pose, pose_nodes.local_positions(node))
-            Provenance(record, Corrections.none(self.schema.count), printable(model), self.schema).save(node)
-        finally:
-            node.EndModify(before)
-            self._busy = busy
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            listener(self)
+
+    # Updating.
 
     def _start(self, name: str) -> None:
         node_links.mend(self.landmarks_node)
@@ -261,10 +251,9 @@ class PoseScene:
         self._update(everything=True)
 
     def _observe(self) -> None:
-        node = self.landmarks_node
+        node, scene, observe = self.landmarks_node, self.scene, self._observations.observe
         moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
         others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
-        observe, scene = self._observations.observe, self.scene
         observe(node, (*moved, *others), self._on_points)
         observe(scene, scene.StartCloseEvent, self._on_close)
         observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
@@ -273,19 +262,19 @@ class PoseScene:
         self._observe_followers()
 
     def _observe_followers(self) -> None:
-        """Undo may have exchanged them for others."""
+        """Undo may have replaced them by others."""
         self._follower_observations.clear()
         observe, modified = self._follower_observations.observe, vtk.vtkCommand.ModifiedEvent
         for follower in self.all_nodes:
             observe(follower, follower.TransformModifiedEvent, self._on_transform)
             if follower.IsA("vtkMRMLMarkupsNode"):
                 observe(follower, modified, self._on_named)
-        # The display nodes themselves: the event of a model is not heard again by views while it is answered.
+        # The display nodes themselves: views do not hear a model's event again while it is being handled.
         for display in appearance.displays(node_links.models_of(self.landmarks_node)):
             observe(display, modified, self._on_display)
 
     # Between StartModify and EndModify events are collapsed and come without the number of the point, so all
-    # callbacks compare with the last positions and take the call data as optional.
+    # callbacks compare with the last snapshot and take the call data as optional.
 
     def _on_points(self, caller: Any, event: str, index: Any = None) -> None:
         self._update()
@@ -314,63 +303,24 @@ class PoseScene:
             self.close()
 
     def _update(self, everything: bool = False) -> None:
-        """Bring everything that depends on the points up to date; nothing is made anew."""
+        """Update all nodes that depend on the points, and call the listeners, if anything changed."""
         if self._busy or not self._open or self.scene.IsImporting():
             return
         self._busy = True
         try:
-            problem = self.problem
-            world = self._nowhere if problem else pose_nodes.world_positions(self.landmarks_node, self._buffer)
-            changed = ~((world == self._world) | (np.isnan(world) & np.isnan(self._world))).all(axis=1)
-            if everything:
-                changed[:] = True
-            kept_anew = self._read(problem)
-            if not changed.any() and not kept_anew:
+            before, now = self.snapshot, self.current()
+            self.snapshot = now
+            changed = now.moved_since(before) | everything
+            restored = (
+                everything or now.stored != before.stored
+            )  # a sequence or an undo may have replaced what is stored
+            if not changed.any() and not restored:
                 return
-            self._world = world
-            with self.around_update():
-                if not problem:
-                    self._describe(anew=everything or kept_anew)
+            with self.update_context():
+                if not now.problem and (restored or now.states != before.states):
+                    write_descriptions(self.landmarks_node, now)
                 if changed.any():
-                    self._followers.update(world, changed, anew=everything)
+                    self._followers.update(now, changed, anew=everything)
         finally:
             self._busy = False
-        self._tell()
-
-    def _kept_now(self, problem: str) -> tuple[Any, ...]:
-        """What is kept with the points beside their places."""
-        node = self.landmarks_node
-        return (problem, *map(node.GetAttribute, ATTRIBUTES), *pose_nodes.locks(node).tolist())
-
-    def _read(self, problem: str) -> bool:
-        """Read again what is kept with the points if it changed: a sequence or an undo may have exchanged it."""
-        kept = self._kept_now(problem)
-        if kept == self._kept:
-            return False
-        self._kept = kept
-        self._provenance = Provenance.load(self.landmarks_node, self.schema)
-        return True
-
-    def _describe(self, *, anew: bool) -> None:
-        """Say at each point where it comes from, and show doubtful ones as not selected."""
-        node, local = self.landmarks_node, pose_nodes.local_positions(self.landmarks_node)
-        states = self._provenance.states(local)
-        if states == self._states and not anew:
-            return
-        self._states = states
-        doubtful = self._provenance.doubtful(local)
-        for row, note in enumerate(self._provenance.notes(local)):
-            text = note.text()
-            if node.GetNthControlPointDescription(row) != text:
-                node.SetNthControlPointDescription(row, text)
-            if node.GetNthControlPointSelected(row) == doubtful[row]:
-                node.SetNthControlPointSelected(row, not doubtful[row])
-
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener(self)
-
-
-def _check_count(pose: Pose, schema: Schema) -> None:
-    if len(pose.positions) != schema.count:
-        raise ValueError(f"the pose has {len(pose.positions)} landmarks, the schema {schema.count}")
+        self._notify()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene.control_points import local_to_world
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
 from FetusMapV2Lib.scene.observations import Observations
-from FetusMapV2Lib.scene.point_list import problem_of_list
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.provenance import Provenance
+from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
 from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
 
@@ -228,11 +229,10 @@ class PoseSequence:
         """The pose of a frame as kept in the sequence."""
         node = _data_node(self.sequence, self.browser.GetMasterSequenceNode(), frame)
         schema = self.pose_scene.schema
-        if node is None or problem_of_list(node, schema):
+        stored = PoseSnapshot.read(node, schema) if node is not None else None
+        if stored is None or stored.problem:
             return Pose(np.full((schema.count, 3), np.nan), schema=schema)
-        local = pose_nodes.local_positions(node)
-        world = pose_nodes.to_world(self.pose_scene.landmarks_node, local)
-        return Provenance.load(node, schema).pose(world, local)
+        return replace(stored, world=local_to_world(self.pose_scene.landmarks_node, stored.local)).pose
 
     def _observe(self) -> None:
         scene = self.browser.GetScene()

@@ -1,6 +1,7 @@
-"""Where each landmark comes from: estimate and corrections together with where the points lie now.
+"""Where the landmarks of a pose come from: the estimate and its corrections, as stored in the landmarks node.
 
-The states of all points follow from these three, so that undo, sequences and files need to bring back nothing else.
+Together with the positions of the points they give the states of all landmarks (`pose_snapshot`), so that undo,
+sequences and files need to restore nothing else.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
-from FetusMapV2Lib.anatomy.pose import DOUBTFUL_CONFIDENCE, Pose
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.imaging.point_notes import PointNote, PointState
-from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.imaging.point_notes import PointNote
+from FetusMapV2Lib.scene import control_points
 from FetusMapV2Lib.scene.corrections import CORRECTIONS_ATTRIBUTE, LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
-from FetusMapV2Lib.scene.skeleton import finite_rows
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -64,7 +63,7 @@ class Provenance:
     @classmethod
     def from_notes(cls, node: Any, schema: Schema) -> Provenance:
         """What the descriptions of the points tell; a Markups file keeps nothing else."""
-        local = pose_nodes.local_positions(node)
+        local = control_points.local_positions(node)
         notes = [PointNote.read(node.GetNthControlPointDescription(row)) for row in range(schema.count)]
         unknown = PointNote(state="edited")
         return _of_notes([note or unknown for note in notes], local, schema)
@@ -79,50 +78,6 @@ class Provenance:
     def named(self) -> EstimateRecord:
         """The estimate by the names that the landmarks have now."""
         return self.estimate.in_order(swapped_rows(self.corrections.swapped, self.schema))
-
-    def states(self, local: Array) -> tuple[PointState, ...]:
-        """Per landmark: "estimated" (by a model, refined or not), "edited" (by hand), "confirmed" or "missing"."""
-        rows = zip(
-            finite_rows(local).tolist(),
-            _at(local, self.corrections.confirmed).tolist(),
-            self.moved(local).tolist(),
-            strict=True,
-        )
-        return tuple(
-            "missing" if not there else "confirmed" if confirmed else "edited" if moved else "estimated"
-            for there, confirmed, moved in rows
-        )
-
-    def moved(self, local: Array) -> Flags:
-        """(N,) which present points lie neither where they were estimated nor where they were refined to."""
-        return finite_rows(local) & ~_at(local, self.named.positions) & ~self.refined(local)
-
-    def refined(self, local: Array) -> Flags:
-        """(N,) which points lie where refinement around landmarks set by hand put them."""
-        return _at(local, self.corrections.refined)
-
-    def doubtful(self, local: Array) -> Flags:
-        """(N,) which points are still the model's and have a confidence below `DOUBTFUL_CONFIDENCE`."""
-        estimated = np.array([state == "estimated" for state in self.states(local)])
-        return estimated & (self.named.confidence < DOUBTFUL_CONFIDENCE)
-
-    def pose(self, world: Array, local: Array) -> Pose:
-        """The pose with points at `world` (N, 3), RAS mm.
-
-        A landmark edited or confirmed has confidence 1. The 90 % radius holds where the model put a landmark, or
-        refinement did; elsewhere it is NaN.
-        """
-        named, present = self.named, finite_rows(local)
-        by_hand = np.array([state in ("edited", "confirmed") for state in self.states(local)])
-        confidence = np.where(by_hand, 1.0, np.where(present, named.confidence, np.nan))
-        radius = np.where(present & ~self.moved(local), named.radius90_mm, np.nan)
-        return Pose(
-            world,
-            confidence if np.isfinite(named.confidence).any() else None,
-            radius if np.isfinite(named.radius90_mm).any() else None,
-            self.laterality,
-            self.schema,
-        )
 
     @property
     def laterality(self) -> Laterality | None:
@@ -139,28 +94,8 @@ class Provenance:
             consistent=kept.consistent if kept.consistent is None or arms == legs else not kept.consistent,
         )
 
-    def notes(self, local: Array) -> list[PointNote]:
-        """What the descriptions of the points say, one per row."""
-        named, origin = self.named, swapped_rows(self.corrections.swapped, self.schema)
-        away = np.isfinite(named.positions).all(axis=1) & ~_at(local, named.positions)
-        refined = self.refined(local)
-        landmarks = self.schema.landmarks
-        return [
-            PointNote(
-                state=state,
-                refined=bool(refined[row]),
-                estimated_at=tuple(named.positions[row].tolist()) if away[row] else None,
-                estimated_as="" if origin[row] == row else landmarks[origin[row]].name,
-                confidence=float(named.confidence[row]),
-                radius90_mm=float(named.radius90_mm[row]),
-                model=self.model,
-                assumed=landmarks[row].assumed,
-            )
-            for row, state in enumerate(self.states(local))
-        ]
 
-
-def _at(local: Array, places: Array) -> Flags:
+def at_same_place(local: Array, places: Array) -> Flags:
     """(N,) which points lie at their `places`; false where either is missing."""
     distance: Array = np.linalg.norm(local - places, axis=1)
     return np.asarray(distance <= SAME_PLACE_MM)

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.scene import node_links, pose_nodes
+from FetusMapV2Lib.scene import control_points, node_links, pose_nodes
 from FetusMapV2Lib.scene.node_names import make_name_harmless, node_name
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
@@ -105,8 +105,8 @@ def _landmarks_in(scene: slicer.vtkMRMLScene) -> set[tuple[Any, ...]]:
     return {
         (
             node.GetID(),
-            pose_nodes.local_positions(node).tobytes(),
-            pose_nodes.locks(node).tobytes(),
+            control_points.local_positions(node).tobytes(),
+            control_points.locks(node).tobytes(),
             tuple(node.GetNthControlPointLabel(row) for row in range(node.GetNumberOfControlPoints())),
             *map(node.GetAttribute, ATTRIBUTES),
         )

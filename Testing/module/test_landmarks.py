@@ -197,6 +197,18 @@ def test_a_dragged_landmark_is_edited_chosen_confirmed_and_undone_by_keys(panel)
     assert panel.text(CREST) == "edited"
 
 
+def test_the_whole_panel_follows_a_move_with_one_fit_of_the_plane(panel, monkeypatch):
+    from FetusMapV2Lib.anatomy import pose
+
+    node = panel.estimate().fetus.landmarks_node
+    fits, fit = [], pose.midsagittal_plane
+    monkeypatch.setattr(pose, "midsagittal_plane", lambda *arguments: (fits.append(1), fit(*arguments))[1])
+    before, (x, y, z) = panel.ui.resultsTable.item(0, 1).text(), node.GetNthControlPointPositionWorld(CREST)
+    node.SetNthControlPointPositionWorld(CREST, x, y, z + 5.0)
+    assert panel.ui.resultsTable.item(0, 1).text() != before
+    assert len(fits) == 1
+
+
 def test_a_click_that_moves_nothing_needs_no_undo_of_its_own(panel):
     panel.drag(CREST)
     panel.drag(CREST, by_pixels=(0, 0))

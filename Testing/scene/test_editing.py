@@ -15,7 +15,7 @@ from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.markups import write_markups
-from FetusMapV2Lib.scene import pose_nodes, undo_history
+from FetusMapV2Lib.scene import control_points, pose_nodes, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import application_of, open_scene, save_scene
@@ -49,7 +49,7 @@ def situation(fetus: PoseScene) -> tuple[Any, ...]:
     pose = fetus.pose()
     return (
         fetus.states(),
-        pose_nodes.locks(node).tolist(),
+        control_points.locks(node).tolist(),
         np.nan_to_num(np.round(pose.positions, 4), nan=9e9).tolist(),
         np.nan_to_num(pose.radius90_mm, nan=9e9).tolist(),
         pose.laterality,
@@ -132,7 +132,7 @@ def test_a_landmark_that_the_model_missed_can_be_set_and_is_missing_again_by_res
 def test_locked_points_do_not_move(fetus: PoseScene, editor: LandmarkEditor) -> None:
     drag(fetus, ANKLE)
     editor.lock([ANKLE, 0])
-    assert pose_nodes.locks(fetus.landmarks_node).tolist() == [row in (0, ANKLE) for row in range(22)]
+    assert control_points.locks(fetus.landmarks_node).tolist() == [row in (0, ANKLE) for row in range(22)]
     positions = fetus.pose().positions
     editor.set_missing([0, ANKLE])
     editor.reset()
@@ -151,7 +151,7 @@ def test_a_new_estimate_replaces_all_corrections(fetus: PoseScene, editor: Landm
     editor.set_missing([2])
     fetus.set_pose(pose, model="another")
     assert set(fetus.states()) == {"estimated"}
-    assert not pose_nodes.locks(fetus.landmarks_node).any()
+    assert not control_points.locks(fetus.landmarks_node).any()
     assert fetus.model == "another"
     assert_followers_agree(fetus, pose.positions)
 
@@ -172,14 +172,14 @@ def test_swapping_sides_exchanges_names_and_nothing_else(
     editor.confirm([ANKLE])
     editor.lock([SCHEMA.index("left_knee")])
     editor.set_missing([SCHEMA.index("right_wrist")])
-    before, states, locked = fetus.pose(), np.array(fetus.states()), pose_nodes.locks(fetus.landmarks_node)
+    before, states, locked = fetus.pose(), np.array(fetus.states()), control_points.locks(fetus.landmarks_node)
     editor.swap_sides(limbs)
     after = fetus.pose()
     np.testing.assert_array_equal(after.positions, before.positions[order])
     np.testing.assert_array_equal(after.radius90_mm, before.radius90_mm[order])
     np.testing.assert_array_equal(after.confidence, before.confidence[order])
     assert list(fetus.states()) == states[order].tolist()
-    assert pose_nodes.locks(fetus.landmarks_node).tolist() == locked[order].tolist()
+    assert control_points.locks(fetus.landmarks_node).tolist() == locked[order].tolist()
     assert_followers_agree(fetus, before.positions[order])
 
 
@@ -384,7 +384,9 @@ def test_a_markups_file_alone_keeps_states_estimate_and_model(
         assert pose_nodes.find_landmarks(other) == [again.landmarks_node]
         assert again.states() == fetus.states()
         assert again.model == MODEL
-        assert pose_nodes.locks(again.landmarks_node).tolist() == pose_nodes.locks(fetus.landmarks_node).tolist()
+        assert (
+            control_points.locks(again.landmarks_node).tolist() == control_points.locks(fetus.landmarks_node).tolist()
+        )
         np.testing.assert_allclose(again.pose().positions, fetus.pose().positions, atol=1e-5)
         np.testing.assert_allclose(again.pose().confidence, fetus.pose().confidence, atol=0.006)
         np.testing.assert_allclose(again.pose().radius90_mm, fetus.pose().radius90_mm, atol=0.06)

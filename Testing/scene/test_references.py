@@ -148,7 +148,7 @@ def test_whoever_follows_a_move_is_changed_within_one_context(scene: Any, pose: 
         yield
         depth[0] -= 1
 
-    fetus.around_update = paused
+    fetus.update_context = paused
     for node in fetus.all_nodes[1:]:
         node.AddObserver("AnyEvent", lambda caller, event: changed.append(depth[0]))
     before = fetus.landmarks_node.StartModify() if bundled else 0

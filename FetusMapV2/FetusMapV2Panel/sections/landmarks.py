@@ -14,8 +14,8 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.presenting.landmark_actions import possible_actions
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html, landmark_rows, summary_text
 from FetusMapV2Lib.scene import undo_history
+from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
-from FetusMapV2Lib.scene.pose_nodes import moving_row
 from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.landmark_list import LandmarkList
@@ -116,7 +116,7 @@ class LandmarksSection(Section):
             self._grabObserver = landmarks, landmarks.AddObserver(landmarks.PointStartInteractionEvent, self.onGrabbed)
 
     def _showRows(self) -> None:
-        self._rows = landmark_rows(self._editor.fetus) if self._editor is not None else []
+        self._rows = landmark_rows(self._editor.fetus.current()) if self._editor is not None else []
         self._list.show(self._rows)
         self._updateButtons()
 
@@ -164,7 +164,7 @@ class LandmarksSection(Section):
 
     def onGrabbed(self, caller: slicer.vtkMRMLMarkupsFiducialNode, event: str) -> None:
         """Select a landmark that is grabbed in a view, so that keys apply to it."""
-        row = moving_row(caller)
+        row = grabbed_row(caller)
         if row is not None and row != self._list.current():
             self._list.select(row)
 
