@@ -24,7 +24,7 @@ from FetusMapV2Lib.cli.simulate import simulate
 from FetusMapV2Lib.cli.supervisor import supervised
 from FetusMapV2Lib.cli.supervisor_link import connect
 from FetusMapV2Lib.cli.train import train
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.version import SOFTWARE
 
 app = typer.Typer(
     name="fetusmap",
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        out.print(f"FetusMapV2 {__version__}")
+        out.print(SOFTWARE)
         raise typer.Exit
 
 

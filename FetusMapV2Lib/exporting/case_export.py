@@ -28,9 +28,9 @@ def export(
 
     Args:
         estimate: the estimate; without a fetus, only the JSON that says so is written.
-        volume: the volume that it was made of; scene, picture and the views of a report need it.
-        folder: for the files, made if need be.
-        options: which files, and what they may tell; None = landmarks and measurements.
+        volume: the volume that it was computed from; scene, picture and the views of a report need it.
+        folder: for the files; it is created if it does not exist.
+        options: which files, and what they may contain; None = landmarks and measurements.
 
     Returns:
         The paths of the files written.
@@ -72,7 +72,7 @@ def export_sequence(
     Args:
         estimates: one per frame; nothing is written of a frame that could not be read.
         frames: the volumes; with ``times_s`` the movement is in seconds.
-        folder: for the files, made if need be.
+        folder: for the files; it is created if it does not exist.
         options: as in `export`; the files of frame 7 are called ``STEM_0007``.
         movement: of these estimates; None = computed.
 

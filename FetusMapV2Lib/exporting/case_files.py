@@ -30,9 +30,9 @@ class CaseFiles:
 
     Attributes:
         estimate: the estimate.
-        volume: that it was made of; None if only its results are at hand.
+        volume: that it was computed from; None if it is not available.
         stem: the beginning of the file names.
-        options: how.
+        options: of the export.
     """
 
     estimate: Estimate
@@ -41,7 +41,7 @@ class CaseFiles:
     options: ExportOptions
 
     def anonymous(self) -> CaseFiles:
-        """The case with its stem wherever it told the name of the volume or of its source."""
+        """The case with its stem in place of the names of the volume and of its source file."""
         estimate, source = self.estimate, self.options.source
         if source is not None:
             estimate = without_file_name(estimate, source, self.stem)
@@ -104,7 +104,7 @@ class CaseFiles:
 
 
 def without_file_name(estimate: Estimate, source: Path, name: str) -> Estimate:
-    """The estimate with `name` wherever its reason or a warning tells the name of the source file."""
+    """The estimate with `name` in place of the name of the source file in its reason and warnings."""
 
     def neutral(text: str) -> str:
         for known in (str(source.absolute()), str(source), source.name):

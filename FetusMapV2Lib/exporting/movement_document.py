@@ -9,7 +9,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,18 @@ from FetusMapV2Lib.anatomy import movement as rules
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.serialisation import to_json
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.estimation.estimate import Estimate
 
 UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."
 
+#: Decimals of all numbers in the JSON.
+_DIGITS = 4
+
 
 def movement_csv(movement: Movement) -> str:
-    """One row per frame: time, angles with the half-width of their 90 % interval, speeds, noise, who moves."""
+    """One row per frame: time, angles with the half-width of their 90 % interval, speeds, noise, which parts move."""
     unit = speed_unit(movement).replace("/", "_per_")
     header = ["frame", "time_s" if movement.time_unit == "s" else "time_frames"]
     for angle in movement.angle_list:
@@ -53,8 +56,8 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
     """The JSON of a movement: definitions, frames, ranges of angles, periods, model and device."""
     first = next((estimate for estimate in estimates if estimate.model), estimates[0])
     known = movement.time_unit == "s"
-    return {
-        "software": f"FetusMapV2 {__version__}",
+    document = {
+        "software": SOFTWARE,
         "notice": RESEARCH_USE,
         "model": first.model,
         "device": first.device,
@@ -78,25 +81,27 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
                 "key": part.key,
                 "name": part.name,
                 "seen_from": "the world" if part.group is None else "the trunk",
-                "peak_speed": _number(_peak(movement.speeds[:, column])),
-                "periods": [asdict(period) for period in movement.periods_of(part.key)],
+                "peak_speed": _peak(movement.speeds[:, column]),
+                "periods": movement.periods_of(part.key),
             }
             for column, part in enumerate(movement.part_list)
         ],
         "frames": [
             {
                 "frame": number,
-                "time": _number(time),
+                "time": time,
                 "found": estimate.found,
                 "status": estimate.status,
                 "reason": estimate.reason,
-                "presence": _number(estimate.detection_score),
+                "presence": estimate.detection_score,
                 "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},
-                "warnings": list(estimate.warnings),
+                "warnings": estimate.warnings,
             }
             for number, (time, estimate) in enumerate(zip(movement.times, estimates, strict=True))
         ],
     }
+    values: dict[str, Any] = to_json(document, digits=_DIGITS)
+    return values
 
 
 def speed_unit(movement: Movement) -> str:
@@ -104,12 +109,12 @@ def speed_unit(movement: Movement) -> str:
     return f"mm/{movement.time_unit}"
 
 
-def _sides_document(estimates: Sequence[Estimate]) -> dict[str, float | None] | None:
+def _sides_document(estimates: Sequence[Estimate]) -> dict[str, float] | None:
     """How sure left and right are over the sequence; the same in every frame with a fetus."""
     sides = next((estimate.pose.laterality for estimate in estimates if estimate.pose.laterality is not None), None)
     if sides is None:
         return None
-    return {"arms_confidence": _number(sides.arms_confidence), "legs_confidence": _number(sides.legs_confidence)}
+    return {"arms_confidence": sides.arms_confidence, "legs_confidence": sides.legs_confidence}
 
 
 def _angle_document(movement: Movement, column: int) -> dict[str, Any]:
@@ -119,18 +124,14 @@ def _angle_document(movement: Movement, column: int) -> dict[str, Any]:
         "key": angle.key,
         "name": angle.name,
         "definition": angle.definition,
-        "least_deg": _number(known.min()) if len(known) else None,
-        "most_deg": _number(known.max()) if len(known) else None,
+        "least_deg": known.min() if len(known) else None,
+        "most_deg": known.max() if len(known) else None,
     }
 
 
 def _peak(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.max()) if len(known) else math.nan
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 4) if math.isfinite(value) else None
 
 
 def _cell(value: float, digits: int) -> str:

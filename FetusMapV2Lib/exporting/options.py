@@ -52,15 +52,15 @@ class ExportOptions:
         stem: the beginning of the file names; empty = the name of the volume.
         overwrite: whether the files of an earlier export may be replaced.
         shared: whether other users of this computer may read the files.
-        identifiers: whether files may tell the patient, the study, the day and the name of the volume.
+        identifiers: whether files may contain the patient, the study, the day and the name of the volume.
         dating: key of the dating formula that the report puts first.
-        source: file or folder that the volume was read from; if it is DICOM, the report tells whose it is.
-        study: patient and study of the volume, in place of those that `source` tells.
+        source: file or folder that the volume was read from; if it is DICOM, the report contains its patient and study.
+        study: patient and study of the volume, in place of those of `source`.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
         operator: who looked at the landmarks.
         pictures: views for the report; None = drawn off-screen.
         print_pdf: prints the report as PDF; None = printed by PySide6.
-        on_remark: called with a sentence for whatever a report leaves out because it cannot be right.
+        on_remark: called with a sentence for each value that a report omits because it cannot be right.
 
     Examples:
         >>> fm.ExportOptions(kinds=("html", "landmarks"), identifiers=False).kinds  # in the order of writing

@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
@@ -19,11 +19,15 @@ from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.serialisation import to_json
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.markups import pose_note
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
+
+#: Decimals of lengths, angles and shares in the JSON, and of unit vectors.
+_DIGITS, _UNIT_DIGITS = 4, 6
 
 
 def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = ()) -> list[str]:
@@ -67,46 +71,45 @@ def measurements_csv(found: Measurements) -> str:
 
 def results_document(estimate: Estimate) -> dict[str, Any]:
     """The JSON of an estimate: landmarks (RAS mm), measurements, plane, dates, model and device."""
-    document: dict[str, Any] = {
-        "software": f"FetusMapV2 {__version__}",
+    document = {
+        "software": SOFTWARE,
         "notice": RESEARCH_USE,
         "found": estimate.found,
         "status": estimate.status,
         "reason": estimate.reason,
-        "presence": _number(estimate.detection_score),
+        "presence": estimate.detection_score,
         "model": estimate.model,
         "device": estimate.device,
         "device_reason": estimate.device_reason,
         "seconds": {stage: round(seconds, 3) for stage, seconds in estimate.timings.items()},
-        "warnings": list(estimate.warnings),
-        "refinement": asdict(estimate.refinement),
+        "warnings": estimate.warnings,
+        "refinement": estimate.refinement,
     }
-    if estimate.found:
-        document |= _pose_document(estimate.pose)
-    return document
+    values: dict[str, Any] = to_json(document, digits=_DIGITS)
+    return values | (_pose_document(estimate.pose) if estimate.found else {})
 
 
 def _pose_document(pose: Pose) -> dict[str, Any]:
     schema = pose.schema
     found = measurements(pose)
     sides = pose.laterality
-    return {
+    document = {
         "coordinate_system": "RAS",
         "unit": "mm",
         "landmarks": [_landmark_document(pose, schema, row) for row in range(schema.count)],
         "laterality": None
         if sides is None
         else {
-            "arms_confidence": _number(sides.arms_confidence),
-            "legs_confidence": _number(sides.legs_confidence),
+            "arms_confidence": sides.arms_confidence,
+            "legs_confidence": sides.legs_confidence,
             "consistent": sides.consistent,
         },
         "measurements": [
             {
                 "key": m.key,
                 "name": m.name,
-                "value_mm": _number(m.value_mm),
-                "uncertainty_mm": _number(m.uncertainty_mm),
+                "value_mm": m.value_mm,
+                "uncertainty_mm": m.uncertainty_mm,
                 "note": m.note,
             }
             for m in found.lengths
@@ -116,32 +119,36 @@ def _pose_document(pose: Pose) -> dict[str, Any]:
             {
                 "key": d.key,
                 "formula": d.name,
-                "days": _number(d.days),
+                "days": d.days,
                 "weeks": d.weeks_text,
-                "interval_days": _number(d.combined_days),
-                "interval_of_a_fetus_days": _number(d.interval_days),
-                "interval_of_the_length_days": _number(d.length_days),
+                "interval_days": d.combined_days,
+                "interval_of_a_fetus_days": d.interval_days,
+                "interval_of_the_length_days": d.length_days,
                 "valid": d.valid,
-                "valid_range_mm": list(d.valid_range_mm),
+                "valid_range_mm": d.valid_range_mm,
                 "source": d.source,
             }
             for d in found.known_datings
         ],
-        "neck_flexion_deg": _number(found.neck_flexion_deg),
-        "checks": [check_document(check) for check in found.checks],
+        "neck_flexion_deg": found.neck_flexion_deg,
+        "checks": [_check_document(check) for check in found.checks],
         "midsagittal_plane": _plane_document(found.plane),
     }
+    values: dict[str, Any] = to_json(document, digits=_DIGITS)
+    if found.plane is not None:
+        values["midsagittal_plane"]["normal_to_left"] = to_json(found.plane.normal, digits=_UNIT_DIGITS)
+    return values
 
 
-def check_document(check: Check) -> dict[str, Any]:
-    """A check as JSON values."""
+def _check_document(check: Check) -> dict[str, Any]:
+    """A check, with the keys of the JSON."""
     return {
         "key": check.key,
         "name": check.name,
-        "value": _number(check.value),
+        "value": check.value,
         "unit": check.unit,
-        "uncertainty": _number(check.uncertainty),
-        "usual_range": [_number(limit) for limit in check.limits],
+        "uncertainty": check.uncertainty,
+        "usual_range": check.limits,
         "verdict": check.verdict,
         "remark": check.remark,
         "source": check.source,
@@ -150,14 +157,13 @@ def check_document(check: Check) -> dict[str, Any]:
 
 def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
     landmark = schema.landmarks[row]
-    position = [round(float(x), 4) for x in pose.positions[row]] if pose.present[row] else None
     return {
         "number": landmark.number,
         "key": landmark.key,
         "name": landmark.name,
-        "position": position,
-        "confidence": None if pose.confidence is None else _number(pose.confidence[row]),
-        "radius90_mm": None if pose.radius90_mm is None else _number(pose.radius90_mm[row]),
+        "position": pose.positions[row] if pose.present[row] else None,
+        "confidence": None if pose.confidence is None else pose.confidence[row],
+        "radius90_mm": None if pose.radius90_mm is None else pose.radius90_mm[row],
     }
 
 
@@ -165,14 +171,10 @@ def _plane_document(plane: Plane | None) -> dict[str, Any] | None:
     if plane is None:
         return None
     return {
-        "origin": [round(float(x), 4) for x in plane.origin],
-        "normal_to_left": [round(float(x), 6) for x in plane.normal],
-        "residual_mm": _number(plane.residual_mm),
+        "origin": plane.origin,
+        "normal_to_left": plane.normal,
+        "residual_mm": plane.residual_mm,
     }
-
-
-def _number(value: float | None, digits: int = 4) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import next_name, published
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.imaging.case_search import CaseFiles, Skipped, find_cases, volumes_named
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
@@ -102,7 +102,7 @@ def _annotation_document(annotation: Annotation, schema: Schema) -> dict[str, An
     return {
         "fetus_present": True,
         "annotation": {
-            "software": f"FetusMapV2 {__version__}",
+            "software": SOFTWARE,
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "editor": annotation.editor,
             "model": annotation.model,

@@ -26,6 +26,7 @@ from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.json_files import parse_json
 from FetusMapV2Lib.core.locks import locked
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.model_info import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
 from FetusMapV2Lib.models.model_tensors import network_from, poses_from
@@ -179,6 +180,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        "software": SOFTWARE,
         "schema": schema.id,
         "schema_fingerprint": schema.fingerprint,
         "checksum": checksum,
@@ -219,7 +221,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     network = network_from(info, {k[len(_WEIGHTS) :]: t for k, t in tensors.items() if k.startswith(_WEIGHTS)}, file)
     poses, template = poses_from(tensors.get(_POSES), tensors.get(_TEMPLATE), file)
     model = Model(network.eval(), poses, template, info, calibration, str(header["checksum"]))
-    return replace(model, altered=header.get("fingerprint", model.fingerprint) != model.fingerprint)
+    # only files older than the key "software" may lack the fingerprint
+    expected = header.get("fingerprint", "" if "software" in header else model.fingerprint)
+    return replace(model, altered=expected != model.fingerprint)
 
 
 def _calibration(data: Any, file: Path) -> Calibration | None:

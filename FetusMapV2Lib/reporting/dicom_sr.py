@@ -17,11 +17,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.version import SOFTWARE, __version__
 from FetusMapV2Lib.imaging.study import SourceImage, Study
 from FetusMapV2Lib.reporting import sr_items as sr
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, SIDES
-from FetusMapV2Lib.reporting.report import SOFTWARE, Report
+from FetusMapV2Lib.reporting.report import Report
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 #: Implementation class UID of this software.

@@ -16,10 +16,10 @@ from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.version import __version__
+from FetusMapV2Lib.core.version import SOFTWARE, __version__
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
-from FetusMapV2Lib.reporting.report import SOFTWARE, Report
+from FetusMapV2Lib.reporting.report import Report
 from FetusMapV2Lib.reporting.values import clean_text
 
 _SYSTEMS = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct"}

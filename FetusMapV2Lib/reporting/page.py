@@ -17,8 +17,9 @@ from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import shown_confidence
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.reporting.guide_map import guide_map
-from FetusMapV2Lib.reporting.report import SOFTWARE, Report
+from FetusMapV2Lib.reporting.report import Report
 
 #: Width of the page's content in CSS pixels: that of an A4 sheet between margins of 2 cm, at 96 an inch.
 _WIDTH = 620

@@ -10,13 +10,10 @@ from functools import cached_property
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.core.version import __version__
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 from FetusMapV2Lib.reporting.values import checked_study
-
-SOFTWARE = f"FetusMapV2 {__version__}"
 
 
 @dataclass(frozen=True)
