@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 #: Where a link to a file that is no page of the site leads.
 _FILES = "https://github.com/FetusMapV2/FetusMapV2/blob/main/"
+#: A line that is nothing but the link to a script.
+_SCRIPT = re.compile(r"^\[(examples/\w+\.py)\]\(\.\./\1\)$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -24,10 +26,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links of a page of docs/ to those pages lead to where the site has them."""
+    """Links of a page of docs/ to those pages lead to where the site has them; a linked example is shown."""
     for source, target in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({target}")
-    return markdown
+    return _SCRIPT.sub(lambda match: f"```python\n{(ROOT / match[1]).read_text(encoding='utf-8')}```", markdown)
 
 
 def with_links_from_docs(text: str) -> str:

@@ -23,7 +23,7 @@ class Job(Generic[T]):
     Args:
         steps: yields whenever it waits for something; its return value is the result.
 
-    Example:
+    Examples:
         >>> Job.of(lambda: 6 * 7).result()
         42
     """

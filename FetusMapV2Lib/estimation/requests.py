@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Engine(Protocol):
     """A pose engine.
 
-    Example:
+    Examples:
         >>> job = engine.submit(EstimateRequest(volume))   # doctest: +SKIP
         >>> estimate = job.result()                        # doctest: +SKIP
     """

@@ -101,5 +101,6 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_others(tmp_p
     loaded = re.compile(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?https?:|<link[^>]*stylesheet[^>]*href=[\"']?https?:")
     for page in pages:
         assert not loaded.search(page.read_text(encoding="utf-8")), page
+    assert "# 5. Refinement around it" in (tmp_path / "site" / "python.html").read_text(encoding="utf-8")
     reference = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
     assert all(f'id="FetusMapV2Lib.{name}"' in reference for name in FetusMapV2Lib._MODULES)
