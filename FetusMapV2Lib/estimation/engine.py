@@ -105,7 +105,8 @@ class PoseEngine(LocalEngine):
                 if it is not seen there about as well, the whole volume is searched.
             refine: "full" tunes a copy of the network on this volume by the shape prior (Eq. 9-11), "prior" weighs
                 heatmaps against the shape prior without back-propagation.
-            on_progress, should_cancel: see `core.progress`.
+            on_progress: see `core.progress`.
+            should_cancel: see `core.progress`.
 
         Raises:
             Cancelled: `should_cancel` said yes; nothing is kept.
@@ -163,7 +164,8 @@ class PoseEngine(LocalEngine):
             estimate: an estimate, its pose as edited.
             pinned: landmark numbers, 1-22.
             mode: "prior" (no back-propagation) or "full".
-            on_progress, should_cancel: see `core.progress`.
+            on_progress: see `core.progress`.
+            should_cancel: see `core.progress`.
 
         Raises:
             Cancelled: `should_cancel` said yes.

@@ -62,6 +62,7 @@ def limb_pairs(poses: Array, template: Array, schema: Schema) -> LimbPairs:
     Args:
         poses: (N, 22, 3) mm, NaN = missing; only those with all of head and trunk count.
         template: (22, 3) canonical pose (`body_frame.canonical_template`).
+        schema: of the poses.
 
     Returns:
         Pairs for which at least one pose has every joint of a limb; none for an empty library.

@@ -135,7 +135,7 @@ class Tuning:
             else:
                 del logits
                 loss = self._slab_loss(managed, batch, targets)
-            loss.backward()
+            torch.autograd.backward(loss)
             losses.append(float(loss.detach()))
             optimiser.step()
         if labels is None:
@@ -174,7 +174,7 @@ class Tuning:
         return each.sum() / _count(targets)
 
     def _slab_loss(self, managed: ManagedNetwork, batch: Tensor, targets: Tensor) -> Tensor:
-        loss = managed.loss(batch, SlabHeatmapLoss(targets, _present(targets), self.sigma))
+        loss: Tensor = managed.loss(batch, SlabHeatmapLoss(targets, _present(targets), self.sigma))
         return loss * (targets.shape[1] / _count(targets))
 
 

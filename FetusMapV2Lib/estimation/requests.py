@@ -35,7 +35,8 @@ class Engine(Protocol):
 
         Args:
             request: what is asked.
-            on_progress, should_cancel: see `core.progress`.
+            on_progress: see `core.progress`.
+            should_cancel: see `core.progress`.
 
         Raises:
             Cancelled: by the job, when `should_cancel` says yes.

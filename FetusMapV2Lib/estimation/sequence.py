@@ -1,6 +1,6 @@
-"""Poses over a sequence of volumes: the body is looked for where it was before, sides are settled over all frames.
+"""Poses over a sequence of volumes: each is searched near the pose before, and sides are settled over all frames.
 
-Works with an engine here or in another process; needs no torch itself.
+Works with an engine in this or in another process; needs no torch itself.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ def estimate_sequence(
 ) -> tuple[Estimate, ...]:
     """Estimate the pose in every frame.
 
-    A frame without a fetus is an answer like any other, and so is one that cannot be read, with the reason.
+    A frame without a fetus gives an estimate as any other, and so does one that cannot be read, with the reason.
 
     Args:
         engine: stays warm from frame to frame.
-        frames: volumes over time, each asked for once and in order.
+        frames: volumes over time, each read once and in order.
         refine: see `PoseEngine.estimate`.
-        on_progress, should_cancel: see `core.progress`.
+        on_progress: see `core.progress`.
+        should_cancel: see `core.progress`.
 
     Returns:
         One estimate per frame, left and right settled over the whole sequence (`side_tracking.settle_sides`).
@@ -108,7 +109,7 @@ def _estimate_frames(
 
 
 def with_settled_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
-    """The estimates of a sequence with limbs named left and right alike in all frames; those changed say so."""
+    """The estimates of a sequence with left and right alike in all frames; a warning says where they were exchanged."""
     if not any(estimate.found for estimate in estimates):
         return tuple(estimates)
     positions, radii = stacked([estimate.pose for estimate in estimates])
@@ -153,7 +154,7 @@ def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
 
 
 def _unusable(error: InputError) -> Estimate:
-    """The answer for a frame that cannot be read."""
+    """The estimate of a frame that cannot be read."""
     nowhere = Estimate.given(Pose(np.full((default_schema().count, 3), np.nan)))
     return replace(nowhere, status="unreadable", reason=f"The frame cannot be used: {error.problem}.")
 

@@ -234,4 +234,4 @@ def _mean(points: Array) -> Array:
     known = np.isfinite(points)
     count = known.sum(axis=0)
     total = np.where(known, points, 0.0).sum(axis=0)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))

@@ -22,7 +22,8 @@ from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name,
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.imaging.training_cases import CaseFiles
-from FetusMapV2Lib.models.model_index import file_sha256, find_model
+from FetusMapV2Lib.models.index_file import file_sha256
+from FetusMapV2Lib.models.model_index import find_model
 
 Array = NDArray[np.float64]
 

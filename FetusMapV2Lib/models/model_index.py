@@ -92,29 +92,36 @@ def verify(
     Raises:
         ModelError: after the last line, the first problem.
     """
-    from FetusMapV2Lib.models.model_file import load_model
-
     if name_or_path is None:
         names: list[str | os.PathLike[str]] = [entry.name for entry in list_models(index)]
     else:
         names = [name_or_path]
-    problem: ModelError | None = None
+    problems: list[ModelError] = []
     for name in names:
-        try:
-            path = find_model(name, index)
-            model = load_model(path)
-            if model.altered:
-                raise ModelError(
-                    "the model's description or calibration was changed after the file was written",
-                    where=path,
-                    remedy="Fetch or export the file again",
-                )
-            size = path.stat().st_size / 2**20
-            yield f"{os.fspath(name)}: good ({size:.1f} MiB, {model.identity}, {path.name})"
-        except ModelError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+        yield from _check(name, index, problems)
+    if problems:
+        raise problems[0]
+
+
+def _check(
+    name: str | os.PathLike[str], index: str | os.PathLike[str] | None, problems: list[ModelError]
+) -> Iterator[str]:
+    """The line of a model that passes; otherwise its problem is appended."""
+    from FetusMapV2Lib.models.model_file import load_model
+
+    try:
+        path = find_model(name, index)
+        model = load_model(path)
+        if model.altered:
+            raise ModelError(
+                "the model's description or calibration was changed after the file was written",
+                where=path,
+                remedy="Fetch or export the file again",
+            )
+        size = path.stat().st_size / 2**20
+        yield f"{os.fspath(name)}: good ({size:.1f} MiB, {model.identity}, {path.name})"
+    except ModelError as error:
+        problems.append(error)
 
 
 def install_model(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import body_frame, canonical_template
@@ -37,7 +38,7 @@ def _maps(positions, sigma=2.0):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_clear_heatmaps_give_the_true_frame_first(seed, template):
+def test_unambiguous_heatmaps_give_the_true_frame_first(seed, template):
     positions = _placed(seed)
     true = body_frame(positions, None, template, SCHEMA)
     found = body_hypotheses(_maps(positions), GRID, template, 4)[0]
@@ -69,6 +70,24 @@ def test_hypotheses_differ_and_are_the_same_each_time(template):
         for other in first[:number]:
             shift = np.linalg.norm(one.centre - other.centre) / min(one.length_mm, other.length_mm)
             assert one.angle_to(other) > 30 or shift > 0.3
+
+
+@pytest.mark.parametrize(
+    ("seed", "spacing_mm", "lengths_mm"),
+    [
+        (0, 4.0, [36.7, 31.8, 39.0, 45.0, 75.3, 99.4, 94.1]),
+        (1, 2.5, [58.6, 66.9, 52.0, 54.6, 53.8, 62.0, 57.6, 59.6, 50.8]),
+        (3, 2.5, [51.7, 59.6, 51.8, 44.3, 39.0, 33.3, 35.8, 31.1]),
+    ],
+)
+def test_fixed_heatmaps_have_fixed_hypotheses(seed, spacing_mm, lengths_mm, template):
+    """Recorded: any change of the search's constants changes the estimates of every model."""
+    noise = np.random.default_rng(seed).normal(size=(22, 24, 20, 20))
+    maps = np.exp(25 * ndimage.gaussian_filter(noise, (0, 2, 2, 2))).astype(np.float32)
+    maps /= maps.sum(axis=(1, 2, 3), keepdims=True)
+    grid = Grid.around(np.zeros(3), np.eye(3), spacing_mm, maps.shape[1:])
+    frames = body_hypotheses(maps, grid, template, 12)
+    assert [frame.length_mm for frame in frames] == pytest.approx(lengths_mm, abs=0.06)
 
 
 def test_maps_without_numbers_do_not_stop_it(template):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,11 +69,13 @@ class Script(nn.Module):
         return self.left.pop(0)[None]
 
 
-def search(answers: Sequence[Tensor], previous: Estimate | None = None, threshold: float = 0.0) -> SearchResult:
+def search(
+    answers: Sequence[Tensor], previous: Estimate | None = None, threshold: float = 0.0, **info: Any
+) -> SearchResult:
     """The result of a search that uses up all answers."""
     network = Script(answers)
-    info = ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, views=("whole", "close"))
-    model = Model(network, LIBRARY, TEMPLATE, info)  # type: ignore[arg-type]
+    info = {"views": ("whole", "close"), **info}
+    model = Model(network, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
     runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
     result = BodySearch(model, runner, threshold).run(VOLUME, Stages(), previous)
     assert network.left == [], "views that were not taken"
@@ -108,6 +111,17 @@ def test_a_hypothesis_far_below_the_detection_threshold_is_abandoned(peak_mass: 
 def test_one_strong_view_keeps_a_hypothesis() -> None:
     turning = [answer(peak_mass, close_points(40.0)) for peak_mass in (0.59, 0.61, 0.59, 0.59)]
     assert masses(search([FLAT, *turning, answer(0.9)], threshold=0.8)) == [0.59, 0.61, 0.59, 0.59, 0.9]
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_hypotheses_of_anonymous_sides_do_not_depend_on_which_limb_a_map_holds(anonymous: bool) -> None:
+    seen = torch.log(gaussian_target(torch.as_tensor(close_points(), dtype=torch.float32), SHAPE, SIGMA) + 1e-9)
+    exchanged = seen[torch.as_tensor(default_schema().mirror_rows.copy())]
+    lengths = [
+        [frame.length_mm for frame in search([maps, answer(0.9)], anonymous_sides=anonymous).views[0].hypotheses]
+        for maps in (seen, exchanged)
+    ]
+    assert (lengths[0] == lengths[1]) == anonymous
 
 
 # --- near the pose of the frame before
