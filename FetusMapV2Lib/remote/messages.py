@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import field, parse_json
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
+
+T = TypeVar("T")
 
 #: Raised whenever a message changes its meaning; both sides refuse another version.
 VERSION = 2
@@ -163,7 +165,7 @@ def id_in(line: str | bytes) -> int | None:
     return number if type(number) is int else None
 
 
-def read(kind: type[Any], values: Any, what: str, largest: float = LARGEST_WHOLE) -> Any:
+def read(kind: type[T], values: Any, what: str, largest: float = LARGEST_WHOLE) -> T:
     """A dataclass from the JSON values of the other side, which may be anything.
 
     Args:

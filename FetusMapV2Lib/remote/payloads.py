@@ -131,12 +131,12 @@ def request_from(command: Command, values: Any) -> Request[Any]:
         MessageError: there is none, or the voxels of its volume cannot be read.
     """
     if command == "estimate":
-        return cast(_EstimatePayload, read(_EstimatePayload, values, "the request", _LARGEST)).request()
+        return read(_EstimatePayload, values, "the request", _LARGEST).request()
     if command == "refine":
-        return cast(_RefinePayload, read(_RefinePayload, values, "the request", _LARGEST)).request()
+        return read(_RefinePayload, values, "the request", _LARGEST).request()
     if command == "install":
-        return cast(InstallRequest, read(InstallRequest, values, "the request"))
-    request = cast(ResourceRequest, read(ResourceRequest, values, "the request"))
+        return read(InstallRequest, values, "the request")
+    request = read(ResourceRequest, values, "the request")
     if request.voxels < 0:
         raise MessageError("the number of voxels is negative")
     return request
@@ -175,7 +175,7 @@ def resource_estimate_from(values: Any) -> ResourceEstimate:
     Raises:
         MessageError: it is none.
     """
-    resources = cast(ResourceEstimate, read(ResourceEstimate, values, "the resource estimate"))
+    resources = read(ResourceEstimate, values, "the resource estimate")
     if min(resources.memory_bytes or 0, resources.device_bytes or 0) < 0:
         raise MessageError("an amount of memory is negative")
     return resources

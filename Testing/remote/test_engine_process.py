@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from remote.processes import is_alive, posix, script, wait_until
+from remote.processes import SOON_S, is_alive, posix, script, wait_until
 from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -86,7 +86,11 @@ PROGRESS = messages.encoded(messages.Progress(1, 0.1, "looking"))
 )  # fmt: skip
 def test_a_faulty_process_has_an_end(tmp_path, code, words, capsys):
     remote = RemoteEngine(
-        None, "cpu", python=script(tmp_path, f"import os, sys, time\n{code}"), hung_s=0.5, stalled_s=1
+        None,
+        "cpu",
+        python=script(tmp_path, f"import os, sys, time\n{code}"),
+        hung_s=0.5 if words == "does not answer" else SOON_S,
+        stalled_s=0.5 if words == "makes no progress" else SOON_S,
     )
     with pytest.raises(EngineLostError, match=words) as lost:
         remote.submit(GREY).result()
