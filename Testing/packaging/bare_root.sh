@@ -52,13 +52,14 @@ inside() { # with settings of pip and proxies, and nothing else of this machine'
 timed() {
   started=$(date +%s)
   echo "== $*"
-  inside --userspec=1000:1000 "$root" "$@"
+  inside --userspec=somebody "$root" "$@"
   echo "== $*: $(($(date +%s) - started)) s"
 }
 inside "$root" /project/Testing/packaging/system_packages.sh install >/dev/null
 # pip's settings, and the certificates and wheels that they name
 take /etc/pip.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
   $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true)
+inside "$root" useradd --no-create-home --home-dir /project --uid 1000 somebody
 chown -R 1000:1000 "$root/project"
 timed make -C /project setup
 timed make -C /project demo
