@@ -56,6 +56,17 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = FetusMapV2Lib.Poses  # type: ignore[attr-defined]
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "name, package, extra", [("train", "lightning", "train"), ("evaluate", "matplotlib", "evaluate")]
+)
+def test_a_name_whose_package_is_missing_says_how_to_install_it(monkeypatch, name, package, extra) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(vars(FetusMapV2Lib), name, raising=False)
+    with pytest.raises(FetusMapV2Lib.UserError, match=rf'pip install "\.\[{extra}\]"'):
+        getattr(FetusMapV2Lib, name)
+
+
 @pytest.fixture(scope="module")
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the examples go on from: the names of the package's own example, in a folder with the files of the case."""

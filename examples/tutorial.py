@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-import FetusMapV2Lib as fm  # noqa: N813 - the alias of all documents
+import FetusMapV2Lib as fm  # noqa: N813
 
 #: Along k, j, i: room for a fetus of 15 weeks.
 _EXTENT_MM = (138.0, 94.0, 94.0)
