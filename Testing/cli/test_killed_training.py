@@ -1,4 +1,4 @@
-"""A training process that is killed outright goes on from its checkpoint to the same weights as one left alone."""
+"""A training process that is stopped or killed continues from its checkpoint to the weights of one left alone."""
 
 from __future__ import annotations
 
@@ -7,70 +7,55 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
+from training.tiny_run import PRESET, fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.training.checkpoints import read_checkpoint
 
-PRESET = {
-    "name": "tiny",
-    "input_size": [32, 24, 24],
-    "sigma": 1.0,
-    "network": {"widths": [4, 6, 8]},
-    "run": {"steps": 60, "cache_spacing_mm": 3.0, "validate_every": 1000, "checkpoint_every": 4, "average_decay": 0.9},
-}
-
-
-def _training(folder: Path, output: Path) -> list[str]:
-    options = ["--preset", str(folder / "tiny.json"), "--data", str(folder / "cases"), "--output", str(output)]
-    return [
-        sys.executable,
-        "-m",
-        "FetusMapV2Lib.cli",
-        "train",
-        *options,
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--resume",
-    ]
+#: Sends its own process a signal after a step of the training; the command line does the rest.
+DRIVER = """
+import signal, sys
+from FetusMapV2Lib.cli import main
+from FetusMapV2Lib.training.callbacks import RunProgress
+number, step, before = int(sys.argv.pop(1)), int(sys.argv.pop(1)), RunProgress.on_train_batch_end
+def after_batch(progress, trainer, *others):
+    before(progress, trainer, *others)
+    if trainer.global_step == step:
+        signal.raise_signal(number)
+RunProgress.on_train_batch_end = after_batch
+main()
+"""
 
 
-def _ended_after_a_checkpoint(command: list[str], checkpoint: Path, how: int) -> tuple[int, str]:
-    """Send a signal; the exit code and what was said."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 120
-        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        assert process.poll() is None, "the run was over before it could be killed"
-        process.send_signal(how)
-        said = process.communicate(timeout=120)[1]
-        return process.returncode, said
-    finally:
-        process.kill()
-        process.wait()
+def ended_by(number: signal.Signals, step: int, folder: Path) -> tuple[int, str]:
+    """Resume a training by the command line and end it by a signal; the exit code and the standard error."""
+    options = ["--preset", folder / "tiny.json", "--data", folder / "cases", "--output", folder / "cut", "--resume"]
+    arguments = ["train", *map(str, options), "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-c", DRIVER, str(int(number)), str(step), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return process.returncode, process.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    (tmp_path / "tiny.json").write_text(json.dumps(PRESET), encoding="utf-8")
-    write_toy_cases(tmp_path / "cases", 8)
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    code, said = _ended_after_a_checkpoint(_training(tmp_path, cut), cut / "last.ckpt", signal.SIGTERM)
+    (tmp_path / "tiny.json").write_text(json.dumps(PRESET.to_dict()), encoding="utf-8")
+    write_toy_cases(tmp_path / "cases", 3)
+    cut = tmp_path / "cut"
+    code, said = ended_by(signal.SIGTERM, 1, tmp_path)
     assert code == 143
     assert "last.ckpt is kept: go on from it with --resume." in said.splitlines()[-1]
     assert "Traceback" not in said
-    (cut / "last.ckpt").unlink()
-    _ended_after_a_checkpoint(_training(tmp_path, cut), cut / "last.ckpt", signal.SIGKILL)
+    code, _ = ended_by(signal.SIGKILL, 3, tmp_path)
+    assert code == -signal.SIGKILL
+    assert read_checkpoint(cut / "last.ckpt")["global_step"] == 2
     assert not (cut / "model.safetensors").exists()
-    for output in (cut, whole):
-        subprocess.run(_training(tmp_path, output), check=True, capture_output=True)
-    models = [load_model(output / "model.safetensors") for output in (cut, whole)]
+    models = [
+        load_model(fit_on_cpu(PRESET, tmp_path / "cases", output, resume=True)) for output in (cut, tmp_path / "whole")
+    ]
     for name, weights in models[0].network.state_dict().items():
-        np.testing.assert_array_equal(weights.numpy(), models[1].network.state_dict()[name].numpy(), err_msg=name)
+        assert torch.equal(weights, models[1].network.state_dict()[name]), name

@@ -48,7 +48,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [Scene(index) for index in range(5)]
+    return [Scene(index) for index in range(3)]
 
 
 def test_every_joint_lies_inside_its_limb(scenes: list[Scene]) -> None:

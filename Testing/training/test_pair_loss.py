@@ -331,7 +331,7 @@ def test_maps_of_another_schema_are_refused() -> None:
         PairLoss(SIGMA, SCHEMA)(logits[:, :5], points[:, :5], present)
 
 
-def toy_preset(size: Sequence[int] = (32, 24, 24), widths: Sequence[int] = (8, 12, 16), **run: Any) -> Preset:
+def toy_preset(size: Sequence[int] = (24, 16, 16), widths: Sequence[int] = (8, 12, 16), **run: Any) -> Preset:
     return Preset.from_dict(
         {
             "name": "toy",

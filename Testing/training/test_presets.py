@@ -21,7 +21,7 @@ from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.training.preset import Preset, list_presets, load_preset, preset_names
 
 TINY = {
-    "input_size": [32, 24, 24],
+    "input_size": [24, 16, 16],
     "sigma": 1.0,
     "network.widths": [4, 6],
     "run.cache_spacing_mm": 3.0,
@@ -33,7 +33,7 @@ TINY = {
 TINY_BY_NAME: dict[str, dict[str, object]] = {
     "urnn": {"network.widths": [4, 6, 8], "network.part_channels": 2},
     "ugan": {"adversarial.widths": [4, 6], "run.average_decay": 0.9, "optimiser.gradient_clip": 5.0},
-    "upatch": {"input_size": [24, 16, 16], "views.patch_spacing_mm": 3.0},
+    "upatch": {"views.patch_spacing_mm": 3.0},
 }
 
 
