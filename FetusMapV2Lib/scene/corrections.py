@@ -5,7 +5,6 @@ Places are kept, not flags: a confirmed point that is dragged on is no longer co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.json_files import parse_json
-from FetusMapV2Lib.scene.estimate_record import floats, numbers
+from FetusMapV2Lib.scene.node_attributes import read_attribute, write_attribute
 
 Array = NDArray[np.float64]
 
@@ -61,24 +58,15 @@ class Corrections:
 
     def save(self, node: Any) -> None:
         """Keep the corrections in `node`."""
-        document = {
-            "confirmed": [numbers(row) for row in self.confirmed],
-            "refined": [numbers(row) for row in self.refined],
-            "swapped": sorted(self.swapped),
-        }
-        node.SetAttribute(CORRECTIONS_ATTRIBUTE, json.dumps(document, separators=(",", ":")))
+        write_attribute(node, CORRECTIONS_ATTRIBUTE, self)
 
     @classmethod
     def load(cls, node: Any, count: int) -> Corrections:
         """The corrections kept in `node`; none if there are none or if they do not fit `count` landmarks."""
-        try:
-            document = parse_json(node.GetAttribute(CORRECTIONS_ATTRIBUTE) or "")
-            confirmed, refined = (
-                np.array([floats(row) for row in document[name]]).reshape(count, 3) for name in ("confirmed", "refined")
-            )
-            return cls(confirmed, refined, frozenset(document["swapped"]) & LIMBS.keys())
-        except (UserError, ValueError, KeyError, TypeError):
+        found = read_attribute(node, CORRECTIONS_ATTRIBUTE, cls)
+        if found is None or not found.confirmed.shape == found.refined.shape == (count, 3):
             return cls.none(count)
+        return replace(found, swapped=found.swapped & LIMBS.keys())
 
 
 def swapped_rows(limbs: Iterable[str], schema: Schema) -> NDArray[np.intp]:

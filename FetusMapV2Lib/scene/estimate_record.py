@@ -5,9 +5,7 @@ Nobody changes it but the next estimate: points that were moved can be put back,
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.json_files import parse_json
+from FetusMapV2Lib.scene.node_attributes import read_attribute, write_attribute
 
 Array = NDArray[np.float64]
 
@@ -58,36 +55,15 @@ class EstimateRecord:
 
     def save(self, node: Any) -> None:
         """Keep the record in `node`."""
-        document = {
-            "positions": [numbers(row) for row in self.positions],
-            "confidence": numbers(self.confidence),
-            "radius90_mm": numbers(self.radius90_mm),
-            "laterality": None if self.laterality is None else asdict(self.laterality),
-        }
-        node.SetAttribute(ESTIMATE_ATTRIBUTE, json.dumps(document, separators=(",", ":")))
+        write_attribute(node, ESTIMATE_ATTRIBUTE, self)
 
     @classmethod
     def load(cls, node: Any, count: int) -> EstimateRecord:
         """The record kept in `node`; an empty one if there is none or if it does not fit `count` landmarks."""
-        try:
-            document = parse_json(node.GetAttribute(ESTIMATE_ATTRIBUTE) or "")
-            record = cls(
-                np.array([floats(row) for row in document["positions"]]).reshape(count, 3),
-                np.array(floats(document["confidence"])).reshape(count),
-                np.array(floats(document["radius90_mm"])).reshape(count),
-                None if document["laterality"] is None else Laterality(**document["laterality"]),
-            )
-        except (UserError, ValueError, KeyError, TypeError):
-            unknown = np.full(count, np.nan)
-            return cls(np.full((count, 3), np.nan), unknown, unknown)
-        return record
-
-
-def numbers(values: Array) -> list[float | None]:
-    """JSON has no NaN: unknown numbers are null."""
-    return [round(float(value), 6) if math.isfinite(value) else None for value in values]
-
-
-def floats(values: list[float | None]) -> list[float]:
-    """The inverse of `numbers`."""
-    return [math.nan if value is None else float(value) for value in values]
+        record = read_attribute(node, ESTIMATE_ATTRIBUTE, cls)
+        if record is not None:
+            shapes = record.positions.shape, record.confidence.shape, record.radius90_mm.shape
+            if shapes == ((count, 3), (count,), (count,)):
+                return record
+        unknown = np.full(count, np.nan)
+        return cls(np.full((count, 3), np.nan), unknown, unknown)

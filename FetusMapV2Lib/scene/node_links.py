@@ -8,18 +8,28 @@ keeps the references of its pose as text, too.
 
 from __future__ import annotations
 
-import json
 import weakref
+from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
 
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, pose_nodes
+from FetusMapV2Lib.scene.node_attributes import read_attribute, write_attribute
 
 ATTRIBUTE = "FetusMapV2.Links"
 
 #: Priority of an observer: others find all links as they should be.
 _BEFORE_OTHERS = 100.0
+
+
+@dataclass(frozen=True)
+class _Links:
+    """Reference role -> node ID, and node ID -> ID of its display node."""
+
+    nodes: dict[str, str] = field(default_factory=dict)
+    displays: dict[str, str | None] = field(default_factory=dict)
+
 
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -44,17 +54,15 @@ def keep(landmarks: Any) -> None:
     """Remember the links as they are; call when nodes were made."""
     roles = {role: landmarks.GetNodeReferenceID(role) for role in pose_nodes.reference_roles(landmarks)}
     shown = {node.GetID(): node.GetDisplayNodeID() for node in (landmarks, *pose_nodes.followers(landmarks))}
-    text = json.dumps({"nodes": roles, "displays": shown}, separators=(",", ":"), sort_keys=True)
-    if landmarks.GetAttribute(ATTRIBUTE) != text:
-        landmarks.SetAttribute(ATTRIBUTE, text)
+    write_attribute(landmarks, ATTRIBUTE, _Links(roles, shown))
 
 
 def mend(landmarks: Any) -> None:
     """Put back what is missing: references, display nodes, meshes, colours."""
-    kept = _kept(landmarks)
-    _mend_references(landmarks, kept.get("nodes", {}))
+    links = read_attribute(landmarks, ATTRIBUTE, _Links) or _Links()
+    _mend_references(landmarks, links.nodes)
     for node in (landmarks, *pose_nodes.followers(landmarks)):
-        _mend_display(node, kept.get("displays", {}).get(node.GetID()))
+        _mend_display(node, links.displays.get(node.GetID()))
     mend_meshes(landmarks)
     skeleton = landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
     colours = landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
@@ -75,14 +83,6 @@ def models_of(landmarks: Any) -> list[Any]:
     """The model nodes of a pose."""
     found = (landmarks.GetNodeReference(role) for role in (pose_nodes.SKELETON_REFERENCE, pose_nodes.TRACE_REFERENCE))
     return [node for node in found if node is not None]
-
-
-def _kept(landmarks: Any) -> dict[str, dict[str, str]]:
-    try:
-        kept = json.loads(landmarks.GetAttribute(ATTRIBUTE) or "{}")
-    except ValueError:
-        return {}
-    return kept if isinstance(kept, dict) and all(isinstance(part, dict) for part in kept.values()) else {}
 
 
 def _mend_references(landmarks: Any, kept: dict[str, str]) -> None:
