@@ -100,7 +100,8 @@ class SequenceEstimation:
 
     def poseSequenceOf(self, browser):
         """The live poses of a browser, attached again after a scene was loaded; None if it has none yet."""
-        from FetusMapV2Lib.scene.pose_sequence import PoseSequence, landmark_sequence
+        from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+        from FetusMapV2Lib.scene.sequence_storage import landmark_sequence
 
         self._poseSequences = {key: one for key, one in self._poseSequences.items() if one.is_open}
         sequence = landmark_sequence(browser) if browser is not None else None

@@ -177,7 +177,7 @@ def _write_movement(
 
 
 def _write_scene(path: Path, movement: Movement, estimates: Sequence[Estimate], frames: Sequence[Volume]) -> None:
-    from FetusMapV2Lib.scene.pose_sequence import write_sequence_scene
+    from FetusMapV2Lib.scene.scene_writing import write_sequence_scene
 
     times = movement.times if movement.time_unit == "s" else None
     write_sequence_scene(path, frames, estimates, times)

@@ -131,7 +131,7 @@ def _write_json(case: CaseFiles, path: Path) -> None:
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:
-    from FetusMapV2Lib.scene.scene_files import write_pose_scene
+    from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 
     write_pose_scene(path, _volume_of(case, path), case.estimate.pose)
 

@@ -5,9 +5,7 @@ Stepping through the frames shows each frame's pose; an edit belongs to the fram
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,27 +15,25 @@ from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.sequence import movement_of
-from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import pose_nodes
-from FetusMapV2Lib.scene.control_points import local_to_world
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
-from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
-from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
-from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, add_volume_sequence, frame_times, synchronised_sequences
+from FetusMapV2Lib.scene.sequence_storage import (
+    add_landmark_sequence,
+    add_to_browser,
+    landmark_sequence,
+    load_shown_frame,
+    store_interval,
+    store_poses,
+    stored_frame,
+    stored_interval,
+    stored_poses,
+)
+from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, frame_times
 
 Listener = Callable[["PoseSequence"], None]
-
-SEQUENCE_ROLE = "landmarks_sequence"
-#: Which frame a landmarks node shows, kept with it so that an undo finds the frame that it undoes.
-FRAME_ATTRIBUTE = "FetusMapV2.Frame"
-#: Seconds between frames where the user gave them.
-INTERVAL_ATTRIBUTE = "FetusMapV2.FrameInterval"
 
 
 class PoseSequence:
@@ -53,7 +49,7 @@ class PoseSequence:
     def __init__(self, browser: Any, sequence: Any, pose_scene: PoseScene) -> None:
         """Use `create` or `attach`."""
         self.browser, self.sequence, self.pose_scene = browser, sequence, pose_scene
-        self._poses = [self._stored(number) for number in range(self.frame_count)]
+        self._poses = stored_poses(self.sequence, self.browser, self.pose_scene)
         self._movement: Movement | None = None
         self._shown = self.frame
         self._listeners: list[Listener] = []
@@ -89,22 +85,11 @@ class PoseSequence:
         _check_count(poses, len(frames))
         scene = browser.GetScene()
         fetus = PoseScene.create(scene, poses[0], volume_node=frames.proxy_node, name=name, model=model)
-        title = node_name(fetus.landmarks_node)
-        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{title} sequence")
-        sequence.SetAttribute(pose_nodes.ROLE_ATTRIBUTE, SEQUENCE_ROLE)
-        _keep_interval(sequence, frame_interval_s)
-        master = browser.GetMasterSequenceNode()
-        sequence.SetIndexName(master.GetIndexName())
-        sequence.SetIndexUnit(master.GetIndexUnit())
-        sequence.SetIndexType(master.GetIndexType())
-        _store(sequence, master, fetus, poses, model)
-        before = browser.StartModify()  # a browser that sees a sequence without a proxy makes one of its own
-        browser.AddSynchronizedSequenceNode(sequence)
-        browser.AddProxyNode(fetus.landmarks_node, sequence, False)
-        browser.SetOverwriteProxyName(sequence, False)
-        browser.SetSaveChanges(sequence, True)
-        browser.EndModify(before)
-        _show_stored(sequence, browser, fetus)
+        sequence = add_landmark_sequence(browser, f"{node_name(fetus.landmarks_node)} sequence")
+        store_interval(sequence, frame_interval_s)
+        store_poses(sequence, browser, fetus, poses, model)
+        add_to_browser(sequence, browser, fetus.landmarks_node)
+        load_shown_frame(sequence, browser, fetus.landmarks_node)
         return cls(browser, sequence, fetus)
 
     @classmethod
@@ -152,13 +137,12 @@ class PoseSequence:
     @property
     def frame_interval_s(self) -> float | None:
         """Seconds from frame to frame as given by the user; None = as the sequence says."""
-        kept = self.sequence.GetAttribute(INTERVAL_ATTRIBUTE)
-        return float(kept) if kept else None
+        return stored_interval(self.sequence)
 
     @frame_interval_s.setter
     def frame_interval_s(self, seconds: float | None) -> None:
-        _keep_interval(self.sequence, seconds)
-        self._renew()
+        store_interval(self.sequence, seconds)
+        self._update_movement()
 
     # The poses.
 
@@ -182,13 +166,13 @@ class PoseSequence:
         self._busy = True
         self.browser.SetSaveChanges(self.sequence, False)
         try:
-            _store(self.sequence, self.browser.GetMasterSequenceNode(), self.pose_scene, poses, model)
+            store_poses(self.sequence, self.browser, self.pose_scene, poses, model)
         finally:
             self.browser.SetSaveChanges(self.sequence, True)
-            _show_stored(self.sequence, self.browser, self.pose_scene)
+            load_shown_frame(self.sequence, self.browser, self.pose_scene.landmarks_node)
             self._busy = False
-        self._poses = [self._stored(number) for number in range(self.frame_count)]
-        self._renew()
+        self._poses = stored_poses(self.sequence, self.browser, self.pose_scene)
+        self._update_movement()
 
     # Who follows.
 
@@ -218,21 +202,12 @@ class PoseSequence:
         self._open = False
         self._stop_listening()
         self._observations.clear()
-        self._tell()
+        self._notify()
         self._listeners.clear()
 
     @property
     def _name(self) -> str:
         return pose_name(self.pose_scene.landmarks_node)
-
-    def _stored(self, frame: int) -> Pose:
-        """The pose of a frame as kept in the sequence."""
-        node = _data_node(self.sequence, self.browser.GetMasterSequenceNode(), frame)
-        schema = self.pose_scene.schema
-        stored = PoseSnapshot.read(node, schema) if node is not None else None
-        if stored is None or stored.problem:
-            return Pose(np.full((schema.count, 3), np.nan), schema=schema)
-        return replace(stored, world=local_to_world(self.pose_scene.landmarks_node, stored.local)).pose
 
     def _observe(self) -> None:
         scene = self.browser.GetScene()
@@ -246,16 +221,16 @@ class PoseSequence:
     def _on_pose(self, pose_scene: PoseScene) -> None:
         if not pose_scene.is_open:
             self.close()
-        elif not self._busy and _frame_of(pose_scene) == self.frame:
+        elif not self._busy and stored_frame(pose_scene.landmarks_node) == self.frame:
             pose = pose_scene.pose()
             if not _same(pose, self._poses[self.frame]):
                 self._poses[self.frame] = pose
-                self._renew()
+                self._update_movement()
 
     def _on_browser(self, caller: Any, event: str, data: Any = None) -> None:
         if self.frame != self._shown and self._open and not self._busy:
             self._shown = self.frame
-            self._tell()
+            self._notify()
 
     def _on_node_removed(self, caller: Any, event: str, data: Any = None) -> None:
         scene = self.browser.GetScene()
@@ -271,7 +246,7 @@ class PoseSequence:
 
     def _on_history_ends(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open and self.pose_scene.is_open:
-            master, frame = self.browser.GetMasterSequenceNode(), _frame_of(self.pose_scene)
+            master, frame = self.browser.GetMasterSequenceNode(), stored_frame(self.pose_scene.landmarks_node)
             if frame is not None and 0 <= frame < self.frame_count:
                 value = master.GetNthIndexValue(frame)
                 self.sequence.SetDataNodeAtValue(self.pose_scene.landmarks_node, value)
@@ -281,62 +256,15 @@ class PoseSequence:
         self._on_pose(self.pose_scene)
         self._on_browser(self.browser, "")
 
-    def _renew(self) -> None:
+    def _update_movement(self) -> None:
         """The movement is another: table, plots and listeners follow."""
         self._movement = None
         self.nodes.update(self.movement())
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in tuple(self._listeners):
             listener(self)
-
-
-def landmark_sequence(browser: Any) -> Any:
-    """The sequence of landmarks in a browser, None if it has none."""
-    found = synchronised_sequences(browser)
-    return next((one for one in found if one.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) == SEQUENCE_ROLE), None)
-
-
-def browser_of(landmarks_node: Any) -> Any:
-    """The browser that steps through the frames of a landmarks node, None if it belongs to no sequence."""
-    for browser in nodes_by_class(landmarks_node.GetScene(), "vtkMRMLSequenceBrowserNode"):
-        sequence = landmark_sequence(browser)
-        if sequence is not None and browser.GetProxyNode(sequence) is landmarks_node:
-            return browser
-    return None
-
-
-def _store(sequence: Any, master: Any, fetus: PoseScene, poses: Sequence[Pose], model: str) -> None:
-    """Write the poses of all frames into a sequence, by way of the landmarks node."""
-    for number, pose in enumerate(poses):
-        fetus.landmarks_node.SetAttribute(FRAME_ATTRIBUTE, str(number))
-        fetus.set_pose(pose, model)
-        sequence.SetDataNodeAtValue(fetus.landmarks_node, master.GetNthIndexValue(number))
-
-
-def _show_stored(sequence: Any, browser: Any, fetus: PoseScene) -> None:
-    """Put what is stored for the frame on show into the landmarks node."""
-    stored = _data_node(sequence, browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber())
-    if stored is not None:
-        fetus.landmarks_node.CopyContent(stored)
-
-
-def _data_node(sequence: Any, master: Any, frame: int) -> Any:
-    return sequence.GetDataNodeAtValue(master.GetNthIndexValue(frame), False)
-
-
-def _frame_of(pose_scene: PoseScene) -> int | None:
-    """The frame that the landmarks on show belong to."""
-    kept = pose_scene.landmarks_node.GetAttribute(FRAME_ATTRIBUTE) or ""
-    return int(kept) if kept.isdecimal() else None
-
-
-def _keep_interval(sequence: Any, seconds: float | None) -> None:
-    if seconds is None:
-        sequence.RemoveAttribute(INTERVAL_ATTRIBUTE)
-    else:
-        sequence.SetAttribute(INTERVAL_ATTRIBUTE, f"{seconds:.9g}")
 
 
 def _same(one: Pose, other: Pose) -> bool:
@@ -349,25 +277,3 @@ def _same(one: Pose, other: Pose) -> bool:
 def _check_count(poses: Sequence[Pose], frames: int) -> None:
     if len(poses) != frames:
         raise ValueError(f"{len(poses)} poses for {frames} frames")
-
-
-def write_sequence_scene(
-    path: str | os.PathLike[str],
-    frames: Sequence[Volume],
-    estimates: Sequence[Estimate],
-    times_s: Sequence[float] | np.ndarray | None = None,
-    *,
-    name: str = "Fetus",
-    overwrite: bool = True,
-) -> None:
-    """Write an .mrb with a sequence of volumes, the poses in it, table and plots of the movement; whole or not at all.
-
-    Raises:
-        OutputError: as `save_scene`.
-    """
-    model = next((estimate.model for estimate in estimates if estimate.model), "")
-    with open_scene() as scene:
-        browser = add_volume_sequence(scene, frames, times_s)
-        poses = [estimate.pose for estimate in estimates]
-        PoseSequence.create(browser, poses, name=name, model=model).close()
-        save_scene(scene, path, overwrite=overwrite)

@@ -18,16 +18,12 @@ from typing import Any
 import slicer
 import vtk
 
-from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.decimal_point import decimal_point_locale
 from FetusMapV2Lib.core.errors import InputError, OutputError
-from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.bundles import is_plain, plain_folder, unpacked
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import is_printable, node_name, safe_name
-from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 #: Module logics that a scene with volumes, markups, models and sequences needs; Slicer registers the same ones.
 _MODULE_LOGICS = {
@@ -127,12 +123,13 @@ def save_scene(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str], *, over
     Raises:
         OutputError: the name does not end in .mrb, the file exists and `overwrite` is false, or it cannot be written.
     """
-    target = _bundle_target(path, overwrite)
+    target = bundle_target(path, overwrite)
     with atomic_write(target, overwrite=overwrite) as temporary:
         _write_bundle(scene, temporary, target)
 
 
-def _bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
+def bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """The path of a scene file to write; refused if it is no .mrb, or exists and may not be replaced."""
     target = Path(path)
     if target.suffix.lower() != ".mrb":
         raise OutputError("a Slicer scene file ends in .mrb", where=target, remedy="Choose a name that ends in .mrb")
@@ -163,26 +160,6 @@ def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
         name = node_name(node)
         if not is_printable(name) or name != (node.GetName() or ""):
             node.SetName(safe_name(name, node.GetNodeTagName()))
-
-
-def write_pose_scene(
-    path: str | os.PathLike[str],
-    volume: Volume,
-    pose: Pose,
-    *,
-    name: str = "Fetus",
-    overwrite: bool = True,
-) -> None:
-    """Write an .mrb with a volume and the live nodes of a pose in it; whole or not at all.
-
-    Raises:
-        OutputError: as `save_scene`.
-    """
-    target = _bundle_target(path, overwrite)
-    with open_scene() as scene:
-        volume_node = add_volume_node(scene, volume)
-        PoseScene.create(scene, pose, volume_node=volume_node, name=name).close()
-        save_scene(scene, target, overwrite=overwrite)
 
 
 def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:

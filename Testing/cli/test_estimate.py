@@ -306,7 +306,7 @@ def test_a_full_disk(fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch, s
 def test_a_scene_that_fails_takes_the_other_files_with_it(
     fetusmap, sees_balls, balls, tmp_path: Path, monkeypatch
 ) -> None:
-    scene = pytest.importorskip("FetusMapV2Lib.scene.scene_files")
+    scene = pytest.importorskip("FetusMapV2Lib.scene.scene_writing")
 
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -247,7 +247,7 @@ def _messages() -> list[Specimen]:
 
 
 def _scene(folder: Path) -> Specimen:
-    from FetusMapV2Lib.scene.scene_files import write_pose_scene
+    from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 
     pose = Pose(np.random.default_rng(1).uniform(5, 60, (22, 3)))
     write = lambda path: write_pose_scene(path, sample(_SHAPE, _SPACING), pose)  # noqa: E731

@@ -147,7 +147,8 @@ import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene.scene_files import open_scene, write_pose_scene
+from FetusMapV2Lib.scene.scene_files import open_scene
+from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 locale.setlocale(locale.LC_ALL, "")

@@ -16,8 +16,9 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.pose_sequence import PoseSequence, browser_of, landmark_sequence
+from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.scene_files import load_scene, save_scene
+from FetusMapV2Lib.scene.sequence_storage import browser_of, landmark_sequence
 from FetusMapV2Lib.scene.volume_nodes import matrix_to_vtk
 from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 

@@ -21,8 +21,9 @@ from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.offscreen_views import SliceView
 from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.pose_sequence import PoseSequence, browser_of
+from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.scene_files import close_scene, new_scene
+from FetusMapV2Lib.scene.sequence_storage import browser_of
 from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence, browsers_of_volumes

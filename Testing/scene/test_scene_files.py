@@ -17,7 +17,8 @@ from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
-from FetusMapV2Lib.scene.scene_files import close_scene, load_scene, new_scene, open_scene, save_scene, write_pose_scene
+from FetusMapV2Lib.scene.scene_files import close_scene, load_scene, new_scene, open_scene, save_scene
+from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node, matrix_to_vtk, volume_from_node
 
 SCHEMA = default_schema()
