@@ -180,7 +180,7 @@ def _times(runs: Sequence[Run]) -> str:
         ["---", "--:", "--:", "--:"],
         ["seconds per frame after the first (median)", f"{np.median(alone[later]):.2f}",
          f"{np.median(together[later]):.2f}", f"{ratio:.2f}"],
-        ["looks per frame after the first (mean)", *(f"{np.mean(one):.1f}" for one in looks),
+        ["views per frame after the first (mean)", *(f"{np.mean(one):.1f}" for one in looks),
          f"{np.mean(looks[1]) / np.mean(looks[0]):.2f}"],
         ["seconds of all frames", f"{alone.sum():.0f}", f"{together.sum():.0f}", f"{together.sum() / alone.sum():.2f}"],
     ]  # fmt: skip
