@@ -66,8 +66,19 @@ def to_json(value: Any, *, digits: int | None = None) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if hasattr(value, "tolist"):  # arrays and numbers of numpy and torch
-        return inner(value.tolist())
+        return _plain_numbers(value.tolist(), digits)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _plain_numbers(value: Any, digits: int | None) -> Any:
+    """The nested lists of an array: its elements are of one kind, so that nothing else has to be looked for."""
+    if isinstance(value, list):
+        return [_plain_numbers(one, digits) for one in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return value if digits is None else round(value, digits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,15 +226,25 @@ class _Reader:
     def _array(self, value: Any, path: str) -> Any:
         import numpy as np
 
+        if not isinstance(value, (list, tuple)):
+            raise self._wrong("a list of numbers", value, path)
         try:
             return np.array(self._numbers(value, path), dtype=np.float64)
         except ValueError:
             raise self._wrong("an array with rows of equal length", value, path) from None
 
-    def _numbers(self, value: Any, path: str) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [self._numbers(one, f"{path}[{row}]") for row, one in enumerate(value)]
-        return math.nan if value is None else self._number(value, path)
+    def _numbers(self, values: Sequence[Any], path: str) -> list[Any]:
+        found: list[Any] = []
+        for row, value in enumerate(values):
+            if isinstance(value, (list, tuple)):
+                found.append(self._numbers(value, f"{path}[{row}]"))
+            elif value is None:
+                found.append(math.nan)
+            elif type(value) in (int, float) and math.isfinite(value) and abs(value) <= self.rules.largest:
+                found.append(value)
+            else:
+                raise self._wrong(float, value, f"{path}[{row}]")
+        return found
 
     def _wrong(self, expected: Any, value: Any, path: str) -> UserError:
         kind = expected if isinstance(expected, str) else _KIND_NAMES[expected]

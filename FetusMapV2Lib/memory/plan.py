@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.serialisation import from_json, to_json
 
 #: Kinds of plans in words, where the executor's name does not say it.
 _KINDS = {"segments": "checkpoint"}
@@ -221,11 +222,8 @@ class MemoryPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; `from_dict` reads them back."""
-        result = asdict(self)
-        result["choices"]["units"] = {
-            name: {**asdict(choice), "storage": choice.storage.value} for name, choice in self.choices.units.items()
-        }
-        return result
+        values: dict[str, Any] = to_json(self)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MemoryPlan:
@@ -234,32 +232,7 @@ class MemoryPlan:
         Raises:
             UserError: not a plan.
         """
-        try:
-            choices = dict(values["choices"])
-            units = {
-                name: UnitChoice(**{**choice, "storage": Storage(choice["storage"])})
-                for name, choice in choices.pop("units").items()
-            }
-            choices["streamed_to_host"] = tuple(choices["streamed_to_host"])
-            prediction = dict(values["prediction"])
-            for name in ("timeline", "vanilla_timeline"):
-                prediction[name] = tuple((what, int(size)) for what, size in prediction[name])
-            k, j, i = values["input_size"]
-            return cls(
-                input_size=(int(k), int(j), int(i)),
-                batch=int(values["batch"]),
-                purpose=values["purpose"],
-                executor=values["executor"],
-                segments=tuple(SegmentPlan(**line) for line in values["segments"]),
-                prediction=Prediction(**prediction),
-                choices=Choices(units=units, **choices),
-                partition=tuple(
-                    Segment(tuple(part["nodes"]), Technique(part["technique"])) for part in values.get("partition", ())
-                ),
-                reversible=tuple(values.get("reversible", ())),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"this is not a memory plan ({error})") from error
+        return from_json(cls, values, "this memory plan", error=UserError)
 
 
 def parse_bytes(text: str | int) -> int:

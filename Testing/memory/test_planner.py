@@ -261,7 +261,7 @@ def test_inference_plan_states_its_peak():
 
 def test_plans_are_json(leanest):
     assert MemoryPlan.from_dict(json.loads(json.dumps(leanest.to_dict()))) == leanest
-    with pytest.raises(UserError, match="not a memory plan"):
+    with pytest.raises(UserError, match="this memory plan lacks the key"):
         MemoryPlan.from_dict({"input_size": [1, 2]})
 
 

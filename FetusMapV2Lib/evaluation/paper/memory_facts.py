@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
+from FetusMapV2Lib.core.serialisation import from_json, to_json
 from FetusMapV2Lib.evaluation.paper.tables import PLANNER, MemoryFact, Size, memory_rows
 from FetusMapV2Lib.memory.costing import step_without_data
 from FetusMapV2Lib.memory.framework import plan_framework
@@ -32,16 +32,16 @@ def memory_facts(kept_in: Path) -> dict[tuple[str, Size], MemoryFact]:
         key = f"{scheme or 'plain'} {'x'.join(map(str, size))}"
         if key not in kept:
             kept[key] = predicted_memory(scheme, size)
-            write_json(kept_in, {name: dataclasses.asdict(fact) for name, fact in kept.items()})
+            write_json(kept_in, to_json(kept))
         facts[scheme, size] = kept[key]
     return facts
 
 
 def _kept(path: Path) -> dict[str, MemoryFact]:
-    """The predictions of an earlier call; none if they cannot be read, as they are soon made again."""
+    """The predictions of an earlier call; none if they cannot be read, as they are recomputed quickly."""
     try:
-        return {key: MemoryFact(**fact) for key, fact in read_json_object(path).items()}
-    except (UserError, TypeError):
+        return from_json(dict[str, MemoryFact], read_json_object(path))
+    except UserError:
         return {}
 
 
