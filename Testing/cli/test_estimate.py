@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cli.synthetic_balls import ball_volume
 from imaging.samples import sample
+from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
@@ -388,3 +389,15 @@ def test_reading_errors_of_a_later_frame_keep_the_earlier_ones(fetusmap, model_f
     assert {name.split(".")[0] for name in files(tmp_path / "out")} == {"s_0000", "s"}
     document = json.loads((tmp_path / "out" / "s.movement.json").read_text(encoding="utf-8"))
     assert "the volume is truncated" in document["frames"][1]["reason"]
+
+
+def test_an_estimate_is_refined(fetusmap, tmp_path: Path) -> None:
+    write_toy_cases(tmp_path / "cases", 1)
+    volume = tmp_path / "cases" / "case-00.nrrd"
+    answer = fetusmap("estimate", volume, "-o", tmp_path / "out", "--device", "cpu", "--refine", "prior")
+    assert answer.code == 0, answer.err
+    document = json.loads((tmp_path / "out" / "case-00.measurements.json").read_text())
+    assert document["refinement"]["mode"] == ("prior" if document["found"] else "off")
+    answer = fetusmap("estimate", volume, "-o", tmp_path / "out2", "--refine", "perhaps")
+    assert answer.code == 2
+    assert "unknown refinement" in answer.errors()[0]
