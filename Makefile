@@ -29,10 +29,13 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(MAKE) --jobs 2 --output-sync types-linux types-win32
+	$(MAKE) --jobs 2 --output-sync types-linux types-win32 types-panel
 
 types-%:
 	$(BIN)/mypy -p FetusMapV2Lib --platform $* --cache-dir .mypy_cache/$*
+
+types-panel:
+	$(BIN)/mypy --config-file Testing/bench/panel_types.ini --cache-dir .mypy_cache/panel
 
 test: lint
 	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -8,14 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import ctk
 import numpy as np
 import qt
 import slicer
 
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 from FetusMapV2Panel.user_actions import UserActions, expect, sliceNode
+
+if TYPE_CHECKING:
+    from FetusMapV2 import FetusMapV2Widget
 
 _SCHEMA = default_schema()
 _CREST, _RUMP = _SCHEMA.index("cranial_crest"), _SCHEMA.index("rump")
@@ -38,12 +44,12 @@ class AcceptanceScenario:
 
     def __init__(
         self,
-        widget,
+        widget: FetusMapV2Widget,
         actions: UserActions,
         folder: Path,
-        loadVolume: Callable[[], object],
-        loadSequence: Callable[[], object],
-    ):
+        loadVolume: Callable[[], VolumeNode],
+        loadSequence: Callable[[], BrowserNode],
+    ) -> None:
         self._actions, self._folder = actions, folder
         self._loadVolume, self._loadSequence = loadVolume, loadSequence
         self._state, self._ui = widget.state, widget.ui
@@ -126,7 +132,7 @@ class AcceptanceScenario:
         self._actions.click(self._ui.allPlanesButton)
         plane, matrix = midsagittal_plane(self._positions(), _SCHEMA), sliceNode("Yellow").GetSliceToRAS()
         normal = np.array([matrix.GetElement(row, 2) for row in range(3)])
-        expect(abs(normal @ plane.normal) > 0.999, "the slice view shows the plane")
+        expect(plane is not None and abs(normal @ plane.normal) > 0.999, "the slice view shows the plane")
         self._actions.screenshot("planes", self._ui.midsagittalButton)
 
     def writeReport(self) -> None:
@@ -183,7 +189,7 @@ class AcceptanceScenario:
 
     def _estimateAndMeanwhile(self, act: Callable[[], None], atAFifth: bool = False) -> None:
         """Start an estimate, act once it shows a stage, or a fifth of its progress, and wait for its end."""
-        acted = []
+        acted: list[bool] = []
         timer = qt.QTimer()
         timer.setInterval(_POLL_MS)
 
@@ -210,14 +216,14 @@ class AcceptanceScenario:
             time.sleep(_POLL_MS / 1000)
         slicer.app.processEvents()
 
-    def _show(self, *opened) -> None:
+    def _show(self, *opened: ctk.ctkCollapsibleButton) -> None:
         """Expand these parts of the panel and collapse the others."""
         for name in ("estimate", "landmarks", "results", "movement", "report", "guideMap", "options"):
             button = getattr(self._ui, f"{name}CollapsibleButton")
             button.collapsed = not any(button is one for one in opened)
         slicer.app.processEvents()
 
-    def _node(self):
+    def _node(self) -> LandmarksNode:
         return self._state.poseScene.landmarks_node
 
     def _positions(self) -> np.ndarray:
@@ -227,7 +233,7 @@ class AcceptanceScenario:
         """The crown-rump length in the table."""
         return self._ui.resultsTable.item(0, 1).text()
 
-    def _item(self, row: int):
+    def _item(self, row: int) -> qt.QTreeWidgetItem:
         group = _SCHEMA.landmarks[row].group
         branch = self._ui.landmarksTree.topLevelItem(_SCHEMA.groups.index(group))
         return branch.child(_SCHEMA.rows(group).index(row))

@@ -1,13 +1,20 @@
-"""The strip below the section that works or speaks: progress, Cancel, and the last message."""
+"""The strip below the section of the running job or the last message: progress, Cancel, and that message."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import qt
 import slicer
 
 from FetusMapV2Lib.presenting.durations import duration_text
-from FetusMapV2Panel.state import Change, PanelState
+from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widget_widths import wrappable
+
+if TYPE_CHECKING:
+    from FetusMapV2Panel.sections.base import Section
 
 _ = translator(__name__)
 
@@ -15,13 +22,14 @@ _ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
 
 
 class ActivityStrip:
-    """Shows what `PanelState` runs and says; moves below the section that it comes from.
+    """Shows the job and the message of `PanelState` below the section that they come from.
 
     Args:
-        frame: the panel's widget, whose layout holds the sections and the strip.
+        state: the shared state of the panel.
+        frame: the panel's widget, whose layout contains the sections and the strip.
     """
 
-    def __init__(self, state: PanelState, frame):
+    def __init__(self, state: PanelState, frame: qt.QWidget) -> None:
         self._state, self._frame = state, frame
         self._ui = slicer.util.childWidgetVariables(frame)
         self._ui.cancelButton.connect("clicked(bool)", lambda checked=False: state.cancel())
@@ -57,7 +65,7 @@ class ActivityStrip:
             stage = _("{0}, about {1} left").format(stage, duration_text(remaining))
         self._ui.stageLabel.setText(wrappable(stage))
 
-    def _moveBelow(self, section) -> None:
+    def _moveBelow(self, section: Section | None) -> None:
         if section is None:
             return
         layout, strip = self._frame.layout(), self._ui.activityWidget

@@ -1,4 +1,4 @@
-"""Whose volume a node holds, from Slicer's DICOM database or from the DICOM file it was read from."""
+"""Patient and study of a volume node, from Slicer's DICOM database or from its DICOM file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 import slicer
 
 from FetusMapV2Lib.imaging.study import Study, read_study
+from FetusMapV2Panel.nodes import VolumeNode
 
 _INSTANCES = "DICOM.instanceUIDs"
 
 
-def studyOf(volumeNode) -> Study | None:
-    """Patient and study of a volume node; None if it did not come from DICOM, or its files are gone.
+def studyOf(volumeNode: VolumeNode) -> Study | None:
+    """Patient and study of a volume node; None if it does not come from DICOM, or its files no longer exist.
 
     Raises:
         InputError: a DICOM file that cannot be read.
@@ -21,9 +22,9 @@ def studyOf(volumeNode) -> Study | None:
     return read_study(*paths) if paths and all(path.exists() for path in paths) else None
 
 
-def _files(volumeNode) -> list[str]:
+def _files(volumeNode: VolumeNode) -> list[str]:
     identifiers = (volumeNode.GetAttribute(_INSTANCES) or "").split()
-    database = getattr(slicer, "dicomDatabase", None)
+    database = getattr(slicer, "dicomDatabase", None)  # absent where Slicer was built without DICOM
     if identifiers and database is not None:
         return [name for name in map(database.fileForInstance, identifiers) if name]
     storage = volumeNode.GetStorageNode()

@@ -1,28 +1,32 @@
-"""The guide map as a picture on a label, drawn anew at the size and sharpness that the label has."""
+"""The guide map as a picture on a label, drawn at the size and resolution of the label."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import qt
 
+from FetusMapV2Lib.anatomy.planes import Plane
+from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.reporting.guide_map import guide_map
 
-_SHAPE = 0.62
-_SMALLEST = 300
-#: From this width on there is room for the names of the landmarks.
-_NAMES_FROM = 760
+#: Height over width, without and with names.
+_ASPECT, _ASPECT_WITH_NAMES = 0.62, 0.45
+#: Pixels; a map of the second width has room for the names of the landmarks.
+_MIN_WIDTH, _MIN_WIDTH_WITH_NAMES = 300, 760
 
 
-def showGuideMap(label, pose, plane, states) -> None:
-    """Show the map of a pose, or nothing without one."""
+def showGuideMap(label: qt.QLabel, pose: Pose | None, plane: Plane | None, states: Sequence[str]) -> None:
+    """Show the map of a pose; nothing without one."""
     if pose is None:
         label.clear()
         return
-    width = max(label.width, _SMALLEST)
-    sharpness = label.devicePixelRatioF()
-    names = width >= _NAMES_FROM
-    height = round(width * (0.45 if names else _SHAPE))
-    svg = guide_map(pose, plane, size=(width, height), scale=sharpness, names=names, states=states)
+    width = max(label.width, _MIN_WIDTH)
+    scale = label.devicePixelRatioF()
+    names = width >= _MIN_WIDTH_WITH_NAMES
+    height = round(width * (_ASPECT_WITH_NAMES if names else _ASPECT))
+    svg = guide_map(pose, plane, size=(width, height), scale=scale, names=names, states=states)
     picture = qt.QPixmap()
     picture.loadFromData(qt.QByteArray(svg.encode("utf-8")), "SVG")
-    picture.setDevicePixelRatio(sharpness)
+    picture.setDevicePixelRatio(scale)
     label.setPixmap(picture)

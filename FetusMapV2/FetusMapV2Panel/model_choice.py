@@ -1,8 +1,9 @@
-"""The choice of a model: one of the index by name, or a file."""
+"""The combo box of models: one of the index by name, or a file."""
 
 from __future__ import annotations
 
 import ctk
+import qt
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Panel.state import PanelState
@@ -14,10 +15,10 @@ _DEFAULT, _FILE = "", "a file"
 
 
 class ModelChoice:
-    """Keeps the combo box and the path below it equal to the parameter `model`."""
+    """Keeps a combo box and a path edit consistent with the parameter `model`."""
 
-    def __init__(self, state: PanelState, ui):
-        self._state, self._combo, self._path = state, ui.modelComboBox, ui.modelPathLineEdit
+    def __init__(self, state: PanelState, combo: qt.QComboBox, path: ctk.ctkPathLineEdit) -> None:
+        self._state, self._combo, self._path = state, combo, path
         self._path.filters = ctk.ctkPathLineEdit.Files
         self._path.nameFilters = [_("Models") + " (*.safetensors)"]
         self.fill()
@@ -25,7 +26,7 @@ class ModelChoice:
         self._path.connect("currentPathChanged(QString)", self._onPath)
 
     def fill(self) -> None:
-        """List the models that are installed now."""
+        """List the installed models."""
         from FetusMapV2Lib.models.model_index import list_models
 
         self._combo.clear()
@@ -39,7 +40,7 @@ class ModelChoice:
         self.update()
 
     def update(self) -> None:
-        """Show the parameter."""
+        """Show the parameter in the widgets."""
         parameters = self._state.parameterNode
         model = parameters.model if parameters is not None else _DEFAULT
         index = self._combo.findData(model)
@@ -51,7 +52,7 @@ class ModelChoice:
         self._path.setEnabled(self._fileChosen())
 
     def problem(self) -> str:
-        """Why the file on show is not the model that an estimate would take; empty if it is."""
+        """Why an estimate would not use the shown file; empty if it would."""
         parameters, path = self._state.parameterNode, self._path.currentPath.strip()
         if parameters is None or not self._fileChosen():
             return ""
@@ -67,7 +68,7 @@ class ModelChoice:
     def _onChosen(self, index: int) -> None:
         self._path.setEnabled(self._fileChosen())
         model = self._path.currentPath if self._fileChosen() else self._combo.itemData(index)
-        if model or not self._fileChosen():  # without a path yet, the model stays what it was
+        if model or not self._fileChosen():  # until there is a path, the model does not change
             self._set(model)
 
     def _onPath(self, path: str) -> None:

@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -10,16 +10,25 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from FetusMapV2Lib.estimation.estimate import RefineMode, check_mode
 from FetusMapV2Panel.translations import translator
 
+if TYPE_CHECKING:  # a parameter that is a node may be empty; Slicer's wrapper wants its class alone
+    from slicer import vtkMRMLScriptedModuleNode
+
+    Volume = vtkMRMLScalarVolumeNode | None
+    Landmarks = vtkMRMLMarkupsFiducialNode | None
+    Browser = vtkMRMLSequenceBrowserNode | None
+else:
+    Volume, Landmarks, Browser = vtkMRMLScalarVolumeNode, vtkMRMLMarkupsFiducialNode, vtkMRMLSequenceBrowserNode
+
 _ = translator(__name__)
 
 #: GiB; no device has more.
-MOST_MEMORY = 1024.0
-#: Seconds between volumes; beyond it they are no sequence.
-LONGEST_INTERVAL = 3600.0
+MAX_MEMORY = 1024.0
+#: Seconds between the volumes of a sequence.
+MAX_INTERVAL = 3600.0
 
 
 class Device(enum.Enum):
-    """Where the network runs; the value is what the engine takes."""
+    """Where the network runs; the value is that of the engine."""
 
     AUTO = "auto"
     CUDA = "cuda"
@@ -32,7 +41,7 @@ class Device(enum.Enum):
 
 
 class Refine(enum.Enum):
-    """What is done to a pose after the network; the value is what the engine takes."""
+    """The refinement of a pose after the network; the value is that of the engine."""
 
     OFF = "off"
     PRIOR = "prior"
@@ -54,7 +63,7 @@ class Refine(enum.Enum):
 
 
 class DatingFormula(enum.Enum):
-    """The formula that dates the pregnancy; the value is its key in the library."""
+    """The formula for the gestational age; the value is its key in the library."""
 
     INTERGROWTH21 = "intergrowth21"
     ROBINSON = "robinson"
@@ -74,23 +83,23 @@ class DatingFormula(enum.Enum):
 class FetusMapV2ParameterNode:
     """
     inputVolume - the ultrasound volume.
-    landmarks - the pose that is shown and corrected; empty for new landmarks at the next estimate.
+    landmarks - the shown pose; empty for new landmarks at the next estimate.
     device - where the network runs.
-    memoryBudget - GiB that the network may take; 0 = as much as it takes.
-    refine - what is done to the pose after the network.
-    mirrored - the device delivers its volumes mirrored; they are put right.
+    memoryBudget - GiB that the network may use; 0 = no limit.
+    refine - the refinement of the pose after the network.
+    mirrored - the device delivers mirrored volumes; their handedness is corrected.
     model - name in the index or path of a model; empty for the default one.
-    datingFormula - which gestational age comes first.
-    reportPage, reportPdf, reportTable, reportDicom, reportFhir - which files a report consists of.
-    reportWithoutIdentifiers - leave patient, study, reader and the volume's name out of it.
-    sequenceBrowser - the volumes over time whose movement is looked at.
-    frameInterval - seconds between them; 0 = as the sequence says.
+    datingFormula - the formula whose gestational age comes first.
+    reportPage, reportPdf, reportTable, reportDicom, reportFhir - the files of a report.
+    reportWithoutIdentifiers - omit patient, study, reader and the name of the volume from the report.
+    sequenceBrowser - the volumes over time whose movement is analysed.
+    frameInterval - seconds between them; 0 = the times of the sequence.
     """
 
-    inputVolume: vtkMRMLScalarVolumeNode
-    landmarks: vtkMRMLMarkupsFiducialNode
+    inputVolume: Volume
+    landmarks: Landmarks
     device: Device = Device.AUTO
-    memoryBudget: Annotated[float, WithinRange(0.0, MOST_MEMORY)] = 0.0
+    memoryBudget: Annotated[float, WithinRange(0.0, MAX_MEMORY)] = 0.0
     refine: Refine = Refine.OFF
     mirrored: bool = False
     model: str = ""
@@ -101,13 +110,22 @@ class FetusMapV2ParameterNode:
     reportDicom: bool = True
     reportFhir: bool = False
     reportWithoutIdentifiers: bool = False
-    sequenceBrowser: vtkMRMLSequenceBrowserNode
-    frameInterval: Annotated[float, WithinRange(0.0, LONGEST_INTERVAL)] = 0.0
+    sequenceBrowser: Browser
+    frameInterval: Annotated[float, WithinRange(0.0, MAX_INTERVAL)] = 0.0
+
+    if TYPE_CHECKING:  # methods that the wrapper adds
+        parameterNode: vtkMRMLScriptedModuleNode
+
+        def __init__(self, parameterNode: vtkMRMLScriptedModuleNode) -> None: ...
+        def connectGui(self, ui: object) -> int: ...
+        def disconnectGui(self, tag: int | None) -> None: ...
+        def StartModify(self) -> int: ...
+        def EndModify(self, before: int) -> int: ...
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an estimate is made, without what it is made of; see `FetusMapV2ParameterNode`."""
+    """The settings of an estimate, without its volume; see `FetusMapV2ParameterNode`."""
 
     device: Device = Device.AUTO
     memoryBudget: float = 0.0
@@ -116,24 +134,24 @@ class Settings:
     model: str = ""
 
     @classmethod
-    def of(cls, parameterNode) -> "Settings":
+    def of(cls, parameterNode: FetusMapV2ParameterNode) -> "Settings":
         """The settings in a parameter node."""
         return cls(**{field.name: getattr(parameterNode, field.name) for field in fields(cls)})
 
-    def applyTo(self, parameterNode) -> None:
-        """Write them into a parameter node, as one change."""
+    def applyTo(self, parameterNode: FetusMapV2ParameterNode) -> None:
+        """Write the settings into a parameter node, as one change."""
         before = parameterNode.StartModify()
         for field in fields(self):
             setattr(parameterNode, field.name, getattr(self, field.name))
         parameterNode.EndModify(before)
 
-    def toPlain(self) -> dict:
-        """As JSON values."""
+    def toPlain(self) -> dict[str, Any]:
+        """The settings as JSON values."""
         return {**asdict(self), "device": self.device.value, "refine": self.refine.value}
 
     @classmethod
-    def fromPlain(cls, values: dict) -> "Settings":
-        """The settings of `toPlain`; what is missing has its default.
+    def fromPlain(cls, values: dict[str, Any]) -> "Settings":
+        """The settings of `toPlain`; missing ones have their defaults.
 
         Raises:
             ValueError, TypeError: these are no settings.
@@ -145,18 +163,18 @@ class Settings:
 
     @property
     def engine(self) -> "EngineSettings":
-        """Those that an engine is loaded with."""
+        """The settings that an engine is loaded with."""
         budget = round(self.memoryBudget * 2**30) or None
         return EngineSettings(self.device.value, budget, self.model or None)
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What an engine is loaded with.
+    """The settings that an engine is loaded with.
 
     Attributes:
         device: "auto", "cuda" or "cpu".
-        memoryBudget: bytes, None = as much as it takes.
+        memoryBudget: bytes, None = no limit.
         model: name or path, None = the default one.
     """
 

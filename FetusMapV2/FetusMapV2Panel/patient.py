@@ -6,11 +6,11 @@ Poses of other volumes are hidden in all views and appear in no table, list, cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
-from slicer.i18n import tr as _
+from slicer import vtkMRMLNode
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.scene import control_points, ownership, pose_nodes
@@ -19,6 +19,16 @@ from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
+from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
+from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
+    from FetusMapV2Panel.estimation import PoseEstimation
+
+_ = translator(__name__)
 
 #: Estimates of this session that are kept in memory; each is small.
 _MAX_ESTIMATES = 64
@@ -41,28 +51,30 @@ class Patient:
         isBusy: whether the settings are being synchronized; until then they may be inconsistent.
     """
 
-    def __init__(self, logic, notify: Callable[[Change], None], reportProblem: Callable[[str], None]):
+    def __init__(
+        self, logic: PoseEstimation, notify: Callable[[Change], None], reportProblem: Callable[[str], None]
+    ) -> None:
         self._logic, self._notify, self._reportProblem = logic, notify, reportProblem
-        self.poseScene: Any | None = None
+        self.poseScene: PoseScene | None = None
         self.isBusy = False
-        self._parameters: Any | None = None
+        self._parameters: FetusMapV2ParameterNode | None = None
         self._selected: tuple[str, str, str] | None = None  # IDs of volume, landmarks and browser when synchronized
         self._lastShown: dict[str, str] = {}  # volume ID -> ID of its landmarks shown last
-        self._estimates: dict[tuple[str, str], Any] = {}
+        self._estimates: dict[tuple[str, str], Estimate] = {}
         self._views = OwnViews(slicer.mrmlScene)
         self._stopObserving = _doNothing
         self._problem = ""
-        self._browser: tuple[Any, int] | None = None
+        self._browser: tuple[BrowserNode, int] | None = None
         self._frame: int | None = None
         self._statesBefore: dict[str, tuple[str | None, tuple[Any, ...]]] = {}
 
     @property
-    def volume(self) -> Any:
+    def volume(self) -> VolumeNode | None:
         """The selected volume node; None without one."""
         return self._parameters.inputVolume if self._parameters is not None else None
 
     @property
-    def estimate(self) -> Any:
+    def estimate(self) -> Estimate | None:
         """The estimate of this session that produced the shown pose; None if the pose has another source."""
         return self._estimates.get(_estimateKey(self.poseScene.landmarks_node)) if self.poseScene is not None else None
 
@@ -74,7 +86,7 @@ class Patient:
 
     # --- the settings
 
-    def setParameters(self, parameters) -> None:
+    def setParameters(self, parameters: FetusMapV2ParameterNode | None) -> None:
         """Use another parameter node; None while a scene closes."""
         self._parameters, self._selected = parameters, None
         if parameters is None:
@@ -95,17 +107,20 @@ class Patient:
         for change in changes:
             self._notify(change)
 
-    def setDefaults(self, volume, browser) -> None:
+    def setDefaults(self, volume: VolumeNode | None, browser: BrowserNode | None) -> None:
         """Select a volume and a sequence where none is selected; this sequence does not change the volume."""
         parameters = self._parameters
+        if parameters is None:
+            return
         if parameters.inputVolume is None and parameters.landmarks is None and volume is not None:
             parameters.inputVolume = volume
         if parameters.sequenceBrowser is None and browser is not None:
             self.synchronize()
-            self._selected = (*self._selected[:2], browser.GetID())
+            identifiers = _identifiers(parameters)
+            self._selected = (identifiers[0], identifiers[1], browser.GetID())
             parameters.sequenceBrowser = browser
 
-    def _reconcile(self, parameters) -> list[Change]:
+    def _reconcile(self, parameters: FetusMapV2ParameterNode) -> list[Change]:
         """The latest selection decides: the volume, or else the volume of the selected landmarks or sequence."""
         first, before = self._selected is None, self._selected or ("", "", "")
         isNew = [now != old for now, old in zip(_identifiers(parameters), before, strict=True)]
@@ -125,7 +140,7 @@ class Patient:
         changed = [Change.VOLUME_SELECTED] if self._selected[0] != before[0] else []
         return [*changed, Change.SHOWN_POSE_CHANGED] if shown or changed else []
 
-    def _selectVolumeOf(self, parameters, landmarksAreNew: bool, browserIsNew: bool) -> None:
+    def _selectVolumeOf(self, parameters: FetusMapV2ParameterNode, landmarksAreNew: bool, browserIsNew: bool) -> None:
         owner = None
         if landmarksAreNew and parameters.landmarks is not None:
             owner = ownership.volume_of(parameters.landmarks)
@@ -134,7 +149,7 @@ class Patient:
         if owner is not None and owner is not parameters.inputVolume:
             parameters.inputVolume = owner
 
-    def _canStay(self, landmarks, volume, first: bool) -> bool:
+    def _canStay(self, landmarks: LandmarksNode, volume: VolumeNode | None, first: bool) -> bool:
         """A pose without a volume is shown if the user selected it, not because its volume was deleted."""
         return (
             pose_ownership.belongsTo(landmarks, volume)
@@ -142,13 +157,13 @@ class Patient:
             and (volume is not None or first)
         )
 
-    def _poseOf(self, volume) -> Any:
+    def _poseOf(self, volume: VolumeNode | None) -> LandmarksNode | None:
         """The landmarks shown last for a volume, or its newest; None after an estimate that found no fetus."""
         own = [] if pose_ownership.noFetusFound(volume) else pose_ownership.posesOfShownFrame(volume)
         last = self._lastShown.get(volume.GetID()) if volume is not None else None
         return next((node for node in own if node.GetID() == last), own[-1] if own else None)
 
-    def _poseSceneToShow(self, landmarks, volume) -> Any:
+    def _poseSceneToShow(self, landmarks: LandmarksNode | None, volume: VolumeNode | None) -> PoseScene | None:
         if landmarks is None:
             return None
         try:
@@ -160,7 +175,7 @@ class Patient:
 
     # --- estimates
 
-    def addEstimate(self, volume, poseScene, estimate) -> None:
+    def addEstimate(self, volume: VolumeNode | None, poseScene: PoseScene | None, estimate: Estimate | None) -> None:
         """Show a new pose if its volume is the selected one; hide it otherwise.
 
         Args:
@@ -174,14 +189,15 @@ class Patient:
                 self._estimates[_estimateKey(poseScene.landmarks_node)] = estimate
             while len(self._estimates) > _MAX_ESTIMATES:
                 del self._estimates[next(iter(self._estimates))]
-        if self.volume is volume:
-            fits = poseScene is not None and pose_ownership.belongsTo(poseScene.landmarks_node, volume)
-            self._parameters.landmarks = poseScene.landmarks_node if fits else self._poseOf(volume)
+        if self._parameters is not None and self.volume is volume:
+            landmarks = poseScene.landmarks_node if poseScene is not None else None
+            fits = landmarks is not None and pose_ownership.belongsTo(landmarks, volume)
+            self._parameters.landmarks = landmarks if fits else self._poseOf(volume)
         self.synchronize()
         self._views.refresh()
         self._notify(Change.SHOWN_POSE_CHANGED)
 
-    def lastShownOther(self, poses: list[Any]) -> Any:
+    def lastShownOther(self, poses: list[LandmarksNode]) -> VolumeNode | None:
         """The volume shown last, or else the newest, among those of these poses except the selected; None without."""
         others = [one for one in map(ownership.volume_of, poses) if one is not None and one is not self.volume]
         recent = list(self._lastShown)
@@ -193,7 +209,7 @@ class Patient:
         """Store the states of all poses; call before the scene undoes or redoes a step."""
         self._statesBefore = _states()
 
-    def afterUndo(self) -> list[Any]:
+    def afterUndo(self) -> list[vtkMRMLNode]:
         """Synchronize after the scene has undone or redone a step, which may restore an estimate.
 
         Returns:
@@ -213,7 +229,7 @@ class Patient:
 
     # --- what is on show
 
-    def _show(self, poseScene) -> bool:
+    def _show(self, poseScene: PoseScene | None) -> bool:
         """Show a pose, or none; true if it is another one than before."""
         if poseScene is not None and ownership.volume_of(poseScene.landmarks_node) is not None:
             self._noteShown(poseScene)
@@ -224,18 +240,18 @@ class Patient:
             self._views.show_only(poseScene)
         return changed
 
-    def _noteShown(self, poseScene) -> None:
+    def _noteShown(self, poseScene: PoseScene) -> None:
         """Make a volume the last entry of those shown."""
         identifier = poseScene.volume_node.GetID()
         self._lastShown.pop(identifier, None)
         self._lastShown[identifier] = poseScene.landmarks_node.GetID()
 
-    def _observe(self, poseScene) -> None:
+    def _observe(self, poseScene: PoseScene | None) -> None:
         self._stopObserving()
         self._stopObserving = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _doNothing
         self.poseScene, self._problem = poseScene, ""
 
-    def _onPoseChanged(self, poseScene) -> None:
+    def _onPoseChanged(self, poseScene: PoseScene) -> None:
         """Handle a moved landmark, or a pose that left the scene (removed, undone, scene closed)."""
         if poseScene.is_open:
             self._updateProblem(poseScene)
@@ -244,7 +260,7 @@ class Patient:
             self._show(None)
             self._notify(Change.SHOWN_POSE_CHANGED)
 
-    def _updateProblem(self, poseScene) -> None:
+    def _updateProblem(self, poseScene: PoseScene) -> None:
         """Report points that were added, deleted or renamed elsewhere in Slicer, or clear that message."""
         problem, before = poseScene.snapshot.problem, self._problem
         self._problem = problem
@@ -254,21 +270,22 @@ class Patient:
         elif before and not problem:
             self._reportProblem("")
 
-    def _observeFrames(self, volume) -> None:
+    def _observeFrames(self, volume: VolumeNode | None) -> None:
         """Observe which frame the selected volume shows: a pose of one frame is hidden on all others."""
         if self._browser is not None:
-            browser, tag = self._browser
-            browser.RemoveObserver(tag)
+            before, tag = self._browser
+            before.RemoveObserver(tag)
+        self._browser = None
         browser = pose_ownership.browserOf(volume)
-        tag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser) if browser is not None else 0
-        self._browser = (browser, tag) if browser is not None else None
+        if browser is not None:
+            self._browser = browser, browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser)
 
-    def _onBrowser(self, caller, event) -> None:
+    def _onBrowser(self, caller: BrowserNode, event: str) -> None:
         if caller.GetSelectedItemNumber() != self._frame:
             self.synchronize()
 
 
-def _identifiers(parameters) -> tuple[str, str, str]:
+def _identifiers(parameters: FetusMapV2ParameterNode) -> tuple[str, str, str]:
     volume, landmarks, browser = (
         node.GetID() if node is not None else ""
         for node in (parameters.inputVolume, parameters.landmarks, parameters.sequenceBrowser)
@@ -276,7 +293,7 @@ def _identifiers(parameters) -> tuple[str, str, str]:
     return volume, landmarks, browser
 
 
-def _estimateKey(landmarks) -> tuple[str, str]:
+def _estimateKey(landmarks: LandmarksNode) -> tuple[str, str]:
     """Landmarks and estimate: undo may restore an earlier estimate into the same landmarks."""
     return landmarks.GetID(), landmarks.GetAttribute(ESTIMATE_ATTRIBUTE) or ""
 

@@ -1,16 +1,18 @@
-"""The line below the selectors: whose pose is hidden, or what to know about the one on show, and a button for it."""
+"""The line below the selectors: whose pose is hidden, or a note on the shown pose, and a button for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+import qt
 import slicer
 import vtk
 
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import pose_ownership, view_orientation
+from FetusMapV2Panel.nodes import LandmarksNode, VolumeNode
+from FetusMapV2Panel.pose_ownership import displayName
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widget_widths import wrappable
@@ -19,135 +21,147 @@ _ = translator(__name__)
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A line, and what its button does."""
+class Note:
+    """The text of the line and the action of its button.
+
+    Attributes:
+        text: the text.
+        button: the text of the button.
+        action: called when the button is clicked; without one it is hidden.
+        volume: the volume that the text names.
+    """
 
     text: str
     button: str = ""
-    act: Callable[[], None] | None = None
-    other: Any = None
+    action: Callable[[], None] | None = None
+    volume: VolumeNode | None = None
 
 
 class PatientLine:
-    """Shows the line for what is chosen; nothing where all is as one expects.
+    """Shows the note for the current selection; nothing if the pose of the selected volume is shown.
 
     Args:
-        state: what is on show.
-        label, button: of the panel.
+        state: the shared state of the panel.
+        label: the label of the text.
+        button: the button of the action.
     """
 
-    def __init__(self, state: PanelState, label, button):
+    def __init__(self, state: PanelState, label: qt.QLabel, button: qt.QPushButton) -> None:
         self._state, self._label, self._button = state, label, button
-        self._offer: Offer | None = None
-        self._named: tuple[Any, int] | None = None
+        self._note: Note | None = None
+        self._observed: tuple[VolumeNode, int] | None = None
         button.connect("clicked(bool)", self._onClicked)
         self.update()
 
     def update(self) -> None:
-        """The volume, the pose on show, or the poses of the scene may have changed."""
-        self._offer = self._find() if self._state.parameterNode is not None else None
-        self._follow(self._offer.other if self._offer is not None else None)
-        self._label.setText(wrappable(self._offer.text) if self._offer is not None else "")
-        self._label.setVisible(self._offer is not None)
-        self._button.setText(self._offer.button if self._offer is not None else "")
-        self._button.setVisible(self._offer is not None and self._offer.act is not None)
+        """Show the note; call after a change of the volume, the shown pose or the poses in the scene."""
+        self._note = note = self._find()
+        self._observeName(note.volume if note is not None else None)
+        self._label.setText(wrappable(note.text) if note is not None else "")
+        self._label.setVisible(note is not None)
+        self._button.setText(note.button if note is not None else "")
+        self._button.setVisible(note is not None and note.action is not None)
         self._button.setEnabled(not self._state.running)
 
     def close(self) -> None:
-        self._follow(None)
+        self._observeName(None)
 
     def _onClicked(self, checked: bool = False) -> None:
-        if self._offer is not None and self._offer.act is not None:
-            self._offer.act()
+        if self._note is not None and self._note.action is not None:
+            self._note.action()
 
-    def _follow(self, volume) -> None:
-        """A volume that is named in the line may get another name."""
-        if self._named is not None:
-            node, tag = self._named
-            node.RemoveObserver(tag)
-        tag = volume.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.update()) if volume is not None else 0
-        self._named = (volume, tag) if volume is not None else None
+    def _observeName(self, volume: VolumeNode | None) -> None:
+        if self._observed is not None:
+            before, tag = self._observed
+            before.RemoveObserver(tag)
+        self._observed = None
+        if volume is not None:
+            self._observed = volume, volume.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.update())
 
-    # --- what there is to say
+    # --- the note
 
-    def _find(self) -> Offer | None:
-        patient, chosen = self._state.patient, self._state.parameterNode.landmarks
+    def _find(self) -> Note | None:
+        parameters, patient = self._state.parameterNode, self._state.patient
+        if parameters is None:
+            return None
+        volume, landmarks = patient.volume, parameters.landmarks
         if patient.poseScene is not None:
-            return self._ofPoseOnShow(patient.volume, patient.poseScene.landmarks_node)
-        if patient.volume is not None and chosen is not None and ownership.volume_of(chosen) is None:
-            return self._withoutVolume(chosen)
-        return self._ofOwnHidden(patient.volume) or self._ofOthers(patient.volume)
+            return self._shownPose(volume, patient.poseScene.landmarks_node)
+        if volume is not None and landmarks is not None and ownership.volume_of(landmarks) is None:
+            return self._landmarksWithoutVolume(landmarks)
+        return self._hiddenOfSelected(volume) or self._hiddenOfOthers(volume)
 
-    def _ofPoseOnShow(self, volume, landmarks) -> Offer | None:
+    def _shownPose(self, volume: VolumeNode | None, landmarks: LandmarksNode) -> Note | None:
         if volume is None:
-            return Offer(_noVolumeText(landmarks))
+            return Note(_noVolumeText(landmarks))
         if pose_ownership.noFetusFound(volume):
             text = _("This is an earlier pose. The newest estimate found no fetus in {0}.")
-            return Offer(text.format(pose_ownership.displayName(volume)), other=volume)
+            return Note(text.format(displayName(volume)), volume=volume)
         return None
 
-    def _withoutVolume(self, landmarks) -> Offer | None:
+    def _landmarksWithoutVolume(self, landmarks: LandmarksNode) -> Note | None:
         if landmarks not in ownership.all_poses(slicer.mrmlScene):
-            return None  # somebody's own points: the panel has said so
-        return Offer(_hiddenText(landmarks), _("It is of the chosen volume"), lambda: self._giveToVolume(landmarks))
+            return None  # other points of the user; the panel has a message about them already
+        return Note(_hiddenText(landmarks), _("Assign to this volume"), lambda: self._assignToVolume(landmarks))
 
-    def _ofOwnHidden(self, volume) -> Offer | None:
-        """Poses of the chosen volume that are not on show."""
-        every = ownership.poses_of(slicer.mrmlScene, volume)
-        now = [landmarks for landmarks in every if pose_ownership.hiddenFrame(landmarks) is None]
-        if now:
-            text = _("{0} has an earlier pose, which is hidden.")
-            return Offer(
-                text.format(pose_ownership.displayName(volume)),
-                _("Show it"),
-                lambda: self._showLandmarks(now[-1]),
-                volume,
-            )
-        if every:
-            frame = pose_ownership.hiddenFrame(every[-1])
-            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, pose_ownership.displayName(volume))
-            return Offer(
-                text, _("Show it"), lambda: pose_ownership.browserOf(volume).SetSelectedItemNumber(frame), volume
-            )
+    def _hiddenOfSelected(self, volume: VolumeNode | None) -> Note | None:
+        """Hidden poses of the selected volume."""
+        if volume is None:
+            return None
+        poses = ownership.poses_of(slicer.mrmlScene, volume)
+        frames = [pose_ownership.hiddenFrame(landmarks) for landmarks in poses]
+        ofShownFrame = [landmarks for landmarks, frame in zip(poses, frames, strict=True) if frame is None]
+        if ofShownFrame:
+            text = _("{0} has an earlier pose, which is hidden.").format(displayName(volume))
+            return Note(text, _("Show it"), lambda: self._selectLandmarks(ofShownFrame[-1]), volume)
+        if frames and frames[-1] is not None:
+            frame = frames[-1]
+            text = _("The pose of frame {0} of {1} is hidden.").format(frame + 1, displayName(volume))
+            return Note(text, _("Show it"), lambda: _showFrame(volume, frame), volume)
         return None
 
-    def _ofOthers(self, volume) -> Offer | None:
-        """Poses of other volumes, and of volumes that are gone."""
+    def _hiddenOfOthers(self, volume: VolumeNode | None) -> Note | None:
+        """Hidden poses of other volumes, and of deleted volumes."""
         poses = ownership.all_poses(slicer.mrmlScene)
         other = self._state.patient.lastShownOther(poses)
         if other is not None and volume is not None:
-            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(
-                pose_ownership.displayName(volume), pose_ownership.displayName(other)
-            )
-            return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
+            text = _("{0} has no pose yet. The pose of {1} is hidden.").format(displayName(volume), displayName(other))
+            return Note(text, _("Show it"), lambda: self._selectVolume(other), other)
         if other is not None:
-            text = _("No volume is chosen. The pose of {0} is hidden.").format(pose_ownership.displayName(other))
-            return Offer(text, _("Show it"), lambda: self._showVolume(other), other)
-        if poses:
-            show = (_("Show it"), lambda: self._showLandmarks(poses[-1])) if volume is None else ()
-            return Offer(_hiddenText(poses[-1]), *show)
-        return None
+            text = _("No volume is chosen. The pose of {0} is hidden.").format(displayName(other))
+            return Note(text, _("Show it"), lambda: self._selectVolume(other), other)
+        if poses and volume is None:
+            return Note(_hiddenText(poses[-1]), _("Show it"), lambda: self._selectLandmarks(poses[-1]))
+        return Note(_hiddenText(poses[-1])) if poses else None
 
-    # --- what the button does
+    # --- actions of the button
 
-    def _showVolume(self, volume) -> None:
-        self._state.parameterNode.inputVolume = volume
-        view_orientation.showVolume(volume)
+    def _selectVolume(self, volume: VolumeNode) -> None:
+        if self._state.parameterNode is not None:
+            self._state.parameterNode.inputVolume = volume
+            view_orientation.showVolume(volume)
 
-    def _showLandmarks(self, landmarks) -> None:
-        self._state.parameterNode.landmarks = landmarks
+    def _selectLandmarks(self, landmarks: LandmarksNode) -> None:
+        if self._state.parameterNode is not None:
+            self._state.parameterNode.landmarks = landmarks
 
-    def _giveToVolume(self, landmarks) -> None:
+    def _assignToVolume(self, landmarks: LandmarksNode) -> None:
         ownership.give_to(landmarks, self._state.patient.volume)
         self._state.followParameters()
 
 
-def _noVolumeText(landmarks) -> str:
+def _showFrame(volume: VolumeNode, frame: int) -> None:
+    browser = pose_ownership.browserOf(volume)
+    if browser is not None:
+        browser.SetSelectedItemNumber(frame)
+
+
+def _noVolumeText(landmarks: LandmarksNode) -> str:
     lost, none = _("The volume of {0} is not in the scene any more."), _("{0} belongs to no volume of the scene.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.displayName(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(displayName(landmarks))
 
 
-def _hiddenText(landmarks) -> str:
+def _hiddenText(landmarks: LandmarksNode) -> str:
     lost = _("The volume of {0} is not in the scene any more; the pose is hidden.")
     none = _("{0} belongs to no volume of the scene and is hidden.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(pose_ownership.displayName(landmarks))
+    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(displayName(landmarks))

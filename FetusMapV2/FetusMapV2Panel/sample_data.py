@@ -1,15 +1,17 @@
-"""Sample data for Slicer's SampleData module: a simulated volume and a moving one, made on the spot.
+"""Sample data for Slicer's SampleData module: a simulated volume and a simulated sequence.
 
-Nothing is downloaded; what was made is kept in Slicer's cache and is there at once the next time.
+Nothing is downloaded: they are simulated on first use and then loaded from Slicer's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import qt
 import slicer
+from slicer import vtkMRMLNode
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Panel import requirements
@@ -19,15 +21,22 @@ _ = translator(__name__)
 
 CATEGORY = "FetusMapV2"
 _AGE_DAYS = 88.0
-#: Seed, voxels and voxel size: made in seconds, yet fine enough for an estimate. The second one kicks.
+#: Seed, voxels and voxel size (mm): simulated in seconds, yet fine enough for an estimate. The second one moves.
 _CASE = (20260, (154, 104, 104), 0.9)
 _MOVING_CASE, _FRAMES, _FRAME_INTERVAL_S = (20270, (115, 78, 78), 1.2), 5, 0.25
 _VOLUME, _SEQUENCE = "VolumeFile", "SequenceFile"
 _ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 
 
+class Source(Protocol):
+    """A `SampleData.SampleDataSource`."""
+
+    fileNames: list[str]
+    nodeNames: list[str]
+
+
 def register() -> None:
-    """Offer the samples in the SampleData module; twice does no harm. Call when the application has started."""
+    """Add the samples to the SampleData module, once; call when the application has started."""
     import SampleData
 
     for name, file, load, kind in (
@@ -42,43 +51,43 @@ def register() -> None:
             nodeNames=name,
             customDownloader=load,
             thumbnailFileName=str(_ICONS / f"{name}.png"),
-            loadFileType=kind,  # the name before Slicer 5.10, which later ones take, too
+            loadFileType=kind,  # the name before Slicer 5.10, which later versions accept as well
         )
 
 
-def loadCase(source):
-    """The node of one simulated volume, None if that went wrong (the user was told)."""
+def loadCase(source: Source) -> vtkMRMLNode | None:
+    """The node of a simulated volume; None after an error, which was shown to the user."""
     return _load(source, _VOLUME, _writeCase)
 
 
-def loadMovingCase(source):
-    """The node of a simulated sequence, None if that went wrong (the user was told)."""
+def loadMovingCase(source: Source) -> vtkMRMLNode | None:
+    """The node of a simulated sequence; None after an error, which was shown to the user."""
     return _load(source, _SEQUENCE, _writeMovingCase)
 
 
-def _load(source, kind: str, make: Callable[[Path], None]):
-    """Load a sample, made first if it is not in the cache."""
-    # What a source calls its kind of file changed with Slicer's versions, so it is not asked.
+def _load(source: Source, kind: str, simulate: Callable[[Path], None]) -> vtkMRMLNode | None:
+    """Load a sample from the cache, where it is simulated first if it is missing."""
+    # the kind is not read from the source, whose attribute has different names in different versions of Slicer
     path = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / source.fileNames[0]
     try:
         if not path.exists():
-            _make(make, path)
+            _simulate(simulate, path)
         return slicer.util.loadNodeFromFile(str(path), kind, {"name": source.nodeNames[0]})
     except UserError as error:
         problem = error.line(with_option=False)
     except RuntimeError:  # Slicer cannot read it
         path.unlink(missing_ok=True)
-        problem = _("{0}: the sample in the cache was damaged and is removed. Try again.").format(path)
+        problem = _("{0}: the cached sample was damaged and has been removed. Try again.").format(path)
     slicer.util.errorDisplay(problem, windowTitle=_("FetusMapV2 sample data"))
     return None
 
 
-def _make(make: Callable[[Path], None], path: Path) -> None:
+def _simulate(simulate: Callable[[Path], None], path: Path) -> None:
     requirements.require()  # the samples are simulated with PyTorch
     slicer.util.showStatusMessage(_("Simulating ultrasound; this takes some seconds ..."))
     slicer.app.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
     try:
-        make(path)
+        simulate(path)
     finally:
         slicer.app.restoreOverrideCursor()
         slicer.util.showStatusMessage("")

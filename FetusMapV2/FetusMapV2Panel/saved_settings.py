@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import json
+from typing import Any
 
 import slicer
 
-from FetusMapV2Panel.parameters import DatingFormula, Settings
+from FetusMapV2Panel.parameters import DatingFormula, FetusMapV2ParameterNode, Settings
 
 _PREFERENCES = "FetusMapV2/Preferences"
 #: Parameters that are stored as preferences, with the function that reads them from JSON.
@@ -54,14 +55,14 @@ def remove(name: str) -> None:
     _write({other: values for other, values in _named().items() if other != name})
 
 
-def savePreferences(parameterNode) -> None:
+def savePreferences(parameterNode: FetusMapV2ParameterNode) -> None:
     """Store the dating formula and the files of a report for the next scene."""
     values = {name: getattr(parameterNode, name) for name in _PREFERRED}
     plain = {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
     slicer.app.userSettings().setValue(_PREFERENCES, json.dumps(plain))
 
 
-def applyPreferences(parameterNode) -> None:
+def applyPreferences(parameterNode: FetusMapV2ParameterNode) -> None:
     """Write the stored preferences into a new parameter node, unless this version cannot read them."""
     try:
         stored = json.loads(slicer.app.userSettings().value(_PREFERENCES) or "{}")
@@ -72,7 +73,7 @@ def applyPreferences(parameterNode) -> None:
         setattr(parameterNode, name, value)
 
 
-def _named() -> dict:
+def _named() -> dict[str, Any]:
     # One JSON value, because keys of a settings file cannot hold every name.
     try:
         stored = json.loads(slicer.app.userSettings().value(_NAMED) or "{}")
@@ -81,7 +82,7 @@ def _named() -> dict:
     return stored if isinstance(stored, dict) else {}
 
 
-def _write(named: dict) -> None:
+def _write(named: dict[str, Any]) -> None:
     slicer.app.userSettings().setValue(_NAMED, json.dumps(named))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import slicer
+
 from FetusMapV2Panel import saved_settings
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.state import PanelState
@@ -13,7 +15,7 @@ _ = translator(__name__)
 class SavedSettingsChoice:
     """An editable combo box of names, with a button that saves and one that removes."""
 
-    def __init__(self, state: PanelState, ui):
+    def __init__(self, state: PanelState, ui: slicer.util.ChildWidgets) -> None:
         self._state, self._ui = state, ui
         ui.savedSettingsComboBox.lineEdit().placeholderText = _("Name for these settings")
         ui.savedSettingsComboBox.connect("activated(int)", self._onChosen)

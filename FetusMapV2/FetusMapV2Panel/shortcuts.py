@@ -19,8 +19,8 @@ class LetterShortcuts:
         buttons: buttons with a shortcut in their .ui file. That of a hidden or disabled button does nothing.
     """
 
-    def __init__(self, buttons: Iterable):
-        self._shortcuts = []
+    def __init__(self, buttons: Iterable[qt.QPushButton]) -> None:
+        self._shortcuts: list[qt.QShortcut] = []
         for button in buttons:
             shortcut = qt.QShortcut(button)
             shortcut.setKey(button.shortcut)
@@ -33,7 +33,7 @@ class LetterShortcuts:
         """Disconnect from the application."""
         slicer.app.disconnect(_FOCUS_CHANGED, self._onFocus)
 
-    def _onFocus(self, before, now) -> None:
+    def _onFocus(self, before: qt.QWidget | None, now: qt.QWidget | None) -> None:
         typing = now is not None and any(now.inherits(name) for name in _LETTER_WIDGETS)
         for shortcut in self._shortcuts:
             shortcut.setEnabled(not typing)

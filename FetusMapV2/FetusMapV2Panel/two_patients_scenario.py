@@ -6,13 +6,17 @@ The self-test inside Slicer and the tests of the repository run it, as they do `
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import slicer
 
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Panel import onlookers
 from FetusMapV2Panel.onlookers import MadeUpPatient, PatientsEngine, addPatient
-from FetusMapV2Panel.user_actions import UserActions, expect
+from FetusMapV2Panel.user_actions import UserActions, expect, sliceWidget
+
+if TYPE_CHECKING:
+    from FetusMapV2 import FetusMapV2Widget
 
 
 class TwoPatientsScenario:
@@ -31,13 +35,19 @@ class TwoPatientsScenario:
     """
 
     def __init__(
-        self, widget, actions: UserActions, engine: PatientsEngine, a: MadeUpPatient, b: MadeUpPatient, folder: Path
-    ):
+        self,
+        widget: FetusMapV2Widget,
+        actions: UserActions,
+        engine: PatientsEngine,
+        a: MadeUpPatient,
+        b: MadeUpPatient,
+        folder: Path,
+    ) -> None:
         self._state, self._ui, self._actions = widget.state, widget.ui, actions
         self._engine, self._a, self._b, self._folder = engine, a, b, folder
 
     @classmethod
-    def runWithTestPatients(cls, widget, actions: UserActions, folder: Path) -> None:
+    def runWithTestPatients(cls, widget: FetusMapV2Widget, actions: UserActions, folder: Path) -> None:
         """Run all steps with two new patients in the open scene; the panel's engines are restored afterwards."""
         a, b = addPatient(slicer.mrmlScene, 1, "right", 1.0), addPatient(slicer.mrmlScene, 2, "left", 1.15)
         engine = PatientsEngine(a, b)
@@ -122,7 +132,7 @@ class TwoPatientsScenario:
     def reportSecondPatient(self) -> None:
         """The report shows B's volume although the views show that of A."""
         self._writeReport(self._b, self._a)
-        layers = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
+        layers = sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
         expect(layers.GetBackgroundVolumeID() == self._a.node.GetID(), "the views are restored")
 
     def selectLandmarksOfFirstPatient(self) -> None:

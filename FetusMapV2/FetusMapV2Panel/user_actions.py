@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import qt
 import slicer
 import vtk
 
@@ -11,19 +13,19 @@ import vtk
 class UserActions(Protocol):
     """Operates the panel and the views."""
 
-    def click(self, button) -> None:
+    def click(self, button: qt.QAbstractButton) -> None:
         """Click a button of the panel."""
         ...
 
-    def select(self, tree, item) -> None:
+    def select(self, tree: qt.QTreeWidget, item: qt.QTreeWidgetItem) -> None:
         """Select an item of a list."""
         ...
 
-    def drag(self, viewName: str, ras, byPixels: tuple[int, int]) -> None:
+    def drag(self, viewName: str, ras: Sequence[float], byPixels: tuple[int, int]) -> None:
         """Drag the point at a world position (RAS, mm) in a slice view."""
         ...
 
-    def screenshot(self, name: str, widget) -> None:
+    def screenshot(self, name: str, widget: qt.QWidget) -> None:
         """Save a screenshot, with a widget of the panel visible."""
         ...
 
@@ -31,16 +33,16 @@ class UserActions(Protocol):
 class SlicerActions:
     """User actions inside Slicer: real button signals and mouse events, no screenshots."""
 
-    def click(self, button) -> None:
+    def click(self, button: qt.QAbstractButton) -> None:
         button.click()
         slicer.app.processEvents()
 
-    def select(self, tree, item) -> None:
+    def select(self, tree: qt.QTreeWidget, item: qt.QTreeWidgetItem) -> None:
         tree.setCurrentItem(item)
         slicer.app.processEvents()
 
-    def drag(self, viewName: str, ras, byPixels: tuple[int, int]) -> None:
-        view = slicer.app.layoutManager().sliceWidget(viewName).sliceView()
+    def drag(self, viewName: str, ras: Sequence[float], byPixels: tuple[int, int]) -> None:
+        view = sliceWidget(viewName).sliceView()
         interactor = view.interactorStyle().GetInteractor()
         x, y = _pixel(viewName, ras)
         path = [(x + byPixels[0] * part / 4, y + byPixels[1] * part / 4) for part in range(5)]
@@ -56,7 +58,7 @@ class SlicerActions:
                 interactor.InvokeEvent(event)
                 slicer.app.processEvents()
 
-    def screenshot(self, name: str, widget) -> None:
+    def screenshot(self, name: str, widget: qt.QWidget) -> None:
         """The self-test saves none."""
 
 
@@ -70,12 +72,20 @@ def expect(holds: bool, message: str) -> None:
         raise AssertionError(message)
 
 
+def sliceWidget(viewName: str) -> slicer.SliceWidget:
+    """A slice view of the main window."""
+    layout = slicer.app.layoutManager()
+    if layout is None:
+        raise RuntimeError("there is no main window")
+    return layout.sliceWidget(viewName)
+
+
 def sliceNode(viewName: str) -> slicer.vtkMRMLSliceNode:
     """The slice node of a slice view of the main window."""
-    return slicer.app.layoutManager().sliceWidget(viewName).sliceLogic().GetSliceNode()
+    return sliceWidget(viewName).sliceLogic().GetSliceNode()
 
 
-def _pixel(viewName: str, ras) -> tuple[float, float]:
+def _pixel(viewName: str, ras: Sequence[float]) -> tuple[float, float]:
     """The pixel of a world point in a slice view, counted from the lower left."""
     inverse = vtk.vtkMatrix4x4()
     vtk.vtkMatrix4x4.Invert(sliceNode(viewName).GetXYToRAS(), inverse)

@@ -14,6 +14,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
+from FetusMapV2Panel.nodes import VolumeNode
 
 # Square views need no room for names beside the fetus.
 _VIEW_SIZE, _NO_MARGIN = (600, 600), 0
@@ -31,19 +32,19 @@ class FetalPlane(enum.Enum):
     TRANSVERSE = "Red"
 
 
-def pausedRendering() -> contextlib.AbstractContextManager:
+def pausedRendering() -> contextlib.AbstractContextManager[None]:
     """A context in which no view renders, so that an edit with all its consequences is rendered once."""
     return slicer.util.RenderBlocker() if slicer.app.layoutManager() is not None else contextlib.nullcontext()
 
 
-def shownVolume():
+def shownVolume() -> VolumeNode | None:
     """The volume in the background of the slice views; None without one."""
     layers = nodes_by_class(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")
     found = (slicer.mrmlScene.GetNodeByID(node.GetBackgroundVolumeID() or "") for node in layers)
     return next((node for node in found if node is not None), None)
 
 
-def showVolume(volumeNode) -> None:
+def showVolume(volumeNode: VolumeNode | None) -> None:
     """Show a volume, and no other one, in the slice views."""
     if slicer.app.layoutManager() is None or volumeNode is None:
         return
@@ -52,7 +53,7 @@ def showVolume(volumeNode) -> None:
         slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
 
 
-def showPose(volumeNode, pose: Pose) -> None:
+def showPose(volumeNode: VolumeNode | None, pose: Pose) -> None:
     """Show the volume in the slice views, with slices through the centre of the fetus, and the upright fetus in 3D."""
     if slicer.app.layoutManager() is None:
         return
@@ -94,7 +95,8 @@ def resetOrientations(pose: Pose | None) -> None:
 
 def _jumpToCentre(pose: Pose) -> None:
     centre = np.nanmean(pose.positions, axis=0)
-    slicer.modules.markups.logic().JumpSlicesToLocation(*(float(value) for value in centre), True)
+    r, a, s = (float(value) for value in centre)
+    slicer.modules.markups.logic().JumpSlicesToLocation(r, a, s, True)
 
 
 def _pointCamerasAtFetus(pose: Pose) -> None:

@@ -1,4 +1,4 @@
-"""Pictures for the report: Slicer's views as they are, or drawn off-screen where there are none to show."""
+"""Pictures for the report: screenshots of Slicer's views, or drawn off-screen if no view is open."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Picture
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
+from FetusMapV2Panel.nodes import VolumeNode
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
-#: A sheet has room for so many.
-_MOST = 4
+#: IDs of the background, foreground and label volume of a slice view.
+Layers = tuple[str | None, str | None, str | None]
+
+#: The most pictures that fit on a report.
+_MAX_PICTURES = 4
 
 
-def openViews(volumeNode) -> list[Picture]:
-    """The 3D view and the slice views that are open, with this volume alone in them; none without a main window."""
-    if slicer.app.layoutManager() is None:
+def openViews(volumeNode: VolumeNode) -> list[Picture]:
+    """Pictures of the open 3D and slice views, with this volume only; none without a main window."""
+    layout = slicer.app.layoutManager()
+    if layout is None:
         return []
-    with _alone(volumeNode):
-        return _openViews(slicer.app.layoutManager())
+    with _noOtherVolume(volumeNode):
+        return _openViews(layout)
 
 
-def _openViews(layout) -> list[Picture]:
+def _openViews(layout: slicer.LayoutManager) -> list[Picture]:
     views = [
         (_("3D view"), layout.threeDWidget(number).threeDView(), layout.threeDWidget(number).visible)
         for number in range(layout.threeDViewCount)
@@ -38,11 +43,11 @@ def _openViews(layout) -> list[Picture]:
     for name in layout.sliceViewNames():
         widget = layout.sliceWidget(name)
         views.append((_("{0} slice view").format(name), widget.sliceView(), widget.visible))
-    return [Picture(title, _png(view)) for title, view, visible in views if visible][:_MOST]
+    return [Picture(title, _png(view)) for title, view, visible in views if visible][:_MAX_PICTURES]
 
 
 def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
-    """Skeleton and planes of the fetus drawn off-screen, and why there are none if that cannot be done here."""
+    """Pictures of skeleton and planes drawn off-screen, and "", or no pictures and the reason."""
     from FetusMapV2Lib.scene.picture import view_pictures
 
     try:
@@ -52,9 +57,9 @@ def drawnViews(volume: Volume, pose: Pose) -> tuple[list[Picture], str]:
 
 
 @contextlib.contextmanager
-def _alone(volumeNode) -> Iterator[None]:
-    """With no other volume in any view: it may be another patient's. Where and how views cut stays as it is."""
-    scene, own = volumeNode.GetScene(), volumeNode.GetID()
+def _noOtherVolume(volumeNode: VolumeNode) -> Iterator[None]:
+    """Hide all other volumes in all views, as they may be of another patient; positions of slices do not change."""
+    scene, own = slicer.mrmlScene, volumeNode.GetID()
     layers = [(node, _layersOf(node)) for node in nodes_by_class(scene, "vtkMRMLSliceCompositeNode")]
     rendered = nodes_by_class(scene, "vtkMRMLVolumeRenderingDisplayNode")
     others = [node for node in rendered if node.GetVisibility() and node.GetDisplayableNode() is not volumeNode]
@@ -71,19 +76,19 @@ def _alone(volumeNode) -> Iterator[None]:
             node.SetVisibility(True)
 
 
-def _layersOf(node) -> tuple[str | None, ...]:
+def _layersOf(node: slicer.vtkMRMLSliceCompositeNode) -> Layers:
     return node.GetBackgroundVolumeID(), node.GetForegroundVolumeID(), node.GetLabelVolumeID()
 
 
-def _setLayers(node, volumes: tuple[str | None, ...]) -> None:
+def _setLayers(node: slicer.vtkMRMLSliceCompositeNode, volumes: Layers) -> None:
     background, foreground, label = volumes
     node.SetBackgroundVolumeID(background)
     node.SetForegroundVolumeID(foreground)
     node.SetLabelVolumeID(label)
 
 
-def _png(view) -> bytes:
-    """What a view shows, rendered now."""
+def _png(view: slicer.View) -> bytes:
+    """A picture of a view, rendered now."""
     view.forceRender()
     grabber = vtk.vtkWindowToImageFilter()
     grabber.SetInput(view.renderWindow())

@@ -15,7 +15,7 @@ _LONG_WORD, _PIECE = 50, 20
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
-def limitWidths(widget) -> None:
+def limitWidths(widget: qt.QWidget) -> None:
     """Make combo boxes and path edits inside a widget cut long entries instead of growing with them."""
     for child in slicer.util.findChildren(widget):
         if child.inherits("QComboBox"):  # a node selector contains one, too

@@ -17,27 +17,30 @@ _BUTTONS = {
 }
 
 
-#: A view waits so long for more requests before it renders, as ctkVTKAbstractView does.
-PATIENCE_MS = round(1000 / 60)
+#: How long a view waits for more requests before it renders, as ctkVTKAbstractView.
+_WAIT_MS = round(1000 / 60)
 
 
 class ViewWidget(QtWidgets.QWidget):
-    """One view on the screen; renders when its displayable managers ask for it, at the moments of ctkVTKAbstractView.
+    """One view on the screen; renders when its displayable managers request it.
 
-    The first request waits for more of them; one that comes after that time, e.g. because what follows a moved point
-    took long, is rendered at once, in the midst of the changes. While rendering is paused requests are only noted.
+    The first request waits for more, and all of them are rendered together from the event loop. While rendering is
+    paused requests are only recorded.
 
     Attributes:
         renders: how often it was rendered.
-        patience_ms: how long it waits for more requests; below 0 the second one is always rendered at once.
+        has_requests: whether it will be rendered soon.
+        is_impatient: whether each further request is rendered at once, in the midst of the changes, as by
+            ctkVTKAbstractView if it comes after `_WAIT_MS`. How often that happens depends on the speed of the machine,
+            so it is off by default.
     """
 
     def __init__(self, view: View, label: str):
         super().__init__()
         self.view, self.label, self.renders = view, label, 0
-        self.patience_ms = PATIENCE_MS
+        self.is_impatient = False
         self._image, self._pixels, self._paused = None, None, 0
-        self._asked, self._timer = QtCore.QElapsedTimer(), QtCore.QTimer(self)
+        self.has_requests, self._timer = False, QtCore.QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_time)
         self.setMouseTracking(True)
@@ -53,16 +56,11 @@ class ViewWidget(QtWidgets.QWidget):
     def scheduleRender(self, *_):
         if slicer.mrmlScene.IsBatchProcessing():
             return
-        if not self._asked.isValid():
-            self._asked.start()
-            self._timer.start(max(self.patience_ms, 0))
-        elif self._asked.elapsed() > self.patience_ms:
+        if not self.has_requests:
+            self.has_requests = True
+            self._timer.start(_WAIT_MS)
+        elif self.is_impatient:
             self._request_render()
-
-    @property
-    def has_requests(self) -> bool:
-        """Whether it will render soon."""
-        return self._asked.isValid()
 
     def pauseRender(self):
         self._paused += 1
@@ -70,18 +68,20 @@ class ViewWidget(QtWidgets.QWidget):
     def resumeRender(self):
         assert self._paused > 0, "rendering is not paused"
         self._paused -= 1
-        if not self._paused and self._asked.isValid():
-            self.scheduleRender()
+        if self.has_requests and self.is_impatient:
+            self._request_render()
+        elif self.has_requests:
+            self._timer.start(_WAIT_MS)
 
     def forceRender(self):
         self._timer.stop()
-        self._asked.invalidate()
+        self.has_requests = False
         if self.visible:
             self._render()
             self.update()
 
     def _on_time(self):
-        if self._asked.isValid():
+        if self.has_requests:
             self._request_render()
 
     def _request_render(self):

@@ -1,6 +1,7 @@
 """A clinic's case from sample data to report and 4D, with the bundled model, real clicks and drags; and the self-test.
 
-With FETUSMAPV2_PICTURES=DIR the case is a finer one, and pictures of the window go to DIR/tutorial-*.png (README).
+With FETUSMAPV2_PICTURES=DIR the case is a finer one, the sequence that of the sample data, and pictures of the window
+are written to DIR/tutorial-*.png (README).
 """
 
 from __future__ import annotations
@@ -70,14 +71,27 @@ def simulated(case: Any, age_days: float | None) -> Any:
     return simulate_case(seed, 0, shape, spacing, gestational_age_days=age_days)
 
 
-def moving_browser() -> Any:
+def moving_sample() -> Any:
     import slicer
 
     sample("FetusMapV2MovingCase")
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
 
 
+def shifted_sample() -> Any:
+    """A sequence of two frames: the sample volume, which is in the cache already, and the same shifted by a voxel."""
+    import slicer
+
+    from FetusMapV2Lib.scene.volume_nodes import volume_from_node
+    from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
+
+    volume = volume_from_node(sample("FetusMapV2Case"))
+    frames = [volume, volume.with_(array=np.roll(volume.array, 1, axis=1))]
+    return add_volume_sequence(slicer.mrmlScene, frames, [0.0, 0.25], "moving case")
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_path: Path) -> None:
     from FetusMapV2Panel import sample_data
     from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
@@ -87,8 +101,9 @@ def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_pa
     QSettings.setPath(QSettings.NativeFormat, QSettings.UserScope, str(tmp_path / "settings"))
     window = open_window(loadEngine)
     actions = BenchActions(window, Path(_PICTURES) if _PICTURES else tmp_path / "pictures")
-    load = fine_volume if _PICTURES else lambda: sample("FetusMapV2Case")
-    AcceptanceScenario(window.module_widget, actions, tmp_path / "Fall ü", load, moving_browser).run()
+    volume = fine_volume if _PICTURES else lambda: sample("FetusMapV2Case")
+    sequence = moving_sample if _PICTURES else shifted_sample
+    AcceptanceScenario(window.module_widget, actions, tmp_path / "Fall ü", volume, sequence).run()
     names = [path.stem.removeprefix("tutorial-") for path in actions.pictures]
     assert names == ["progress", "estimate", "correct", "refine", "planes", "report", "movement"]
     assert all(path.stat().st_size > 50_000 for path in actions.pictures)
@@ -104,6 +119,6 @@ def test_the_self_test_passes_in_the_window(open_window: Any, scene: Any, monkey
     window = open_window(loadEngine)
     python = sys.modules["FetusMapV2"]
     # run with real clicks by test_two_patients_scenario.py
-    monkeypatch.setattr(python.FetusMapV2Test, "test_nothing_of_another_patient_is_to_be_seen", lambda test: None)
+    monkeypatch.setattr(python.FetusMapV2Test, "test_nothing_of_another_patient_is_visible", lambda test: None)
     python.FetusMapV2Test().runTest()
     assert window.module_widget.logic.useEngines(loadEngine) is loadEngine, "the engines are the panel's own again"

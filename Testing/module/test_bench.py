@@ -191,11 +191,10 @@ def test_every_translation_is_noted(application):
 
 def test_views_render_in_the_midst_of_changes_unless_paused(main_window):
     import slicer
-    from bench.view_widgets import PATIENCE_MS
 
     view = main_window.views["Red"]
     main_window.wait_until(lambda: not view.has_requests)
-    start, view.patience_ms = view.renders, -1
+    start, view.is_impatient = view.renders, True
     try:
         view.scheduleRender()
         assert view.renders == start, "it waits for more"
@@ -207,7 +206,7 @@ def test_views_render_in_the_midst_of_changes_unless_paused(main_window):
             assert view.renders == start + 1
         assert view.renders == start + 2
     finally:
-        view.patience_ms = PATIENCE_MS
+        view.is_impatient = False
 
 
 def test_no_thread_gets_on_while_the_event_loop_idles_but_by_what_runs_in_python(application):

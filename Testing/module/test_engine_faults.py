@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from module.test_panel import press_estimate
 from remote.processes import SOON_S, Scripted, is_alive, posix, script
 
 
@@ -133,15 +134,13 @@ def test_the_process_ends_with_cancel_scene_and_module(script_window, scripted, 
 
 @posix
 def test_a_second_click_changes_nothing(script_window, scripted):
-    from FetusMapV2Panel.sections.estimate import EstimateSection
-
     window = script_window
     scripted.at("measuring", "wait")
     start(window, "measuring")
     process = pid(window)
     assert not window.module_widget.ui.estimateButton.enabled
     window.click(window.module_widget.ui.estimateButton)
-    window.module_widget.section(EstimateSection).onEstimate()
+    press_estimate(window)
     assert pid(window) == process
     window.click(window.module_widget.ui.cancelButton)
     finish(window)

@@ -232,20 +232,18 @@ def test_a_panel_that_is_unloaded_is_gone(open_window, volume, main_window):
 
 
 def test_a_move_of_a_landmark_is_one_picture_in_every_view(ui, main_window):
-    from bench.view_widgets import PATIENCE_MS
-
     landmarks = main_window.module_widget.state.poseScene.landmarks_node
     views = main_window.views.values()
     main_window.wait_until(lambda: not any(view.has_requests for view in views))
     before = [view.renders for view in views]
     for view in views:
-        view.patience_ms = -1  # as while all that follows takes longer than views wait
+        view.is_impatient = True
     try:
         landmarks.SetNthControlPointPosition(0, 0.0, 3.0, 33.0)
         main_window.wait_until(lambda: not any(view.has_requests for view in views))
     finally:
         for view in views:
-            view.patience_ms = PATIENCE_MS
+            view.is_impatient = False
     assert [view.renders - known for view, known in zip(views, before, strict=True)] == [1, 1, 1, 1]
 
 

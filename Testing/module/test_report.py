@@ -250,7 +250,7 @@ def test_a_pose_without_its_volume_is_reported_without_a_name_alone(window, volu
     window.click(ui.patientButton)  # "Show it"
     assert window.module_widget.state.poseScene.landmarks_node is landmarks
     window.click(ui.writeReportButton)
-    assert "nobody can tell whose it is" in said(window) and not written(tmp_path)
+    assert "so the patient is unknown" in said(window) and not written(tmp_path)
     ui.reportWithoutIdentifiersCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
     (path,) = written(tmp_path).values()

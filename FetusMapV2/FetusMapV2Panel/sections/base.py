@@ -1,11 +1,13 @@
-"""What every section of the panel has: its own .ui file, the shared state, and a voice."""
+"""The base class of the panel's sections: its .ui file, the shared state, and messages."""
 
 from __future__ import annotations
 
+import qt
 import slicer
 
 from FetusMapV2Panel import widget_widths
-from FetusMapV2Panel.state import Change, PanelState
+from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.state import PanelState, Work
 
 
 class Section:
@@ -13,35 +15,35 @@ class Section:
 
     Attributes:
         UI: its file in Resources/UI, set by the subclass. The top widget is a ctkCollapsibleButton, or a qMRMLWidget
-            around it where there are node selectors (they get the scene by the connections of the file). Names of
+            around it if there are node selectors (they get the scene through the connections of the file). Names of
             widgets are unique in the whole panel; `SlicerParameterName` binds them to the parameter node.
-        state: what is on show.
+        state: the shared state of the panel.
         widget: the loaded top widget.
         ui: its named children.
     """
 
     UI = ""
 
-    def __init__(self, state: PanelState, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         self.state, self.widget = state, widget
         self.ui = slicer.util.childWidgetVariables(widget)
         widget_widths.limitWidths(widget)
         self._stopListening = state.addListener(self.onChange)
 
     def onChange(self, change: Change) -> None:
-        """Something changed: show it. Called often; look at `change` first."""
+        """Show a change; called often, so check which one it is first."""
 
     def leave(self) -> None:
-        """The user goes to another module, or the scene closes: do not wait for a click any more."""
+        """Stop waiting for a click; called when the user goes to another module, or the scene closes."""
 
     def close(self) -> None:
-        """The panel goes: let go of nodes and views."""
+        """Release nodes and views; called when the panel closes."""
         self._stopListening()
 
     def say(self, text: str, isError: bool = False) -> None:
-        """A line below this section."""
+        """Show a message below this section."""
         self.state.say(text, isError, section=self)
 
-    def run(self, work, **options) -> bool:
-        """Do something long with progress and Cancel below this section, see `PanelState.run`."""
-        return self.state.run(work, section=self, **options)
+    def run(self, work: Work, usualSeconds: float | None = None, cancellable: bool = True) -> bool:
+        """Run a long job with progress and Cancel below this section, see `PanelState.run`."""
+        return self.state.run(work, section=self, usualSeconds=usualSeconds, cancellable=cancellable)

@@ -1,33 +1,44 @@
-"""The section that estimates: volume, landmarks, options, what it will take, and the button."""
+"""The section that estimates: volume, landmarks, options, expected resources, and the button."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import qt
+
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
 from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings, view_orientation
+from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.patient_line import PatientLine
 from FetusMapV2Panel.resource_line import ResourceLine
 from FetusMapV2Panel.saved_settings_choice import SavedSettingsChoice
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Panel.estimation import Outcome
 
 _ = translator(__name__)
 
 
 class EstimateSection(Section):
-    """From a volume to a pose on show."""
+    """Estimates the pose in a volume and shows it."""
 
     UI = "FetusMapV2Estimate.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
-        self._models = ModelChoice(state, self.ui)
+        self._models = ModelChoice(state, self.ui.modelComboBox, self.ui.modelPathLineEdit)
         self._setups = SavedSettingsChoice(state, self.ui)
         self._resourceLine = ResourceLine(state, self.ui.resourceLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
-        self._warned: tuple[str, object] = ("", None)
+        self._shownWarnings: tuple[str, Estimate | None] = ("", None)
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
         self._updateButtons()
 
@@ -44,9 +55,9 @@ class EstimateSection(Section):
         if change is Change.VOLUME_SELECTED:
             view_orientation.showVolume(self.state.patient.volume)
             if not self.state.running:
-                self.say("")  # what was said was about another volume
+                self.say("")  # the message was about another volume
         if change is Change.SHOWN_POSE_CHANGED:
-            self._takeBackWarnings()
+            self._removeWarnings()
         if change in (
             Change.VOLUME_SELECTED,
             Change.SHOWN_POSE_CHANGED,
@@ -69,8 +80,10 @@ class EstimateSection(Section):
         saved_settings.saveLastUsed(Settings.of(self.state.parameterNode))
         self.run(self._estimate, usualSeconds=self._resourceLine.usualSeconds())
 
-    def _estimate(self, onProgress, shouldCancel):
+    def _estimate(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
         parameters = self.state.parameterNode
+        if parameters is None:
+            return
         settings = Settings.of(parameters)
         self._resourceLine.stopAsking()
         outcome = yield from self.state.logic.process(
@@ -87,17 +100,17 @@ class EstimateSection(Section):
         warnings = warnings_text(outcome.estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
-            self.say(_elsewhereText(outcome), isError=outcome.poseScene is None)
+            self.say(_hiddenOutcomeText(outcome), isError=outcome.poseScene is None)
         elif outcome.poseScene is None:
             self.say(f"{outcome.estimate.reason}\n{warnings}".strip(), isError=True)
         else:
-            self._warned = (warnings, outcome.estimate)
+            self._shownWarnings = (warnings, outcome.estimate)
             self.say(warnings)
             view_orientation.showPose(outcome.inputVolume, outcome.estimate.pose)
 
-    def _takeBackWarnings(self) -> None:
-        """An estimate that was undone takes what was said of it along."""
-        warnings, estimate = self._warned
+    def _removeWarnings(self) -> None:
+        """Remove the warnings of an estimate that was undone."""
+        warnings, estimate = self._shownWarnings
         if warnings and self.state.message == warnings and self.state.estimate is not estimate:
             self.say("")
 
@@ -111,8 +124,8 @@ class EstimateSection(Section):
         self.ui.estimateButton.setToolTip(ready if hasVolume else missing)
 
 
-def _elsewhereText(outcome) -> str:
-    """What came of an estimate while another volume was chosen."""
+def _hiddenOutcomeText(outcome: Outcome) -> str:
+    """The outcome of an estimate during which another volume was selected."""
     name = pose_ownership.displayName(outcome.inputVolume)
     if outcome.poseScene is None:
         return _("{0}: {1}").format(name, outcome.estimate.reason)

@@ -1,31 +1,36 @@
-"""The section that installs PyTorch on first use; hidden as soon as nothing is missing."""
+"""The section that installs PyTorch on first use; hidden if nothing is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import ctk
+import qt
 import slicer
 
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Panel import requirements
+from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.requirements import Log
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
 
 
 class InstallSection(Section):
-    """Says what is missing and why, and installs it at one click, from the network or from a folder."""
+    """Shows which packages are missing and installs them, from the network or from a folder."""
 
     UI = "FetusMapV2Install.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
         self.ui.installFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         self.ui.installFolderPathLineEdit.settingKey = "FetusMapV2/InstallFolder"
         self.ui.installFolderPathLineEdit.connect("currentPathChanged(QString)", lambda path: self._update())
-        # It tells of no empty path, but of that it is none.
+        # currentPathChanged is not emitted for an empty path, which is invalid
         self.ui.installFolderPathLineEdit.connect("validInputChanged(bool)", lambda valid: self._update())
         self.ui.installOnlineButton.connect("clicked(bool)", self.onInstallOnline)
         self.ui.installFolderButton.connect("clicked(bool)", self.onInstallFromFolder)
@@ -44,13 +49,13 @@ class InstallSection(Section):
         folder = Path(self.ui.installFolderPathLineEdit.currentPath)
         self._install(lambda log: requirements.installFromFolder(folder, log), folder)
 
-    def _install(self, install, folder: Path | None = None) -> None:
-        """Packages first, then the models of the folder, which only the engine can check."""
+    def _install(self, install: Callable[[Log], None], folder: Path | None = None) -> None:
+        """Install the packages, then the models of the folder, which only the engine can check."""
 
-        def work(onProgress, shouldCancel):
+        def work(onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
             onProgress(0.0, _("installing Python packages"))
             install(self._log)
-            models = []
+            models: list[str] = []
             if folder is not None:
                 onProgress(0.9, _("installing models"))
                 models = yield from self.state.logic.installModels(folder)
@@ -59,7 +64,7 @@ class InstallSection(Section):
 
         self.ui.installLogEdit.clear()
         self.ui.installLogEdit.setVisible(True)
-        self.run(work, cancellable=False)  # half an installation would be worse than none
+        self.run(work, cancellable=False)  # a partial installation would be worse than none
 
     def _log(self, line: str) -> None:
         if self.state.closed:

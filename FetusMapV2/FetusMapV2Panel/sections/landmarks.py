@@ -11,6 +11,7 @@ import slicer
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.landmark_actions import possible_actions
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html, landmark_rows, summary_text
 from FetusMapV2Lib.scene import undo_history
@@ -23,7 +24,7 @@ from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.placing import LandmarkPlacing
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.shortcuts import LetterShortcuts
-from FetusMapV2Panel.state import OnProgress, PanelState, ShouldCancel
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -220,11 +221,12 @@ class LandmarksSection(Section):
     # --- refinement
 
     def onRefine(self, checked: bool = False) -> None:
-        if self._editor is not None and self.state.parameterNode is not None:
-            self.run(self._refine)
+        self.run(self._refine)
 
-    def _refine(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, Any]:
-        parameters, poseScene = self.state.parameterNode, self._editor.fetus
+    def _refine(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
+        parameters, poseScene = self.state.parameterNode, self.state.poseScene
+        if parameters is None or poseScene is None:
+            return
         before = poseScene.pose().positions
         refined = yield from self.state.logic.refine(
             poseScene,
@@ -237,8 +239,8 @@ class LandmarksSection(Section):
             self.say("\n".join([_movedText(moved), *refined.warnings]))
 
 
-def _hasLetter(widget: qt.QWidget) -> bool:
-    return widget.inherits("QPushButton") and not widget.shortcut.isEmpty()
+def _hasLetter(widget: Any) -> bool:
+    return bool(widget.inherits("QPushButton") and not widget.shortcut.isEmpty())
 
 
 def _movedText(moved: np.ndarray) -> str:

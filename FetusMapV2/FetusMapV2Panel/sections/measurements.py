@@ -61,7 +61,8 @@ class MeasurementsSection(Section):
 
     def onFormulaChosen(self, index: int) -> None:
         """Keep the user's choice for later scenes; the formula of a loaded scene is not kept."""
-        saved_settings.savePreferences(self.state.parameterNode)
+        if self.state.parameterNode is not None:
+            saved_settings.savePreferences(self.state.parameterNode)
 
     def close(self) -> None:
         self._mapTimer.stop()

@@ -1,8 +1,10 @@
-"""The section for 4D: estimate all frames of a sequence, step through them, and see who moves when."""
+"""The section for 4D: estimate all frames of a sequence, step through them, and show the movement."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -10,15 +12,22 @@ import vtk
 
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.movement_rows import frame_text, movement_rows
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
 from FetusMapV2Panel import pose_ownership, requirements, view_orientation
+from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.movement_table import movementTable
+from FetusMapV2Panel.nodes import BrowserNode
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+    from FetusMapV2Panel.movement import SequenceOutcome
 
 _ = translator(__name__)
 
@@ -26,8 +35,8 @@ _ = translator(__name__)
 _CHARTS = ("speeds", "arms", "legs")
 
 
-def _nothing() -> None:
-    """No listener to remove."""
+def _doNothing() -> None:
+    """Removes no listener."""
 
 
 class MovementSection(Section):
@@ -35,12 +44,12 @@ class MovementSection(Section):
 
     UI = "FetusMapV2Movement.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
-        self._browser = None
-        self._browserTag = None
-        self._poseSequence = None
-        self._stopFollowing = _nothing
+        self._browser: BrowserNode | None = None
+        self._browserTag = 0
+        self._poseSequence: PoseSequence | None = None
+        self._stopObserving: Callable[[], None] = _doNothing
         self._table = movementTable(self.ui.movementTable)
         for text in (_("Speeds"), _("Arm angles"), _("Leg and neck angles")):
             self.ui.chartComboBox.addItem(text)
@@ -57,7 +66,7 @@ class MovementSection(Section):
 
     def onChange(self, change: Change) -> None:
         if change is Change.PARAMETERS_CHANGED:
-            self._follow()
+            self._followParameters()
         if change is Change.SHOWN_POSE_CHANGED:
             self._hideCharts()
         if change in (
@@ -70,62 +79,61 @@ class MovementSection(Section):
 
     def close(self) -> None:
         Section.close(self)
-        self._watch(None)
+        self._observe(None)
 
-    # --- the sequence on show
+    # --- the shown sequence
 
     @property
-    def _shown(self):
-        """The poses of the sequence, while it is theirs that are on show."""
+    def _shown(self) -> PoseSequence | None:
+        """The poses of the sequence, if one of them is shown."""
         known = self._poseSequence
         return known if known is not None and self.state.poseScene is known.pose_scene else None
 
-    def _follow(self) -> None:
-        """Watch the browser that is chosen, and what is known of its frames."""
+    def _followParameters(self) -> None:
+        """Observe the selected browser and the poses of its frames."""
         parameters = self.state.parameterNode
         browser = parameters.sequenceBrowser if parameters is not None else None
         if browser is not self._browser:
-            self._watch(browser)
-        if self._poseSequence is not None:
+            self._observe(browser)
+        if self._poseSequence is not None and parameters is not None:
             given = parameters.frameInterval or None
             if given != self._poseSequence.frame_interval_s:
                 self._poseSequence.frame_interval_s = given
 
-    def _watch(self, browser) -> None:
-        self._stopFollowing()
-        self._stopFollowing = _nothing
-        if self._browserTag is not None:
+    def _observe(self, browser: BrowserNode | None) -> None:
+        self._stopObserving()
+        self._stopObserving = _doNothing
+        if self._browser is not None:
             self._browser.RemoveObserver(self._browserTag)
-            self._browserTag = None
-        another = self._browser is not None and browser is not None
+        isOther = self._browser is not None and browser is not None
         self._browser, self._poseSequence = browser, None
         if browser is None:
             return
         self._browserTag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser)
-        if another and self.state.parameterNode is not None:
-            self.state.parameterNode.frameInterval = 0.0  # what was given was of another sequence
+        if isOther and self.state.parameterNode is not None:
+            self.state.parameterNode.frameInterval = 0.0  # the interval was that of another sequence
         try:
-            self._take(self.state.logic.poseSequenceOf(browser))
+            self._setPoseSequence(self.state.logic.poseSequenceOf(browser))
         except UserError as error:
             self.say(error.line(with_option=False), isError=True)
 
-    def _take(self, poseSequence) -> None:
+    def _setPoseSequence(self, poseSequence: PoseSequence | None) -> None:
         """Show the poses of a sequence; None if it has none yet."""
-        self._stopFollowing()
+        self._stopObserving()
         self._poseSequence = poseSequence
         self._hideCharts()
-        self._stopFollowing = poseSequence.add_listener(self._onPoses) if poseSequence is not None else _nothing
+        self._stopObserving = poseSequence.add_listener(self._onPoses) if poseSequence is not None else _doNothing
         if poseSequence is None:
             return
         parameters = self.state.parameterNode
         if parameters is not None:
             parameters.frameInterval = poseSequence.frame_interval_s or 0.0
 
-    def _onBrowser(self, caller, event) -> None:
+    def _onBrowser(self, caller: BrowserNode, event: str) -> None:
         self._showFrame()
 
-    def _onPoses(self, poseSequence) -> None:
-        """Another frame is on show, a landmark moved, or the landmarks are gone."""
+    def _onPoses(self, poseSequence: PoseSequence) -> None:
+        """Handle another frame, a moved landmark, or landmarks that left the scene."""
         if not poseSequence.is_open:
             self._poseSequence = None
         self._show()
@@ -136,8 +144,10 @@ class MovementSection(Section):
         if self.state.parameterNode is not None and not self.state.running:
             self.run(self._estimateFrames)
 
-    def _estimateFrames(self, onProgress, shouldCancel):
+    def _estimateFrames(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
         parameters = self.state.parameterNode
+        if parameters is None:
+            return
         volume = pose_ownership.volumeOf(parameters.sequenceBrowser)
         if volume is not None:
             parameters.inputVolume = volume
@@ -152,7 +162,7 @@ class MovementSection(Section):
             return
         fetus = outcome.poseSequence.pose_scene if outcome.poseSequence is not None else None
         if fetus is not None and outcome.browser is self._browser:
-            self._take(outcome.poseSequence)
+            self._setPoseSequence(outcome.poseSequence)
         self.state.patient.addEstimate(pose_ownership.volumeOf(outcome.browser), fetus, None)
         if fetus is None:
             self.say(outcome.reason, isError=True)
@@ -175,7 +185,7 @@ class MovementSection(Section):
     # --- table, plots, export
 
     def onShowChart(self, checked: bool = False) -> None:
-        """In Slicer's plot view; the layout changes to one that has it."""
+        """Show the chart in Slicer's plot view; the layout changes to one that has it."""
         if self._shown is not None:
             chart = self._shown.nodes.charts[_CHARTS[self.ui.chartComboBox.currentIndex]]
             slicer.modules.plots.logic().ShowChartInLayout(chart)
@@ -185,7 +195,7 @@ class MovementSection(Section):
             return
         name = f"{safe_stem(node_name(self._shown.pose_scene.landmarks_node))}.movement.csv"
         path = qt.QFileDialog.getSaveFileName(self.widget, _("Export the movement table"), name, _("Table (*.csv)"))
-        path = path[0] if isinstance(path, tuple) else path  # PythonQt gives the name alone
+        path = path[0] if isinstance(path, tuple) else path  # PythonQt returns the name only
         if path:
             self.exportTo(Path(path))
 
@@ -193,6 +203,8 @@ class MovementSection(Section):
         """Write the movement as CSV, one row per frame."""
         from FetusMapV2Lib.exporting import write_movement_table
 
+        if self._shown is None:
+            return
         try:
             write_movement_table(self._shown.movement(), path)
         except UserError as error:
@@ -200,10 +212,10 @@ class MovementSection(Section):
         else:
             self.say(_("Written: {0}").format(path))
 
-    # --- what is shown
+    # --- the widgets
 
     def _hideCharts(self) -> None:
-        """Plot and table views show no movement of what is not on show."""
+        """Remove the charts and tables of other movements from plot and table views."""
         movement_nodes.show_only(slicer.mrmlScene, self._shown.nodes if self._shown is not None else None)
 
     def _show(self) -> None:
@@ -217,10 +229,11 @@ class MovementSection(Section):
         self._showFrame()
 
     def _showFrame(self) -> None:
-        """Slider, label and table of the frame on show."""
-        master = self._browser.GetMasterSequenceNode() if self._browser is not None else None
+        """Update slider, label and table for the shown frame."""
+        browser = self._browser
+        master = browser.GetMasterSequenceNode() if browser is not None else None
         count = master.GetNumberOfDataNodes() if master is not None else 0
-        frame = max(self._browser.GetSelectedItemNumber(), 0) if count else 0
+        frame = max(browser.GetSelectedItemNumber(), 0) if browser is not None and count else 0
         slider = self.ui.frameSlider
         slider.setMaximum(max(count - 1, 0))
         slider.setValue(frame)
@@ -232,13 +245,13 @@ class MovementSection(Section):
         self._table.show(movement_rows(movement, frame))
 
 
-def _outcomeText(outcome) -> str:
-    """In how many frames a fetus was found, and what to know about the sequence."""
+def _outcomeText(outcome: SequenceOutcome) -> str:
+    """The number of frames with a fetus, and the warnings about the sequence."""
     count, found = len(outcome.estimates), outcome.found
     lines = [_("A fetus was found in {0} of {1} frames.").format(found, count)]
     if found < count:
         lines.append(outcome.reason)
     lines += dict.fromkeys(warning for estimate in outcome.estimates for warning in estimate.warnings)
-    if outcome.poseSequence.times_s is None:
-        lines.append(_("The times of the frames are not known: speeds are per frame."))
+    if outcome.poseSequence is not None and outcome.poseSequence.times_s is None:
+        lines.append(_("The times of the frames are unknown: speeds are per frame."))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The section that hands over: the report's files, and the case as a training case."""
+"""The section that writes files: the report, and the case as a training case."""
 
 from __future__ import annotations
 
@@ -6,21 +6,34 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ctk
 import qt
 import slicer
 
 from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.publishing import next_name
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 from FetusMapV2Panel import pose_ownership, saved_settings, view_pictures
+from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.dicom_study import studyOf
+from FetusMapV2Panel.nodes import VolumeNode
+from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
-from FetusMapV2Panel.state import Change
+from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.exporting import ExportOptions
+    from FetusMapV2Lib.exporting.options import Kind
+    from FetusMapV2Lib.reporting.report import Picture
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
 
 _ = translator(__name__)
 
@@ -29,11 +42,11 @@ _SHARED_SETTING = "FetusMapV2/SharedFiles"
 
 
 class ReportSection(Section):
-    """Writes what leaves Slicer."""
+    """Writes reports and training cases."""
 
     UI = "FetusMapV2Report.ui"
 
-    def __init__(self, state, widget):
+    def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
         self._page: Path | None = None
         self._names = ReportNames()
@@ -58,95 +71,78 @@ class ReportSection(Section):
         slicer.app.userSettings().setValue(_READER_SETTING, self.ui.readerLineEdit.text)
 
     def onOpenReport(self, checked: bool = False) -> None:
-        """The page in the user's browser."""
+        """Open the page in the user's browser."""
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
 
-    def _writeReport(self, onProgress, shouldCancel) -> None:
+    def _writeReport(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> None:
         from FetusMapV2Lib.exporting import export
 
-        kinds, folder, volumeNode = self._kinds(), _folder(self.ui.reportFolderEdit), self._volumeNode()
-        anonymous = self.state.parameterNode.reportWithoutIdentifiers
+        parameters, poseScene = self.state.parameterNode, self.state.poseScene
+        if parameters is None or poseScene is None:
+            return
+        kinds, folder = _kinds(parameters), _folder(self.ui.reportFolderEdit)
+        # the volume that the pose was estimated in, never another one
+        volumeNode, anonymous = poseScene.volume_node, parameters.reportWithoutIdentifiers
         if volumeNode is None and not anonymous:
             raise InputError(
-                _("the volume of this pose is not in the scene, so nobody can tell whose it is"),
-                remedy=_("Load the volume and estimate anew, or tick 'Without identifiers'"),
+                _("the volume of this pose is not in the scene, so the patient is unknown"),
+                remedy=_("Load the volume and estimate again, or tick 'Without identifiers'"),
             )
         onProgress(0.1, _("drawing the pictures"))
-        volume = self._volume(volumeNode)
-        pictures, remark = self._pictures(volumeNode, volume, anonymous)
-        # only a number where a name or a day may tell the patient
+        volume = _namedVolume(volumeNode)
+        pictures, remark = _pictures(poseScene, volumeNode, volume, anonymous)
+        # a number only, as a name or a date may identify the patient
         stem = next_name(folder, "report") if anonymous else self._names.of(folder, volumeNode)
         onProgress(0.6, _("writing the files"))
-        options = self._options(volumeNode, kinds=kinds, stem=stem, pictures=pictures, identifiers=not anonymous)
-        with _replacingExplained():
-            paths = export(self._estimate(volumeNode), volume, folder, options)
+        options = replace(self._options(parameters, poseScene, volumeNode), kinds=kinds, stem=stem, pictures=pictures)
+        with _overwriteExplained():
+            paths = export(self._estimate(poseScene, volumeNode), volume, folder, options)
         if not anonymous:
-            self._names.keep(folder, stem, volumeNode)
+            self._names.record(folder, stem, volumeNode)
         self.ui.reportFolderEdit.addCurrentPathToHistory()
-        saved_settings.savePreferences(self.state.parameterNode)
+        saved_settings.savePreferences(parameters)
         self._page = paths.get("html") or paths.get("pdf")
         names = ", ".join(path.name for path in paths.values())
         self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))))
 
-    def _kinds(self) -> list[str]:
-        parameters = self.state.parameterNode
-        chosen = {
-            ("html",): parameters.reportPage,
-            ("pdf",): parameters.reportPdf,
-            ("csv", "landmarks"): parameters.reportTable,
-            ("dicom",): parameters.reportDicom,
-            ("fhir",): parameters.reportFhir,
-        }
-        kinds = [kind for kinds, wanted in chosen.items() if wanted for kind in kinds]
-        if not kinds:
-            raise InputError(_("no file is chosen"), remedy=_("Tick at least one kind of file"))
-        return kinds
-
-    def _volume(self, volumeNode):
-        """The volume by the name that the scene has for it, None without one."""
-        if volumeNode is None:
-            return None
-        return volume_from_node(volumeNode).with_(name=pose_ownership.displayName(volumeNode))
-
-    def _pictures(self, volumeNode, volume, anonymous: bool):
-        """Views for the report, and a remark on why there are none."""
-        # Slicer writes names of patients into the corners of its views.
-        pictures = [] if anonymous or volumeNode is None else view_pictures.openViews(volumeNode)
-        if pictures or volume is None:
-            return pictures, ""
-        return view_pictures.drawnViews(volume, self.state.poseScene.pose())
-
-    def _estimate(self, volumeNode):
-        """The pose as it is in the scene now, with what the engine said of it."""
+    def _estimate(self, poseScene: PoseScene, volumeNode: VolumeNode | None) -> Estimate:
+        """The pose as it is in the scene now, with device and warnings of its estimate."""
         from FetusMapV2Lib.estimation.estimate import Estimate
 
-        poseScene, estimate = self.state.poseScene, self.state.estimate
+        estimate = self.state.estimate
         warnings = tuple(estimate.warnings) if estimate is not None else ()
         if pose_ownership.noFetusFound(volumeNode):
             warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
         given = Estimate.given(poseScene.pose(), self.state.logic.modelOf(poseScene.landmarks_node))
         return replace(given, device=estimate.device if estimate is not None else "", warnings=warnings)
 
-    def _options(self, volumeNode, **chosen):
-        """What is written, as the panel has it."""
+    def _options(
+        self, parameters: FetusMapV2ParameterNode, poseScene: PoseScene, volumeNode: VolumeNode | None
+    ) -> ExportOptions:
+        """The options of an export from the settings of the panel."""
         from FetusMapV2Lib.exporting import ExportOptions
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
+        identifiers = not parameters.reportWithoutIdentifiers
         return ExportOptions(
             overwrite=self.ui.replaceReportCheckBox.checked,
             shared=_shared(),
-            dating=self.state.parameterNode.datingFormula.value,
-            study=studyOf(volumeNode) if volumeNode is not None and chosen["identifiers"] else None,
-            states=self.state.poseScene.states(),
+            dating=parameters.datingFormula.value,
+            identifiers=identifiers,
+            study=studyOf(volumeNode) if volumeNode is not None and identifiers else None,
+            states=poseScene.states(),
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
-            **chosen,
         )
 
-    def _saveCase(self, onProgress, shouldCancel) -> None:
-        poseScene, volumeNode = self.state.poseScene, self._volumeNode()
+    def _saveCase(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> None:
+        poseScene = self.state.poseScene
+        if poseScene is None:
+            return
+        volumeNode = poseScene.volume_node
         if volumeNode is None:
-            raise InputError(_("the volume of these landmarks is not in the scene"), remedy=_("Load it, estimate anew"))
+            remedy = _("Load the volume and estimate again")
+            raise InputError(_("the volume of these landmarks is not in the scene"), remedy=remedy)
         folder, states = _folder(self.ui.trainingFolderEdit), poseScene.states()
         onProgress(0.2, _("writing the case"))
         annotation = Annotation(
@@ -156,12 +152,8 @@ class ReportSection(Section):
         volume = volume_from_node(volumeNode)
         write_training_case(folder, name, volume, poseScene.pose(), annotation, private=not _shared())
         self.ui.trainingFolderEdit.addCurrentPathToHistory()
-        text = _("Saved as {0}: {1} of {2} landmarks were set or confirmed by hand; the others are left out.")
+        text = _("Saved as {0}: {1} of {2} landmarks were set or confirmed by hand; the others are omitted.")
         self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)))
-
-    def _volumeNode(self):
-        """The volume that the pose was estimated in; no other one stands in for it."""
-        return self.state.poseScene.volume_node
 
     def _updateButtons(self) -> None:
         ready = self.state.poseScene is not None and self.state.parameterNode is not None and not self.state.running
@@ -170,13 +162,13 @@ class ReportSection(Section):
         self.ui.openReportButton.setEnabled(self._page is not None)
         missing = _("Estimate a pose or choose its landmarks first.")
         self.ui.writeReportButton.setToolTip(_("Write the chosen files into the folder.") if ready else missing)
-        save = _("Add volume and landmarks to a folder that fetusmap train takes as it is.")
+        save = _("Add volume and landmarks to a folder of training cases for fetusmap train.")
         self.ui.saveCaseButton.setToolTip(save if ready else missing)
 
 
 @contextlib.contextmanager
-def _replacingExplained() -> Iterator[None]:
-    """Where a report exists already, the panel has a box to tick."""
+def _overwriteExplained() -> Iterator[None]:
+    """Name the check box of the panel in the error about an existing report."""
     try:
         yield
     except OutputError as error:
@@ -186,7 +178,40 @@ def _replacingExplained() -> Iterator[None]:
         raise OutputError(error.problem, where=error.where, remedy=remedy) from error
 
 
-def _folder(edit) -> Path:
+def _kinds(parameters: FetusMapV2ParameterNode) -> tuple[Kind, ...]:
+    """The kinds of files that are ticked."""
+    ticked: dict[tuple[Kind, ...], bool] = {
+        ("html",): parameters.reportPage,
+        ("pdf",): parameters.reportPdf,
+        ("csv", "landmarks"): parameters.reportTable,
+        ("dicom",): parameters.reportDicom,
+        ("fhir",): parameters.reportFhir,
+    }
+    kinds = tuple(kind for kinds, isTicked in ticked.items() if isTicked for kind in kinds)
+    if not kinds:
+        raise InputError(_("no file is chosen"), remedy=_("Tick at least one kind of file"))
+    return kinds
+
+
+def _namedVolume(volumeNode: VolumeNode | None) -> Volume | None:
+    """The volume, with the name for display."""
+    if volumeNode is None:
+        return None
+    return volume_from_node(volumeNode).with_(name=pose_ownership.displayName(volumeNode))
+
+
+def _pictures(
+    poseScene: PoseScene, volumeNode: VolumeNode | None, volume: Volume | None, anonymous: bool
+) -> tuple[list[Picture], str]:
+    """Pictures for the report, or none and the reason."""
+    # Slicer draws names of patients into the corners of its views
+    pictures = [] if anonymous or volumeNode is None else view_pictures.openViews(volumeNode)
+    if pictures or volume is None:
+        return pictures, ""
+    return view_pictures.drawnViews(volume, poseScene.pose())
+
+
+def _folder(edit: ctk.ctkPathLineEdit) -> Path:
     path = edit.currentPath.strip()
     if not path:
         raise InputError(_("no folder is chosen"), remedy=_("Choose a folder that you may write to"))
@@ -198,11 +223,11 @@ def _documents() -> Path:
 
 
 def _shared() -> bool:
-    """Whether other users of this computer may read what is written, as the user's settings say; by custom not."""
+    """Whether other users of this computer may read the files, from the user's settings; not by default."""
     return str(slicer.app.userSettings().value(_SHARED_SETTING)).lower() in ("true", "1")
 
 
 def _reader() -> str:
-    """Who was reading last, or the user that Slicer knows."""
+    """The last reader, or else the user of Slicer."""
     kept = slicer.app.userSettings().value(_READER_SETTING)
     return kept or slicer.app.applicationLogic().GetUserInformation().GetName() or ""

@@ -1,0 +1,157 @@
+"""The self-test of the module; needs no PyTorch and no file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
+from FetusMapV2Lib.anatomy.measurements import measurements
+from FetusMapV2Lib.scene import undo_history
+from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Panel import selftest
+from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
+from FetusMapV2Panel.estimation import EngineLoader
+from FetusMapV2Panel.parameters import Device, Settings
+from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
+from FetusMapV2Panel.user_actions import SlicerActions
+
+if TYPE_CHECKING:
+    from FetusMapV2 import FetusMapV2Logic, FetusMapV2Widget
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
+
+
+class FetusMapV2Test(ScriptedLoadableModuleTest):
+    """Runs inside Slicer (Reload and Test) and on the test bench."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self) -> None:
+        for test in (
+            self.test_logic_measures_and_follows_an_edit,
+            self.test_corrections_are_undone_and_redone,
+            self.test_report_is_written,
+            self.test_no_nodes_are_added_without_a_fetus,
+            self.test_each_frame_of_a_sequence_keeps_its_landmarks,
+            self.test_a_case_from_volume_to_report,
+            self.test_nothing_of_another_patient_is_visible,
+        ):
+            self.setUp()
+            self.delayDisplay(test.__name__.replace("_", " "))
+            test()
+            self.delayDisplay("Test passed")
+
+    def test_logic_measures_and_follows_an_edit(self) -> None:
+        logic = _logic(selftest.EngineStandIn)
+        outcome = logic.process(selftest.addVolume(slicer.mrmlScene), settings=Settings(Device.CPU)).result()
+        poseScene = _found(outcome.poseScene)
+        landmarks = poseScene.landmarks_node
+        self.assertEqual(landmarks.GetNumberOfControlPoints(), 22)
+        before = _crl(poseScene)
+        position = [0.0] * 3
+        landmarks.GetNthControlPointPositionWorld(0, position)
+        landmarks.SetNthControlPointPositionWorld(0, position[0], position[1], position[2] + 10.0)
+        self.assertNotEqual(_crl(poseScene), before)
+
+    def test_corrections_are_undone_and_redone(self) -> None:
+        logic = _logic(selftest.EngineStandIn)
+        poseScene = _found(logic.process(selftest.addVolume(slicer.mrmlScene)).result().poseScene)
+        editor, before = LandmarkEditor(poseScene), poseScene.pose().positions
+        editor.set_missing([5])
+        editor.swap_sides()
+        editor.confirm([0])
+        logic.refine(poseScene).result()
+        states, after = poseScene.states(), poseScene.pose().positions
+        self.assertEqual((states[0], states[5]), ("confirmed", "missing"))
+        for _step in range(4):
+            undo_history.undo(slicer.mrmlScene)
+        self.assertEqual(set(poseScene.states()), {"estimated"})
+        self.assertEqual(poseScene.pose().positions.tolist(), before.tolist())
+        for _step in range(4):
+            undo_history.redo(slicer.mrmlScene)
+        self.assertEqual(poseScene.states(), states)
+        self.assertEqual(poseScene.pose().positions[0].tolist(), after[0].tolist())
+
+    def test_report_is_written(self) -> None:
+        volumeNode = selftest.addVolume(slicer.mrmlScene)
+        outcome = _logic(selftest.EngineStandIn).process(volumeNode, settings=Settings(Device.CPU)).result()
+        with tempfile.TemporaryDirectory() as folder:
+            sizes = {path.suffix: path.stat().st_size for path in selftest.writeReport(outcome, Path(folder))}
+        self.assertEqual(set(sizes), {".html", ".pdf", ".csv", ".json", ".dcm"})
+        self.assertGreater(min(sizes.values()), 1000)
+
+    def test_no_nodes_are_added_without_a_fetus(self) -> None:
+        volumeNode = selftest.addVolume(slicer.mrmlScene)
+        count = slicer.mrmlScene.GetNumberOfNodes()
+        logic = _logic(lambda settings: selftest.EngineStandIn(settings, found=False))
+        self.assertIsNone(logic.process(volumeNode).result().poseScene)
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
+
+    def test_each_frame_of_a_sequence_keeps_its_landmarks(self) -> None:
+        browser = selftest.addSequence(slicer.mrmlScene)
+        poses = _logic(selftest.MovingEngineStandIn).processSequence(browser).result().poseSequence
+        if poses is None:
+            raise AssertionError("no pose")
+        before = _crl(poses.pose_scene)
+        poses.pose_scene.landmarks_node.SetNthControlPointPositionWorld(0, 0.0, 0.0, 60.0)
+        self.assertNotEqual(_crl(poses.pose_scene), before)
+        browser.SetSelectedItemNumber(3)
+        self.assertEqual(_crl(poses.pose_scene), before)
+        self.assertTrue(poses.movement().periods_of("left_arm"))
+
+    def test_a_case_from_volume_to_report(self) -> None:
+        """Work through a case in the panel; skipped without a main window."""
+        widget = _widget()
+        if widget is None:
+            self.delayDisplay("Skipped: there is no main window")
+            return
+        before = widget.logic.useEngines(selftest.ScenarioEngineStandIn)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                AcceptanceScenario(
+                    widget,
+                    SlicerActions(),
+                    Path(folder),
+                    loadVolume=lambda: selftest.addVolume(slicer.mrmlScene),
+                    loadSequence=lambda: selftest.addSequence(slicer.mrmlScene),
+                ).run()
+        finally:
+            widget.logic.useEngines(before)
+
+    def test_nothing_of_another_patient_is_visible(self) -> None:
+        """Work through two patients in the panel; skipped without a main window."""
+        widget = _widget()
+        if widget is None:
+            self.delayDisplay("Skipped: there is no main window")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            TwoPatientsScenario.runWithTestPatients(widget, SlicerActions(), Path(folder))
+
+
+def _logic(engineLoader: EngineLoader) -> FetusMapV2Logic:
+    from FetusMapV2 import FetusMapV2Logic  # it imports this module
+
+    return FetusMapV2Logic(engineLoader)
+
+
+def _widget() -> FetusMapV2Widget | None:
+    """The panel, opened in the main window; None without a main window."""
+    if slicer.app.layoutManager() is None:
+        return None
+    slicer.util.selectModule("FetusMapV2")
+    widget: FetusMapV2Widget = slicer.util.getModuleWidget("FetusMapV2")
+    return widget
+
+
+def _found(poseScene: PoseScene | None) -> PoseScene:
+    if poseScene is None:
+        raise AssertionError("no fetus was found")
+    return poseScene
+
+
+def _crl(poseScene: PoseScene) -> float:
+    return measurements(poseScene.pose()).crl.value_mm
