@@ -19,6 +19,7 @@ def test_the_demonstration(fetusmap, tmp_path: Path) -> None:
 
 
 def test_without_any_model_the_demonstration_says_so_at_once(fetusmap, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("slicer")
     from FetusMapV2Lib.models import model_index
     from FetusMapV2Lib.phantom import simulated_case
 

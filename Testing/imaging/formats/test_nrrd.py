@@ -79,6 +79,8 @@ SPACES = ["left-posterior-superior", "LPS", "right-anterior-superior", "RAS", "l
 
 @pytest.mark.parametrize("space", SPACES)
 def test_spaces_and_oblique_axes_in_any_order(tmp_path, space):
+    if space in ("LAS", "left-anterior-superior") and sitk.Version.MinorVersion() < 5:
+        pytest.skip("ITK before that of SimpleITK 2.5 reads it otherwise")
     rotation = oblique()
     for order, flip in itertools.product(itertools.permutations(range(3)), (1, -1)):
         steps = rotation[:, list(order)] * [4.0 * flip, 4.5, 5.0]
