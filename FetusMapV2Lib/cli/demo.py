@@ -40,8 +40,8 @@ def demo(
     usable_folder(output)
     case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
     ensure_replaceable(output, "case-0000", case_files, overwrite=overwrite)
-    asked = [path.name for path in export_paths(output, stem, options)]
-    ensure_replaceable(output, stem, asked, overwrite=overwrite)
+    expected = [path.name for path in export_paths(output, stem, options)]
+    ensure_replaceable(output, stem, expected, overwrite=overwrite)
     with progress_bar() as bar:
         task = bar.add_task("simulating an ultrasound volume", total=1.0)
         case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")

@@ -234,13 +234,13 @@ class _Run:
         if settings.names is not None:
             print_message(f"{path}: its results are called {name}; {settings.names.key} says so, apart from them")
         options = replace(settings.options, stem=name, source=path, on_remark=_say_remark)
-        asked = [one.name for one in export_paths(settings.output, name, options, len(frames))]
-        if settings.skip_existing and is_complete(settings.output, name, asked):
+        expected = [one.name for one in export_paths(settings.output, name, options, len(frames))]
+        if settings.skip_existing and is_complete(settings.output, name, expected):
             refuse_others(settings.output, name, path)
             print_message(f"{path}: results are there")
             attempt.outcome = "kept"
             return
-        ensure_replaceable(settings.output, name, asked, overwrite=options.overwrite)
+        ensure_replaceable(settings.output, name, expected, overwrite=options.overwrite)
         found = self._estimate_frames(item, frames, options, on_progress)
         attempt.outcome = "found" if found else "empty"
 

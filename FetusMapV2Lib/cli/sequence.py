@@ -80,13 +80,13 @@ def estimate_frames(
 def summary(movement: Movement) -> str:
     """Which parts move when, in one line."""
     seconds = movement.time_unit == "s"
-    told = []
+    movements = []
     for part in movement.part_list:
         periods = movement.periods_of(part.key)
         when = ", ".join(f"{period.start:.3g}-{period.end:.3g}" for period in periods)
         if periods:
-            told.append(f"{part.name.lower()} {when} s" if seconds else f"{part.name.lower()} in frames {when}")
-    return "moves: " + "; ".join(told) if told else "no movement above the noise"
+            movements.append(f"{part.name.lower()} {when} s" if seconds else f"{part.name.lower()} in frames {when}")
+    return "moves: " + "; ".join(movements) if movements else "no movement above the noise"
 
 
 def _print_results(stem: str, stems: Sequence[str], estimates: Sequence[Estimate], movement: Movement) -> None:
