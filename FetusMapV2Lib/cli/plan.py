@@ -132,10 +132,10 @@ def _plan_training(
 def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
     """A scheme of the paper for a preset's network."""
     from FetusMapV2Lib.memory.framework import plan_framework
-    from FetusMapV2Lib.training.pose_module import kept_beside
+    from FetusMapV2Lib.training.pose_module import unplanned_bytes
 
     budget = preset.memory.budget_bytes
-    rest = None if budget is None else budget - kept_beside(preset, network)
+    rest = None if budget is None else budget - unplanned_bytes(preset, network)
     return plan_framework(network, preset.input_size, scheme, batch=preset.run.batch_size, budget_bytes=rest)
 
 
@@ -143,12 +143,12 @@ def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: froz
     """The largest input of the plan's shape that trains in the preset's budget; the plan's own at least."""
     from FetusMapV2Lib.memory.plan import BudgetError
     from FetusMapV2Lib.memory.planner import largest_input
-    from FetusMapV2Lib.training.pose_module import kept_beside
+    from FetusMapV2Lib.training.pose_module import unplanned_bytes
 
     try:
         found = largest_input(
             network,
-            budget_bytes=(preset.memory.budget_bytes or 0) - kept_beside(preset, network),
+            budget_bytes=(preset.memory.budget_bytes or 0) - unplanned_bytes(preset, network),
             aspect=plan.input_size,
             max_slowdown=preset.memory.max_slowdown or None,
             allowed=allowed,
@@ -186,7 +186,7 @@ def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
     """Peak, operations, measured times, transfers, and what the figures do not include."""
     from FetusMapV2Lib.memory.plan import shown_bytes
     from FetusMapV2Lib.network.unet import parameter_bytes
-    from FetusMapV2Lib.training.pose_module import kept_beside
+    from FetusMapV2Lib.training.pose_module import unplanned_bytes
 
     cost, training = plan.prediction, plan.purpose == "training"
     out.print(f"In short: {plan.summary()}", soft_wrap=True)
@@ -201,7 +201,7 @@ def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
         )
     part = "weights, gradients and Adam are" if training else "they are"
     out.print(f"Weights: {shown_bytes(parameter_bytes(network))}; {part} part of the peak")
-    if training and (beside := kept_beside(preset, network)):
+    if training and (beside := unplanned_bytes(preset, network)):
         wanted = {"averaged weights": preset.run.average_decay > 0, "discriminators": preset.adversarial.active}
         what = " and ".join(name for name, there in wanted.items() if there).capitalize()
         out.print(f"{what} of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")

@@ -1,6 +1,6 @@
 """Fitting a model's radii, confidences and presence threshold to held-out cases.
 
-The engine itself looks at every case, so that what is calibrated is what a user gets.
+The engine itself estimates every case, so that exactly its results are calibrated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FEWEST_CASES = 10
 
 @dataclass
 class Observations:
-    """What the engine saw in held-out cases.
+    """What the engine observes in held-out cases.
 
     Attributes:
         errors_mm, spread_mm, peak_mass: (cases with a fetus, 22).
@@ -53,10 +53,10 @@ def observe(
     on_progress: OnProgress | None = None,
     run_case: CaseRunner = run_directly,
 ) -> Observations:
-    """Run the engine over a folder of cases and keep what a calibration needs.
+    """Run the engine on a folder of cases and collect what a calibration needs.
 
     Args:
-        run_case: decides what happens to a case that cannot be used; such cases are left out.
+        run_case: handles a case that cannot be used; such cases are left out.
 
     Raises:
         InputError: the folder holds no case, or a case cannot be read.
@@ -101,7 +101,7 @@ def calibrate_model(
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
     Args:
-        run_case: decides what happens to a case that cannot be used; such cases are left out.
+        run_case: handles a case that cannot be used; such cases are left out.
 
     Raises:
         ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
@@ -119,7 +119,7 @@ def calibrate_model(
 
 
 def check_enough(cases: Sequence[CaseFiles]) -> None:
-    """Refuse too few cases before hours are spent on them.
+    """Refuse too few cases before they are processed for hours.
 
     Raises:
         ModelError: fewer than ten cases with a fetus.
@@ -135,7 +135,7 @@ def check_enough(cases: Sequence[CaseFiles]) -> None:
 def _may_show_fetus(case: CaseFiles) -> bool:
     try:
         return case.fetus_present
-    except InputError:  # said when its turn comes
+    except InputError:  # reported when the case is processed
         return True
 
 

@@ -25,7 +25,7 @@ class CaseSet:
         truths: (C, 22, 3) RAS mm, NaN = missing; all NaN for a case without a fetus.
         present: (C,) whether the case shows a fetus.
         simulated: (C,) whether the volume was made by the phantom.
-        left_out: names of cases without any landmark, which nobody annotated yet.
+        left_out: names of cases without any landmark, which are not annotated yet.
         refused: names of cases that could not be used.
     """
 
@@ -67,7 +67,8 @@ def case_set(cases: Sequence[CaseFiles], run_case: CaseRunner = run_directly) ->
     """Read the truth of some cases.
 
     Args:
-        run_case: decides what happens to a case that cannot be read; such cases are `CaseSet.refused`.
+        cases: their files.
+        run_case: handles a case that cannot be read; such cases are `CaseSet.refused`.
 
     Raises:
         InputError: no case has landmarks, or one cannot be read.

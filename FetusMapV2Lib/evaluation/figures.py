@@ -24,15 +24,15 @@ from FetusMapV2Lib.evaluation.statistics import row_means
 
 Array = NDArray[np.float64]
 
-# Okabe and Ito's colours, told apart with any colour vision; the yellow is left out, too pale for a line
+# the colours of Okabe and Ito, distinct for any colour vision; without the yellow, which is too pale for lines
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-# a second sign for those who see no colour, and for more models than colours
+# line styles for readers without colour vision, and for more models than colours
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), (0, (8, 2)))
 _TRUTH, _ESTIMATE = "#0072B2", "#D55E00"
 _COLUMNS = 6
-#: So many models find their legend in the empty panel.
+#: Number of models whose legend fits into the empty panel.
 _ROOM_IN_PANEL = 7
-#: So many cases are drawn, spread evenly from the best to the worst.
+#: Number of cases that are drawn, evenly spaced from the best to the worst.
 SKELETONS = 8
 
 
@@ -59,7 +59,7 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     """Write a PNG: one PCK curve per model in a panel per landmark, and one panel over all.
 
     Args:
-        path: of the picture.
+        path: of the figure.
         distances: model -> (C, 22) mm, infinite = missed, NaN = not scored.
         heading: over the whole figure.
 
@@ -92,7 +92,7 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     figure.tight_layout()
     if len(lines) <= _ROOM_IN_PANEL:
         axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
-    else:  # below everything; the picture is saved with all that belongs to it
+    else:  # below the panels; the figure is saved with a tight bounding box
         figure.legend(
             handles=lines, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=_COLUMNS,
             frameon=False, fontsize=10, handlelength=3.2,
@@ -106,7 +106,7 @@ def write_skeleton_figure(
     """Write a PNG: true and estimated skeletons from the front and from the left, from the best case to the worst.
 
     Args:
-        path: of the picture.
+        path: of the figure.
         names: of C cases.
         predictions, truths: (C, 22, 3) RAS mm, NaN = missing.
         heading: over the whole figure.
@@ -151,7 +151,7 @@ def _draw_views(panel: Any, prediction: Array, truth: Array, schema: Schema) -> 
         reach = (known - origin) @ across
         starts.append(edge - float(reach.min()))
         edge += float(np.ptp(reach)) + 14.0
-    # a wild estimate is cut off at the frame, not shown at the truth's cost
+    # an outlier is clipped at the frame rather than shrinking the truth
     height = (known - origin) @ cranial
     for across, start in zip(views, starts, strict=True):
         for points, style in zip((truth, prediction), _SKELETON, strict=True):
@@ -176,7 +176,7 @@ def _axes(truth: Array, schema: Schema) -> tuple[Array, Array, Array, Array]:
 
 
 def _spread(errors: Array) -> list[int]:
-    """Places of cases spread evenly over the ranks of their error."""
+    """Places of cases, evenly spaced over the ranks of their errors."""
     ranked = np.argsort(errors, kind="stable")[: int(np.isfinite(errors).sum())]
     picks = np.linspace(0, len(ranked) - 1, min(SKELETONS, len(ranked))).round().astype(int)
     return [int(ranked[pick]) for pick in picks]

@@ -1,4 +1,4 @@
-"""The picture of a memory plan: live memory over one step, with and without it."""
+"""The figure of a memory plan: live memory over one step, with and without it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_memory_figure(path: Path, plan: MemoryPlan, budget_bytes: int | None =
     """Write a PNG: GiB of live tensors over the operations of one step.
 
     Args:
-        path: of the picture.
+        path: of the figure.
         plan: with its timelines.
         budget_bytes: drawn as a line.
 

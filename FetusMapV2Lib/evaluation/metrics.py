@@ -83,7 +83,7 @@ def radius_coverage(distances: np.ndarray, radii_mm: np.ndarray) -> float:
 
 
 def limb_sides_right(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> np.ndarray:
-    """Whether each limb was put on its own side, (C, 4) for ``la, ra, ll, rl``: 1 yes, 0 no, NaN unknown.
+    """Whether each limb is on its own side, (C, 4) for ``la, ra, ll, rl``: 1 yes, 0 no, NaN unknown.
 
     A limb is right if its estimated joints lie nearer, summed, to the true limb of their own name than to the
     same joints of the other side. Joints missing in the estimate or on either true side are left out.

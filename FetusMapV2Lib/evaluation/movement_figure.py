@@ -1,4 +1,4 @@
-"""The figure of a movement: joint angles and speeds over time, left beside right, movement periods shaded."""
+"""The figure of a movement: joint angles and speeds over time, left and right side by side, movement periods shaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from FetusMapV2Lib.core.notices import RESEARCH_USE
 
 Array = NDArray[np.float64]
 
-# Okabe and Ito's blue and vermilion, told apart with any colour vision; dashes for those who see none.
+# blue and vermilion of Okabe and Ito, distinct for any colour vision; dashes for readers without any
 _LEFT: tuple[str, Any] = ("#0072B2", "-")
 _RIGHT: tuple[str, Any] = ("#D55E00", (0, (5, 2)))
 _MIDDLE: tuple[str, Any] = ("#444444", "-")

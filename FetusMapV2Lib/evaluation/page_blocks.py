@@ -1,4 +1,4 @@
-"""Results inside a page: what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is replaced, the rest stays."""
+"""Results inside a page: the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is replaced, the rest stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from FetusMapV2Lib.core.errors import InputError
 
 
 def fill_page(path: Path, blocks: Mapping[str, str]) -> list[str]:
-    """Put blocks into a page between their markers; a block without markers is left out.
+    """Insert blocks into a page between their markers; a block without markers is skipped.
 
     Args:
         path: Markdown file with markers, each on its own line.

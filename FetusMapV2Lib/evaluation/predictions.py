@@ -1,4 +1,4 @@
-"""What models answer for annotated cases, kept as one JSON file per model and case, so that a cut costs one case."""
+"""Predictions of models for annotated cases, one JSON file per model and case: an interruption costs one case."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class ModelChoice:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answer for one case.
+    """A model's prediction for one case.
 
     Attributes:
         case: name.
         found: whether the engine found a fetus.
-        positions: (22, 3) RAS mm: the answer, or where none was found what the network saw last; NaN = missing.
+        positions: (22, 3) RAS mm: the pose, or without a fetus the landmarks of the last view; NaN = missing.
         radii_mm: (22,) 90 % radii, NaN where there is none.
         detection_score: decides on `found`.
         seconds: from the volume in memory to the answer.
@@ -125,11 +125,11 @@ def predict(
         cases: in the order of the result.
         folder: for ``NAME/CASE.json``.
         device: see `PoseEngine.load`.
-        say: told what each new case gave.
-        run_case: decides what happens to a case that cannot be used; such cases are missing in the result.
+        say: called with one line on each new prediction.
+        run_case: handles a case that cannot be used; such cases are missing in the result.
 
     Raises:
-        UserError: the model or a case cannot be read, or a file cannot be written; what was finished is kept.
+        UserError: the model or a case cannot be read, or a file cannot be written; finished predictions are kept.
     """
     stages = Stages(on_progress)
     engine: PoseEngine | None = None
@@ -153,7 +153,7 @@ def _answer(
     path: Path,
     say: Callable[[str], None] | None,
 ) -> Prediction:
-    """The prediction for a case, of an earlier run or made now; the engine is there unless there is an earlier one."""
+    """The prediction for a case, of an earlier run or new; without an engine there should be an earlier one."""
     key = _key(model, case)
     record = _kept(path, key)
     if record is None:
@@ -167,7 +167,7 @@ def _answer(
 
 
 def _is_kept(model: ModelChoice, case: CaseFiles, path: Path) -> bool:
-    """Whether no engine is needed for a case."""
+    """Whether the prediction for a case can be reused."""
     try:
         return _kept(path, _key(model, case)) is not None
     except (OSError, UserError):

@@ -1,6 +1,6 @@
-"""How sure a figure is: bootstrap intervals over cases, exact intervals of shares, paired tests of two models.
+"""Uncertainty of results: bootstrap intervals over cases, exact intervals of shares, paired tests of two models.
 
-Cases are the unit throughout: the landmarks of one fetus are no independent observations.
+Cases are the unit throughout: the landmarks of one fetus are not independent observations.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def bootstrap_means(values: Array, *, resamples: int = RESAMPLES, seed: int = 0)
     """
     values = np.asarray(values, dtype=np.float64)
     count = len(values)
-    # how often each case is drawn is all that a mean needs
+    # a mean only needs how often each case is drawn
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     known = np.isfinite(values)
     number = drawn @ known
@@ -99,7 +99,7 @@ def mean_interval(values: Array, *, resamples: int = RESAMPLES, seed: int = 0) -
 
 
 def share_interval(hits: int, count: int) -> Interval:
-    """A share of cases with its exact (Clopper-Pearson) interval, which is honest for 0 of n as well."""
+    """A share of cases with its exact (Clopper-Pearson) interval, which is valid for 0 of n, too."""
     if not count:
         return Interval(math.nan, math.nan, math.nan)
     bounds = binomtest(hits, count).proportion_ci(LEVEL, method="exact")
@@ -135,7 +135,7 @@ def paired_test(first: str, second: str, values_first: Array, values_second: Arr
     if not differences.size:
         p = math.nan
     elif not differences.any():
-        p = 1.0  # the test itself has nothing to rank
+        p = 1.0  # the test has nothing to rank
     else:
         p = float(wilcoxon(differences).pvalue)
     return PairedTest(first, second, len(differences), mean_interval(differences, seed=seed), p)

@@ -1,6 +1,6 @@
 """The feature booster of URNN: features of body parts that learn of one another along the skeleton, by a ConvLSTM.
 
-After Liu et al. 2019, "Feature boosting network for 3D pose estimation"; what differs is said in docs/systems.md.
+After Liu et al. 2019, "Feature boosting network for 3D pose estimation"; docs/systems.md says what differs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class GraphicalConvLSTM(nn.Module):
     """A ConvLSTM that visits body parts one after the other.
 
     Short-term dependence: a part reads the hidden states of its neighbours that were visited before it. Long-term
-    dependence: hidden state and memory cell go on from part to part, whether they are neighbours or not. The kernels
-    are the same for all parts.
+    dependence: hidden state and memory cell are passed from part to part, whether they are neighbours or not. The
+    kernels are the same for all parts.
 
     Args:
         channels: of one part's features and hidden state.

@@ -1,6 +1,6 @@
-"""The discriminator of UGAN: for each landmark, whether its heatmap is that of a real pose; and the maps it looks at.
+"""The discriminator of UGAN: whether the heatmap of each landmark is that of a real pose; and its reduced input maps.
 
-After Chen et al. 2017, "Adversarial PoseNet"; what differs is said in docs/systems.md.
+After Chen et al. 2017, "Adversarial PoseNet"; docs/systems.md says what differs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def cell_masses(logits: Tensor, reduction: int) -> Tensor:
 
 
 def gaussian_cell_masses(points_ijk: Tensor, shape: Sequence[int], sigma: float, reduction: int) -> Tensor:
-    """`cell_masses` of the Gaussian heatmaps of Eq. 2, without ever storing these.
+    """`cell_masses` of the Gaussian heatmaps of Eq. 2, which are never stored.
 
     Args:
         points_ijk: (..., L, 3) voxels in (i, j, k) order, finite.
@@ -52,7 +52,7 @@ def gaussian_cell_masses(points_ijk: Tensor, shape: Sequence[int], sigma: float,
 
 
 def peak_gain(sigma: float, reduction: int) -> float:
-    """What cell masses are multiplied with so that a Gaussian in the middle of a cell has a peak of one."""
+    """Factor of the cell masses such that a Gaussian in the middle of a cell has a peak of one."""
     return math.erf(reduction / (2 * math.sqrt(2) * sigma)) ** -3
 
 
@@ -83,7 +83,7 @@ class HeatmapDiscriminator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=_SLOPE)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        nn.init.normal_(self.score.weight, std=0.01)  # to begin with it does not know
+        nn.init.normal_(self.score.weight, std=0.01)  # an untrained one is undecided
 
     def forward(self, masses: Tensor, volume: Tensor | None = None) -> Tensor:
         """Logits of the probability that each landmark is real.

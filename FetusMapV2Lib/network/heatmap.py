@@ -18,7 +18,7 @@ WINDOW_SIGMAS = 2.5
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What the heatmaps of one volume say about L landmarks.
+    """L landmarks decoded from the heatmaps of one volume.
 
     Attributes:
         points_ijk: (L, 3) float32 voxel coordinates in (i, j, k) order.
@@ -71,7 +71,7 @@ def gaussian_target(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> T
 
 
 def cut_profiles(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """`axis_profiles` of Gaussians that may reach beyond the grid, or lie there: what the grid shows of each.
+    """`axis_profiles` of Gaussians that may reach or lie beyond the grid: the part of each that is inside.
 
     The outer product sums to the share of the Gaussian that is inside: 1 far from the border, 0 far outside. (One
     over sigma sqrt(2 pi) normalises the sum over all voxels to better than 0.001 for sigma >= 0.7.)
@@ -85,15 +85,16 @@ def cut_profiles(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> tupl
 
 
 def outside_logit(shape: Sequence[int]) -> float:
-    """The fixed logit of "outside this patch", one more place that a landmark may have beside a patch's voxels.
+    """The fixed logit of "outside this patch", one more place for a landmark, besides the voxels of a patch.
 
-    It weighs as much as all voxels of an undecided patch together, so that a new network finds both equally likely.
+    It weighs as much as all voxels of a patch with equal logits, so that for an untrained network both are equally
+    likely.
     """
     return math.log(math.prod(shape))
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """How likely each landmark is at each voxel of a patch, "outside" being possible too; logarithms.
+    """Log-probability of each landmark at each voxel of a patch, where "outside" is possible too.
 
     Args:
         logits: (L, K, J, I) of a patch, overwritten if float32.
@@ -130,7 +131,7 @@ def decode(logits: Tensor, sigma: float) -> Decoded:
 
 
 def window_radius(sigma: float) -> int:
-    """Voxels on either side of a peak that decoding looks at."""
+    """Half-width of the decoding window, in voxels."""
     return max(1, math.ceil(WINDOW_SIGMAS * sigma))
 
 

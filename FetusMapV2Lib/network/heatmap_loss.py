@@ -1,4 +1,4 @@
-"""The heatmap cross-entropy of Eq. 5 with its gradient, of logits that are there whole or come slab by slab.
+"""The heatmap cross-entropy of Eq. 5 with its gradient, for complete logits or slab by slab.
 
 In float32 whatever the autocast; no target map is ever stored.
 """
@@ -74,7 +74,7 @@ class _SeparableCrossEntropy(torch.autograd.Function):
 
 
 class SlabHeatmapLoss:
-    """Mean of Eq. 5 over all landmarks, met slab by slab (`memory.head.HeadLoss`).
+    """Mean of Eq. 5 over all landmarks, computed slab by slab (`memory.head.HeadLoss`).
 
     A running log-sum-exp and sum(maps * target) per map, then the gradient.
 
@@ -102,7 +102,7 @@ class SlabHeatmapLoss:
         self.expected = torch.zeros(shape[:2], device=device, dtype=dtype)
 
     def accumulate(self, number: int, logits: Tensor, rows: slice) -> None:
-        """Take in a slab (B, L, rows, J, I)."""
+        """Process a slab (B, L, rows, J, I)."""
         along_k, along_j, along_i = self.along
         self.log_sum = torch.logaddexp(self.log_sum, torch.logsumexp(logits, dim=(2, 3, 4)))
         planes = torch.matmul(logits, along_i[:, :, None, :, None]).squeeze(-1)
@@ -118,7 +118,7 @@ class SlabHeatmapLoss:
         return torch.where(self.counted, self.log_sum - self.expected, torch.zeros_like(self.expected))
 
     def parts(self) -> dict[str, Tensor]:
-        """Mean over the landmarks that count, as "heatmap"."""
+        """Mean over the counted landmarks, as "heatmap"."""
         return {"heatmap": self._entropy.sum() / self.counted.sum().clamp_min(1)}
 
     def gradient(self, logits: Tensor, rows: slice) -> Tensor:

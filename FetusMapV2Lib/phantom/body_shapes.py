@@ -1,4 +1,4 @@
-"""Everything a fetus is drawn with: skin, soft tissue, organs and bones, layer by layer.
+"""All shapes of a fetus: skin, soft tissue, organs and bones, layer by layer.
 
 Body frame, mm. The layers: `SKIN_LAYER` < `SOFT_LAYER` < `ORGAN_LAYER` < `BONE_LAYER`.
 """
@@ -15,15 +15,15 @@ from FetusMapV2Lib.phantom.skeleton import Skeleton
 from FetusMapV2Lib.phantom.trunk_shapes import trunk_shapes
 
 
-def body_shapes(skeleton: Skeleton, limbs: tuple[Limb, ...], look: np.random.Generator) -> list[Shape]:
+def body_shapes(skeleton: Skeleton, limbs: tuple[Limb, ...], variation: np.random.Generator) -> list[Shape]:
     """All shapes of a fetus in painting order.
 
     Args:
         skeleton: spine, head and outline.
         limbs: arms and legs.
-        look: source of the individual's small differences.
+        variation: source of the individual's small differences.
     """
-    shapes: list[Shape] = [*trunk_shapes(skeleton, look), *head_shapes(skeleton, look)]
+    shapes: list[Shape] = [*trunk_shapes(skeleton, variation), *head_shapes(skeleton, variation)]
     for limb in limbs:
         shapes += limb_shapes(skeleton.size, limb)
     return sorted(shapes, key=lambda shape: shape.order)

@@ -1,4 +1,4 @@
-"""Keeping limbs out of trunk, head and one another: clearances of sampled limb surfaces, in mm.
+"""Clearances in mm between limbs, trunk and head, from sampled limb surfaces.
 
 A limb is a chain of balls along its centre line; the body is a set of ellipsoids.
 """

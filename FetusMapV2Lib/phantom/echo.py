@@ -1,4 +1,4 @@
-"""From tissue labels to what comes back along each beam: scatter, interfaces, shadows, clutter and noise.
+"""From tissue labels to the echoes along each beam: scatter, interfaces, shadows, clutter and noise.
 
 Everything here lives on the beam grid [r, theta, phi], so it does not depend on the voxel size of the tissue map.
 """
@@ -21,7 +21,7 @@ _FINEST_MM = 0.55  # maps finer than about this are averaged first: the beams ca
 _INTERFACE_MM = 0.8  # smoothing of the impedance before its gradient is taken
 _SPECULAR = 40.0  # mm; sets a skin-fluid interface met squarely some 8 dB above the scatter of soft tissue
 _DIRECTIVITY = 2.0  # exponent of the cosine between beam and normal, beyond the cosine of grad Z . beam
-_LOBE_MOST = 3.0  # amplitude up to which an interface feeds the side lobes: the array's apodisation sees to that
+_LOBE_MOST = 3.0  # amplitude up to which an interface feeds the side lobes, limited by the array's apodisation
 _EDGE_LOSS_DB = 3.0  # refraction at interfaces met at a grazing angle, dB per unit of ln Z across
 _SOFT_LOSS = 0.7  # dB/cm/MHz; time-gain compensation is set for tissue, not for bone
 #: The samples by which the gain is set: enough for a median.

@@ -44,7 +44,7 @@ class Fetus:
     truth: dict[str, Any]
 
     def surface(self) -> Array:
-        """Points (N, 3) on or just below its surface, for fitting it into something."""
+        """Points (N, 3) on or just below its surface, to test whether it fits into a cavity or a volume."""
         parts = [surface_points(body) for body in (*self.skeleton.trunk, self.skeleton.cranium, *self.skeleton.face)]
         for limb in self.limbs:
             centres, radii = limb_balls(limb.joints, limb.radii)
@@ -63,13 +63,13 @@ def landmarks(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> Array:
     return np.array([marks[key] for key in default_schema().keys])
 
 
-def make_fetus(size: Size, posture: Posture, look: np.random.Generator, length: float | None = None) -> Fetus:
+def make_fetus(size: Size, posture: Posture, variation: np.random.Generator, length: float | None = None) -> Fetus:
     """The fetus of a size in a posture.
 
     Args:
         size: its measures.
         posture: every angle of `joints`, limb angles with "left_" or "right_" before the name.
-        look: source of the small differences between individuals inside (organs); give the same state for the
+        variation: source of the small differences between individuals inside (organs); give the same state for the
             same individual.
         length: of the spine, mm; found from the size if None.
     """
@@ -77,12 +77,12 @@ def make_fetus(size: Size, posture: Posture, look: np.random.Generator, length: 
     skeleton = pose_skeleton(size, length, posture)
     limbs = pose_limbs(skeleton, posture)
     pose = landmarks(skeleton, limbs)
-    shapes = tuple(body_shapes(skeleton, limbs, look))
+    shapes = tuple(body_shapes(skeleton, limbs, variation))
     return Fetus(size, posture, skeleton, limbs, pose, shapes, _truth(size, posture, skeleton, pose))
 
 
 def sample_fetus(generator: np.random.Generator, gestational_age_days: float | None = None) -> Fetus:
-    """A random fetus of 10-15 weeks in a random posture in which nothing cuts anything.
+    """A random fetus of 10-15 weeks in a random posture without overlaps.
 
     Args:
         generator: source of randomness.
@@ -91,8 +91,8 @@ def sample_fetus(generator: np.random.Generator, gestational_age_days: float | N
     size = sample_size(generator, gestational_age_days)
     length = spine_length(size)
     posture = draw_posture(generator, size, length)
-    look = np.random.default_rng(generator.integers(2**63))
-    return make_fetus(size, posture, look, length)
+    variation = np.random.default_rng(generator.integers(2**63))
+    return make_fetus(size, posture, variation, length)
 
 
 def _truth(size: Size, posture: Posture, skeleton: Skeleton, pose: Array) -> dict[str, Any]:

@@ -36,25 +36,25 @@ class _Drawing:
         body = Ellipsoid(
             tissue, np.asarray(centre, float) * self.scale, np.asarray(radii, float) * self.scale,
             np.eye(3) if tilt is None else tilt, order=order,
-        ).moved(self.head)  # fmt: skip
+        ).transformed(self.head)  # fmt: skip
         self.shapes.append(body)
         return body
 
     def tube(self, tissue: Tissue, points: Array, radius: float | Array, order: int) -> None:
         points = np.asarray(points, float) * self.scale
         radii = np.broadcast_to(np.asarray(radius, float) * self.scale, len(points))
-        self.shapes.append(Tube(tissue, points, radii, order=order).moved(self.head))
+        self.shapes.append(Tube(tissue, points, radii, order=order).transformed(self.head))
 
     def pair(self, tissue: Tissue, centre: Array, radii: Array, order: int, yaw: float = 0.0) -> None:
         for side in (1.0, -1.0):
             self.ellipsoid(tissue, np.asarray(centre) * np.array([side, 1, 1]), radii, order, turn(2, side * yaw))
 
 
-def head_shapes(skeleton: Skeleton, look: np.random.Generator) -> list[Shape]:
+def head_shapes(skeleton: Skeleton, variation: np.random.Generator) -> list[Shape]:
     """Shapes of the head, body frame."""
     drawing = _Drawing(skeleton)
     _skin(drawing, skeleton)
-    _brain(drawing, look)
+    _brain(drawing, variation)
     _calvaria(drawing, skeleton)
     _face(drawing)
     return drawing.shapes
@@ -70,14 +70,14 @@ def _skin(drawing: _Drawing, skeleton: Skeleton) -> None:
     drawing.pair(Tissue.SKIN, np.array([0.97 * b, 0.16, -0.46]), np.array([0.07, 0.11, 0.17]), SKIN_LAYER)
 
 
-def _brain(drawing: _Drawing, look: np.random.Generator) -> None:
+def _brain(drawing: _Drawing, variation: np.random.Generator) -> None:
     b, c = drawing.breadth, CRANIUM_HEIGHT
     inner = 0.96
     drawing.ellipsoid(Tissue.BRAIN, np.zeros(3), np.array([b, 1.0, c]) * inner, ORGAN_LAYER)
     # Thin cortex around wide lateral ventricles, filled by the choroid plexus: the "butterfly".
     wide = np.array([0.33 * b, 0.66, 0.40])
     drawing.pair(Tissue.VENTRICLE, np.array([0.42 * b, 0.02, 0.16]), wide, ORGAN_LAYER, -6.0)
-    fill = look.uniform(0.70, 0.86)
+    fill = variation.uniform(0.70, 0.86)
     drawing.pair(
         Tissue.CHOROID, np.array([0.43 * b, 0.14, 0.12]), np.array([0.30 * b, 0.52, 0.33]) * fill, INNER_LAYER, -9.0
     )

@@ -1,4 +1,4 @@
-"""Joint angles: their names, ranges and random draws, and where they put the joints of a limb.
+"""Joint angles: their names, ranges and random draws, and the joint positions of a limb.
 
 Angles in degrees. Frames have x to the fetal left, y posterior, z cranial.
 """
@@ -35,7 +35,7 @@ LEG_RANGES: dict[str, tuple[float, float, float, float]] = {
     "knee": (40.0, 105.0, 36.0, 175.0),
     "ankle": (35.0, 72.0, 18.0, 110.0),
 }
-#: Ranges for what fetuses of this age often do: ankles crossed, a hand at the face.
+#: Ranges for two frequent postures at this age: ankles crossed, a hand at the face.
 CROSSED_LEG: dict[str, tuple[float, float, float, float]] = {
     **LEG_RANGES,
     "hip_abduction": (-8.0, 14.0, 14.0, 50.0),

@@ -64,9 +64,9 @@ def _phase(frame: int, frames: int) -> float:
 
 
 def draw_movement(generator: np.random.Generator, size: Size, length: float, start: Posture) -> Posture:
-    """A posture to which the fetus can move from `start` along a straight line of joint angles, cutting nothing.
+    """A posture to which the fetus can move from `start` along a straight line of joint angles without overlaps.
 
-    A large movement is tried first, then ever smaller ones; `start` itself if there is no room for any.
+    A large movement is tried first, then smaller and smaller ones; `start` itself if none fits.
     """
     limits = _limits()
     # Limbs move more than the trunk; one limb may rest while another kicks.
@@ -77,7 +77,7 @@ def draw_movement(generator: np.random.Generator, size: Size, length: float, sta
             name: float(np.clip(value + scale * reach[name] * generator.normal(), *limits[name]))
             for name, value in start.items()
         }
-        # From the end backwards: what is in the way is mostly in the way there.
+        # backwards from the end, where overlaps are most likely
         path = (_between(start, target, part) for part in np.linspace(1.0, 0.0, _CHECKS))
         if all(posture_is_free(size, length, posture) for posture in path):
             return target
@@ -136,19 +136,19 @@ def simulate_sequence(
             moved = make_fetus(
                 size,
                 _between(individual.posture, target, part),
-                np.random.default_rng(individual.look),
+                np.random.default_rng(individual.variation),
                 individual.length,
             )
             at = _drift(individual.place, part, turn, shift)
             for candidate in (at, individual.place):
-                # Where the wall or the edge of the field is in the way, the drift or the whole movement stops.
-                if _stays(moved, candidate, individual.cavity.moved(individual.place), individual.probe, extent):
+                # at the wall or the edge of the field of view, the drift or the whole movement stops
+                if _stays(moved, candidate, individual.cavity.transformed(individual.place), individual.probe, extent):
                     fetus, place = moved, candidate
                     break
         generator = np.random.Generator(np.random.PCG64())
         generator.bit_generator.state = scene
         geometry = geometry_with(
-            generator, fetus, individual.cavity.moved(individual.place), place, individual.probe, extent, course
+            generator, fetus, individual.cavity.transformed(individual.place), place, individual.probe, extent, course
         )
         course = geometry.truth["cord_course"]
         array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed + frame, device)

@@ -115,7 +115,7 @@ def whole_is_seen(fetus: Fetus, place: Rigid, probe: Probe, extent: Array) -> bo
 def place_fetus(
     generator: np.random.Generator, probe_generator: torch.Generator, fetus: Fetus, extent: Array
 ) -> tuple[Rigid, Probe] | None:
-    """Where the fetus lies and which probe looks; None if it fits in no way."""
+    """Position of the fetus, and a probe that sees it; None if none is found."""
     for attempt in range(5):
         wide = {"least_coverage": 0.72 + 0.05 * attempt}
         probe = sample_probe(probe_generator, extent.tolist(), **wide)
@@ -126,7 +126,7 @@ def place_fetus(
 
 
 def is_roomy(cavity: Cavity, size: Size) -> bool:
-    """Whether a cavity holds far more fluid than there is at this age: the posture stretches too far for it."""
+    """Whether a cavity holds far more fluid than is normal at this age, because the posture is too extended."""
     return cavity.volume_ml > 1.5 * (size.fluid_ml + size.body_ml)
 
 
@@ -139,10 +139,10 @@ def geometry_with(
     extent: Array,
     cord_course: int | None = None,
 ) -> CaseGeometry:
-    """The scene around a fetus that has its place; `cavity` in the volume's frame."""
+    """The scene around a positioned fetus; `cavity` in the volume's frame."""
     surroundings, distractors = sample_surroundings(generator, cavity, fetus.size, extent)
     cord, course = sample_cord(generator, fetus, place, surroundings, cord_course)
-    shapes = [*distractors, *cord, *(shape.moved(place) for shape in fetus.shapes)]
+    shapes = [*distractors, *cord, *(shape.transformed(place) for shape in fetus.shapes)]
     quaternion = Rotation.from_matrix(place.rotation).as_quat()
     truth = {
         **fetus.truth,

@@ -1,4 +1,4 @@
-"""Random postures in which no part of the body cuts another."""
+"""Random postures in which no part of the body overlaps another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.skeleton import HIP, NECK_PARTS, Skeleton, pose_skeleton
 
-#: How often the legs are meant to cross, and how often an arm goes to the face (each arm by itself).
+#: Probabilities of crossed legs, and of a hand at the face (for each arm).
 CROSSED_LEGS, HAND_TO_FACE = 0.28, 0.22
 _BATCH = 64
 #: Balls at the root of a limb that lie inside the trunk: the shoulder and the hip with half of the segment.
@@ -30,13 +30,13 @@ def _body(skeleton: Skeleton) -> tuple[Ellipsoid, ...]:
 
 
 def head_clearance(skeleton: Skeleton) -> float:
-    """Least gap in mm between the head and the trunk below the neck (< 0: they cut)."""
+    """Least gap in mm between the head and the trunk below the neck (< 0: they overlap)."""
     marks = np.concatenate([surface_points(part, 96) for part in (skeleton.cranium, *skeleton.face)])
     return float(ellipsoid_distance(marks, skeleton.trunk[NECK_PARTS + 1 :]).min())
 
 
 def limb_gaps(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> float:
-    """Least gap in mm of any limb to head, trunk and the other limbs (< 0: they cut)."""
+    """Least gap in mm of any limb to head, trunk and the other limbs (< 0: they overlap)."""
     least = np.inf
     before: list[tuple[Array, Array]] = []
     for limb in limbs:
@@ -56,9 +56,9 @@ _HEAD_GAP = -0.4
 def _draw_limb(
     generator: np.random.Generator, skeleton: Skeleton, kind: str, side: str, placed: list[Limb], habit: bool
 ) -> tuple[Limb, Posture] | None:
-    """One of a batch of random limbs that cuts nothing.
+    """One of a batch of random limbs that overlaps nothing.
 
-    A habit is a leg crossed over the midline or a hand at the face: then the best of a few is taken, else the first.
+    A habit is a leg crossed over the midline or a hand at the face: then the best of a few is chosen, else the first.
     """
     ranges = (HAND_AT_FACE if kind == "arm" else CROSSED_LEG) if habit else angle_ranges(kind)
     angles = draw_angles(generator, ranges, _BATCH)
@@ -98,7 +98,7 @@ def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> 
     posture, placed = dict(body), list[Limb]()
     for kind in ("arm", "leg"):
         both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
-        # Which side comes first is drawn, as the second has less room.
+        # The first side is random, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
             habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
             drawn = _draw_limb(generator, skeleton, kind, side, placed, habit)
@@ -110,13 +110,13 @@ def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> 
 
 
 def posture_is_free(size: Size, length: float, posture: Posture) -> bool:
-    """Whether no part of the body cuts another under this posture."""
+    """Whether no part of the body overlaps another under this posture."""
     skeleton = pose_skeleton(size, length, posture)
     return head_clearance(skeleton) >= _HEAD_GAP and limb_gaps(skeleton, pose_limbs(skeleton, posture)) > 0.0
 
 
 def draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture:
-    """A random posture in which nothing cuts anything."""
+    """A random posture in which no part of the body overlaps another."""
     for _ in range(2000):
         posture = _draw_posture(generator, size, length)
         if posture is not None:

@@ -1,4 +1,4 @@
-"""A mechanically swept convex 3D probe: where it stands, what it sees, and its toroidal coordinates.
+"""A mechanically swept convex 3D probe: its pose, its field of view, and its toroidal coordinates.
 
 Positions are millimetres (i, j, k) from the centre of the box that the tissue map fills.
 """

@@ -55,7 +55,7 @@ class Ellipsoid:
         inset: mm taken off every radius when it is drawn, at least a voxel when not 0 (what lies below a skin).
         over: labels it may paint over; empty means any.
         order: layer; lower layers are painted first.
-        tag: "solid" for the outer surface of the body, which limbs may not cut; else free.
+        tag: "solid" for the outer surface of the body, which limbs may not overlap; otherwise any text.
     """
 
     tissue: Tissue
@@ -67,7 +67,7 @@ class Ellipsoid:
     order: int = 0
     tag: str = ""
 
-    def moved(self, by: Rigid) -> Ellipsoid:
+    def transformed(self, by: Rigid) -> Ellipsoid:
         """The ellipsoid after a rigid motion."""
         return replace(self, centre=by.points(self.centre), axes=by.rotation @ self.axes)
 
@@ -85,7 +85,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, eq=False)
 class Shell:
-    """The rind of an ellipsoid, `thickness` mm deep, cut by planes.
+    """The outer layer of an ellipsoid, `thickness` mm deep, clipped by planes.
 
     Attributes:
         body: the ellipsoid whose rind it is; label, layer and `over` are taken from it.
@@ -106,9 +106,9 @@ class Shell:
     def tag(self) -> str:
         return self.body.tag
 
-    def moved(self, by: Rigid) -> Shell:
+    def transformed(self, by: Rigid) -> Shell:
         """The shell after a rigid motion."""
-        return replace(self, body=self.body.moved(by))
+        return replace(self, body=self.body.transformed(by))
 
     def bounds(self, spacing: float) -> tuple[Array, Array]:
         """Corners of its box, mm."""
@@ -134,7 +134,7 @@ class Tube:
     order: int = 0
     tag: str = ""
 
-    def moved(self, by: Rigid) -> Tube:
+    def transformed(self, by: Rigid) -> Tube:
         """The tube after a rigid motion."""
         return replace(self, points=by.points(self.points))
 

@@ -62,8 +62,8 @@ class SimulatedCase:
 
 
 def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
-    """Independent sources of randomness of a case, so that a change of one part leaves the others as they are."""
-    names = ("size", "posture", "look", "place", "surroundings", "probe", "style", "image", "motion")
+    """Independent sources of randomness of a case, so that changing one part does not change the others."""
+    names = ("size", "posture", "variation", "place", "surroundings", "probe", "style", "image", "motion")
     children = np.random.SeedSequence([seed, index]).spawn(len(names))
     return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
 
@@ -74,11 +74,11 @@ def torch_generator(source: np.random.Generator, device: torch.device | str = "c
 
 @dataclass(frozen=True, eq=False)
 class Individual:
-    """One fetus with its place, before the scene around it is drawn.
+    """One fetus with its position, before the scene around it is drawn.
 
     Attributes:
         size, length, posture, fetus: the body; length of the spine in mm.
-        look: seed of the differences between individuals inside.
+        variation: seed of the differences between individuals inside.
         cavity: in the body frame.
         place, probe: where it lies, and what looks at it.
         surroundings_state: state of the generator that draws the rest of the scene.
@@ -88,7 +88,7 @@ class Individual:
     length: float
     posture: Posture
     fetus: Fetus
-    look: int
+    variation: int
     cavity: Cavity
     place: Rigid
     probe: Probe
@@ -109,17 +109,17 @@ def draw_individual(
     if 0.8 * size.crl > float(np.linalg.norm(extent_mm)):
         raise _too_small(size, extent_mm)
     length = spine_length(size)
-    look = int(streams["look"].integers(2**62))
+    variation = int(streams["variation"].integers(2**62))
     for attempt in range(_ATTEMPTS):
         posture = draw_posture(streams["posture"], size, length)
-        fetus = make_fetus(size, posture, np.random.default_rng(look), length)
+        fetus = make_fetus(size, posture, np.random.default_rng(variation), length)
         cavity = sample_cavity(streams["surroundings"], fetus)
         if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
             continue
         found = place_fetus(streams["place"], probes, fetus, extent_mm)
         if found is not None:
             state = streams["surroundings"].bit_generator.state
-            return Individual(size, length, posture, fetus, look, cavity, *found, state)
+            return Individual(size, length, posture, fetus, variation, cavity, *found, state)
     raise _too_small(size, extent_mm)
 
 
@@ -156,7 +156,7 @@ def sample_geometry(
     one = draw_individual(seed, index, extent_mm, gestational_age_days)
     generator = np.random.Generator(np.random.PCG64())
     generator.bit_generator.state = one.surroundings_state
-    return geometry_with(generator, one.fetus, one.cavity.moved(one.place), one.place, one.probe, extent_mm)
+    return geometry_with(generator, one.fetus, one.cavity.transformed(one.place), one.place, one.probe, extent_mm)
 
 
 def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
@@ -246,7 +246,7 @@ def simulate_case(
 def case_record(
     seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float, style: VendorStyle
 ) -> dict[str, Any]:
-    """What of the truth does not depend on the scene."""
+    """The part of the truth that does not depend on the scene."""
     return {
         "seed": seed,
         "index": index,

@@ -1,4 +1,4 @@
-"""How large a fetus of 10-15 weeks is: dating tables made smooth, and the size of one individual.
+"""Sizes of fetuses of 10-15 weeks: smoothed dating tables, and the measures of one individual.
 
 Lengths in mm, gestational age in days.
 """
@@ -70,7 +70,7 @@ class Size:
 
     @property
     def ossified(self) -> float:
-        """How far ossification has come, 0 (10 weeks) to 1 (15 weeks)."""
+        """Progress of ossification, 0 (10 weeks) to 1 (15 weeks)."""
         return float(np.clip((self.days - 70.0) / 35.0, 0.0, 1.0))
 
     @property
@@ -107,7 +107,7 @@ def sample_size(generator: np.random.Generator, days: float | None = None) -> Si
         return mean + sd * float(np.clip(shared * common + np.sqrt(1 - shared**2) * own, -2.2, 2.2))
 
     crl_mean, crl_sd = table("crl", days)
-    # The epiphyses are cartilage and long at this age; their share falls as ossification goes on.
+    # The epiphyses are cartilage and long at this age; their share falls with ossification.
     epiphyses = 1.22 - 0.06 * float(np.clip((days - 70.0) / 35.0, 0.0, 1.0)) + 0.015 * _deviate(generator)
     femur, humerus = draw("femur"), draw("humerus")
     return Size(

@@ -1,4 +1,4 @@
-"""The spine's curve, the head on it and the outline of the body: what a trunk and neck posture makes of a size.
+"""The curve of the spine, the head on it and the outline of the body, for a size and a posture of trunk and neck.
 
 Body frame: origin on the spine at mid-thorax, x to the fetal left, y posterior, z cranial (right-handed), mm.
 """
@@ -46,7 +46,7 @@ _FACE = (  # centre, radii
     (np.array([0.0, -0.50, -0.94]), np.array([0.42, 0.44, 0.30])),
     (np.array([0.0, -1.02, -0.62]), np.array([0.13, 0.15, 0.15])),
 )
-#: The head looks this much less bent than the neck it sits on, in the neutral position, degrees.
+#: In the neutral position the head is bent this much less than the neck, degrees.
 _NECK_NEUTRAL = 16.0
 
 
@@ -60,7 +60,7 @@ class Spine:
     length: float
 
     def at(self, place: float) -> Rigid:
-        """Frame and position at a place; before 0 and beyond 1 the curve goes on straight."""
+        """Frame and position at a place; before 0 and beyond 1 the curve is straight."""
         inside = float(np.clip(place, 0.0, 1.0))
         nearest = int(np.clip(np.searchsorted(self.place, inside), 0, len(self.place) - 1))
         frame = self.frames[nearest]
@@ -162,10 +162,10 @@ def _build(size: Size, length: float, posture: dict[str, float]) -> Skeleton:
     skin = SKIN * size.girth
     cranium = Ellipsoid(
         Tissue.SKIN, np.zeros(3), np.array([size.bpd / 2, half, CRANIUM_HEIGHT * half]) + skin, tag="solid"
-    ).moved(head)
+    ).transformed(head)
     face = tuple(
         Ellipsoid(Tissue.SKIN, centre * half, radii * half * np.array([size.bpd / size.ofd / 0.83, 1, 1]), tag="solid")
-        .moved(head)
+        .transformed(head)
         for centre, radii in _FACE
     )  # fmt: skip
     return Skeleton(size, spine, head, _trunk(size, spine), cranium, face)

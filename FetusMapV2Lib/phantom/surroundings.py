@@ -55,7 +55,7 @@ class Cavity:
             total += amplitude * 0.5 * (1 + np.sin(direction @ np.array([x, y, z]) + phase))
         return total
 
-    def moved(self, by: Rigid) -> Cavity:
+    def transformed(self, by: Rigid) -> Cavity:
         """The cavity after a rigid motion."""
         return Cavity(by.points(self.centre), by.rotation @ self.axes, self.radii, self.waves)
 
@@ -283,7 +283,7 @@ def sample_cord(
     start, forward = place.points(navel), place.rotation @ forward
     radius = 0.028 * fetus.size.crl + 0.15
     end = surroundings.surface_point(surroundings.pole + 0.35 * generator.normal(size=3), 1.0)
-    bodies = [part.moved(place) for part in (*fetus.skeleton.trunk, fetus.skeleton.cranium, *fetus.skeleton.face)]
+    bodies = [part.transformed(place) for part in (*fetus.skeleton.trunk, fetus.skeleton.cranium, *fetus.skeleton.face)]
     balls = [limb_balls(place.points(limb.joints), limb.radii) for limb in fetus.limbs]
     paths, costs = [], []
     for _ in range(24):

@@ -48,25 +48,25 @@ class _Drawing:
         self.shapes.append(tube(tissue, spline(points, smooth) if smooth else points, radius * self.girth, order=order))
 
 
-def trunk_shapes(skeleton: Skeleton, look: np.random.Generator) -> list[Shape]:
+def trunk_shapes(skeleton: Skeleton, variation: np.random.Generator) -> list[Shape]:
     """Shapes of neck and trunk, body frame."""
     drawing = _Drawing(skeleton)
     skin = SKIN * skeleton.size.girth
     for part in skeleton.trunk:
         drawing.shapes.append(replace(part, order=SKIN_LAYER))
         drawing.shapes.append(without_skin(part, skin, Tissue.SOFT, SOFT_LAYER))
-    _nape(drawing, look)
-    _chest(drawing, look)
-    _belly(drawing, look)
+    _nape(drawing, variation)
+    _chest(drawing, variation)
+    _belly(drawing, variation)
     _spine(drawing)
     _ribs(drawing)
     _girdles(drawing)
     return drawing.shapes
 
 
-def _nape(drawing: _Drawing, look: np.random.Generator) -> None:
+def _nape(drawing: _Drawing, variation: np.random.Generator) -> None:
     """The nuchal translucency: a thin fluid layer under the skin of the neck, 11-14 weeks."""
-    thickness = look.uniform(0.5, 1.1)
+    thickness = variation.uniform(0.5, 1.1)
     week = drawing.skeleton.size.days / 7
     if not 10.8 < week < 14.0:
         return
@@ -74,8 +74,8 @@ def _nape(drawing: _Drawing, look: np.random.Generator) -> None:
     drawing.shapes.append(tube(Tissue.EXTRA_FLUID, np.array(points), 0.6 * thickness, order=ORGAN_LAYER))
 
 
-def _chest(drawing: _Drawing, look: np.random.Generator) -> None:
-    size = look.uniform(0.92, 1.08)
+def _chest(drawing: _Drawing, variation: np.random.Generator) -> None:
+    size = variation.uniform(0.92, 1.08)
     drawing.organ(Tissue.LUNG, (0.40, -0.46, 0.46), np.array([0.40, 0.56, 0.62]), ORGAN_LAYER, over=_FLESH)
     drawing.organ(Tissue.LUNG, (0.40, 0.46, 0.42), np.array([0.38, 0.50, 0.58]), ORGAN_LAYER, over=_FLESH)
     # The heart: a third of the chest, left of the midline, its apex to the left, forward and down.
@@ -95,18 +95,18 @@ def _chest(drawing: _Drawing, look: np.random.Generator) -> None:
     drawing.line(Tissue.FLUID, np.array([(0.06, 0, 0.62), (0.20, 0, 0.62), (0.33, 0, 0.48)]), 0.045, ORGAN_LAYER)
 
 
-def _belly(drawing: _Drawing, look: np.random.Generator) -> None:
+def _belly(drawing: _Drawing, variation: np.random.Generator) -> None:
     # The liver fills the upper abdomen, most of it on the right.
     over = (*_FLESH, Tissue.LUNG)
     right, left = np.array([0.60, 0.74, 0.46]), np.array([0.48, 0.46, 0.28])
     drawing.organ(Tissue.LIVER, (0.585, -0.30, 0.56), right, ORGAN_LAYER, turn(1, 12.0), over)
     drawing.organ(Tissue.LIVER, (0.565, 0.30, 0.70), left, ORGAN_LAYER, turn(1, 14.0), over)
     # The stomach lies behind the left lobe.
-    full = look.uniform(0.75, 1.25)
+    full = variation.uniform(0.75, 1.25)
     drawing.organ(Tissue.STOMACH, (0.615, 0.52, 0.46), np.array([0.20, 0.24, 0.30]) * full, INNER_LAYER, turn(0, 20.0))
     drawing.organ(Tissue.BOWEL, (0.72, 0.0, 0.64), np.array([0.62, 0.52, 0.36]), ORGAN_LAYER, over=_FLESH)
     for number in range(7):
-        angle = 2 * np.pi * number / 7 + look.uniform(-0.3, 0.3)
+        angle = 2 * np.pi * number / 7 + variation.uniform(-0.3, 0.3)
         where = (0.72 + 0.035 * np.sin(3 * angle), 0.40 * np.cos(angle), 0.64 + 0.16 * np.sin(angle))
         drawing.organ(Tissue.SOFT, where, np.array([0.11, 0.11, 0.09]), ORGAN_LAYER + 1)
     for side in (1.0, -1.0):
@@ -114,7 +114,7 @@ def _belly(drawing: _Drawing, look: np.random.Generator) -> None:
         level, whole, pelvis = 0.70 - 0.01 * side, np.array([0.18, 0.20, 0.30]), np.array([0.06, 0.07, 0.10])
         drawing.organ(Tissue.KIDNEY, (level, 0.42 * side, 0.30), whole, ORGAN_LAYER + 1)
         drawing.organ(Tissue.STOMACH, (level, 0.40 * side, 0.30), pelvis, INNER_LAYER)
-    bladder = look.uniform(0.6, 1.25)
+    bladder = variation.uniform(0.6, 1.25)
     drawing.organ(Tissue.BLADDER, (0.85, 0.0, 0.66), np.array([0.20, 0.22, 0.26]) * bladder, INNER_LAYER)
     # Umbilical vein to the liver, arteries past the bladder.
     vein = np.array([(CORD_INSERTION, 0, 1.0), (0.66, 0.02, 0.88), (0.60, -0.08, 0.66)])

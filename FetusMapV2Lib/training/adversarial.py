@@ -1,6 +1,6 @@
 """The adversarial losses of UGAN, after Chen et al. 2017: discriminators, their labels, and what each side minimises.
 
-Which parts of that work are taken over and which differ is said in docs/systems.md.
+docs/systems.md says which parts of that work are adopted and which differ.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from FetusMapV2Lib.training.preset_options import AdversarialOptions
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """Found poses of a batch beside the true ones, as the discriminators see them.
+    """The predicted and the true poses of a batch, as the discriminators see them.
 
     Attributes:
-        found, true: (B, L, k, j, i) cell masses, zero for a landmark that does not count; `found` knows its gradient.
+        found, true: (B, L, k, j, i) cell masses, zero for a landmark that is not counted; `found` is differentiable.
         volume: (B, 1, k, j, i) mean grey value of each cell.
         counted: (B, L) bool: annotated landmarks of fetuses.
-        right: (B, L) bool, the found landmark is near enough to the truth to pass as real.
-        confident: (B, L) bool, the found heatmap is similar enough to the Gaussian to pass as real.
+        right: (B, L) bool, the predicted landmark is near enough to the truth to be labelled real.
+        confident: (B, L) bool, the predicted heatmap is similar enough to the Gaussian to be labelled real.
     """
 
     found: Tensor
@@ -67,7 +67,7 @@ class Adversary(nn.Module):
         )
 
     def poses(self, logits: Tensor, volume: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> Poses:
-        """What the discriminators look at.
+        """The input of the discriminators.
 
         Args:
             logits: (B, L, K, J, I) of the network.
@@ -91,7 +91,8 @@ class Adversary(nn.Module):
     def judging_loss(self, poses: Poses) -> tuple[Tensor, dict[str, Tensor]]:
         """What the discriminators minimise, and what to log; no gradient reaches the network.
 
-        -log D(true) - log(1 - |D(found) - label|) per landmark: the label of a found landmark is 1 where it passes.
+        -log D(true) - log(1 - |D(found) - label|) per landmark: the label of a predicted landmark is 1 where it
+        is close enough to the truth.
         """
         labels = {"pose": poses.right, "confidence": poses.confident}
         total, parts = poses.true.new_zeros(()), {}
@@ -161,10 +162,10 @@ def like_truth(found: Tensor, true: Tensor, threshold: float) -> Tensor:
     return difference < threshold * size
 
 
-def bytes_beside(preset: Preset, landmarks: int) -> int:
-    """Bytes that adversarial training takes on the device beside the network's own step, at most about.
+def adversarial_bytes(preset: Preset, landmarks: int) -> int:
+    """Approximate upper bound of the device memory, in bytes, that adversarial training adds to the network's own step.
 
-    The discriminators with gradients and Adam's state, and the heatmaps once more.
+    Counts the discriminators with gradients and Adam's state, and a second copy of the heatmaps.
     """
     if not preset.adversarial.active:
         return 0
@@ -175,13 +176,13 @@ def bytes_beside(preset: Preset, landmarks: int) -> int:
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Sum over the landmarks that count, divided by the number of all, as in `losses.HeatmapLoss`."""
+    """Sum over the counted landmarks, divided by the number of all landmarks, as in `losses.HeatmapLoss`."""
     return (values * counted).sum() / counted.numel()
 
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """No gradient for a module's parameters; those of its inputs pass through."""
+    """No gradients for a module's parameters; its inputs still get theirs."""
     module.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: checkpoints written whole, validation, progress, the model file."""
+"""Callbacks of a training run: weight averaging, checkpoints, validation, progress and the model file."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _LOG = logging.getLogger(__name__)
 
 
 class WeightAverage(pl.Callback):
-    """Averages the weights after each step; must come before whatever looks at them."""
+    """Averages the weights after each step; must precede the callbacks that use the averaged weights."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Take the step into the average."""
+        """Update the average."""
         assert isinstance(module, PoseModule)
         module.average_weights()
 
 
 class StopTrainingError(Exception):
-    """Ends a training that was told to stop, after its checkpoint was written; the message says what is kept."""
+    """Ends a training on request, after its checkpoint was written; the message says what is kept."""
 
 
 class WholeCheckpoints(pl.Callback):
-    """Writes the trainer's whole state over one file, every so many steps or minutes, never half.
+    """Writes the trainer's state to one file at regular intervals, atomically.
 
-    A run that is told to stop ends after the step that is under way.
+    A run that is told to stop ends after the current step.
 
     Args:
         path: the file.
-        every_steps, every_minutes: when.
-        run: fingerprint of the run, kept in the file.
+        every_steps, every_minutes: intervals, whichever ends first.
+        run: fingerprint of the run, stored in the file.
         stop_asked: whether the run was told to stop.
     """
 
@@ -62,10 +62,10 @@ class WholeCheckpoints(pl.Callback):
         self._written_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Write when due, and end the run when it is told to.
+        """Write when due, and end the run on request.
 
         Raises:
-            StopTrainingError: it was, and is not finished.
+            StopTrainingError: the run was told to stop before its last step.
         """
         step, finished = trainer.global_step, trainer.global_step >= trainer.max_steps
         late = time.monotonic() - self._written_at >= self.every_seconds
@@ -79,7 +79,7 @@ class WholeCheckpoints(pl.Callback):
             )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what run this is of."""
+        """Store the fingerprint of the run."""
         checkpoint["run"] = self.run
 
 
@@ -87,9 +87,9 @@ class Validation(pl.Callback):
     """Mean distance to the truth on held-out cases, per view, through decoding and the grid.
 
     Args:
-        views: held-out views, may be empty.
-        every_steps: between validations; there is one at the end of the run, too.
-        on_result: called after each with {"ed_mm_whole": ..., ...} ({} without held-out cases).
+        views: of the held-out cases, may be empty.
+        every_steps: interval; the last step is always validated.
+        on_result: called after each validation with the step and {"ed_mm_whole": ..., ...} ({} without held-out cases).
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Validation(pl.Callback):
 
 @torch.no_grad()
 def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
-    """Mean and median distance (mm) to the truth and the mean peak mass, per view; in a patch of the landmarks inside.
+    """Mean and median distance (mm) to the truth and the mean peak mass, per view; in patches, of the landmarks inside.
 
-    A network trained by the Pair Loss does not know sides: they are named by Eq. 7, as the engine names them. Any other
-    network is judged by its own names, as early in training Eq. 7 errs with the head that it rests on.
+    A network trained with the Pair Loss does not tell left from right: Eq. 7 assigns the sides, as in the engine. Any
+    other network is scored with its own sides, because Eq. 7 needs head landmarks that are wrong early in training.
     """
     network = module.best_network
     errors: dict[int, list[np.ndarray]] = {}
@@ -149,7 +149,7 @@ def validate(module: PoseModule, views: ValidationViews) -> dict[str, float]:
 
 
 class RunProgress(pl.Callback):
-    """A progress bar with the time left on a terminal, else a plain line now and then; and TensorBoard's scalars."""
+    """Progress bar with the remaining time on a terminal, otherwise log lines; and the scalars of TensorBoard."""
 
     def __init__(self, steps: int, on_progress: OnProgress | None, every_seconds: float = 30.0) -> None:
         self.steps = steps
@@ -158,13 +158,13 @@ class RunProgress(pl.Callback):
         self.note = ""
         self._bar: Progress | None = None
         self._since: tuple[float, int] = (0.0, 0)
-        self._said_at = 0.0
+        self._reported_at = 0.0
         self._losses: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Begin to measure."""
+        """Start the clock."""
         self._since = (time.monotonic(), trainer.global_step)
-        self._said_at = 0.0
+        self._reported_at = 0.0
         if sys.stderr.isatty() and self.on_progress is None:
             self._bar = Progress(
                 TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -174,7 +174,7 @@ class RunProgress(pl.Callback):
             self._bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Count, say and log."""
+        """Update the bar or the log."""
         assert isinstance(module, PoseModule)
         step = trainer.global_step
         self._losses.append(module.last_parts["heatmap"])
@@ -183,13 +183,13 @@ class RunProgress(pl.Callback):
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
-        if now - self._said_at >= (2.0 if self._bar else self.every_seconds) or step >= self.steps:
-            self._say(trainer, module, step, now)
+        if now - self._reported_at >= (2.0 if self._bar else self.every_seconds) or step >= self.steps:
+            self._report(trainer, module, step, now)
 
-    def _say(self, trainer: pl.Trainer, module: PoseModule, step: int, now: float) -> None:
+    def _report(self, trainer: pl.Trainer, module: PoseModule, step: int, now: float) -> None:
         loss = float(torch.stack(self._losses).mean())
         self._losses.clear()
-        self._said_at = now
+        self._reported_at = now
         seconds = (now - self._since[0]) / max(1, step - self._since[1])
         left = _duration((self.steps - step) * seconds)
         line = f"loss {loss:.3f}  {seconds:.2f} s/step  {left} left  {self.note}".rstrip()
@@ -206,11 +206,11 @@ class RunProgress(pl.Callback):
             _LOG.info("step %d/%d  lr %.2e  %s", step, self.steps, rate, line)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._stop()
 
     def _stop(self) -> None:
@@ -220,7 +220,7 @@ class RunProgress(pl.Callback):
 
 
 def summary_line(result: Mapping[str, float]) -> str:
-    """A validation's result for people."""
+    """A validation's result as one line of text."""
     return "  ".join(f"{key} {value:.2f}" for key, value in result.items())
 
 

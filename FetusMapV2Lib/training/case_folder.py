@@ -1,6 +1,6 @@
-"""The cases of a training run, and each volume kept small on disk.
+"""The cases of a training run, and reduced copies of their volumes on disk.
 
-A volume is read in full once, averaged down to 8 bit and a coarser voxel, and read from that copy ever after.
+A volume is read in full once and averaged down to larger voxels of 8 bit; later reads use that copy.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class CaseFolder:
     """The usable cases of a folder, sorted by name.
 
     A case without any landmark is used only if its ``<stem>.json`` says ``"fetus_present": false``; otherwise it
-    was not annotated yet and is left out.
+    is not annotated yet and is skipped.
 
     Args:
         folder: see `imaging.training_cases.find_cases`.
-        names: only these cases, in this order (to resume a run on the cases it began with).
+        names: only these cases, in this order (to resume a run on the cases it started with).
 
     Raises:
-        InputError: no such folder, no usable case, or a case of `names` is gone.
+        InputError: no such folder, no usable case, or a case of `names` is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> None:
@@ -68,7 +68,9 @@ class CaseFolder:
         found = {files.name: files for files in find_cases(self.folder)}
         missing = [name for name in names or () if name not in found]
         if missing:
-            raise InputError(f"the case {missing[0]} is gone", where=self.folder, remedy="Put it back or start afresh")
+            raise InputError(
+                f"the case {missing[0]} is missing", where=self.folder, remedy="Restore it, or start a new run"
+            )
         loaded = (_case(found[name]) for name in (found if names is None else names))
         self.cases = [case for case in loaded if case is not None]
         if not any(case.fetus_present for case in self.cases):
@@ -85,12 +87,12 @@ class CaseFolder:
 
 
 class ReducedVolumes:
-    """Small 8-bit copies of the cases' volumes, written on first use and kept in memory while there is room.
+    """Small 8-bit copies of the cases' volumes, written on first use and cached in memory up to a limit.
 
     Args:
-        folder: where the copies lie.
+        folder: of the copies.
         spacing_mm: voxels are averaged in blocks of whole voxels to about this size (never finer than the file).
-        memory_bytes: how much of them to keep in memory in this process.
+        memory_bytes: limit of the cache in this process.
     """
 
     def __init__(self, folder: str | os.PathLike[str], spacing_mm: float, memory_bytes: int = 1 << 30) -> None:
@@ -101,7 +103,7 @@ class ReducedVolumes:
         self._bytes = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        # a worker process starts with an empty memory; the disk is shared
+        # a worker process starts with an empty cache; the disk is shared
         return {**self.__dict__, "_held": OrderedDict(), "_bytes": 0}
 
     def get(self, case: Case) -> Volume:
@@ -138,16 +140,16 @@ class ReducedVolumes:
     def _keep_on_disk(path: Path, volume: Volume) -> None:
         tensors = {"array": volume.array, "ijk_to_ras": np.ascontiguousarray(volume.ijk_to_ras)}
         try:
-            with atomic_write(path, private=True) as temporary:  # it shows a patient
+            with atomic_write(path, private=True) as temporary:  # patient data
                 temporary.write_bytes(save(tensors, metadata={_CHECKSUM: _checksum(tensors)}))
         except OutputError as error:
-            _LOG.warning("the reduced volume is not kept: %s", error)
+            _LOG.warning("the reduced volume cannot be cached: %s", error)
 
 
 def reduced(volume: Volume, spacing_mm: float) -> Volume:
     """A volume averaged over blocks of whole voxels to about `spacing_mm`, as 8 bit.
 
-    Blocks that are not full at the far borders are left out.
+    Incomplete blocks at the far borders are dropped.
     """
     factors_ijk = [max(1, int(spacing_mm / size + 0.5)) for size in volume.spacing]
     factors = (factors_ijk[2], factors_ijk[1], factors_ijk[0])
@@ -178,7 +180,7 @@ def _load_reduced(path: Path, name: str) -> Volume | None:
             noted = (content.metadata() or {}).get(_CHECKSUM)
         return Volume(tensors["array"], tensors["ijk_to_ras"], name=name) if noted == _checksum(tensors) else None
     except (OSError, ValueError, SafetensorError):
-        return None  # a damaged copy is made again
+        return None  # a damaged copy is replaced
 
 
 def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
@@ -197,6 +199,6 @@ def _case(files: CaseFiles) -> Case | None:
     if not present:
         positions = np.full_like(positions, np.nan)
     elif not np.isfinite(positions).any():
-        _LOG.warning("%s: no landmark is annotated; the case is left out", files.landmarks_path)
+        _LOG.warning("%s: no landmark is annotated; the case is skipped", files.landmarks_path)
         return None
     return Case(files.name, files.volume_path, positions, present, truth)

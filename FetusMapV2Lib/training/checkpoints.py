@@ -1,6 +1,6 @@
-"""Checkpoints that notice damage: torch's archive, whose comment is the SHA-256 of all that stands before it.
+"""Checkpoints with a checksum: torch's archive, whose comment is the SHA-256 of everything before it.
 
-They stay readable by `torch.load`, and are only ever read with ``weights_only``: tensors and plain values, no code.
+`torch.load` can read them; here they are only read with ``weights_only``: tensors and plain values, no code.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _END, _END_BYTES = b"PK\x05\x06", 22
 _BLOCK = 1 << 20
 #: Before it, ``weights_only`` could be made to run code (CVE-2025-32434).
 SAFE_TORCH = (2, 6)
-_START_AFRESH = "Put a good copy of it back, or remove it and start the run again"
+_REMEDY = "Restore a good copy of it, or remove it and start a new run"
 
 
 def write_checkpoint(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a checkpoint whole or not at all, with its checksum.
+    """Write a checkpoint atomically, with its checksum.
 
     Args:
         path: the file.
@@ -46,32 +46,31 @@ def write_checkpoint(path: Path, save: Callable[[Path], None]) -> None:
 
 
 def read_checkpoint(path: Path, *, sealed: bool = True) -> dict[str, Any]:
-    """What a checkpoint holds, its tensors on the CPU and read as they are needed.
+    """The content of a checkpoint, its tensors on the CPU and loaded lazily.
 
     Args:
         path: the file.
-        sealed: it must have a checksum; one of an earlier version has none, and is only checked as far as archives
-            go (CRC-32).
+        sealed: it must have a checksum; one of an earlier version has none, and only the archive's CRC-32 is checked.
 
     Raises:
         InputError: damaged, incomplete, or not written by this program.
-        UserError: the torch at hand reads no checkpoint safely.
+        UserError: the installed torch cannot read checkpoints safely.
     """
     require_safe_torch()
     try:
         if not _checked(path):
             if sealed:
-                raise _unusable(path, "it has no checksum: it is damaged, incomplete or of another program")
+                raise _unusable(path, "it has no checksum: it is damaged, incomplete or from another program")
             _check_archive(path)
-            _LOG.warning("%s: this checkpoint of an earlier version has no checksum; damage may go unnoticed", path)
+            _LOG.warning("%s: this checkpoint of an earlier version has no checksum; damage may stay undetected", path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except InputError:
         raise
-    except Exception as error:  # whatever torch and zipfile make of bytes that nobody of ours has written
+    except Exception as error:  # torch and zipfile raise errors of any kind for foreign bytes
         reason = str(error).strip().partition("\n")[0][:160]
         raise _unusable(path, f"{type(error).__name__}: {reason}") from error
     if not isinstance(state, dict):
-        raise _unusable(path, "it holds no state of a training")
+        raise _unusable(path, "it holds no training state")
     return state
 
 
@@ -81,7 +80,7 @@ def check_state(state: Mapping[str, Any], path: Path, weights: Mapping[str, Tens
     Args:
         state: of `read_checkpoint`.
         path: its file, for messages.
-        weights: of the network that is to go on.
+        weights: of the network to resume.
         run: fingerprint of the run; a checkpoint of an earlier version has none.
         steps: of the run in all.
 
@@ -90,20 +89,20 @@ def check_state(state: Mapping[str, Any], path: Path, weights: Mapping[str, Tens
     """
     step, kept = state.get("global_step"), state.get("state_dict")
     if type(step) is not int or not isinstance(kept, Mapping):
-        raise _unusable(path, "it holds no state of a training")
+        raise _unusable(path, "it holds no training state")
     known = {key: tuple(value.shape) for key, value in kept.items() if isinstance(value, Tensor)}
     expected = {key: tuple(value.shape) for key, value in weights.items()}
     if state.get("run", run) != run or known != expected or not 0 <= step <= steps:
         raise InputError(
-            "the checkpoint belongs to another run", where=path, remedy="Put the right one back, or start afresh"
+            "the checkpoint belongs to another run", where=path, remedy="Restore the right one, or start a new run"
         )
 
 
 def require_safe_torch() -> None:
-    """Refuse to read checkpoints with a torch in which that could run code.
+    """Refuse to read checkpoints with a torch that could execute code from them.
 
     Raises:
-        UserError: the torch at hand is too old.
+        UserError: the installed torch is too old.
     """
     if torch.__version__ < SAFE_TORCH:  # type: ignore[operator]  # a version that compares with tuples
         wanted = ".".join(map(str, SAFE_TORCH))
@@ -114,7 +113,7 @@ def require_safe_torch() -> None:
 
 
 def _unusable(path: Path, why: str) -> InputError:
-    return InputError(f"the checkpoint cannot be used ({why})", where=path, remedy=_START_AFRESH)
+    return InputError(f"the checkpoint cannot be used ({why})", where=path, remedy=_REMEDY)
 
 
 def _seal(path: Path) -> None:
@@ -123,7 +122,7 @@ def _seal(path: Path) -> None:
         file.seek(-_END_BYTES, 2)
         end = file.read(_END_BYTES)
         if not (end.startswith(_END) and end.endswith(b"\0\0")):
-            raise RuntimeError("torch has written another kind of file")  # a programming error, not a user's
+            raise RuntimeError("torch has written another kind of file")  # a programming error, not a user error
         file.seek(-2, 2)
         file.write(_COMMENT.to_bytes(2, "little") + _MARK)
     digest = _digest(path, path.stat().st_size)
@@ -164,4 +163,4 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise _unusable(path, f"{damaged} in it is damaged")
+        raise _unusable(path, f"its member {damaged} is damaged")

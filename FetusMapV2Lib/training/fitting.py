@@ -150,13 +150,13 @@ def _lock_of(folder: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[Callable[[], bool]]:
-    """Inside, a signal to stop lets the step end and its checkpoint be written; a second one ends the run at once.
+    """Inside, a signal to stop takes effect after the current step and its checkpoint; a second one at once.
 
     Yields:
-        Says whether a signal came.
+        A function that says whether a signal came.
 
     Raises:
-        Stopped: after a signal, with what is kept.
+        Stopped: after a signal; says what is kept.
     """
     with stop_signals(), defer_stops() as stop_asked:
         try:
@@ -165,7 +165,7 @@ def _ended_by_signals() -> Iterator[Callable[[], bool]]:
             stop = stopped()
             assert stop is not None
             stop.kept = str(end)
-        except SystemExit:  # what Lightning makes of a second signal
+        except SystemExit:  # Lightning turns a second signal into this
             stop = stopped()
             if stop is None:
                 raise
@@ -176,7 +176,7 @@ def _state_to_resume(run: Run, module: PoseModule) -> dict[str, Any] | None:
     """The state in the checkpoint, None if there is no checkpoint yet.
 
     Raises:
-        UserError: it cannot be used.
+        UserError: the checkpoint cannot be used.
     """
     if not run.checkpoint.is_file():
         return None
@@ -301,7 +301,7 @@ def _trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision=options.precision,  # type: ignore[arg-type]
-        # the fastest kernels are found by trying, whose workspace no plan counts
+        # benchmarking kernels takes workspace that no plan counts
         benchmark=device.type == "cuda" and module.managed is None,
         max_steps=run.steps,
         max_epochs=-1,

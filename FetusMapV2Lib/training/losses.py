@@ -1,4 +1,4 @@
-"""The training losses over heatmap logits: the cross-entropy of Eq. 5 and the Pair Loss, summed in float32 at least.
+"""The training losses on heatmap logits: the cross-entropy of Eq. 5 and the Pair Loss, summed in at least float32.
 
 A loss is called with logits, points and presence; `build_loss` finds it by the preset's name.
 """
@@ -37,17 +37,17 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class LossParts:
-    """The loss to minimise and what to log beside it (detached scalars by name)."""
+    """The loss to minimise, and further values to log (detached scalars by name)."""
 
     total: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 class SlabLoss(HeadLoss, Protocol):
-    """A loss of one batch that meets its logits slab by slab."""
+    """A loss of one batch whose logits are processed slab by slab."""
 
     def parts(self) -> dict[str, Tensor]:
-        """What to log beside the value, detached."""
+        """Further values to log, detached."""
 
 
 class Loss(Protocol):
@@ -58,10 +58,10 @@ class Loss(Protocol):
     """
 
     def __call__(self, logits: Tensor, points_ijk: Tensor, fetus_present: Tensor) -> LossParts:
-        """Of logits that are there whole."""
+        """For complete logits."""
 
     def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabLoss:
-        """For logits that come slab by slab."""
+        """For logits that are processed slab by slab."""
 
 
 class HeatmapLoss:
@@ -83,14 +83,14 @@ class HeatmapLoss:
         return LossParts(total, {"heatmap": per_landmark})
 
     def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabHeatmapLoss:
-        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        """The same loss for logits that are processed slab by slab (`memory.head.HeadLoss`)."""
         return SlabHeatmapLoss(points_ijk, fetus_present, self.sigma)
 
 
 class PairLoss:
     """Eq. 8: the Pair Loss for arms and legs, Eq. 5 for the other landmarks; see `SlabPairLoss`.
 
-    The maps of a limb pair then belong to one side each, but not to a known one: `resolve_sides` (Eq. 7) names them.
+    Each map of a limb pair then shows one side, but which one is unknown: `resolve_sides` (Eq. 7) assigns the sides.
 
     Args:
         sigma: of the Gaussians, in voxels.
@@ -106,7 +106,7 @@ class PairLoss:
         return _of_whole_maps(logits, self.in_slabs(points_ijk, fetus_present))
 
     def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabPairLoss:
-        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        """The same loss for logits that are processed slab by slab (`memory.head.HeadLoss`)."""
         return SlabPairLoss(points_ijk, fetus_present, self.sigma, self.options, self.schema)
 
 
@@ -121,12 +121,12 @@ class PatchLoss:
         return _of_whole_maps(logits, self.in_slabs(points_ijk, fetus_present))
 
     def in_slabs(self, points_ijk: Tensor, fetus_present: Tensor) -> SlabPatchLoss:
-        """The same loss for logits that come slab by slab (`memory.head.HeadLoss`)."""
+        """The same loss for logits that are processed slab by slab (`memory.head.HeadLoss`)."""
         return SlabPatchLoss(points_ijk, fetus_present, self.sigma)
 
 
 def _of_whole_maps(logits: Tensor, slabs: SlabLoss) -> LossParts:
-    # channels_last maps are strewn over memory: sums over one of them at a time would crawl
+    # in channels_last the voxels of one map are not contiguous, which makes sums over single maps very slow
     return LossParts(slab_loss(logits.contiguous(), slabs), slabs.parts())
 
 

@@ -77,7 +77,7 @@ def described_reading(preset: Preset) -> dict[str, Any]:
 
 
 def _notice(training: dict[str, Any]) -> str:
-    """What whoever shows a result must know of the training cases."""
+    """The notice on the training cases that every result must show."""
     simulated = int(training.get("simulated_cases", 0))
     if not simulated:
         return NOTICE

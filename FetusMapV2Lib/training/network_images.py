@@ -1,6 +1,6 @@
-"""Pictures of volumes for training: sampled on a grid and distorted, by the CPU or by the device that trains.
+"""Images of volumes for training: sampled on a grid and augmented, on the CPU or on the training device.
 
-Both make the same picture but for rounding and for the values of the added noise.
+Both give the same image except for rounding and the values of the added noise.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from FetusMapV2Lib.imaging.grid import (
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.training.preset_options import AugmentationOptions
 
-#: Volumes stay on the device while they take no more than this share of its memory.
+#: Share of the device's memory that cached volumes may take.
 _SHARE_OF_DEVICE = 1 / 16
 
 
 class NetworkImages(Protocol):
-    """Makes pictures of volumes as the network sees them, float32 (k, j, i)."""
+    """Prepares images of volumes as the network sees them, float32 (k, j, i)."""
 
     def plain(self, volume: Volume, grid: Grid, top: float | None = None) -> Tensor:
         """A volume on a grid, normalised; `top` as for `normalise`."""
         ...
 
-    def distorted(self, picture: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
+    def augmented(self, image: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
         """Grey values changed at random: exponent, factor, noise, a shadowed half-space. Zero (padding) stays zero."""
         ...
 
 
 class HostImages:
-    """On the CPU, exactly as the engine samples volumes; workers may share the work."""
+    """On the CPU, exactly as the engine samples volumes; several workers may do it in parallel."""
 
     def plain(self, volume: Volume, grid: Grid, top: float | None = None) -> Tensor:
         """See `NetworkImages`."""
         return torch.from_numpy(np.ascontiguousarray(normalise(resample(volume, grid), top)))
 
-    def distorted(self, picture: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
+    def augmented(self, image: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
         """See `NetworkImages`."""
-        return torch.from_numpy(_distorted(picture.numpy(), options, generator))
+        return torch.from_numpy(_augmented(image.numpy(), options, generator))
 
 
 class DeviceImages:
-    """On a GPU, for machines whose cores cannot keep up with it. Volumes are told apart by their names.
+    """On a GPU, for machines whose CPU cores are too slow for it. Volumes are cached by their names.
 
     Args:
-        device: that trains.
-        memory_bytes: how much of the volumes to keep there, by custom a sixteenth of its memory.
+        device: of the training.
+        memory_bytes: limit of the volumes cached there, None = a sixteenth of its memory.
     """
 
     def __init__(self, device: torch.device, memory_bytes: int | None = None) -> None:
@@ -73,29 +73,29 @@ class DeviceImages:
 
     def plain(self, volume: Volume, grid: Grid, top: float | None = None) -> Tensor:
         """See `NetworkImages`."""
-        picture = resampled_on_device(self._array(volume), sampling_of(volume, grid), grid)
-        end = _bright_end(picture) if top is None else torch.tensor(top, device=self.device)
+        image = resampled_on_device(self._array(volume), sampling_of(volume, grid), grid)
+        end = _bright_end(image) if top is None else torch.tensor(top, device=self.device)
         divisor = torch.where(end > 0, end, torch.ones_like(end))
-        return (picture.clamp_min(0) / divisor).clamp_max(BRIGHTEST)
+        return (image.clamp_min(0) / divisor).clamp_max(BRIGHTEST)
 
-    def distorted(self, picture: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
+    def augmented(self, image: Tensor, options: AugmentationOptions, generator: np.random.Generator) -> Tensor:
         """See `NetworkImages`."""
         gamma = float(np.exp(generator.uniform(*np.log(options.gamma))))
         gain = float(np.exp(generator.uniform(*np.log(options.gain))))
-        result = picture.pow(gamma) * gain if gamma != 1 or gain != 1 else picture
+        result = image.pow(gamma) * gain if gamma != 1 or gain != 1 else image
         if options.noise > 0:
             own = torch.Generator(self.device).manual_seed(int(generator.integers(2**62)))
-            noise = torch.randn(picture.shape, generator=own, device=self.device) * generator.uniform(0, options.noise)
-            result = torch.where(picture > 0, (result + noise).clamp_min(0), result)
+            noise = torch.randn(image.shape, generator=own, device=self.device) * generator.uniform(0, options.noise)
+            result = torch.where(image > 0, (result + noise).clamp_min(0), result)
         if generator.random() < options.shadow:
-            z, y, x = (torch.arange(n, device=self.device) - (n - 1) / 2 for n in picture.shape)
-            normal, offset, depth = _shadow_plane(picture.shape, generator)
+            z, y, x = (torch.arange(n, device=self.device) - (n - 1) / 2 for n in image.shape)
+            normal, offset, depth = _shadow_plane(image.shape, generator)
             distance = normal[0] * z[:, None, None] + normal[1] * y[None, :, None] + normal[2] * x
             result = result * (1 - depth * torch.sigmoid((distance - offset) / 2))
         return result.clamp(0, BRIGHTEST)
 
     def _array(self, volume: Volume) -> Tensor:
-        """The grey values on the device; those used last stay there while there is room."""
+        """The grey values on the device; the most recently used volumes stay cached up to the limit."""
         if volume.name in self._held:
             self._held.move_to_end(volume.name)
             return self._held[volume.name]
@@ -132,7 +132,7 @@ def resampled_on_device(array: Tensor, sampling: Sampling, grid: Grid) -> Tensor
 
 
 def _normalised(sampling: Sampling, shape: tuple[int, ...], blocks: tuple[int, ...]) -> NDArray[np.float64]:
-    """`to_block` for coordinates that run from -1 to 1 over the outer edges of grid and blocks, as torch wants them."""
+    """`to_block` for coordinates that run from -1 to 1 over the outer edges of grid and blocks, as in torch."""
     size = np.array(shape[::-1], dtype=float)
     extent = np.array(blocks[::-1], dtype=float)
     linear, shift = sampling.to_block[:, :3], sampling.to_block[:, 3]
@@ -140,9 +140,9 @@ def _normalised(sampling: Sampling, shape: tuple[int, ...], blocks: tuple[int, .
     return np.column_stack([linear * size / extent[:, None], (2 * middle + 1) / extent - 1])
 
 
-def _bright_end(picture: Tensor) -> Tensor:
-    """`imaging.grid.bright_end`, without waiting for the device: NumPy's linear interpolation between two ranks."""
-    ordered = picture.flatten().clamp_min(0).sort().values
+def _bright_end(image: Tensor) -> Tensor:
+    """`imaging.grid.bright_end` without synchronising with the device: NumPy's linear quantile."""
+    ordered = image.flatten().clamp_min(0).sort().values
     positive = (ordered > 0).sum()
     place = len(ordered) - positive + (positive - 1).clamp_min(0) * (BRIGHT_PERCENTILE / 100)
     low = place.floor().clamp_max(len(ordered) - 1)
@@ -151,22 +151,22 @@ def _bright_end(picture: Tensor) -> Tensor:
     return torch.where(positive > 0, torch.lerp(ends[0], ends[1], (place - low).to(ends)), torch.zeros_like(ends[0]))
 
 
-def _distorted(
-    picture: NDArray[np.float32], options: AugmentationOptions, generator: np.random.Generator
+def _augmented(
+    image: NDArray[np.float32], options: AugmentationOptions, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     gamma = np.exp(generator.uniform(*np.log(options.gamma)))
     gain = np.exp(generator.uniform(*np.log(options.gain)))
-    result = picture
+    result = image
     if options.gamma != (1.0, 1.0):
         result = np.power(result, np.float32(gamma))
     if options.gain != (1.0, 1.0):
         result = result * np.float32(gain)
     if options.noise > 0:
-        noise = generator.standard_normal(picture.shape, dtype=np.float32)
+        noise = generator.standard_normal(image.shape, dtype=np.float32)
         noise *= np.float32(generator.uniform(0, options.noise))
-        result = np.where(picture > 0, np.maximum(result + noise, np.float32(0)), result)
+        result = np.where(image > 0, np.maximum(result + noise, np.float32(0)), result)
     if generator.random() < options.shadow:
-        result = result * _shadow(picture.shape, generator)
+        result = result * _shadow(image.shape, generator)
     return np.clip(result, 0, BRIGHTEST, dtype=np.float32)
 
 

@@ -1,6 +1,6 @@
-"""The Pair Loss (Eq. 3-6 and 8 of the paper): limbs are located first, and their sides named afterwards by Eq. 7.
+"""The Pair Loss (Eq. 3-6 and 8 of the paper): limbs are located first, and Eq. 7 assigns their sides afterwards.
 
-Every target is a product of three axis profiles and is never stored; the maps are met slab by slab, in two passes.
+Every target is a product of three axis profiles and is never stored; the maps are processed in slabs, in two passes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from FetusMapV2Lib.training.preset_options import LossOptions
 
 
 class SlabPairLoss(SlabHeatmapLoss):
-    """Eq. 8 met slab by slab (`memory.head.HeadLoss`), divided by the number of all landmarks and samples.
+    """Eq. 8 computed slab by slab (`memory.head.HeadLoss`), divided by the number of all landmarks and samples.
 
     - Landmarks without a partner: K of Eq. 5.
     - L1 of Eq. 4, for arms and legs each: the smaller of the sums of K over the whole limb pair, sides as annotated or
       exchanged.
     - L2 of Eq. 6, for every pair of landmarks: -sum(log(p_l + p_r) * (G_l + G_r)) with the softmaxes p.
 
-    A missing landmark leaves its target out of each sum, of both assignments alike. A sample without a fetus has the
+    The target of a missing landmark is left out of each sum, in both assignments. A sample without a fetus has the
     flat map as each target. Where both assignments cost the same, the sides stay as annotated.
 
     Args:
@@ -40,7 +40,7 @@ class SlabPairLoss(SlabHeatmapLoss):
         self.limbs = [pairs for pairs in map(schema.pairs_of, schema.groups) if pairs]
         self.pairs = [pair for pairs in self.limbs for pair in pairs]
         self.alone = [mark.row for mark in schema.landmarks if mark.partner is None]
-        # log(p_l + p_r) wants both maps' log-sum-exp of the whole grid first
+        # log(p_l + p_r) needs the log-sum-exp of both maps over the whole grid first
         self.passes = 2 if options.joint else 1
 
     def begin(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> None:
@@ -50,7 +50,7 @@ class SlabPairLoss(SlabHeatmapLoss):
             ValueError: the maps are not those of the schema.
         """
         if shape[1] != self.schema.count:
-            raise ValueError(f"the Pair Loss wants one map for each of {self.schema.count} landmarks, not {shape[1]}")
+            raise ValueError(f"the Pair Loss needs one map for each of {self.schema.count} landmarks, not {shape[1]}")
         super().begin(shape, device, dtype)
         partner = torch.tensor(self.schema.mirror_rows.tolist(), device=device)
         # (B, L, n, 2) along k, j, i, and (B, L, 2) 1 where known; the last axis is (own target, partner's target)
@@ -77,12 +77,12 @@ class SlabPairLoss(SlabHeatmapLoss):
             one, other = (logits[:, row] - _over_grid(self.log_sum[:, row]) for row in (left, right))
             self.joint -= (_expected(torch.logaddexp(one, other), *profiles) * has).sum()
             ratio = one.sub_(other)
-            # each by itself, not as what the other leaves: that may be far below rounding
+            # each by itself, not as one minus the other: the difference may be far below rounding
             self.explained[:, left] += (_expected(torch.sigmoid(ratio), *profiles) * has).sum(dim=-1)
             self.explained[:, right] += (_expected(ratio.neg_().sigmoid_(), *profiles) * has).sum(dim=-1)
 
     def value(self) -> Tensor:
-        """The loss, () in nats; settles which assignment of Eq. 4 counts."""
+        """The loss, () in nats; also decides which assignment of Eq. 4 counts."""
         entropy = (self.log_sum[..., None] - self.expected) * self.has
         # (B, limbs, 2) the sums of K with the sides as annotated and exchanged
         costs = torch.einsum("blt,nl->bnt", entropy, self.member)
@@ -100,7 +100,7 @@ class SlabPairLoss(SlabHeatmapLoss):
     def parts(self) -> dict[str, Tensor]:
         """Per landmark that counts, in nats: "heatmap" (K, by the better assignment), "assigned" (L1), "joint" (L2).
 
-        "exchanged" is the share of the annotated limb pairs whose sides the maps have the other way round.
+        "exchanged" is the share of the annotated limb pairs whose sides are exchanged in the maps.
         """
         limb_landmarks = (self.counted * self.paired).sum().clamp_min(1)
         annotated = torch.einsum("bl,nl->bn", self.known.to(self.member.dtype), self.member) > 0
@@ -135,13 +135,13 @@ class SlabPairLoss(SlabHeatmapLoss):
         return result.addcmul_(plane[..., None], along_i[:, :, None, None, :], value=-1)
 
     def _profiles(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """`both`, of a slab."""
+        """The profiles of `both` restricted to a slab."""
         along_k, along_j, along_i = self.both
         return along_k[:, :, rows], along_j, along_i
 
 
 def _over_grid(values: Tensor) -> Tensor:
-    """Numbers per map (...) as (..., 1, 1, 1)."""
+    """Values per map (...) as (..., 1, 1, 1)."""
     return values[..., None, None, None]
 
 

@@ -1,6 +1,6 @@
-"""Eq. 5 for patches of a volume: a landmark lies at one of the patch's voxels, or outside as if that were one more.
+"""Eq. 5 for patches of a volume: a landmark lies at one of the patch's voxels, or outside, treated as one more voxel.
 
-So what the network says of single patches can be put together to one map of the volume (`estimation.patch_stitching`).
+The predictions for single patches can thus be stitched to one map of the volume (`estimation.patch_stitching`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from FetusMapV2Lib.network.heatmap_loss import SlabHeatmapLoss
 
 
 class SlabPatchLoss(SlabHeatmapLoss):
-    """K of Eq. 5 over a patch's voxels and "outside", met slab by slab (`memory.head.HeadLoss`).
+    """K of Eq. 5 over a patch's voxels and "outside", computed slab by slab (`memory.head.HeadLoss`).
 
-    The target is what the patch shows of the Gaussian that the whole volume would have (Eq. 2); the rest of the
+    The target is the part inside the patch of the Gaussian in the whole volume (Eq. 2); the rest of the
     Gaussian's mass belongs to "outside", whose logit is fixed (`network.heatmap.outside_logit`). A landmark in the
-    middle gives Eq. 2, one far away gives "outside" alone, and at the border nothing jumps. Without a fetus every
-    landmark is outside.
+    middle gives Eq. 2, one far away gives "outside" alone, and the loss is continuous at the border. Without a fetus
+    every landmark is outside.
 
     Args:
         points_ijk: (B, L, 3) voxels in (i, j, k) order, also beyond the patch; NaN = missing.
@@ -26,7 +26,7 @@ class SlabPatchLoss(SlabHeatmapLoss):
     """
 
     def begin(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> None:
-        """Profiles of the targets and sums that begin with "outside"; see `SlabHeatmapLoss.begin`."""
+        """Profiles of the targets and sums that start with "outside"; see `SlabHeatmapLoss.begin`."""
         super().begin(shape, device, dtype)
         points = torch.nan_to_num(self.points.to(device)).to(dtype)
         present = self.present.to(device=device, dtype=dtype)[:, None, None]

@@ -22,7 +22,7 @@ from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.architectures import build_network, described_reversible
 from FetusMapV2Lib.network.unet import parameter_bytes
-from FetusMapV2Lib.training.adversarial import Adversary, bytes_beside
+from FetusMapV2Lib.training.adversarial import Adversary, adversarial_bytes
 from FetusMapV2Lib.training.losses import build_loss
 from FetusMapV2Lib.training.preset import WHOLE_HEATMAPS, Preset
 from FetusMapV2Lib.training.preset_options import OptimiserOptions
@@ -69,7 +69,7 @@ class PoseModule(pl.LightningModule):
         if self.averaged is not None:
             self.averaged.load_state_dict(self.network.state_dict())
             self.averaged.requires_grad_(False)
-        #: what the network is trained against, if anything; the steps of both sides are then taken by hand
+        #: the discriminators, if any; both optimisers are then stepped manually
         self.adversary = Adversary(preset.adversarial, landmarks, preset.sigma) if preset.adversarial.active else None
         self.automatic_optimization = self.adversary is None
         #: runs the network by a memory plan; its weights are those of `network`
@@ -85,22 +85,22 @@ class PoseModule(pl.LightningModule):
         return self._seconds_before + time.monotonic() - self._started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the duration."""
+        """Store the duration."""
         checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting from the stored duration."""
         self._seconds_before = float(checkpoint.get("seconds", 0.0))
         self._started = time.monotonic()
 
     @property
     def best_network(self) -> nn.Module:
-        """The weights to validate and export: the averaged ones if there are any."""
+        """The network to validate and export: the averaged one if there is one."""
         return self.averaged if self.averaged is not None else self.network
 
     @property
     def runs_modules(self) -> bool:
-        """Whether steps call the network's own modules, and not the kernels of a memory plan in their place."""
+        """Whether steps call the network's own modules rather than the kernels of a memory plan."""
         return self.managed is None or self.managed.graph is None
 
     def prepared(self, image: Tensor) -> Tensor:
@@ -110,10 +110,10 @@ class PoseModule(pl.LightningModule):
         return image
 
     def manage(self, plan: MemoryPlan) -> None:
-        """Run training steps by a memory plan from now on.
+        """Run the following training steps by a memory plan.
 
         Raises:
-            UserError: the plan never holds the heatmaps whole, and there is a discriminator to look at them.
+            UserError: the plan never stores whole heatmaps, which the discriminators need.
         """
         if plan.executor == "vanilla":
             return
@@ -123,7 +123,7 @@ class PoseModule(pl.LightningModule):
         self.managed = ManagedNetwork(self.network, plan)
 
     def training_step(self, batch: Sample, batch_index: int) -> Tensor:
-        """Loss of a batch (see `data.Sample`)."""
+        """Loss of a batch (see `samples.Sample`)."""
         if self.adversary is not None:
             return self._adversarial_step(self.adversary, batch)
         if self.managed is not None:
@@ -137,7 +137,7 @@ class PoseModule(pl.LightningModule):
         return parts.total
 
     def _adversarial_step(self, adversary: Adversary, batch: Sample) -> Tensor:
-        """The discriminators take a step on the heatmaps found, then the network takes one against them."""
+        """The discriminators take a step on the predicted heatmaps, then the network takes one against them."""
         optimisers, schedules = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimisers, list) and isinstance(schedules, list)
         of_network, of_discriminators = optimisers
@@ -146,15 +146,15 @@ class PoseModule(pl.LightningModule):
         poses = adversary.poses(logits, image, batch["points"], batch["present"])
         judging, judged = adversary.judging_loss(poses)
         self._backward(judging, of_discriminators.optimizer)
-        of_discriminators.optimizer.step()  # past Lightning, which counts: a step of the run is one of the network
+        of_discriminators.optimizer.step()  # bypasses Lightning's step counter: only steps of the network count
         parts = self.loss(logits, batch["points"], batch["present"])
         deceiving, deceived = adversary.deceiving_loss(poses)
         total = parts.total + deceiving
-        del logits, poses  # large, and the way back goes by the graph
+        del logits, poses  # large, and the backward pass only needs the graph
         self._backward(total, of_network.optimizer)
         of_network.step()
         for schedule in schedules:
-            schedule.step()  # type: ignore[call-arg]  # none of ours waits for a metric
+            schedule.step()  # type: ignore[call-arg]  # none of these depends on a metric
         self.last_parts = {"loss": total.detach(), **parts.parts, **judged, **deceived}
         return total.detach()
 
@@ -221,8 +221,8 @@ def plan_step(
     if preset.adversarial.active and not preset.memory.scheme:
         raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
     budget = preset.memory.budget_bytes
-    beside = kept_beside(preset, network)
-    rest = None if budget is None else max(1, budget - beside)
+    unplanned = unplanned_bytes(preset, network)
+    rest = None if budget is None else max(1, budget - unplanned)
     try:
         if preset.memory.scheme:
             description = json.dumps(network_config(preset, default_schema().count))
@@ -238,7 +238,7 @@ def plan_step(
             machine=Machine.of(device),
         )
     except BudgetError as error:
-        smallest = error.smallest_bytes + beside
+        smallest = error.smallest_bytes + unplanned
         size = "x".join(str(n) for n in preset.input_size)
         raise BudgetError(
             f"training at {size} does not fit {shown_bytes(budget or 0)}: at least {shown_bytes(smallest)} are needed",
@@ -257,17 +257,17 @@ def _plan_scheme(
     return plan_framework(network, input_size, scheme, batch=batch, budget_bytes=budget)
 
 
-def kept_beside(preset: Preset, network: nn.Module) -> int:
-    """Bytes of a run on the device that no plan of its step counts: averaged weights and adversarial training."""
+def unplanned_bytes(preset: Preset, network: nn.Module) -> int:
+    """Device memory of a run, in bytes, that the plan of its step does not count: averaged weights, discriminators."""
     averaged = parameter_bytes(network) if preset.run.average_decay else 0
-    return averaged + bytes_beside(preset, default_schema().count)
+    return averaged + adversarial_bytes(preset, default_schema().count)
 
 
 def network_config(preset: Preset, landmarks: int) -> dict[str, object]:
     """The network description (see `build_network`) of a preset.
 
     Raises:
-        UserError: an unknown kind, or no pass that may become reversible where the preset wants some.
+        UserError: an unknown kind, or no pass that can become reversible although the preset asks for it.
     """
     description: dict[str, object] = {
         "kind": preset.network.kind,

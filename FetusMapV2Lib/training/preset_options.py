@@ -47,7 +47,7 @@ class NetworkOptions(Checked):
     Attributes:
         kind: "unet", or "unet-rnn" with a feature booster in the decoder (`network.booster`).
         widths: channels per level, finest first.
-        coordinates: the network is told each voxel's place.
+        coordinates: the coordinates of each voxel are further input channels.
         reversible: patterns of module paths; the Conv-BN-ReLU passes there that may be are reversible blocks (Eq. 1).
         part_channels, boosted_level: of the feature booster: channels per landmark, and the decoder level.
     """
@@ -74,15 +74,15 @@ class NetworkOptions(Checked):
 
 @dataclass(frozen=True)
 class ViewOptions(Checked):
-    """How often each view of a case is drawn (relative weights), and what patches of a volume are.
+    """How often each view of a case is drawn (relative weights), and how patches are cut from a volume.
 
     Attributes:
         whole, close: see `estimation.network_views`.
-        patch: parts of the volume at one spacing, stitched by the engine; they are not mixed with other views.
-        patch_spacing_mm: voxel size of patches, by custom the coarser of the paper's two.
+        patch: parts of the volume at one spacing, stitched by the engine; they cannot be combined with other views.
+        patch_spacing_mm: voxel size of patches, default: the coarser of the paper's two.
         patch_aimed: share of the patches that are placed around a landmark, the others anywhere.
-        patches_per_volume: so many count as one volume, in epochs and in seconds per volume; the paper's training
-            time per volume is that of 27.
+        patches_per_volume: number of patches that count as one volume, in epochs and in seconds per volume; the
+            paper's training time per volume is that of 27.
     """
 
     whole: float = 1.0
@@ -118,7 +118,7 @@ class AugmentationOptions(Checked):
         gamma, gain: ranges of an exponent and a factor on the grey values (drawn on a logarithmic scale).
         noise: largest standard deviation of added noise (grey 1 = the bright end).
         shadow: probability of a darkened half-space.
-        mirror: probability that a view is mirrored; left and right landmarks then change their names.
+        mirror: probability that a view is mirrored; left and right landmarks are then exchanged.
     """
 
     quarter_turns: str = "all"
@@ -148,12 +148,12 @@ class AugmentationOptions(Checked):
 
 @dataclass(frozen=True)
 class LossOptions(Checked):
-    """Weights of the parts of the loss "pair" (Eq. 3 and 8), which the paper adds up as they are.
+    """Weights of the parts of the loss "pair" (Eq. 3 and 8), which the paper sums without weights.
 
     Attributes:
         trunk: of K over head and trunk.
-        assigned: of L1, which takes the sides of arms and legs as they fit best.
-        joint: of L2, which keeps both limbs of a pair from one place; 0 leaves it out.
+        assigned: of L1, which uses the better of both assignments of the sides.
+        joint: of L2, which keeps both limbs of a pair from being found at the same place; 0 leaves it out.
     """
 
     trunk: float = 1.0
@@ -168,14 +168,14 @@ class LossOptions(Checked):
 
 @dataclass(frozen=True)
 class AdversarialOptions(Checked):
-    """Discriminators that the network is trained against (`training.adversarial`); they are no part of the model.
+    """Discriminators that the network is trained against (`training.adversarial`); the model does not contain them.
 
     Attributes:
         pose_weight: of the pose discriminator in the network's loss, 0 = none.
         confidence_weight: of the confidence discriminator, 0 = none.
-        pose_threshold: a found landmark nearer to the truth than this fraction of the body's length passes as real.
-        confidence_threshold: a heatmap that differs from the Gaussian by less than this fraction of it passes as real.
-        reduction: voxels along the edge of a cell; the discriminators see heatmaps and volume at this lower resolution.
+        pose_threshold: a predicted landmark within this fraction of the body's length of the truth is labelled real.
+        confidence_threshold: a heatmap that differs from the Gaussian by less than this fraction is labelled real.
+        reduction: edge of a cell in voxels; heatmaps and volume are reduced to such cells for the discriminators.
         widths: channels per level of a discriminator, finest first.
         learning_rate: of the discriminators; betas and schedule are those of `OptimiserOptions`.
     """
@@ -245,9 +245,9 @@ class RunOptions(Checked):
         channels_last: memory format of the convolutions, faster on CPUs and tensor cores.
         average_decay: decay of the weight average (EMA) that is then exported, 0 = off.
         validation_fraction: share of the cases held out of training.
-        validation_cases: at most so many cases are looked at per validation.
+        validation_cases: greatest number of cases per validation.
         validate_every, checkpoint_every: steps.
-        checkpoint_minutes: a checkpoint is also written after so many minutes.
+        checkpoint_minutes: greatest time between two checkpoints.
         cache_spacing_mm: cases are kept in memory averaged down to about this voxel size.
     """
 
@@ -286,13 +286,13 @@ class RunOptions(Checked):
 
 @dataclass(frozen=True)
 class MemoryOptions(Checked):
-    """What a training step may take. It decides how the step is run, not what comes out of it.
+    """The memory and time of a training step. They decide how the step is run, not its result.
 
     Attributes:
-        budget: for all that is kept on the device, e.g. "8GiB"; "" = as much as it takes.
+        budget: for everything on the device, e.g. "8GiB"; "" = no limit.
         max_slowdown: greatest ratio of a step's operations to those without a plan, at least 1, 0 = any; alone it asks
             for the least memory within it.
-        scheme: "" = whatever the planner finds best, or a scheme of the paper: "gcp", checkpoints alone, beside
+        scheme: "" = the best plan, or a scheme of the paper: "gcp", checkpoints alone, together with
             reversible blocks if the network has them (`memory.framework`).
     """
 
@@ -327,7 +327,7 @@ class MemoryOptions(Checked):
 
 @dataclass(frozen=True)
 class RefinementOptions(Checked):
-    """How estimates of the trained model are meant to be refined online (Eq. 9-11); part of the model file.
+    """How estimates of the trained model are refined online (Eq. 9-11); part of the model file.
 
     Attributes:
         mode: "off", "prior" or "full" (`estimation.estimate.RefineMode`), as a comparison of systems uses it.

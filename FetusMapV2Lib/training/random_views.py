@@ -1,6 +1,6 @@
-"""Drawing a view of a case at random: the whole volume turned and scaled, a close look with an imperfect aim, a patch.
+"""Random views of a case: the whole volume rotated and scaled, a close view with an imperfect body frame, a patch.
 
-Everything is a pure function of the generator handed in.
+Everything is a pure function of the given generator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]
 
 #: Voxels left free between the landmarks and the border of a view, where the volume is larger than the view.
 _MARGIN_VOXELS = 3.0
-#: Crown-rump length of the made-up body that a volume without a fetus is looked at with, mm.
+#: Crown-rump length of the random body frame in a volume without a fetus, mm.
 _EMPTY_LENGTH_MM = (30.0, 95.0)
 
 
@@ -47,10 +47,10 @@ _LONG_AXIS_TURNS = _TURNS[np.abs(_TURNS[:, 2, 2]) == 1]
 def random_whole_view(
     fitted: Grid, volume: Volume, positions: Array, options: AugmentationOptions, generator: np.random.Generator
 ) -> Grid:
-    """The whole view of a volume, turned, scaled and shifted at random.
+    """The whole view of a volume, rotated, scaled and shifted at random.
 
-    The 24 quarter turns take the volume's long side off the view's long side; then the view is moved along the
-    volume so that the landmarks stay inside where they can.
+    Quarter turns may rotate the volume's long side away from the view's long side; the view is then shifted along the
+    volume so that the landmarks stay inside where possible.
 
     Args:
         fitted: `Grid.fit` of the volume.
@@ -66,7 +66,7 @@ def random_whole_view(
     if len(known):
         room = size / 2 - _MARGIN_VOXELS * spacing
         along = known @ axes
-        # landmarks of both ends inside if they fit, else the middle of them
+        # all landmarks inside if they fit, otherwise centred
         low, high = along.max(axis=0) - room, along.min(axis=0) + room
         centre = np.where(low <= high, np.clip(centre, low, high), (low + high) / 2)
     return Grid.around(axes @ centre, axes, spacing, fitted.shape)
@@ -80,7 +80,7 @@ def random_patch(
     options: AugmentationOptions,
     generator: np.random.Generator,
 ) -> Grid:
-    """A patch of a volume, turned and scaled at random, inside the volume as far as it fits in.
+    """A patch of a volume, rotated and scaled at random, inside the volume where it fits.
 
     Args:
         whole: `patch_grid` of the volume.
@@ -106,7 +106,7 @@ def random_patch(
 
 
 def _turned_and_scaled(grid: Grid, options: AugmentationOptions, generator: np.random.Generator) -> tuple[Array, float]:
-    """Axes and spacing of a grid after a random turn and change of scale."""
+    """Axes and spacing of a grid after a random rotation and scaling."""
     turns = {"all": _TURNS, "long-axis": _LONG_AXIS_TURNS}.get(options.quarter_turns, _TURNS[:1])
     axes = grid.axes @ turns[generator.integers(len(turns))]
     axes = axes @ _random_turn(options.rotation_deg, generator)
@@ -121,9 +121,9 @@ def random_close_view(
     options: AugmentationOptions,
     generator: np.random.Generator,
 ) -> Grid | None:
-    """A close view as a first look would have aimed it; None if too few landmarks are known.
+    """A close view around an imperfect body frame, as after a whole view; None if too few landmarks are known.
 
-    Without any landmark (no fetus) the aim is at a made-up body anywhere in the volume.
+    Without any landmark (no fetus) the body frame is random, anywhere in the volume.
     """
     if np.isfinite(positions).all(axis=1).any():
         frame = body_frame(positions, None, template, default_schema())

@@ -1,4 +1,4 @@
-"""What a training run depends on: settled once, noted in ``run.json``, and the same when the run is resumed."""
+"""What a training run depends on: determined once, recorded in ``run.json``, and unchanged when the run is resumed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from FetusMapV2Lib.training.case_folder import Case, CaseFolder
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
-#: What a training leaves in its folder.
+#: The model file in the folder of a run.
 MODEL_FILE = "model.safetensors"
 _RUN, _CHECKPOINT = "run.json", "last.ckpt"
-_REMEDY = "Put a good copy of it back, or choose another folder"
+_REMEDY = "Restore a good copy of it, or choose another folder"
 _SPLIT = 3  # stream of randomness that holds cases out
 
 
@@ -40,7 +40,7 @@ class Run:
         training, held_out: cases.
         template: (22, 3) canonical pose of the training cases.
         steps: optimiser steps in all.
-        sealed: its checkpoints have checksums; not so those of a run that an earlier version began.
+        sealed: its checkpoints have checksums; those of a run that an earlier version started do not.
     """
 
     folder: Path
@@ -54,13 +54,13 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that a run settles but the memory it may take, which can change when it is resumed."""
+        """SHA-256 of the record without the preset's memory options, which may change when the run is resumed."""
         preset = {key: value for key, value in self.preset.to_dict().items() if key != "memory"}
         text = json.dumps({**self.note(), "preset": preset}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def note(self) -> dict[str, Any]:
-        """What is kept of it, plain JSON values."""
+        """The record as plain JSON values."""
         return {
             "preset": self.preset.to_dict(),
             "seed": self.seed,
@@ -82,7 +82,7 @@ class Run:
 
 @dataclass(frozen=True)
 class _Notes:
-    """The content of ``run.json``; one of an earlier version says nothing of checksums."""
+    """The content of ``run.json``; one of an earlier version does not mention checksums."""
 
     preset: dict[str, Any]
     seed: int
@@ -94,7 +94,7 @@ class _Notes:
         """The preset that the run was started with.
 
         Raises:
-            UserError: it is none.
+            UserError: it is not a valid preset.
         """
         return Preset.from_dict(self.preset, where=where)
 
@@ -105,7 +105,7 @@ def prepare_run(
     output_dir: str | os.PathLike[str],
     options: TrainingOptions,
 ) -> Run:
-    """Settle all that a run depends on and note it in ``run.json``; on resume, take it from there.
+    """Determine everything that a run depends on and record it in ``run.json``; on resume, read it from there.
 
     Raises:
         UserError: see `fitting.train`.
@@ -118,7 +118,7 @@ def prepare_run(
             raise OutputError(
                 "this folder holds a training run",
                 where=folder,
-                remedy="Choose another folder, or go on with it",
+                remedy="Choose another folder, or resume it",
                 option="--resume",
             )
         loaded = CaseFolder(data_dir, options.cases).cases

@@ -31,12 +31,12 @@ Sample = dict[str, torch.Tensor]
 VIEW_NAMES = ("whole", "close", "patch")
 _WHOLE, _CLOSE, _PATCH = range(3)
 
-# streams of randomness, so that the order of the cases and their augmentation never share draws
+# separate random streams for the order of the cases and for their augmentation
 _ORDER, _AUGMENT = 1, 2
 
 
 class StepSampler(Sampler[int]):
-    """Sample indices from `start` on, without end: index n is the nth sample of the whole run."""
+    """Infinite sample indices from `start` on: index n is the nth sample of the whole run."""
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -52,7 +52,7 @@ class StepSampler(Sampler[int]):
 
 
 class TrainingViews(Dataset[Sample]):
-    """Random views of the training cases; every case once per epoch, in an order drawn anew for each.
+    """Random views of the training cases; every case once per epoch, in a new random order.
 
     Args:
         cases: the training cases.
@@ -60,7 +60,7 @@ class TrainingViews(Dataset[Sample]):
         preset: views, augmentation and input size.
         template: (22, 3) canonical pose for close views, None if the preset has none.
         seed: of the run.
-        pictures: how volumes are sampled, by custom on the CPU.
+        images: prepares the images, None = on the CPU.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class TrainingViews(Dataset[Sample]):
         preset: Preset,
         template: Array | None,
         seed: int,
-        pictures: NetworkImages | None = None,
+        images: NetworkImages | None = None,
     ) -> None:
         self.cases = list(cases)
         self.volumes = volumes
-        self.pictures = pictures or HostImages()
+        self.images = images or HostImages()
         self.preset = preset
         self.template = template
         self.seed = seed
@@ -92,8 +92,8 @@ class TrainingViews(Dataset[Sample]):
         volume = self.volumes.get(case)
         view, grid = self._draw(case, volume, generator)
         top = self._bright_end(case, volume) if view == _PATCH else None
-        picture = self.pictures.distorted(self.pictures.plain(volume, grid, top), self.preset.augmentation, generator)
-        sample = make_sample(picture, grid, case, view, number)
+        image = self.images.augmented(self.images.plain(volume, grid, top), self.preset.augmentation, generator)
+        sample = make_sample(image, grid, case, view, number)
         mirror = self.preset.augmentation.mirror
         return mirrored(sample) if mirror and generator.random() < mirror else sample
 
@@ -115,13 +115,13 @@ class TrainingViews(Dataset[Sample]):
         return _WHOLE, random_whole_view(self._fit(case, volume), volume, case.positions, options, generator)
 
     def _fit(self, case: Case, volume: Volume) -> Grid:
-        """The whole volume as the engine would lay it out."""
+        """The grid of the whole volume, as the engine would choose it."""
         if case.name not in self._fitted:
             self._fitted[case.name] = _laid_out(volume, self.preset)
         return self._fitted[case.name]
 
     def _bright_end(self, case: Case, volume: Volume) -> float:
-        """Of the whole volume: a patch of nothing but fluid must stay dark."""
+        """Of the whole volume: a patch that shows only fluid must stay dark."""
         if case.name not in self._bright_ends:
             self._bright_ends[case.name] = bright_end(volume.array)
         return self._bright_ends[case.name]
@@ -130,7 +130,7 @@ class TrainingViews(Dataset[Sample]):
 class ValidationViews(Dataset[Sample]):
     """The held-out cases as the engine would see them.
 
-    The whole view and, if trained, the close view at the truth; or of a volume's patches the one with most landmarks.
+    The whole view and, if trained, the close view at the true body frame; for patches, the one with most landmarks.
     """
 
     def __init__(self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None) -> None:
@@ -162,14 +162,14 @@ class ValidationViews(Dataset[Sample]):
 
 
 def _laid_out(volume: Volume, preset: Preset) -> Grid:
-    """The grid of the whole volume: what the network sees, or what its patches are cut from."""
+    """The grid of the whole volume: the network's input, or the grid that its patches are cut from."""
     if preset.sees_patches:
         return patch_grid(volume, preset.input_size, preset.views.patch_spacing_mm)
     return whole_view(volume, preset.input_size)
 
 
 def _fullest_patch(whole: Grid, patch_size: Shape, positions: Array) -> Grid:
-    """Of the patches that the engine would look at, the one that holds most landmarks."""
+    """The patch with most landmarks among those that the engine would use."""
     patches = [part_of(whole, place, patch_size) for place in patch_places(whole.shape, patch_size)]
     return max(patches, key=lambda patch: int(points_inside(patch.to_voxel(positions), patch.shape).sum()))
 
@@ -181,13 +181,13 @@ def points_inside(points_ijk: NDArray[Any], shape: Shape) -> NDArray[np.bool_]:
         return np.asarray(((points_ijk >= -0.5) & (points_ijk <= limits)).all(axis=1))
 
 
-def make_sample(picture: torch.Tensor, grid: Grid, case: Case, view: int, number: int) -> Sample:
-    """One sample from a picture (k, j, i); landmarks outside it count as missing, but in patches as outside."""
+def make_sample(image: torch.Tensor, grid: Grid, case: Case, view: int, number: int) -> Sample:
+    """One sample from a image (k, j, i); landmarks outside it count as missing, but in patches as outside."""
     points = grid.to_voxel(case.positions)
     if view != _PATCH:
         points[~points_inside(points, grid.shape)] = np.nan
     return {
-        "image": picture[None],
+        "image": image[None],
         "points": torch.from_numpy(points.astype(np.float32)),
         "present": torch.tensor(case.fetus_present),
         "positions": torch.from_numpy(case.positions.copy()),
@@ -198,9 +198,9 @@ def make_sample(picture: torch.Tensor, grid: Grid, case: Case, view: int, number
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The mirror image of a sample along i: a fetus whose left is the other one's right.
+    """The mirror image of a sample along i, with left and right landmarks exchanged.
 
-    The grid becomes left-handed, so that it still leads from the points to the positions.
+    The grid becomes left-handed, so that it still maps the points to the positions.
     """
     last = sample["image"].shape[-1] - 1
     flip = torch.tensor([-1.0, 1.0, 1.0])

@@ -163,8 +163,8 @@ def _views(setting: Setting) -> tuple[TrainingViews, int]:
     note = _run_note(setting)
     cases = CaseFolder(setting.data, note["training"]).cases
     volumes = ReducedVolumes(setting.data / ".reduced", setting.preset.run.cache_spacing_mm)
-    pictures = DeviceImages(setting.device) if setting.device.type == "cuda" else HostImages()
-    return TrainingViews(cases, volumes, setting.preset, None, setting.seed, pictures), note["steps"]
+    images = DeviceImages(setting.device) if setting.device.type == "cuda" else HostImages()
+    return TrainingViews(cases, volumes, setting.preset, None, setting.seed, images), note["steps"]
 
 
 def _run_note(setting: Setting) -> dict:
@@ -201,8 +201,8 @@ def _peaks(network: torch.nn.Module, case: CaseFiles, setting: Setting) -> np.nd
     """(22, 3) RAS mm of the highest voxels."""
     volume = case.volume()
     grid = whole_view(volume, setting.preset.input_size)
-    picture = torch.from_numpy(np.ascontiguousarray(normalise(resample(volume, grid))))[None, None]
-    maps = network(picture.to(setting.device))[0].cpu()
+    image = torch.from_numpy(np.ascontiguousarray(normalise(resample(volume, grid))))[None, None]
+    maps = network(image.to(setting.device))[0].cpu()
     places = np.stack(np.unravel_index(maps.flatten(1).argmax(dim=1).numpy(), maps.shape[1:]), axis=-1)
     return grid.to_world(places[:, ::-1].astype(float))
 

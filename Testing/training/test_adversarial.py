@@ -22,8 +22,8 @@ from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.network.discriminator import cell_masses, gaussian_cell_masses
 from FetusMapV2Lib.network.unet import UNet3d
-from FetusMapV2Lib.training.adversarial import Adversary, Poses, bytes_beside, like_truth, near_truth, peak_voxels
-from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
+from FetusMapV2Lib.training.adversarial import Adversary, Poses, adversarial_bytes, like_truth, near_truth, peak_voxels
+from FetusMapV2Lib.training.pose_module import PoseModule, plan_step, unplanned_bytes
 from FetusMapV2Lib.training.preset import Preset, load_preset
 from FetusMapV2Lib.training.preset_options import AdversarialOptions
 
@@ -365,7 +365,7 @@ def test_it_is_off_unless_asked_for() -> None:
     assert not preset.adversarial.active
     module = PoseModule(preset.with_overrides({"network.widths": [4, 6]}), 22, 1)
     assert module.adversary is None and module.automatic_optimization
-    assert bytes_beside(preset, 22) == 0
+    assert adversarial_bytes(preset, 22) == 0
     ugan = load_preset("ugan").to_dict()
     assert {key for key, value in preset.to_dict().items() if ugan[key] != value} == {
         "name",
@@ -398,4 +398,4 @@ def test_the_memory_it_takes_is_not_more_than_said() -> None:
 
         states = [list(state.values()) for optimiser in optimisers for state in optimiser.state.values()]
         taken = measure_step(step, "cpu", [list(module.parameters()), states]).peak_bytes
-    assert alone < taken <= alone + kept_beside(preset, module.network)
+    assert alone < taken <= alone + unplanned_bytes(preset, module.network)

@@ -103,7 +103,7 @@ def test_the_checkpoint_of_another_run_is_refused(run: Path, cases: Path, tmp_pa
 @pytest.mark.parametrize("state", [[1], {}, {"global_step": "2", "state_dict": {}}, {"global_step": 2}])
 def test_a_foreign_archive_with_a_checksum_is_refused(run: Path, cases: Path, state: object) -> None:
     write_checkpoint(run / "last.ckpt", lambda path: torch.save(state, path))
-    refused(run, cases, "no state of a training")
+    refused(run, cases, "no training state")
 
 
 def test_nothing_in_a_checkpoint_is_run(run: Path, cases: Path, tmp_path: Path) -> None:

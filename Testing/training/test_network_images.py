@@ -1,4 +1,4 @@
-"""Pictures for training: those of a device are those of the CPU, and padding stays black in both."""
+"""Images for training: those of a device are those of the CPU, and padding stays black in both."""
 
 from __future__ import annotations
 
@@ -59,35 +59,35 @@ def test_a_given_bright_end_is_used(device: torch.device) -> None:
 @device_of_test
 def test_grey_values_change_but_padding_stays_black(device: torch.device) -> None:
     options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), noise=0.1, shadow=1.0)
-    picture = torch.zeros(16, 16, 16)
-    picture[4:12] = 0.5
-    for pictures, own in ((HostImages(), picture), (DeviceImages(device), picture.to(device))):
-        changed = pictures.distorted(own, options, np.random.default_rng(0)).cpu()
+    image = torch.zeros(16, 16, 16)
+    image[4:12] = 0.5
+    for images, own in ((HostImages(), image), (DeviceImages(device), image.to(device))):
+        changed = images.augmented(own, options, np.random.default_rng(0)).cpu()
         assert not changed[:4].any()
         assert changed[4:12].std() > 0
         assert changed.min() >= 0 and changed.max() <= 1.5
-        again = pictures.distorted(own, options, np.random.default_rng(0)).cpu()
+        again = images.augmented(own, options, np.random.default_rng(0)).cpu()
         assert torch.equal(changed, again)
-        assert torch.equal(pictures.distorted(own, AugmentationOptions(), np.random.default_rng(0)).cpu(), picture)
+        assert torch.equal(images.augmented(own, AugmentationOptions(), np.random.default_rng(0)).cpu(), image)
 
 
 @device_of_test
 def test_distortions_without_noise_are_the_same(device: torch.device) -> None:
     options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), shadow=1.0)
-    picture = torch.rand(12, 16, 14, generator=torch.Generator().manual_seed(0))
-    theirs = HostImages().distorted(picture, options, np.random.default_rng(4))
-    ours = DeviceImages(device).distorted(picture.to(device), options, np.random.default_rng(4)).cpu()
+    image = torch.rand(12, 16, 14, generator=torch.Generator().manual_seed(0))
+    theirs = HostImages().augmented(image, options, np.random.default_rng(4))
+    ours = DeviceImages(device).augmented(image.to(device), options, np.random.default_rng(4)).cpu()
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 def test_only_so_many_volumes_stay_on_the_device() -> None:
     size = volume(Rotation.identity()).array.nbytes
-    pictures = DeviceImages(torch.device("cpu"), memory_bytes=2 * size)
+    images = DeviceImages(torch.device("cpu"), memory_bytes=2 * size)
     grid = Grid.around(volume(Rotation.identity()).centre_ras, np.eye(3), 1.0, (8, 8, 8))
     for name in "abcab":
-        pictures.plain(volume(Rotation.identity(), name=name), grid)
-        assert pictures._bytes == sum(array.nbytes for array in pictures._held.values()) <= 2 * size
-    assert list(pictures._held) == ["a", "b"]
+        images.plain(volume(Rotation.identity(), name=name), grid)
+        assert images._bytes == sum(array.nbytes for array in images._held.values()) <= 2 * size
+    assert list(images._held) == ["a", "b"]
 
 
 def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> None:

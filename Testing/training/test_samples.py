@@ -72,9 +72,9 @@ def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: f
         points = sample["points"][torch.isfinite(sample["points"]).all(dim=1)]
         assert len(points) >= 20
         i, j, k = points.round().long().clamp(min=0).T
-        picture = sample["image"][0]
-        k, j, i = (axis.clamp(max=size - 1) for axis, size in zip((k, j, i), picture.shape, strict=True))
-        assert float(picture[k, j, i].median()) > 4 * float(picture[picture > 0].median())
+        image = sample["image"][0]
+        k, j, i = (axis.clamp(max=size - 1) for axis, size in zip((k, j, i), image.shape, strict=True))
+        assert float(image[k, j, i].median()) > 4 * float(image[image > 0].median())
         world = (sample["grid_to_ras"][:3, :3] @ sample["points"].double().T).T + sample["grid_to_ras"][:3, 3]
         error = (world - sample["positions"]).norm(dim=1)
         assert float(error[error.isfinite()].max()) < 1e-3
@@ -90,7 +90,7 @@ def test_a_mirrored_fetus_has_its_left_on_the_other_side(folder: Path, tmp_path:
     points = turned["points"].double().numpy()
     known = np.isfinite(points).all(axis=1)
     assert known.sum() > 10
-    # in a picture taken for a real, unmirrored body, Eq. 7 finds the sides that the sample says
+    # in a image taken for a real, unmirrored body, Eq. 7 finds the sides that the sample says
     _, laterality = resolve_sides(points, SCHEMA)
     assert not laterality.arms_swapped
     assert not laterality.legs_swapped

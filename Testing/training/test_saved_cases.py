@@ -1,4 +1,4 @@
-"""Cases saved after an annotation train a model as they are, with landmarks that nobody vouched for left out."""
+"""Cases saved after an annotation train a model as they are, without the landmarks that nobody confirmed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_training_sees_the_vouched_landmarks_only(saved: Path) -> None:
+def test_training_sees_confirmed_landmarks_only(saved: Path) -> None:
     cases = CaseFolder(saved).cases
     assert [case.name for case in cases] == ["case-0000", "case-0001", "case-0002"]
     assert [int(np.isfinite(case.positions).all(axis=1).sum()) for case in cases] == [22, 20, 22]

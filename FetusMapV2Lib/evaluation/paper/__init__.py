@@ -1,1 +1,1 @@
-"""The paper's protocol: its systems trained and tested in turn, and its tables beside ours."""
+"""The paper's protocol: training and cross-validation of its systems, and its tables next to ours."""

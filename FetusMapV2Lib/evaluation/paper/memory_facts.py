@@ -1,4 +1,4 @@
-"""What training steps take, predicted for the paper's network and for presets as they are run."""
+"""Predicted memory of training steps, for the paper's network and for presets as they are run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from FetusMapV2Lib.memory.framework import plan_framework
 from FetusMapV2Lib.memory.meter import on_meta
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, parameter_bytes
-from FetusMapV2Lib.training.pose_module import PoseModule, kept_beside, plan_step
+from FetusMapV2Lib.training.pose_module import PoseModule, plan_step, unplanned_bytes
 from FetusMapV2Lib.training.preset import Preset
 
 
 def memory_facts(kept_in: Path) -> dict[tuple[str, Size], MemoryFact]:
-    """Predicted memory for the rows of table 4: the paper's network at the paper's sizes; minutes, but kept.
+    """Predicted memory for the rows of table 4: the paper's network at the paper's sizes; takes minutes, but is
+    kept.
 
     Args:
-        kept_in: JSON file with what an earlier call predicted.
+        kept_in: JSON file with the predictions of earlier calls.
     """
     kept = _kept(kept_in)
     facts = {}
@@ -72,4 +73,4 @@ def peak_as_trained(preset: Preset) -> int | None:
             peak = step_without_data(on_meta(network), (preset.run.batch_size, 1, *preset.input_size)).peak_bytes
     except UserError:
         return None
-    return peak + kept_beside(preset, network)
+    return peak + unplanned_bytes(preset, network)

@@ -1,6 +1,6 @@
 """The cross-validation: every case is estimated once per preset, by the model that did not see it.
 
-Any step may be cut; the next call goes on from there.
+Any step may be interrupted; the next call continues from there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Protocol:
     Attributes:
         data: folder of cases.
         output: for models, predictions and tables.
-        recipes: presets beside the paper's.
+        recipes: the presets as they are run, next to the paper's.
         cases: of `data`.
         parts: names of the cases of each fold.
         seed: of folds, training and bootstrap.
@@ -76,7 +76,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came out: the tables of the paper beside ours, and how ours were made (Markdown)."""
+    """The result: the tables of the paper next to ours, and how ours were made (Markdown)."""
 
     tables: tuple[PaperTable, ...]
     recipe: str
@@ -89,12 +89,12 @@ class Reproduced:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """All estimates and what they took.
+    """All estimates, and the resources of their trainings.
 
     Attributes:
         predictions: preset -> the answers for all cases.
         comparison: of the presets on the cases.
-        runs: preset -> what its training took.
+        runs: preset -> size, time and memory of its training.
         weights: preset -> the preset whose weights it has.
     """
 
@@ -105,20 +105,20 @@ class Outcome:
 
 
 def run_protocol(protocol: Protocol, *, on_progress: OnProgress | None = None, say: Say | None = None) -> Reproduced:
-    """Train, estimate and write all tables and figures; what an earlier call finished is kept.
+    """Train, estimate and write all tables and figures; results of earlier calls are reused.
 
     Raises:
-        UserError: see `train` and `predict`; what was finished is kept.
+        UserError: see `train` and `predict`; finished results are kept.
     """
     outcome = cross_validate(protocol, on_progress=on_progress, say=say)
-    result = put_beside(protocol, outcome)
+    result = compare_with_paper(protocol, outcome)
     _write(protocol.output, outcome.comparison, result)
     write_figures(protocol.output, outcome.comparison, outcome.predictions)
     return result
 
 
 def cross_validate(protocol: Protocol, *, on_progress: OnProgress | None = None, say: Say | None = None) -> Outcome:
-    """Train what is to be trained and estimate every case with every preset.
+    """Train every preset that needs its own training, and estimate every case with every preset.
 
     Raises:
         UserError: see `run_protocol`.
@@ -150,8 +150,8 @@ def run_fold(protocol: Protocol, number: int, *, on_progress: OnProgress | None 
         _one_fold(protocol, preset, trained[preset.name], number, report, say)
 
 
-def put_beside(protocol: Protocol, outcome: Outcome) -> Reproduced:
-    """The paper's tables with ours, and how ours were made."""
+def compare_with_paper(protocol: Protocol, outcome: Outcome) -> Reproduced:
+    """The paper's tables next to ours, and how ours were made."""
     memory = memory_facts(protocol.output / _MEMORY) if protocol.predict_memory else {}
     text = recipe_text(protocol.recipes, outcome.weights, _about_cases(protocol))
     return Reproduced(paper_tables(outcome.comparison, outcome.runs, memory), text)
@@ -174,7 +174,7 @@ def settled_folds(output: Path, cases: CaseSet, folds: int, seed: int) -> tuple[
         raise UserError(
             "this folder holds a run with other cases, folds or another seed",
             where=path,
-            remedy="Go on with the same ones, or choose another folder",
+            remedy="Use the same ones, or choose another folder",
         )
     return dealt
 

@@ -1,4 +1,4 @@
-"""The presets of a reproduction as they are run: the paper's recipes, perhaps smaller and shorter, and what differs.
+"""The presets of a reproduction as they are run: the paper's recipes, possibly reduced, and the differences.
 
 In a miniature every preset keeps its own input size, scaled: how the sizes differ is what memory management is about.
 """
@@ -42,11 +42,11 @@ class Recipe:
 
 
 def recipes(names: str, changes: Mapping[str, Any], scale: Fraction | None = None) -> tuple[Recipe, ...]:
-    """The presets of a list with commas, changed alike.
+    """The presets of a comma-separated list, with the same changes.
 
     Args:
         names: of presets or preset files, or `ALL`: every system of the paper.
-        changes: fields by dotted path; they also go before what `scale` makes of a field.
+        changes: fields by dotted path; they take precedence over `scale`.
         scale: of each preset's own input size, see `miniature`.
 
     Raises:
@@ -81,13 +81,13 @@ def _changed(preset: Preset, changes: Mapping[str, Any], scale: Fraction | None)
 
 
 def _patch_fields(preset: Preset, length: int) -> dict[str, Any]:
-    """Patches of so many voxels stay as long in mm as they were, and so do not become whole views."""
+    """Patches keep their length in mm, so that they do not become whole views."""
     spacing = preset.views.patch_spacing_mm * preset.input_size[0] / length
     return {"views.patch_spacing_mm": spacing, "run.cache_spacing_mm": spacing}
 
 
 def _discriminator_fields(preset: Preset, levels: int) -> dict[str, Any]:
-    """Discriminators that halve a grid no more often than a network of so many levels does, in finer cells instead."""
+    """Discriminators with no more halvings than a network of this many levels, and finer cells instead."""
     widths = preset.adversarial.widths[:levels]
     reduction = min(preset.adversarial.reduction, 2 ** (levels - len(widths)))
     return {"adversarial.widths": widths, "adversarial.reduction": reduction}
@@ -96,7 +96,7 @@ def _discriminator_fields(preset: Preset, levels: int) -> dict[str, Any]:
 def miniature(preset: Preset, scale: Fraction, levels: int) -> dict[str, Any]:
     """The changes that make a preset smaller: each side of its input size times `scale`, voxels larger by as much.
 
-    Sides become the nearest multiples that a network of so many levels can halve. The paper's sizes are multiples of
+    Sides become the nearest multiples that a network of this many levels can halve. The paper's sizes are multiples of
     16: with three levels a quarter of them is exact, with four a half.
     """
     multiple = 2 ** (levels - 1)

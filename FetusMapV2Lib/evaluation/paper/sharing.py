@@ -1,4 +1,4 @@
-"""Presets whose weights are the same by construction are trained once; each has its own model file all the same."""
+"""Presets whose weights are the same by construction are trained once; each still has its own model file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from FetusMapV2Lib.training.run_record import MODEL_FILE, preset_of_run
 
 
 def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset]:
-    """The preset that is trained in the place of each: the first of those with its weights.
+    """For each preset the one that is trained: the first of those with the same weights.
 
-    A training that an earlier call began stays the one, whatever presets were named then.
+    A training that an earlier call started is used, whatever presets were named then.
 
     Args:
         runs: folder with a folder per trained preset, as `fold_folder` names them.
@@ -27,8 +27,8 @@ def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset
     Raises:
         InputError: the notes of an earlier training cannot be read.
     """
-    begun = [preset_of_run(folder) for folder in sorted(runs.glob("*/fold-1"))]
-    first = [preset for preset in begun if preset is not None]
+    started = [preset_of_run(folder) for folder in sorted(runs.glob("*/fold-1"))]
+    first = [preset for preset in started if preset is not None]
     chosen: dict[str, Preset] = {}
     for preset in presets:
         known = next((one for one in (*first, *chosen.values()) if one.has_weights_of(preset)), preset)
@@ -37,7 +37,7 @@ def settled_trainings(runs: Path, presets: Sequence[Preset]) -> dict[str, Preset
 
 
 def fold_folder(runs: Path, preset: Preset, number: int) -> Path:
-    """Where a preset's training and model of a fold (from 0) lie."""
+    """The folder of a preset's training and model for a fold (from 0)."""
     return runs / preset.name / f"fold-{number + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Counterparts of the paper's tables 2-8: its figures (``paper_tables.json``) beside ours.
+"""Counterparts of the paper's tables 2-8: its figures (``paper_tables.json``) next to ours.
 
 The paper measured on 1,000 real volumes; ours say on what they were measured in every heading.
 """
@@ -59,7 +59,7 @@ class MemoryFact:
 
 @dataclass(frozen=True)
 class RunFact:
-    """What training a preset took.
+    """The resources of training a preset.
 
     Attributes:
         input_size: (k, j, i) it was trained at.
@@ -94,7 +94,7 @@ class PaperTable:
 
 @lru_cache(maxsize=1)
 def paper_figures() -> dict[str, Any]:
-    """Everything that the paper's tables say, by table number."""
+    """All figures of the paper's tables, by table number."""
     data: dict[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
     return data
 
@@ -111,7 +111,7 @@ def paper_methods() -> tuple[Method, ...]:
 def paper_tables(
     comparison: Comparison, runs: Mapping[str, RunFact], memory: Mapping[tuple[str, Size], MemoryFact]
 ) -> tuple[PaperTable, ...]:
-    """Tables 2-8 with the presets of a comparison; the others stand there as not run.
+    """Tables 2-8 with the presets of a comparison; the others are shown as not run.
 
     Args:
         comparison: its models are called as their presets.

@@ -12,7 +12,13 @@ from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.evaluation.case_set import case_set
-from FetusMapV2Lib.evaluation.paper.protocol import Protocol, Reproduced, cross_validate, put_beside, settled_folds
+from FetusMapV2Lib.evaluation.paper.protocol import (
+    Protocol,
+    Reproduced,
+    compare_with_paper,
+    cross_validate,
+    settled_folds,
+)
 from FetusMapV2Lib.evaluation.paper.recipes import recipes
 from FetusMapV2Lib.evaluation.paper.sharing import settled_trainings
 from FetusMapV2Lib.imaging.training_cases import find_cases
@@ -39,7 +45,7 @@ def reproduced(data: Path, output: Path, names: str, **changes: object) -> Repro
     chosen = recipes(names, {**TINY, **changes})
     parts = settled_folds(output, cases, 2, 0)
     protocol = Protocol(data, output, chosen, cases, parts, device="cpu", predict_memory=False)
-    return put_beside(protocol, cross_validate(protocol))
+    return compare_with_paper(protocol, cross_validate(protocol))
 
 
 @pytest.mark.parametrize(
