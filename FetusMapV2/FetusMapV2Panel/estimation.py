@@ -166,7 +166,7 @@ class PoseEstimation:
         refined = yield from self.engine(settings.engine).submit(request, onProgress, shouldCancel)
         if not poseScene.is_open:
             raise Cancelled("the pose left the scene")
-        editor.take_refined(refined.pose)
+        editor.apply_refinement(refined.pose)
         return refined
 
     def resources(self, inputVolume, settings: Settings) -> Job[ResourceEstimate | None]:
@@ -265,8 +265,8 @@ class PoseEstimation:
         scene = inputVolume.GetScene()
         self._forgetRemoved()
         set_handedness_corrected(inputVolume, mirrored)
-        undo_history.turn_on(scene)
-        undo_history.keep(scene)
+        undo_history.enable(scene)
+        undo_history.save_state(scene)
         poseScene = self._poseSceneToUpdate(landmarks, inputVolume)
         if poseScene is not None:
             poseScene.set_pose(estimate.pose, estimate.model)

@@ -131,5 +131,5 @@ class SequenceEstimation:
             poseSequence = PoseSequence.create(browser, poses, name=name, model=model, frame_interval_s=frameInterval)
             self._poseSequences[browser.GetID()] = poseSequence
             self.keepPoseScene(poseSequence.pose_scene)
-        undo_history.forget(browser.GetScene())
+        undo_history.clear(browser.GetScene())
         return poseSequence

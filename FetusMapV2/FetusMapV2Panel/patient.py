@@ -15,7 +15,7 @@ from slicer import vtkMRMLNode
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.scene import control_points, ownership, pose_nodes
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
-from FetusMapV2Lib.scene.own_views import OwnViews
+from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.changes import Change
@@ -61,7 +61,7 @@ class Patient:
         self._selected: tuple[str, str, str] | None = None  # IDs of volume, landmarks and browser when synchronized
         self._lastShown: dict[str, str] = {}  # volume ID -> ID of its landmarks shown last
         self._estimates: dict[tuple[str, str], Estimate] = {}
-        self._views = OwnViews(slicer.mrmlScene)
+        self._views = PoseVisibility(slicer.mrmlScene)
         self._stopObserving = _doNothing
         self._problem = ""
         self._browser: tuple[BrowserNode, int] | None = None

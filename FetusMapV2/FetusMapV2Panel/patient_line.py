@@ -146,7 +146,7 @@ class PatientLine:
             self._state.parameterNode.landmarks = landmarks
 
     def _assignToVolume(self, landmarks: LandmarksNode) -> None:
-        ownership.give_to(landmarks, self._state.patient.volume)
+        ownership.assign_volume(landmarks, self._state.patient.volume)
         self._state.followParameters()
 
 
@@ -158,10 +158,10 @@ def _showFrame(volume: VolumeNode, frame: int) -> None:
 
 def _noVolumeText(landmarks: LandmarksNode) -> str:
     lost, none = _("The volume of {0} is not in the scene any more."), _("{0} belongs to no volume of the scene.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(displayName(landmarks))
+    return (lost if ownership.is_orphaned(landmarks) else none).format(displayName(landmarks))
 
 
 def _hiddenText(landmarks: LandmarksNode) -> str:
     lost = _("The volume of {0} is not in the scene any more; the pose is hidden.")
     none = _("{0} belongs to no volume of the scene and is hidden.")
-    return (lost if ownership.has_lost_its_volume(landmarks) else none).format(displayName(landmarks))
+    return (lost if ownership.is_orphaned(landmarks) else none).format(displayName(landmarks))

@@ -1,4 +1,4 @@
-"""How a pose looks in Slicer's views: sizes, colours and visibility that a clinician can read.
+"""How a pose looks in Slicer's views: sizes, colours and visibility.
 
 Slicer's markups have one colour per node, not per point. So the points and their names are white, a doubtful point
 is pink, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as rings around the
@@ -18,7 +18,7 @@ from FetusMapV2Lib.scene.skeleton import COLOUR_ARRAY
 Colour = tuple[float, float, float]
 
 WHITE: Colour = (1.0, 1.0, 1.0)
-#: Points below `DOUBTFUL_CONFIDENCE`, and what is under the mouse. The limbs take blue, orange, vermilion and yellow
+#: Points below `DOUBTFUL_CONFIDENCE`, and the point under the mouse. The limbs take blue, orange, vermilion and yellow
 #: of Okabe and Ito's palette; these are its purple and green, lightened, apart from the limbs for all eyes.
 DOUBTFUL_COLOUR: Colour = (0.96, 0.60, 0.83)
 ACTIVE_COLOUR: Colour = (0.35, 0.95, 0.70)
@@ -28,12 +28,12 @@ PLANE_COLOUR: Colour = (0.72, 0.78, 0.84)
 POINT_SIZE_MM = 1.5
 TEXT_SCALE = 2.4
 LINE_DIAMETER_MM = 0.35
-#: Attribute of display nodes that `hide` took out of the views.
+#: Attribute of display nodes that `hide` has hidden.
 _HIDDEN = "FetusMapV2.Hidden"
 
 
 def show_landmarks(display: Any) -> None:
-    """Small white spheres in 3D, thin crosses in slices, names beside them, seen through what hides them."""
+    """Small white spheres in 3D, thin crosses in slices, names beside them, also visible behind other objects."""
     display.SetSelectedColor(*WHITE)
     display.SetColor(*DOUBTFUL_COLOUR)
     display.SetActiveColor(*ACTIVE_COLOUR)
@@ -88,7 +88,7 @@ def show_trace(display: Any) -> None:
 
 
 def show_line(display: Any, *, main: bool) -> None:
-    """The CRL line is shown in 3D and slices; bone lengths lie on their bones and stay out of the way."""
+    """The CRL line is shown in 3D and slices; bone lengths are hidden, as they lie on their bones."""
     _single_colour(display, CRL_COLOUR)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(LINE_DIAMETER_MM)
@@ -104,7 +104,7 @@ def _single_colour(display: Any, colour: Colour) -> None:
 
 
 def _without_text(display: Any) -> None:
-    """Values are read in the table: a second text over the landmark names would hide both."""
+    """Values are shown in the table: a second text would overlap the names of the landmarks."""
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     display.UseGlyphScaleOff()
@@ -120,7 +120,7 @@ def _readable_text(display: Any) -> None:
 
 
 def hide(nodes: Iterable[Any]) -> None:
-    """Take nodes out of the views until `show_again`, also in a scene that is saved meanwhile."""
+    """Hide nodes until `show_again`, also in a scene that is saved meanwhile."""
     for display in displays(nodes):
         if display.GetVisibility():
             display.SetAttribute(_HIDDEN, "1")
@@ -128,7 +128,7 @@ def hide(nodes: Iterable[Any]) -> None:
 
 
 def show_again(nodes: Iterable[Any]) -> None:
-    """Bring back what `hide` took out of the views, and nothing that the user hid."""
+    """Show what `hide` has hidden, but nothing that the user has hidden."""
     for display in displays(nodes):
         if display.GetAttribute(_HIDDEN):
             display.RemoveAttribute(_HIDDEN)

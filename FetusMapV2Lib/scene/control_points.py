@@ -33,7 +33,7 @@ def list_problem(node: Any, schema: Schema) -> str:
 
 
 def recreate_points(node: Any, schema: Schema) -> None:
-    """Give a point list the landmarks of the schema, all missing, in place of the points that it had."""
+    """Replace all points of a list by the landmarks of the schema, all missing."""
     before = node.StartModify()
     node.SetFixedNumberOfControlPoints(False)
     node.RemoveAllControlPoints()
@@ -68,7 +68,7 @@ def _defined(node: Any) -> NDArray[np.bool_]:
 
 
 def set_world_position(node: Any, row: int, world: Sequence[float] | Array) -> None:
-    """Put point `row` at `world` (RAS mm), or mark it missing where that is NaN."""
+    """Move point `row` to `world` (RAS mm), or mark it missing where that is NaN."""
     x, y, z = (float(value) for value in world)
     if math.isfinite(x + y + z):
         node.SetNthControlPointPositionWorld(row, x, y, z)
@@ -77,7 +77,7 @@ def set_world_position(node: Any, row: int, world: Sequence[float] | Array) -> N
 
 
 def set_local_position(node: Any, row: int, place: Array) -> None:
-    """`set_world_position` in the node's own coordinates, free of rounding by a parent transform."""
+    """`set_world_position` in the node's own coordinates, not rounded by a parent transform."""
     if np.isfinite(place).all():
         node.SetNthControlPointPosition(row, *place.tolist())
     else:
@@ -91,7 +91,7 @@ def locks(node: Any) -> NDArray[np.bool_]:
 
 
 def grabbed_row(node: Any) -> int | None:
-    """The point that the mouse has grabbed, as Slicer tells with PointStartInteractionEvent; None without one."""
+    """The point grabbed by the mouse, as Slicer stores it at PointStartInteractionEvent; None without one."""
     index = node.GetAttribute("Markups.MovingMarkupIndex") or ""
     return int(index) if index.isdecimal() and int(index) < node.GetNumberOfControlPoints() else None
 

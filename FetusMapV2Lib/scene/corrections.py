@@ -1,6 +1,6 @@
-"""What a user made of an estimate beyond moving points, kept with the landmarks: confirmed, refined, sides swapped.
+"""Corrections of an estimate besides moved points, stored with the landmarks: confirmed, refined, sides swapped.
 
-Places are kept, not flags: a confirmed point that is dragged on is no longer confirmed, whoever moved it.
+Positions are stored, not flags: a confirmed point that is moved is no longer confirmed, whoever moved it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Corrections:
     """The corrections of one pose.
 
     Attributes:
-        confirmed: (N, 3) mm where a landmark was confirmed, in the node's own coordinates; NaN = was not.
-        refined: (N, 3) where refinement around landmarks set by hand put it; NaN = did not.
+        confirmed: (N, 3) mm where a landmark was confirmed, in the node's own coordinates; NaN = it was not.
+        refined: (N, 3) where refinement around landmarks set by hand put it; NaN = it was not refined.
         swapped: limbs ("arms", "legs") that have the sides opposite to the estimate's.
     """
 
@@ -44,25 +44,25 @@ class Corrections:
 
     def with_confirmed(self, rows: Iterable[int], places: Array) -> Corrections:
         """With rows confirmed at `places` (N, 3), or not confirmed where those are NaN."""
-        return replace(self, confirmed=_exchanged(self.confirmed, rows, places))
+        return replace(self, confirmed=_replaced(self.confirmed, rows, places))
 
     def with_refined(self, rows: Iterable[int], places: Array) -> Corrections:
         """With rows refined to `places` (N, 3), or not refined where those are NaN."""
-        return replace(self, refined=_exchanged(self.refined, rows, places))
+        return replace(self, refined=_replaced(self.refined, rows, places))
 
     def with_sides_swapped(self, limbs: Iterable[str], schema: Schema) -> Corrections:
-        """With the sides of limbs exchanged once more; what is known of a point goes with it to its new name."""
+        """With the sides of limbs exchanged once more; what is known of a point is kept under its new name."""
         limbs = frozenset(limbs)
         order = swapped_rows(limbs, schema)
         return Corrections(self.confirmed[order], self.refined[order], self.swapped ^ limbs)
 
     def save(self, node: Any) -> None:
-        """Keep the corrections in `node`."""
+        """Store the corrections in a landmarks node."""
         write_attribute(node, CORRECTIONS_ATTRIBUTE, self)
 
     @classmethod
     def load(cls, node: Any, count: int) -> Corrections:
-        """The corrections kept in `node`; none if there are none or if they do not fit `count` landmarks."""
+        """The corrections stored in a landmarks node; none if there are none, or not for `count` landmarks."""
         found = read_attribute(node, CORRECTIONS_ATTRIBUTE, cls)
         if found is None or not found.confirmed.shape == found.refined.shape == (count, 3):
             return cls.none(count)
@@ -77,8 +77,8 @@ def swapped_rows(limbs: Iterable[str], schema: Schema) -> NDArray[np.intp]:
     return order
 
 
-def _exchanged(kept: Array, rows: Iterable[int], places: Array) -> Array:
-    result = kept.copy()
+def _replaced(stored: Array, rows: Iterable[int], places: Array) -> Array:
+    result = stored.copy()
     chosen = list(rows)
     result[chosen] = places[chosen]
     return result

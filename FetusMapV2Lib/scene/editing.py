@@ -1,6 +1,6 @@
-"""`LandmarkEditor`: what a user does to the landmarks of a pose beside dragging them, each a step that can be undone.
+"""`LandmarkEditor`: the corrections of landmarks other than dragging them, each a step that can be undone.
 
-Slicer itself keeps the state before a drag, once undo is turned on; that is done here, too.
+Slicer itself saves the state before a drag, once undo is enabled; the editor enables it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SMALLEST_MOVE_MM = 1e-6
 _Step = TypeVar("_Step", bound=Callable[..., None])
 
 
-def _on_whole_list(step: _Step) -> _Step:
-    """A step that does nothing while points are too many, too few or named otherwise."""
+def _requires_intact_list(step: _Step) -> _Step:
+    """A step that does nothing while the points of the list are not the landmarks."""
 
     @functools.wraps(step)
     def guarded(self: LandmarkEditor, *arguments: Any, **options: Any) -> None:
@@ -42,10 +42,10 @@ def _on_whole_list(step: _Step) -> _Step:
 class LandmarkEditor:
     """Steps on one pose.
 
-    Nothing is done to a point list that does not hold the landmarks any more (`PoseScene.problem`).
+    No step changes a point list that no longer holds the landmarks (`PoseScene.problem`).
 
-    A locked landmark stays where it is, whatever is done here, until it is unlocked or a new estimate is made; only
-    its name may change sides. Steps that change nothing leave nothing to undo.
+    No step moves a locked landmark; only a new estimate does. Its name may change sides. Steps that change nothing save
+    no state for undo.
 
     Args:
         fetus: the live nodes of the pose.
@@ -54,11 +54,11 @@ class LandmarkEditor:
     def __init__(self, fetus: PoseScene) -> None:
         self.fetus = fetus
         self._node, self._scene, self._schema = fetus.landmarks_node, fetus.scene, fetus.schema
-        undo_history.turn_on(fetus.scene)
+        undo_history.enable(fetus.scene)
 
     # Steps.
 
-    @_on_whole_list
+    @_requires_intact_list
     def set_missing(self, rows: Iterable[int]) -> None:
         """Mark landmarks as not visible in the volume."""
         chosen = [row for row in self._free(rows) if self._is_present(row)]
@@ -66,9 +66,9 @@ class LandmarkEditor:
             for row in chosen:
                 control_points.set_world_position(self._node, row, (math.nan,) * 3)
 
-    @_on_whole_list
+    @_requires_intact_list
     def confirm(self, rows: Iterable[int], confirmed: bool = True) -> None:
-        """Say that landmarks are right where they lie, or take that back; missing ones are left out."""
+        """Confirm the positions of landmarks, or withdraw that; missing ones are skipped."""
         states = self.fetus.states()
         wanted = ("estimated", "edited") if confirmed else ("confirmed",)
         chosen = [row for row in rows if states[row] in wanted]
@@ -76,19 +76,19 @@ class LandmarkEditor:
             places = self._local() if confirmed else np.full((self._schema.count, 3), np.nan)
             self._corrections().with_confirmed(chosen, places).save(self._node)
 
-    @_on_whole_list
+    @_requires_intact_list
     def lock(self, rows: Iterable[int], locked: bool = True) -> None:
-        """Protect landmarks from every move, or no longer."""
+        """Lock landmarks, so that nothing moves them, or unlock them."""
         chosen = [row for row in rows if bool(self._node.GetNthControlPointLocked(row)) != locked]
         with self._step(chosen):
             for row in chosen:
                 self._node.SetNthControlPointLocked(row, locked)
 
-    @_on_whole_list
+    @_requires_intact_list
     def reset(self, rows: Iterable[int] | None = None) -> None:
-        """Put landmarks back to where they were estimated, no longer confirmed or refined.
+        """Move landmarks back to where they were estimated; they are no longer confirmed or refined.
 
-        Without `rows` all are put back, and sides are named as they were estimated.
+        Without `rows` all landmarks are reset, and sides are named as estimated.
         """
         everything = range(self._schema.count)
         swapped = self._corrections().swapped if rows is None else frozenset()
@@ -97,20 +97,19 @@ class LandmarkEditor:
             chosen = [row for row in chosen if not self._is_as_estimated(row)]
         with self._step(chosen or swapped):
             self._swap(swapped)
-            self._put_back(chosen)
+            self._reset_positions(chosen)
 
-    @_on_whole_list
+    @_requires_intact_list
     def swap_sides(self, limbs: Collection[str] = tuple(LIMBS)) -> None:
-        """Exchange left and right of "arms", "legs" or both; states, locks and certainty go with the points."""
+        """Swap left and right of "arms", "legs" or both; states, locks and confidence move with the points."""
         with self._step(limbs):
             self._swap(limbs)
 
-    @_on_whole_list
-    def take_refined(self, pose: Pose) -> None:
-        """Take the places that refinement around landmarks set by hand gave the others.
+    @_requires_intact_list
+    def apply_refinement(self, pose: Pose) -> None:
+        """Move landmarks to where refinement around those set by hand put them; they count as estimated.
 
-        Landmarks edited, confirmed or locked by now stay exactly where they are, missing ones stay missing. The
-        others count as estimated.
+        Landmarks edited, confirmed or locked meanwhile stay exactly where they are, missing ones stay missing.
         """
         free = set(self._free(range(self._schema.count))) - set(self._by_hand())
         world = self.fetus.pose().positions
@@ -122,17 +121,17 @@ class LandmarkEditor:
             self._corrections().with_refined(chosen, self._local()).save(self._node)
 
     def pinned(self) -> tuple[int, ...]:
-        """Numbers of the landmarks that refinement must take for the truth: edited, confirmed, or locked in place."""
+        """Numbers of the landmarks that refinement must not move: edited, confirmed, or locked."""
         locked = {row for row in np.flatnonzero(self.fetus.locks()).tolist() if self._is_present(row)}
         return tuple(self._schema.landmarks[row].number for row in sorted(locked | set(self._by_hand())))
 
-    # How.
+    # Helpers.
 
     @contextlib.contextmanager
-    def _step(self, concerned: Collection[Any]) -> Iterator[None]:
-        """Keep the state before a change for undo, unless nothing is concerned; tell of the change once."""
-        if concerned:
-            undo_history.keep(self._scene)
+    def _step(self, changed: Collection[Any]) -> Iterator[None]:
+        """Save the state for undo before a change, unless nothing changes; the change gives one event."""
+        if changed:
+            undo_history.save_state(self._scene)
         before = self._node.StartModify()
         try:
             yield
@@ -147,13 +146,13 @@ class LandmarkEditor:
             self._node.SetNthControlPointLocked(row, bool(locked[order[row]]))
         self._corrections().with_sides_swapped(limbs, self._schema).save(self._node)
 
-    def _put_back(self, rows: Collection[int]) -> None:
+    def _reset_positions(self, rows: Collection[int]) -> None:
         provenance = self.fetus.provenance
         for row in rows:
             control_points.set_local_position(self._node, row, provenance.named.positions[row])
         nowhere = np.full((self._schema.count, 3), np.nan)
-        kept = provenance.corrections.with_confirmed(rows, nowhere).with_refined(rows, nowhere)
-        kept.save(self._node)
+        corrections = provenance.corrections.with_confirmed(rows, nowhere).with_refined(rows, nowhere)
+        corrections.save(self._node)
 
     def _is_as_estimated(self, row: int) -> bool:
         now = self.fetus.current()

@@ -1,6 +1,6 @@
-"""What was estimated, kept with the landmarks node so that it is saved, copied per frame and undone with it.
+"""The estimate as it was made, stored in the landmarks node: saved, copied per frame and undone with it.
 
-Nobody changes it but the next estimate: points that were moved can be put back, after reopening a scene too.
+Only the next estimate replaces it, so that moved points can be reset, also after a scene was loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EstimateRecord:
     """An estimate as it was made.
 
     Attributes:
-        positions: (N, 3) mm in the landmarks node's own coordinates, so that a parent transform moves it along.
+        positions: (N, 3) mm in the landmarks node's own coordinates, which a parent transform does not change.
         confidence: (N,) 0..1, NaN = unknown.
         radius90_mm: (N,) mm, NaN = unknown.
         laterality: how sure left and right are, or None.
@@ -45,7 +45,7 @@ class EstimateRecord:
         return cls(local_positions, confidence, radius, pose.laterality)
 
     def in_order(self, order: NDArray[np.intp]) -> EstimateRecord:
-        """With the rows in another order, as after landmarks changed their names."""
+        """The record with its rows in another order, as after landmarks were renamed."""
         return replace(
             self,
             positions=self.positions[order],
@@ -54,12 +54,12 @@ class EstimateRecord:
         )
 
     def save(self, node: Any) -> None:
-        """Keep the record in `node`."""
+        """Store the record in a landmarks node."""
         write_attribute(node, ESTIMATE_ATTRIBUTE, self)
 
     @classmethod
     def load(cls, node: Any, count: int) -> EstimateRecord:
-        """The record kept in `node`; an empty one if there is none or if it does not fit `count` landmarks."""
+        """The record stored in a landmarks node; an empty one if there is none, or not for `count` landmarks."""
         record = read_attribute(node, ESTIMATE_ATTRIBUTE, cls)
         if record is not None:
             shapes = record.positions.shape, record.confidence.shape, record.radius90_mm.shape

@@ -15,7 +15,7 @@ from FetusMapV2Lib.anatomy.planes import Plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.control_points import set_world_position, world_to_local
-from FetusMapV2Lib.scene.node_names import make_name_harmless, without_name_in_labels
+from FetusMapV2Lib.scene.node_names import label_points_by_number, remove_percent_signs
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class Followers:
-    """Found by the references of the landmarks node; None where the user deleted one."""
+    """The nodes that show a pose, found by references of its landmarks node; None where the user deleted one."""
 
     def __init__(self, scene: slicer.vtkMRMLScene, landmarks: Any, schema: Schema) -> None:
         self._scene, self._landmarks, self._schema = scene, landmarks, schema
@@ -48,7 +48,7 @@ class Followers:
         found = {key: self._landmarks.GetNodeReference(pose_nodes.LENGTH_REFERENCE + key) for key in keys}
         return {key: node for key, node in found.items() if node is not None}
 
-    def complete(self, name: str) -> None:
+    def add_missing(self, name: str) -> None:
         """Make the nodes that the landmarks node does not refer to yet."""
         scene, landmarks = self._scene, self._landmarks
         if self.skeleton is None:
@@ -62,11 +62,11 @@ class Followers:
             landmarks.SetNodeReferenceID(
                 pose_nodes.LENGTH_REFERENCE + key, pose_nodes.add_line(scene, name, key).GetID()
             )
-        for node in (landmarks, *pose_nodes.followers(landmarks)):
+        for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
             node.SetUndoEnabled(True)
             if node.IsA("vtkMRMLMarkupsNode"):
-                without_name_in_labels(node)
-                make_name_harmless(node)
+                label_points_by_number(node)
+                remove_percent_signs(node)
 
     def _colours(self, name: str) -> Any:
         """The colour table of the skeleton, made once."""
@@ -77,26 +77,26 @@ class Followers:
             self._landmarks.SetNodeReferenceID(pose_nodes.COLOURS_REFERENCE, node.GetID())
         return node
 
-    def update(self, snapshot: PoseSnapshot, changed: NDArray[np.bool_], *, anew: bool) -> None:
+    def update(self, snapshot: PoseSnapshot, changed: NDArray[np.bool_], *, force: bool) -> None:
         """Show another pose.
 
         Args:
             snapshot: the pose.
             changed: (N,) the landmarks that moved since the last update.
-            anew: update all nodes, whatever they showed before.
+            force: update all nodes, whatever they showed before.
         """
         skeleton, lines, world = self.skeleton, self.lines, snapshot.world
         if skeleton is not None:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
-            self._mesh.update(world_to_local(skeleton, world), anew=anew)
-        self._update_plane(snapshot.pose.midsagittal_plane, anew=anew)
+            self._mesh.update(world_to_local(skeleton, world), force=force)
+        self._update_plane(snapshot.pose.midsagittal_plane, force=force)
         for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
                 _place_line(lines[key], world[start], world[end])
 
-    def _update_plane(self, plane: Plane | None, *, anew: bool) -> None:
-        if same_plane(plane, self._plane) and not anew:
+    def _update_plane(self, plane: Plane | None, *, force: bool) -> None:
+        if same_plane(plane, self._plane) and not force:
             return
         self._plane = plane
         if self.plane is not None:
@@ -106,7 +106,7 @@ class Followers:
 
 
 def _place_line(node: Any, start: Array, end: Array) -> None:
-    """Put a line between two world points; it disappears if either is NaN."""
+    """Move a line to two world points; it is hidden if either is NaN."""
     before = node.StartModify()
     complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
     for row, point in enumerate((start, end)):
@@ -115,14 +115,14 @@ def _place_line(node: Any, start: Array, end: Array) -> None:
 
 
 def _place_plane(node: Any, plane: Plane | None) -> None:
-    """Put the plane node where `plane` is (world); it disappears if there is none."""
+    """Move the plane node to `plane` (world); it is hidden without one."""
     if plane is None:
         set_world_position(node, 0, (math.nan,) * 3)
         return
     if node.GetNthControlPointPositionStatus(0) != node.PositionDefined:
-        # Outside of the bundle below: the frame of the plane is taken from the point when its event comes.
+        # Not in the bundle of events below: the node takes its axes from the point when that is defined.
         set_world_position(node, 0, plane.origin)
-    # One event in place of two: views draw the plane for each.
+    # One event instead of two: views redraw the plane at each.
     node.SetDisableModifiedEvent(True)
     node.SetOriginWorld(plane.origin.tolist())
     node.SetAxesWorld(plane.x_axis.tolist(), plane.y_axis.tolist(), plane.normal.tolist())
@@ -132,7 +132,7 @@ def _place_plane(node: Any, plane: Plane | None) -> None:
 
 
 def _place_trace(node: Any, plane: Plane | None) -> None:
-    """Put the trace where `plane` is (world); it disappears if there is none."""
+    """Move the trace to `plane` (world); it is hidden without one."""
     polydata = node.GetPolyData()
     if polydata.GetNumberOfCells() != (plane is not None):
         polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())

@@ -12,16 +12,16 @@ import vtk
 _OF_LANDMARKS = "FetusMapV2.Role"
 
 
-def gather(scene: slicer.vtkMRMLScene, name: str, nodes: Sequence[Any]) -> int:
-    """Put the nodes into one subject hierarchy folder and return its item (0 without a hierarchy).
+def move_to_folder(scene: slicer.vtkMRMLScene, name: str, nodes: Sequence[Any]) -> int:
+    """Move nodes into one subject hierarchy folder and return its item (0 without a hierarchy).
 
-    The items of nodes are Slicer's own business: a node that has none yet is left alone, and a node that the user
-    has put into another folder stays there.
+    Slicer creates the items of nodes: a node that has none yet is skipped. A node that the user has moved to another
+    folder stays there.
     """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy is None:
         return 0
-    sweep(scene)
+    remove_empty_folders(scene)
     root = hierarchy.GetSceneItemID()
     folder = _folder_of(hierarchy, nodes[0], root)
     if not folder:
@@ -44,8 +44,8 @@ def _folder_of(hierarchy: Any, landmarks: Any, root: int) -> int:
     return next(found, 0)
 
 
-def sweep(scene: slicer.vtkMRMLScene) -> None:
-    """Remove the empty folders of poses that are gone."""
+def remove_empty_folders(scene: slicer.vtkMRMLScene) -> None:
+    """Remove empty folders of poses that were deleted."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy is None:
         return

@@ -1,7 +1,7 @@
-"""Putting right a volume that a device or its reader delivers mirrored: a reflection among the transforms above it.
+"""Correcting the handedness of a volume that a device or its reader delivers mirrored, by a transform above it.
 
-The voxels stay as they are, and the volume's landmarks go with it. Undo leaves the reflection alone: a transform that
-it removes would take the places of the points with it.
+The voxels stay unchanged, and the volume's landmarks follow. Undo does not remove the reflection: without the transform
+the positions of the points would be wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_handedness_corrected(volume_node: Any) -> bool:
 
 
 def set_handedness_corrected(volume_node: Any, wanted: bool) -> None:
-    """Reflect a volume about its centre in the world's R, or take this back; nothing happens if it is so already.
+    """Reflect a volume about its centre along the world's R axis, or undo that; does nothing if it is so already.
 
     The same reflection as `Volume.mirrored`.
 
@@ -40,7 +40,7 @@ def set_handedness_corrected(volume_node: Any, wanted: bool) -> None:
 
 
 def rejoin(volume_node: Any, landmarks_node: Any) -> None:
-    """After undo or redo, which may bring back landmarks of the time before the transform was there."""
+    """Put landmarks under the transform of their volume; undo may restore landmarks from before it was there."""
     transform = _transform_of(volume_node)
     if transform is not None and landmarks_node.GetParentTransformNode() is not transform:
         landmarks_node.SetAndObserveTransformNodeID(transform.GetID())
@@ -52,7 +52,7 @@ def _transform_of(volume_node: Any) -> Any:
 
 
 def _reflection(volume_node: Any) -> Any:
-    """(4, 4) in the space that the volume's geometry is given in."""
+    """(4, 4) in the coordinate system below the other transforms of the volume."""
     size = np.array(volume_node.GetImageData().GetDimensions(), dtype=float)
     centre = ijk_to_world(volume_node) @ np.append((size - 1) / 2, 1.0)
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -62,9 +62,9 @@ def _reflection(volume_node: Any) -> Any:
 
 
 def _insert_transform(volume_node: Any) -> Any:
-    """A transform between a volume with its landmarks and what is above them."""
+    """Insert a transform between a volume with its landmarks and the transforms above them."""
     scene = volume_node.GetScene()
-    name = scene.GenerateUniqueName(f"{safe_name(node_name(volume_node))} put right")
+    name = scene.GenerateUniqueName(f"{safe_name(node_name(volume_node))} handedness corrected")
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     transform.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     for node in (volume_node, *poses_of(scene, volume_node)):

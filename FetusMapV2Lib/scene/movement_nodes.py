@@ -1,6 +1,6 @@
-"""Table and plots of a movement as MRML nodes: made once, found again by reference, filled on every change.
+"""Table and plots of a movement as MRML nodes: created once, found by reference, filled on every change.
 
-Everything hangs on the landmarks sequence. Plots draw from hidden tables of their own, whose angles are smoothed.
+The landmarks sequence refers to all of them. Plots use hidden tables of their own, whose angles are smoothed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHARTS = {
     "speeds": ("speeds", ()),
 }
 
-# Okabe and Ito's palette, told apart with any colour vision: left blue, right vermilion.
+# Okabe and Ito's palette, distinguishable with any colour vision: left blue, right vermilion.
 _LEFT: Colour = (0.0, 0.447, 0.698)
 _RIGHT: Colour = (0.835, 0.369, 0.0)
 _HEAD: Colour = (0.35, 0.35, 0.35)
@@ -52,12 +52,12 @@ class MovementNodes:
     """
 
     def __init__(self, sequence: Any, name: str) -> None:
-        """Use `around`."""
+        """Use `for_sequence`."""
         self._sequence, self._scene, self._name = sequence, sequence.GetScene(), name
 
     @classmethod
-    def around(cls, sequence: Any, name: str, movement: Movement) -> MovementNodes:
-        """The nodes of a landmarks sequence, made where they are missing, showing `movement`."""
+    def for_sequence(cls, sequence: Any, name: str, movement: Movement) -> MovementNodes:
+        """The nodes of a landmarks sequence, created where they are missing, showing `movement`."""
         result = cls(sequence, name)
         result.update(movement)
         return result
@@ -72,7 +72,7 @@ class MovementNodes:
         return {key: chart for key, chart in found.items() if chart is not None}
 
     def update(self, movement: Movement) -> None:
-        """Show another movement of the same body in the same nodes."""
+        """Show another movement of the same fetus in the same nodes."""
         curves = _curves(movement)
         _fill(self._table(TABLE_REFERENCE, "movement"), _readable_columns(movement))
         _fill(self._table(CURVES_REFERENCE, "movement curves", hidden=True), _curve_columns(movement, curves))
@@ -83,7 +83,7 @@ class MovementNodes:
             _name_axes(chart, key, movement)
 
     def _table(self, reference: str, name: str, *, hidden: bool = False) -> Any:
-        """The table that the sequence refers to, made if there is none."""
+        """The table that the sequence refers to, created if there is none."""
         table = self._sequence.GetNodeReference(reference)
         if table is None:
             table = self._scene.AddNewNodeByClass("vtkMRMLTableNode", f"{self._name} {name}")
@@ -131,7 +131,7 @@ class MovementNodes:
 
 
 def show_only(scene: slicer.vtkMRMLScene, movement: MovementNodes | None) -> None:
-    """Take the charts and tables of all other movements out of plot and table views."""
+    """Remove the charts and tables of all other movements from plot and table views."""
     kept = [] if movement is None else [movement.table, *movement.charts.values()]
     others = _shown_by_movements(scene) - {node.GetID() for node in kept if node is not None}
     for view in nodes_by_class(scene, "vtkMRMLPlotViewNode"):
@@ -167,7 +167,7 @@ class _Curve:
 
 
 def _curves(movement: Movement) -> list[_Curve]:
-    """Smoothed angles and speeds; of each limb the joint farther out is dashed, and the legs' speeds are."""
+    """Smoothed angles and speeds; of each limb the distal joint is dashed, and so are the speeds of the legs."""
     curves = []
     angles = smoothed(movement.angles)
     part_of_group = {part.group: number for number, part in enumerate(movement.part_list)}

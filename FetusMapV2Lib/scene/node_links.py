@@ -1,9 +1,9 @@
-"""What the nodes of a pose are linked to, put back where undo and redo drop it.
+"""The references, display nodes and meshes of a pose, restored where undo and redo lose them.
 
-A state kept for undo holds copies of model nodes. When one is let go of, by the next step or a full history, its
-destructor takes the mesh from the display nodes of the model that lives on. Undo takes nodes out of the scene one by
-one, and with each the references to it from those that come later; redo brings them back without. So a landmarks node
-keeps the references of its pose as text, too.
+An undo state holds copies of model nodes. When such a copy is deleted, by the next step or a full history, its
+destructor disconnects the mesh from the display nodes of the live model. Undo removes nodes from the scene one by one,
+and with each node the references to it; redo restores the nodes without the references. A landmarks node therefore
+stores the references of its pose as text, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from FetusMapV2Lib.scene.node_attributes import read_attribute, write_attribute
 
 ATTRIBUTE = "FetusMapV2.Links"
 
-#: Priority of an observer: others find all links as they should be.
+#: Priority of an observer: called first, so that all others find the links restored.
 _BEFORE_OTHERS = 100.0
 
 
@@ -34,36 +34,36 @@ class _Links:
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def watch(scene: slicer.vtkMRMLScene) -> None:
-    """Mend all poses of a scene after every undo and redo, as long as it lives."""
+def restore_after_undo(scene: slicer.vtkMRMLScene) -> None:
+    """Restore the links of all poses after every undo and redo in a scene."""
     if scene in _watched:
         return
     _watched.add(scene)
-    # Never removed: these observers have no owner, and go with the scene.
+    # Not in `Observations`: these observers have no owner; they are deleted with the scene.
     for event in (scene.EndUndoEvent, scene.EndRedoEvent):
         scene.AddObserver(event, _on_history, _BEFORE_OTHERS)
 
 
 def _on_history(scene: Any, event: str) -> None:
     for landmarks in pose_nodes.find_landmarks(scene):
-        mend(landmarks)
-    hierarchy_folders.sweep(scene)
+        restore(landmarks)
+    hierarchy_folders.remove_empty_folders(scene)
 
 
-def keep(landmarks: Any) -> None:
-    """Remember the links as they are; call when nodes were made."""
+def store(landmarks: Any) -> None:
+    """Store the links as they are; call after nodes were created."""
     roles = {role: landmarks.GetNodeReferenceID(role) for role in pose_nodes.reference_roles(landmarks)}
-    shown = {node.GetID(): node.GetDisplayNodeID() for node in (landmarks, *pose_nodes.followers(landmarks))}
+    shown = {node.GetID(): node.GetDisplayNodeID() for node in (landmarks, *pose_nodes.follower_nodes(landmarks))}
     write_attribute(landmarks, ATTRIBUTE, _Links(roles, shown))
 
 
-def mend(landmarks: Any) -> None:
-    """Put back what is missing: references, display nodes, meshes, colours."""
+def restore(landmarks: Any) -> None:
+    """Restore what is missing: references, display nodes, meshes, colours."""
     links = read_attribute(landmarks, ATTRIBUTE, _Links) or _Links()
-    _mend_references(landmarks, links.nodes)
-    for node in (landmarks, *pose_nodes.followers(landmarks)):
-        _mend_display(node, links.displays.get(node.GetID()))
-    mend_meshes(landmarks)
+    _restore_references(landmarks, links.nodes)
+    for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
+        _restore_display(node, links.displays.get(node.GetID()))
+    reconnect_meshes(landmarks)
     skeleton = landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
     colours = landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
     for display in appearance.displays([skeleton] if skeleton is not None and colours is not None else []):
@@ -71,8 +71,8 @@ def mend(landmarks: Any) -> None:
             display.SetAndObserveColorNodeID(colours.GetID())
 
 
-def mend_meshes(landmarks: Any) -> None:
-    """Let display nodes draw the meshes of their models again."""
+def reconnect_meshes(landmarks: Any) -> None:
+    """Connect display nodes to the meshes of their models again."""
     for model in models_of(landmarks):
         for display in appearance.displays([model]):
             if display.GetInputMeshConnection() is not model.GetMeshConnection():
@@ -85,17 +85,17 @@ def models_of(landmarks: Any) -> list[Any]:
     return [node for node in found if node is not None]
 
 
-def _mend_references(landmarks: Any, kept: dict[str, str]) -> None:
+def _restore_references(landmarks: Any, stored: dict[str, str]) -> None:
     scene = landmarks.GetScene()
-    for role, identifier in kept.items():
+    for role, identifier in stored.items():
         if landmarks.GetNodeReference(role) is None and scene.GetNodeByID(identifier) is not None:
             others = (other for other in pose_nodes.find_landmarks(scene) if other is not landmarks)
             if not any(scene.IsNodeReferencingNodeID(other, identifier) for other in others):
                 landmarks.SetNodeReferenceID(role, identifier)
 
 
-def _mend_display(node: Any, identifier: str | None) -> None:
-    """Give a node its own display node again, in place of a new one or none."""
+def _restore_display(node: Any, identifier: str | None) -> None:
+    """Connect a node to its own display node again, in place of a new one or none."""
     scene, now = node.GetScene(), node.GetDisplayNode()
     own = scene.GetNodeByID(identifier) if identifier else None
     if own is None or own is now or not own.IsA("vtkMRMLDisplayNode") or own.GetDisplayableNode() not in (None, node):

@@ -25,7 +25,7 @@ class OffscreenView:
     """A render window with Slicer's displayable managers.
 
     Args:
-        scene: a scene of `files.new_scene`.
+        scene: a scene of `scene_files.new_scene`.
         managers: names of displayable manager classes.
         size: width and height in pixels.
     """
@@ -48,7 +48,7 @@ class OffscreenView:
         self.group.SetRenderer(self.renderer)
         for name in managers:
             manager = getattr(slicer, name)()
-            # Given one by one: the factories are singletons that belong to the application's own views.
+            # Not by the factories: these are singletons of the application's own views.
             manager.SetMRMLApplicationLogic(self.application.logic)
             self.group.AddDisplayableManager(manager)
 
@@ -66,7 +66,7 @@ class OffscreenView:
         return np.array(pixels.reshape(height, width, -1)[::-1, :, :3])
 
     def close(self) -> None:
-        """Let go of the scene and of the render window."""
+        """Release the scene and the render window."""
         self.group.SetMRMLDisplayableNode(None)
         self.group.SetRenderer(None)
         self.window.Finalize()

@@ -1,7 +1,7 @@
-"""Whose pose is whose: a pose belongs to one volume, and only one pose is on show.
+"""Which pose belongs to which volume: each belongs to one volume, and only one pose is shown at a time.
 
-Nodes are told apart by reference, never by name: two volumes may have the same one. `own_views.OwnViews` keeps this up
-while views, volumes and poses come and go.
+Volumes are identified by reference, never by name: two may have the same one. `pose_visibility.PoseVisibility` updates
+the views while volumes and poses are added and removed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import slicer
 from FetusMapV2Lib.scene import appearance, pose_nodes
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 
-#: Kept with landmarks that were given a volume, so that they are known as another's once that volume is deleted.
+#: Set on landmarks that were assigned to a volume: once that is deleted, they are known to be of another volume.
 _OWNED_ATTRIBUTE = "FetusMapV2.OfVolume"
 
 
-def give_to(landmarks: Any, volume: Any) -> None:
-    """Make a pose that of a volume."""
+def assign_volume(landmarks: Any, volume: Any) -> None:
+    """Let a pose belong to a volume."""
     landmarks.SetNodeReferenceID(pose_nodes.VOLUME_REFERENCE, volume.GetID())
     landmarks.SetAttribute(_OWNED_ATTRIBUTE, "1")
 
 
 def volume_of(landmarks: Any) -> Any:
-    """The volume node that a pose was estimated in; None if it is not known or no longer in the scene."""
+    """The volume node that a pose was estimated in; None if it is unknown or no longer in the scene."""
     return landmarks.GetNodeReference(pose_nodes.VOLUME_REFERENCE) if landmarks is not None else None
 
 
-def has_lost_its_volume(landmarks: Any) -> bool:
+def is_orphaned(landmarks: Any) -> bool:
     """Whether a pose belongs to a volume that is no longer in the scene."""
     return volume_of(landmarks) is None and landmarks.GetAttribute(_OWNED_ATTRIBUTE) is not None
 
@@ -47,7 +47,7 @@ def poses_of(scene: slicer.vtkMRMLScene, volume: Any) -> list[Any]:
 
 def nodes_of(landmarks: Any) -> list[Any]:
     """All nodes that show a pose: its landmarks, skeleton, plane, trace and lengths."""
-    return [landmarks, *pose_nodes.followers(landmarks)]
+    return [landmarks, *pose_nodes.follower_nodes(landmarks)]
 
 
 def landmarks_of(fetus: Any) -> Any:
@@ -56,12 +56,12 @@ def landmarks_of(fetus: Any) -> Any:
 
 
 def show_only(scene: slicer.vtkMRMLScene, fetus: Any) -> None:
-    """Take all poses but one out of all views, with what is left of poses whose landmarks are gone.
+    """Hide all poses but one in all views, and the remaining nodes of poses whose landmarks were deleted.
 
-    What the user hid of the one that is shown stays hidden.
+    Parts of the shown pose that the user has hidden stay hidden.
 
     Args:
-        fetus: `PoseScene` or landmarks node; None = no pose is to be seen.
+        fetus: `PoseScene` or landmarks node; None = hide all poses.
     """
     landmarks = landmarks_of(fetus)
     own = [] if landmarks is None else nodes_of(landmarks)

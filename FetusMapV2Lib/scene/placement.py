@@ -1,6 +1,6 @@
 """`Placement`: the next click in a view puts one landmark there, by Slicer's own place mode.
 
-Until then the landmark has no place; if the user thinks better of it, it is back where it was.
+Until then the landmark has no position; if the user cancels, it returns to where it was.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Placement:
 
     Args:
         fetus: the live nodes of the pose.
-        row: of the landmark. A locked one is unlocked by nobody: ask first.
+        row: of the landmark; whether it is locked is not checked.
         on_end: called once with whether the landmark was placed.
 
     Raises:
-        InputError: the point list does not hold the landmarks any more.
+        InputError: the point list no longer holds the landmarks.
     """
 
     def __init__(self, fetus: PoseScene, row: int, on_end: Callable[[bool], None] = lambda placed: None) -> None:
@@ -37,17 +37,17 @@ class Placement:
 
     @property
     def is_running(self) -> bool:
-        """Whether a click is awaited."""
+        """Whether it waits for a click."""
         return len(self._observations) > 0
 
     def cancel(self) -> None:
-        """Think better of it; nothing if it has ended."""
+        """Leave the landmark where it was; does nothing once placement has ended."""
         if self.is_running:
             self._modes.SwitchToViewTransformMode()
 
     def _start(self) -> None:
-        undo_history.keep(self._scene)
-        # Slicer would keep the state without the landmark's place, too.
+        undo_history.save_state(self._scene)
+        # Slicer would save another state, without the position of the landmark.
         self._scene.SetUndoOff()
         self._node.UnsetNthControlPointPosition(self.row)
         self._node.SetControlPointPlacementStartIndex(self.row)

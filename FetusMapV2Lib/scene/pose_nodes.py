@@ -1,6 +1,6 @@
-"""The MRML nodes of a pose: made once, found again by reference after loading, filled with positions.
+"""The MRML nodes of a pose: created once, and found by reference after loading.
 
-Everything hangs on the landmarks node: it refers to the skeleton, the plane, the lengths and the volume.
+The landmarks node refers to all others: skeleton, plane, lengths and volume.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import appearance
 from FetusMapV2Lib.scene.control_points import list_problem, recreate_points
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
-from FetusMapV2Lib.scene.node_names import node_name, without_name_in_labels
+from FetusMapV2Lib.scene.node_names import label_points_by_number, node_name
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ _LINE_NAMES = {
 
 
 def length_rows(schema: Schema) -> dict[str, tuple[int, int]]:
-    """The measured lengths: key to the rows of its two ends."""
+    """Key of each measured length -> rows of its two ends."""
     return {"crl": schema.crl_rows, **schema.bones}
 
 
@@ -52,20 +52,20 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
 
 
 def reference_roles(landmarks: Any) -> list[str]:
-    """The roles under which a landmarks node refers to what was made for it."""
+    """The roles under which a landmarks node refers to the nodes created for it."""
     roles = (landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles()))
     single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, COLOURS_REFERENCE)
     return [role for role in roles if role in single or role.startswith(LENGTH_REFERENCE)]
 
 
-def followers(landmarks: Any) -> list[Any]:
-    """The nodes that a landmarks node refers to as showing its pose: skeleton, plane, trace and lengths."""
+def follower_nodes(landmarks: Any) -> list[Any]:
+    """The nodes that show the pose of a landmarks node: skeleton, plane, trace and lengths."""
     found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role != COLOURS_REFERENCE)
     return [node for node in found if node is not None]
 
 
 def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
-    """`name`, or `name 2`, ... if the scene has landmarks of that name already."""
+    """`name`, or ``name 2``, ... if the scene already has landmarks of that name."""
     number, unique = 1, name
     while scene.GetFirstNodeByName(f"{unique} landmarks") is not None:
         number += 1
@@ -78,31 +78,31 @@ def check_landmarks(node: Any, schema: Schema) -> None:
     where = node_name(node) if node is not None else ""
     if node is None or not node.IsA("vtkMRMLMarkupsFiducialNode"):
         raise InputError("this is not a point list", where=where, remedy="Choose the landmarks of a fetus")
-    kept = node.GetAttribute(SCHEMA_ATTRIBUTE)
-    if kept and kept != schema.id:
-        raise InputError(f"the landmarks follow another schema ({kept})", where=where, remedy=f"Use {schema.id}")
+    stored = node.GetAttribute(SCHEMA_ATTRIBUTE)
+    if stored and stored != schema.id:
+        raise InputError(f"the landmarks follow another schema ({stored})", where=where, remedy=f"Use {schema.id}")
     problem = list_problem(node, schema)
     if problem:
         raise InputError(
             f"the point list does not hold the {schema.count} landmarks in their order: {problem}",
             where=where,
-            remedy="Estimate the pose anew, or load a landmark file made by this extension",
+            remedy="Estimate the pose again, or load a landmark file made by this extension",
         )
 
 
 def add_landmarks(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
-    """A fiducial node with one named point per landmark, all missing, their number fixed."""
+    """Add a fiducial node with one named point per landmark, all missing, their number fixed."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} landmarks")
-    without_name_in_labels(node)
+    label_points_by_number(node)
     recreate_points(node, schema)
-    make_landmarks(node, schema)
+    mark_as_landmarks(node, schema)
     return node
 
 
-def make_landmarks(node: Any, schema: Schema) -> None:
-    """Make a point list with the right points the landmarks of a pose, e.g. one that was loaded from a file."""
+def mark_as_landmarks(node: Any, schema: Schema) -> None:
+    """Turn a point list that holds the landmarks into a landmarks node, e.g. one that was loaded from a file."""
     before = node.StartModify()
-    without_name_in_labels(node)
+    label_points_by_number(node)
     node.SetFixedNumberOfControlPoints(True)
     node.SetAttribute(ROLE_ATTRIBUTE, LANDMARKS_ROLE)
     node.SetAttribute(SCHEMA_ATTRIBUTE, schema.id)
@@ -111,7 +111,7 @@ def make_landmarks(node: Any, schema: Schema) -> None:
 
 
 def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
-    """A hidden colour table with the colour of each landmark."""
+    """Add a hidden colour table with the colour of each landmark."""
     node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
     node.UnRegister(None)
     node.SetName(f"{name} colours")
@@ -125,7 +125,7 @@ def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
 
 
 def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData, colours: Any) -> Any:
-    """A model node that shows `polydata` in the colours of the limbs."""
+    """Add a model node that shows `polydata` in the colours of the limbs."""
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton")
     node.SetAttribute(ROLE_ATTRIBUTE, "skeleton")
     node.SetSelectable(False)
@@ -135,9 +135,9 @@ def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyDat
 
 
 def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
-    """A locked plane node of absolute size."""
+    """Add a locked plane node of absolute size."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode", f"{name} midsagittal plane")
-    without_name_in_labels(node)
+    label_points_by_number(node)
     node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_plane")
     node.SetPlaneType(node.PlaneTypePointNormal)
     node.SetSizeMode(node.SizeModeAbsolute)
@@ -149,8 +149,10 @@ def add_plane(scene: slicer.vtkMRMLScene, name: str) -> Any:
 
 
 def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
-    """A model node that shows where the midsagittal plane cuts the slices: a line, drawn in a tenth of the time that
-    views need for the outline of a plane node."""
+    """Add a model node that shows the line where the midsagittal plane cuts a slice.
+
+    Views draw it in a tenth of the time that they need for the outline of a plane node.
+    """
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} midsagittal plane in slices")
     node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_trace")
     node.SetSelectable(False)
@@ -162,10 +164,10 @@ def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
 
 
 def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
-    """A locked line node with its length measurement."""
+    """Add a locked line node with its length measurement."""
     label = _LINE_NAMES.get(key, key.replace("_", " "))
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", f"{name} {label}")
-    without_name_in_labels(node)
+    label_points_by_number(node)
     node.SetAttribute(ROLE_ATTRIBUTE, f"length.{key}")
     for end in ("start", "end"):
         row = node.AddControlPoint(0.0, 0.0, 0.0, end)
@@ -185,5 +187,5 @@ def _with_display(node: Any, show: Any) -> None:
     before = display.StartModify()
     show(display)
     display.EndModify(before)
-    for owned in (node, display):
-        owned.SetUndoEnabled(True)
+    for one in (node, display):
+        one.SetUndoEnabled(True)

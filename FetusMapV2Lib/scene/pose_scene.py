@@ -22,7 +22,7 @@ from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, owner
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
-from FetusMapV2Lib.scene.node_names import make_name_harmless, pose_name, safe_markups_name
+from FetusMapV2Lib.scene.node_names import pose_name, remove_percent_signs, safe_markups_name
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.provenance import Provenance
@@ -34,8 +34,8 @@ Listener = Callable[["PoseScene"], None]
 class PoseScene:
     """One fetus in a scene.
 
-    Points are moved through `landmarks_node` (by the mouse, a script, undo, a sequence) or `set_pose`; everything
-    else follows at once, in the same nodes. Positions are world coordinates, whatever parent transforms there are.
+    Points are moved through `landmarks_node` (by the mouse, a script, undo, a sequence) or `set_pose`; all other nodes
+    follow at once and are never recreated. Positions are world coordinates, whatever parent transforms there are.
 
     Attributes:
         snapshot: the pose after the last change, as handed to followers and listeners. It is up to date whenever a
@@ -81,7 +81,7 @@ class PoseScene:
         name = pose_nodes.unique_name(scene, safe_markups_name(name))
         landmarks = pose_nodes.add_landmarks(scene, name, pose.schema)
         if volume_node is not None:
-            ownership.give_to(landmarks, volume_node)
+            ownership.assign_volume(landmarks, volume_node)
             landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         write_estimate(landmarks, pose, model)
         result = cls(scene, landmarks, pose.schema)
@@ -90,20 +90,20 @@ class PoseScene:
 
     @classmethod
     def attach(cls, scene: slicer.vtkMRMLScene, landmarks_node: Any, schema: Schema) -> PoseScene:
-        """Make the nodes of a pose live again, after a scene was loaded or an undo brought them back.
+        """Observe the nodes of a pose again, after a scene was loaded or an undo has restored them.
 
         Nodes that are missing are recreated; all others keep their display. Landmarks from a file (.mrk.json) become
-        a pose, with what the descriptions of the points tell about their estimate.
+        a pose, with what the descriptions of the points say about their estimate.
 
         Raises:
             InputError: the node is not a landmarks node of this schema.
         """
         pose_nodes.check_landmarks(landmarks_node, schema)
         if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
-            pose_nodes.make_landmarks(landmarks_node, schema)
+            pose_nodes.mark_as_landmarks(landmarks_node, schema)
             Provenance.from_notes(landmarks_node, schema).save(landmarks_node)
         if ownership.volume_of(landmarks_node) is not None:
-            ownership.give_to(landmarks_node, ownership.volume_of(landmarks_node))
+            ownership.assign_volume(landmarks_node, ownership.volume_of(landmarks_node))
         result = cls(scene, landmarks_node, schema)
         result._start(pose_name(landmarks_node))
         return result
@@ -243,10 +243,10 @@ class PoseScene:
     # Updating.
 
     def _start(self, name: str) -> None:
-        node_links.mend(self.landmarks_node)
-        self._followers.complete(name)
-        node_links.keep(self.landmarks_node)
-        hierarchy_folders.gather(self.scene, name, self.all_nodes)
+        node_links.restore(self.landmarks_node)
+        self._followers.add_missing(name)
+        node_links.store(self.landmarks_node)
+        hierarchy_folders.move_to_folder(self.scene, name, self.all_nodes)
         self._observe()
         self._update(everything=True)
 
@@ -284,16 +284,16 @@ class PoseScene:
 
     def _on_restored(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open:
-            node_links.mend(self.landmarks_node)
+            node_links.restore(self.landmarks_node)
             self._observe_followers()
             self._update(everything=True)
 
     def _on_named(self, caller: Any, event: str, data: Any = None) -> None:
-        make_name_harmless(caller)
+        remove_percent_signs(caller)
 
     def _on_display(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open and not self.scene.IsClosing():
-            node_links.mend_meshes(self.landmarks_node)
+            node_links.reconnect_meshes(self.landmarks_node)
 
     def _on_close(self, caller: Any, event: str, data: Any = None) -> None:
         self.close()
@@ -320,7 +320,7 @@ class PoseScene:
                 if not now.problem and (restored or now.states != before.states):
                     write_descriptions(self.landmarks_node, now)
                 if changed.any():
-                    self._followers.update(now, changed, anew=everything)
+                    self._followers.update(now, changed, force=everything)
         finally:
             self._busy = False
         self._notify()

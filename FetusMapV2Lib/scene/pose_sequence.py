@@ -42,7 +42,7 @@ class PoseSequence:
     Attributes:
         browser: the vtkMRMLSequenceBrowserNode of volumes and landmarks.
         sequence: the vtkMRMLSequenceNode of landmarks, one per frame.
-        pose_scene: the live pose of the frame on show.
+        pose_scene: the live pose of the shown frame.
         nodes: table and plots of the movement.
     """
 
@@ -56,7 +56,7 @@ class PoseSequence:
         self._observations = Observations()
         self._busy = False
         self._open = True
-        self.nodes = MovementNodes.around(sequence, self._name, self.movement())
+        self.nodes = MovementNodes.for_sequence(sequence, self._name, self.movement())
         self._observe()
 
     @classmethod
@@ -94,12 +94,12 @@ class PoseSequence:
 
     @classmethod
     def attach(cls, browser: Any, schema: Schema, pose_scene: PoseScene | None = None) -> PoseSequence:
-        """Make the poses in a browser live again, e.g. after a scene was loaded.
+        """Observe the poses in a browser again, e.g. after a scene was loaded.
 
         Args:
-            browser: of the volumes.
-            schema: what the points are.
-            pose_scene: the live pose of the landmarks node, if there is one already.
+            browser: a sequence browser of volumes and landmarks.
+            schema: of the landmarks.
+            pose_scene: the live pose of the landmarks node, if there already is one.
 
         Raises:
             InputError: the browser holds no landmarks of a fetus.
@@ -121,7 +121,7 @@ class PoseSequence:
 
     @property
     def frame(self) -> int:
-        """The frame on show, from 0."""
+        """The shown frame, from 0."""
         return int(self.browser.GetSelectedItemNumber())
 
     def show(self, frame: int) -> None:
@@ -130,7 +130,7 @@ class PoseSequence:
 
     @property
     def times_s(self) -> np.ndarray | None:
-        """(T,) seconds of the frames, by the interval that was given or by the sequence; None = not known."""
+        """(T,) seconds of the frames, by the interval that was given or by the sequence; None = unknown."""
         interval = self.frame_interval_s
         return frame_times(self.browser) if interval is None else np.arange(self.frame_count) * interval
 
@@ -157,7 +157,7 @@ class PoseSequence:
         return self._movement
 
     def set_poses(self, poses: Sequence[Pose], model: str = "") -> None:
-        """Take new estimates of all frames into the same nodes, in place of all corrections.
+        """Replace the poses of all frames and all their corrections by new estimates, in the same nodes.
 
         Raises:
             ValueError: not one pose per frame.
@@ -174,7 +174,7 @@ class PoseSequence:
         self._poses = stored_poses(self.sequence, self.browser, self.pose_scene)
         self._update_movement()
 
-    # Who follows.
+    # Listeners.
 
     @property
     def is_open(self) -> bool:
@@ -196,7 +196,7 @@ class PoseSequence:
         return remove
 
     def close(self) -> None:
-        """Stop following; the nodes stay in the scene as they are. Twice does no harm."""
+        """Stop observing the nodes; they stay in the scene as they are. Closing twice does no harm."""
         if not self._open:
             return
         self._open = False
@@ -223,7 +223,7 @@ class PoseSequence:
             self.close()
         elif not self._busy and stored_frame(pose_scene.landmarks_node) == self.frame:
             pose = pose_scene.pose()
-            if not _same(pose, self._poses[self.frame]):
+            if not _same_movement(pose, self._poses[self.frame]):
                 self._poses[self.frame] = pose
                 self._update_movement()
 
@@ -237,8 +237,8 @@ class PoseSequence:
         if scene is None or not all(scene.IsNodePresent(node) for node in (self.browser, self.sequence)):
             self.close()
 
-    # The scene's history brings back landmarks, and not the frame that they belong to: meanwhile nothing is written to
-    # the frame on show, and afterwards the browser is turned to the frame of what came back.
+    # Undo restores landmarks but not the frame that was shown: meanwhile nothing is stored in the shown frame, and
+    # afterwards the browser shows the frame that the restored landmarks belong to.
 
     def _on_history_starts(self, caller: Any, event: str, data: Any = None) -> None:
         self._busy = True
@@ -257,7 +257,7 @@ class PoseSequence:
         self._on_browser(self.browser, "")
 
     def _update_movement(self) -> None:
-        """The movement is another: table, plots and listeners follow."""
+        """Recompute the movement; update table and plots, and call the listeners."""
         self._movement = None
         self.nodes.update(self.movement())
         self._notify()
@@ -267,11 +267,11 @@ class PoseSequence:
             listener(self)
 
 
-def _same(one: Pose, other: Pose) -> bool:
-    """Whether two poses are equal as far as movement goes."""
+def _same_movement(one: Pose, other: Pose) -> bool:
+    """Whether positions and radii of two poses are equal, on which the movement depends."""
     first, second = (np.zeros(0) if pose.radius90_mm is None else pose.radius90_mm for pose in (one, other))
-    still = np.array_equal(one.positions, other.positions, equal_nan=True)
-    return still and np.array_equal(first, second, equal_nan=True)
+    same_positions = np.array_equal(one.positions, other.positions, equal_nan=True)
+    return same_positions and np.array_equal(first, second, equal_nan=True)
 
 
 def _check_count(poses: Sequence[Pose], frames: int) -> None:

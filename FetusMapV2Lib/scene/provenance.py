@@ -24,23 +24,21 @@ from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateReco
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Points closer than this count as being in one place (mm; files keep fewer digits than memory).
+#: Points closer than this count as being in one place (mm; files store fewer digits than memory holds).
 SAME_PLACE_MM = 1e-3
 
 MODEL_ATTRIBUTE = "FetusMapV2.Model"
-#: All that a landmarks node keeps beside its points.
+#: All that a landmarks node stores besides its points.
 ATTRIBUTES = (ESTIMATE_ATTRIBUTE, CORRECTIONS_ATTRIBUTE, MODEL_ATTRIBUTE)
 
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """What is kept with the landmarks of one pose.
-
-    Positions named `local` are (N, 3) mm in the landmarks node's own coordinates, NaN = missing.
+    """What is stored with the landmarks of one pose.
 
     Attributes:
-        estimate: what the model gave, by the names that it gave.
-        corrections: what a user made of it.
+        estimate: by the model, under the names that the model gave.
+        corrections: by the user.
         model: name and identity of the model, empty = unknown.
         schema: what the rows are.
     """
@@ -52,7 +50,7 @@ class Provenance:
 
     @classmethod
     def load(cls, node: Any, schema: Schema) -> Provenance:
-        """What a landmarks node keeps."""
+        """What a landmarks node stores."""
         return cls(
             EstimateRecord.load(node, schema.count),
             Corrections.load(node, schema.count),
@@ -62,36 +60,38 @@ class Provenance:
 
     @classmethod
     def from_notes(cls, node: Any, schema: Schema) -> Provenance:
-        """What the descriptions of the points tell; a Markups file keeps nothing else."""
+        """What the descriptions of the points say; a Markups file stores nothing else."""
         local = control_points.local_positions(node)
         notes = [PointNote.read(node.GetNthControlPointDescription(row)) for row in range(schema.count)]
         unknown = PointNote(state="edited")
         return _of_notes([note or unknown for note in notes], local, schema)
 
     def save(self, node: Any) -> None:
-        """Keep all of it in a landmarks node."""
+        """Store it in a landmarks node."""
         self.estimate.save(node)
         self.corrections.save(node)
         node.SetAttribute(MODEL_ATTRIBUTE, self.model)
 
     @cached_property
     def named(self) -> EstimateRecord:
-        """The estimate by the names that the landmarks have now."""
+        """The estimate under the present names of the landmarks."""
         return self.estimate.in_order(swapped_rows(self.corrections.swapped, self.schema))
 
     @property
     def laterality(self) -> Laterality | None:
         """How sure left and right are; limbs whose sides were swapped by hand are certain."""
-        kept, swapped = self.estimate.laterality, self.corrections.swapped
-        if kept is None or not swapped:
-            return kept
-        arms, legs = "arms" in swapped, "legs" in swapped
+        estimated, swapped = self.estimate.laterality, self.corrections.swapped
+        if estimated is None or not swapped:
+            return estimated
+        arms, legs, consistent = "arms" in swapped, "legs" in swapped, estimated.consistent
+        if consistent is not None and arms != legs:
+            consistent = not consistent
         return Laterality(
-            arms_confidence=1.0 if arms else kept.arms_confidence,
-            legs_confidence=1.0 if legs else kept.legs_confidence,
-            arms_swapped=kept.arms_swapped ^ arms,
-            legs_swapped=kept.legs_swapped ^ legs,
-            consistent=kept.consistent if kept.consistent is None or arms == legs else not kept.consistent,
+            arms_confidence=1.0 if arms else estimated.arms_confidence,
+            legs_confidence=1.0 if legs else estimated.legs_confidence,
+            arms_swapped=estimated.arms_swapped ^ arms,
+            legs_swapped=estimated.legs_swapped ^ legs,
+            consistent=consistent,
         )
 
 
@@ -103,10 +103,10 @@ def at_same_place(local: Array, places: Array) -> Flags:
 
 def _of_notes(notes: list[PointNote], local: Array, schema: Schema) -> Provenance:
     nowhere = (math.nan,) * 3
-    at_home = {"estimated", "confirmed"}
+    in_place = {"estimated", "confirmed"}
     estimated = np.array(
         [
-            note.estimated_at or (place if note.state in at_home and not note.refined else nowhere)
+            note.estimated_at or (place if note.state in in_place and not note.refined else nowhere)
             for note, place in zip(notes, local.tolist(), strict=True)
         ]
     )

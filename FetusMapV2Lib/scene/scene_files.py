@@ -1,7 +1,6 @@
 """Scenes without the Slicer application, and scene files (.mrb), with the real MRML classes.
 
-In 3D Slicer the running scene is passed to the other functions of this room; nothing here is needed there but
-`save_scene`.
+Within 3D Slicer only `save_scene` is needed: there the other modules get the scene of the application.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Application:
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
 
     def _start_file_access(self) -> None:
-        """Reading an .mrb asks for a data manager, as in Slicer."""
+        """Reading an .mrb needs a data manager, as in Slicer."""
         self._remote = slicer.vtkMRMLRemoteIOLogic()
         self._remote.SetMRMLScene(self.scene)
         self._remote.SetMRMLApplicationLogic(self.logic)
@@ -76,7 +75,7 @@ class Application:
         self._remote.AddDataIOToScene()
 
     def close(self) -> None:
-        """Empty the scene and let go of everything."""
+        """Empty the scene and release its logics."""
         self.scene.Clear(True)
         for module in (*self.modules.values(), self._data, self.logic):
             module.SetMRMLScene(None)
@@ -89,7 +88,7 @@ _applications: dict[str, Application] = {}
 
 
 def new_scene() -> slicer.vtkMRMLScene:
-    """An empty MRML scene with the logics that Slicer would give it. Give it back with `close_scene`."""
+    """An empty MRML scene with the logics that Slicer would give it; release it with `close_scene`."""
     scene = slicer.vtkMRMLScene()
     _applications[scene.GetAddressAsString("")] = Application(scene)
     return scene
@@ -101,7 +100,7 @@ def application_of(scene: slicer.vtkMRMLScene) -> Application:
 
 
 def close_scene(scene: slicer.vtkMRMLScene) -> None:
-    """Empty a scene of `new_scene` or `load_scene` and free what belongs to it; twice does no harm."""
+    """Empty a scene of `new_scene` or `load_scene` and release its logics; closing twice does no harm."""
     application = _applications.pop(scene.GetAddressAsString(""), None)
     if application is not None:
         application.close()
@@ -138,7 +137,7 @@ def bundle_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
 
 
 def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> None:
-    """Written under a name of its own: the bundle takes its inner names from it, and not every one will do."""
+    """Write to a temporary file: the names inside a bundle derive from its own, and MRML cannot take every name."""
     _make_names_safe(scene)
     root, url = scene.GetRootDirectory(), scene.GetURL()
     with plain_folder(temporary.parent, None) as folder:
@@ -155,7 +154,7 @@ def _write_bundle(scene: slicer.vtkMRMLScene, temporary: Path, target: Path) -> 
 
 
 def _make_names_safe(scene: slicer.vtkMRMLScene) -> None:
-    """A name with a character that XML cannot carry would make a file that nobody can read."""
+    """Replace characters in node names that XML cannot hold: the file would be unreadable."""
     for node in nodes_by_class(scene, "vtkMRMLNode"):
         name = node_name(node)
         if not is_printable(name) or name != (node.GetName() or ""):
@@ -179,7 +178,7 @@ def load_scene(path: str | os.PathLike[str]) -> slicer.vtkMRMLScene:
         if not scene.Connect(slicer.vtkMRMLMessageCollection()):
             close_scene(scene)
             raise InputError("the scene file is damaged", where=source, remedy="Save it again from 3D Slicer")
-    # A name that is no UTF-8 would end the process.
+    # VTK ends the process at a name that is not UTF-8.
     place = str(source.parent) if is_plain(source) else ""
     scene.SetURL(f"{place}/{source.stem}.mrml" if place else "")
     scene.SetRootDirectory(place)

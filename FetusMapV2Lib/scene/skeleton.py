@@ -47,17 +47,17 @@ class SkeletonMesh:
         self.polydata = vtk.vtkPolyData()
         self.polydata.SetPoints(vtk.vtkPoints())
 
-    def update(self, positions: Array, *, anew: bool = False) -> None:
+    def update(self, positions: Array, *, force: bool = False) -> None:
         """Move the surface to `positions` (22, 3) mm; NaN rows and the edges that touch them disappear.
 
         Args:
-            anew: do not rely on what the polydata held before; an undo or a loaded scene may have changed it.
+            force: do not rely on what the polydata held before; an undo or a loaded scene may have changed it.
         """
         present = finite_rows(positions)
         safe = np.where(present[:, None], positions, _centre(positions, present))
         self._fill(safe)
         self._copy_to_vtk()
-        if anew or self._shown is None or not np.array_equal(present, self._shown):
+        if force or self._shown is None or not np.array_equal(present, self._shown):
             self._show(present)
         self.polydata.Modified()
 

@@ -1,4 +1,4 @@
-"""Turning slice views to the fetus: a view's plane becomes the midsagittal, a coronal or a transverse one."""
+"""Reorienting slice views to the midsagittal, a coronal or a transverse plane of the fetus."""
 
 from __future__ import annotations
 

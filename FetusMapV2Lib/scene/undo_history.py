@@ -1,6 +1,6 @@
-"""Undo and redo of what happened to landmarks, by the scene's own history.
+"""Undo and redo of changes of landmarks, by the scene's own history.
 
-Slicer keeps a state whenever a point is pressed, moved or not; such states are passed over.
+Slicer saves a state whenever a point is clicked, even if it is not moved; such states are skipped.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import slicer
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import control_points, node_links, pose_nodes
-from FetusMapV2Lib.scene.node_names import make_name_harmless, node_name
+from FetusMapV2Lib.scene.node_names import node_name, remove_percent_signs
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
 
-def turn_on(scene: slicer.vtkMRMLScene) -> None:
-    """Keep states from now on; Slicer does not by custom."""
+def enable(scene: slicer.vtkMRMLScene) -> None:
+    """Save states from now on; by default Slicer does not."""
     scene.SetUndoOn()
-    node_links.watch(scene)
+    node_links.restore_after_undo(scene)
 
 
-def keep(scene: slicer.vtkMRMLScene) -> None:
-    """Keep the state as it is: call before a change. Nothing while undo is off."""
+def save_state(scene: slicer.vtkMRMLScene) -> None:
+    """Save the present state; call before a change. Does nothing while undo is off."""
     for landmarks in pose_nodes.find_landmarks(scene):
-        for node in (landmarks, *pose_nodes.followers(landmarks)):
+        for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
             if node.IsA("vtkMRMLMarkupsNode"):
-                make_name_harmless(node)
+                remove_percent_signs(node)
     scene.SaveStateForUndo()
 
 
-def forget(scene: slicer.vtkMRMLScene) -> None:
-    """Let go of all states: after a change that cannot be undone, earlier ones would not fit any more."""
+def clear(scene: slicer.vtkMRMLScene) -> None:
+    """Discard all states: after a change that cannot be undone, they no longer fit the scene."""
     scene.ClearUndoStack()
     scene.ClearRedoStack()
 
 
 def can_undo(scene: slicer.vtkMRMLScene) -> bool:
-    """Whether the scene keeps an earlier state."""
+    """Whether the scene has an earlier state."""
     return bool(scene.GetNumberOfUndoLevels() > 0)
 
 
 def can_redo(scene: slicer.vtkMRMLScene) -> bool:
-    """Whether the scene keeps a state that was undone."""
+    """Whether the scene has an undone state."""
     return bool(scene.GetNumberOfRedoLevels() > 0)
 
 
 def undo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
-    """Go back by one step that can be seen in the landmarks.
+    """Undo one step that changed landmarks.
 
     Args:
-        volume: the volume whose poses are worked on. The scene has one history for all volumes: a step of another
-            one is left as it is.
+        scene: the scene.
+        volume: the selected volume. The scene has one history for all volumes; a step in another volume is not undone.
 
     Raises:
         InputError: the last step was made in another volume.
@@ -61,24 +61,24 @@ def undo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
 
 
 def redo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
-    """Go forth by one step that can be seen in the landmarks; see `undo`.
+    """Redo one step that changed landmarks; see `undo`.
 
     Raises:
-        InputError: the step that was undone last was made in another volume.
+        InputError: the step was made in another volume.
     """
     _one_step(scene, volume, (scene.Redo, scene.GetNumberOfRedoLevels), (scene.Undo, scene.GetNumberOfUndoLevels))
 
 
-#: Goes one state on, and says how many states there still are.
-_Way = tuple[Callable[[], Any], Callable[[], int]]
+#: Goes to the next state, and returns how many states remain.
+_Direction = tuple[Callable[[], Any], Callable[[], int]]
 
 
-def _one_step(scene: slicer.vtkMRMLScene, volume: Any, on: _Way, back: _Way) -> None:
-    before, levels = _landmarks_in(scene), back[1]()
+def _one_step(scene: slicer.vtkMRMLScene, volume: Any, forth: _Direction, back: _Direction) -> None:
+    before, levels = _visible_state(scene), back[1]()
     owners = _owners(scene)
-    while on[1]() and _landmarks_in(scene) == before:
-        on[0]()
-    after = _landmarks_in(scene)
+    while forth[1]() and _visible_state(scene) == before:
+        forth[0]()
+    after = _visible_state(scene)
     changed = {row[0] for row in before ^ after}
     concerned = {(_owners(scene) | owners).get(identifier) for identifier in changed}
     if volume is None or not changed or concerned & {volume.GetID(), None}:
@@ -100,8 +100,8 @@ def _owners(scene: slicer.vtkMRMLScene) -> dict[str, str | None]:
     }
 
 
-def _landmarks_in(scene: slicer.vtkMRMLScene) -> set[tuple[Any, ...]]:
-    """All that a user can see change in the landmarks of all poses."""
+def _visible_state(scene: slicer.vtkMRMLScene) -> set[tuple[Any, ...]]:
+    """All that a user sees of the landmarks of all poses."""
     return {
         (
             node.GetID(),

@@ -1,4 +1,4 @@
-"""Where to look from: a 3D viewpoint that keeps the landmarks apart, and three slices along the fetus's own axes."""
+"""A 3D viewpoint from which landmarks overlap least, and three slices along the fetal axes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`Volume` to Slicer volume node and back, exactly, in world coordinates.
 
-A node under a linear parent transform gives the volume where the user sees it; colour volumes are made grey.
+The volume of a node under a linear parent transform lies where the user sees it; colour volumes become grey.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.volume_checks import grey
 from FetusMapV2Lib.scene.node_names import node_name, safe_name
 
-#: Voxel types that a `Volume` may hold, and what others become.
-_KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
+#: Voxel types that are kept as they are.
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
 
 
 def matrix_to_vtk(matrix: NDArray[Any]) -> vtk.vtkMatrix4x4:
@@ -59,7 +59,7 @@ def show_grey(node: Any, volume: Volume) -> None:
 
 
 def set_voxels(node: Any, volume: Volume) -> None:
-    """Put the voxels (copied) and the geometry of `volume` into an existing scalar volume node."""
+    """Replace voxels (copied) and geometry of a scalar volume node by those of `volume`."""
     array = np.ascontiguousarray(volume.array)
     scalars = numpy_support.numpy_to_vtk(array.ravel(), deep=True, array_type=_vtk_type(array.dtype))
     scalars.SetName("ImageScalars")
@@ -74,7 +74,7 @@ def volume_from_node(node: Any) -> Volume:
     """The `Volume` that a scalar or vector volume node shows, in world coordinates.
 
     The parent transform, if any, is part of the geometry. RGB and RGBA become grey by luminance, other voxel types
-    become int16 or float32. The array is a copy: later changes of the node do not reach it.
+    become int16 or float32. The array is a copy, which later changes of the node do not affect.
 
     Raises:
         InputError: no image in the node, a segmentation, or a parent transform that is not linear.
@@ -87,7 +87,7 @@ def volume_from_node(node: Any) -> Volume:
     if scalars is None or scalars.GetNumberOfTuples() == 0:
         raise InputError("the volume holds no image", where=name, remedy="Load the volume again")
     values = numpy_support.vtk_to_numpy(scalars)
-    array = _kept_type(_grey(values)).reshape(image.GetDimensions()[::-1])
+    array = _supported_type(_grey(values)).reshape(image.GetDimensions()[::-1])
     return Volume(array=array, ijk_to_ras=ijk_to_world(node), name=name, source=_file_name(node))
 
 
@@ -136,8 +136,8 @@ def _grey(values: NDArray[Any]) -> NDArray[Any]:
     return grey(values)
 
 
-def _kept_type(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype in _KEPT:
+def _supported_type(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype in _DTYPES:
         return values
     if values.dtype in (np.dtype(np.int8), np.dtype(bool)):
         return values.astype(np.int16)

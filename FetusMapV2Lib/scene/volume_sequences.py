@@ -125,7 +125,7 @@ class VolumeFrames(Sequence[Volume]):
 
 
 def frame_times(browser: Any) -> NDArray[np.float64] | None:
-    """(T,) seconds of the frames that a browser steps through; None if its index is no time."""
+    """(T,) seconds of the frames that a browser steps through; None if its index is not a time."""
     master = browser.GetMasterSequenceNode()
     count = master.GetNumberOfDataNodes()
     unit_s = SECONDS.get((master.GetIndexUnit() or "").strip().lower())

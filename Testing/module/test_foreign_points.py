@@ -17,7 +17,7 @@ def test_the_panel_says_that_the_list_no_longer_holds_the_landmarks(open_window,
     node: Any = widget.state.poseScene.landmarks_node
     length = widget.ui.resultsTable.item(0, 1).text()
     assert length.endswith("mm")
-    undo_history.keep(scene)
+    undo_history.save_state(scene)
     node.SetFixedNumberOfControlPoints(False)
     if change == "delete":
         node.RemoveNthControlPoint(9)

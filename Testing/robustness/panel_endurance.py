@@ -32,7 +32,7 @@ def census(scene: Any) -> Counter[str]:
 
     from FetusMapV2Lib.scene import undo_history
 
-    undo_history.forget(scene)
+    undo_history.clear(scene)
     slicer.app.processEvents()
     gc.collect()
     nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]

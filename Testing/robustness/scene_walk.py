@@ -25,8 +25,8 @@ from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.scene import appearance, node_links, ownership, pose_nodes, undo_history  # noqa: E402
 from FetusMapV2Lib.scene.editing import LandmarkEditor  # noqa: E402
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class  # noqa: E402
-from FetusMapV2Lib.scene.own_views import OwnViews  # noqa: E402
 from FetusMapV2Lib.scene.pose_scene import PoseScene  # noqa: E402
+from FetusMapV2Lib.scene.pose_visibility import PoseVisibility  # noqa: E402
 from FetusMapV2Lib.scene.scene_files import open_scene  # noqa: E402
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node  # noqa: E402
 
@@ -44,12 +44,12 @@ class Walk:
 
     def __init__(self, scene: Any, seed: int) -> None:
         self._scene, self._random, self._numbers = scene, random.Random(seed), np.random.default_rng(seed)
-        undo_history.turn_on(scene)
+        undo_history.enable(scene)
         for name in ("Red", "Yellow"):
             for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
                 scene.AddNewNodeByClass(kind).SetLayoutName(name)
         scene.AddNewNodeByClass("vtkMRMLViewNode")
-        self._views = OwnViews(scene)
+        self._views = PoseVisibility(scene)
         self._live: dict[str, PoseScene] = {}
         self._volume: Any = None
         self.done: list[str] = []
@@ -79,7 +79,7 @@ class Walk:
         return [*of_poses, *of_slicer, self._delete_volume, self._delete_point]
 
     def _estimate(self) -> None:
-        undo_history.keep(self._scene)
+        undo_history.save_state(self._scene)
         volumes = self._volumes()
         if len(volumes) < _MOST_VOLUMES and self._random.random() < 0.6:
             volumes = [add_volume_node(self._scene, Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)))]
@@ -91,12 +91,12 @@ class Walk:
 
     def _estimate_anew(self) -> None:
         for fetus in self._one_pose():
-            undo_history.keep(self._scene)
+            undo_history.save_state(self._scene)
             fetus.set_pose(self._pose())
 
     def _move(self) -> None:
         for fetus in self._one_pose():
-            undo_history.keep(self._scene)
+            undo_history.save_state(self._scene)
             rows = fetus.landmarks_node.GetNumberOfControlPoints()
             fetus.landmarks_node.SetNthControlPointPositionWorld(self._random.randrange(rows), *self._places(1)[0])
 
@@ -134,7 +134,7 @@ class Walk:
         self._scene.SaveStateForUndo()
 
     def _forget(self) -> None:
-        undo_history.forget(self._scene)
+        undo_history.clear(self._scene)
 
     def _rename(self) -> None:
         for fetus in self._one_pose():
@@ -152,7 +152,7 @@ class Walk:
 
     def _delete_point(self) -> None:
         for fetus in self._one_pose():
-            undo_history.keep(self._scene)
+            undo_history.save_state(self._scene)
             fetus.landmarks_node.SetFixedNumberOfControlPoints(False)
             if fetus.landmarks_node.GetNumberOfControlPoints() > 1:
                 fetus.landmarks_node.RemoveNthControlPoint(0)
@@ -182,7 +182,7 @@ class Walk:
 
     def _check_views(self, landmarks: Any) -> None:
         own = ownership.volume_of(landmarks)
-        if own is None and not ownership.has_lost_its_volume(landmarks):
+        if own is None and not ownership.is_orphaned(landmarks):
             return
         layers = {one.GetLayoutName(): one for one in nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")}
         for view in nodes_by_class(self._scene, "vtkMRMLSliceNode"):
@@ -193,7 +193,7 @@ class Walk:
 
 
 def _check_links(landmarks: Any) -> None:
-    assert len(pose_nodes.followers(landmarks)) == 8, "a node is gone"
+    assert len(pose_nodes.follower_nodes(landmarks)) == 8, "a node is gone"
     for model in node_links.models_of(landmarks):
         display = model.GetDisplayNode()
         assert display is not None, "a display node is gone"

@@ -92,7 +92,7 @@ def test_confirming_keeps_place_and_radius_and_takes_the_doubt(fetus: PoseScene,
     assert not fetus.landmarks_node.GetNthControlPointSelected(ANKLE)
 
 
-def test_a_confirmed_point_that_is_dragged_on_is_edited_and_confirmed_anew(
+def test_a_confirmed_point_that_is_dragged_is_edited_and_can_be_confirmed_again(
     fetus: PoseScene, editor: LandmarkEditor
 ) -> None:
     drag(fetus, ANKLE)
@@ -136,7 +136,7 @@ def test_locked_points_do_not_move(fetus: PoseScene, editor: LandmarkEditor) -> 
     positions = fetus.pose().positions
     editor.set_missing([0, ANKLE])
     editor.reset()
-    editor.take_refined(fetus.pose().with_positions(positions + 3))
+    editor.apply_refinement(fetus.pose().with_positions(positions + 3))
     np.testing.assert_array_equal(fetus.pose().positions[[0, ANKLE]], positions[[0, ANKLE]])
     np.testing.assert_allclose(fetus.pose().positions[5], positions[5] + 3)
     editor.lock([ANKLE], False)
@@ -214,7 +214,7 @@ def test_refined_places_are_estimates_and_what_was_set_by_hand_stays(fetus: Pose
     editor.lock([9])
     assert editor.pinned() == (1, 10, ELBOW + 1)
     before = fetus.pose().positions
-    editor.take_refined(Pose(np.nan_to_num(before) + 2.0))
+    editor.apply_refinement(Pose(np.nan_to_num(before) + 2.0))
     after = fetus.pose()
     kept = [0, 5, 9, ELBOW]
     np.testing.assert_array_equal(after.positions[kept], before[kept])
@@ -234,7 +234,7 @@ def test_refined_places_are_estimates_and_what_was_set_by_hand_stays(fetus: Pose
 
 def _refine(editor: LandmarkEditor) -> None:
     pose = editor.fetus.pose()
-    editor.take_refined(pose.with_positions(pose.positions + 1))
+    editor.apply_refinement(pose.with_positions(pose.positions + 1))
 
 
 STEPS: dict[str, Callable[[LandmarkEditor], None]] = {
@@ -299,7 +299,7 @@ def test_steps_that_change_nothing_leave_nothing_to_undo(fetus: PoseScene, edito
     editor.confirm([3], False)
     editor.lock([3], False)
     editor.set_missing([])
-    editor.take_refined(fetus.pose())
+    editor.apply_refinement(fetus.pose())
     assert not undo_history.can_undo(fetus.scene)
 
 

@@ -1,4 +1,4 @@
-"""A volume that a device delivers mirrored is put right in the scene, and what lies on it goes with it."""
+"""A volume that a device delivers mirrored is corrected in the scene by a transform, and its landmarks follow."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_safe_name_is_a_line_that_files_can_carry(name: str, expected: str) ->
 def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
     scene: Any, small: Volume, pose: Pose, tmp_path: Path, renamed: str
 ) -> None:
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     for name, expected in NAMES.items():
         volume_node = add_volume_node(scene, small, name=name)
         assert volume_node.GetName().startswith(expected if name else small.name)
@@ -64,9 +64,9 @@ def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
             node.SetName(f"{renamed} {node.GetName()}"[:130])
         fetus.landmarks_node.SetNthControlPointPositionMissing(2)
         fetus.landmarks_node.SetNthControlPointPositionWorld(0, 1, 2, 3)
-        undo_history.keep(scene)  # copies all nodes
+        undo_history.save_state(scene)  # copies all nodes
         fetus.landmarks_node.SetNthControlPointLabel(3, "")
-        undo_history.keep(scene)
+        undo_history.save_state(scene)
         undo_history.undo(scene)
         fetus.landmarks_node.SetNthControlPointLabel(3, "Nasal bone")
         for markups in (fetus.landmarks_node, fetus.plane_node, *fetus.line_nodes.values()):

@@ -16,8 +16,8 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.offscreen_views import SliceView
-from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import open_scene, save_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -37,8 +37,8 @@ def patients(scene: Any, volume: Volume, pose: Pose) -> tuple[Patient, Patient]:
 
 
 @pytest.fixture
-def views(scene: Any) -> Iterator[OwnViews]:
-    made = OwnViews(scene)
+def views(scene: Any) -> Iterator[PoseVisibility]:
+    made = PoseVisibility(scene)
     yield made
     made.close()
 
@@ -81,8 +81,8 @@ def test_poses_are_told_apart_by_reference(scene: Any, patients: tuple[Patient, 
     assert ownership.volume_of(of_b.landmarks_node) is b
     scene.RemoveNode(a)
     assert ownership.volume_of(of_a.landmarks_node) is None
-    assert ownership.has_lost_its_volume(of_a.landmarks_node)
-    assert not ownership.has_lost_its_volume(of_b.landmarks_node)
+    assert ownership.is_orphaned(of_a.landmarks_node)
+    assert not ownership.is_orphaned(of_b.landmarks_node)
 
 
 def test_one_pose_is_shown_and_what_the_user_hid_stays_hidden(scene: Any, patients: tuple[Patient, Patient]) -> None:
@@ -107,7 +107,7 @@ def test_what_is_left_of_deleted_landmarks_is_hidden(scene: Any, patients: tuple
 
 
 def test_a_pose_is_drawn_over_its_own_volume_alone(
-    patients: tuple[Patient, Patient], views: OwnViews, look: Callable[..., int]
+    patients: tuple[Patient, Patient], views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     (a, of_a), (b, of_b) = patients
     views.show_only(of_a)
@@ -125,7 +125,7 @@ def test_a_pose_is_drawn_over_its_own_volume_alone(
 
 
 def test_a_pose_that_lost_its_volume_is_drawn_over_no_other(
-    scene: Any, patients: tuple[Patient, Patient], views: OwnViews, look: Callable[..., int]
+    scene: Any, patients: tuple[Patient, Patient], views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     (a, of_a), (b, _) = patients
     views.show_only(of_a)
@@ -135,7 +135,7 @@ def test_a_pose_that_lost_its_volume_is_drawn_over_no_other(
 
 
 def test_views_that_the_user_chose_are_kept(
-    patients: tuple[Patient, Patient], views: OwnViews, look: Callable[..., int]
+    patients: tuple[Patient, Patient], views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     (a, of_a), (b, _) = patients
     display = of_a.skeleton_node.GetDisplayNode()
@@ -147,12 +147,12 @@ def test_views_that_the_user_chose_are_kept(
 
 
 def test_undo_and_redo_bring_back_nothing_of_another_volume(
-    scene: Any, volume: Volume, pose: Pose, views: OwnViews, look: Callable[..., int]
+    scene: Any, volume: Volume, pose: Pose, views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     a, b = (add_volume_node(scene, volume.with_(array=np.zeros_like(volume.array))) for _ in range(2))
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     of_a = PoseScene.create(scene, pose, volume_node=a)
-    undo_history.keep(scene)
+    undo_history.save_state(scene)
     of_b = PoseScene.create(scene, pose, volume_node=b)
     views.show_only(of_b)
     assert look(b) > 100
@@ -193,13 +193,13 @@ def test_a_saved_scene_knows_whose_is_whose(scene: Any, patients: tuple[Patient,
     save_scene(scene, tmp_path / "two.mrb")
     with open_scene(tmp_path / "two.mrb") as loaded:
         of_lost, own = PoseScene.attach_all(loaded, default_schema())
-        assert ownership.has_lost_its_volume(of_lost.landmarks_node)
+        assert ownership.is_orphaned(of_lost.landmarks_node)
         assert ownership.poses_of(loaded, own.volume_node) == [own.landmarks_node]
         assert shown(own) and not shown(of_lost)
 
 
 def test_an_undo_between_leaves_no_pose_out_of_its_own_views(
-    scene: Any, patients: tuple[Patient, Patient], views: OwnViews, look: Callable[..., int]
+    scene: Any, patients: tuple[Patient, Patient], views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     """Undo takes attributes of display nodes back, and leaves their view lists as they are."""
     (a, of_a), (b, of_b) = patients
@@ -214,7 +214,7 @@ def test_an_undo_between_leaves_no_pose_out_of_its_own_views(
 
 
 def test_landmarks_from_a_file_are_drawn_over_no_volume(
-    scene: Any, patients: tuple[Patient, Patient], pose: Pose, views: OwnViews, look: Callable[..., int]
+    scene: Any, patients: tuple[Patient, Patient], pose: Pose, views: PoseVisibility, look: Callable[..., int]
 ) -> None:
     (a, _), _ = patients
     views.show_only(PoseScene.create(scene, pose))

@@ -28,7 +28,7 @@ NAMES = [landmark.name for landmark in SCHEMA.landmarks]
 
 @pytest.fixture
 def fetus(scene: Any, pose: Pose) -> PoseScene:
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     return PoseScene.create(scene, pose)
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_measured_or_drawn_until_it_is_undone(
     fetus.add_listener(lambda which: heard.append(which.problem))
     node, editor = fetus.landmarks_node, LandmarkEditor(fetus)
     assert fetus.problem == ""
-    undo_history.keep(fetus.scene)
+    undo_history.save_state(fetus.scene)
     node.SetFixedNumberOfControlPoints(False)
     change(node)
     assert fetus.problem and heard[-1] == fetus.problem
@@ -113,7 +113,7 @@ def test_nothing_is_measured_or_drawn_until_it_is_undone(
     for step in (editor.set_missing, editor.confirm, editor.lock, editor.reset):
         step([0, 21])
     editor.swap_sides()
-    editor.take_refined(pose)
+    editor.apply_refinement(pose)
     assert editor.pinned() == ()
     assert fetus.scene.GetNumberOfUndoLevels() == levels and node.GetNumberOfControlPoints() == count
     with pytest.raises(InputError, match="does not hold the 22 landmarks"):

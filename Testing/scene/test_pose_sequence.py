@@ -103,7 +103,7 @@ def test_an_edit_belongs_to_its_frame_and_changes_that_frames_values(fetus) -> N
     fetus.show(4)
     assert fetus.pose_scene.states()[LEFT_WRIST] == "edited"
     np.testing.assert_allclose(shown(fetus)[LEFT_WRIST], [1, 2, 3], atol=1e-6)
-    assert fetus.movement() is after, "stepping through frames computes nothing anew"
+    assert fetus.movement() is after, "stepping through frames recomputes nothing"
 
 
 def test_listeners_hear_edits_steps_and_the_end(fetus) -> None:

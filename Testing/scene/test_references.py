@@ -19,9 +19,9 @@ from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.offscreen_views import SliceView
-from FetusMapV2Lib.scene.own_views import OwnViews
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import close_scene, new_scene
 from FetusMapV2Lib.scene.sequence_storage import browser_of
 from FetusMapV2Lib.scene.slice_focus import focus_on
@@ -51,7 +51,7 @@ def test_a_node_does_not_outlive_its_scene(pose: Pose) -> None:
     browser = add_volume_sequence(scene, [VOLUME] * 2)
     poses = PoseSequence.create(browser, [pose] * 2)
     fetus = PoseScene.create(scene, pose, volume_node=add_volume_node(scene, VOLUME))
-    views = OwnViews(scene)
+    views = PoseVisibility(scene)
     view = SliceView(scene, "Red", (20, 20))
     views.show_only(fetus)
     LandmarkEditor(fetus).swap_sides()
@@ -87,11 +87,11 @@ def test_a_hundred_poses_made_and_closed_leave_what_was_there(scene: Any, pose: 
 
 def test_poses_that_are_removed_take_all_their_nodes_with_them(listed_scene: Any, pose: Pose) -> None:
     scene = listed_scene
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     before, items = set(everything(scene)), hierarchy.GetNumberOfItems()
     for _ in range(25):  # more than the history keeps
-        undo_history.keep(scene)
+        undo_history.save_state(scene)
         PoseScene.create(scene, pose)
         scene.Undo()
     assert set(everything(scene)) == before
@@ -102,11 +102,11 @@ def test_poses_that_are_removed_take_all_their_nodes_with_them(listed_scene: Any
 
 
 def test_many_moves_undone_and_redone_leave_observers_where_they_were(scene: Any, pose: Pose) -> None:
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     fetus = PoseScene.create(scene, pose)
     before = {name: counts[0] for name, counts in everything(scene).items()}
     for step in range(30):
-        undo_history.keep(scene)
+        undo_history.save_state(scene)
         fetus.landmarks_node.SetNthControlPointPositionWorld(step % 22, step, 2, 3)
         if step % 3 == 0:
             undo_history.undo(scene)
@@ -119,7 +119,7 @@ def test_a_closed_pair_of_views_follows_no_longer(scene: Any, pose: Pose) -> Non
     PoseScene.create(scene, pose, volume_node=add_volume_node(scene, VOLUME)).close()
     before = everything(scene)
     for _ in range(3):
-        views = OwnViews(scene)
+        views = PoseVisibility(scene)
         views.close()
         views.close()
     assert everything(scene) == before

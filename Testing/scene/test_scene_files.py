@@ -39,7 +39,7 @@ def test_a_saved_scene_is_live_again(scene: Any, pose: Pose, volume: Volume, tmp
     with open_scene(path) as loaded:
         count = loaded.GetNumberOfNodes()
         (again,) = PoseScene.attach_all(loaded, SCHEMA)
-        assert loaded.GetNumberOfNodes() == count, "nothing is made anew"
+        assert loaded.GetNumberOfNodes() == count, "nothing is created"
         assert [node.GetName() for node in again.all_nodes] == names
         assert again.states()[0] == "edited" and again.states()[12] == "missing"
         assert again.states().count("estimated") == 20

@@ -24,7 +24,7 @@ Image = np.ndarray
 
 @pytest.fixture
 def fetus(scene: Any, pose: Pose) -> PoseScene:
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     return PoseScene.create(scene, pose)
 
 
@@ -49,7 +49,7 @@ def pixels(image: Image, colour: tuple[float, ...]) -> int:
 
 def move(fetus: PoseScene, z: float = 1.0) -> None:
     """A step of its own on a landmark far from the knees and from the plane."""
-    undo_history.keep(fetus.scene)
+    undo_history.save_state(fetus.scene)
     fetus.landmarks_node.SetNthControlPointPositionWorld(SCHEMA.index("left_wrist"), 1.0, 2.0, z)
 
 
@@ -102,8 +102,8 @@ def test_outline_and_trace_stay_in_slice_views(
 def test_redo_of_an_estimate_brings_back_the_colours_of_the_limbs(
     scene: Any, pose: Pose, leg_slices: Callable[[str], Image]
 ) -> None:
-    undo_history.turn_on(scene)
-    undo_history.keep(scene)
+    undo_history.enable(scene)
+    undo_history.save_state(scene)
     PoseScene.create(scene, pose)
     before = {side: leg_slices(side) for side in ("left", "right")}
     undo_history.undo(scene)
@@ -132,8 +132,8 @@ def nodes_and_companions(scene: Any) -> dict[str, Any]:
 
 
 def test_any_number_of_undo_and_redo_keeps_displays_and_makes_none(scene: Any, pose: Pose) -> None:
-    undo_history.turn_on(scene)
-    undo_history.keep(scene)
+    undo_history.enable(scene)
+    undo_history.save_state(scene)
     fetus = PoseScene.create(scene, pose)
     fetus.plane_node.GetDisplayNode().SetVisibility(False)
     before = nodes_and_companions(scene)
@@ -152,7 +152,7 @@ def test_a_closing_scene_is_left_in_peace(pose: Pose) -> None:
     from FetusMapV2Lib.scene.scene_files import close_scene
 
     scene = new_scene()
-    undo_history.turn_on(scene)
+    undo_history.enable(scene)
     fetus = PoseScene.create(scene, pose)
     undo_once(fetus)
     close_scene(scene)

@@ -1,6 +1,6 @@
-"""`OwnViews`: a pose is drawn where its own volume is on show, and nowhere over another one.
+"""`PoseVisibility`: a pose is drawn in views that show its own volume, and never over another volume.
 
-Slice views tell by their layers which volumes they show; poses keep out of views by the view list of display nodes.
+The layers of slice views tell which volumes they show; the view lists of display nodes restrict poses to views.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from FetusMapV2Lib.scene import appearance, ownership, pose_nodes
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.observations import Observations
 
-#: Attribute of display nodes that are kept out of views: what their view list was before.
-_BEFORE = "FetusMapV2.ViewsBefore"
+#: Attribute of display nodes that are restricted to some views: their view list before.
+_VIEWS_BEFORE = "FetusMapV2.ViewsBefore"
 _ALL, _NOWHERE = "all", "FetusMapV2.NoView"
 
 
-class OwnViews:
-    """Keeps to it while views change their volumes, nodes come and go, and after undo, redo and loading.
+class PoseVisibility:
+    """Updates views when they show other volumes or nodes are added or removed, and after undo, redo and loading.
 
     Args:
-        scene: the MRML scene. Nothing is hidden before `show_only` was called for it.
+        scene: the MRML scene. Nothing is hidden before `show_only` is called.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
@@ -33,8 +33,8 @@ class OwnViews:
         self._layer_observations = Observations()
         self._point_observations = Observations()
         self._layers: dict[str, frozenset[str]] = {}
-        # By display node what the user lets be seen: undo takes attributes back, and leaves view lists as they are.
-        self._users: dict[str, list[str]] = {}
+        # The user's own view list by display node: undo resets attributes but not view lists.
+        self._users_views: dict[str, list[str]] = {}
         observe = self._observations.observe
         observe(scene, (scene.NodeAddedEvent, scene.NodeRemovedEvent), self._on_node)
         restored = (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent)
@@ -43,44 +43,44 @@ class OwnViews:
         self.refresh()
 
     def show_only(self, fetus: Any) -> None:
-        """Show this pose and no other from now on: a `PoseScene`, a landmarks node, or None for no pose at all."""
+        """Show this pose and no other: a `PoseScene`, a landmarks node, or None for no pose."""
         landmarks = ownership.landmarks_of(fetus)
         self._chosen = "" if landmarks is None else landmarks.GetID()
         self.refresh()
 
     def refresh(self) -> None:
-        """Bring all views up to date; this happens by itself, too."""
+        """Update all views; observed changes do this by themselves."""
         scene = self._scene
-        self._follow_layers()
+        self._observe_layers()
         self._layers = _layers_by_view(scene)
         for landmarks in ownership.all_poses(scene):
             views = self._views_for(landmarks)
             for display in appearance.displays(ownership.nodes_of(landmarks)):
-                self._keep_to(display, views)
+                self._restrict_to(display, views)
         if self._chosen is not None:
             ownership.show_only(scene, scene.GetNodeByID(self._chosen) if self._chosen else None)
 
     def close(self) -> None:
-        """Follow no longer; views stay as they are. Twice does no harm."""
+        """Stop observing; views stay as they are. Closing twice does no harm."""
         for observations in (self._observations, self._layer_observations, self._point_observations):
             observations.clear()
 
-    def _keep_to(self, display: Any, views: list[str] | None) -> None:
-        """Show a node in these views alone, as far as the user lets it be seen; None gives back the user's own."""
+    def _restrict_to(self, display: Any, views: list[str] | None) -> None:
+        """Show a node in these views only, out of those that the user chose; None restores the user's choice."""
         now = [display.GetNthViewNodeID(index) for index in range(display.GetNumberOfViewNodeIDs())]
-        kept = display.GetAttribute(_BEFORE)
-        known = self._users.pop(display.GetID(), None)
-        users = known if known is not None else now if kept is None else [] if kept == _ALL else kept.split()
+        stored = display.GetAttribute(_VIEWS_BEFORE)
+        known = self._users_views.pop(display.GetID(), None)
+        users = known if known is not None else now if stored is None else [] if stored == _ALL else stored.split()
         if views is None:
-            wanted, keep = users, None
+            wanted, store = users, None
         else:
-            self._users[display.GetID()] = users
+            self._users_views[display.GetID()] = users
             wanted = [view for view in views if not users or view in users] or [_NOWHERE]
-            keep = " ".join(users) or _ALL
-        if wanted == now and keep == kept:
+            store = " ".join(users) or _ALL
+        if wanted == now and store == stored:
             return
         before = display.StartModify()
-        display.SetAttribute(_BEFORE, keep)
+        display.SetAttribute(_VIEWS_BEFORE, store)
         display.RemoveAllViewNodeIDs()
         for view in wanted:
             display.AddViewNodeID(view)
@@ -96,8 +96,8 @@ class OwnViews:
         views = nodes_by_class(self._scene, "vtkMRMLAbstractViewNode")
         return [view.GetID() for view in views if view.GetID() not in others]
 
-    def _follow_layers(self) -> None:
-        """Hear of every slice view that shows other volumes."""
+    def _observe_layers(self) -> None:
+        """Observe the layers of all slice views, also of those that were added."""
         found = nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")
         for node in self._layer_observations.subjects():
             if node not in found:
@@ -106,18 +106,18 @@ class OwnViews:
             self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_layers)
 
     def _on_layers(self, caller: Any, event: str, data: Any = None) -> None:
-        if not self._is_in_flux() and _layers_by_view(self._scene) != self._layers:
+        if not self._is_changing() and _layers_by_view(self._scene) != self._layers:
             self.refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node(self, caller: Any, event: str, node: Any = None) -> None:
-        watched = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
-        if node is not None and not self._is_in_flux() and any(map(node.IsA, watched)):
-            self._follow_points(node)
+        relevant = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
+        if node is not None and not self._is_changing() and any(map(node.IsA, relevant)):
+            self._observe_points(node)
             self.refresh()
 
-    def _follow_points(self, node: Any) -> None:
-        """Points become a pose after they were added: by `PoseScene`, or by a sequence that makes its own anew."""
+    def _observe_points(self, node: Any) -> None:
+        """Observe a point list until it becomes a pose, which `PoseScene` or a sequence may do after it was added."""
         if node.IsA("vtkMRMLMarkupsFiducialNode") and self._scene.IsNodePresent(node):
             self._point_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_points)
         else:
@@ -130,16 +130,17 @@ class OwnViews:
 
     def _on_scene(self, caller: Any, event: str, data: Any = None) -> None:
         for node in nodes_by_class(self._scene, "vtkMRMLSliceNode"):
-            node.Modified()  # views did not hear where loading turned them, and would draw models where they cut before
+            # Loading turns slices without an event for the views, which would draw models where the slices were before.
+            node.Modified()
         self.refresh()
 
     def _on_closed(self, caller: Any, event: str, data: Any = None) -> None:
         self._chosen = None
-        self._users.clear()
+        self._users_views.clear()
         self.refresh()
 
-    def _is_in_flux(self) -> bool:
-        """An event at the end of it will come."""
+    def _is_changing(self) -> bool:
+        """Whether the scene is being loaded, closed, undone or restored; an event follows at the end."""
         scene = self._scene
         return bool(
             scene.IsImporting() or scene.IsClosing() or scene.IsUndoing() or scene.IsRedoing() or scene.IsRestoring()
@@ -147,14 +148,14 @@ class OwnViews:
 
 
 def _layers_by_view(scene: slicer.vtkMRMLScene) -> dict[str, frozenset[str]]:
-    """Slice view ID -> IDs of the volumes that can be seen in it."""
+    """Slice view ID -> IDs of the volumes visible in it."""
     layers = {node.GetLayoutName(): node for node in nodes_by_class(scene, "vtkMRMLSliceCompositeNode")}
     views = nodes_by_class(scene, "vtkMRMLSliceNode")
-    return {view.GetID(): _seen(layers.get(view.GetLayoutName())) for view in views}
+    return {view.GetID(): _visible_volumes(layers.get(view.GetLayoutName())) for view in views}
 
 
-def _seen(composite: Any) -> frozenset[str]:
-    """A foreground that is opaque covers the background; one that is clear is not seen."""
+def _visible_volumes(composite: Any) -> frozenset[str]:
+    """IDs of the visible layers: an opaque foreground covers the background, a transparent one is not visible."""
     if composite is None:
         return frozenset()
     back, front = composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
