@@ -56,7 +56,7 @@ class Refine(enum.Enum):
         """The text in the panel's combo box."""
         texts = {
             Refine.OFF: _("Off"),
-            Refine.PRIOR: _("By the pose library (quick)"),
+            Refine.PRIOR: _("With the pose library (fast)"),
             Refine.FULL: _("Tune the network to the volume (slow)"),
         }
         return texts[self]

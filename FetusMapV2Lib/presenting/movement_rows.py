@@ -52,7 +52,7 @@ def movement_rows(movement: Movement | None, frame: int) -> list[MovementRow]:
 def _speed_row(movement: Movement, number: int, frame: int) -> MovementRow:
     part = movement.part_list[number]
     values, unit = movement.speeds[:, number], _speed_unit(movement)
-    tip = _("Speed as seen from the trunk.") if part.group is not None else _("Speed of the trunk in the volume.")
+    tip = _("Speed relative to the trunk.") if part.group is not None else _("Speed of the trunk in the volume.")
     now = values[frame]
     noise = _("Noise: {0:.1f} {1}.").format(movement.noise[frame, number], unit) if math.isfinite(now) else ""
     names = {
@@ -77,10 +77,10 @@ def _turning_row(movement: Movement, frame: int) -> MovementRow:
     now, unit = movement.turning[frame], f"°/{_time_unit(movement)}"
     known = np.isfinite(movement.turning).any()
     return MovementRow(
-        _("Body turns"),
+        _("Body rotation"),
         f"{now:.1f} {unit}" if math.isfinite(now) else _NO_VALUE,
         _("up to {0:.1f}").format(np.nanmax(movement.turning)) if known else _NO_VALUE,
-        tip=_("How fast the trunk turns in the volume; a moving probe looks the same."),
+        tip=_("Rotation of the trunk in the volume; a moving probe causes one as well."),
     )
 
 

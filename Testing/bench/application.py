@@ -37,7 +37,7 @@ class ModuleManager(QObject):
 
 
 class Application(QObject):
-    """What the module may use of qSlicerApplication; anything else raises AttributeError."""
+    """The part of qSlicerApplication that the module may use; anything else raises AttributeError."""
 
     startupCompleted = Signal()
     focusChanged = Signal(object, object)
@@ -51,7 +51,7 @@ class Application(QObject):
         self._modules = ModuleManager()
         self._layout = None
         qt_shim.application().focusChanged.connect(lambda before, now: self.focusChanged.emit(before, now))
-        # Never the settings of whoever runs this; empty in every process.
+        # never the settings of the user; empty in every process
         self._settings = str(Path(tempfile.mkdtemp(prefix="bench-settings-")) / "Slicer.ini")
 
     def applicationLogic(self):
@@ -74,7 +74,7 @@ class Application(QObject):
         self._layout = layout
 
     def pauseRender(self):
-        """All views, as `slicer.util.RenderBlocker` does; nothing without a main window."""
+        """Pause all views, as `slicer.util.RenderBlocker` does; nothing without a main window."""
         if self._layout is not None:
             self._layout.setRenderPaused(True)
 

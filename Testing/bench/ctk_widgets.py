@@ -16,7 +16,7 @@ _HEADER_HEIGHT = 24
 
 @custom_widget
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A header that folds the widgets below it; one that was hidden by itself stays hidden when it unfolds."""
+    """A header that collapses the widgets below it; a widget that was hidden itself stays hidden when it expands."""
 
     contentsCollapsed = Signal(bool)
     SIGNATURES = frozenset({"contentsCollapsed(bool)"})
@@ -24,7 +24,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def __init__(self, text=None, parent=None):
         super().__init__(text if isinstance(text, QtWidgets.QWidget) else parent)
         self._collapsed = self._folding = False
-        self._own_will = {}  # child -> whether it is shown, as far as it is concerned
+        self._is_shown = {}  # child -> whether it is shown while expanded
         self._header = QtWidgets.QToolButton(self)
         self._header.setToolButtonStyle(Qt.ToolButtonTextBesideIcon)
         self._header.setArrowType(Qt.DownArrow)
@@ -55,14 +55,14 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def eventFilter(self, child, event):
         shown = event.type() == QEvent.Type.ShowToParent
         if not self._folding and (shown or event.type() == QEvent.Type.HideToParent):
-            self._own_will[child] = shown
+            self._is_shown[child] = shown
             self._fold(child)
         return False
 
     def _fold(self, child):
         self._folding = True
-        child.setVisible(not self._collapsed and self._own_will.get(child, True))
-        # So that Qt tells of what others do to it, even if that is what it is already.
+        child.setVisible(not self._collapsed and self._is_shown.get(child, True))
+        # so that Qt sends an event for the next call of setVisible, even if it changes nothing
         child.setAttribute(Qt.WA_WState_ExplicitShowHide, False)
         self._folding = False
 
@@ -74,9 +74,9 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A line with the path of a file or folder; the button that browses does nothing here.
 
-    As in CTK it tells of a path only while its validator accepts it: an empty one never, and with name filters only
-    one that fits them. Its history is a list in the settings under a key of its own, and it is as wide as its path
-    unless it is told otherwise.
+    As in CTK it emits a path only if its validator accepts it: never an empty one, and with name filters only one that
+    fits them. Its history is a list in the settings under a key of its own, and it is as wide as its path unless
+    `sizeAdjustPolicy` is set.
     """
 
     currentPathChanged = Signal(str)
@@ -84,7 +84,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     SIGNATURES = frozenset({"currentPathChanged(QString)", "validInputChanged(bool)"})
     Dirs, Files = 0x001, 0x002
     AdjustToContents, AdjustToContentsOnFirstShow, AdjustToMinimumContentsLength = range(3)
-    _MOST_KEPT = 5
+    _MAX_HISTORY = 5
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -120,9 +120,9 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         return [kept] if isinstance(kept, str) else list(kept or [])
 
     def _set_key(self, key):
-        """Under a key the last paths are remembered in the application's settings."""
+        """Store the last paths in the application's settings under a key."""
         self._key = key
-        path, history = self.line.text, self._history()[: self._MOST_KEPT]
+        path, history = self.line.text, self._history()[: self._MAX_HISTORY]
         blocked = self.blockSignals(bool(path))
         self._combo.clear()
         self._combo.addItems(history)
@@ -183,7 +183,7 @@ class ctkComboBox(QtWidgets.QComboBox):
 
 @custom_widget
 class ctkMessageBox(QtWidgets.QMessageBox):
-    """A message box; on the bench it must never be opened, because nobody would answer it."""
+    """A message box; it must never be opened on the bench, where nobody answers it."""
 
     def exec_(self):
         raise RuntimeError("a modal message box was opened on the bench: " + self.text)

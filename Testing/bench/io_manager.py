@@ -45,7 +45,7 @@ class CoreIOManager:
         return self._logics["Volumes"].AddArchetypeVolume(path, name, 1 if properties.get("labelmap") else 0)
 
     def _load_sequence(self, path):
-        """As Slicer's reader of sequences: with a browser that has a first frame on show."""
+        """Load a sequence as Slicer does: with a browser that shows its first frame."""
         sequence = self._logics["Sequences"].AddSequence(path)
         if sequence is not None:
             browser = self._scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", sequence.GetName() + " browser")

@@ -17,7 +17,7 @@ def _publish(cls: type) -> type:
 
 @_publish
 class qMRMLWidget(QtWidgets.QWidget):
-    """Hands its scene to children through the connections of the .ui file, and only through them."""
+    """Passes its scene to children through the connections of the .ui file, and only through them."""
 
     mrmlSceneChanged = Signal(object)
     SIGNATURES = frozenset({"mrmlSceneChanged(vtkMRMLScene*)"})
@@ -36,7 +36,7 @@ class qMRMLWidget(QtWidgets.QWidget):
 
 @_publish
 class qSlicerWidget(qMRMLWidget):
-    """The parent that Slicer gives to a module's widget; entered while its module is the one on show."""
+    """The parent that Slicer gives to a module's widget; entered while its module is shown."""
 
     isEntered = False
 
@@ -82,7 +82,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene, self._types, self._observations, self._last = None, [], [], None
         self._none_text = "None"
         self._hidden_types = []
-        self._combo = QtWidgets.QComboBox(self)  # as wide as its longest name, unless it is told otherwise
+        self._combo = QtWidgets.QComboBox(self)  # as wide as its longest name, unless `sizeAdjustPolicy` is set
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)

@@ -31,7 +31,7 @@ QWidget = QtWidgets.QWidget
 _read, _write = QObject.property, QObject.setProperty
 #: Virtual getters that Shiboken calls from C++: replacing them would recurse.
 _VIRTUAL = {"sizeHint", "minimumSizeHint", "spacing", "horizontalSpacing", "verticalSpacing"}
-#: Properties that bear the name of a static method, which PythonQt gives under it.
+#: Properties with the name of a static method, which PythonQt returns for that name.
 _STATIC = {"singleShot"}
 
 __all__ = ["CUSTOM_WIDGETS", "QTest", "QUiLoader", "application", "custom_widget"]
@@ -104,8 +104,8 @@ def _signal(sender: QObject, signature: str):
     return signal
 
 
-#: What is connected to whom, by the sender's address. PythonQt keeps it all alive, bound methods with their objects
-#: too, until it is disconnected or the sender is destroyed.
+#: Connected slots by the sender's address. PythonQt keeps them alive, bound methods with their objects, until they are
+#: disconnected or the sender is destroyed.
 _RECEIVERS: dict[int, list[tuple[str, object]]] = {}
 
 
@@ -148,7 +148,7 @@ def _set_attribute(self, name, value, _original=shiboken6.Object.__setattr__):
 
 QObject.__getattribute__ = _get_attribute
 _single_shot = QtCore.QTimer.singleShot
-#: Keeps what it will call, as PythonQt does; PySide6 forgets a bound method whose object is gone.
+#: Keeps the slot alive, as PythonQt does; PySide6 drops a bound method whose object is gone.
 QtCore.QTimer.singleShot = staticmethod(lambda milliseconds, slot: _single_shot(milliseconds, lambda: slot()))
 for _class in _PATCHED:  # every PySide6 class carries a __setattr__ of its own
     _class.__setattr__ = _set_attribute
@@ -209,12 +209,12 @@ class QUiLoader(QtUiTools.QUiLoader):
         return taken
 
     def _check_properties(self, tree, root) -> None:
-        # Qt makes a dynamic property of an unknown one without a word: a misspelt name would be lost.
+        # Qt silently creates a dynamic property for an unknown name, so that a misspelt one would be lost
         for element in tree.iter("widget"):
             widget = _child(root, element.get("name", ""))
             for entry in element.findall("property"):
                 name = entry.get("name", "")
-                if name == "buddy":  # no property, but what a label's key leads to
+                if name == "buddy":  # no property, but the widget that a label's key selects
                     _child(root, entry.findtext("cstring", ""))
                 elif entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
                     self._problems.append(f"{element.get('class')} {element.get('name')}: unknown property {name}")

@@ -1,6 +1,6 @@
 """Stand-in for Slicer's SampleData module: the list of sources, and the click that loads one.
 
-Names are those of Slicer from 5.10 on: a source has `loadFileTypes`; `loadFileType` is taken, but no attribute.
+Names are those of Slicer from 5.10 on: a source has `loadFileTypes`; `loadFileType` is accepted, but no attribute.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SampleDataSource:
         return vars(self) == vars(other)
 
     def click(self):
-        """What the button of the entry does."""
+        """Load the sample, as the button of the entry does."""
         return self.customDownloader(self)
 
 

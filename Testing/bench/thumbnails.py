@@ -1,4 +1,4 @@
-"""Makes the thumbnails of the sample data in FetusMapV2/Resources/Icons: the midsagittal plane and the skeleton.
+"""Draws the thumbnails of the sample data in FetusMapV2/Resources/Icons: the midsagittal plane and the skeleton.
 
 Usage: python Testing/bench/thumbnails.py
 """
@@ -45,4 +45,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # VTK and Qt disagree about who goes first at a normal exit
+    os._exit(0)  # VTK and Qt crash in each other's clean-up at a normal exit

@@ -1,4 +1,4 @@
-"""The views as Qt widgets: VTK renders off-screen, Qt shows the picture and passes the mouse on."""
+"""The views as Qt widgets: VTK renders off-screen, Qt shows the picture and forwards mouse events."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ViewWidget(QtWidgets.QWidget):
         self._image = QtGui.QImage(self._pixels.data, width, height, 3 * width, QtGui.QImage.Format_RGB888)
         self.renders += 1
 
-    # --- as qMRMLSliceWidget and qMRMLThreeDWidget give their views
+    # --- as in qMRMLSliceWidget and qMRMLThreeDWidget
 
     def sliceView(self):
         return self

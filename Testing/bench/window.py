@@ -1,4 +1,4 @@
-"""The mini-Slicer's main window: module panel on the left, four real views on the right, and hands to work it."""
+"""The mini-Slicer's main window: module panel on the left, four real views on the right, and simulated user input."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench import modules
 from bench.view_widgets import FourUpLayout
 
 _STEP_MS = 10
-#: Qt's loop holds the interpreter, here as in Slicer: no other thread gets on but by what runs in Python. So whoever
-#: waits here looks seldom, that threads do not live by his looking.
-_IDLE_MS = 50
+#: Qt's event loop holds the interpreter lock, here as in Slicer: other threads run only while a slot runs in Python.
+#: Polling is rare, so that threads do not depend on it.
+_POLL_MS = 50
 
 
 class LayoutManager:
-    """What slicer.util and the module may ask of qSlicerLayoutManager."""
+    """The part of qSlicerLayoutManager that slicer.util and the module use."""
 
     def __init__(self, views: FourUpLayout):
         self._views = views.views
@@ -54,7 +54,7 @@ class LayoutManager:
 
 
 class MainWindow(QtWidgets.QMainWindow):
-    """Opened once per process, as in Slicer; scripted modules are loaded into it one after the other."""
+    """Opened once per process, as in Slicer; scripted modules are loaded into it one after another."""
 
     def __init__(self, size=(1280, 800), panel_width=450):
         super().__init__()
@@ -105,13 +105,13 @@ class MainWindow(QtWidgets.QMainWindow):
             self._loaded = None
 
     def choose_another_module(self) -> None:
-        """As with Slicer's module selector; the panel is hidden then."""
+        """Leave the module, as with Slicer's module selector, which hides the panel."""
         self._loaded.leave()
         self._scroll.hide()
         slicer.app.processEvents()
 
     def choose_module(self) -> None:
-        """Come back to it."""
+        """Return to the module."""
         self._scroll.show()
         self._loaded.enter()
         slicer.app.processEvents()
@@ -135,16 +135,16 @@ class MainWindow(QtWidgets.QMainWindow):
         slicer.app.processEvents()
 
     def press(self, key) -> None:
-        """A key, pressed where the keyboard's focus is; buttons that have it as their shortcut are clicked."""
+        """Press a key in the widget with the focus; a button with this shortcut is clicked."""
         self.activateWindow()
         QTest.keyClick(self.focusWidget() or self, key)
-        # a button pressed by its shortcut is clicked a tenth of a second later (QAbstractButton.animateClick)
+        # a button is clicked 0.1 s after its shortcut (QAbstractButton.animateClick)
         while any(button.isDown() for button in self.findChildren(QtWidgets.QPushButton)):
             QTest.qWait(_STEP_MS)
         slicer.app.processEvents()
 
     def click_view(self, view_name: str, ras, button=QtCore.Qt.LeftButton) -> None:
-        """Move the mouse to where a world point is in a slice view, and click."""
+        """Move the mouse to a world position in a slice view and click."""
         widget = self.views[view_name]
         x, y, _depth = widget.view.to_pixel(ras)
         for away in (12, 4, 0):
@@ -155,16 +155,16 @@ class MainWindow(QtWidgets.QMainWindow):
         slicer.app.processEvents()
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-        """Let the event loop run until something holds; false if it never did."""
+        """Run the event loop until a condition holds; false after a time-out."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 return False
-            QTest.qWait(_IDLE_MS)
+            QTest.qWait(_POLL_MS)
         return True
 
     def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:
-        """Drag what lies at a world point in a slice view; returns the world point where the mouse let go."""
+        """Drag the point at a world position in a slice view; returns the position where the mouse is released."""
         widget = self.views[view_name]
         x, y, _depth = widget.view.to_pixel(ras)
         dx, dy = by_pixels

@@ -42,7 +42,7 @@ def test_budget_refinement_and_model_reach_the_engine_and_the_scene(noted):
 
     ui, state = noted.module_widget.ui, noted.module_widget.state
     assert ui.optionsCollapsibleButton.collapsed
-    assert ui.memoryBudgetSpinBox.text == "As much as it takes"
+    assert ui.memoryBudgetSpinBox.text == "No limit"
     ui.memoryBudgetSpinBox.setValue(1.5)
     ui.refineComboBox.setCurrentIndex(1)
     choose(ui.modelComboBox, "simulated-2")

@@ -19,7 +19,7 @@ def test_the_part_that_moves_has_periods_and_a_range() -> None:
     rows = {row.name: row for row in movement_rows(bending(0.25 * np.arange(6)), 2)}
     arm = rows["Left arm"]
     assert arm.moves and arm.now.endswith("mm/s") and arm.whole.startswith("up to ") and arm.periods.endswith(" s")
-    assert arm.tip.startswith("Speed as seen from the trunk. Noise: ")
+    assert arm.tip.startswith("Speed relative to the trunk. Noise: ")
     assert not any(row.moves for row in rows.values() if row is not arm)
     assert "±" in rows["Left elbow flexion"].now
 

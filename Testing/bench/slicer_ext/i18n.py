@@ -1,4 +1,4 @@
-"""Stand-in for slicer.i18n: the source language itself; `tr` and `translate` note their calls, `tr` costs a stat."""
+"""Stand-in for slicer.i18n: returns the source text; `tr` and `translate` record calls, `tr` reads a file stat."""
 
 import inspect
 from pathlib import Path
