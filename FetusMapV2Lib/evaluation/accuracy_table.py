@@ -137,7 +137,9 @@ def accuracy_table(
     """Score estimated poses against true ones.
 
     Args:
-        predictions, truths: (C, N, 3) RAS mm, NaN = missing.
+        predictions: (C, N, 3) RAS mm, NaN = missing.
+        truths: likewise.
+        schema: of the N landmarks.
         radii_mm: (C, N) 90 % radii of the estimates, if known.
 
     Raises:

@@ -56,6 +56,9 @@ def observe(
     """Run the engine on a folder of cases and collect what a calibration needs.
 
     Args:
+        engine: with the model to calibrate.
+        data: folder of annotated cases.
+        on_progress: called with the fraction done and the case.
         run_case: handles a case that cannot be used; such cases are left out.
 
     Raises:
@@ -101,6 +104,10 @@ def calibrate_model(
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
     Args:
+        path: of the model file.
+        data: folder of annotated cases.
+        device: see `PoseEngine.load`.
+        on_progress: called with the fraction done and the case.
         run_case: handles a case that cannot be used; such cases are left out.
 
     Raises:

@@ -62,6 +62,7 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
         path: of the figure.
         distances: model -> (C, 22) mm, infinite = missed, NaN = not scored.
         heading: over the whole figure.
+        schema: of the landmarks.
 
     Raises:
         OutputError: the file cannot be written.
@@ -108,8 +109,10 @@ def write_skeleton_figure(
     Args:
         path: of the figure.
         names: of C cases.
-        predictions, truths: (C, 22, 3) RAS mm, NaN = missing.
+        predictions: (C, 22, 3) RAS mm, NaN = missing.
+        truths: likewise.
         heading: over the whole figure.
+        schema: of the landmarks.
 
     Raises:
         OutputError: the file cannot be written.

@@ -125,6 +125,7 @@ def predict(
         cases: in the order of the result.
         folder: for ``NAME/CASE.json``.
         device: see `PoseEngine.load`.
+        on_progress: called with the fraction done and the case.
         say: called with one line on each new prediction.
         run_case: handles a case that cannot be used; such cases are missing in the result.
 

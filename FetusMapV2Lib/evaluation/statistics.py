@@ -78,6 +78,8 @@ def mean_intervals(
 
     Args:
         values: (C, M), NaN = not scored.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Returns:
         M intervals, and that of the mean over all columns that have a value, as in the last column of the paper's

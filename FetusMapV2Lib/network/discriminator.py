@@ -48,7 +48,8 @@ def gaussian_cell_masses(points_ijk: Tensor, shape: Sequence[int], sigma: float,
     """
     profiles = axis_profiles(points_ijk, shape, sigma)
     along_k, along_j, along_i = (profile.unflatten(-1, (-1, reduction)).sum(dim=-1) for profile in profiles)
-    return along_k[..., :, None, None] * along_j[..., None, :, None] * along_i[..., None, None, :]
+    masses: Tensor = along_k[..., :, None, None] * along_j[..., None, :, None] * along_i[..., None, None, :]
+    return masses
 
 
 def peak_gain(sigma: float, reduction: int) -> float:
@@ -105,7 +106,8 @@ class HeatmapDiscriminator(nn.Module):
             skips.append(x)
         for skip, convolutions in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
             x = convolutions(torch.cat((skip, upsample_twice(x)), dim=1))
-        return (self.score(x).to(masses.dtype) * masses).sum(dim=(2, 3, 4))
+        answers: Tensor = (self.score(x).to(masses.dtype) * masses).sum(dim=(2, 3, 4))
+        return answers
 
 
 def _two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -132,7 +132,7 @@ def decode(logits: Tensor, sigma: float) -> Decoded:
 
 def window_radius(sigma: float) -> int:
     """Half-width of the decoding window, in voxels."""
-    return max(1, math.ceil(WINDOW_SIGMAS * sigma))
+    return math.ceil(WINDOW_SIGMAS * sigma)
 
 
 def window_moments(one_map: Tensor, centre_ijk: list[int], radius: int) -> tuple[Tensor, Tensor, Tensor]:

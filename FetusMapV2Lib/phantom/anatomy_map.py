@@ -52,7 +52,7 @@ def _quadric(shape: Ellipsoid, radii: Array, x: Tensor, y: Tensor, z: Tensor) ->
     x, y, z = x - cx, y - cy, z - cz
     constant = q[1][1] * y * y + (2 * q[1][2]) * (y * z) + q[2][2] * z * z
     slope = (2 * q[0][1]) * y + (2 * q[0][2]) * z
-    value = slope[:, :, None] * x
+    value: Tensor = slope[:, :, None] * x
     value += constant[:, :, None]
     value += q[0][0] * x * x
     return value

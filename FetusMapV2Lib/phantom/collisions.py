@@ -23,7 +23,7 @@ def ellipsoid_distance(points: Array, bodies: Sequence[Ellipsoid]) -> Array:
     local = np.einsum("...bc,bcr->...br", points[..., None, :] - centres, axes)
     scaled = np.linalg.norm(local / radii, axis=-1)
     slope = np.linalg.norm(local / radii**2, axis=-1)
-    return scaled * (scaled - 1.0) / np.maximum(slope, 1e-9)
+    return np.asarray(scaled * (scaled - 1.0) / np.maximum(slope, 1e-9))
 
 
 def limb_balls(joints: Array, radii: Array) -> tuple[Array, Array]:

@@ -98,7 +98,9 @@ def arm_joints(angles: dict[str, Array], side: int, upper: float, fore: float, h
     Args:
         angles: the names of `ARM_RANGES`, each (B,).
         side: +1 for left, -1 for right.
-        upper, fore, hand: lengths, mm.
+        upper: length of the upper arm, mm.
+        fore: length of the forearm, mm.
+        hand: length of the hand, mm.
 
     Returns:
         the joints, and the direction (B, 3) in which the elbow bends (palm side).
@@ -120,7 +122,9 @@ def leg_joints(angles: dict[str, Array], side: int, thigh: float, shank: float, 
     Args:
         angles: the names of `LEG_RANGES`, each (B,).
         side: +1 for left, -1 for right.
-        thigh, shank, foot: lengths, mm (foot: ankle to toes).
+        thigh: length of the thigh, mm.
+        shank: length of the shank, mm.
+        foot: length from ankle to toes, mm.
 
     Returns:
         the joints, and the direction (B, 3) in which the knee bends (calf side).

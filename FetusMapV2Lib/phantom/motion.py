@@ -107,9 +107,14 @@ def simulate_sequence(
     """A moving fetus as one case per frame; the first frame shows the scene of `simulate_case` of the same index.
 
     Args:
-        seed, index: which case.
+        seed: of the cases.
+        index: of the case.
         frames: how many, at least 1.
-        shape_kji, spacing_mm, style, device, gestational_age_days: as for `simulate_case`.
+        shape_kji: as for `simulate_case`, like all that follow.
+        spacing_mm: of all frames.
+        style: of all frames.
+        device: of the image simulation.
+        gestational_age_days: of the fetus.
 
     Raises:
         InputError: `frames` is less than 1, or the volume is too small for the fetus.
@@ -171,7 +176,11 @@ def write_moving_case(
     All of them or none. The frames' stems are those under which `read_sequence` names them.
 
     Args:
+        folder: of the files.
+        frames: of `simulate_sequence`.
+        index: NNNN of the names.
         frame_interval_s: seconds from frame to frame, kept in the sequence; None = not known.
+        overwrite: whether existing files are replaced.
 
     Returns:
         the paths, the sequence first and the truth last.

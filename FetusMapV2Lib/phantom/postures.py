@@ -84,7 +84,7 @@ def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Arra
     """How far (B,) mm limbs are from the face (the hand) or from having crossed the midline (the ankle)."""
     if kind == "arm":
         mouth = skeleton.on_head(np.array([0.0, -1.0, -0.85]))
-        return np.linalg.norm(joints[:, 3] - mouth, axis=-1)
+        return np.asarray(np.linalg.norm(joints[:, 3] - mouth, axis=-1))
     sign = 1 if side == "left" else -1
     pelvis = skeleton.spine.at(HIP)
     return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])

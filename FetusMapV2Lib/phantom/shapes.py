@@ -100,10 +100,12 @@ class Shell:
 
     @property
     def order(self) -> int:
+        """That of the ellipsoid."""
         return self.body.order
 
     @property
     def tag(self) -> str:
+        """That of the ellipsoid."""
         return self.body.tag
 
     def transformed(self, by: Rigid) -> Shell:
@@ -172,7 +174,7 @@ def spline(knots: Array, count: int) -> Array:
 def unit(vector: Array) -> Array:
     """`vector` (..., 3) at length 1."""
     vector = np.asarray(vector, dtype=np.float64)
-    return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-12)
+    return np.asarray(vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-12))
 
 
 def turn(axis: int, degrees: float) -> Array:

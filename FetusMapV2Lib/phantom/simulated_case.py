@@ -69,6 +69,7 @@ def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
 
 
 def torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of torch, seeded from one of NumPy."""
     return torch.Generator(device=device).manual_seed(int(source.integers(2**62)))
 
 
@@ -141,7 +142,8 @@ def sample_geometry(
     """The scene of a case, before any grid.
 
     Args:
-        seed, index: which case.
+        seed: of a set of cases.
+        index: of the case within the set.
         extent_mm: (3,) extent (i, j, k) of the volume; `nominal_extent` gives it.
         fetus_present: False gives a uterus without a fetus.
         gestational_age_days: drawn evenly between 10 and 15 weeks if None.
@@ -213,7 +215,8 @@ def simulate_case(
     """A simulated case; the same seed and index give the same scene at every resolution.
 
     Args:
-        seed, index: which case.
+        seed: of a set of cases.
+        index: of the case within the set.
         shape_kji: voxels along k, j, i.
         spacing_mm: isotropic voxel size.
         style: vendor style, name of one ("A", "B", "C") or of a mix ("training", "held-out"), a mix, or None for the

@@ -40,6 +40,7 @@ class BeamGrid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Numbers of samples along r, theta and phi."""
         return len(self.r), len(self.theta), len(self.phi)
 
 

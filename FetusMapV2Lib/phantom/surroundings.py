@@ -270,8 +270,10 @@ def sample_cord(
 
     Args:
         generator: source of randomness.
-        fetus, place, surroundings: what it joins and has to keep clear of.
-        course: which of the drawn courses to take; the one that cuts least if None.
+        fetus: that it is attached to.
+        place: of the fetus.
+        surroundings: with the placenta at its other end.
+        course: number of the random course to use, None = the one with the least overlap.
 
     Returns:
         its shapes and the number of the course taken.

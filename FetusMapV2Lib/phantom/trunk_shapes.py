@@ -18,8 +18,10 @@ _FLESH = (Tissue.SOFT, Tissue.MUSCLE)
 
 
 class _Drawing:
-    """Places shapes by (place along the spine, x, y): x to the left in half widths, y forward from the back in
-    whole depths (0 skin of the back, 1 skin of the belly)."""
+    """Places shapes by (place along the spine, x, y).
+
+    x is to the left in half widths, y forward from the back in whole depths (0 skin of the back, 1 skin of the belly).
+    """
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton

@@ -145,21 +145,24 @@ def near_truth(found_ijk: Tensor, true_ijk: Tensor, threshold: float) -> Tensor:
     between = torch.cdist(true_ijk, true_ijk, compute_mode="donot_use_mm_for_euclid_dist")
     length = between.nan_to_num(nan=0.0).amax(dim=(1, 2))
     distance = (found_ijk - true_ijk).norm(dim=-1)
-    return distance < threshold * length[:, None]
+    near: Tensor = distance < threshold * length[:, None]
+    return near
 
 
 def like_truth(found: Tensor, true: Tensor, threshold: float) -> Tensor:
     """Whether heatmaps differ from the true ones by less than a fraction of these, as Euclidean norms over the grid.
 
     Args:
-        found, true: (B, L, k, j, i) cell masses.
+        found: (B, L, k, j, i) predicted cell masses.
+        true: (B, L, k, j, i) true cell masses.
         threshold: fraction; a flat map differs by about 1, a sharp one in the wrong place by about 1.4.
 
     Returns:
         (B, L) bool, False where the true map is zero.
     """
     difference, size = (maps.flatten(2).norm(dim=2) for maps in (found - true, true))
-    return difference < threshold * size
+    alike: Tensor = difference < threshold * size
+    return alike
 
 
 def adversarial_bytes(preset: Preset, landmarks: int) -> int:

@@ -40,7 +40,8 @@ def export_module(
         poses: (N, 22, 3) RAS mm of the training cases.
         template: (22, 3) canonical pose.
         path: the file to write, whole or not at all.
-        training, evaluation: for the metadata.
+        training: summary of the training for the metadata.
+        evaluation: results for the metadata.
         weights: "float32" or "float16".
     """
     config = network_config(preset, default_schema().count)

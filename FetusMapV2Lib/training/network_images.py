@@ -167,7 +167,7 @@ def _augmented(
         result = np.where(image > 0, np.maximum(result + noise, np.float32(0)), result)
     if generator.random() < options.shadow:
         result = result * _shadow(image.shape, generator)
-    return np.clip(result, 0, BRIGHTEST, dtype=np.float32)
+    return np.asarray(np.clip(result, 0, BRIGHTEST, dtype=np.float32))
 
 
 def _shadow(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:

@@ -149,4 +149,5 @@ def _expected(maps: Tensor, along_k: Tensor, along_j: Tensor, along_i: Tensor) -
     """sum(map * target) of maps (..., K, J, I) with both their targets, profiles (..., n, 2): (..., 2)."""
     planes = torch.matmul(maps.flatten(-3, -2), along_i).unflatten(-2, maps.shape[-3:-1])
     lines = (planes * along_j[..., None, :, :]).sum(dim=-2)
-    return (lines * along_k).sum(dim=-2)
+    expected: Tensor = (lines * along_k).sum(dim=-2)
+    return expected

@@ -128,7 +128,7 @@ class PoseModule(pl.LightningModule):
             return self._adversarial_step(self.adversary, batch)
         if self.managed is not None:
             in_slabs = self.loss.in_slabs(batch["points"], batch["present"])
-            total = self.managed.loss(batch["image"], in_slabs)
+            total: Tensor = self.managed.loss(batch["image"], in_slabs)
             self.last_parts = {"loss": total.detach(), **in_slabs.parts()}
             return total
         logits = self.network(self.prepared(batch["image"]))

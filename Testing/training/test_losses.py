@@ -94,9 +94,14 @@ def test_the_mean_is_over_all_landmarks_and_the_log_over_the_known() -> None:
 
 def test_a_sample_without_any_landmark_gives_zero_not_nan() -> None:
     logits, points, present = samples()
-    parts = HeatmapLoss(1.5)(logits, torch.full_like(points, NAN), present)
+    nowhere = torch.full_like(points, NAN)
+    parts = HeatmapLoss(1.5)(logits, nowhere, present)
     assert float(parts.total) == 0.0
     assert float(parts.parts["heatmap"]) == 0.0
+    slabs = HeatmapLoss(1.5).in_slabs(nowhere, present)
+    slabs.begin(tuple(logits.shape), logits.device, logits.dtype)
+    slabs.accumulate(0, logits, slice(0, logits.shape[2]))
+    assert float(slabs.value()) == float(slabs.parts()["heatmap"]) == 0.0
 
 
 def test_unknown_losses_are_refused() -> None:

@@ -188,6 +188,19 @@ def test_missing_landmarks_and_samples_without_a_fetus() -> None:
     assert all(float(value) == 0 for value in nothing.parts.values())
 
 
+def test_equally_good_sides_stay_as_annotated() -> None:
+    logits, points, present = samples()
+    parts = PairLoss(SIGMA, SCHEMA)(torch.zeros_like(logits), points, present).parts
+    assert float(parts["exchanged"]) == 0
+    assert float(PairLoss(SIGMA, SCHEMA)(logits[:, MIRROR], points, present).parts["exchanged"]) > 0
+
+
+def test_a_second_pass_is_for_l2_alone() -> None:
+    _, points, present = samples()
+    passes = [PairLoss(SIGMA, SCHEMA, LossOptions(joint=joint)).in_slabs(points, present).passes for joint in (0, 1)]
+    assert passes == [1, 2]
+
+
 def test_parts_are_means_over_what_is_known() -> None:
     logits, points, present = samples()
     parts = PairLoss(SIGMA, SCHEMA)(logits, points, present).parts

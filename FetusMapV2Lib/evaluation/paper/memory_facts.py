@@ -21,8 +21,9 @@ from FetusMapV2Lib.training.preset import Preset
 
 
 def memory_facts(kept_in: Path) -> dict[tuple[str, Size], MemoryFact]:
-    """Predicted memory for the rows of table 4: the paper's network at the paper's sizes; takes minutes, but is
-    kept.
+    """Predicted memory for the rows of table 4: the paper's network at the paper's sizes.
+
+    Takes minutes the first time; later calls read the results.
 
     Args:
         kept_in: JSON file with the predictions of earlier calls.
