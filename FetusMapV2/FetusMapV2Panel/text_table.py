@@ -67,11 +67,11 @@ class TextTable(Generic[_Row]):
         isResized = len(before) != len(rows)
         if isResized:
             self._table.setRowCount(len(rows))
+            if self._fitsHeight:
+                self._fitHeight()
         for index, row in enumerate(rows):
             if isResized or row != before[index]:
                 self._showRow(index, row)
-        if isResized and self._fitsHeight:
-            self._fitHeight()
 
     def _showRow(self, index: int, row: _Row) -> None:
         for column, text in enumerate(row.cells()):
@@ -88,6 +88,7 @@ class TextTable(Generic[_Row]):
             item.setFont(font)
 
     def _fitHeight(self) -> None:
+        """Call before the rows have texts: each is one line high, whatever the texts are."""
         table = self._table
         table.resizeRowsToContents()
         height = table.horizontalHeader().height + 2 * table.frameWidth + table.verticalHeader().length()

@@ -1,0 +1,37 @@
+"""Tables of text rows: every cell of a row that changed is updated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from FetusMapV2Lib.presenting.measurement_rows import MeasurementRow
+
+
+def test_a_changed_verdict_marks_the_unchanged_value_as_well(application: Any) -> None:
+    import qt
+    from FetusMapV2Panel.results_table import resultsTable
+
+    widget = qt.QTableWidget()
+    table = resultsTable(widget)
+    table.show([MeasurementRow("Left femur*", "9.0 mm", "fits CRL", "Usual: 8 to 10 mm.")])
+    table.show([MeasurementRow("Left femur*", "9.0 mm", "short for CRL", "Usual: 10 to 12 mm.", doubtful=True)])
+    value = widget.item(0, 1)
+    assert value.text() == "9.0 mm" and value.foreground().color().name() == "#b3261e"
+    assert value.toolTip() == "Usual: 10 to 12 mm."
+    table.show([MeasurementRow("Left femur*", "9.0 mm", "fits CRL", "Usual: 8 to 10 mm.")])
+    assert value.foreground().color().name() != "#b3261e"
+
+
+def test_the_table_has_as_many_rows_as_there_are_and_keeps_its_cells(application: Any) -> None:
+    import qt
+    from FetusMapV2Panel.results_table import resultsTable
+
+    widget = qt.QTableWidget()
+    table = resultsTable(widget)
+    rows = [MeasurementRow("a", "1"), MeasurementRow("b", "2"), MeasurementRow("c", "3")]
+    table.show(rows)
+    cell, height = widget.item(1, 0), widget.height
+    table.show([rows[0], MeasurementRow("b", "4", "a remark that is much longer than its column " * 3), rows[2]])
+    assert widget.item(1, 0) is cell and widget.height == height
+    table.show([])
+    assert widget.rowCount == 0
