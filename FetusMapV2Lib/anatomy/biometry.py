@@ -1,4 +1,4 @@
-"""Lengths read off a pose (crown-rump, femora, humeri), with their uncertainty, and the neck's angle.
+"""Lengths of a pose (crown-rump, femora, humeri), with their uncertainty, and the neck's angle.
 
 Landmarks are joint centres, so bone lengths here exceed the sonographic ones; every measurement says so.
 """
@@ -16,10 +16,10 @@ from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
 Z90 = 1.6448536
-#: Neck angles outside this range are pointed out, as CRL is meant for a neutral neck; limits of our choice.
+#: Neck angles outside this range are reported, as CRL is meant for a neutral neck; the limits are our own.
 NEUTRAL_NECK_DEG = (-15.0, 40.0)
 
-#: What to know when reading a bone length.
+#: Note on bone lengths.
 JOINT_CENTRES = (
     "Bone lengths are distances between joint centres, longer than the ossified diaphysis that FL and HL charts use."
 )
@@ -43,7 +43,7 @@ class Measurement:
         value_mm: NaN if a landmark is missing.
         uncertainty_mm: half-width of the 90 % interval, or None without landmark radii.
         rows: pose rows of the two ends.
-        note: what to know when reading the value.
+        note: on how to interpret the value.
     """
 
     key: str

@@ -14,10 +14,10 @@ from FetusMapV2Lib.anatomy.schema import Schema
 
 Array = NDArray[np.float64]
 
-#: Two body frames this close show a network the same image.
-_SETTLED_DEGREES = 5.0
-_SETTLED_SCALE = 0.05
-#: A body turns, moves (crown-rump lengths) and seems to grow by no more than this in a moment; beyond it is another.
+#: Views along body frames this close give a network nearly the same image.
+_SAME_VIEW_DEGREES = 5.0
+_SAME_VIEW_SCALE = 0.05
+#: Largest turn, shift (crown-rump lengths) and change of size of one body from one frame to the next.
 _NEAR_DEGREES = 45.0
 _NEAR_SHIFT = 0.5
 _NEAR_SCALE = 0.2
@@ -45,7 +45,7 @@ class BodyFrame:
         return BodyFrame(self.centre + shift, self.axes @ turn.as_matrix(), self.length_mm * float(scale))
 
     def jittered(self, generator: np.random.Generator, degrees: float, log_scale: float, shift: float) -> BodyFrame:
-        """A frame as a first look might have found it.
+        """A frame with random errors, as a first view might find it.
 
         Args:
             generator: source of randomness.
@@ -63,12 +63,12 @@ class BodyFrame:
         """Angle in degrees of the rotation that leads from this frame to `other`."""
         return float(np.degrees(Rotation.from_matrix(self.axes.T @ other.axes).magnitude()))
 
-    def is_settled_in(self, other: BodyFrame) -> bool:
-        """Whether a look along `other` would show what a look along this one has shown."""
-        return self.angle_to(other) <= _SETTLED_DEGREES and self._growth(other) <= _SETTLED_SCALE
+    def gives_same_view_as(self, other: BodyFrame) -> bool:
+        """Whether a view along `other` would show nearly the same image as one along this frame."""
+        return self.angle_to(other) <= _SAME_VIEW_DEGREES and self._growth(other) <= _SAME_VIEW_SCALE
 
     def is_near(self, other: BodyFrame | None) -> bool:
-        """Whether both may be of one body, a moment apart."""
+        """Whether both may be of one body in consecutive frames of a sequence."""
         if other is None:
             return False
         shift = float(np.linalg.norm(other.centre - self.centre)) / self.length_mm
@@ -100,7 +100,7 @@ def canonical_template(poses: Array, schema: Schema) -> Array:
 
 
 def body_frame(positions: Array, weights: Array | None, template: Array, schema: Schema) -> BodyFrame | None:
-    """The body frame of a pose from its head and trunk landmarks, robust to a few that are wrong.
+    """The body frame of a pose from its head and trunk landmarks, robust to a few outliers.
 
     Args:
         positions: (22, 3) RAS mm, NaN for missing.
@@ -123,7 +123,7 @@ def body_frame(positions: Array, weights: Array | None, template: Array, schema:
     for _ in range(_ROBUST_PASSES):
         fit = register(source, target, weights=robust)
         miss = np.linalg.norm(source @ fit.matrix[:3, :3].T + fit.matrix[:3, 3] - target, axis=1)
-        # Cauchy weights: a landmark that fits a third of the body away counts a tenth.
+        # Cauchy weights: a residual of a third of the body reduces the weight to a tenth.
         robust = trust / (1.0 + (miss / (0.1 * max(fit.scale, 1e-6))) ** 2)
     if not np.isfinite(fit.scale) or fit.scale <= 0:
         return None

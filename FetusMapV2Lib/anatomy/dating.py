@@ -15,7 +15,7 @@ from FetusMapV2Lib.core.errors import InputError
 _Z90 = 1.6448536
 #: The same for 95 %, by which published 95 % limits are turned into standard deviations.
 _Z95 = 1.9599640
-#: No length of a fetus; the polynomials give nonsense or overflow past it.
+#: No fetus is as long; beyond it the polynomials are meaningless or overflow.
 _LARGEST_CRL_MM = 1000.0
 
 

@@ -1,4 +1,4 @@
-"""Telling the fetus's left from its right by geometry (Eq. 7 of the paper).
+"""Distinguishing left and right of the fetus by geometry (Eq. 7 of the paper).
 
 Landmarks of the median plane give the direction of the fetal left; each limb pair is named by it.
 """
@@ -17,17 +17,17 @@ from FetusMapV2Lib.anatomy.schema import Schema
 # (0, -c, -d), all letters positive. The R component of V14 x V16 is (+a)(-d) - (-b)(-c) = -(ad + bc) < 0:
 # it points to the fetal left. The trunk frame (7, 8, 9) is built alike: seen from the upper thoracic spine
 # the cord insertion lies below and in front, and the lumbosacral spine below and behind it; in a curled
-# body too, as the cord is on the hollow side. A vector from s1 to s2 that goes against the left (Ang <= 0)
+# body too, as the cord is on the concave side. A vector from s1 to s2 that goes against the left (Ang <= 0)
 # starts on the left: s1 is the left one.
 
 _Frame = tuple[int, int, int]
 
 #: 90 % radius of an isotropic Gaussian in 3D over its standard deviation: the root of the 0.9 quantile of chi2(3).
 RADIUS90_IN_SD = 2.5002777
-#: Normalised triple product from which the answer counts as certain: 30 degrees away from the undecided case.
+#: Normalised triple product from which the result is certain: 30 degrees away from the undecided case.
 _CERTAIN = 0.5
-#: Share of the confidence kept when another frame, or a joint farther out, had to stand in.
-_STAND_IN = 0.5
+#: Factor of the confidence where another frame, or a joint farther out, is used as a substitute.
+_SUBSTITUTE = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def resolve_sides(
 ) -> tuple[np.ndarray, Laterality]:
     """Name arms and legs left and right by Eq. 7, exchanging whole limbs where the given names are wrong.
 
-    The arms are named by the head frame and the shoulders, the legs by the trunk frame and the hips. If the
-    frame is incomplete the other one stands in; if a shoulder or hip is missing the next joint outwards
-    does; each at half the confidence. Without any answer nothing is exchanged and the confidence is 0.
+    The arms are named by the head frame and the shoulders, the legs by the trunk frame and the hips. If that
+    frame is incomplete the other one is used, if a shoulder or hip is missing the next joint outwards, each at half the
+    confidence. Without a result nothing is exchanged and the confidence is 0.
 
     The confidence grows with the triple product over its three lengths, up to 1 from 0.5 on. Given radii, it is
-    multiplied by 2 P - 1, where P is the probability that landmark errors of that size leave the sign as it is.
+    multiplied by 2 P - 1, where P is the probability that landmark errors of that size do not change the sign.
 
     Args:
         positions: (N, 3) RAS mm, NaN = missing. Not changed.
@@ -123,12 +123,12 @@ def _resolve_limb(
 def _basis(
     positions: np.ndarray, pairs: tuple[tuple[int, int], ...], frames: tuple[_Frame, ...]
 ) -> tuple[_Frame, tuple[int, int], float] | None:
-    """The first frame and joint pair that are all there, and the trust in them."""
+    """The first complete frame and joint pair, and the trust in them."""
     present = np.isfinite(positions).all(axis=1)
     for frame_place, frame in enumerate(frames):
         for pair_place, pair in enumerate(pairs):
             if present[[*frame, *pair]].all():
-                return frame, pair, _STAND_IN ** ((frame_place > 0) + (pair_place > 0))
+                return frame, pair, _SUBSTITUTE ** ((frame_place > 0) + (pair_place > 0))
     return None
 
 
@@ -163,6 +163,6 @@ def _consistent(positions: np.ndarray, schema: Schema) -> bool | None:
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    """The vector at length 1; zero stays zero, so that coinciding landmarks decide nothing."""
+    """The vector at length 1; zero stays zero, so that coinciding landmarks give no result."""
     length = np.linalg.norm(vector)
     return vector / length if length > 0 or np.isnan(length) else np.zeros(3)

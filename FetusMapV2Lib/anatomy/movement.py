@@ -1,6 +1,6 @@
 """Movement of a fetus over a sequence of poses: joint angles, speeds of its parts, and when each part moves.
 
-Limbs and head are looked at in the body's own frame, so that neither the probe nor the body as a whole moves them.
+Limbs and head are analysed in the frame of the trunk, so that motion of the probe or of the whole body does not count.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_unc
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.anatomy.trajectories import (
+    in_trunk_frame,
     known_radii,
     repeatability,
-    seen_from_trunk,
     trunk_rows,
     turning_speed,
     velocities,
 )
 
-#: A part begins to move at so many times the speed that landmark errors alone stay below in 90 % of cases, and has
-#: come to rest below so many times. Errors have longer tails than a Gaussian, so the onset lies well above 1.
+#: A movement starts at the first and ends below the second multiple of the noise, the speed that landmark errors alone
+#: stay below in 90 % of cases. Errors have longer tails than a Gaussian, so that the onset lies well above 1.
 ONSET, RELEASE = 2.0, 1.0
-#: Shorter periods are taken for noise.
+#: Shorter periods count as noise.
 LEAST_FRAMES = 2
 
 _LIMBS = {"la": "Left arm", "ra": "Right arm", "ll": "Left leg", "rl": "Right leg"}
@@ -33,13 +33,13 @@ _LIMBS = {"la": "Left arm", "ra": "Right arm", "ll": "Left leg", "rl": "Right le
 
 @dataclass(frozen=True)
 class Part:
-    """What moves as one.
+    """A part of the body whose movement is analysed.
 
     Attributes:
         key: ``head``, ``left_arm``, ``right_arm``, ``left_leg``, ``right_leg`` or ``body``.
-        name: for people.
+        name: for display.
         rows: the landmarks whose speeds are averaged.
-        group: the schema's group that it belongs to; None for the body as a whole, which is looked at in the world.
+        group: the schema's group that it belongs to; None for the whole body, which is analysed in world coordinates.
     """
 
     key: str
@@ -69,11 +69,11 @@ class Period:
 
 @dataclass(frozen=True, eq=False)
 class Movement:
-    """Movement over T frames; NaN where it is not known.
+    """Movement over T frames; NaN = unknown.
 
     Attributes:
         times: (T,) in `time_unit`.
-        time_unit: "s", or "frame" where the times of the frames are not known.
+        time_unit: "s", or "frame" where the times of the frames are unknown.
         angle_list: the columns of the angles.
         angles, angle_intervals: (T, A) degrees, and half-widths of their 90 % intervals.
         part_list: the columns of the speeds.
@@ -109,20 +109,20 @@ def analyse_movement(
 ) -> Movement:
     """Angles, speeds and movement periods of a sequence of poses.
 
-    The body's own frame is that of the trunk (`trajectories.seen_from_trunk`). Each landmark's velocity is a local
-    straight line through up to five frames (`trajectories.velocities`), with a standard error from its 90 % radii and
-    the share of them that changes from frame to frame (`trajectories.repeatability`). The speed of a part is the mean
-    over its landmarks, weighted by the inverse of that error's square, and so is its noise. A part moves from the frame
-    in which its speed reaches `ONSET` times the noise until it falls below `RELEASE` times; a missing value ends a
-    period.
+    Limbs and head are analysed in the frame of the trunk (`trajectories.in_trunk_frame`). Each landmark's velocity is
+    the slope of a straight line through up to five frames (`trajectories.velocities`), with a standard error from its
+    90 % radii and the share of them that changes from frame to frame (`trajectories.repeatability`). The speed of a
+    part is the mean over its landmarks, weighted by the inverse of that error's square, and so is its noise. A part
+    moves from the frame in which its speed reaches `ONSET` times the noise until it falls below `RELEASE` times; a
+    missing value ends a period.
 
     Args:
-        positions: (T, N, 3) RAS mm, sides settled (`side_tracking`), NaN = missing.
-        times_s: (T,) seconds, rising; None = unknown, then frames are counted.
+        positions: (T, N, 3) RAS mm, with consistent sides (`side_tracking`), NaN = missing.
+        times_s: (T,) seconds, increasing; None = unknown, then frames are counted.
         radius90_mm: (T, N), NaN or None = unknown: then the landmark's median over the sequence, or 3 mm.
 
     Raises:
-        ValueError: an array of the wrong shape, or times that do not rise.
+        ValueError: an array of the wrong shape, or times that do not increase.
     """
     points = np.asarray(positions, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
@@ -130,14 +130,14 @@ def analyse_movement(
     times = np.arange(len(points)) if times_s is None else times_s
     times = np.asarray(times, dtype=np.float64)
     if times.shape != points.shape[:1] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise ValueError("times must be one finite number per frame and rise")
+        raise ValueError("times must be one finite number per frame, and increase")
     radii = known_radii(radius90_mm, points)
     spread = radii / RADIUS90_IN_SD
-    seen = seen_from_trunk(points, spread, schema)
+    trunk = in_trunk_frame(points, spread, schema)
     parts = part_list(schema)
     speeds, noise = _part_speeds(
         velocities(points, times, spread * repeatability(points, spread)),
-        velocities(seen.positions, times, seen.spread * repeatability(seen.positions, seen.spread)),
+        velocities(trunk.positions, times, trunk.spread * repeatability(trunk.positions, trunk.spread)),
         parts,
     )
     moving = np.stack([_moving(*column) for column in zip(speeds.T, noise.T, strict=True)], axis=1)
@@ -150,7 +150,7 @@ def analyse_movement(
         part_list=parts,
         speeds=speeds,
         noise=noise,
-        turning=turning_speed(seen.turns, times),
+        turning=turning_speed(trunk.turns, times),
         moving=moving,
         periods=_periods(moving, speeds, times, parts),
     )
@@ -158,7 +158,7 @@ def analyse_movement(
 
 @lru_cache(maxsize=4)
 def part_list(schema: Schema) -> tuple[Part, ...]:
-    """The parts whose movement is told: head, limbs, and the body as a whole."""
+    """The parts whose movement is analysed: head, limbs, and the whole body."""
     trunk = trunk_rows(schema)
     head = Part("head", "Head", tuple(row for row in schema.rows("ht") if row not in trunk), "ht")
     limbs = (
@@ -189,11 +189,11 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _moving(speed: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """(T,) whether a part moves: from the onset until it is released, and for `LEAST_FRAMES` at least."""
+    """(T,) whether a part moves: from `ONSET` until below `RELEASE`, for at least `LEAST_FRAMES`."""
     moving = np.zeros(len(speed), dtype=bool)
     state = False
     for frame, (value, least) in enumerate(zip(speed, noise, strict=True)):
-        state = bool(value >= (RELEASE if state else ONSET) * least)  # a NaN is never enough
+        state = bool(value >= (RELEASE if state else ONSET) * least)  # false for NaN
         moving[frame] = state
     for first, last in _runs(moving):
         if last - first + 1 < LEAST_FRAMES:
@@ -202,7 +202,7 @@ def _moving(speed: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """First and last index of every unbroken run of true values."""
+    """First and last index of every run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
     return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
 

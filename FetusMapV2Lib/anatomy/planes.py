@@ -106,7 +106,7 @@ def same_plane(one: Plane | None, other: Plane | None) -> bool:
 
 
 def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
-    """A vector to the fetal left, zero if nothing tells it."""
+    """A vector to the fetal left, zero if it is undetermined."""
     frames = (left_direction(positions, rows) for rows in (schema.head_frame_rows, schema.trunk_frame_rows))
     hint = np.nansum([*frames, np.zeros(3)], axis=0)
     if np.any(hint):

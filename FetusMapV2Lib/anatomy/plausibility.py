@@ -1,4 +1,4 @@
-"""What about a pose deserves a second look: unequal sides, bones that do not fit the CRL, a bent neck.
+"""Checks of a pose: unequal sides, bones that do not fit the CRL, a flexed or extended neck.
 
 Each check has its value, the limits, its uncertainty from the landmark radii, and where the limits come from.
 """
@@ -23,8 +23,8 @@ _REPEAT_SOURCE = (
     "Repeatability of limb bones at 10-14 weeks: coefficient of variation up to 10.0 % "
     "(De Biasio et al., Ultrasound Obstet Gynecol 2002;20:588-591)"
 )
-#: A joint-to-joint distance is taken for too long above this multiple of the longest usual shaft. Our own limit: no
-#: published ratio of the two was found for this age.
+#: Largest plausible joint-to-joint distance as a multiple of the longest usual shaft. Our own limit: no published ratio
+#: of the two was found for this age.
 LONGEST_JOINT_TO_SHAFT = 1.4
 _NECK_SOURCE = (
     "CRL is meant for a neutral neck (ISUOG, Ultrasound Obstet Gynecol 2013;41:102-113); the limits are our own"
@@ -58,7 +58,7 @@ class Check:
 
     @property
     def doubtful(self) -> bool:
-        """Whether it deserves a look."""
+        """Whether the value should be reviewed."""
         return self.verdict in ("borderline", "flagged")
 
     @property
@@ -88,12 +88,12 @@ def _difference(bone: str, left: Measurement, right: Measurement) -> Check:
     """Left minus right.
 
     The limit is the 95 % repeatability of a single bone, 1.96 sqrt(2) CV of the mean: a smaller difference
-    cannot be told from measuring one bone twice. It says nothing of how unequal healthy limbs may be.
+    cannot be distinguished from measuring one bone twice. It does not state how unequal healthy limbs may be.
     """
     names = {"femur": "Femora, left minus right", "humerus": "Humeri, left minus right"}
     value = left.value_mm - right.value_mm
     limit = _Z95 * math.sqrt(2) * _REPEAT_CV * (left.value_mm + right.value_mm) / 2
-    uncertainty = _together(left.uncertainty_mm, right.uncertainty_mm)
+    uncertainty = _combined(left.uncertainty_mm, right.uncertainty_mm)
     verdict = _verdict(value, uncertainty, -limit, limit)
     words = {"low": "left shorter than right", "high": "right shorter than left", "": "sides agree"}
     return Check(
@@ -112,7 +112,7 @@ def _difference(bone: str, left: Measurement, right: Measurement) -> Check:
 def _bone_for_crl(bone: str, length: Measurement, crl: Measurement) -> Check:
     """A joint-to-joint length against the shaft that the chart expects at this CRL.
 
-    It is longer than the shaft, so below the shaft's 5th centile it is short beyond doubt; the upper
+    It is longer than the shaft, so below the shaft's 5th centile it is certainly short; the upper
     limit allows `LONGEST_JOINT_TO_SHAFT` times the 95th centile.
     """
     shaft = expected_shaft(bone, crl.value_mm)
@@ -122,7 +122,7 @@ def _bone_for_crl(bone: str, length: Measurement, crl: Measurement) -> Check:
     if shaft is not None:
         low = shaft.mean_mm - _Z90 * shaft.sd_mm
         high = (shaft.mean_mm + _Z90 * shaft.sd_mm) * LONGEST_JOINT_TO_SHAFT
-        uncertainty = _together(uncertainty, _chart_uncertainty(bone, crl))
+        uncertainty = _combined(uncertainty, _chart_uncertainty(bone, crl))
     elif math.isfinite(crl.value_mm) and math.isfinite(length.value_mm):
         missing = "the chart does not cover this CRL"
     verdict = _verdict(length.value_mm, uncertainty, low, high)
@@ -167,8 +167,8 @@ def _neck(angle: float, uncertainty: float | None) -> Check:
     )
 
 
-def _together(*uncertainties: float | None) -> float | None:
-    """Independent uncertainties in one; None if one is not known."""
+def _combined(*uncertainties: float | None) -> float | None:
+    """Combined independent uncertainties; None if one is unknown."""
     known = [one for one in uncertainties if one is not None]
     return math.hypot(*known) if len(known) == len(uncertainties) else None
 

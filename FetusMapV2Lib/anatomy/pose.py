@@ -28,7 +28,7 @@ class Pose:
             row of NaN. Stored as a read-only copy.
         confidence: (N,) in 0..1, or None if unknown.
         radius90_mm: (N,) radius in mm of the sphere that holds the true landmark in 90 % of cases, or None.
-        laterality: how left and right were told apart, or None if that was not done.
+        laterality: how left and right were distinguished, or None if they were not.
         schema: what each row is; the bundled landmarks by default.
 
     Raises:
@@ -101,7 +101,7 @@ class Pose:
 
 
 def shown_confidence(confidence: float) -> str:
-    """A confidence between 0 and 1 in per cent for people; never 100 %, as no model is ever certain."""
+    """A confidence between 0 and 1 in per cent for display; never 100 %, as no model is ever certain."""
     return ">99%" if confidence > _MOST_SHOWN else f"{confidence:.0%}"
 
 

@@ -44,8 +44,8 @@ def register(
 ) -> Similarity:
     """The transform that brings `source` closest to `target` (weighted least squares), reflection excluded.
 
-    Points that are NaN in either set are left out. Collinear points leave the turn about their line open; any
-    of the equally good transforms is given.
+    Points that are NaN in either set are ignored. Collinear points do not determine the turn about their line; any of
+    the equally good transforms is returned.
 
     Args:
         source: (N, 3), or (B, N, 3) for a batch registered to one target.
@@ -82,7 +82,7 @@ def register(
 
 
 def _shares(sources: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """(B, N) weights that add to 1 over the points both sets have; all zero where there is none."""
+    """(B, N) weights that add to 1 over the points both sets have; all zero without common points."""
     given = np.ones(len(target)) if weights is None else np.asarray(weights, dtype=np.float64)
     fits = given.shape in (target.shape[:1], sources.shape[:2])
     if not fits or not np.all(given >= 0) or np.isinf(given).any():
@@ -112,7 +112,7 @@ def _registered(
     factor = np.ones(len(sources))
     if scale:
         spread = np.einsum("bn,bnc->b", shares, moving**2)
-        # All source points in one place, or a best scale of zero, say nothing about size.
+        # The scale is undetermined if all source points coincide, or if the best scale is zero.
         gain = (singular * signs).sum(axis=1)
         np.divide(gain, spread, out=factor, where=(spread > 0) & (gain > 0))
     linear = factor[:, None, None] * rotation

@@ -1,4 +1,4 @@
-"""Paths of landmarks over a sequence: as seen from the trunk, their velocities with errors, smoothed for the eye.
+"""Paths of landmarks over a sequence: in the frame of the trunk, their velocities with errors, and smoothed curves.
 
 Positions (T, N, 3) in mm, frame by frame; NaN = missing.
 """
@@ -15,30 +15,30 @@ from scipy.spatial.transform import Rotation
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, Similarity, register
 from FetusMapV2Lib.anatomy.schema import Schema
 
-#: A velocity is the slope of a straight line through the frames up to so many before and after.
+#: A velocity is the slope of a straight line through so many frames before and after.
 HALF_WINDOW = 2
-#: Frames and order of the polynomial that smooths curves for the eye.
+#: Frames and order of the polynomial that smooths plotted curves.
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 5, 2
 
 #: 90 % radius of a landmark that has none in any frame, mm.
 UNKNOWN_RADIUS_MM = 3.0
-#: No radius counts as smaller, mm.
+#: Smaller radii are raised to this, mm.
 _LEAST_RADIUS_MM = 0.1
 #: Median of the squared length of a standard normal vector in 3D.
 _CHI2_3_MEDIAN = 2.366
-#: So many second differences tell how well landmarks repeat: of one by itself, and of all together.
+#: Second differences needed to estimate the repeatability of one landmark, and of all together.
 _REPEATED_FRAMES, _REPEATED_VALUES = 5, 40
-#: No landmark repeats better than this.
+#: Lower limit of the share of an error that changes from frame to frame.
 _LEAST_SHARE = 0.05
 _TINY = 1e-12
 _ROBUST_PASSES = 3
 _MEAN_PASSES = 3
-#: A trunk landmark this far from where the others put it counts half, mm.
-_ODD_MM = 2.0
+#: A trunk landmark with this residual has half its weight, mm.
+_OUTLIER_MM = 2.0
 
 
 def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.ndarray:
-    """(T, N) radii without gaps: what is unknown takes the landmark's median over the sequence, or 3 mm.
+    """(T, N) radii without gaps: unknown ones become the landmark's median over the sequence, or 3 mm.
 
     Raises:
         ValueError: another shape than that of the positions (T, N, 3).
@@ -57,18 +57,18 @@ def known_radii(radius90_mm: np.ndarray | None, positions: np.ndarray) -> np.nda
 
 @lru_cache(maxsize=4)
 def trunk_rows(schema: Schema) -> tuple[int, ...]:
-    """Rows that hold together as the trunk: its midline, the rump, and the first joint of each limb."""
+    """Rows of the rigid trunk: its midline, the rump, and the first joint of each limb."""
     limbs = (schema.rows(group)[0] for group in ("la", "ra", "ll", "rl"))
     return (*schema.trunk_frame_rows, schema.crl_rows[1], *limbs)
 
 
 @dataclass(frozen=True, eq=False)
-class SeenFromTrunk:
-    """Poses as seen from the trunk.
+class TrunkFramePoses:
+    """Poses in the frame of the trunk.
 
     Attributes:
-        positions: (T, N, 3) mm where one of the poses lies, NaN where fewer than three trunk landmarks are known.
-        turns: (T, 3, 3) the rotations that led there.
+        positions: (T, N, 3) mm, in the position of one of the poses; NaN with fewer than three known trunk landmarks.
+        turns: (T, 3, 3) the rotations into that frame.
         spread: (T, N) standard deviation per axis of these positions, mm: that of the landmark and that of the fit.
     """
 
@@ -77,10 +77,10 @@ class SeenFromTrunk:
     spread: np.ndarray
 
 
-def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema) -> SeenFromTrunk:
+def in_trunk_frame(positions: np.ndarray, spread: np.ndarray, schema: Schema) -> TrunkFramePoses:
     """Move every frame rigidly so that its trunk lies on the mean trunk of the sequence (generalised Procrustes).
 
-    A landmark that does not fit counts less (Cauchy weights).
+    Landmarks with large residuals get less weight (Cauchy weights).
 
     Args:
         positions: (T, N, 3) RAS mm.
@@ -89,39 +89,40 @@ def seen_from_trunk(positions: np.ndarray, spread: np.ndarray, schema: Schema) -
     rows = list(trunk_rows(schema))
     trunks = positions[:, rows]
     known = np.isfinite(trunks).all(axis=2)
-    own, turns = np.full(positions.shape, np.nan), np.full((len(positions), 3, 3), np.nan)
+    aligned, turns = np.full(positions.shape, np.nan), np.full((len(positions), 3, 3), np.nan)
     if known.sum(axis=1, initial=0).max(initial=0) < MINIMUM_POINTS:
-        return SeenFromTrunk(own, turns, spread)
+        return TrunkFramePoses(aligned, turns, spread)
     mean = _mean_shape(trunks, known)
     shared = known & np.isfinite(mean).all(axis=1)
     usable = shared.sum(axis=1) >= MINIMUM_POINTS
     if usable.any():
         fits = _robust_fits(trunks[usable], mean, 1.0 / spread[usable][:, rows] ** 2)
-        own[usable], turns[usable] = fits.apply(positions[usable]), fits.rotation
-    return SeenFromTrunk(own, turns, np.hypot(spread, _fit_spread(own, np.where(known, spread[:, rows], np.inf), rows)))
+        aligned[usable], turns[usable] = fits.apply(positions[usable]), fits.rotation
+    trunk_spread = np.where(known, spread[:, rows], np.inf)
+    return TrunkFramePoses(aligned, turns, np.hypot(spread, _fit_spread(aligned, trunk_spread, rows)))
 
 
-def _fit_spread(own: np.ndarray, trunk_spread: np.ndarray, rows: list[int]) -> np.ndarray:
-    """(T, N) what errors of the trunk landmarks (T, R) make of a landmark: it shifts, and turns the more the farther.
+def _fit_spread(aligned: np.ndarray, trunk_spread: np.ndarray, rows: list[int]) -> np.ndarray:
+    """(T, N) error of each landmark from errors of the trunk landmarks (T, R): a shift, and a turn times its distance.
 
-    The turn is taken as equally uncertain about all axes.
+    The turn is assumed to be equally uncertain about all axes.
     """
     weights = 1.0 / trunk_spread**2
     total = np.maximum(weights.sum(axis=1), _TINY)
-    middle = (weights[..., None] * np.nan_to_num(own[:, rows])).sum(axis=1) / total[:, None]
-    reach = ((np.nan_to_num(own - middle[:, None])) ** 2).sum(axis=2)
+    middle = (weights[..., None] * np.nan_to_num(aligned[:, rows])).sum(axis=1) / total[:, None]
+    reach = ((np.nan_to_num(aligned - middle[:, None])) ** 2).sum(axis=2)
     inertia = np.maximum((weights * reach[:, rows]).sum(axis=1), _TINY)
     return np.sqrt(1.0 / total[:, None] + reach / inertia[:, None])
 
 
 def _mean_shape(trunks: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(R, 3) mean of trunks (T, R, 3) after rigid fits, where the most complete one lies."""
+    """(R, 3) mean of trunks (T, R, 3) after rigid fits, in the position of the most complete one."""
     mean = trunks[known.sum(axis=1).argmax()]
     for _ in range(_MEAN_PASSES):
-        laid = register(trunks, mean, scale=False).apply(trunks)
-        fitted = np.isfinite(laid)
-        count = fitted.sum(axis=0)
-        total = np.where(fitted, laid, 0.0).sum(axis=0)
+        fitted = register(trunks, mean, scale=False).apply(trunks)
+        present = np.isfinite(fitted)
+        count = present.sum(axis=0)
+        total = np.where(present, fitted, 0.0).sum(axis=0)
         mean = np.divide(total, count, out=np.full(mean.shape, np.nan), where=count > 0)
     return mean
 
@@ -130,16 +131,16 @@ def _robust_fits(trunks: np.ndarray, mean: np.ndarray, trust: np.ndarray) -> Sim
     fits = register(trunks, mean, weights=trust, scale=False)
     for _ in range(_ROBUST_PASSES):
         miss = np.linalg.norm(np.nan_to_num(fits.apply(trunks) - mean), axis=2)
-        fits = register(trunks, mean, weights=trust / (1.0 + (miss / _ODD_MM) ** 2), scale=False)
+        fits = register(trunks, mean, weights=trust / (1.0 + (miss / _OUTLIER_MM) ** 2), scale=False)
     return fits
 
 
 def repeatability(positions: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """How much of each landmark's error changes from frame to frame, (N,) shares of `spread`, 0.05-1.
 
-    An error that stays the same moves nothing. The changing part shows in second differences of the path, where steady
-    movement cancels: their median, in units of what independent errors of that spread would give, over all landmarks
-    and over each by itself, as far as there are enough; the larger counts. 1 where nothing is known.
+    A constant error causes no apparent movement. The changing part shows in second differences of the path, in which
+    steady movement cancels: their median, relative to that of independent errors of that spread, over all landmarks and
+    over each one, if there are enough; the larger one is used. 1 where nothing is known.
 
     Args:
         positions: (T, N, 3) mm.
@@ -167,7 +168,7 @@ def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> 
 
     Args:
         positions: (T, N, 3) mm.
-        times: (T,) rising.
+        times: (T,) increasing.
         spread: (T, N) standard deviation per axis of each position, mm, positive.
 
     Returns:
@@ -186,7 +187,7 @@ def velocities(positions: np.ndarray, times: np.ndarray, spread: np.ndarray) -> 
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
-    """(T, ..., 2 HALF_WINDOW + 1): each frame with those around it, zeros beyond the ends."""
+    """(T, ..., 2 HALF_WINDOW + 1): each frame with its neighbours, zeros beyond the ends."""
     padded = np.pad(values, [(HALF_WINDOW, HALF_WINDOW)] + [(0, 0)] * (values.ndim - 1))
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * HALF_WINDOW + 1, axis=0)
 
@@ -208,9 +209,9 @@ def turning_speed(turns: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Curves (T, ...) smoothed along the first axis, for the eye only (Savitzky and Golay, Anal Chem 36:1627, 1964).
+    """Curves (T, ...) smoothed along the first axis, for plots only (Savitzky and Golay, Anal Chem 36:1627, 1964).
 
-    Missing values stay gaps: each unbroken run is smoothed by itself, and left as it is where it is too short.
+    Missing values stay gaps: each run without gaps is smoothed separately, or left unchanged if it is too short.
     """
     columns = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     result = columns.copy()

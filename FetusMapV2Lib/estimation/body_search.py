@@ -127,7 +127,7 @@ def _followed(reader: ViewReader, frame: BodyFrame, most: int) -> Iterator[ViewP
     for _ in range(most):
         view = reader.close(frame)
         yield view
-        if view.frame is None or frame.is_settled_in(view.frame):
+        if view.frame is None or frame.gives_same_view_as(view.frame):
             return
         frame = view.frame
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.anatomy.side_tracking import track_sides
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
@@ -47,7 +47,7 @@ def estimate_sequence(
         should_cancel: see `core.progress`.
 
     Returns:
-        One estimate per frame, left and right settled over the whole sequence (`side_tracking.settle_sides`).
+        One estimate per frame, left and right settled over the whole sequence (`side_tracking.track_sides`).
 
     Raises:
         Cancelled: `should_cancel` said yes; nothing is kept.
@@ -103,17 +103,17 @@ def _estimate_frames(
         last_found = estimate if estimate.found else last_found
     if unreadable is not None and all(estimate.status == "unreadable" for estimate in estimates):
         raise unreadable
-    settled = with_settled_sides(estimates)
+    settled = with_tracked_sides(estimates)
     stages.reach(1.0, "done")
     return settled
 
 
-def with_settled_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
+def with_tracked_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
     """The estimates of a sequence with left and right alike in all frames; a warning says where they were exchanged."""
     if not any(estimate.found for estimate in estimates):
         return tuple(estimates)
     positions, radii = stacked([estimate.pose for estimate in estimates])
-    sides = settle_sides(positions, estimates[0].pose.schema, radii)
+    sides = track_sides(positions, estimates[0].pose.schema, radii)
     settled = []
     for number, estimate in enumerate(estimates):
         if estimate.found:

@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, quietly
+from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
 from FetusMapV2Lib.models.calibration import Calibration, fit_calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
 
@@ -114,7 +114,7 @@ def calibrate_model(
         ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
-    check_enough(find_cases(data, on_skipped=quietly))
+    check_enough(find_cases(data, on_skipped=ignore_skipped))
     calibration = calibration_from(observe(engine, data, on_progress, run_case))
     with lock_model(path):
         model = load_model(Path(path))

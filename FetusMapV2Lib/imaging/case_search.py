@@ -1,7 +1,7 @@
-"""Finding the annotated cases of a folder: volumes with their landmarks. Whatever is left out is named with the reason.
+"""Finding the annotated cases of a folder: volumes with their landmarks. Skipped files are reported with the reason.
 
-A case is ``NAME.nrrd`` (or anything else that `read_volume` takes, a folder of DICOM slices too) with ``NAME.mrk.json``
-and optionally ``NAME.json``.
+A case is ``NAME.nrrd`` (or anything else that `read_volume` reads, also a folder of DICOM slices) with
+``NAME.mrk.json`` and optionally ``NAME.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.manifests import read_manifest
 from FetusMapV2Lib.core.safe_text import printable
-from FetusMapV2Lib.imaging.file_inspection import dicom_files, look_at
+from FetusMapV2Lib.imaging.file_inspection import dicom_files, inspect_file
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
@@ -32,15 +32,15 @@ LANDMARKS_SUFFIX = ".mrk.json"
 VOLUME_SUFFIXES = (
     ".seq.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".hdr", ".dcm", ".ima", ".vol", ".v00",
 )  # fmt: skip
-#: Files of a case that are no volumes, so that they need not be looked into.
+#: Suffixes of other files of a case, whose content is not inspected.
 _OTHER_SUFFIXES = (".json", ".csv", ".png", ".mrb", ".html", ".pdf", ".raw", ".zraw", ".img", ".gz", ".txt", ".fcsv")
-#: So many names of one reason are told; of the others the number.
+#: Names listed per reason; of further ones the number is given.
 _MOST_NAMES = 100
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where one case lies; reading is left to the moment it is needed."""
+    """The files of one case; they are read on demand."""
 
     name: str
     volume_path: Path
@@ -78,13 +78,13 @@ class CaseFiles:
 
     @property
     def fetus_present(self) -> bool:
-        """False only where the case says so; a case without annotation is not a case without a fetus."""
+        """False only where the case states it; a case without annotation is not a case without a fetus."""
         return bool(self.truth().get("fetus_present", True))
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that looks like a part of a case and is left out.
+    """A file that looks like part of a case and is skipped.
 
     Attributes:
         path: of the file.
@@ -101,7 +101,7 @@ def find_cases(
     """All annotated cases of a folder, sorted by name.
 
     Args:
-        on_skipped: is given what is left out, if there is something; by custom it is logged as a warning.
+        on_skipped: called with the skipped files, if there are any; by default it is logged as a warning.
 
     Raises:
         InputError: the folder does not exist, cannot be listed, or holds no case.
@@ -126,7 +126,7 @@ def find_cases(
 
 
 def log_skipped(skipped: Sequence[Skipped]) -> None:
-    """Name what is left out, one line for each reason."""
+    """Log the skipped files, one line for each reason."""
     reasons: dict[str, list[str]] = {}
     for one in skipped:
         reasons.setdefault(one.reason, []).append(printable(one.path.name))
@@ -135,8 +135,8 @@ def log_skipped(skipped: Sequence[Skipped]) -> None:
         _LOG.warning("%s: left out, as %s: %s%s", skipped[0].path.parent, reason, ", ".join(names[:_MOST_NAMES]), more)
 
 
-def quietly(skipped: Sequence[Skipped]) -> None:
-    """For callers that have told already."""
+def ignore_skipped(skipped: Sequence[Skipped]) -> None:
+    """For callers that have already reported skipped files."""
 
 
 def volumes_named(folder: Path, name: str) -> list[Path]:
@@ -150,19 +150,19 @@ class _Search:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, list[Path]] = {}  # volumes by their suffix
-        self._others: dict[str, list[Path]] = {}  # perhaps volumes by their content
+        self._others: dict[str, list[Path]] = {}  # possibly volumes by their content
         self._landmarks: dict[str, Path] = {}
         self._skipped: list[Skipped] = []
         for path in sorted(folder.iterdir()):
-            self._sort_in(path)
+            self._add(path)
 
     def result(self) -> tuple[list[CaseFiles], list[Skipped]]:
-        """Cases, and what is left out, each sorted by name."""
+        """Cases and skipped files, each sorted by name."""
         cases, taken = [], set()
         for landmarks in self._landmarks.values():
             name = landmarks.name[: -len(LANDMARKS_SUFFIX)]
             volumes = self.volumes(name)
-            reason = self._objection(name, landmarks, volumes)
+            reason = self._reason_to_skip(name, landmarks, volumes)
             if reason:
                 self._skipped.append(Skipped(landmarks, reason))
                 taken.update(volumes)
@@ -174,18 +174,18 @@ class _Search:
         return sorted(cases, key=lambda one: one.name), sorted(self._skipped, key=lambda one: one.path.name)
 
     def volumes(self, name: str) -> list[Path]:
-        """The volumes of a name: those that end like one, else those whose content is one."""
+        """The volumes of a name: those with a volume suffix, else those with the content of a volume."""
         key = _key(name)
         return self._known.get(key) or [path for path in self._others.get(key, []) if _holds_volume(path)]
 
-    def _sort_in(self, path: Path) -> None:
+    def _add(self, path: Path) -> None:
         lower = path.name.lower()
         landmarks = lower.endswith(LANDMARKS_SUFFIX)
         suffix = next((suffix for suffix in VOLUME_SUFFIXES if lower.endswith(suffix)), "")
         if path.name.startswith("."):
             if landmarks or suffix:
                 mac = path.name.startswith("._")
-                self._skip(path, "it is a note that a Mac made" if mac else "it is hidden")
+                self._skip(path, "it is a metadata file of macOS" if mac else "it is hidden")
         elif landmarks and path.is_dir():
             self._skip(path, "it is a folder")
         elif landmarks:
@@ -203,8 +203,8 @@ class _Search:
     def _skip(self, path: Path, reason: str) -> None:
         self._skipped.append(Skipped(path, reason))
 
-    def _objection(self, name: str, landmarks: Path, volumes: Sequence[Path]) -> str:
-        """Why landmarks are no case; empty if they are one."""
+    def _reason_to_skip(self, name: str, landmarks: Path, volumes: Sequence[Path]) -> str:
+        """Why landmarks are not a case; empty if they are one."""
         manifest = read_manifest(self._folder, name)
         if manifest is not None and manifest.staging:
             return "writing it was cut off; the next program that writes into this folder finishes it"
@@ -225,7 +225,7 @@ class _Search:
 
 
 def _key(stem: str) -> str:
-    """A name as it is compared: a Mac writes accents as characters of their own."""
+    """The normalised name, for comparisons: macOS writes accents as separate characters."""
     return unicodedata.normalize("NFC", stem)
 
 
@@ -233,7 +233,7 @@ def _holds_volume(path: Path) -> bool:
     try:
         if path.is_dir():
             return bool(dicom_files(path))
-        look_at(path)
+        inspect_file(path)
     except (InputError, OSError):
         return False
     return True

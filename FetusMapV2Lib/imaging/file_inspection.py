@@ -1,4 +1,4 @@
-"""Looking at a file before it is read: what kind of file its content makes it, whatever its name says."""
+"""Inspecting a file before it is read: its format by its content, whatever its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["nrrd", "metaimage", "nifti", "dicom", "kretz"]
 
 KRETZ_MAGIC = b"KRETZFILE 1.0   "
 GZIP_MAGIC = b"\x1f\x8b"
-#: What text editors put before the first letter of a file in UTF-8.
+#: Byte order mark that text editors put at the beginning of a file in UTF-8.
 BOM = b"\xef\xbb\xbf"
 READABLE = "Use NRRD, MetaImage, NIfTI, DICOM (Enhanced US Volume or Philips Cartesian) or GE Kretz .vol"
 _HEAD = 1 << 16
@@ -29,7 +29,7 @@ _META_FIRST_LINE = re.compile(rb"\s*[A-Za-z]\w*[ \t]*[=:]")
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the first bytes of a volume file say.
+    """Facts from the first bytes of a volume file.
 
     Attributes:
         kind: its format.
@@ -40,11 +40,11 @@ class FileFacts:
     head: bytes = b""
 
 
-def look_at(path: Path) -> FileFacts:
+def inspect_file(path: Path) -> FileFacts:
     """The kind of a file.
 
     Raises:
-        InputError: missing, no plain file, empty, truncated, or not a volume.
+        InputError: missing, not a regular file, empty, truncated, or not a volume.
     """
     head = _head(path)
     plain = head.removeprefix(BOM)
@@ -96,7 +96,7 @@ def _begins_as_other(head: bytes) -> bool:
 
 
 def _begins_as_dicom(head: bytes) -> bool:
-    """Whether a file begins with DICOM's mark, or (as some exports do) right away with its first element."""
+    """Whether a file begins with the DICOM prefix, or (as in some exports) directly with its first element."""
     if head[128:132] == b"DICM":
         return True
     for order in "<>":
@@ -108,10 +108,10 @@ def _begins_as_dicom(head: bytes) -> bool:
 
 
 def plain_file_size(path: Path) -> int:
-    """Bytes of a file; a pipe or a device, which could be waited for without end, is none.
+    """Size of a regular file in bytes; pipes and devices, which may block forever, are refused.
 
     Raises:
-        InputError: missing, not a plain file, or it may not be looked at.
+        InputError: missing, not a regular file, or not accessible.
     """
     try:
         found = path.stat()

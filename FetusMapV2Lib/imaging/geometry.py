@@ -1,6 +1,7 @@
-"""What is done with geometry that a file states twice, wrongly or not at all: one policy for every format.
+"""Geometry that a file states twice, wrongly or not at all: one policy for every format.
 
-Complete and consistent: it is read. Ambiguous: it is read, with a warning that names both values. Otherwise: refused.
+Complete and consistent geometry is read. Ambiguous geometry is read with a warning that names both values. All other is
+refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY
 
-#: Two statements of one quantity that differ by no more than this fraction are the same, rounded.
+#: Two statements of one quantity that differ by no more than this fraction are equal except for rounding.
 SAME = 1e-3
 #: Lengths and cosines of axes this far from 1 and 0 are rounded; up to the second they are read with a warning.
 ROUNDED, SKEW = 1e-3, 2e-2
@@ -28,86 +29,86 @@ LARGEST_SPACING, FARTHEST = 1e3, 1e7
 EXPORT_AGAIN = "Export the volume again"
 
 #: A quantity as one part of a file states it (None: not at all), and which part that is: "by its pixdim".
-Stated = tuple[ArrayLike | None, str]
+Statement = tuple[ArrayLike | None, str]
 
 
-def settle(
+def reconcile(
     what: str,
-    first: Stated,
-    second: Stated,
+    first: Statement,
+    second: Statement,
     *,
     unit: str = "mm",
     tolerance: float = SAME,
     positive: bool = True,
     remedy: str = SPACING_REMEDY,
 ) -> tuple[NDArray[np.float64] | None, list[str]]:
-    """The value of a quantity that a file may state twice.
+    """Reconcile two statements of one quantity in a file.
 
     Args:
         what: the quantity, as a warning names it: "the voxel size".
-        first, second: number or numbers and where they stand; the first wins where both could be right.
+        first, second: number or numbers, and where the file states them; the first is used where both are possible.
         unit: of both, for the warning.
         tolerance: greatest relative difference between two statements that agree.
-        positive: only finite numbers above zero can be right (False: any finite number).
+        positive: whether only numbers above zero are possible; otherwise any finite number is.
         remedy: what the user can do about it, for the warning.
 
     Returns:
-        The numbers (one or more, 1D), None if neither could be right, and a warning that names both values
+        The numbers (one or more, 1D), None if neither statement is possible, and a warning that names both values
         where they differ.
     """
     one, other = (_numbers(value) for value, _ in (first, second))
     usable = [value is not None and _possible(value, positive) for value in (one, other)]
     value = one if usable[0] else other if usable[1] else None
-    if one is None or other is None or value is None or (all(usable) and agree(one, other, tolerance)):
+    if one is None or other is None or value is None or (all(usable) and nearly_equal(one, other, tolerance)):
         return value, []
     chosen = first if usable[0] else second
     return value, [
-        f"{what} is {written(one)} {unit} {first[1]} but {written(other)} {unit} {second[1]}; "
+        f"{what} is {format_numbers(one)} {unit} {first[1]} but {format_numbers(other)} {unit} {second[1]}; "
         f"the one {chosen[1]} was used: {remedy}"
     ]
 
 
-def agree(one: ArrayLike, other: ArrayLike, tolerance: float = SAME) -> bool:
-    """Whether two statements of one quantity are the same but for rounding."""
+def nearly_equal(one: ArrayLike, other: ArrayLike, tolerance: float = SAME) -> bool:
+    """Whether two statements of one quantity are equal except for rounding."""
     a, b = np.atleast_1d(np.asarray(one, float)), np.atleast_1d(np.asarray(other, float))
     return a.shape == b.shape and bool((np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b))).all())
 
 
-def alike(what: str, values: Sequence[ArrayLike], where: Any, *, unit: str = "mm", tolerance: float = SAME) -> None:
-    """Raise `InputError`, naming two of the values, unless all parts of a volume state the same."""
+def check_equal(
+    what: str, values: Sequence[ArrayLike], where: Any, *, unit: str = "mm", tolerance: float = SAME
+) -> None:
+    """Raise `InputError`, naming two of the values, unless all parts of a volume state the same value."""
     for value in values:
-        if not agree(values[0], value, tolerance):
-            raise InputError(
-                f"{what} differs within the volume ({written(values[0])} and {written(value)} {unit})", where=where,
-                remedy="Export one volume",
-            )  # fmt: skip
+        if not nearly_equal(values[0], value, tolerance):
+            text = f"{what} differs within the volume ({format_numbers(values[0])} and {format_numbers(value)} {unit})"
+            raise InputError(text, where=where, remedy="Export one volume")
 
 
-def written(values: ArrayLike) -> str:
-    """Numbers as a warning shows them: "0.5 x 0.5 x 0.8"."""
+def format_numbers(values: ArrayLike) -> str:
+    """Numbers for a message: "0.5 x 0.5 x 0.8"."""
     return " x ".join(f"{value:.4g}" for value in np.atleast_1d(np.asarray(values, float)))
 
 
 def spacing(values: Iterable[Any], where: Any) -> NDArray[np.float64]:
-    """The voxel sizes in mm, each a number that a voxel can measure.
+    """The voxel sizes in mm, checked.
 
     Raises:
-        InputError: not positive, no number, or larger than any voxel.
+        InputError: one is not positive, not a number, or larger than any voxel.
     """
     sizes = _numbers(list(values))
     if sizes is None or not _possible(sizes, True) or sizes.min() <= 1e-6:
-        text = "not a number" if sizes is None else f"{written(sizes)} mm"
+        text = "not a number" if sizes is None else f"{format_numbers(sizes)} mm"
         raise InputError(f"the voxel size is not positive ({text})", where=where, remedy=EXPORT_AGAIN)
     if sizes.max() > LARGEST_SPACING:
-        raise InputError(f"the voxel size is impossible ({written(sizes)} mm)", where=where, remedy=EXPORT_AGAIN)
+        raise InputError(f"the voxel size is impossible ({format_numbers(sizes)} mm)", where=where, remedy=EXPORT_AGAIN)
     return sizes
 
 
 def position(values: ArrayLike, where: Any) -> NDArray[np.float64]:
-    """A place, or places, in mm as the file states it.
+    """One or more positions in mm, checked.
 
     Raises:
-        InputError: no number, or too far away to be a place.
+        InputError: not a number, or farther away than anything in a volume.
     """
     numbers = _numbers(values)
     if numbers is None or not np.isfinite(numbers).all() or (np.abs(numbers) > FARTHEST).any():
@@ -116,17 +117,17 @@ def position(values: ArrayLike, where: Any) -> NDArray[np.float64]:
 
 
 def orientation(directions: ArrayLike, where: Any) -> tuple[NDArray[np.float64], list[str]]:
-    """The unit directions of the axes, at right angles.
+    """The directions of the axes as unit vectors at right angles.
 
     Args:
         directions: (3, n), two or three directions as columns, as the file states them.
 
     Returns:
-        (3, n), the nearest directions that are of length one and at right angles; and a warning where they were
-        not quite.
+        (3, n), the nearest directions that are of length 1 and at right angles; and a warning where they were only
+        nearly so.
 
     Raises:
-        InputError: no numbers, not of length one, or not at right angles.
+        InputError: not numbers, not of length 1, or not at right angles.
     """
     columns = np.asarray(directions, dtype=float)
     if not np.isfinite(columns).all() or (np.abs(columns) > 1e3).any():
@@ -147,9 +148,9 @@ def orientation(directions: ArrayLike, where: Any) -> tuple[NDArray[np.float64],
     warnings = []
     if off > ROUNDED:
         text = ", ".join(f"{length:.4g}" for length in lengths)
-        warnings.append(f"the directions of the axes have lengths {text} and not 1; they were set right")
+        warnings.append(f"the directions of the axes have lengths {text} and not 1; they were corrected")
     if abs(cosine) > ROUNDED:
-        warnings.append(f"the axes are at {angle} to each other and not at 90; they were set right")
+        warnings.append(f"the axes are at {angle} to each other and not at 90; they were corrected")
     left, _, right = np.linalg.svd(columns, full_matrices=False)
     return left @ right, warnings
 
@@ -164,13 +165,13 @@ def stack(
         normal: (3,) unit normal of all slices.
 
     Returns:
-        Order (n), step (3,) in mm, and warnings where distances or places are not quite even.
+        Order (n), step (3,) in mm, and warnings where distances or positions are only nearly even.
 
     Raises:
-        InputError: positions that are no numbers, repeated, not evenly spaced, or not one above the other.
+        InputError: positions that are not numbers, repeated, not evenly spaced, or not stacked along one line.
     """
-    places = position(positions, where)
-    heights = places @ normal
+    positions_mm = position(positions, where)
+    heights = positions_mm @ normal
     order = [int(n) for n in np.argsort(heights, kind="stable")]
     gaps = np.diff(heights[order])
     mean = float(gaps.mean()) if len(gaps) else 0.0
@@ -178,7 +179,7 @@ def stack(
         raise InputError(
             "its slices lie on top of each other", where=where, remedy="Export one volume, without gaps or repeats"
         )
-    step = (places[order[-1]] - places[order[0]]) / (len(order) - 1)
+    step = (positions_mm[order[-1]] - positions_mm[order[0]]) / (len(order) - 1)
     warnings = []
     uneven = float(np.abs(gaps - mean).max()) / mean
     text = f"{gaps.min():.4g} to {gaps.max():.4g} mm"
@@ -188,15 +189,15 @@ def stack(
         )
     if uneven > EVEN:
         warnings.append(f"the distances of the slices differ ({text}); their mean, {mean:.4g} mm, was used")
-    expected = places[order[0]] + np.arange(len(order))[:, None] * step
-    strayed = float(np.linalg.norm(np.cross(places[order] - expected, normal), axis=1).max())
-    if strayed > mean:
+    expected = positions_mm[order[0]] + np.arange(len(order))[:, None] * step
+    offset = float(np.linalg.norm(np.cross(positions_mm[order] - expected, normal), axis=1).max())
+    if offset > mean:
         raise InputError(
-            f"its slices do not lie one above the other ({strayed:.3g} mm astray)", where=where,
+            f"its slices do not lie one above the other (offset by {offset:.3g} mm)", where=where,
             remedy="Export one volume",
         )  # fmt: skip
-    if strayed > UNEVEN * mean:
-        warnings.append(f"slices lie up to {strayed:.3g} mm beside the line of the others; the line was used")
+    if offset > UNEVEN * mean:
+        warnings.append(f"slices lie up to {offset:.3g} mm beside the line of the others; the line was used")
     return order, step, [*warnings, *_tilt(step, normal, where)]
 
 
@@ -214,7 +215,7 @@ def _tilt(step: NDArray[np.float64], normal: NDArray[np.float64], where: Any) ->
 
 
 def _numbers(values: ArrayLike | None) -> NDArray[np.float64] | None:
-    """The numbers as a 1D array, None if there are none or they are no numbers."""
+    """The numbers as a 1D array, None if there are none or they are not numbers."""
     if values is None:
         return None
     try:

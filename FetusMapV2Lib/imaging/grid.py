@@ -216,7 +216,7 @@ def sampling_of(volume: Volume, grid: Grid) -> Sampling:
     axes, flipped, ijk_to_ras = _turn(volume, grid)
     to_index = np.linalg.inv(ijk_to_ras) @ grid.grid_to_ras
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    # Rounded, a half to the smaller block even if the last bit of the matrix says otherwise.
+    # Round half down, whatever the last bit of the matrix is.
     factors = [max(1, math.floor(grid.spacing_mm / size + 0.5 - _TIE)) for size in spacing]
     turned = tuple(volume.shape[axis] for axis in axes)
     start, stop = _needed_box(to_index, grid.shape, turned, factors)
@@ -303,7 +303,7 @@ def normalise(array: NDArray[Any], top: float | None = None) -> NDArray[np.float
 
     Args:
         array: grey values.
-        top: the bright end, by custom that of `array`; a part of a volume is given the whole volume's.
+        top: the bright end; that of `array` by default. For part of a volume, pass that of the whole volume.
     """
     grey = np.maximum(np.asarray(array, dtype=np.float32), np.float32(0))
     top = bright_end(grey) if top is None else top

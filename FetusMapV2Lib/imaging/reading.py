@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.dicom.opening import open_dicom, open_dicom_folder
-from FetusMapV2Lib.imaging.file_inspection import look_at
+from FetusMapV2Lib.imaging.file_inspection import inspect_file
 from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source
-from FetusMapV2Lib.imaging.source import Source, one_line
+from FetusMapV2Lib.imaging.source import Source, as_input_error
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY, check_shape, checked, with_warnings
 
@@ -90,7 +90,7 @@ def read_sequence(
             remedy = "Give the true voxel size in mm"
             raise InputError("the spacing given is not positive", where=source_path, remedy=remedy)
         spacing = (float(values[0]), float(values[1]), float(values[2]))
-    with one_line(source_path):
+    with as_input_error(source_path):
         source = _open(source_path, kretz_handedness)
     return Frames(source_path, source, spacing, mirrored)
 
@@ -106,7 +106,7 @@ class Frames(Sequence[Volume]):
 
     @property
     def times_s(self) -> NDArray[np.float64] | None:
-        """(T,) when each frame was taken, seconds, rising; None if the file does not say."""
+        """(T,) when each frame was taken, seconds, increasing; None if the file does not say."""
         return None if self._source.times_s is None else np.array(self._source.times_s)
 
     @overload
@@ -122,13 +122,13 @@ class Frames(Sequence[Volume]):
         return self._read(number)
 
     def _read(self, number: int) -> Volume:
-        with one_line(self._path):
+        with as_input_error(self._path):
             array, matrix = self._source.load(number)
         check_shape(array.shape, str(self._path))
         name = volume_name(self._path) + (f"_{number:04d}" if len(self) > 1 else "")
-        # the voxel size that the user gives settles what the file says of it
-        said = (*self._source.notes, *self._source.remarks)
-        notes = tuple(note for note in said if self._spacing is None or SPACING_REMEDY not in note)
+        # The voxel size given by the user makes notes of the file about it obsolete.
+        stated = (*self._source.notes, *self._source.remarks)
+        notes = tuple(note for note in stated if self._spacing is None or SPACING_REMEDY not in note)
         volume = Volume(array, matrix, name, str(self._path), notes)
         known = self._source.spacing_known
         if self._spacing is not None:
@@ -142,7 +142,7 @@ class Frames(Sequence[Volume]):
 
 def volume_name(path: str | os.PathLike[str]) -> str:
     """Name of the case in a volume file: the file name without the suffixes of its format."""
-    # What is no UTF-8 in a name is most often Latin-1; as such it can be printed and written anywhere.
+    # Bytes of a name that are not UTF-8 are mostly Latin-1; decoded as such they can be printed and written anywhere.
     name = "".join(chr(ord(one) - 0xDC00) if 0xDC80 <= ord(one) <= 0xDCFF else one for one in Path(path).name)
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
@@ -153,7 +153,7 @@ def volume_name(path: str | os.PathLike[str]) -> str:
 def _open(path: Path, handedness: Handedness) -> Source:
     if path.is_dir():
         return open_dicom_folder(path, handedness)
-    facts = look_at(path)
+    facts = inspect_file(path)
     if facts.kind == "dicom":
         return open_dicom(path, handedness)
     if facts.kind == "kretz":

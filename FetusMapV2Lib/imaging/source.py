@@ -1,6 +1,6 @@
 """`Source`: an opened file whose frames are loaded one at a time.
 
-Each reader gives one; `reading` turns it into checked volumes.
+Every reader returns one; `reading` turns it into checked volumes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Source:
 
     Attributes:
         count: number of frames (volumes over time).
-        load: gives the array [k, j, i] and the IJK-to-RAS matrix of a frame, which counts from 0.
+        load: returns the array [k, j, i] and the IJK-to-RAS matrix of a frame, numbered from 0.
         spacing_known: whether the file states a voxel size.
         notes: what the user should know about the file.
-        times_s: when each frame was taken, seconds, rising; None if the file does not say.
+        times_s: when each frame was taken, seconds, increasing; None if the file does not say.
         remarks: further notes, added while frames are loaded.
     """
 
@@ -46,18 +46,18 @@ class Source:
     remarks: list[str] = field(default_factory=list)
 
 
-def rising(times: Iterable[float], count: int) -> tuple[float, ...] | None:
-    """The times of `count` frames if they can be such: finite and rising; None otherwise."""
+def increasing_times(times: Iterable[float], count: int) -> tuple[float, ...] | None:
+    """The times of `count` frames if they are finite and strictly increasing; None otherwise."""
     values = np.array(list(times), dtype=float)
     usable = len(values) == count and np.isfinite(values).all() and (np.diff(values) > 0).all()
     return tuple(float(value) for value in values) if usable and count > 1 else None
 
 
 @contextlib.contextmanager
-def one_line(where: str | os.PathLike[str]) -> Iterator[None]:
-    """Whatever a library raises while it reads a file becomes one line; what it warns of is not printed.
+def as_input_error(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any exception of a library that reads a file into an `InputError` of one line; its warnings are suppressed.
 
-    Damaged files make parsers fail in every way there is, so no list of kinds of errors would be whole.
+    Parsers raise errors of any kind on damaged files, so that no list of kinds would be complete.
 
     Raises:
         InputError: in place of any other error.
@@ -80,22 +80,22 @@ def one_line(where: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def plain_path(path: Path, *, needed: bool = os.name == "nt", written: bool = False) -> Iterator[str]:
-    """A name of the file that C++ code understands: on Windows it only knows the letters of one code page.
+def ascii_path(path: Path, *, needed: bool = os.name == "nt", written: bool = False) -> Iterator[str]:
+    """A path of the file that C++ code can open: on Windows it knows the characters of one code page only.
 
-    There a temporary file stands for one with another name: a copy of it, or what becomes it in the end.
+    A file with another name is replaced by a temporary file: a copy of it, or the file that is copied to it in the end.
 
     Args:
-        needed: whether other letters than those of English are a problem.
+        needed: whether characters other than ASCII are a problem.
         written: the file is to be written, not read.
 
     Raises:
-        OutputError: no folder for temporary files has a plain name.
+        OutputError: no folder for temporary files has an ASCII name.
     """
     if not needed or str(path).isascii():
         yield str(path)
         return
-    with tempfile.TemporaryDirectory(dir=_plain_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=_ascii_folder()) as folder:
         other = Path(folder, "volume" + "".join(part for part in path.suffixes[-2:] if part.isascii()))
         if not written:
             shutil.copyfile(path, other)
@@ -104,8 +104,8 @@ def plain_path(path: Path, *, needed: bool = os.name == "nt", written: bool = Fa
             shutil.copyfile(other, path)
 
 
-def _plain_folder() -> str:
-    """A folder for temporary files without letters of other languages: that of a user may hold his name."""
+def _ascii_folder() -> str:
+    """A folder for temporary files with an ASCII name: the usual one may contain the user's name."""
     system = [os.environ.get(name, "") for name in ("PROGRAMDATA", "PUBLIC")]
     for folder in (tempfile.gettempdir(), *system, "/tmp", "/var/tmp", str(Path.cwd())):
         if folder and folder.isascii() and Path(folder).is_dir() and os.access(folder, os.W_OK):

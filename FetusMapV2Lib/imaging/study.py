@@ -18,7 +18,7 @@ from pydicom.multival import MultiValue
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.dicom.opening import images_at
-from FetusMapV2Lib.imaging.source import one_line
+from FetusMapV2Lib.imaging.source import as_input_error
 
 # Longer texts are damage.
 _LONGEST = 1024
@@ -94,7 +94,7 @@ def read_study(*paths: str | os.PathLike[str]) -> Study | None:
         InputError: a DICOM file that cannot be read.
     """
     headers = [header for path in paths for _, header in images_at(Path(path))]
-    with one_line(paths[0] if paths else ""):
+    with as_input_error(paths[0] if paths else ""):
         return study_of(headers)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import OutputError
-from FetusMapV2Lib.imaging.source import plain_path, rising
+from FetusMapV2Lib.imaging.source import ascii_path, increasing_times
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume
 
 _WRITABLE = (".nrrd", ".mha", ".nii", ".nii.gz")
@@ -80,7 +80,7 @@ def _write_nifti(temporary: Path, volume: Volume, target: Path) -> None:
     # Python opens the file first, so that a missing permission or a full disk is named by the system.
     temporary.touch()
     try:
-        with plain_path(temporary, needed=True, written=True) as name:
+        with ascii_path(temporary, needed=True, written=True) as name:
             sitk.WriteImage(to_simpleitk(volume), name)
     except RuntimeError as error:
         raise _not_written(target) from error
@@ -130,7 +130,7 @@ def write_sequence(
     `frames` is gone through once; with a ``len()`` they need not all fit into memory.
 
     Args:
-        times_s: when each frame was taken, seconds, rising; None = not known, frames are counted.
+        times_s: when each frame was taken, seconds, increasing; None = unknown, frames are counted.
 
     Raises:
         OutputError: no frames, frames that differ in shape, type or geometry, times that do not fit them, another
@@ -144,9 +144,9 @@ def write_sequence(
     first = next(iterator, None)
     if first is None:
         raise OutputError("the sequence has no frames", where=target)
-    times = None if times_s is None else rising(times_s, count)
+    times = None if times_s is None else increasing_times(times_s, count)
     if times_s is not None and times is None and count > 1:
-        raise OutputError(f"the times are not {count} rising numbers", where=target, remedy="Give one per frame")
+        raise OutputError(f"the times are not {count} increasing numbers", where=target, remedy="Give one per frame")
     with atomic_write(target, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         stream.write(_sequence_header(first, count, times, compress).encode("utf-8"))
         _write_packed(stream, _arrays(first, chain([first], iterator), target), compress)

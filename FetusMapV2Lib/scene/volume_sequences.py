@@ -14,7 +14,7 @@ import vtk
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.source import SECONDS, rising
+from FetusMapV2Lib.imaging.source import SECONDS, increasing_times
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.volume_checks import checked
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
@@ -40,7 +40,7 @@ def add_volume_sequence(
 
     Args:
         frames: asked for in order; one that cannot be read becomes black.
-        times_s: seconds of the frames, rising; None = frames are counted.
+        times_s: seconds of the frames, increasing; None = frames are counted.
 
     Returns:
         The vtkMRMLSequenceBrowserNode.
@@ -133,7 +133,7 @@ def frame_times(browser: Any) -> NDArray[np.float64] | None:
         values = [float(master.GetNthIndexValue(number)) for number in range(count)]
     except ValueError:
         return None
-    times = None if unit_s is None else rising((value * unit_s for value in values), count)
+    times = None if unit_s is None else increasing_times((value * unit_s for value in values), count)
     return None if times is None else np.array(times)
 
 

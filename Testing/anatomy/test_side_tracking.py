@@ -8,7 +8,7 @@ from anatomy.bodies import standing_body
 from anatomy.moving_bodies import SCHEMA, bent_elbow, carried
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
-from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.anatomy.side_tracking import track_sides
 
 ARMS, LEGS = SCHEMA.pairs_of("la"), SCHEMA.pairs_of("ll")
 FRAMES = 12
@@ -30,13 +30,13 @@ def flipped(frames: np.ndarray, which, pairs) -> np.ndarray:
 
 
 def settled(given: np.ndarray, radii: np.ndarray | None = None) -> np.ndarray:
-    order = settle_sides(given, SCHEMA, radii).order
+    order = track_sides(given, SCHEMA, radii).order
     return np.take_along_axis(given, order[..., None], axis=1)
 
 
 def test_right_sides_stay():
     frames = moving()
-    sides = settle_sides(frames, SCHEMA)
+    sides = track_sides(frames, SCHEMA)
     assert not sides.changed.any()
     assert all(one.arms_confidence > 0.8 and not one.arms_swapped for one in sides.laterality)
 
@@ -48,7 +48,7 @@ def test_limbs_that_flip_in_single_frames_are_put_right(which, pairs, seed):
     frames = moving(seed)
     given = flipped(frames, which, pairs)
     np.testing.assert_array_equal(settled(given), frames)
-    sides = settle_sides(given, SCHEMA)
+    sides = track_sides(given, SCHEMA)
     assert np.flatnonzero(sides.changed).tolist() == which
     assert sides.laterality[which[0]].legs_swapped == (pairs != ARMS)
 
@@ -73,7 +73,7 @@ def test_a_frame_whose_geometry_lies_is_outvoted():
         frames[frame, [chin, neck]] = frames[frame, [neck, chin]]
         sides = resolve_sides(frames[frame], SCHEMA)[1]
         assert sides.arms_swapped and sides.arms_confidence > 0.8
-    together = settle_sides(frames, SCHEMA)
+    together = track_sides(frames, SCHEMA)
     assert not together.changed.any()
     # ten frames speak for it, two against
     assert together.laterality[0].arms_confidence == pytest.approx(8 / 12, abs=0.1)
@@ -82,7 +82,7 @@ def test_a_frame_whose_geometry_lies_is_outvoted():
 def test_without_geometry_limbs_still_keep_their_names():
     frames = moving(6)
     frames[:, [SCHEMA.head_frame_rows[1], SCHEMA.trunk_frame_rows[1]]] = np.nan
-    sides = settle_sides(flipped(frames, [4], ARMS), SCHEMA)
+    sides = track_sides(flipped(frames, [4], ARMS), SCHEMA)
     assert np.flatnonzero(sides.changed).tolist() == [4]
     assert sides.laterality[0].arms_confidence == 0.0
 
@@ -94,7 +94,7 @@ def test_frames_without_a_fetus_and_missing_landmarks_are_passed_over():
     frames[8, SCHEMA.index("right_hip")] = np.nan
     given = flipped(frames, [4], ARMS)
     np.testing.assert_array_equal(settled(given), frames)
-    nobody = settle_sides(np.full((3, 22, 3), np.nan), SCHEMA)
+    nobody = track_sides(np.full((3, 22, 3), np.nan), SCHEMA)
     assert not nobody.changed.any() and nobody.laterality[0].arms_confidence == 0.0
 
 
@@ -103,7 +103,7 @@ def test_a_landmark_that_is_lost_for_a_frame_changes_no_side():
     frames[6, SCHEMA.index("left_ankle")] = frames[6, SCHEMA.index("right_ankle")] + 0.5
     radii = np.full(frames.shape[:2], 3.0)
     radii[6, SCHEMA.index("left_ankle")] = 20.0
-    assert not settle_sides(frames, SCHEMA, radii).changed.any()
+    assert not track_sides(frames, SCHEMA, radii).changed.any()
 
 
 def test_legs_that_cross_keep_their_names():
@@ -113,16 +113,16 @@ def test_legs_that_cross_keep_their_names():
     frames[:, left] = (1 - part) * frames[0, left] + part * (frames[0, right] + [0, 3, 0])
     frames[:, right] = (1 - part) * frames[0, right] + part * (frames[0, left] - [0, 3, 0])
     frames += np.random.default_rng(9).normal(0, 0.5, frames.shape)
-    assert not settle_sides(frames, SCHEMA).changed.any()
+    assert not track_sides(frames, SCHEMA).changed.any()
 
 
 def test_one_frame_is_named_by_geometry():
     frames = flipped(moving(10)[:1], [0], LEGS)
-    assert settle_sides(frames, SCHEMA).changed.all()
+    assert track_sides(frames, SCHEMA).changed.all()
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="positions"):
-        settle_sides(np.zeros((3, 5, 3)), SCHEMA)
+        track_sides(np.zeros((3, 5, 3)), SCHEMA)
     with pytest.raises(ValueError, match="radius90_mm"):
-        settle_sides(np.zeros((3, 22, 3)), SCHEMA, np.zeros((2, 22)))
+        track_sides(np.zeros((3, 22, 3)), SCHEMA, np.zeros((2, 22)))

@@ -7,8 +7,8 @@ import pytest
 from anatomy.moving_bodies import LEFT_WRIST, SCHEMA, bent_elbow, carried
 
 from FetusMapV2Lib.anatomy.trajectories import (
+    in_trunk_frame,
     repeatability,
-    seen_from_trunk,
     smoothed,
     trunk_rows,
     turning_speed,
@@ -20,7 +20,7 @@ SPREAD = np.full(RESTING.shape[:2], 0.5)
 
 
 def test_the_body_and_the_probe_may_move_without_moving_a_limb():
-    seen = seen_from_trunk(carried(RESTING, 4.0, 3.0), SPREAD, SCHEMA)
+    seen = in_trunk_frame(carried(RESTING, 4.0, 3.0), SPREAD, SCHEMA)
     assert np.ptp(seen.positions, axis=0) == pytest.approx(0.0, abs=1e-9)
     assert turning_speed(seen.turns, np.arange(9) * 0.5) == pytest.approx(8.0)
 
@@ -28,7 +28,7 @@ def test_the_body_and_the_probe_may_move_without_moving_a_limb():
 def test_a_lost_trunk_landmark_does_not_move_the_limbs():
     frames = RESTING.copy()
     frames[4, SCHEMA.index("rump")] += [0, 0, 25.0]
-    seen = seen_from_trunk(frames, SPREAD, SCHEMA)
+    seen = in_trunk_frame(frames, SPREAD, SCHEMA)
     limbs = [row for row in range(22) if row not in trunk_rows(SCHEMA)]
     assert np.abs(seen.positions[4, limbs] - seen.positions[3, limbs]).max() < 0.5
 
@@ -36,17 +36,17 @@ def test_a_lost_trunk_landmark_does_not_move_the_limbs():
 def test_too_few_trunk_landmarks_leave_a_gap():
     frames = RESTING.copy()
     frames[2, list(trunk_rows(SCHEMA))[2:]] = np.nan
-    seen = seen_from_trunk(frames, SPREAD, SCHEMA)
+    seen = in_trunk_frame(frames, SPREAD, SCHEMA)
     assert np.isnan(seen.positions[2]).all() and np.isnan(seen.turns[2]).all()
     assert np.isfinite(seen.positions[[1, 3]]).all()
-    nothing = seen_from_trunk(np.full((3, 22, 3), np.nan), SPREAD[:3], SCHEMA)
+    nothing = in_trunk_frame(np.full((3, 22, 3), np.nan), SPREAD[:3], SCHEMA)
     assert np.isnan(nothing.positions).all()
 
 
 def test_the_fit_adds_to_the_error_of_what_is_far_from_the_trunk():
     random = np.random.default_rng(1)
     noisy = RESTING[0] + random.normal(0, 0.5, (3000, 22, 3))
-    seen = seen_from_trunk(noisy, np.full(noisy.shape[:2], 0.5), SCHEMA)
+    seen = in_trunk_frame(noisy, np.full(noisy.shape[:2], 0.5), SCHEMA)
     found = np.sqrt(seen.positions.var(axis=0).mean(axis=1))
     outside = [row for row in range(22) if row not in trunk_rows(SCHEMA)]
     assert seen.spread[0, outside] == pytest.approx(found[outside], rel=0.15)
@@ -109,7 +109,7 @@ def test_smoothing_keeps_gaps_slow_curves_and_short_runs():
 
 
 def test_the_wrist_alone_moves_when_the_elbow_bends():
-    seen = seen_from_trunk(carried(bent_elbow(np.linspace(0, 80, 9)), 2.0, 1.0), SPREAD, SCHEMA)
+    seen = in_trunk_frame(carried(bent_elbow(np.linspace(0, 80, 9)), 2.0, 1.0), SPREAD, SCHEMA)
     moved = np.linalg.norm(seen.positions[-1] - seen.positions[0], axis=1)
     assert moved[LEFT_WRIST] > 5
     assert np.delete(moved, LEFT_WRIST) == pytest.approx(0.0, abs=1e-6)

@@ -20,10 +20,10 @@ import torch
 from FetusMapV2Lib.anatomy.joint_angles import angle_list, joint_angles
 from FetusMapV2Lib.anatomy.movement import analyse_movement
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.anatomy.side_tracking import settle_sides
+from FetusMapV2Lib.anatomy.side_tracking import track_sides
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
-from FetusMapV2Lib.estimation.sequence import stacked, with_settled_sides
+from FetusMapV2Lib.estimation.sequence import stacked, with_tracked_sides
 from FetusMapV2Lib.evaluation.metrics import distances_mm, limb_sides_right
 from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure
 from FetusMapV2Lib.evaluation.page_blocks import fill_page
@@ -113,7 +113,7 @@ def _run(engine: PoseEngine, frames: Frames, path: Path) -> Run:
         run.alone_s.append(middle - started)
         run.together_s.append(time.perf_counter() - middle)
         before = run.together[-1] if run.together[-1].found else before
-    run.together = list(with_settled_sides(run.together))
+    run.together = list(with_tracked_sides(run.together))
     return run
 
 
@@ -196,7 +196,7 @@ def _sides(runs: Sequence[Run]) -> str:
     for run in runs:
         positions, radii = stacked([estimate.pose for estimate in run.together])
         given = _exchanged(positions, generator)
-        order = settle_sides(given, SCHEMA, radii).order
+        order = track_sides(given, SCHEMA, radii).order
         given_wrong += _wrong(given, run.truths)
         settled_wrong += _wrong(np.take_along_axis(given, order[..., None], axis=1), run.truths)
     share = f"names of arms or legs exchanged in {100 * EXCHANGED_SHARE:.0f} % of frames"

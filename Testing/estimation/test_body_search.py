@@ -91,7 +91,7 @@ def test_hypotheses_are_followed_until_one_is_seen_with_a_confident_peak_mass(an
     result = search([FLAT, *map(answer, answers)])
     assert [view.view for view in result.views] == ["whole", "close"]
     assert masses(result) == [answers[-1]]
-    assert result.views[-1].frame is not None and result.views[0].hypotheses[len(answers) - 1].is_settled_in(
+    assert result.views[-1].frame is not None and result.views[0].hypotheses[len(answers) - 1].gives_same_view_as(
         result.views[-1].frame
     )
 

@@ -24,7 +24,7 @@ from FetusMapV2Lib.estimation.sequence import (
     estimate_sequence,
     movement_of,
     sequence_job,
-    with_settled_sides,
+    with_tracked_sides,
 )
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
@@ -168,7 +168,7 @@ def _order(arms: bool) -> list[int]:
 def test_frames_without_any_fetus_stay_as_they_are():
     estimates = estimate_sequence(Script([np.full((22, 3), np.nan)] * 3), [VOLUME] * 3)
     assert not any(estimate.found for estimate in estimates)
-    assert with_settled_sides([]) == ()
+    assert with_tracked_sides([]) == ()
 
 
 def test_cancelling_ends_it_between_and_within_frames():

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.file_inspection import look_at
+from FetusMapV2Lib.imaging.file_inspection import inspect_file
 from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.reading import read_volume
 
 
 def raw(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Voxels as stored (before they become a type the program works with) and IJK to RAS."""
-    return open_itk(path, look_at(path)).load(0)
+    return open_itk(path, inspect_file(path)).load(0)
 
 
 def refusal(path: Path) -> str:

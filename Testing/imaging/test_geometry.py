@@ -11,7 +11,7 @@ from FetusMapV2Lib.imaging import geometry
 
 
 def settled(first, second, **options):
-    return geometry.settle("the voxel size", (first, "by its sform"), (second, "by its pixdim"), **options)
+    return geometry.reconcile("the voxel size", (first, "by its sform"), (second, "by its pixdim"), **options)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_numbers_of_any_sign_where_they_may_be():
 
 
 def test_parts_of_a_volume_that_differ_are_refused():
-    geometry.alike("the pixel size", [(0.5, 0.5), (0.5, 0.50001)], "v.dcm")
+    geometry.check_equal("the pixel size", [(0.5, 0.5), (0.5, 0.50001)], "v.dcm")
     with pytest.raises(InputError, match=r"v\.dcm: the pixel size differs.*0\.5 x 0\.5 and 0\.5 x 0\.6 mm"):
-        geometry.alike("the pixel size", [(0.5, 0.5), (0.5, 0.6)], "v.dcm")
+        geometry.check_equal("the pixel size", [(0.5, 0.5), (0.5, 0.6)], "v.dcm")
     with pytest.raises(InputError, match="differs"):
-        geometry.alike("the pixel size", [0.5, np.nan], "v.dcm")
+        geometry.check_equal("the pixel size", [0.5, np.nan], "v.dcm")
 
 
 @pytest.mark.parametrize(

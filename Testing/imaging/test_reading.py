@@ -27,7 +27,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.formats import itk_files
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.reading import read_sequence, read_volume, volume_name
-from FetusMapV2Lib.imaging.source import plain_path
+from FetusMapV2Lib.imaging.source import ascii_path
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, ijk_to_ras_matrix
 from FetusMapV2Lib.imaging.volume_checks import grey
 from FetusMapV2Lib.imaging.writing import to_simpleitk, write_sequence, write_volume
@@ -140,11 +140,11 @@ def test_path_with_spaces_and_other_letters(tmp_path):
 def test_where_only_plain_names_are_understood_a_copy_is_read(tmp_path):
     path = tmp_path / "v ö.nii.gz"
     path.write_bytes(b"content")
-    with plain_path(path, needed=True) as name:
+    with ascii_path(path, needed=True) as name:
         assert name.isascii() and name.endswith(".nii.gz")
         assert Path(name).read_bytes() == b"content"
     assert not Path(name).exists()
-    with plain_path(path, needed=False) as name:
+    with ascii_path(path, needed=False) as name:
         assert name == str(path)
 
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.file_inspection import truncated
-from FetusMapV2Lib.imaging.source import one_line
+from FetusMapV2Lib.imaging.source import as_input_error
 
 ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
 PHILIPS_CARTESIAN = "1.2.840.113543.6.6.1.3.10002"
@@ -42,7 +42,7 @@ def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
     Raises:
         InputError: not DICOM, truncated, or encrypted.
     """
-    with one_line(path):
+    with as_input_error(path):
         with _Bounded(io.FileIO(path)) as stream:
             dataset = pydicom.dcmread(_inflated(stream, path), force=True, stop_before_pixels=not pixels)
         _name_syntax(dataset)

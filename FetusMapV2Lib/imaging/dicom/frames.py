@@ -19,7 +19,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.dicom.dataset import EXPORT_VOLUME, require_ultrasound
 from FetusMapV2Lib.imaging.dicom.pixels import grey_frames, rescaled
-from FetusMapV2Lib.imaging.source import Source, rising
+from FetusMapV2Lib.imaging.source import Source, increasing_times
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
 from FetusMapV2Lib.imaging.volume_checks import check_matrix
 
@@ -173,7 +173,7 @@ def _moments(groups: list[Groups], tissue: list[int], path: Path) -> tuple[list[
         text = f"its volumes differ in their number of slices ({counts[0]} to {counts[-1]})"
         raise InputError(text, where=path, remedy="Export the volumes again")
     order = sorted(volumes)
-    return [volumes[value] for value in order], rising(order, len(order)) if timed else None
+    return [volumes[value] for value in order], increasing_times(order, len(order)) if timed else None
 
 
 def _data_type(group: Groups) -> str:
@@ -205,14 +205,14 @@ def _stack(frames: list[_Frame], path: Path) -> tuple[list[int], Matrix, list[st
         text = "its slices are not parallel: their orientations differ"
         raise InputError(text, where=path, remedy="Export one volume")
     sizes = [geometry.spacing(_numbers(frame.spacing, 2, path, "the size of its pixels"), path) for frame in frames]
-    geometry.alike("the size of the pixels", sizes, path)
+    geometry.check_equal("the size of the pixels", sizes, path)
     normal = np.cross(axes[:, 0], axes[:, 1])
     order, step, warnings = geometry.stack([_numbers(frame.position, 3, path) for frame in frames], normal, path)
     notes += warnings
     distance = float(np.linalg.norm(step))
     for frame in {(str(frame.distance), frame.stated_by): frame for frame in frames}.values():
         stated = (frame.distance, frame.stated_by)
-        notes += geometry.settle(
+        notes += geometry.reconcile(
             "the distance of the slices", (distance, "by their positions"), stated, tolerance=0.01
         )[1]
     matrix = np.eye(4)

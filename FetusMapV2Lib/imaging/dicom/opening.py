@@ -22,7 +22,7 @@ from FetusMapV2Lib.imaging.dicom.philips import open_philips
 from FetusMapV2Lib.imaging.file_inspection import KRETZ_MAGIC, READABLE, dicom_files
 from FetusMapV2Lib.imaging.formats.header_fields import shown
 from FetusMapV2Lib.imaging.formats.kretz import Handedness, kretz_source
-from FetusMapV2Lib.imaging.source import Source, one_line
+from FetusMapV2Lib.imaging.source import Source, as_input_error
 
 
 def open_dicom(path: Path, handedness: Handedness) -> Source:
@@ -32,7 +32,7 @@ def open_dicom(path: Path, handedness: Handedness) -> Source:
         InputError: encrypted, not ultrasound, not a volume, truncated, contradictory, or compressed in a way that
             cannot be read.
     """
-    with one_line(path):
+    with as_input_error(path):
         dataset = read_dataset(path)
         kretz = kretz_data(dataset)
         if kretz is not None and kretz.startswith(KRETZ_MAGIC):
@@ -59,7 +59,7 @@ def open_dicom_folder(folder: Path, handedness: Handedness) -> Source:
     if len(images) == 1:
         source = open_dicom(images[0][0], handedness)
     else:
-        with one_line(folder):
+        with as_input_error(folder):
             source = open_slices([read_dataset(file) for file, _ in images], folder)
     return replace(source, notes=(*source.notes, *left_out))
 
@@ -85,7 +85,7 @@ def images_at(path: Path) -> list[tuple[Path, Dataset]]:
     headers = [(file, read_dataset(file, pixels=False)) for file in dicom_files(path)]
     if not path.is_dir():
         return headers
-    with one_line(path):
+    with as_input_error(path):
         images = [(file, header) for file, header in headers if header.get("Rows") and header.get("Columns")]
         if len(images) > 1 and any(int(header.get("NumberOfFrames") or 1) > 1 for _, header in images):
             text = f"the folder holds {len(images)} DICOM files with volumes"

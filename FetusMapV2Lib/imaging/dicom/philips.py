@@ -96,7 +96,7 @@ def _spacing_mm(dataset: Dataset, path: Path) -> tuple[tuple[float, float, float
                 f"{found[n]:.4g} mm was assumed: {SPACING_REMEDY}"
             )
     between = (dataset.get("SpacingBetweenSlices"), "by SpacingBetweenSlices")
-    step, warnings = geometry.settle("the distance of the slices", (found[2], "by Philips' own element"), between)
+    step, warnings = geometry.reconcile("the distance of the slices", (found[2], "by Philips' own element"), between)
     assert step is not None
     return (float(found[0]), float(found[1]), float(step[0])), [*notes, *warnings]
 

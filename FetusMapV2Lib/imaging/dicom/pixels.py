@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.dicom.fragments import fragments, stated_size
-from FetusMapV2Lib.imaging.source import one_line
+from FetusMapV2Lib.imaging.source import as_input_error
 from FetusMapV2Lib.imaging.volume_checks import grey
 
 try:
@@ -173,7 +173,7 @@ def _decoded(dataset: Dataset, layout: _Layout, compressed: bool, where: Any) ->
         return np.asarray(dataset.pixel_array)
     try:
         # One line for what is not there (a decoder) as for what is damaged: the libraries do not tell them apart.
-        with one_line(where):
+        with as_input_error(where):
             return np.asarray(dataset.pixel_array)
     except InputError as error:
         name = dataset.file_meta.TransferSyntaxUID.name

@@ -29,7 +29,7 @@ COLOUR = "colour was turned into grey"
 
 
 def open_itk(path: Path, facts: FileFacts) -> Source:
-    """Open a file that `look_at` found to be NRRD, MetaImage or NIfTI.
+    """Open a file that `inspect_file` found to be NRRD, MetaImage or NIfTI.
 
     Raises:
         InputError: 2D, more than 4D, sheared, or a header that cannot be right.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.imaging.formats.header_fields import shown
-from FetusMapV2Lib.imaging.geometry import written
+from FetusMapV2Lib.imaging.geometry import format_numbers
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY
 
 #: Millimetres of the units that headers name; "" and "???" name none.
@@ -24,9 +24,9 @@ def unit_note(units: Sequence[str], spacing: NDArray[np.float64]) -> list[str]:
     for unit in units:
         factor = MILLIMETRES.get(unit.lower())
         if factor != 1.0:
-            value = "" if factor is None else f" {written(spacing * factor)} mm"
+            value = "" if factor is None else f" {format_numbers(spacing * factor)} mm"
             return [
-                f"the voxel size is{value} by its unit '{shown(unit)}' but {written(spacing)} mm as other programs "
-                f"read it, which was used: {SPACING_REMEDY}"
+                f"the voxel size is{value} by its unit '{shown(unit)}' but {format_numbers(spacing)} mm as other "
+                f"programs read it, which was used: {SPACING_REMEDY}"
             ]
     return []

@@ -15,7 +15,7 @@ from FetusMapV2Lib.imaging.formats.detached_files import data_missing
 from FetusMapV2Lib.imaging.formats.nifti_space import nifti_matrix
 from FetusMapV2Lib.imaging.formats.packed_voxels import Packing, Part
 from FetusMapV2Lib.imaging.formats.stored_voxels import Stored, check_sizes
-from FetusMapV2Lib.imaging.source import rising
+from FetusMapV2Lib.imaging.source import increasing_times
 from FetusMapV2Lib.imaging.volume_checks import check_shape
 
 #: Place and form of the fields that are used, and the length of the header.
@@ -74,7 +74,7 @@ def parse_nifti(path: Path, head: bytes) -> Stored:
     times = None
     if other == 3:
         step = fields["pixdim"][4] * _SECONDS.get(fields["xyzt_units"] & 0x38, math.nan)
-        times = rising((number * step for number in range(sizes[3])), sizes[3])
+        times = increasing_times((number * step for number in range(sizes[3])), sizes[3])
     return Stored(
         path, kind, sizes, other, colour, matrix, (part,), packing, True, (*notes, *more, *scale_notes), times, scale
     )  # fmt: skip

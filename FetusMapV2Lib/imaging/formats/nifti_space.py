@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging import geometry
 from FetusMapV2Lib.imaging.formats.stored_voxels import NO_ORIENTATION, placed
-from FetusMapV2Lib.imaging.geometry import ROUNDED, SKEW, written
+from FetusMapV2Lib.imaging.geometry import ROUNDED, SKEW, format_numbers
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY
 
@@ -93,11 +93,11 @@ def _qform(fields: dict[str, Any], path: Path) -> tuple[Matrix, list[str]]:
     length = b * b + c * c + d * d
     if not length <= 1 + SKEW:
         raise InputError(
-            f"the quaternion of its qform is not of length 1 ({written([b, c, d])})", where=path,
+            f"the quaternion of its qform is not of length 1 ({format_numbers([b, c, d])})", where=path,
             remedy="Export the volume again",
         )  # fmt: skip
     if length > 1 + ROUNDED:
-        notes.append(f"the quaternion of its qform has length {math.sqrt(length):.4g} and not 1; it was set right")
+        notes.append(f"the quaternion of its qform has length {math.sqrt(length):.4g} and not 1; it was normalised")
     a = math.sqrt(max(1 - length, 0.0))
     if length > 1:
         b, c, d = (value / math.sqrt(length) for value in (b, c, d))
@@ -120,7 +120,7 @@ def _pixdim(fields: dict[str, Any], path: Path) -> tuple[NDArray[np.float64], li
     sizes = geometry.spacing(np.abs(stated) * _unit(fields), path) / _unit(fields)
     if (stated > 0).all():
         return sizes, []
-    return sizes, [f"the voxel size is {written(stated)} mm by its pixdim; it was taken without its sign"]
+    return sizes, [f"the voxel size is {format_numbers(stated)} mm by its pixdim; it was taken without its sign"]
 
 
 def _neither(fields: dict[str, Any], path: Path) -> tuple[Matrix, list[str]] | InputError:
@@ -135,7 +135,7 @@ def _neither(fields: dict[str, Any], path: Path) -> tuple[Matrix, list[str]] | I
 def _size_notes(matrix: Matrix, fields: dict[str, Any]) -> list[str]:
     """A warning where pixdim is not the voxel size of the sform."""
     sizes, stated = np.linalg.norm(matrix[:3, :3], axis=0), np.array(fields["pixdim"][1:4], dtype=float)
-    return geometry.settle("the voxel size", (sizes, "by its sform"), (stated, "by its pixdim"))[1]
+    return geometry.reconcile("the voxel size", (sizes, "by its sform"), (stated, "by its pixdim"))[1]
 
 
 def _differences(matrix: Matrix, other: Matrix, shape: NDArray[np.float64]) -> list[str]:
@@ -179,7 +179,7 @@ def _in_millimetres(matrix: Matrix, fields: dict[str, Any], notes: list[str]) ->
     scaled = matrix.copy()
     scaled[:3] *= factor
     note = (
-        f"the voxel size is {written(stated * factor)} mm by its unit but {written(stated)} mm as programs that "
-        f"leave out the unit read it; the first was used: {SPACING_REMEDY}"
+        f"the voxel size is {format_numbers(stated * factor)} mm by its unit but {format_numbers(stated)} mm as "
+        f"programs that ignore the unit read it; the first was used: {SPACING_REMEDY}"
     )
     return scaled, [*notes, note]

@@ -18,7 +18,7 @@ from FetusMapV2Lib.imaging.formats.header_fields import any_numbers, check_plain
 from FetusMapV2Lib.imaging.formats.nrrd_space import Axes, nrrd_matrix
 from FetusMapV2Lib.imaging.formats.packed_voxels import Packing, Part
 from FetusMapV2Lib.imaging.formats.stored_voxels import Stored, check_sizes
-from FetusMapV2Lib.imaging.source import SECONDS, rising
+from FetusMapV2Lib.imaging.source import SECONDS, increasing_times
 
 _TYPES = {
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
@@ -270,4 +270,4 @@ def _times(fields: dict[str, str], keys: dict[str, str], axis: int, count: int) 
             values = [step * frame for frame in range(count)]
     except (ValueError, IndexError):
         return None
-    return rising((value * unit_s for value in values), count)
+    return increasing_times((value * unit_s for value in values), count)

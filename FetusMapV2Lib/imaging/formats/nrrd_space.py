@@ -83,7 +83,7 @@ def nrrd_matrix(fields: dict[str, str], axes: Axes, path: Path) -> tuple[Matrix,
     lengths = np.linalg.norm(columns, axis=0)
     geometry.spacing(lengths, path)
     if not np.isnan(scalar).any():
-        notes += geometry.settle(
+        notes += geometry.reconcile(
             "the voxel size", (lengths, "by its space directions"), (scalar, "by its spacings")
         )[1]  # fmt: skip
     origin = _origin(fields, timed, path)

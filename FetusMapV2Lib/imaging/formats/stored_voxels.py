@@ -43,7 +43,7 @@ class Stored:
         packing: how they are packed.
         spacing_known: whether a voxel size is stated.
         notes: what the user should know about the header.
-        times_s: when each frame was taken, seconds, rising; None if not stated.
+        times_s: when each frame was taken, seconds, increasing; None if not stated.
         scale: slope and intercept that give grey values, None if the values are the grey values.
     """
 
@@ -103,7 +103,7 @@ def placed(
     """The matrix of a volume from the unit directions of its axes (columns), voxel sizes and first voxel.
 
     Returns:
-        4x4 in the frame of the directions, and warnings where the directions had to be set right.
+        4x4 in the frame of the directions, and warnings where the directions had to be corrected.
 
     Raises:
         InputError: no numbers, singular, or not at right angles.
