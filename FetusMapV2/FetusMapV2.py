@@ -28,7 +28,7 @@ except ModuleNotFoundError:  # run from the source tree, where the library lies 
 
 from FetusMapV2Panel import pose_ownership, sample_data, saved_settings, view_orientation
 from FetusMapV2Panel.activity import ActivityStrip
-from FetusMapV2Panel.estimation import EngineLoader, PoseEstimation
+from FetusMapV2Panel.estimation import EngineLoader
 from FetusMapV2Panel.module_tests import FetusMapV2Test
 from FetusMapV2Panel.movement import SequenceEstimation
 from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
@@ -197,7 +197,7 @@ def _firstOffered(selector: slicer.qMRMLNodeComboBox, preferred: slicer.vtkMRMLN
     return preferred if preferred in found else next(iter(found), None)
 
 
-class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstimation):
+class FetusMapV2Logic(ScriptedLoadableModuleLogic, SequenceEstimation):
     """Estimates poses for the panel and for batch scripts; runs without a main window.
 
     Args:
@@ -206,8 +206,7 @@ class FetusMapV2Logic(ScriptedLoadableModuleLogic, PoseEstimation, SequenceEstim
 
     def __init__(self, engineLoader: EngineLoader | None = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        PoseEstimation.__init__(self, engineLoader)
-        SequenceEstimation.__init__(self)
+        SequenceEstimation.__init__(self, engineLoader)
 
     def getParameterNode(self) -> FetusMapV2ParameterNode:  # type: ignore[override]  # as in Slicer's template
         return FetusMapV2ParameterNode(ScriptedLoadableModuleLogic.getParameterNode(self))

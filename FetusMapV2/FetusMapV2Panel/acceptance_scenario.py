@@ -22,6 +22,7 @@ from FetusMapV2Panel.user_actions import UserActions, expect, sliceNode
 
 if TYPE_CHECKING:
     from FetusMapV2 import FetusMapV2Widget
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
 
 _SCHEMA = default_schema()
 _CREST, _RUMP = _SCHEMA.index("cranial_crest"), _SCHEMA.index("rump")
@@ -98,7 +99,7 @@ class AcceptanceScenario:
             expect(moved[row] > 0.5, f"{_SCHEMA.landmarks[row].name} follows the mouse")
             expect(np.delete(moved, row).max() == 0, "no other landmark moves")
             expect(self._crl() != length, "the length is updated")
-            expect(self._state.poseScene.states()[row] == "edited", "the landmark counts as edited")
+            expect(self._fetus().states()[row] == "edited", "the landmark counts as edited")
         self._actions.screenshot("correct", self._ui.landmarksTree)
 
     def refineAroundCorrections(self) -> None:
@@ -152,7 +153,7 @@ class AcceptanceScenario:
 
     def saveAndReopenScene(self) -> None:
         """Save and load the scene: states and lengths are restored, and landmarks can be dragged."""
-        states, length = self._state.poseScene.states(), self._crl()
+        states, length = self._fetus().states(), self._crl()
         path = self._folder / "case.mrb"
         expect(slicer.util.saveScene(str(path)), "the scene is saved")
         slicer.mrmlScene.Clear(0)
@@ -161,9 +162,9 @@ class AcceptanceScenario:
         slicer.util.loadScene(str(path))
         slicer.app.processEvents()
         expect(self._state.poseScene is not None, "the pose is restored")
-        expect(self._state.poseScene.states() == states, "the states are restored")
+        expect(self._fetus().states() == states, "the states are restored")
         expect(self._crl() == length, "the length is restored")
-        slicer.util.setSliceViewerLayers(background=self._state.poseScene.volume_node, fit=True)
+        slicer.util.setSliceViewerLayers(background=self._fetus().volume_node, fit=True)
         self._show(self._ui.landmarksCollapsibleButton)
         self._actions.select(self._ui.landmarksTree, self._item(_CREST))
         self._actions.drag("Red", self._positions()[_CREST], (10, -14))
@@ -224,10 +225,14 @@ class AcceptanceScenario:
         slicer.app.processEvents()
 
     def _node(self) -> LandmarksNode:
-        return self._state.poseScene.landmarks_node
+        return self._fetus().landmarks_node
+
+    def _fetus(self) -> PoseScene:
+        assert self._state.poseScene is not None
+        return self._state.poseScene
 
     def _positions(self) -> np.ndarray:
-        return np.array(self._state.pose().positions)
+        return np.array(self._fetus().pose().positions)
 
     def _crl(self) -> str:
         """The crown-rump length in the table."""

@@ -1,4 +1,4 @@
-"""From a volume node to pose nodes in the scene: the Qt-free core of the module's logic."""
+"""From a volume node to pose nodes in the scene: the part of the module's logic that estimates, without Qt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import slicer
 
@@ -25,25 +25,35 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.estimation.requests import Engine
     from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+    from FetusMapV2Lib.imaging.volume import Volume
     from FetusMapV2Lib.scene.pose_scene import PoseScene
+    from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 
 _ = translator(__name__)
 
+#: Gives an engine for settings.
 EngineLoader = Callable[[EngineSettings], "Engine"]
 
 
 @dataclass
 class Outcome:
-    """One estimate and, if there is a fetus, its live nodes."""
+    """An estimate and, if there is a fetus, its live nodes.
 
-    inputVolume: Any
+    Attributes:
+        inputVolume: the volume node that was estimated.
+        estimate: what the engine answered.
+        poseScene: the live nodes of the pose, None without a fetus.
+        seconds: how long it took.
+    """
+
+    inputVolume: VolumeNode
     estimate: Estimate
     poseScene: PoseScene | None
     seconds: float = 0.0
 
 
 def loadEngine(settings: EngineSettings) -> Engine:
-    """An engine in a process of its own: whatever happens there, Slicer lives.
+    """An engine in a process of its own, which cannot take Slicer with it when it fails.
 
     Raises:
         UserError: Python packages are missing.
@@ -57,17 +67,21 @@ def loadEngine(settings: EngineSettings) -> Engine:
 
 
 class PoseEstimation:
-    """Keeps the engine warm between cases and the pose scenes alive while their nodes live."""
+    """Estimates and refines poses; keeps the engine loaded between cases, and one `PoseScene` per pose.
 
-    def __init__(self, engineLoader: EngineLoader | None = None):
+    Args:
+        engineLoader: gives an engine for settings; by default one in a process of its own.
+    """
+
+    def __init__(self, engineLoader: EngineLoader | None = None) -> None:
         self._engineLoader: EngineLoader = engineLoader or loadEngine
         self._engines: dict[EngineSettings, Engine] = {}
         self._poseScenes: dict[str, PoseScene] = {}
 
     def process(
         self,
-        inputVolume,
-        landmarks=None,
+        inputVolume: VolumeNode | None,
+        landmarks: LandmarksNode | None = None,
         settings: Settings | None = None,
         onProgress: OnProgress | None = None,
         shouldCancel: ShouldCancel | None = None,
@@ -81,7 +95,7 @@ class PoseEstimation:
             landmarks: a landmarks node of an earlier estimate of this volume to put the result into, or None.
             settings: device, memory, refinement, model; the defaults if not given.
             onProgress: called with the fraction done and the name of the stage.
-            shouldCancel: asked often.
+            shouldCancel: asked at every step.
 
         Raises:
             UserError: by the job: the volume, the model or the device cannot be used.
@@ -91,8 +105,8 @@ class PoseEstimation:
 
     def _process(
         self,
-        inputVolume,
-        landmarks,
+        inputVolume: VolumeNode | None,
+        landmarks: LandmarksNode | None,
         settings: Settings,
         onProgress: OnProgress | None,
         shouldCancel: ShouldCancel | None,
@@ -118,8 +132,8 @@ class PoseEstimation:
 
     def refine(
         self,
-        poseScene,
-        inputVolume=None,
+        poseScene: PoseScene,
+        inputVolume: VolumeNode | None = None,
         settings: Settings | None = None,
         onProgress: OnProgress | None = None,
         shouldCancel: ShouldCancel | None = None,
@@ -141,7 +155,7 @@ class PoseEstimation:
     def _refine(
         self,
         poseScene: PoseScene,
-        inputVolume,
+        inputVolume: VolumeNode | None,
         settings: Settings,
         onProgress: OnProgress | None,
         shouldCancel: ShouldCancel | None,
@@ -169,7 +183,7 @@ class PoseEstimation:
         editor.apply_refinement(refined.pose)
         return refined
 
-    def resources(self, inputVolume, settings: Settings) -> Job[ResourceEstimate | None]:
+    def resources(self, inputVolume: VolumeNode, settings: Settings) -> Job[ResourceEstimate | None]:
         """A job that asks the engine what an estimate of a volume node would take; None for a node without an image.
 
         Raises:
@@ -177,7 +191,7 @@ class PoseEstimation:
         """
         return Job(self._resources(inputVolume, settings))
 
-    def _resources(self, inputVolume, settings: Settings) -> Generator[None, None, ResourceEstimate | None]:
+    def _resources(self, inputVolume: VolumeNode, settings: Settings) -> Generator[None, None, ResourceEstimate | None]:
         from FetusMapV2Lib.estimation.requests import ResourceRequest
 
         image = inputVolume.GetImageData()
@@ -205,7 +219,7 @@ class PoseEstimation:
         return [path.stem for path in new]
 
     def engine(self, settings: EngineSettings) -> Engine:
-        """The engine for these settings, kept warm; one at a time, as a GPU holds one model."""
+        """The engine for these settings, which stays loaded; one at a time, as a GPU holds one model."""
         if settings not in self._engines:
             self.close()
             self._engines = {settings: self._engineLoader(settings)}
@@ -217,7 +231,7 @@ class PoseEstimation:
         before, self._engineLoader = self._engineLoader, engineLoader
         return before
 
-    def poseSceneOf(self, landmarks):
+    def poseSceneOf(self, landmarks: LandmarksNode) -> PoseScene:
         """The live nodes around a landmarks node, attached again after a scene was loaded.
 
         Raises:
@@ -226,18 +240,19 @@ class PoseEstimation:
         from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         self._forgetRemoved()
-        identifier = landmarks.GetID()
+        identifier, scene = landmarks.GetID(), landmarks.GetScene()
+        assert scene is not None
         if identifier not in self._poseScenes:
-            self.keepPoseScene(PoseScene.attach(landmarks.GetScene(), landmarks, default_schema()))
+            self.keepPoseScene(PoseScene.attach(scene, landmarks, default_schema()))
         return self._poseScenes[identifier]
 
-    def keepPoseScene(self, poseScene) -> None:
-        """Make these the live nodes around their landmarks; there is one `PoseScene` per pose."""
+    def keepPoseScene(self, poseScene: PoseScene) -> None:
+        """Make this the `PoseScene` of its landmarks."""
         poseScene.update_context = view_orientation.pausedRendering
         self._poseScenes[poseScene.landmarks_node.GetID()] = poseScene
 
     def restoreAfterUndo(self) -> None:
-        """Undo and redo may bring back landmarks of a time when their volume was not put right."""
+        """Mirror landmarks that undo or redo has restored from before the handedness of their volume was corrected."""
         from FetusMapV2Lib.scene import ownership
         from FetusMapV2Lib.scene.mirroring import rejoin
 
@@ -246,23 +261,26 @@ class PoseEstimation:
             if volume is not None:
                 rejoin(volume, landmarks)
 
-    def modelOf(self, landmarks) -> str:
-        """Name and checksum of the model that made these landmarks, if known."""
+    def modelOf(self, landmarks: LandmarksNode) -> str:
+        """Name and checksum of the model that estimated these landmarks; empty if unknown."""
         return self.poseSceneOf(landmarks).model
 
     def close(self) -> None:
-        """End the engine's process; the next estimate starts a new one."""
+        """Release the engine; the next request loads it again."""
         for engine in self._engines.values():
             engine.close()
         self._engines = {}
 
-    def _show(self, estimate, inputVolume, landmarks, mirrored: bool):
+    def _show(
+        self, estimate: Estimate, inputVolume: VolumeNode, landmarks: LandmarksNode | None, mirrored: bool
+    ) -> PoseScene:
         from FetusMapV2Lib.scene import undo_history
         from FetusMapV2Lib.scene.mirroring import set_handedness_corrected
         from FetusMapV2Lib.scene.node_names import node_name
         from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         scene = inputVolume.GetScene()
+        assert scene is not None
         self._forgetRemoved()
         set_handedness_corrected(inputVolume, mirrored)
         undo_history.enable(scene)
@@ -277,8 +295,8 @@ class PoseEstimation:
             pose_ownership.recordFrame(poseScene.landmarks_node, pose_ownership.shownFrame(inputVolume))
         return poseScene
 
-    def _poseSceneToUpdate(self, landmarks, inputVolume):
-        """Landmarks of another volume, or frame, are never overwritten."""
+    def _poseSceneToUpdate(self, landmarks: LandmarksNode | None, inputVolume: VolumeNode) -> PoseScene | None:
+        """The pose to write the result into; never one of another volume or frame."""
         if landmarks is None or not pose_ownership.belongsTo(landmarks, inputVolume):
             return None
         return self.poseSceneOf(landmarks)
@@ -290,12 +308,12 @@ class PoseEstimation:
 
 
 @contextlib.contextmanager
-def _atFrame(browser, frame: int | None) -> Iterator[None]:
-    """With the frame on show that was read, whatever was turned to meanwhile."""
-    now = browser.GetSelectedItemNumber() if browser is not None else None
-    if now == frame or now is None or frame is None:
+def _atFrame(browser: BrowserNode | None, frame: int | None) -> Iterator[None]:
+    """Show a frame for the time being; the user may have turned to another one."""
+    if browser is None or frame is None or browser.GetSelectedItemNumber() == frame:
         yield
         return
+    now = browser.GetSelectedItemNumber()
     browser.SetSelectedItemNumber(frame)
     try:
         yield
@@ -308,8 +326,8 @@ def _report(onProgress: OnProgress | None, stage: str) -> None:
         onProgress(0.0, stage)
 
 
-def _volumeOf(node, mirrored: bool):
-    """The checked volume of a node, as it is or put right."""
+def _volumeOf(node: VolumeNode, mirrored: bool) -> Volume:
+    """The checked volume of a node; `mirrored`: as it is when its handedness is corrected."""
     from FetusMapV2Lib.imaging.volume_checks import checked
     from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
     from FetusMapV2Lib.scene.volume_nodes import volume_from_node

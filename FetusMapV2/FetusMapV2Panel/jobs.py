@@ -1,4 +1,4 @@
-"""Jobs that the event loop carries on: the window lives between their steps, and no loop runs inside another."""
+"""Jobs in the background: the event loop calls their steps and stays responsive, and no loop runs inside another."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 
 class BackgroundJob(Generic[T]):
-    """Carries a job on until it ends; starts at once, so what need not wait is done when this returns.
+    """Runs a job to its end, the first step at once: a job that need not wait is done when this returns.
 
     Args:
         job: the job.
-        onEnd: called with (result, None) or (None, exception), unless `cancel` came first.
+        onEnd: called with (result, None) or (None, exception), unless the job was cancelled before.
     """
 
-    def __init__(self, job: Job[T], onEnd: Callable[[T | None, Exception | None], None]):
+    def __init__(self, job: Job[T], onEnd: Callable[[T | None, Exception | None], None]) -> None:
         self._job, self._onEnd = job, onEnd
         self._advance()
 
     @property
     def isRunning(self) -> bool:
-        """Whether it goes on."""
+        """Whether the job has neither ended nor been cancelled."""
         return not self._job.is_done and not self._job.is_cancelled
 
     def cancel(self) -> None:
-        """Go no further, which also ends what the job has started; `onEnd` is not called."""
+        """Cancel the job, which ends what it has started; `onEnd` is not called."""
         self._job.cancel()
 
     def _advance(self) -> None:

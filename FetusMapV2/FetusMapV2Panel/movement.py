@@ -1,18 +1,25 @@
-"""From a sequence of volumes to the poses of all its frames in the scene: the Qt-free core for 4D."""
+"""From a sequence of volumes to the poses of all its frames in the scene: the logic for 4D, without Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Panel import pose_ownership
+from FetusMapV2Panel.estimation import EngineLoader, PoseEstimation
 from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.scene.pose_sequence import PoseSequence
+    from FetusMapV2Lib.scene.volume_sequences import VolumeFrames
+    from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode
 
 _ = translator(__name__)
 
@@ -21,13 +28,13 @@ _ = translator(__name__)
 class SequenceOutcome:
     """The estimates of all frames and, if there is a fetus in one of them, their live nodes."""
 
-    browser: Any
-    estimates: tuple[Any, ...]
-    poseSequence: Any | None
+    browser: BrowserNode
+    estimates: tuple[Estimate, ...]
+    poseSequence: PoseSequence | None
 
     @property
     def found(self) -> int:
-        """In how many frames there is a fetus."""
+        """Number of frames with a fetus."""
         return sum(estimate.found for estimate in self.estimates)
 
     @property
@@ -36,15 +43,20 @@ class SequenceOutcome:
         return next((estimate.reason for estimate in self.estimates if not estimate.found), "")
 
 
-class SequenceEstimation:
-    """What a logic with an engine and pose scenes (`PoseEstimation`) can do with sequences."""
+class SequenceEstimation(PoseEstimation):
+    """Estimates poses in volumes and in sequences of volumes.
 
-    def __init__(self):
-        self._poseSequences: dict[str, Any] = {}
+    Args:
+        engineLoader: see `PoseEstimation`.
+    """
+
+    def __init__(self, engineLoader: EngineLoader | None = None) -> None:
+        super().__init__(engineLoader)
+        self._poseSequences: dict[str, PoseSequence] = {}
 
     def processSequence(
         self,
-        browser,
+        browser: BrowserNode | None,
         settings: Settings | None = None,
         frameInterval: float | None = None,
         onProgress: OnProgress | None = None,
@@ -69,7 +81,7 @@ class SequenceEstimation:
 
     def _processSequence(
         self,
-        browser,
+        browser: BrowserNode | None,
         settings: Settings,
         frameInterval: float | None,
         onProgress: OnProgress | None,
@@ -98,14 +110,16 @@ class SequenceEstimation:
         poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None
         return SequenceOutcome(browser, estimates, poseSequence)
 
-    def poseSequenceOf(self, browser):
+    def poseSequenceOf(self, browser: BrowserNode | None) -> PoseSequence | None:
         """The live poses of a browser, attached again after a scene was loaded; None if it has none yet."""
         from FetusMapV2Lib.scene.pose_sequence import PoseSequence
         from FetusMapV2Lib.scene.sequence_storage import landmark_sequence
 
         self._poseSequences = {key: one for key, one in self._poseSequences.items() if one.is_open}
-        sequence = landmark_sequence(browser) if browser is not None else None
-        proxy = browser.GetProxyNode(sequence) if sequence is not None else None
+        if browser is None:
+            return None
+        sequence = landmark_sequence(browser)
+        proxy: LandmarksNode | None = browser.GetProxyNode(sequence) if sequence is not None else None
         if proxy is None:
             return None
         identifier = browser.GetID()
@@ -113,7 +127,14 @@ class SequenceEstimation:
             self._poseSequences[identifier] = PoseSequence.attach(browser, default_schema(), self.poseSceneOf(proxy))
         return self._poseSequences[identifier]
 
-    def _showSequence(self, browser, frames, estimates, settings, frameInterval):
+    def _showSequence(
+        self,
+        browser: BrowserNode,
+        frames: VolumeFrames,
+        estimates: tuple[Estimate, ...],
+        settings: Settings,
+        frameInterval: float | None,
+    ) -> PoseSequence:
         from FetusMapV2Lib.scene import undo_history
         from FetusMapV2Lib.scene.mirroring import set_handedness_corrected
         from FetusMapV2Lib.scene.node_names import node_name
@@ -131,5 +152,7 @@ class SequenceEstimation:
             poseSequence = PoseSequence.create(browser, poses, name=name, model=model, frame_interval_s=frameInterval)
             self._poseSequences[browser.GetID()] = poseSequence
             self.keepPoseScene(poseSequence.pose_scene)
-        undo_history.clear(browser.GetScene())
+        scene = browser.GetScene()
+        assert scene is not None
+        undo_history.clear(scene)
         return poseSequence

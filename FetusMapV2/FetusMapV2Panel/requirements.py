@@ -1,6 +1,6 @@
-"""PyTorch and safetensors inside Slicer: found out without importing them, installed only when a user asks for it.
+"""PyTorch and safetensors inside Slicer: searched without importing them, installed only when the user asks for it.
 
-Nothing here runs at import time, no dialog is opened, and numpy, SimpleITK and pydicom are never touched.
+Nothing here runs at import time or opens a dialog, and numpy, SimpleITK and pydicom are never changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 import slicer
 
@@ -56,7 +57,11 @@ def _wanted(name: str) -> str:
 
 
 def require() -> None:
-    """Raise UserError if a package is missing; for scripts, where nobody answers questions."""
+    """Check that no package is missing, for scripts.
+
+    Raises:
+        UserError: one is missing.
+    """
     missing = missingPackages()
     if missing:
         raise UserError(
@@ -66,7 +71,7 @@ def require() -> None:
 
 
 def explanation(missing: list[str]) -> str:
-    """What will happen, for whom it may concern, before anything is installed."""
+    """What an installation will do, for the user to read before."""
     return _(
         "An estimate needs Python packages that this Slicer lacks: {0}. They are downloaded by the PyTorch extension "
         "(up to a few gigabytes with GPU support) and installed into this Slicer alone. It takes some minutes."
@@ -77,7 +82,7 @@ def installOnline(log: Log) -> None:
     """Download and install what is missing, PyTorch through the PyTorch extension. Call on the main thread.
 
     Args:
-        log: gets every line of the installation.
+        log: called with every line of the output.
 
     Raises:
         UserError: the extension is missing, or the installation failed.
@@ -94,14 +99,14 @@ def installOnline(log: Log) -> None:
 
 
 def pinned() -> Path:
-    """The file that names, by their checksums, the only packages that are downloaded; PyTorch's are its extension's."""
+    """The file with the checksums of the packages that are downloaded; those of PyTorch belong to its extension."""
     return resource_path("Requirements", "first-use.txt")
 
 
 def installFromFolder(folder: Path, log: Log) -> None:
     """Install what is missing from a folder with wheels, without a network. Call on the main thread.
 
-    What lies there is what the site has chosen: it is taken without checksums.
+    The site has chosen these files, so no checksums are compared.
 
     Raises:
         UserError: the folder lacks a wheel that fits this computer, or the installation failed.
@@ -117,8 +122,8 @@ def installFromFolder(folder: Path, log: Log) -> None:
 
 
 def _pip(arguments: list[str]) -> None:
-    """Slicer's own pip, its output printed line by line; unlike slicer.util.pip_install it never opens a dialog."""
-    run = getattr(slicer.util, "executePythonModule", None) or slicer.util._executePythonModule  # before Slicer 5.11
+    """Run Slicer's pip, which prints its output line by line; unlike slicer.util.pip_install it opens no dialog."""
+    run = getattr(slicer.util, "executePythonModule", None) or getattr(slicer.util, "_executePythonModule")  # noqa: B009
     run("pip", arguments)
 
 
@@ -135,15 +140,15 @@ def _failuresExplained(remedy: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logged(log: Log) -> Iterator[None]:
-    """Whatever is printed goes into the log, too; Slicer prints what the processes that it starts say."""
+    """Copy what is printed into the log; Slicer prints the output of processes that it starts."""
     with contextlib.redirect_stdout(_Tee(sys.stdout, log)):
         yield
 
 
 class _Tee:
-    """A text stream whose lines are told to a listener."""
+    """A text stream that also passes its lines to a function."""
 
-    def __init__(self, stream, log: Log):
+    def __init__(self, stream: TextIO, log: Log) -> None:
         self._stream, self._log, self._line = stream, log, ""
 
     def write(self, text: str) -> int:
@@ -157,7 +162,7 @@ class _Tee:
         self._stream.flush()
 
 
-def _torchUtils():
+def _torchUtils() -> Any:
     try:
         return importlib.import_module("PyTorchUtils")
     except ModuleNotFoundError as error:

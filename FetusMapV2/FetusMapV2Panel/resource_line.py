@@ -18,29 +18,36 @@ from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
 
-#: Settings that change in quick succession, e.g. while a number is typed, are asked about once.
+#: Milliseconds without another change before the engine is asked, e.g. while a number is typed.
 _SETTLE_MS = 300
 
 
 class ResourceLine:
-    """Asks the engine, which warms it up for the estimate, as soon as there is a volume; never waits for it."""
+    """Asks the engine as soon as there is a volume, and never waits for it; the engine loads its model for this.
 
-    def __init__(self, state: PanelState, label):
+    Args:
+        state: of the panel.
+        label: shows the line.
+    """
+
+    def __init__(self, state: PanelState, label: qt.QLabel) -> None:
         self._state, self._label = state, label
         self._resources: ResourceEstimate | None = None
         self._job: BackgroundJob[ResourceEstimate | None] | None = None
         self._asked: tuple[Any, ...] = ()
-        self._timer = qt.QTimer(label)  # goes with it, and so does what is connected
+        self._timer = qt.QTimer(label)  # deleted with the label, and so are its connections
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
         self._timer.connect("timeout()", self._ask)
         self._say("")
 
     def update(self) -> None:
-        """The volume or a setting may have changed."""
+        """Ask again if the volume or a setting has changed."""
         parameters = self._state.parameterNode
         volume = parameters.inputVolume if parameters is not None else None
-        wanted = (volume.GetID(), Settings.of(parameters)) if volume is not None else ()
+        wanted: tuple[Any, ...] = ()
+        if parameters is not None and volume is not None:
+            wanted = volume.GetID(), Settings.of(parameters)
         if wanted == self._asked:
             return
         self.forget()
@@ -51,17 +58,17 @@ class ResourceLine:
             self._timer.start()
 
     def show(self) -> None:
-        """Show what is known, with the time that estimates take by now."""
+        """Show the answer, with the time that estimates have taken so far."""
         self._say(resource_text(self._resources, self.usualSeconds()) if self._resources is not None else "")
 
     def usualSeconds(self) -> float | None:
-        """How long an estimate takes as a rule, None if that is not known."""
+        """How long an estimate usually takes, None if unknown."""
         if self._resources is None or self._state.parameterNode is None:
             return None
         return durations.usualSeconds(durations.kindOf(self._resources, Settings.of(self._state.parameterNode)))
 
     def stopAsking(self) -> None:
-        """Something else is to be asked of the engine; nothing is lost."""
+        """Cancel the question, because the engine is needed for something else; an answer is kept."""
         self._timer.stop()
         if self._job is not None:
             self._job.cancel()
@@ -69,7 +76,7 @@ class ResourceLine:
             self._say("")
 
     def forget(self) -> None:
-        """Nothing is known any more."""
+        """Cancel the question and drop the answer."""
         self.stopAsking()
         self._resources, self._asked = None, ()
         self._say("")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import slicer
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -19,6 +22,10 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 from FetusMapV2Panel.parameters import EngineSettings
 
+if TYPE_CHECKING:
+    from FetusMapV2Panel.estimation import Outcome
+    from FetusMapV2Panel.nodes import BrowserNode, VolumeNode
+
 #: A plain body lying along S, face to A, fetal left towards -R, in mm, in the order of the landmark schema.
 _HEAD = [(0, 0, 30), (0, 9, 24), (0, 11, 18), (0, 10, 20), (0, 9, 12), (0, -8, 14)]
 _TRUNK = [(0, -7, 6), (0, 10, -10), (0, -8, -18), (0, -4, -30)]
@@ -27,19 +34,23 @@ _LEGS = [(-6, -1, -24), (-9, 9, -18), (-6, 10, -28), (6, -1, -24), (9, 9, -18), 
 BODY = (*_HEAD, *_TRUNK, *_ARMS, *_LEGS)
 
 
-def addVolume(scene):
-    """A small volume node with a bright body in it."""
+def addVolume(scene: slicer.vtkMRMLScene) -> VolumeNode:
+    """Add a small volume node with a bright body in it."""
     k, j, i = np.mgrid[:48, :40, :40].astype(float)
     body = np.exp(-((((k - 24) / 16) ** 2 + ((j - 20) / 8) ** 2 + ((i - 20) / 7) ** 2) ** 2))
     grain = np.random.default_rng(0).rayleigh(1.0, body.shape)
     array = np.clip(20 + 110 * body * grain, 0, 255).astype(np.uint8)
     matrix = np.diag([2.0, 2.0, 2.0, 1.0])
     matrix[:3, 3] = (-40, -40, -48)
-    return add_volume_node(scene, Volume(array=array, ijk_to_ras=matrix, name="made-up volume", source=""))
+    return add_volume_node(scene, Volume(array=array, ijk_to_ras=matrix, name="synthetic volume", source=""))
 
 
-def addSequence(scene, count: int = 6):
-    """A small sequence of such volumes, a quarter of a second apart; gives its browser."""
+def addSequence(scene: slicer.vtkMRMLScene, count: int = 6) -> BrowserNode:
+    """Add a small sequence of such volumes, a quarter of a second apart.
+
+    Returns:
+        Its browser.
+    """
     from FetusMapV2Lib.scene.volume_nodes import volume_from_node
     from FetusMapV2Lib.scene.volume_sequences import add_volume_sequence
 
@@ -47,7 +58,7 @@ def addSequence(scene, count: int = 6):
     volume = volume_from_node(node)
     scene.RemoveNode(node)
     frames = [volume.with_(array=np.roll(volume.array, number, axis=1)) for number in range(count)]
-    return add_volume_sequence(scene, frames, [0.25 * number for number in range(count)], "made-up sequence")
+    return add_volume_sequence(scene, frames, [0.25 * number for number in range(count)], "synthetic sequence")
 
 
 class EngineStandIn(LocalEngine):
@@ -163,8 +174,8 @@ class ScenarioEngineStandIn(MovingEngineStandIn):
         )
 
 
-def writeReport(outcome, folder):
-    """Every kind of file of a report of an outcome; gives their paths."""
+def writeReport(outcome: Outcome, folder: Path) -> list[Path]:
+    """Write every kind of file of the report of an outcome with a fetus; returns their paths."""
     import qt
 
     from FetusMapV2Lib.exporting import REPORT_KINDS, ExportOptions, export
@@ -172,6 +183,7 @@ def writeReport(outcome, folder):
     from FetusMapV2Panel import view_pictures
 
     fetus = outcome.poseScene
+    assert fetus is not None
     options = ExportOptions(
         (*REPORT_KINDS, "csv", "landmarks"),
         stem="selftest",

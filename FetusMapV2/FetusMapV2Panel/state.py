@@ -1,6 +1,6 @@
-"""What is on show in the panel, shared by all its sections, and the one long job that may run at a time.
+"""The state that the sections of the panel share, and the one long job that may run at a time.
 
-Knows no widgets: sections and the activity strip listen to its changes.
+It knows no widgets: sections and the activity strip listen to its changes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import slicer
 
@@ -22,9 +22,17 @@ from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.patient import Patient
 from FetusMapV2Panel.translations import translator
 
+if TYPE_CHECKING:
+    from FetusMapV2Lib.anatomy.pose import Pose
+    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
+    from FetusMapV2Panel.movement import SequenceEstimation
+    from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
+    from FetusMapV2Panel.sections.base import Section
+
 _ = translator(__name__)
 
-#: What a section asks to be run: a function, or a generator function that yields whenever it waits.
+#: The work of a section: a function, or a generator function that yields whenever it waits.
 Work = Callable[[OnProgress, ShouldCancel], "Generator[None, None, None] | None"]
 
 
@@ -34,34 +42,40 @@ class PanelState:
     Attributes:
         logic: the module's logic.
         parameterNode: the settings, None while a scene closes.
-        patient: the chosen volume and the pose on show.
+        patient: the chosen volume and the shown pose.
         running: whether a job runs; inputs are locked meanwhile.
         cancellable: whether the job can be cancelled.
-        closed: whether the panel is gone, perhaps in the midst of a job.
-        fraction, stage: how far the job is.
-        remaining: about how many seconds it will still take, None if that cannot be told.
-        message, isError: the last thing said.
-        speaker: the section that works or speaks, None at first.
+        closed: whether the panel was closed, perhaps during a job.
+        fraction: how much of the job is done, 0-1.
+        stage: name of its stage.
+        remaining: seconds that it will still take, None if unknown.
+        message: the last message.
+        isError: whether that is an error.
+        speaker: the section of the job or of the message, None at first.
+
+    Args:
+        logic: the module's logic.
     """
 
-    def __init__(self, logic):
+    def __init__(self, logic: SequenceEstimation) -> None:
         self.logic = logic
-        self.parameterNode: Any | None = None
+        self.parameterNode: FetusMapV2ParameterNode | None = None
         self.patient = Patient(logic, self.announce, lambda line: self.say(line, isError=bool(line)))
         self.running = self.closed = self.isError = False
         self.cancellable = True
         self.fraction, self.stage, self.message = 0.0, "", ""
         self.remaining: float | None = None
-        self.speaker: Any | None = None
+        self.speaker: Section | None = None
         self._cancelRequested = False
         self._job: BackgroundJob[None] | None = None
-        self._started, self._usual = 0.0, None
+        self._started = 0.0
+        self._usual: float | None = None
         self._listeners: list[Callable[[Change], None]] = []
 
     # --- listeners
 
     def addListener(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        """Call `callback(change)` on every change; returns a function that ends this."""
+        """Call `callback(change)` on every change; returns a function that removes the listener."""
         self._listeners.append(callback)
 
         def remove() -> None:
@@ -76,7 +90,7 @@ class PanelState:
             listener(change)
 
     def close(self) -> None:
-        """The panel goes: a job is left where it is, nobody is told anything any more."""
+        """Cancel the job and remove all listeners; called when the panel is closed."""
         self.cancel()
         self.patient.close()
         self.closed = True
@@ -84,49 +98,55 @@ class PanelState:
         if self._job is not None:
             self._job.cancel()
 
-    # --- settings and the pose on show
+    # --- settings and the shown pose
 
     @property
-    def poseScene(self):
-        """The live nodes of the pose on show, None without a pose."""
+    def poseScene(self) -> PoseScene | None:
+        """The live nodes of the shown pose, None without a pose."""
         return self.patient.poseScene
 
     @property
-    def estimate(self):
-        """The estimate of this session that gave this pose, None otherwise."""
+    def estimate(self) -> Estimate | None:
+        """The estimate that the shown pose comes from, None if it was not made in this session."""
         return self.patient.estimate
 
-    def pose(self):
-        """The pose on show as it is now, None without one."""
+    def pose(self) -> Pose | None:
+        """The shown pose as it is now, None without one."""
         return self.poseScene.pose() if self.poseScene is not None else None
 
-    def setParameterNode(self, parameterNode) -> None:
+    def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         """Use other settings, None while a scene closes."""
         self.parameterNode = parameterNode
         self.patient.setParameters(parameterNode)
         self.followParameters()
 
     def followParameters(self) -> None:
-        """A parameter was modified, or a volume left the scene: the pose of the chosen volume is put on show."""
+        """Show the pose of the chosen volume; called when a parameter was modified or a volume left the scene."""
         if not self.patient.isBusy:
             self.patient.synchronize()
             self.announce(Change.PARAMETERS_CHANGED)
 
     # --- one long job at a time
 
-    def run(self, work: Work, section=None, usualSeconds: float | None = None, cancellable: bool = True) -> bool:
-        """Do something long with progress and Cancel; whatever goes wrong is said below the section.
+    def run(
+        self,
+        work: Work,
+        section: Section | None = None,
+        usualSeconds: float | None = None,
+        cancellable: bool = True,
+    ) -> bool:
+        """Run a job with progress and Cancel; errors are shown below the section.
 
         Args:
-            work: gets `onProgress(fraction, stage)` and `shouldCancel()`, and raises Cancelled when that says yes. A
-                plain function must call `onProgress` often, which keeps the window alive; a generator function
-                yields instead, and goes on after this returns.
-            section: the section that asks for it.
-            usualSeconds: how long this takes as a rule, for the remaining time.
-            cancellable: false if it must not be stopped on the way.
+            work: gets `onProgress(fraction, stage)` and `shouldCancel()`, and raises Cancelled when the latter is
+                true. A plain function must call `onProgress` often, which keeps the window responsive; a generator
+                function yields instead, and continues after this method has returned.
+            section: the section of the job.
+            usualSeconds: how long such a job usually takes, for the remaining time.
+            cancellable: false if it must not be interrupted.
 
         Returns:
-            Whether it is done and went well; false at once while another job runs.
+            Whether it has ended without an error; false at once while another job runs.
         """
         if self.running or self.closed:
             return False
@@ -136,7 +156,7 @@ class PanelState:
         self._setRunning(True)
         problems: list[Exception] = []
 
-        def ended(result: Any, error: Exception | None) -> None:
+        def ended(result: None, error: Exception | None) -> None:
             if error is not None:
                 problems.append(error)
                 self._sayFailure(error)
@@ -159,8 +179,8 @@ class PanelState:
         """Ask the running job to stop."""
         self._cancelRequested = True
 
-    def say(self, text: str, isError: bool = False, section=None) -> None:
-        """A line in the panel, below a section; no pop-up, so that nothing waits for a click."""
+    def say(self, text: str, isError: bool = False, section: Section | None = None) -> None:
+        """Show a message below a section; no dialog, which would wait for a click."""
         self.message, self.isError = printable_sentence(text), isError
         self.speaker = section or self.speaker
         self.announce(Change.MESSAGE_CHANGED)
@@ -174,12 +194,12 @@ class PanelState:
         self.fraction, self.stage = fraction, stage
         self.remaining = remaining_seconds(time.monotonic() - self._started, fraction, self._usual)
         self.announce(Change.PROGRESS_CHANGED)
-        if self._job is None:  # within the call that started it; afterwards the event loop runs by itself
+        if self._job is None:  # within the call that started the job; later the event loop runs anyway
             slicer.app.processEvents()
 
 
-def _inSteps(work: Work, *arguments: Any) -> Generator[None, None, None]:
-    """A job as a generator, whichever it is."""
-    going = work(*arguments)
-    if isinstance(going, Generator):
-        yield from going
+def _inSteps(work: Work, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
+    """The steps of a generator function, or a function as a single step."""
+    steps = work(onProgress, shouldCancel)
+    if isinstance(steps, Generator):
+        yield from steps

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import slicer
 
 from FetusMapV2Lib.scene import ownership
-from FetusMapV2Panel import onlookers
-from FetusMapV2Panel.onlookers import MadeUpPatient, PatientsEngine, addPatient
+from FetusMapV2Panel import synthetic_patients
+from FetusMapV2Panel.synthetic_patients import PatientsEngine, SyntheticPatient, addPatient
 from FetusMapV2Panel.user_actions import UserActions, expect, sliceWidget
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class TwoPatientsScenario:
         widget: FetusMapV2Widget,
         actions: UserActions,
         engine: PatientsEngine,
-        a: MadeUpPatient,
-        b: MadeUpPatient,
+        a: SyntheticPatient,
+        b: SyntheticPatient,
         folder: Path,
     ) -> None:
         self._state, self._ui, self._actions = widget.state, widget.ui, actions
@@ -125,7 +125,7 @@ class TwoPatientsScenario:
     def showFirstVolumeInSliceViews(self) -> None:
         """Show A's volume in the slice views with Slicer's controls: no pose is drawn over it."""
         slicer.util.setSliceViewerLayers(background=self._a.node)
-        sides = onlookers.sidesInViews()
+        sides = synthetic_patients.sidesInViews()
         expect(sides.pop("3D") == {self._b.side}, "the 3D view shows the pose")
         expect(not any(sides.values()), f"a pose is drawn over the volume of another patient: {sides}")
 
@@ -144,10 +144,10 @@ class TwoPatientsScenario:
 
     def reportFirstPatient(self) -> None:
         """Replace reports in the same folder: those of other volumes are kept."""
-        before = onlookers.filesTell(self._folder)
+        before = synthetic_patients.fileTexts(self._folder)
         self._ui.replaceReportCheckBox.setChecked(True)
         self._writeReport(self._a, self._b)
-        now = onlookers.filesTell(self._folder)
+        now = synthetic_patients.fileTexts(self._folder)
         expect({name: now[name] for name in before} == before, "the report of the other patient is unchanged")
 
     def undoDoesNotChangeOtherPatient(self) -> None:
@@ -217,7 +217,7 @@ class TwoPatientsScenario:
         for name in ("estimate", "landmarks", "results", "movement", "report", "guideMap"):
             getattr(self._ui, f"{name}CollapsibleButton").collapsed = False
 
-    def select(self, patient: MadeUpPatient) -> None:
+    def select(self, patient: SyntheticPatient) -> None:
         self._ui.inputSelector.setCurrentNode(patient.node)
         slicer.app.processEvents()
 
@@ -226,35 +226,35 @@ class TwoPatientsScenario:
         while self._state.running:
             slicer.app.processEvents()
 
-    def _writeReport(self, own: MadeUpPatient, other: MadeUpPatient) -> None:
-        before = set(onlookers.filesTell(self._folder)) if self._folder.exists() else set()
+    def _writeReport(self, own: SyntheticPatient, other: SyntheticPatient) -> None:
+        before = set(synthetic_patients.fileTexts(self._folder)) if self._folder.exists() else set()
         self._ui.reportFolderEdit.currentPath = str(self._folder)
         self._actions.click(self._ui.writeReportButton)
         expect(not self._state.isError, self._state.message)
-        files = {name: text for name, text in onlookers.filesTell(self._folder).items() if name not in before}
+        files = {name: text for name, text in synthetic_patients.fileTexts(self._folder).items() if name not in before}
         expect(len(files) > 3, f"a report, not only {sorted(files)}")
         for name, text in files.items():
             found = [secret for secret in other.secrets if secret in text and not name.endswith(".pdf")]
             expect(not found, f"{name} contains {found} of the other patient")
         (page,) = (text for name, text in files.items() if name.endswith(".html"))
         expect(own.crl() in page and own.secrets[2] in page, "the page describes the patient himself")
-        sides = onlookers.sidesInPage(page)
+        sides = synthetic_patients.sidesInPage(page)
         expect(sides == {own.side}, f"the pictures show {sides}")
 
-    def checkShown(self, shown: MadeUpPatient | None) -> None:
+    def checkShown(self, shown: SyntheticPatient | None) -> None:
         """Check that this patient's pose is visible everywhere, and no other pose anywhere; None = no pose at all."""
         own = shown.node if shown is not None else None
-        poses = onlookers.shownPoses()
+        poses = synthetic_patients.shownPoses()
         expect([ownership.volume_of(one) for one in poses] == [own] * len(poses), f"nodes of {poses} are shown")
         expect(len(poses) == (shown is not None), f"{len(poses)} poses are shown")
-        text = onlookers.textsOf(self._ui)
+        text = synthetic_patients.shownTexts(self._ui)
         for patient in (self._a, self._b):
             found = [secret for secret in patient.secrets if secret in text]
             expect(patient is shown or not found, f"the panel contains {found}")
         expect((self._ui.resultsTable.rowCount > 0) == (shown is not None), "the table belongs to the shown pose")
         expect(shown is None or shown.crl() in text, "the length of the shown pose is in the panel")
         expected = {shown.side} if shown is not None else set()
-        for view, sides in onlookers.sidesInViews().items():
+        for view, sides in synthetic_patients.sidesInViews().items():
             expect(sides == expected, f"{view} shows {sides}, not {expected}")
         expect(shown is None or self._state.patient.volume is own, "the selected volume is that of the pose")
 

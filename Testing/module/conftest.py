@@ -1,4 +1,4 @@
-"""Fixtures of the module tests: the mini-Slicer, a made-up volume, and the module's window with an engine stand-in."""
+"""Fixtures of the module tests: the mini-Slicer, a synthetic volume, and the module window with a stand-in engine."""
 
 from __future__ import annotations
 

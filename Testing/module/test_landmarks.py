@@ -480,7 +480,7 @@ def test_a_reopened_scene_has_all_states_links_and_the_model(panel, scene, tmp_p
     assert [[panel.text(row, column) for column in (NAME, CONFIDENCE, STATE)] for row in range(22)] == texts
     assert [panel.ui.resultsTable.item(row, 1).text() for row in range(9)] == table
     assert panel.fetus.model == "stand-in"
-    assert panel.fetus.volume_node.GetName() == "made-up volume"
+    assert panel.fetus.volume_node.GetName() == "synthetic volume"
     before = panel.ui.resultsTable.item(0, 1).text()
     panel.drag(CREST, (10, 30))
     assert panel.ui.resultsTable.item(0, 1).text() != before

@@ -299,7 +299,7 @@ def test_device_choice_reaches_the_engine_and_the_scene(open_window, volume):
     combo.setCurrentIndex(2)
     estimate(window)
     estimate(window)
-    assert asked == ["cpu"]  # loaded once, warm afterwards
+    assert asked.count("cpu") == 1  # loaded once, warm afterwards; the line about resources may have asked before
     assert window.module_widget.state.parameterNode.parameterNode.GetParameter("device") == "CPU"
 
 

@@ -57,12 +57,12 @@ def test_one_click_writes_the_report(window, tmp_path):
     ui = window.module_widget.ui
     window.click(ui.writeReportButton)
     files = written(tmp_path)
-    stem = "made-up volume"
+    stem = "synthetic volume"
     suffixes = (".measurements.csv", ".mrk.json", ".report.html", ".report.pdf", ".sr.dcm")
     assert list(files) == [f"{stem}{suffix}" for suffix in suffixes]
     assert "Report written" in said(window) and not window.module_widget.state.isError
     html = files[f"{stem}.report.html"].read_text(encoding="utf-8")
-    assert "stand-in" in html and "made-up volume" in html and "Patient" not in html
+    assert "stand-in" in html and "synthetic volume" in html and "Patient" not in html
     assert html.count("data:image/png") == 4 and "Yellow slice view" in html
     assert files[f"{stem}.report.pdf"].read_bytes().startswith(b"%PDF-")
     assert ui.openReportButton.enabled
@@ -92,7 +92,7 @@ def test_edits_formula_and_reader_are_in_it(window, tmp_path):
     landmarks = window.module_widget.state.parameterNode.landmarks
     landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
     window.click(ui.writeReportButton)
-    html = written(tmp_path)["made-up volume.report.html"].read_text(encoding="utf-8")
+    html = written(tmp_path)["synthetic volume.report.html"].read_text(encoding="utf-8")
     assert "Robinson and Fleming (chosen)" in html and "Dr. Ärztin" in html
     assert "1 of them set or confirmed by hand" in html
     from FetusMapV2Panel.sections.report import _reader
@@ -110,7 +110,7 @@ def test_an_earlier_report_is_kept_unless_told(window, tmp_path):
     assert {name: path.read_bytes() for name, path in written(tmp_path).items()} == before
     ui.replaceReportCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
-    assert written(tmp_path)["made-up volume.fhir.json"].read_bytes() != before["made-up volume.fhir.json"]
+    assert written(tmp_path)["synthetic volume.fhir.json"].read_bytes() != before["synthetic volume.fhir.json"]
 
 
 def test_nothing_chosen_and_no_folder_are_said_in_words(window, tmp_path):

@@ -25,18 +25,18 @@ class ClickActions:
 
 @pytest.fixture
 def patients(scene: Any) -> tuple[Any, Any]:
-    from FetusMapV2Panel import onlookers
+    from FetusMapV2Panel import synthetic_patients
 
-    return onlookers.addPatient(scene, 1, "right", 1.0), onlookers.addPatient(scene, 2, "left", 1.15)
+    return synthetic_patients.addPatient(scene, 1, "right", 1.0), synthetic_patients.addPatient(scene, 2, "left", 1.15)
 
 
 @pytest.fixture
 def scenario(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any:
     """The panel with the volumes of two patients, and the steps of their scenario."""
-    from FetusMapV2Panel import onlookers
+    from FetusMapV2Panel import synthetic_patients
     from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
 
-    engine = onlookers.PatientsEngine(*patients)
+    engine = synthetic_patients.PatientsEngine(*patients)
     window = open_window(engine)
     return TwoPatientsScenario(window.module_widget, ClickActions(window), engine, *patients, tmp_path / "reports")
 
@@ -214,13 +214,13 @@ def test_reports_name_the_patient_of_their_own_volume(
 @pytest.fixture
 def moving(both: Any, scene: Any) -> Any:
     """A third patient's sequence, on show with the poses of all its frames."""
-    from FetusMapV2Panel import onlookers, pose_ownership, selftest
+    from FetusMapV2Panel import pose_ownership, selftest, synthetic_patients
 
     browser = selftest.addSequence(scene, 3)
     sequence = browser.GetMasterSequenceNode()
     for frame in range(3):
-        onlookers.markVolume(sequence.GetNthDataNode(frame), 3)
-    patient = onlookers.MadeUpPatient(3, "right", 0.9, pose_ownership.volumeOf(browser))
+        synthetic_patients.markVolume(sequence.GetNthDataNode(frame), 3)
+    patient = synthetic_patients.SyntheticPatient(3, "right", 0.9, pose_ownership.volumeOf(browser))
     browser.SetSelectedItemNumber(1)
     patient.secrets = ("model 303", "device of 3", "warning of 3", patient.crl())
     both._engine._patients[3] = patient

@@ -100,9 +100,10 @@ class MeasurementsSection(Section):
         showGuideMap(self.ui.guideMapLabel, self.state.pose(), plane, states)
 
     def _details(self, pose: Pose | None) -> str:
-        if pose is None:
+        poseScene = self.state.poseScene
+        if pose is None or poseScene is None:
             return _("No pose yet.")
-        model = self.state.logic.modelOf(self.state.poseScene.landmarks_node)
+        model = self.state.logic.modelOf(poseScene.landmarks_node)
         return _detailsHtml(detail_rows(pose, self.state.estimate, model))
 
 

@@ -1,4 +1,4 @@
-"""What a bystander sees of each of several made-up patients: in nodes, texts, views and files. For the self-test."""
+"""Synthetic patients for the self-test, and what can be seen of each of them in nodes, texts, views and files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import base64
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
+from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -24,16 +25,17 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Panel import selftest
+from FetusMapV2Panel.nodes import LandmarksNode, VolumeNode
 from FetusMapV2Panel.parameters import EngineSettings
 
 _SCHEMA = default_schema()
-#: Patients are told apart by the side that they have limbs on: its colours are warm on the right, cold on the left.
+#: Ranges of hue: patients differ in the side that has limbs, and its colours are warm on the right, cold on the left.
 _HUES = {"right": (0.03, 0.145), "left": (0.52, 0.62)}
-_LEAST_SATURATION, _LEAST_VALUE, _FEWEST_PIXELS = 0.55, 0.25, 4
+_MIN_SATURATION, _MIN_VALUE, _MIN_PIXELS = 0.55, 0.25, 4
 
 
 @dataclass
-class MadeUpPatient:
+class SyntheticPatient:
     """A volume and the fetus that the stand-in engine sees in it.
 
     Attributes:
@@ -41,17 +43,17 @@ class MadeUpPatient:
         side: the side whose limbs the fetus shows.
         scale: its size, and so its lengths.
         node: the volume node.
-        secrets: texts that are of this patient alone.
+        secrets: texts that belong to this patient alone.
     """
 
     number: int
     side: str
     scale: float
-    node: Any = None
-    secrets: tuple[str, ...] = field(default=())
+    node: VolumeNode
+    secrets: tuple[str, ...] = ()
 
     def pose(self) -> Pose:
-        """All fetuses have the middle of an upper arm in the same place, so that the same slices cut their limbs."""
+        """The pose; all have the middle of an upper arm in the same place, so that the same slices cut their limbs."""
         positions = self.scale * np.array(selftest.BODY, dtype=float)
         positions += meetingPoint() - _middleOfArm(positions, self.side)
         other = "left" if self.side == "right" else "right"
@@ -60,31 +62,35 @@ class MadeUpPatient:
         return Pose(positions, confidence=np.full(count, 0.9), radius90_mm=np.full(count, 2.0))
 
     def crl(self) -> str:
-        """Its length as texts have it."""
+        """The crown-rump length as texts show it."""
         head, rump = (self.pose().positions[row] for row in _SCHEMA.crl_rows)
         return f"{np.linalg.norm(head - rump):.1f}"
 
 
-def meetingPoint() -> np.ndarray:
+def meetingPoint() -> NDArray[np.float64]:
+    """The place (3,) RAS mm where all patients have a limb."""
     return _middleOfArm(np.array(selftest.BODY, dtype=float), "right")
 
 
-def _middleOfArm(positions: np.ndarray, side: str) -> np.ndarray:
+def _middleOfArm(positions: NDArray[np.float64], side: str) -> NDArray[np.float64]:
     return positions[[_SCHEMA.index(f"{side}_shoulder"), _SCHEMA.index(f"{side}_elbow")]].mean(axis=0)
 
 
-def addPatient(scene, number: int, side: str, scale: float) -> MadeUpPatient:
-    """A patient with a volume node of the same name as all others have."""
-    patient = MadeUpPatient(number, side, scale, selftest.addVolume(scene))
+def addPatient(scene: slicer.vtkMRMLScene, number: int, side: str, scale: float) -> SyntheticPatient:
+    """Add a patient; the volume nodes of all patients have the same name."""
+    patient = SyntheticPatient(number, side, scale, selftest.addVolume(scene))
     patient.node.SetName("3D volume")
     markVolume(patient.node, number)
     patient.secrets = (f"model {number}0{number}", f"device of {number}", f"warning of {number}", patient.crl())
     return patient
 
 
-def markVolume(node, number: int) -> None:
-    node.GetImageData().GetPointData().GetScalars().SetTuple1(0, number)
-    node.GetImageData().Modified()
+def markVolume(node: VolumeNode, number: int) -> None:
+    """Write the number of a patient into the first voxel."""
+    image = node.GetImageData()
+    assert image is not None
+    image.GetPointData().GetScalars().SetTuple1(0, number)
+    image.Modified()
 
 
 class PatientsEngine(selftest.EngineStandIn):
@@ -98,7 +104,7 @@ class PatientsEngine(selftest.EngineStandIn):
         meanwhile: called during each estimate.
     """
 
-    def __init__(self, *patients: MadeUpPatient):
+    def __init__(self, *patients: SyntheticPatient):
         super().__init__(EngineSettings())
         self._patients = {patient.number: patient for patient in patients}
         self.answer = "found"
@@ -141,13 +147,13 @@ class PatientsEngine(selftest.EngineStandIn):
 # --- nodes
 
 
-def shownPoses() -> list[Any]:
-    """Landmarks of the poses of which anything is visible in a view."""
+def shownPoses() -> list[LandmarksNode]:
+    """Landmarks of the poses of which a node is visible in a view."""
     poses = ownership.all_poses(slicer.mrmlScene)
     return [landmarks for landmarks in poses if any(_isShown(node) for node in ownership.nodes_of(landmarks))]
 
 
-def _isShown(node) -> bool:
+def _isShown(node: slicer.vtkMRMLDisplayableNode) -> bool:
     display = node.GetDisplayNode()
     return display is not None and bool(display.GetVisibility())
 
@@ -155,8 +161,12 @@ def _isShown(node) -> bool:
 # --- texts
 
 
-def textsOf(ui) -> str:
-    """All that the panel says about a pose; the selectors and the line that say whose poses there are are left out."""
+def shownTexts(ui: Any) -> str:
+    """The texts about a pose in the panel, without the selectors and the line about the patient.
+
+    Args:
+        ui: the named widgets of the panel.
+    """
     found = [ui.messageLabel.text, ui.detailsLabel.text, ui.summaryLabel.text, ui.frameLabel.text]
     for table in (ui.resultsTable, ui.movementTable):
         cells = ((row, column) for row in range(table.rowCount) for column in range(table.columnCount))
@@ -174,6 +184,7 @@ def textsOf(ui) -> str:
 def sidesInViews() -> dict[str, set[str]]:
     """The sides whose colours are drawn in each open view, with the slices through the place where all limbs meet."""
     layout = slicer.app.layoutManager()
+    assert layout is not None
     for node in nodes_by_class(slicer.mrmlScene, "vtkMRMLCrosshairNode"):
         node.SetCrosshairMode(node.NoCrosshair)
     for node in nodes_by_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
@@ -184,7 +195,7 @@ def sidesInViews() -> dict[str, set[str]]:
     return {name: sidesIn(_pixels(view)) for name, view in views.items()}
 
 
-def _pixels(view) -> np.ndarray:
+def _pixels(view: slicer.View) -> NDArray[np.uint8]:
     view.forceRender()
     grabber = vtk.vtkWindowToImageFilter()
     grabber.SetInput(view.renderWindow())
@@ -194,9 +205,9 @@ def _pixels(view) -> np.ndarray:
     return vtk_to_numpy(grabber.GetOutput().GetPointData().GetScalars())[:, :3]
 
 
-def sidesIn(pixels: np.ndarray) -> set[str]:
+def sidesIn(pixels: NDArray[np.uint8]) -> set[str]:
     """The sides whose limb colours are among (N, 3) RGB values."""
-    colours = pixels[np.ptp(pixels, axis=1) > 255 * _LEAST_SATURATION * _LEAST_VALUE].astype(float) / 255
+    colours = pixels[np.ptp(pixels, axis=1) > 255 * _MIN_SATURATION * _MIN_VALUE].astype(float) / 255
     if not len(colours):
         return set()
     high, low = colours.max(axis=1), colours.min(axis=1)
@@ -205,16 +216,16 @@ def sidesIn(pixels: np.ndarray) -> set[str]:
     hue = np.select(
         [high == red, high == green], [(green - blue) / span % 6, (blue - red) / span + 2], (red - green) / span + 4
     )
-    strong = (span / high >= _LEAST_SATURATION) & (high >= _LEAST_VALUE)
+    strong = (span / high >= _MIN_SATURATION) & (high >= _MIN_VALUE)
     counts = {side: np.sum(strong & (hue / 6 > least) & (hue / 6 < most)) for side, (least, most) in _HUES.items()}
-    return {side for side, count in counts.items() if count >= _FEWEST_PIXELS}
+    return {side for side, count in counts.items() if count >= _MIN_PIXELS}
 
 
 # --- files
 
 
-def filesTell(folder: Path) -> dict[str, str]:
-    """What each file of a folder says, as far as it is text."""
+def fileTexts(folder: Path) -> dict[str, str]:
+    """The content of each file of a folder as text; other bytes are replaced."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes().decode("utf-8", "replace") for path in files}
 
@@ -227,7 +238,7 @@ def sidesInPage(html: str) -> set[str]:
     return found
 
 
-def _decoded(png: bytes) -> np.ndarray:
+def _decoded(png: bytes) -> NDArray[np.uint8]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         path.write_bytes(png)
