@@ -174,14 +174,14 @@ def _times(runs: Sequence[Run]) -> str:
     alone, together = (np.concatenate([getattr(run, name) for run in runs]) for name in ("alone_s", "together_s"))
     later = np.concatenate([np.arange(len(run.alone_s)) > 0 for run in runs])
     ratio = np.median(together[later] / alone[later])
-    looks = [[len(one.views) for run in runs for one in getattr(run, name)[1:]] for name in ("alone", "together")]
+    views = [[len(one.views) for run in runs for one in getattr(run, name)[1:]] for name in ("alone", "together")]
     rows = [
         ["", *_ways(runs), "ratio"],
         ["---", "--:", "--:", "--:"],
         ["seconds per frame after the first (median)", f"{np.median(alone[later]):.2f}",
          f"{np.median(together[later]):.2f}", f"{ratio:.2f}"],
-        ["views per frame after the first (mean)", *(f"{np.mean(one):.1f}" for one in looks),
-         f"{np.mean(looks[1]) / np.mean(looks[0]):.2f}"],
+        ["views per frame after the first (mean)", *(f"{np.mean(one):.1f}" for one in views),
+         f"{np.mean(views[1]) / np.mean(views[0]):.2f}"],
         ["seconds of all frames", f"{alone.sum():.0f}", f"{together.sum():.0f}", f"{together.sum() / alone.sum():.2f}"],
     ]  # fmt: skip
     return "\n".join(map(_line, rows))

@@ -1,8 +1,9 @@
-"""Limbs as wholes: both feet get their own place, bones keep their length, and clear maps are read as ever."""
+"""Limbs as wholes: both feet have a place of their own, bones keep their length, unambiguous maps change nothing."""
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import body_frame, canonical_template
@@ -59,7 +60,7 @@ class Seen:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_clear_heatmaps_are_read_as_ever(seed):
+def test_unambiguous_heatmaps_are_decoded_as_without_limbs(seed):
     seen = Seen(seed)
     peaks, wholes, result = seen.settled()
     np.testing.assert_allclose(wholes, peaks, atol=0.15 * seen.grid.spacing_mm)
@@ -112,6 +113,26 @@ def test_flat_maps_and_an_empty_library_do_not_stop_it():
     assert torch.isfinite(decode_limbs(flat, plain, SIGMA, grid, 60.0, PAIRS).points_ijk).all()
     nothing = decode_limbs(flat, plain, SIGMA, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE, SCHEMA))
     assert torch.equal(nothing.points_ijk, plain.points_ijk)
+
+
+@pytest.mark.parametrize(
+    ("seed", "gain", "blur", "sums"),
+    [
+        (0, 80, 2.0, [28.1, 23.4, 12.3, 0.0, 40.6, 30.8, 29.5, 28.4, 18.9, 26.6, 24.2, 28.0]),
+        (2, 80, 2.0, [26.0, 24.7, 16.5, 11.5, 7.1, 17.5, 40.8, 40.1, 11.9, 12.9, 13.7, 11.1]),
+        (3, 40, 1.2, [28.0, 17.4, 18.9, 15.2, 23.0, 17.1, 28.9, 33.0, 29.9, 10.0, 18.1, 25.0]),
+        (1, 20, 2.0, [22.0, 29.8, 24.3, 21.1, 15.8, 11.6, 31.2, 29.4, 33.4, 18.7, 16.3, 16.8]),
+        (1, 80, 2.0, [23.9, 30.9, 35.7, 27.7, 24.6, 11.2, 35.4, 33.8, 35.1, 11.6, 10.1, 14.8]),
+    ],
+)
+def test_fixed_heatmaps_have_fixed_limbs(seed, gain, blur, sums):
+    """Recorded, i + j + k of each joint: any change of the decoder's constants changes the estimates of every model."""
+    noise = np.random.default_rng(seed).normal(size=(22, 16, 14, 14))
+    logits = torch.from_numpy(gain * ndimage.gaussian_filter(noise, (0, blur, blur, blur))).float()
+    grid = Grid.around(np.zeros(3), np.eye(3), 4.0, logits.shape[1:])
+    result = decode_limbs(logits, decode(logits, SIGMA), SIGMA, grid, 60.0, PAIRS)
+    limbs = [mark.row for mark in SCHEMA.landmarks if mark.side is not None]
+    assert result.points_ijk[limbs].sum(dim=1).tolist() == pytest.approx(sums, abs=0.06)
 
 
 def test_the_library_gives_both_sides_the_same_bones():

@@ -46,3 +46,5 @@ def test_close_view_runs_along_the_body():
     grid = close_view(frame, (96, 64, 64))
     np.testing.assert_allclose(grid.axes, frame.axes, atol=1e-12)
     assert grid.spacing_mm * 96 == pytest.approx(1.7 * 60.0)
+    ahead_and_below = -0.08 * 60.0 * (frame.axes[:, 1] + frame.axes[:, 2])
+    np.testing.assert_allclose(grid.centre_ras, frame.centre + ahead_and_below, atol=1e-9)

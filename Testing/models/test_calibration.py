@@ -1,5 +1,7 @@
 """Radii cover nine of ten, confidences mean what they say, and damage is noticed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,26 @@ def test_missing_truth_is_left_out():
     errors[::3, 4] = np.nan
     calibration = fit_calibration(errors, spread, mass)
     assert np.isfinite(calibration.radius90_mm(spread, mass)).all()
+
+
+def test_the_typical_error_is_the_documented_formula():
+    calibration = replace(uncalibrated(), offsets=(0.1,) * 22, spread_weight=0.7, mass_weight=0.4)
+    spread, mass = np.full(22, 2.0), np.full(22, 0.8)
+    assert calibration.typical_error_mm(spread, mass) == pytest.approx(np.exp(0.1) * 2.0**0.7 * 0.22**0.4)
+    least = calibration.typical_error_mm(np.full(22, 0.01), np.ones(22))  # of a point with all of the mass
+    assert least == pytest.approx(np.exp(0.1) * 0.1**0.7 * 0.02**0.4)
+
+
+def test_errors_below_a_tenth_of_a_millimetre_count_as_that():
+    _, spread, mass = _population(30, seed=8)
+    calibration = fit_calibration(np.zeros((30, 22)), spread, mass)
+    assert calibration.typical_error_mm(spread, mass) == pytest.approx(0.1)
+
+
+def test_without_a_calibration_the_radius_is_two_and_a_half_spreads():
+    """90 % of an isotropic Gaussian lie within 2.5 standard deviations."""
+    assert uncalibrated().radius90_mm(np.full(22, 2.0), np.full(22, 0.5)) == pytest.approx(5.0)
+    assert uncalibrated().confidence(np.full(22, 5.0), np.full(22, 0.5)) == pytest.approx(0.5)
 
 
 def test_it_survives_the_model_file():

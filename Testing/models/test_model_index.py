@@ -98,6 +98,7 @@ GOOD = {"name": "toy", "file": "toy.safetensors", "sha256": "0" * 64, "size": 1}
         ({"file": "/toy.safetensors"}, "beside the index"),
         ({"file": ".."}, "beside the index"),
         ({"file": "a\0"}, "beside the index"),
+        ({"file": "a" * 200}, "beside the index"),
         ({"sha256": "0" * 63}, "SHA-256"),
         ({"sha256": None}, "sha256 must be text"),
         ({"size": -1}, "negative"),
@@ -116,6 +117,12 @@ def test_a_broken_index_is_one_line(tmp_path: Path, text: str | dict[str, Any], 
     with pytest.raises(ModelError, match=said) as refused:
         list_models(path)
     assert "models.json" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_the_longest_file_name_is_of_199_characters(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"version": 1, "models": [{**GOOD, "file": "a" * 199}]}), encoding="utf-8")
+    assert len(list_models(path)) == 1
 
 
 @pytest.mark.parametrize(

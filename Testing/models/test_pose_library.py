@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cli.synthetic_balls import model_of
-from training.toy_cases import write_toy_cases
+from training.toy_cases import BODY, write_toy_cases
 
-from FetusMapV2Lib.core.errors import OutputError
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.errors import InputError, OutputError
+from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.models.model_file import load_model, save_model
-from FetusMapV2Lib.models.pose_library import add_poses
+from FetusMapV2Lib.models.pose_library import add_poses, extended_model
 from FetusMapV2Lib.network.unet import UNet3d
 
 
@@ -38,3 +43,27 @@ def test_poses_added_to_one_file_at_once_are_all_kept(tmp_path: Path) -> None:
     assert after.info.training["poses_added"] == 8
     assert after.identity != before.identity and after.checksum != before.checksum
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cases", "site.safetensors"]
+
+
+def test_a_full_library_loses_its_last_poses_not_the_new_ones(tmp_path: Path) -> None:
+    write_toy_cases(tmp_path, 2, shape=(8, 8, 8))
+    model = model_of(UNet3d(widths=(2, 3)), input_size=(16, 16, 16))
+    full = replace(model, poses=np.repeat(model.poses[:1], 1999, axis=0) + np.arange(1999.0)[:, None, None])
+    extended, added = extended_model(full, tmp_path)
+    assert (len(extended.poses), added) == (2000, 2)
+    np.testing.assert_array_equal(extended.poses[2:], full.poses[:1998])
+
+
+@pytest.mark.parametrize(("apart_mm", "usable"), [(900.0, True), (1100.0, False)])
+def test_landmarks_a_metre_away_are_no_body(apart_mm: float, usable: bool, tmp_path: Path) -> None:
+    write_toy_cases(tmp_path, 1, shape=(8, 8, 8))
+    wrist = default_schema().index("left_wrist")
+    positions = BODY.copy()
+    positions[wrist] = [apart_mm, 0.0, 0.0]
+    write_markups(tmp_path / "case-00.mrk.json", Pose(positions))
+    model = model_of(UNet3d(widths=(2, 3)), input_size=(16, 16, 16))
+    if usable:
+        assert extended_model(model, tmp_path)[1] == 1
+    else:
+        with pytest.raises(InputError, match="farther apart"):
+            extended_model(model, tmp_path)
