@@ -15,9 +15,8 @@ from FetusMapV2Lib.phantom.body_shapes import body_shapes
 from FetusMapV2Lib.phantom.collisions import limb_balls, surface_points
 from FetusMapV2Lib.phantom.joints import SIDES, interior_angle
 from FetusMapV2Lib.phantom.limbs import Limb, Posture, pose_limbs
-from FetusMapV2Lib.phantom.postures import draw_posture
 from FetusMapV2Lib.phantom.shapes import Array, Shape
-from FetusMapV2Lib.phantom.sizes import Size, sample_size
+from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.skeleton import Skeleton, head_and_trunk_marks, pose_skeleton, spine_length
 
 
@@ -79,20 +78,6 @@ def make_fetus(size: Size, posture: Posture, variation: np.random.Generator, len
     pose = landmarks(skeleton, limbs)
     shapes = tuple(body_shapes(skeleton, limbs, variation))
     return Fetus(size, posture, skeleton, limbs, pose, shapes, _truth(size, posture, skeleton, pose))
-
-
-def sample_fetus(generator: np.random.Generator, gestational_age_days: float | None = None) -> Fetus:
-    """A random fetus of 10-15 weeks in a random posture without overlaps.
-
-    Args:
-        generator: source of randomness.
-        gestational_age_days: drawn evenly if None.
-    """
-    size = sample_size(generator, gestational_age_days)
-    length = spine_length(size)
-    posture = draw_posture(generator, size, length)
-    variation = np.random.default_rng(generator.integers(2**63))
-    return make_fetus(size, posture, variation, length)
 
 
 def _truth(size: Size, posture: Posture, skeleton: Skeleton, pose: Array) -> dict[str, Any]:

@@ -81,10 +81,6 @@ class CaseFolder:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def poses(self) -> NDArray[np.float64]:
-        """Positions of all cases, (N, 22, 3) RAS mm."""
-        return np.stack([case.positions for case in self.cases])
-
 
 class ReducedVolumes:
     """Small 8-bit copies of the cases' volumes, written on first use and cached in memory up to a limit.

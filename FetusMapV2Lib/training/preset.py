@@ -161,11 +161,6 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PRESET_FOLDER.glob("*.json")))
 
 
-def list_presets() -> tuple[Preset, ...]:
-    """All bundled presets, by name."""
-    return tuple(load_preset(name) for name in preset_names())
-
-
 def load_preset(name_or_path: str | os.PathLike[str]) -> Preset:
     """A bundled preset by name, or a preset file by path.
 

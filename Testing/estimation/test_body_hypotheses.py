@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from phantom.fetuses import sample_fetus
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -11,7 +12,6 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.body_hypotheses import body_hypotheses, torso_rows
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.network.heatmap import gaussian_target
-from FetusMapV2Lib.phantom.fetus import sample_fetus
 
 SCHEMA = default_schema()
 SHAPE = (64, 48, 48)

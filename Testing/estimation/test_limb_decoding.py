@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from phantom.fetuses import sample_fetus
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -14,7 +15,6 @@ from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.network.heatmap import decode, gaussian_target
-from FetusMapV2Lib.phantom.fetus import sample_fetus
 
 SCHEMA = default_schema()
 SHAPE = (64, 48, 48)

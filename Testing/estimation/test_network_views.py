@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from phantom.fetuses import sample_fetus
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.network_views import close_view
-from FetusMapV2Lib.phantom.fetus import sample_fetus
 
 SCHEMA = default_schema()
 

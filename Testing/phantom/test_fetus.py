@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from phantom.fetuses import sample_fetus
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.phantom.collisions import body_clearance, limb_balls, limb_clearance
-from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus, sample_fetus
+from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
 from FetusMapV2Lib.phantom.joints import (
     ARM_RANGES,
     BODY_RANGES,

@@ -107,6 +107,8 @@ def test_a_sample_without_any_landmark_gives_zero_not_nan() -> None:
 def test_unknown_losses_are_refused() -> None:
     with pytest.raises(UserError, match="unknown loss"):
         build_loss("hinge", 2.0)
+    with pytest.raises(UserError, match="cannot be used with patches"):
+        build_loss("pair", 2.0, of_patches=True)
 
 
 def test_a_preset_names_its_loss_and_weighs_its_parts() -> None:

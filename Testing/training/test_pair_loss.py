@@ -195,6 +195,18 @@ def test_equally_good_sides_stay_as_annotated() -> None:
     assert float(PairLoss(SIGMA, SCHEMA)(logits[:, MIRROR], points, present).parts["exchanged"]) > 0
 
 
+def test_the_share_of_exchanged_limbs_counts_annotated_pairs() -> None:
+    points = samples()[1][[0, 0, 0]].clone()
+    maps = [torch.stack([torch.log(gaussian(one, True) + 1e-9) for one in each]) for each in points]
+    logits, present = torch.stack(maps), torch.tensor([True, True, False])
+    arms = [number - 1 for side in ARMS for number in side]
+    logits[0, arms] = logits[0, MIRROR[arms]]
+    points[1, 11:] = NAN  # of all limbs one shoulder is annotated
+    points[2] = NAN
+    parts = PairLoss(SIGMA, SCHEMA)(logits, points, present).parts
+    assert float(parts["exchanged"]) == pytest.approx(1 / 3)  # arms and legs of the first, arms of the second
+
+
 def test_a_second_pass_is_for_l2_alone() -> None:
     _, points, present = samples()
     passes = [PairLoss(SIGMA, SCHEMA, LossOptions(joint=joint)).in_slabs(points, present).passes for joint in (0, 1)]

@@ -60,6 +60,14 @@ def test_it_is_eq_5_over_the_patch_and_outside() -> None:
     assert float(found.parts["heatmap"]) == pytest.approx(float(expected) / 9, rel=1e-6)
 
 
+def test_the_part_outside_is_never_negative() -> None:
+    logits = torch.zeros(1, 1, *SHAPE, dtype=torch.float64)
+    middle = torch.tensor([[[2.0, 2.0, 2.0]]], dtype=torch.float64)
+    # sigma 0.5: the sampled Gaussian sums to more than one
+    found = PatchLoss(0.5)(logits, middle, torch.tensor([True]))
+    assert float(found.total) == pytest.approx(math.log(2 * math.prod(SHAPE)), rel=1e-12)
+
+
 def test_gradients_are_right_and_zero_where_missing() -> None:
     logits, points, present = samples()
     logits.requires_grad_(True)

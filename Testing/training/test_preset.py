@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.training.pose_module import learning_rate_factor, network_config
-from FetusMapV2Lib.training.preset import PRESET_FOLDER, Preset, list_presets, load_preset
+from FetusMapV2Lib.training.preset import PRESET_FOLDER, Preset, load_preset, preset_names
 from FetusMapV2Lib.training.preset_options import OptimiserOptions
 
 
@@ -51,7 +51,7 @@ def test_the_bundled_model_fits_into_its_15_megabytes() -> None:
 
 
 def test_every_bundled_preset_loads_and_survives_json() -> None:
-    for preset in list_presets():
+    for preset in map(load_preset, preset_names()):
         assert Preset.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
         assert preset.description
 

@@ -18,7 +18,7 @@ from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.evaluation.paper.tables import paper_methods
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.models.model_file import Model, load_model
-from FetusMapV2Lib.training.preset import Preset, list_presets, load_preset, preset_names
+from FetusMapV2Lib.training.preset import Preset, load_preset, preset_names
 
 TINY = {
     "input_size": [24, 16, 16],
@@ -107,6 +107,6 @@ def test_every_system_of_the_paper_is_a_preset() -> None:
 
 
 def test_every_preset_says_what_sets_it_apart() -> None:
-    descriptions = [preset.description for preset in list_presets()]
+    descriptions = [load_preset(name).description for name in preset_names()]
     assert all(descriptions)
     assert len(set(descriptions)) == len(descriptions)

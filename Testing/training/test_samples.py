@@ -48,7 +48,7 @@ def preset(**augmentation: object) -> Preset:
 
 def training_views(folder: Path, tmp_path: Path, **augmentation: object) -> TrainingViews:
     cases = CaseFolder(folder)
-    template = canonical_template(cases.poses(), SCHEMA)
+    template = canonical_template(np.stack([case.positions for case in cases.cases]), SCHEMA)
     return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 3.0), preset(**augmentation), template, 5)
 
 
@@ -145,7 +145,7 @@ def patch_views(folder: Path, tmp_path: Path, aimed: float = 0.5, **augmentation
         }
     )
     cases = CaseFolder(folder)
-    template = canonical_template(cases.poses(), SCHEMA)
+    template = canonical_template(np.stack([case.positions for case in cases.cases]), SCHEMA)
     return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 1.5), chosen, template, 5)
 
 
@@ -214,7 +214,7 @@ def test_validation_looks_at_the_patch_with_most_landmarks(folder: Path, tmp_pat
 
 def test_validation_looks_at_each_case_in_each_view(folder: Path, tmp_path: Path) -> None:
     cases = CaseFolder(folder).cases[:3]
-    template = canonical_template(CaseFolder(folder).poses(), SCHEMA)
+    template = canonical_template(np.stack([case.positions for case in CaseFolder(folder).cases]), SCHEMA)
     views = ValidationViews(cases, ReducedVolumes(tmp_path, 3.0), preset(), template)
     assert [(int(s["case"]), int(s["view"])) for s in (views[n] for n in range(len(views)))] == [
         (case, view) for case in range(3) for view in range(2)
