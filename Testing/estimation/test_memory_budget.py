@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.memory.plan import BudgetError
+from FetusMapV2Lib.memory.planner import plan_inference
 from FetusMapV2Lib.network.unet import UNet3d
 
 MIB = 2**20
@@ -64,3 +66,20 @@ def test_a_full_gpu_first_tries_a_smaller_plan(image, monkeypatch):
     found = engine._runner.run(image, torch.clone, warnings)
     assert "lean plan" in warnings[0] and len(warnings) == 1
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+def test_each_smaller_plan_has_three_quarters_of_the_peak_before_down_to_the_smallest():
+    network, size = UNet3d(widths=(16, 24, 32, 48)), (64, 48, 48)
+    runner = NetworkRunner(network, size, torch.device("cpu"), "for a test")
+    plans = []
+    while runner.reduce_memory():
+        plans.append(runner.memory_plan)
+    peak = plan_inference(network, size).prediction.peak_bytes
+    expected = []
+    with pytest.raises(BudgetError) as smallest:
+        while True:
+            plan = plan_inference(network, size, budget_bytes=peak)
+            expected.append(plan.summary())
+            peak = int(0.75 * plan.prediction.peak_bytes)
+    last = plan_inference(network, size, budget_bytes=smallest.value.smallest_bytes)
+    assert plans == [*expected, last.summary()]

@@ -224,6 +224,7 @@ def calibration(**changes: object) -> dict[str, object]:
         ({"input_size": [32, 16]}, "input_size"),
         ({"input_size": [33, 16, 16]}, "multiples of 4"),
         ({"input_size": [10**6, 10**6, 10**6]}, "input_size"),
+        ({"input_size": [512, 512, 516]}, "input_size"),
         ({"input_size": [32.0, 16.0, 16.0]}, "input_size"),
         ({"sigma": 0}, "sigma"),
         ({"sigma": "2"}, "sigma"),
@@ -309,6 +310,8 @@ def damaged_tensors(path: Path, damage: Callable[[dict[str, torch.Tensor]], obje
         (lambda t: t["prior.poses"][0, 0, 0].fill_(float("nan")), "not finite"),
         (lambda t: t.update({"prior.template": torch.zeros(22, 4)}), "another shape"),
         (lambda t: t["prior.template"][0].fill_(float("nan")), "not finite"),
+        (lambda t: t["prior.poses"][0, 0].fill_(10_100.0), "too far away"),
+        (lambda t: t["prior.template"][0].fill_(-10_100.0), "too far away"),
     ],
 )
 def test_tensors_that_are_none_of_such_a_model_are_refused(
@@ -319,6 +322,35 @@ def test_tensors_that_are_none_of_such_a_model_are_refused(
     damaged_tensors(path, damage)
     with pytest.raises(ModelError, match=message):
         load_model(path)
+
+
+def test_positions_ten_metres_away_are_accepted(model: Model, tmp_path: Path) -> None:
+    poses = model.poses.copy()
+    poses[0, 0] = 9_900.0
+    save_model(tmp_path / "far", replace(model, poses=poses, template=model.template.clip(max=0.1) - 9_900.0))
+    assert load_model(tmp_path / "far").poses[0, 0, 0] == 9_900.0
+
+
+@pytest.mark.parametrize(
+    ("change", "beyond", "message"),
+    [
+        ({"widths": [4] * 8}, {"widths": [4] * 9}, "widths"),
+        ({"widths": [4, 4096]}, {"widths": [4, 4097]}, "widths"),
+        ({"part_channels": 256}, {"part_channels": 257}, "part_channels"),
+        ({"boosted_level": 8}, {"boosted_level": 9}, "boosted_level"),
+        ({"edges": [[0, 21]] * 256}, {"edges": [[0, 21]] * 257}, "edges"),
+        ({"edges": [[0, 21]]}, {"edges": [[0, 22]]}, "edges"),
+    ],
+)
+def test_the_largest_network_that_a_description_may_have(
+    model: Model, tmp_path: Path, change: dict[str, object], beyond: dict[str, object], message: str
+) -> None:
+    save_model(tmp_path / "m", model)
+    rewritten(tmp_path / "m", input_size=[512, 512, 512], **network(**change))
+    assert read_info(tmp_path / "m").input_size == (512, 512, 512)
+    rewritten(tmp_path / "m", **network(**beyond))
+    with pytest.raises(ModelError, match=message):
+        read_info(tmp_path / "m")
 
 
 def header_of(path: Path) -> tuple[dict[str, Any], bytes]:
