@@ -37,11 +37,14 @@ types-%:
 types-panel:
 	$(BIN)/mypy --config-file Testing/bench/panel_types.ini --cache-dir .mypy_cache/panel
 
+# Two processes; files stay whole and keep the order of Testing/conftest.py: those with slow tests first.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PARALLEL)
 
 test-quick: setup
-	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -n 2 --dist loadfile -m quick
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PARALLEL) -m quick
 
 # The library with the lowest versions that pyproject.toml accepts, in an environment of its own (about 6 GB).
 LOWEST_PYTHON ?= python3.10

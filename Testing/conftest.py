@@ -1,4 +1,4 @@
-"""What all tests share: what they write need not outlast a power cut, so nobody waits for the disk."""
+"""What all tests share: no waiting for the disk, a user without models, the quick tests, the order of all."""
 
 import os
 import signal
@@ -6,11 +6,121 @@ from pathlib import Path
 
 import pytest
 
-os.fsync = lambda descriptor: None
+os.fsync = lambda descriptor: None  # what tests write need not outlast a power cut
 
 # Who starts the tests in the background of a shell, or with nohup, has them ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+HERE = Path(__file__).parent
+
+#: Marked `quick`: the folders, files and single tests of `make test-quick`, for every room, on every system.
+QUICK = (
+    "core/test_atomic_files.py",
+    "core/test_decimal_point.py",
+    "core/test_errors.py",
+    "core/test_jobs.py",
+    "core/test_json_files.py",
+    "core/test_label_layout.py",
+    "core/test_safe_text.py",
+    "core/test_serialisation.py",
+    "core/test_user_folders.py",
+    "anatomy",
+    "imaging/dicom/test_philips.py",
+    "imaging/formats/test_kretz.py",
+    "imaging/formats/test_metaimage.py",
+    "imaging/formats/test_nifti.py",
+    "imaging/formats/test_nrrd.py",
+    "imaging/test_case_search.py",
+    "imaging/test_geometry.py",
+    "imaging/test_grid.py",
+    "imaging/test_markups.py",
+    "imaging/test_reading.py",
+    "imaging/test_writing.py",
+    "network/test_heatmap.py",
+    "network/test_unet.py",
+    "phantom/test_fetus.py",
+    "phantom/test_ultrasound_probe.py",
+    "memory/test_graph.py",
+    "memory/test_planner.py",
+    "models/test_calibration.py",
+    "models/test_model_index.py",
+    "models/test_pose_library.py",
+    "estimation/test_body_hypotheses.py",
+    "estimation/test_bundled_model.py::test_a_fetus_is_found_where_it_is",
+    "estimation/test_detection.py",
+    "estimation/test_limb_decoding.py",
+    "estimation/test_network_views.py",
+    "estimation/test_shape_prior.py",
+    "remote/test_messages.py",
+    "training/test_losses.py",
+    "training/test_network_images.py",
+    "training/test_preset.py",
+    "evaluation/test_accuracy_table.py",
+    "evaluation/test_metrics.py",
+    "evaluation/test_statistics.py",
+    "scene/test_observations.py",
+    "scene/test_pose_scene.py",
+    "scene/test_pose_snapshot.py",
+    "presenting",
+    "reporting/test_fhir.py",
+    "reporting/test_guide_map.py",
+    "reporting/test_values.py",
+    "exporting/test_result_document.py",
+    "cli/test_app.py",
+    "cli/test_estimate.py::test_from_file_to_files",
+    "cli/test_result_names.py",
+    "module/test_panel.py::test_estimate_shows_landmarks_measurements_and_the_research_line",
+    "packaging/test_documentation.py",
+    "packaging/test_project_files.py",
+    "test_public_api.py::test_a_name_whose_package_is_missing_says_how_to_install_it",
+    "test_public_api.py::test_an_unknown_name_is_an_attribute_error",
+    "test_public_api.py::test_importing_the_package_loads_nothing_else",
+    "test_public_api.py::test_type_checkers_see_the_names_where_they_are",
+)
+
+#: Time limit of a test marked `slow`: many times what it takes, for machines that are slow and busy.
+SLOW_LIMIT_S = 1800
+
+
+def place_of(item: pytest.Item) -> str:
+    """The name of a test as in `QUICK`."""
+    path = item.path.relative_to(HERE).as_posix()
+    return f"{path}::{getattr(item, 'originalname', item.name)}"
+
+
+def is_quick(place: str) -> bool:
+    return any(place == one or place.startswith((f"{one}/", f"{one}::")) for one in QUICK)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for place in QUICK:
+        if not (HERE / place.partition("::")[0]).exists():
+            raise pytest.UsageError(f"Testing/conftest.py names Testing/{place}, which does not exist")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no other file for the quick tests: that alone takes half a minute."""
+    if config.getoption("markexpr") != "quick" or collection_path.suffix != ".py":
+        return None
+    place = collection_path.relative_to(HERE).as_posix()
+    return None if is_quick(place) or any(one.startswith(f"{place}::") for one in QUICK) else True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tests, give the slow ones their time, and put files with slow tests first.
+
+    So no process is left alone with a slow one at the end.
+    """
+    slow_files = set()
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow_files.add(item.path)
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
+        elif is_quick(place_of(item)):
+            item.add_marker(pytest.mark.quick)
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 @pytest.fixture(scope="session", autouse=True)

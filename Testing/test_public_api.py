@@ -29,7 +29,6 @@ def loaded_by(code: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
-@pytest.mark.quick
 def test_importing_the_package_loads_nothing_else() -> None:
     added = loaded_by("import FetusMapV2Lib") - loaded_by("import importlib, typing")
     assert added == {"FetusMapV2Lib", "FetusMapV2Lib.core", "FetusMapV2Lib.core.version"}
@@ -40,7 +39,6 @@ def test_a_name_loads_no_more_than_it_needs() -> None:
     assert "torch" not in loaded_by("from FetusMapV2Lib import Pose, Volume, read_volume, read_markups, measurements")
 
 
-@pytest.mark.quick
 def test_type_checkers_see_the_names_where_they_are() -> None:
     tree = ast.parse(PACKAGE.read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "importlib"]
@@ -50,13 +48,11 @@ def test_type_checkers_see_the_names_where_they_are() -> None:
     assert sorted(modules) == NAMES and set(NAMES) <= set(dir(FetusMapV2Lib))
 
 
-@pytest.mark.quick
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Poses'"):
         _ = FetusMapV2Lib.Poses  # type: ignore[attr-defined]
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     "name, package, extra", [("train", "lightning", "train"), ("evaluate", "matplotlib", "evaluate")]
 )

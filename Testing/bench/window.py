@@ -154,7 +154,7 @@ class MainWindow(QtWidgets.QMainWindow):
         QTest.mouseClick(widget, button, QtCore.Qt.NoModifier, at)
         slicer.app.processEvents()
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 300.0) -> bool:
         """Run the event loop until a condition holds; false after a time-out."""
         end = time.monotonic() + seconds
         while not condition():

@@ -119,11 +119,11 @@ def test_a_command_that_is_ended_says_so_and_leaves_no_process(files, tmp_path: 
     command = [*DEADLY, *files("a", fate, "b"), "-o", str(out)]
     environment = {**os.environ, "DEADLY_CALLED": str(called)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not called.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
-    error = process.communicate(timeout=60)[1]  # which waits for all that hold the other end
+    error = process.communicate(timeout=300)[1]  # which waits for all that hold the other end
     assert process.returncode == code
     assert error.splitlines()[1:] == ([] if code < 0 else ["Stopped; what was finished is kept."])
     assert answers(out) == {"a"}

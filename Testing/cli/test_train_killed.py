@@ -37,7 +37,7 @@ def ended_by(number: signal.Signals, step: int, folder: Path) -> tuple[int, str]
     options = ["--preset", folder / "tiny.json", "--data", folder / "cases", "--output", folder / "cut", "--resume"]
     arguments = ["train", *map(str, options), "--device", "cpu", "--threads", "1"]
     command = [sys.executable, "-c", DRIVER, str(int(number)), str(step), *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=1000)
     return process.returncode, process.stderr
 
 

@@ -10,8 +10,6 @@ import pytest
 
 from FetusMapV2Lib.core.user_folders import user_data_folder
 
-pytestmark = pytest.mark.quick
-
 
 def test_it_is_the_systems_place_for_data_of_applications(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FETUSMAPV2_DATA")

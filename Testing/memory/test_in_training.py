@@ -167,7 +167,7 @@ def _train_on_two(rank: int, folder: str) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # loopback only
     store = (Path(folder) / "store").as_uri()
     torch.distributed.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=200)
     )
     for name, chosen in SCHEMES.items():
         network = small_unet()
@@ -195,7 +195,7 @@ def _ended(folder: Path, seconds: float) -> bool:
 def test_two_processes(tmp_path):
     """DistributedDataParallel averages the gradients of both, as it does for a plain network."""
     # on a busy machine the two may fail to meet or to part, and would wait for ever
-    folder = next(one for one in (tmp_path / "first", tmp_path / "second") if _ended(one, 90.0))
+    folder = next(one for one in (tmp_path / "first", tmp_path / "second") if _ended(one, 250.0))
     network = small_unet()
     for sample in volume(2).split(1):
         (network(sample).square().mean() / 2).backward()

@@ -434,7 +434,7 @@ def distributed_results(tmp_path_factory) -> list[dict[str, float | str]]:
         for rank in range(2)
     ]
     try:
-        codes = [process.wait(timeout=120) for process in processes]
+        codes = [process.wait(timeout=500) for process in processes]
     finally:
         for process in processes:
             process.kill()

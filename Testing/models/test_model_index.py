@@ -25,8 +25,6 @@ from FetusMapV2Lib.models.model_index import (
 )
 from FetusMapV2Lib.network.unet import UNet3d
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.fixture(scope="module")
 def model() -> Model:

@@ -157,7 +157,7 @@ def test_plane_buttons_wait_for_a_pose(open_window, volume):
 def map_pixels(window) -> bytes:
     """The guide map once it has been drawn; nothing without a picture."""
     (timer,) = (section._mapTimer for section in window.module_widget.sections if hasattr(section, "_mapTimer"))
-    assert window.wait_until(lambda: not timer.isActive(), 20.0)
+    assert window.wait_until(lambda: not timer.isActive())
     return bytes(window.module_widget.ui.guideMapLabel.pixmap.toImage().constBits() or b"")
 
 

@@ -35,13 +35,13 @@ _QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 _PATIENCE, _LEAST_S = 5.0, 60.0  # a mutant may take so many times as long as the unchanged room
 
 
-def forked(work: Callable[[], int], seconds: float = 0.0) -> int | None:
+def forked(work: Callable[[], int], seconds: float = 0.0, output: str | Path = os.devnull) -> int | None:
     """The exit code of a function in a process of its own; None if it took longer than that many seconds (0: any)."""
     child = os.fork()
     if child == 0:
-        silent = os.open(os.devnull, os.O_RDWR)
+        written = os.open(output, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         for stream in range(3):
-            os.dup2(silent, stream)
+            os.dup2(written, stream)
         os.setsid()
         code = 1
         try:
@@ -145,8 +145,9 @@ def report(sample: list[Mutant], possible: int, tests: list[Path], copy: Path) -
     names = [str(path.relative_to(copy)) for path in tests]
     import_what_tests_import(copy, names)
     started = time.monotonic()
-    if forked(lambda: run_tests(copy, *names)) != 0:
-        sys.exit("the tests fail without a mutant")
+    output = copy / "output.txt"
+    if forked(lambda: run_tests(copy, *names), output=output) != 0:
+        sys.exit(f"the tests fail without a mutant:\n{output.read_text(encoding='utf-8')[-3000:]}")
     seconds = _PATIENCE * (time.monotonic() - started) + _LEAST_S
     print(f"{len(sample)} of {possible} mutants, {len(tests)} test files", flush=True)
     killed = 0

@@ -26,7 +26,6 @@ def rooms() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "FetusMapV2Lib").glob("*/__init__.py"))
 
 
-@pytest.mark.quick
 def test_the_drawing_is_of_the_rooms_as_they_are() -> None:
     spec = importlib.util.spec_from_file_location("draw_rooms", ROOT / "Testing" / "packaging" / "draw_rooms.py")
     draw = importlib.util.module_from_spec(spec)
@@ -36,14 +35,12 @@ def test_the_drawing_is_of_the_rooms_as_they_are() -> None:
     assert draw.DRAWING.read_text(encoding="utf-8") == draw.drawing(), "run `make check-lists`"
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("page", TEXTS)
 def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", TEXTS[page])
     assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("page", TEXTS)
 def test_files_that_are_named_exist(page: str) -> None:
     named = set(re.findall(r"(?<![\w./-])((?:[\w-]+/)+[\w-]+\.(?:py|sh|md|json|txt|cff))(?![\w.])", TEXTS[page]))
@@ -53,7 +50,6 @@ def test_files_that_are_named_exist(page: str) -> None:
     assert not {name for name in lost if not name.startswith(("run/", "results/", "predictions/"))}
 
 
-@pytest.mark.quick
 def test_commands_and_targets_that_are_named_exist() -> None:
     from FetusMapV2Lib.cli.app import app
 
@@ -66,7 +62,6 @@ def test_commands_and_targets_that_are_named_exist() -> None:
     assert set(re.findall(r"(?:`|^)make ([a-z][\w-]*)", text, flags=re.MULTILINE)) <= targets | {"cmake"}
 
 
-@pytest.mark.quick
 def test_every_room_and_public_name_has_its_place_in_the_reference() -> None:
     names = set(FetusMapV2Lib.__all__) - {"__version__"}
     assert set(re.findall(r"^::: FetusMapV2Lib\.(\w+)$", TEXTS["docs/api/index.md"], flags=re.MULTILINE)) == names
@@ -77,7 +72,6 @@ def test_every_room_and_public_name_has_its_place_in_the_reference() -> None:
     assert [page for page in TEXTS if page.startswith("docs/") and page.removeprefix("docs/") not in menu] == []
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("page", LONG)
 def test_a_long_page_begins_with_what_to_take_away(page: str) -> None:
     head, first, rest = TEXTS[page].split("\n## ", 2)

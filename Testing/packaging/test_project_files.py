@@ -14,8 +14,6 @@ from packaging.version import Version
 
 from FetusMapV2Lib import __version__
 
-pytestmark = pytest.mark.quick
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "Testing" / "packaging"
 

@@ -17,7 +17,7 @@ from remote.scripted_engine import PYTHON
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and scripts of POSIX")
 
 #: Seconds in which something happens that is never long in coming; a slow machine may need them.
-SOON_S = 60.0
+SOON_S = 300.0
 
 
 def is_alive(pid: int) -> bool:
