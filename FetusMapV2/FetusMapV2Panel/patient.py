@@ -6,22 +6,22 @@ Poses of other volumes are hidden in all views and appear in no table, list, cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import slicer
-import vtk
 from slicer import vtkMRMLNode
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.scene import control_points, ownership, pose_nodes
-from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
+from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
-from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 from FetusMapV2Panel import pose_ownership
 from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.frame_observer import FrameObserver
 from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
+from FetusMapV2Panel.recent_estimates import RecentEstimates
 from FetusMapV2Panel.translations import translator
+from FetusMapV2Panel.undo_changes import UndoChanges
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from FetusMapV2Panel.estimation import PoseEstimation
 
 _ = translator(__name__)
-
-#: Estimates of this session that are kept in memory; each is small.
-_MAX_ESTIMATES = 64
 
 
 def _doNothing() -> None:
@@ -60,13 +57,12 @@ class Patient:
         self._parameters: FetusMapV2ParameterNode | None = None
         self._selected: tuple[str, str, str] | None = None  # IDs of volume, landmarks and browser when synchronized
         self._lastShown: dict[str, str] = {}  # volume ID -> ID of its landmarks shown last
-        self._estimates: dict[tuple[str, str], Estimate] = {}
+        self._estimates = RecentEstimates()
         self._views = PoseVisibility(slicer.mrmlScene)
         self._stopObserving = _doNothing
         self._problem = ""
-        self._browser: tuple[BrowserNode, int] | None = None
-        self._frame: int | None = None
-        self._statesBefore: dict[str, tuple[str | None, tuple[Any, ...]]] = {}
+        self._frames = FrameObserver(self.synchronize)  # a pose of one frame is hidden on all others
+        self._undoChanges = UndoChanges()
 
     @property
     def volume(self) -> VolumeNode | None:
@@ -76,12 +72,12 @@ class Patient:
     @property
     def estimate(self) -> Estimate | None:
         """The estimate of this session that produced the shown pose; None if the pose has another source."""
-        return self._estimates.get(_estimateKey(self.poseScene.landmarks_node)) if self.poseScene is not None else None
+        return self._estimates.of(self.poseScene.landmarks_node) if self.poseScene is not None else None
 
     def close(self) -> None:
         """Stop observing nodes; the views stay as they are."""
         self._observe(None)
-        self._observeFrames(None)
+        self._frames.observe(None)
         self._views.close()
 
     # --- the settings
@@ -90,8 +86,10 @@ class Patient:
         """Use another parameter node; None while a scene closes."""
         self._parameters, self._selected = parameters, None
         if parameters is None:
-            self._lastShown, self._estimates, self._statesBefore = {}, {}, {}
-            self._observeFrames(None)
+            self._lastShown = {}
+            self._estimates.clear()
+            self._undoChanges.forget()
+            self._frames.observe(None)
             self._show(None)
             self._notify(Change.SHOWN_POSE_CHANGED)
 
@@ -128,13 +126,13 @@ class Patient:
             self._selectVolumeOf(parameters, *isNew[1:])
         volume, landmarks = parameters.inputVolume, parameters.landmarks
         volumeIsNew = first or _identifiers(parameters)[0] != before[0]
-        frameIsNew = pose_ownership.shownFrame(volume) != self._frame
+        frameIsNew = pose_ownership.shownFrame(volume) != self._frames.frame
         if volumeIsNew:
-            self._observeFrames(volume)
+            self._frames.observe(volume)
             parameters.sequenceBrowser = pose_ownership.browserOf(volume) or parameters.sequenceBrowser
         if (volumeIsNew or frameIsNew) and not (landmarks is not None and self._canStay(landmarks, volume, first)):
             parameters.landmarks = landmarks = self._poseOf(volume)
-        self._frame = pose_ownership.shownFrame(volume)
+        self._frames.accept(volume)
         self._selected = _identifiers(parameters)
         shown = self._show(self._poseSceneToShow(landmarks, volume))
         changed = [Change.VOLUME_SELECTED] if self._selected[0] != before[0] else []
@@ -186,9 +184,7 @@ class Patient:
         if poseScene is not None:
             self._noteShown(poseScene)
             if estimate is not None:
-                self._estimates[_estimateKey(poseScene.landmarks_node)] = estimate
-            while len(self._estimates) > _MAX_ESTIMATES:
-                del self._estimates[next(iter(self._estimates))]
+                self._estimates.add(poseScene.landmarks_node, estimate)
         if self._parameters is not None and self.volume is volume:
             landmarks = poseScene.landmarks_node if poseScene is not None else None
             fits = landmarks is not None and pose_ownership.belongsTo(landmarks, volume)
@@ -206,8 +202,8 @@ class Patient:
     # --- undo and redo
 
     def beforeUndo(self) -> None:
-        """Store the states of all poses; call before the scene undoes or redoes a step."""
-        self._statesBefore = _states()
+        """Call before the scene undoes or redoes a step."""
+        self._undoChanges.start()
 
     def afterUndo(self) -> list[vtkMRMLNode]:
         """Synchronize after the scene has undone or redone a step, which may restore an estimate.
@@ -215,19 +211,16 @@ class Patient:
         Returns:
             The volumes whose hidden poses changed, and the changed landmarks without a volume.
         """
-        after, before = _states(), self._statesBefore
-        changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-        byID = slicer.mrmlScene.GetNodeByID
-        owners = {key: byID((after.get(key) or before[key])[0] or "") or byID(key) for key in sorted(changed)}
+        changed = self._undoChanges.finish()
         self._logic.restoreAfterUndo()
         if self._parameters is not None and self.poseScene is None and changed:
             self._parameters.landmarks = self._poseOf(self.volume) or self._parameters.landmarks
         self.synchronize()
         self._views.refresh()
         shown = [self.volume, self.poseScene.landmarks_node if self.poseScene is not None else None]
-        return [node for node in dict.fromkeys(owners.values()) if node is not None and node not in shown]
+        return [node for node in dict.fromkeys(changed) if node is not None and node not in shown]
 
-    # --- what is on show
+    # --- the shown pose
 
     def _show(self, poseScene: PoseScene | None) -> bool:
         """Show a pose, or none; true if it is another one than before."""
@@ -270,20 +263,6 @@ class Patient:
         elif before and not problem:
             self._reportProblem("")
 
-    def _observeFrames(self, volume: VolumeNode | None) -> None:
-        """Observe which frame the selected volume shows: a pose of one frame is hidden on all others."""
-        if self._browser is not None:
-            before, tag = self._browser
-            before.RemoveObserver(tag)
-        self._browser = None
-        browser = pose_ownership.browserOf(volume)
-        if browser is not None:
-            self._browser = browser, browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser)
-
-    def _onBrowser(self, caller: BrowserNode, event: str) -> None:
-        if caller.GetSelectedItemNumber() != self._frame:
-            self.synchronize()
-
 
 def _identifiers(parameters: FetusMapV2ParameterNode) -> tuple[str, str, str]:
     volume, landmarks, browser = (
@@ -291,19 +270,3 @@ def _identifiers(parameters: FetusMapV2ParameterNode) -> tuple[str, str, str]:
         for node in (parameters.inputVolume, parameters.landmarks, parameters.sequenceBrowser)
     )
     return volume, landmarks, browser
-
-
-def _estimateKey(landmarks: LandmarksNode) -> tuple[str, str]:
-    """Landmarks and estimate: undo may restore an earlier estimate into the same landmarks."""
-    return landmarks.GetID(), landmarks.GetAttribute(ESTIMATE_ATTRIBUTE) or ""
-
-
-def _states() -> dict[str, tuple[str | None, tuple[Any, ...]]]:
-    """Landmarks ID -> (volume ID, positions and attributes) of all poses."""
-    return {
-        node.GetID(): (
-            node.GetNodeReferenceID(pose_nodes.VOLUME_REFERENCE),
-            (control_points.local_positions(node).tobytes(), *map(node.GetAttribute, ATTRIBUTES)),
-        )
-        for node in ownership.all_poses(slicer.mrmlScene)
-    }
