@@ -144,7 +144,8 @@ class PoseEstimation:
             poseScene: the live nodes of the pose; the result goes into them, as one step that can be undone.
             inputVolume: its volume, if the pose does not know it.
             settings: device, memory, model; the defaults if not given.
-            onProgress, shouldCancel: see `process`.
+            onProgress: see `process`.
+            shouldCancel: see `process`.
 
         Raises:
             UserError: by the job: no landmark is set by hand, there is no volume, or the engine refuses.

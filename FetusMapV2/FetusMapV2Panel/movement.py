@@ -71,7 +71,8 @@ class SequenceEstimation(PoseEstimation):
             browser: sequence browser node that steps through volumes.
             settings: device, memory, refinement, model; the defaults if not given.
             frameInterval: seconds between frames in place of the sequence's own times.
-            onProgress, shouldCancel: see `PoseEstimation.process`.
+            onProgress: see `PoseEstimation.process`.
+            shouldCancel: see `PoseEstimation.process`.
 
         Raises:
             UserError: by the job: there are no volumes, or the model or the device cannot be used.

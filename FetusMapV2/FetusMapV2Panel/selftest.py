@@ -69,7 +69,7 @@ class EngineStandIn(LocalEngine):
         found: whether there is a fetus.
     """
 
-    def __init__(self, settings: EngineSettings, found: bool = True):
+    def __init__(self, settings: EngineSettings, found: bool = True) -> None:
         self._device, self._found = settings.device, found
 
     def estimate(
@@ -130,7 +130,7 @@ class MovingEngineStandIn(EngineStandIn):
         lost: numbers of the calls, from 0, that find no fetus.
     """
 
-    def __init__(self, settings: EngineSettings, lost: Collection[int] = ()):
+    def __init__(self, settings: EngineSettings, lost: Collection[int] = ()) -> None:
         super().__init__(settings)
         self._lost, self._calls = frozenset(lost), 0
 

@@ -104,13 +104,14 @@ class PatientsEngine(selftest.EngineStandIn):
         meanwhile: called during each estimate.
     """
 
-    def __init__(self, *patients: SyntheticPatient):
+    def __init__(self, *patients: SyntheticPatient) -> None:
         super().__init__(EngineSettings())
         self._patients = {patient.number: patient for patient in patients}
         self.answer = "found"
         self.meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self, settings: EngineSettings) -> PatientsEngine:
+        """See `estimation.EngineLoader`."""
         return self
 
     def estimate(

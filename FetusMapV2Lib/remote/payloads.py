@@ -104,6 +104,7 @@ def request_values(request: Request[Any], voxels: Path = Path("volume.npy")) -> 
     """A request as JSON values.
 
     Args:
+        request: to an engine.
         voxels: file that the voxels of its volume are written to, if it has one.
 
     Raises:

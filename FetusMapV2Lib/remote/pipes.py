@@ -5,6 +5,7 @@ Nothing waits for the thread: inside Slicer it runs only now and then, and a ful
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -91,8 +92,6 @@ class Lines:
 
     def _put(self, line: bytes | Exception | None) -> None:
         while not self._closed.is_set():
-            try:
+            with contextlib.suppress(queue.Full):
                 self._lines.put(line, timeout=_ROOM_S)
                 return
-            except queue.Full:
-                continue
