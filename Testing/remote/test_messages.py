@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from robustness.mutations import damaged, damaged_json
 from training.toy_cases import BODY
 
@@ -247,6 +248,22 @@ def test_a_request_however_damaged_is_answered_once(
             assert not before and isinstance(last, messages.Result | Failure)
             assert isinstance(last, messages.Result) or last.kind == "user", (other, last)  # else it is a traceback
         assert isinstance(answers(line)[-1], messages.Result)  # it goes on
+
+
+def test_an_allocation_that_torch_cannot_make_is_a_lack_of_memory(
+    volume: Volume, estimate: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Greedy(Engine):
+        def estimate(self, volume: Volume, **options: Any) -> Estimate:
+            torch.empty(2**50, dtype=torch.uint8)
+            return self.answer
+
+    out = io.StringIO()
+    serving = worker.Worker(out)
+    monkeypatch.setattr(serving, "_engine_for", lambda settings: Greedy(estimate))
+    serving.serve(messages.encoded(question(EstimateRequest(volume), tmp_path)).encode())
+    answer = messages.answer_from(out.getvalue().splitlines()[-1])
+    assert isinstance(answer, Failure) and (answer.id, answer.kind) == (5, "memory")
 
 
 @pytest.mark.parametrize("content", [b"", b"no numbers", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'shape': (99,)}"])
