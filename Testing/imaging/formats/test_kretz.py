@@ -19,10 +19,10 @@ COUNT = 100
 BALL, RADIUS = np.array([12.0, 15.0, 80.0]), 6.0
 
 
-def torus():
+def torus(phi=PHI, theta=THETA):
     """Cartesian points (phi, theta, r, 3) of the samples, plooney's sign."""
     r = FIRST + RESOLUTION * np.arange(COUNT)
-    phi, theta, r = np.meshgrid(PHI, THETA, r, indexing="ij")
+    phi, theta, r = np.meshgrid(phi, theta, r, indexing="ij")
     x = r * np.sin(theta)
     y = (r * np.cos(theta) - BEND) * np.sin(phi)
     z = BEND * (1 - np.cos(phi)) + r * np.cos(theta) * np.cos(phi)
@@ -52,6 +52,23 @@ def test_scan_conversion_puts_a_ball_where_it_was(tmp_path, handedness, sign):
     assert not volume.is_left_handed
     assert volume.array.dtype == np.uint8
     assert volume.array[0, 0, 0] == 0  # outside the field of view
+
+
+@pytest.mark.parametrize("handedness, sign", [("slicerheart", -1), ("plooney", 1)])
+@pytest.mark.parametrize(
+    "phi, theta",
+    [((-0.7, 0.1), (-0.2, 0.9)), ((0.7, -0.1), (0.2, -0.9)), ((0.2, 0.9), (-0.9, -0.3)), ((-0.4, 0.4), (-0.5, 0.5))],
+)
+def test_the_box_holds_the_whole_fan_and_no_more(tmp_path, phi, theta, handedness, sign):
+    phi, theta = np.linspace(*phi, 9), np.linspace(*theta, 11)
+    voxels = np.full((9, 11, COUNT), 100, np.uint8)
+    (tmp_path / "v.vol").write_bytes(kretz_file(voxels, RESOLUTION, FIRST, BEND, theta, phi))
+    volume = read_volume(tmp_path / "v.vol", kretz_handedness=handedness)
+    points = torus(phi, theta).reshape(-1, 3) * [1, sign, 1]
+    first = volume.ijk_to_ras[:3, 3]
+    last = first + volume.spacing * (np.array(volume.shape[::-1]) - 1)
+    assert (first <= points.min(axis=0) + 1e-9).all() and (last >= points.max(axis=0) - 1e-9).all()
+    assert (first > points.min(axis=0) - volume.spacing).all() and (last < points.max(axis=0) + volume.spacing).all()
 
 
 def test_the_two_conventions_are_mirror_images(tmp_path):
