@@ -84,6 +84,7 @@ def neck_flexions_deg(positions: np.ndarray, schema: Schema) -> np.ndarray:
 
     Args:
         positions: (..., N, 3) mm.
+        schema: of the landmarks.
 
     Returns:
         (...,).

@@ -87,6 +87,7 @@ def canonical_template(poses: Array, schema: Schema) -> Array:
 
     Args:
         poses: (N, 22, 3) RAS mm, NaN for missing landmarks; at least one pose with all of head and trunk.
+        schema: of the landmarks.
     """
     trunk = list(schema.rows("ht"))
     complete = poses[np.isfinite(poses[:, trunk]).all(axis=(1, 2))]
@@ -106,6 +107,7 @@ def body_frame(positions: Array, weights: Array | None, template: Array, schema:
         positions: (22, 3) RAS mm, NaN for missing.
         weights: (22,) trust in each landmark, or None for equal trust.
         template: (22, 3) canonical pose of `canonical_template`.
+        schema: of the landmarks.
 
     Returns:
         None with fewer than four usable head and trunk landmarks.
@@ -132,7 +134,7 @@ def body_frame(positions: Array, weights: Array | None, template: Array, schema:
 
 def _aligned(pose: Array, mean: Array, rows: list[int]) -> Array:
     fit = register(pose[rows], mean[rows])
-    return pose @ fit.matrix[:3, :3].T + fit.matrix[:3, 3]
+    return fit.apply(pose)
 
 
 def _upright(mean: Array, schema: Schema) -> Array:

@@ -53,6 +53,7 @@ def joint_angles(positions: np.ndarray, schema: Schema) -> np.ndarray:
 
     Args:
         positions: (..., N, 3) mm in any frame of reference, NaN = missing.
+        schema: of the landmarks.
 
     Returns:
         (..., A), in the order of `angle_list`; NaN where a landmark is missing.
@@ -70,6 +71,7 @@ def angle_uncertainty(positions: np.ndarray, radius90_mm: np.ndarray, schema: Sc
     Args:
         positions: (..., N, 3) mm.
         radius90_mm: (..., N) 90 % radii in mm.
+        schema: of the landmarks.
 
     Returns:
         (..., A); NaN where an angle or one of its radii is unknown.

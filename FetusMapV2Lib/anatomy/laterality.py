@@ -70,6 +70,7 @@ def resolve_sides(
 
     Args:
         positions: (N, 3) RAS mm, NaN = missing. Not changed.
+        schema: of the landmarks.
         radius90_mm: (N,) 90 % radii of the positions, if known.
 
     Returns:

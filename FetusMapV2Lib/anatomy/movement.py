@@ -118,6 +118,7 @@ def analyse_movement(
 
     Args:
         positions: (T, N, 3) RAS mm, with consistent sides (`side_tracking`), NaN = missing.
+        schema: of the landmarks.
         times_s: (T,) seconds, increasing; None = unknown, then frames are counted.
         radius90_mm: (T, N), NaN or None = unknown: then the landmark's median over the sequence, or 3 mm.
 

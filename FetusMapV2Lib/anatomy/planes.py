@@ -74,6 +74,7 @@ def midsagittal_plane(positions: np.ndarray, schema: Schema) -> Plane | None:
 
     Args:
         positions: (N, 3) RAS mm, NaN = missing.
+        schema: of the landmarks.
 
     Returns:
         The plane, or None with fewer than three midline landmarks or with collinear ones.
@@ -108,10 +109,11 @@ def same_plane(one: Plane | None, other: Plane | None) -> bool:
 def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
     """A vector to the fetal left, zero if it is undetermined."""
     frames = (left_direction(positions, rows) for rows in (schema.head_frame_rows, schema.trunk_frame_rows))
-    hint = np.nansum([*frames, np.zeros(3)], axis=0)
-    if np.any(hint):
-        return hint
-    return np.nansum([positions[left] - positions[right] for left, right in schema.pairs] or np.zeros((1, 3)), axis=0)
+    hint: np.ndarray = np.nansum([*frames, np.zeros(3)], axis=0)
+    if not np.any(hint):
+        across = [positions[left] - positions[right] for left, right in schema.pairs]
+        hint = np.nansum([*across, np.zeros(3)], axis=0)
+    return hint
 
 
 def _cranial(positions: np.ndarray, schema: Schema, normal: np.ndarray, longest: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ def _cranial(positions: np.ndarray, schema: Schema, normal: np.ndarray, longest:
         direction = direction - (direction @ normal) * normal
         length = float(np.linalg.norm(direction))
         if length > 0:
-            return direction / length
+            return np.asarray(direction / length)
     return _towards(longest, np.zeros(3))
 
 

@@ -71,7 +71,7 @@ class Pose:
     @property
     def present(self) -> np.ndarray:
         """(N,) bool: which landmarks have a position."""
-        return np.isfinite(self.positions).all(axis=1)
+        return np.asarray(np.isfinite(self.positions).all(axis=1))
 
     @cached_property
     def midsagittal_plane(self) -> Plane | None:

@@ -90,7 +90,7 @@ def _shares(sources: np.ndarray, target: np.ndarray, weights: np.ndarray | None)
     common = np.isfinite(sources).all(axis=2) & np.isfinite(target).all(axis=1)
     shares = np.where(common, given, 0.0)
     totals = shares.sum(axis=1, keepdims=True)
-    return np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0)
+    return np.asarray(np.divide(shares, totals, out=np.zeros_like(shares), where=totals > 0))
 
 
 def _registered(

@@ -59,6 +59,7 @@ def track_sides(positions: np.ndarray, schema: Schema, radius90_mm: np.ndarray |
 
     Args:
         positions: (T, N, 3) RAS mm, NaN = missing.
+        schema: of the landmarks.
         radius90_mm: (T, N) 90 % radii, NaN or None = unknown (`trajectories.known_radii`).
 
     Raises:

@@ -85,6 +85,7 @@ def in_trunk_frame(positions: np.ndarray, spread: np.ndarray, schema: Schema) ->
     Args:
         positions: (T, N, 3) RAS mm.
         spread: (T, N) standard deviation per axis of each landmark, mm, positive.
+        schema: of the landmarks.
     """
     rows = list(trunk_rows(schema))
     trunks = positions[:, rows]
@@ -112,12 +113,12 @@ def _fit_spread(aligned: np.ndarray, trunk_spread: np.ndarray, rows: list[int]) 
     middle = (weights[..., None] * np.nan_to_num(aligned[:, rows])).sum(axis=1) / total[:, None]
     reach = ((np.nan_to_num(aligned - middle[:, None])) ** 2).sum(axis=2)
     inertia = np.maximum((weights * reach[:, rows]).sum(axis=1), _TINY)
-    return np.sqrt(1.0 / total[:, None] + reach / inertia[:, None])
+    return np.asarray(np.sqrt(1.0 / total[:, None] + reach / inertia[:, None]))
 
 
 def _mean_shape(trunks: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(R, 3) mean of trunks (T, R, 3) after rigid fits, in the position of the most complete one."""
-    mean = trunks[known.sum(axis=1).argmax()]
+    mean: np.ndarray = trunks[known.sum(axis=1).argmax()]
     for _ in range(_MEAN_PASSES):
         fitted = register(trunks, mean, scale=False).apply(trunks)
         present = np.isfinite(fitted)

@@ -101,6 +101,7 @@ def find_cases(
     """All annotated cases of a folder, sorted by name.
 
     Args:
+        folder: of the cases.
         on_skipped: called with the skipped files, if there are any; by default it is logged as a warning.
 
     Raises:

@@ -46,7 +46,8 @@ def reconcile(
 
     Args:
         what: the quantity, as a warning names it: "the voxel size".
-        first, second: number or numbers, and where the file states them; the first is used where both are possible.
+        first: number or numbers, and where the file states them.
+        second: another statement; the first is used where both are possible.
         unit: of both, for the warning.
         tolerance: greatest relative difference between two statements that agree.
         positive: whether only numbers above zero are possible; otherwise any finite number is.
@@ -121,6 +122,7 @@ def orientation(directions: ArrayLike, where: Any) -> tuple[NDArray[np.float64],
 
     Args:
         directions: (3, n), two or three directions as columns, as the file states them.
+        where: the file, for messages.
 
     Returns:
         (3, n), the nearest directions that are of length 1 and at right angles; and a warning where they were only
@@ -163,6 +165,7 @@ def stack(
     Args:
         positions: (n, 3) of the first pixel of each slice, mm; two or more.
         normal: (3,) unit normal of all slices.
+        where: the file, for messages.
 
     Returns:
         Order (n), step (3,) in mm, and warnings where distances or positions are only nearly even.

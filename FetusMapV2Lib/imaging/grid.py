@@ -55,7 +55,7 @@ class Grid:
     def centre_ras(self) -> NDArray[np.float64]:
         """Centre of the grid, (3,) RAS mm."""
         k, j, i = self.shape
-        return self.to_world(np.array([[(i - 1) / 2, (j - 1) / 2, (k - 1) / 2]]))[0]
+        return np.asarray(self.to_world(np.array([[(i - 1) / 2, (j - 1) / 2, (k - 1) / 2]]))[0])
 
     def to_world(self, points_ijk: NDArray[Any]) -> NDArray[np.float64]:
         """(..., 3) grid indices (i, j, k) to RAS mm; NaN stays NaN."""

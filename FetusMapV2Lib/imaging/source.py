@@ -86,6 +86,7 @@ def ascii_path(path: Path, *, needed: bool = os.name == "nt", written: bool = Fa
     A file with another name is replaced by a temporary file: a copy of it, or the file that is copied to it in the end.
 
     Args:
+        path: of the file.
         needed: whether characters other than ASCII are a problem.
         written: the file is to be written, not read.
 

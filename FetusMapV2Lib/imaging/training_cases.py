@@ -61,8 +61,12 @@ def write_training_case(
     time, model and the state of every landmark; nothing of it identifies a patient.
 
     Args:
+        folder: of the cases.
         name: stem of the files.
+        volume: the volume.
         pose: (N, 3) RAS mm.
+        annotation: where the landmarks come from.
+        overwrite: whether the files of an existing case may be replaced.
         private: see `published`.
 
     Raises:

@@ -156,5 +156,7 @@ def grey(array: NDArray[Any]) -> NDArray[Any]:
         weighted += blue.astype(np.uint32) * 7471
         weighted += 1 << 15
         return (weighted >> 16).astype(np.uint8)
-    total = red.astype(np.float32) * 0.299 + green.astype(np.float32) * 0.587 + blue.astype(np.float32) * 0.114
+    total: NDArray[Any] = (
+        red.astype(np.float32) * 0.299 + green.astype(np.float32) * 0.587 + blue.astype(np.float32) * 0.114
+    )
     return total if array.dtype.kind == "f" else np.rint(total).astype(array.dtype)

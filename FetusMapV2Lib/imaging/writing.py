@@ -130,7 +130,11 @@ def write_sequence(
     `frames` is gone through once; with a ``len()`` they need not all fit into memory.
 
     Args:
+        path: the file, its name ends in ``.seq.nrrd``.
+        frames: volumes of one shape, type and geometry.
         times_s: when each frame was taken, seconds, increasing; None = unknown, frames are counted.
+        overwrite: whether an existing file may be replaced.
+        compress: whether the voxels are compressed (gzip).
 
     Raises:
         OutputError: no frames, frames that differ in shape, type or geometry, times that do not fit them, another

@@ -49,7 +49,7 @@ def world_positions(node: Any) -> Array:
     points = vtk.vtkPoints()
     points.SetDataTypeToDouble()
     node.GetControlPointPositionsWorld(points)
-    positions = numpy_support.vtk_to_numpy(points.GetData()).copy()
+    positions: Array = numpy_support.vtk_to_numpy(points.GetData()).copy()
     positions[~_defined(node)] = np.nan
     return positions
 

@@ -130,7 +130,7 @@ def _rendered(renderer: Any, style: Any, text: str) -> NDArray[Any]:
 
 
 def _bytes(colour: Colour) -> NDArray[np.uint8]:
-    return np.rint(255 * np.asarray(colour)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.asarray(colour)), dtype=np.uint8)
 
 
 def _blend(part: Image, cover: NDArray[Any], colour: Colour) -> None:

@@ -32,18 +32,22 @@ class Followers:
 
     @property
     def skeleton(self) -> Any:
+        """The vtkMRMLModelNode of the skeleton."""
         return self._landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
 
     @property
     def plane(self) -> Any:
+        """The vtkMRMLMarkupsPlaneNode of the midsagittal plane."""
         return self._landmarks.GetNodeReference(pose_nodes.PLANE_REFERENCE)
 
     @property
     def trace(self) -> Any:
+        """The vtkMRMLModelNode of the midsagittal plane in slice views."""
         return self._landmarks.GetNodeReference(pose_nodes.TRACE_REFERENCE)
 
     @property
     def lines(self) -> dict[str, Any]:
+        """The vtkMRMLMarkupsLineNodes by key."""
         keys = pose_nodes.length_rows(self._schema)
         found = {key: self._landmarks.GetNodeReference(pose_nodes.LENGTH_REFERENCE + key) for key in keys}
         return {key: node for key, node in found.items() if node is not None}

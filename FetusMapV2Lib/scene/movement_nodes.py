@@ -64,10 +64,12 @@ class MovementNodes:
 
     @property
     def table(self) -> Any:
+        """The vtkMRMLTableNode with one row per frame."""
         return self._sequence.GetNodeReference(TABLE_REFERENCE)
 
     @property
     def charts(self) -> dict[str, Any]:
+        """The vtkMRMLPlotChartNodes by key: arms, legs, speeds."""
         found = {key: self._sequence.GetNodeReference(CHART_REFERENCE + key) for key in _CHARTS}
         return {key: chart for key, chart in found.items() if chart is not None}
 

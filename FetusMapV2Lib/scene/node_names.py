@@ -27,6 +27,7 @@ def safe_name(name: str, otherwise: str = "Volume") -> str:
     """A name without line breaks, control or invalid characters, short enough for a file name.
 
     Args:
+        name: any text.
         otherwise: the name in place of an empty one.
     """
     return _shortened(printable(name)) or otherwise

@@ -61,6 +61,7 @@ def show_only(scene: slicer.vtkMRMLScene, fetus: Any) -> None:
     Parts of the shown pose that the user has hidden stay hidden.
 
     Args:
+        scene: the scene.
         fetus: `PoseScene` or landmarks node; None = hide all poses.
     """
     landmarks = landmarks_of(fetus)

@@ -59,6 +59,7 @@ def write_picture(
         pose: positions (N, 3) in RAS mm.
         title: in the head line; the name of the volume if not given.
         footer: the line at the foot.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
         InputError: the pose has no landmarks.

@@ -74,7 +74,8 @@ class PoseSequence:
         Args:
             browser: a sequence browser of volumes, one per pose.
             poses: RAS mm (world), all landmarks missing in a frame without a fetus.
-            name, model: as for `PoseScene.create`.
+            name: as for `PoseScene.create`.
+            model: as for `PoseScene.create`.
             frame_interval_s: seconds from frame to frame, if the sequence does not say or says wrongly.
 
         Raises:

@@ -5,6 +5,7 @@ The layers of slice views tell which volumes they show; the view lists of displa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -17,6 +18,9 @@ from FetusMapV2Lib.scene.observations import Observations
 #: Attribute of display nodes that are restricted to some views: their view list before.
 _VIEWS_BEFORE = "FetusMapV2.ViewsBefore"
 _ALL, _NOWHERE = "all", "FetusMapV2.NoView"
+
+#: Makes VTK pass the node of the event.
+_WITH_NODE: Callable[[Callable[..., None]], Callable[..., None]] = vtk.calldata_type(vtk.VTK_OBJECT)
 
 
 class PoseVisibility:
@@ -109,7 +113,7 @@ class PoseVisibility:
         if not self._is_changing() and _layers_by_view(self._scene) != self._layers:
             self.refresh()
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
+    @_WITH_NODE
     def _on_node(self, caller: Any, event: str, node: Any = None) -> None:
         relevant = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
         if node is not None and not self._is_changing() and any(map(node.IsA, relevant)):

@@ -51,6 +51,7 @@ class SkeletonMesh:
         """Move the surface to `positions` (22, 3) mm; NaN rows and the edges that touch them disappear.
 
         Args:
+            positions: (N, 3) mm, NaN = missing.
             force: do not rely on what the polydata held before; an undo or a loaded scene may have changed it.
         """
         present = finite_rows(positions)

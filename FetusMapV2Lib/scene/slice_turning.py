@@ -14,6 +14,7 @@ def turn_slice(slice_node: Any, cut: SlicePose) -> None:
 
     Args:
         slice_node: vtkMRMLSliceNode of the view, whose dimensions are those of its window.
+        cut: the plane and its height.
     """
     matrix = slice_node.GetSliceToRAS()
     for column, axis in enumerate((cut.right, cut.up, np.cross(cut.right, cut.up), cut.centre)):

@@ -44,6 +44,9 @@ def slice_poses(positions: Array, axes: Axes, plane: Plane | None, schema: Schem
 
     Args:
         positions: (N, 3) RAS mm, NaN = missing.
+        axes: of the fetus.
+        plane: the midsagittal plane, if there is one.
+        schema: of the landmarks.
         aspect: width over height of the panels.
     """
     present = positions[np.isfinite(positions).all(axis=1)]
@@ -71,6 +74,7 @@ def best_viewpoint(positions: Array, axes: Axes, size: tuple[int, int], label_wi
         positions: (N, 3) RAS mm, NaN = missing.
         size: width and height of the picture in pixels.
         label_width: pixels to keep free on either side.
+        axes: of the fetus.
     """
     present = positions[np.isfinite(positions).all(axis=1)]
     centre = _box_middle(present, axes)

@@ -39,8 +39,10 @@ def add_volume_sequence(
     """Add volumes as a sequence with its browser; the first frame is shown.
 
     Args:
+        scene: the MRML scene.
         frames: asked for in order; one that cannot be read becomes black.
         times_s: seconds of the frames, increasing; None = frames are counted.
+        name: of the sequence and the beginning of the names of its nodes; made safe and unique.
 
     Returns:
         The vtkMRMLSequenceBrowserNode.

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def _macro(group: Groups, name: str) -> Dataset:
     for item in (group[1], group[0]):
         sequence = item.get(name)
         if sequence:
-            return sequence[0]
+            return cast(Dataset, sequence[0])
     return Dataset()
 
 

@@ -20,7 +20,7 @@ from FetusMapV2Lib.imaging.source import as_input_error
 from FetusMapV2Lib.imaging.volume_checks import grey
 
 try:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 except ImportError:  # pydicom 2
     from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
@@ -62,6 +62,8 @@ def grey_frames(dataset: Dataset, where: Any, *, frames: int) -> tuple[NDArray[A
     """All frames of a data set, [n, rows, columns], and warnings.
 
     Args:
+        dataset: with its pixels.
+        where: the file, for messages.
         frames: how many there must be.
 
     Raises:
@@ -204,7 +206,7 @@ def _fits(values: NDArray[Any], layout: _Layout) -> bool:
 def _inverted(values: NDArray[Any], layout: _Layout) -> NDArray[Any]:
     """The values with white for the lowest, as MONOCHROME1 means it."""
     if layout.signed:
-        return np.invert(values)
+        return np.asarray(np.invert(values))
     top = 2 ** (layout.stored if _fits(values, layout) else layout.bits) - 1
     return np.asarray(values.dtype.type(top) - values)
 

@@ -44,6 +44,7 @@ def parse_nifti(path: Path, head: bytes) -> Stored:
     """What the header of a NIfTI file says.
 
     Args:
+        path: the file.
         head: the first bytes of the file, unpacked.
 
     Raises:
