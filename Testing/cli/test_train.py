@@ -79,11 +79,13 @@ def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path:
         (("--input-size", "33,24,24"), "multiples"),
         (("--input-size", "32,24"), "--input-size"),
         (("--set", "optimiser.rate=1"), "no field 'optimiser.rate'"),
+        (("--memory-budget", "apples"), "memory.budget: 'apples' is not an amount of memory"),
+        (("--memory-budget", "1MiB"), "does not fit 1.0 MiB: at least"),
         (("--device", "gpu"), "unknown device"),
         (("--initial-model", "no/such.safetensors"), "no such model"),
     ],
 )
-def test_bad_training_wishes(fetusmap, cases: Path, preset: Path, tmp_path: Path, options, clue: str) -> None:
+def test_bad_training_options(fetusmap, cases: Path, preset: Path, tmp_path: Path, options, clue: str) -> None:
     own = () if "--preset" in options else ("--preset", preset)
     answer = fetusmap("train", *own, "--data", cases, "--output", tmp_path / "run", *options)
     assert answer.code == 2

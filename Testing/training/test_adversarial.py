@@ -41,7 +41,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         for row in range(0, 4, 2):  # every other map has a peak at the truth
             i, j, k = points[sample, row].round().long().tolist()
             logits[sample, row, k, j, i] += 20
-    points[0, 1] = points[2] = NAN
+    points[0, 1] = NAN  # and the last sample has points, but no fetus
     volume = torch.rand(3, 1, *SHAPE, generator=generator, dtype=torch.float64)
     return logits.requires_grad_(), volume, points, torch.tensor([True, True, False])
 

@@ -129,6 +129,7 @@ def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
     assert plan.prediction.peak_bytes <= 6 * 2**20
     assert plan.summary() in caplog.text
     assert load_model(within).info.training["memory_plan"] == plan.summary()
+    assert load_model(within).info.preset["memory"]["budget"] == "6MiB"
 
 
 def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
