@@ -24,7 +24,7 @@ Candidates = tuple[Array, Array, Array]
 #: Crown-rump lengths to start from, mm.
 _LENGTHS_MM = (28.0, 36.0, 46.0, 58.0, 73.0, 92.0)
 _ROTATIONS = 480
-#: So many of the best candidates are refined, each by so many random neighbours per round.
+#: Number of best candidates that are refined, and of random neighbours of each per round.
 _STARTS, _NEIGHBOURS = 12, 80
 #: Standard deviations of the neighbours in each round: rotation (degrees), logarithm of the length, shift (lengths).
 _ROUNDS = ((25.0, 0.15, 0.10), (18.0, 0.12, 0.07), (12.0, 0.08, 0.05), (8.0, 0.05, 0.03), (5.0, 0.03, 0.02))
@@ -50,7 +50,7 @@ def body_hypotheses(maps: NDArray[np.float32], grid: Grid, template: Array, coun
         maps: (22, K, J, I) probabilities, each summing to one.
         grid: of the maps.
         template: (22, 3) canonical pose (`body_frame.canonical_template`).
-        count: at most so many frames.
+        count: greatest number of frames.
     """
     rows = list(torso_rows(default_schema()))
     logs = _log_maps(maps[rows])

@@ -16,13 +16,13 @@ from FetusMapV2Lib.estimation.view_reader import ViewReader
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
 
-#: At most so many hypotheses of the body frame are followed.
+#: Greatest number of hypotheses of the body frame that are followed.
 MAXIMUM_HYPOTHESES = 6
-#: At most so many close views per hypothesis; fewer once the body frame has settled.
+#: Greatest number of close views per hypothesis; fewer once the body frame has settled.
 MAXIMUM_CLOSE_VIEWS = 5
 #: A mean peak mass from which a view is trusted: the search ends.
 CONFIDENT_PEAK_MASS = 0.85
-#: At most so many close views near the pose of the frame before.
+#: Greatest number of close views near the pose of the frame before.
 MAXIMUM_VIEWS_NEAR_PREVIOUS = 3
 #: The mean peak mass there must be this share of the previous one, and no less than the second number.
 _SHARE_OF_PREVIOUS, _LEAST_PEAK_MASS = 0.9, 0.75

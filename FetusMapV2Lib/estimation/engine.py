@@ -123,7 +123,7 @@ class PoseEngine(LocalEngine):
         return estimate
 
     def resource_estimate(self, voxels: int, refine: RefineMode = "off") -> ResourceEstimate:
-        """What an estimate of a volume of so many voxels would take.
+        """Where an estimate of a volume with this number of voxels would run, and what memory it would take.
 
         Raises:
             UserError: an unknown refinement.

@@ -26,9 +26,9 @@ Array = NDArray[np.float64]
 # The values were chosen on simulated volumes of seed 7 and held-out styles, which nothing else is measured on.
 #: Peaks per joint, chains of peaks per limb that are combined with those of the other limb.
 _PEAKS, _CHAINS = 5, 60
-#: A peak is the maximum of the blurred map within so many voxels on each side.
+#: Blur of a map before its peaks are found, and distance to either side within which a peak is the maximum, voxels.
 _BLUR_VOXELS, _PEAK_REACH = 1.0, 3
-#: Mass is counted within so many sigmas of a peak; that in the partner's map counts by the second factor.
+#: Distance from a peak within which its mass is summed, sigmas, and weight of the mass in the partner's map.
 _MASS_SIGMAS, _OTHER_SIDE = 2.0, 0.03
 #: Added to each mass, so that the logarithm of none is finite.
 _FLOOR = 0.01

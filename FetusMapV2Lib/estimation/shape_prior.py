@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 #: K of Eq. 9.
 NEAREST_POSES = 8
-#: Mean and covariance of shapes are those of so many most similar poses.
+#: Number of most similar poses that give the mean and covariance of shapes.
 SIMILAR_POSES = 128
 #: 90 % radius of a landmark whose radius is unknown.
 UNKNOWN_RADIUS_MM = 6.0

@@ -82,11 +82,17 @@ class Calibration:
             ModelError: a field is missing, not a number, or out of range; or it is for another number of landmarks.
         """
         calibration = from_json(
-            cls, data, _DAMAGED, where=where, remedy=_CALIBRATE, error=ModelError, rules=ReadingRules(unknown_keys=True)
+            cls,
+            data,
+            _CALIBRATION,
+            where=where,
+            remedy=_REMEDY,
+            error=ModelError,
+            rules=ReadingRules(unknown_keys=True),
         )
         problem = calibration._problem(landmarks)
         if problem:
-            raise ModelError(f"{_DAMAGED}: {problem}", where=where, remedy=_CALIBRATE)
+            raise ModelError(f"{_CALIBRATION}: {problem}", where=where, remedy=_REMEDY)
         return calibration
 
     def _problem(self, landmarks: int | None) -> str:
@@ -103,7 +109,7 @@ class Calibration:
         return f"a number is beyond {_LARGEST:g}" if largest > _LARGEST else ""
 
 
-_DAMAGED, _CALIBRATE = "the model's calibration", "Calibrate the model again"
+_CALIBRATION, _REMEDY = "the model's calibration", "Calibrate the model again"
 #: No logarithm, slope or score of a calibration is larger.
 _LARGEST = 1e3
 

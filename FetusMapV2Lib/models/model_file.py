@@ -28,7 +28,7 @@ from FetusMapV2Lib.core.json_files import parse_json
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.models.calibration import Calibration
-from FetusMapV2Lib.models.model_info import NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
+from FetusMapV2Lib.models.model_info import FETCH_AGAIN, NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
 from FetusMapV2Lib.models.model_tensors import network_from, poses_from
 from FetusMapV2Lib.models.older_files import fields_from_preset
 from FetusMapV2Lib.network.unet import UNet3d
@@ -215,7 +215,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     header, tensors = _read(file)
     _check_header(header, file)
     if tensors_checksum(tensors) != header.get("checksum"):
-        raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=_FETCH_AGAIN)
+        raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=FETCH_AGAIN)
     info = info_from(header, file)
     calibration = _calibration(header.get("calibration"), file)
     network = network_from(info, {k[len(_WEIGHTS) :]: t for k, t in tensors.items() if k.startswith(_WEIGHTS)}, file)
@@ -256,9 +256,6 @@ def tensors_checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-_FETCH_AGAIN = "Fetch or export the file again"
-
-
 def _existing(file: Path) -> Path:
     if not file.is_file():
         raise ModelError("there is no such model file", where=file)
@@ -266,7 +263,7 @@ def _existing(file: Path) -> Path:
 
 
 def _corrupt(file: Path, error: Exception) -> ModelError:
-    return ModelError(f"the model file is corrupt ({error})", where=file, remedy=_FETCH_AGAIN)
+    return ModelError(f"the model file is corrupt ({error})", where=file, remedy=FETCH_AGAIN)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -285,9 +282,9 @@ def _header(metadata: Mapping[str, str] | None, file: Path) -> dict[str, Any]:
         raise ModelError(
             "this safetensors file is no pose model", where=file, remedy="Choose a model file written by a training"
         )
-    header = parse_json(text, "the model's description", where=file, remedy=_FETCH_AGAIN, error=ModelError)
+    header = parse_json(text, "the model's description", where=file, remedy=FETCH_AGAIN, error=ModelError)
     if not isinstance(header, dict):
-        raise ModelError("the model file is corrupt (its description)", where=file, remedy=_FETCH_AGAIN)
+        raise ModelError("the model file is corrupt (its description)", where=file, remedy=FETCH_AGAIN)
     return header
 
 

@@ -108,6 +108,7 @@ def _check(
 ) -> Iterator[str]:
     """The line of a model that passes; otherwise its problem is appended."""
     from FetusMapV2Lib.models.model_file import load_model
+    from FetusMapV2Lib.models.model_info import FETCH_AGAIN
 
     try:
         path = find_model(name, index)
@@ -116,7 +117,7 @@ def _check(
             raise ModelError(
                 "the model's description or calibration was changed after the file was written",
                 where=path,
-                remedy="Fetch or export the file again",
+                remedy=FETCH_AGAIN,
             )
         size = path.stat().st_size / 2**20
         yield f"{os.fspath(name)}: good ({size:.1f} MiB, {model.identity}, {path.name})"

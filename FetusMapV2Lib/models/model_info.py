@@ -26,7 +26,8 @@ NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
 _MOST_LEVELS, _WIDEST, _MOST_VOXELS, _MOST_ITEMS = 8, 4096, 2**27, 256
 _VIEWS = ({"whole"}, {"close"}, {"whole", "close"}, {"patch"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_FETCH_AGAIN = "Fetch or export the file again"
+#: The remedy for a damaged model file.
+FETCH_AGAIN = "Fetch or export the file again"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class _Reader:
 
     def refuse(self, problem: str) -> NoReturn:
         raise ModelError(
-            f"the model's description is incomplete or wrong ({problem})", where=self._where, remedy=_FETCH_AGAIN
+            f"the model's description is incomplete or wrong ({problem})", where=self._where, remedy=FETCH_AGAIN
         )
 
     def get(self, key: str, kind: type[Any], default: Any = None) -> Any:

@@ -13,14 +13,13 @@ from torch import Tensor
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.models.architectures import build_network
-from FetusMapV2Lib.models.model_info import ModelInfo
+from FetusMapV2Lib.models.model_info import FETCH_AGAIN, ModelInfo
 from FetusMapV2Lib.network.unet import UNet3d
 
 Array = NDArray[np.float64]
 
 #: No landmark of a pose is farther from the origin, mm.
 _FARTHEST_MM = 1e4
-_FETCH_AGAIN = "Fetch or export the file again"
 
 
 def network_from(info: ModelInfo, weights: Mapping[str, Tensor], where: str | os.PathLike[str]) -> UNet3d:
@@ -79,4 +78,4 @@ def poses_from(poses: Tensor | None, template: Tensor | None, where: str | os.Pa
 
 
 def _unfit(problem: str, where: str | os.PathLike[str]) -> ModelError:
-    return ModelError(f"the model's tensors do not fit its description ({problem})", where=where, remedy=_FETCH_AGAIN)
+    return ModelError(f"the model's tensors do not fit its description ({problem})", where=where, remedy=FETCH_AGAIN)
