@@ -128,12 +128,10 @@ def _best_choices(
     if not len(points):
         return []
     options = list(itertools.product((0, 1), repeat=len(pairs)))
-    rows = np.array(
-        [[_limb_rows(pairs, option, side) for side in (0, 1)] for option in options]
-    )  # (options, side, joint)
-    within = _evidence_cost(evidence, options, _reference_pairs(points, pairs)) + _bone_cost(
-        points, spread, rows, options
-    )
+    # (options, side, joint)
+    rows = np.array([[_limb_rows(pairs, option, side) for side in (0, 1)] for option in options])
+    within = _evidence_cost(evidence, options, _reference_pairs(points, pairs))
+    within += _bone_cost(points, spread, rows, options)
     cost, predecessors = within[0], []
     for frame in range(1, len(points)):
         total = cost[:, None] + _step_cost(aligned[frame - 1 : frame + 1], spread[frame - 1 : frame + 1], rows)

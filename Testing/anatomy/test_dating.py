@@ -50,6 +50,27 @@ def test_the_intervals_are_the_published_ones_at_90_percent():
     assert hadlock.interval_days == pytest.approx(hadlock.days * 0.04 * 1.645, 1e-3)
 
 
+def test_the_ranges_are_those_of_the_publications():
+    ranges = {formula: gestational_age(50, formula).valid_range_mm for formula in FORMULAS}
+    assert ranges == {"intergrowth21": (15.0, 95.0), "robinson": (7.0, 80.0), "hadlock": (2.0, 120.0)}
+
+
+@pytest.mark.parametrize(
+    ("formula", "coefficients"),
+    [("hadlock", (1.684969, 0.315646, -0.049306, 0.004057, -0.000120456))],
+)
+def test_the_polynomial_is_exact(formula, coefficients):
+    for crl in (5.0, 45.0, 110.0):
+        weeks = math.exp(sum(value * (crl / 10) ** power for power, value in enumerate(coefficients)))
+        assert gestational_age(crl, formula).days == pytest.approx(7 * weeks, rel=1e-12)
+
+
+def test_expected_lengths_are_exact():
+    assert expected_crl_mm(80.0) == pytest.approx(
+        (-50.6562 + 0.815118 * 80 + 0.00535302 * 6400, -2.21626 + 0.0984894 * 80)
+    )
+
+
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_outside_its_range_the_value_is_given_but_not_valid(formula):
     low, high = gestational_age(50, formula).valid_range_mm

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from anatomy.moving_bodies import LEFT_ELBOW, LEFT_WRIST, SCHEMA, bent_elbow, carried
 
+from FetusMapV2Lib.anatomy import movement as movement_module
 from FetusMapV2Lib.anatomy.movement import analyse_movement
-from FetusMapV2Lib.anatomy.trajectories import known_radii
+from FetusMapV2Lib.anatomy.trajectories import in_trunk_frame, known_radii, repeatability, velocities
 
 REST, STEP_DEG = 8, 12.0
 #: The elbow rests for 8 frames, bends by 12 degrees a frame for 8 frames, and rests again.
@@ -92,6 +93,48 @@ def test_a_wrist_placed_by_hand_takes_the_usual_radius():
     assert filled[5, LEFT_WRIST] == 2.5
     assert (known_radii(None, np.zeros((4, 22, 3))) == 3.0).all()
     assert np.isfinite(analyse_movement(bent_elbow(ANGLES), SCHEMA, TIMES, radii).noise).all()
+
+
+def test_speeds_are_means_weighted_by_their_errors_and_periods_follow_the_thresholds():
+    random = np.random.default_rng(3)
+    radii = random.uniform(1.0, 6.0, (len(ANGLES), 22))
+    frames = noisy(bent_elbow(ANGLES), 0.4, 3)
+    frames[4, LEFT_WRIST] = np.nan
+    movement = analyse_movement(frames, SCHEMA, TIMES, radii)
+    sds = radii / 2.5002777
+    trunk = in_trunk_frame(frames, sds, SCHEMA)
+    in_body = velocities(trunk.positions, TIMES, trunk.spread * repeatability(trunk.positions, trunk.spread))
+    in_world = velocities(frames, TIMES, sds * repeatability(frames, sds))
+    found = []
+    for column, part in enumerate(movement.part_list):
+        speeds, errors = in_world if part.key == "body" else in_body
+        moves, runs = False, []
+        for frame in range(len(ANGLES)):
+            rows = [row for row in part.rows if np.isfinite(errors[frame, row])]
+            weights = errors[frame, rows] ** -2
+            speed = np.average(np.linalg.norm(speeds[frame, rows], axis=1), weights=weights)
+            noise = np.average(2.5002777 * errors[frame, rows], weights=weights)
+            assert movement.speeds[frame, column] == pytest.approx(speed)
+            assert movement.noise[frame, column] == pytest.approx(noise)
+            before, moves = moves, speed >= (1.0 if moves else 2.0) * noise
+            if moves:
+                runs = [*runs[:-1], [*runs[-1], frame]] if before else [*runs, [frame]]
+        runs = [run for run in runs if len(run) >= 2]
+        assert np.flatnonzero(movement.moving[:, column]).tolist() == [frame for run in runs for frame in run]
+        found += [(part.key, run[0], run[-1], TIMES[run[0]], TIMES[run[-1]]) for run in runs]
+    assert [(one.part, one.first, one.last, one.start, one.end) for one in movement.periods] == found
+    assert found
+
+
+def test_a_period_has_two_frames_at_least_and_starts_at_twice_the_noise():
+    noise = np.full(9, 1.0)
+    for speeds, expected in (
+        ([0, 1.9, 1.9, 0, 0, 0, 0, 0, 0], []),
+        ([0, 2.0, 1.0, 0.9, 0, 0, 0, 0, 0], [1, 2]),
+        ([0, 5.0, 0.9, 0, 0, 5.0, 0.9, 0, 0], []),
+        ([3.0, 1.5, 1.5, np.nan, 1.5, 1.5, 0, 2.0, 1.0], [0, 1, 2, 7, 8]),
+    ):
+        assert np.flatnonzero(movement_module._moving(np.array(speeds), noise)).tolist() == expected
 
 
 def test_a_movement_of_a_few_frames_or_of_none():

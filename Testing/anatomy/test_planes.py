@@ -42,6 +42,40 @@ def test_all_midline_landmarks_lie_inside_the_shown_part():
     assert np.all(np.abs(inside @ plane.y_axis) < plane.extent_mm[1] / 2)
 
 
+@pytest.mark.parametrize("seed", [14, 15])
+def test_the_shown_part_is_a_fifth_larger_than_the_landmarks_and_centred_on_them(seed):
+    body = bodies(seed=seed, count=1, noise_mm=2)[0]
+    plane = midsagittal_plane(body, SCHEMA)
+    for axis, extent in zip((plane.x_axis, plane.y_axis), plane.extent_mm, strict=True):
+        along = (body[:10] - plane.origin) @ axis
+        assert along.max() == pytest.approx(extent / 2.4) and along.min() == pytest.approx(-extent / 2.4)
+    assert (plane.origin - body[:10].mean(axis=0)) @ plane.normal == pytest.approx(0, abs=1e-9)
+    around = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    x, y = plane.x_axis * plane.extent_mm[0] / 2, plane.y_axis * plane.extent_mm[1] / 2
+    np.testing.assert_allclose(plane.corners, [plane.origin + right * x + up * y for right, up in around])
+
+
+def test_the_axes_do_not_depend_on_the_size():
+    plane, tiny = (midsagittal_plane(body, SCHEMA) for body in (standing_body(), 0.01 * standing_body()))
+    np.testing.assert_allclose(tiny.y_axis, plane.y_axis)
+    np.testing.assert_allclose(tiny.normal, plane.normal)
+
+
+def test_cranial_is_from_rump_to_crown_else_along_the_spine_else_along_the_longest_extent():
+    body = standing_body()
+    plane = midsagittal_plane(body, SCHEMA)
+    crown_to_rump = body[0] - body[9]
+    assert plane.y_axis @ crown_to_rump == pytest.approx(np.linalg.norm(crown_to_rump))
+    body[0] = np.nan
+    spine = body[SCHEMA.trunk_frame_rows[0]] - body[SCHEMA.trunk_frame_rows[2]]
+    assert midsagittal_plane(body, SCHEMA).y_axis @ spine == pytest.approx(np.linalg.norm(spine))
+    body[SCHEMA.trunk_frame_rows[0]] = np.nan
+    y_axis = midsagittal_plane(body, SCHEMA).y_axis
+    points = body[:10][np.isfinite(body[:10]).all(axis=1)]
+    longest = np.linalg.svd(points - points.mean(axis=0))[2][0]
+    assert abs(y_axis @ longest) == pytest.approx(1.0) and y_axis[np.abs(y_axis).argmax()] > 0
+
+
 def test_the_fit_is_the_least_squares_one():
     body = bodies(seed=13, count=1, noise_mm=3)[0]
     plane = midsagittal_plane(body, SCHEMA)

@@ -1,13 +1,18 @@
-"""Sides over a sequence: flips of whole limbs and of single joints are mended, in the middle and from the start."""
+"""Sides over a sequence: flips of whole limbs and of single joints are corrected, in the middle and from the start."""
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 import pytest
 from anatomy.bodies import standing_body
 from anatomy.moving_bodies import SCHEMA, bent_elbow, carried
+from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
+from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.side_tracking import track_sides
 
 ARMS, LEGS = SCHEMA.pairs_of("la"), SCHEMA.pairs_of("ll")
@@ -119,6 +124,93 @@ def test_legs_that_cross_keep_their_names():
 def test_one_frame_is_named_by_geometry():
     frames = flipped(moving(10)[:1], [0], LEGS)
     assert track_sides(frames, SCHEMA).changed.all()
+
+
+def unclear(seed: int, frames: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Frames whose limbs are hard to tell apart, with names exchanged at random, and their 90 % radii."""
+    random = np.random.default_rng(seed)
+    body = standing_body()
+    for rows in (ARMS + LEGS,):
+        for left, right in rows:  # the sides lie closer together than in life
+            centre = (body[left] + body[right]) / 2
+            body[[left, right]] = centre + 0.35 * (body[[left, right]] - centre)
+    radii = random.uniform(1.0, 9.0, (frames, 22))
+    radii[:, :10] = random.uniform(1.0, 12.0, (frames, 10))
+    points = body + random.normal(0, 1.0, (frames, 22, 3)) * radii[..., None] / 3.0
+    for frame, (left, right) in ((f, p) for f in range(frames) for p in ARMS + LEGS):
+        if random.random() < 0.3:
+            points[frame, [left, right]] = points[frame, [right, left]]
+        if random.random() < 0.08:
+            points[frame, random.choice([left, right])] = np.nan
+    turns = Rotation.random(frames, random_state=random).as_matrix()
+    return np.einsum("tnc,tdc->tnd", points, turns) + random.normal(0, 20, (frames, 1, 3)), radii
+
+
+def likeliest_choices(points: np.ndarray, radii: np.ndarray, limb: str) -> list[tuple[int, ...]]:
+    """The choices of the least cost among all, by the definition of each part of it."""
+    pairs, sds = SCHEMA.pairs_of(limb), radii / 2.5002777
+    options = list(itertools.product((0, 1), repeat=3))
+    aligned = [points[0]]
+    for frame in points[1:]:
+        aligned.append(register(frame[:10], aligned[-1][:10], scale=False).apply(frame))
+
+    def row(joint: int, side: int, option: tuple[int, ...]) -> int:
+        return pairs[joint][1 - side if option[joint] else side]
+
+    def capped(square: float) -> float:
+        return 0.0 if np.isnan(square) else 0.5 * min(square, 4.0**2)
+
+    def bone(frame: int, side: int, first: int, option: tuple[int, ...]) -> tuple[float, float]:
+        ends = [row(joint, side, option) for joint in (first, first + 1)]
+        return float(np.linalg.norm(points[frame, ends[0]] - points[frame, ends[1]])), float(
+            (sds[frame, ends] ** 2).sum()
+        )
+
+    usual = [
+        np.nanmedian([bone(frame, side, first, (0, 0, 0))[0] for frame in range(len(points)) for side in (0, 1)])
+        for first in (0, 1)
+    ]
+
+    def within(frame: int, option: tuple[int, ...]) -> float:
+        sides = resolve_sides(points[frame], SCHEMA, radii[frame])[1]
+        confidence, swapped = (
+            (sides.arms_confidence, sides.arms_swapped) if limb == "la" else (sides.legs_confidence, sides.legs_swapped)
+        )
+        complete = [joint for joint, pair in enumerate(pairs) if np.isfinite(points[frame, list(pair)]).all()]
+        agrees = option[complete[0] if complete else 0] == swapped
+        cost = -math.log((1 + (1 if agrees else -1) * min(confidence, 0.98)) / 2)
+        cost += math.log(20.0) * min(sum(option), 3 - sum(option)) + 1e-6 * sum(option)
+        for side, first in itertools.product((0, 1), (0, 1)):
+            length, variance = bone(frame, side, first, option)
+            cost += capped((length - usual[first]) ** 2 / (variance + 1.0**2))
+        return cost
+
+    def step(frame: int, before: tuple[int, ...], after: tuple[int, ...]) -> float:
+        cost = 0.0
+        for side, joint in itertools.product((0, 1), (0, 1, 2)):
+            one, two = row(joint, side, before), row(joint, side, after)
+            variance = sds[frame - 1, one] ** 2 + sds[frame, two] ** 2 + 3.0**2
+            cost += capped(float(((aligned[frame - 1][one] - aligned[frame][two]) ** 2).sum()) / variance)
+        return cost
+
+    frames = range(len(points))
+    alone = [{option: within(frame, option) for option in options} for frame in frames]
+    steps = [{(a, b): step(frame, a, b) for a in options for b in options} for frame in frames[1:]]
+
+    def cost(choices: tuple[tuple[int, ...], ...]) -> float:
+        moves = sum(table[pair] for table, pair in zip(steps, itertools.pairwise(choices), strict=True))
+        return sum(table[choice] for table, choice in zip(alone, choices, strict=True)) + moves
+
+    return list(min(itertools.product(options, repeat=len(points)), key=cost))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_sides_are_those_of_the_least_cost_among_all_choices(seed):
+    points, radii = unclear(seed, 3)
+    order = track_sides(points, SCHEMA, radii).order
+    for limb in ("la", "ll"):
+        chosen = [tuple(int(row[left] == right) for left, right in SCHEMA.pairs_of(limb)) for row in order]
+        assert chosen == likeliest_choices(points, radii, limb)
 
 
 def test_shapes_are_checked():
