@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from FetusMapV2Lib.scene import ownership
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Panel import pose_ownership, view_orientation
 from FetusMapV2Panel.nodes import LandmarksNode, VolumeNode
 from FetusMapV2Panel.pose_ownership import displayName
@@ -49,7 +50,7 @@ class PatientLine:
     def __init__(self, state: PanelState, label: qt.QLabel, button: qt.QPushButton) -> None:
         self._state, self._label, self._button = state, label, button
         self._note: Note | None = None
-        self._observed: tuple[VolumeNode, int] | None = None
+        self._nameObservations = Observations()
         button.connect("clicked(bool)", self._onClicked)
         self.update()
 
@@ -71,12 +72,12 @@ class PatientLine:
             self._note.action()
 
     def _observeName(self, volume: VolumeNode | None) -> None:
-        if self._observed is not None:
-            before, tag = self._observed
-            before.RemoveObserver(tag)
-        self._observed = None
+        self._nameObservations.clear()
         if volume is not None:
-            self._observed = volume, volume.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.update())
+            self._nameObservations.observe(volume, vtk.vtkCommand.ModifiedEvent, self._onModified)
+
+    def _onModified(self, caller: vtk.vtkObject, event: str) -> None:
+        self.update()
 
     # --- the note
 

@@ -17,6 +17,7 @@ from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html,
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.landmark_list import LandmarkList
@@ -43,7 +44,7 @@ class LandmarksSection(Section):
         self._schema = default_schema()
         self._editor: LandmarkEditor | None = None
         self._placing = LandmarkPlacing(state, self._onPlacingEnd)
-        self._grabObserver: tuple[slicer.vtkMRMLMarkupsFiducialNode, int] | None = None
+        self._grabObservations = Observations()
         self._rows: list[LandmarkRow] = []
         self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onCurrent, self._updateButtons)
         self._letters = LetterShortcuts(button for button in vars(self.ui).values() if _hasLetter(button))
@@ -109,12 +110,9 @@ class LandmarksSection(Section):
         self._showRows()
 
     def _observeGrabs(self, landmarks: slicer.vtkMRMLMarkupsFiducialNode | None) -> None:
-        if self._grabObserver is not None:
-            before, tag = self._grabObserver
-            before.RemoveObserver(tag)
-        self._grabObserver = None
+        self._grabObservations.clear()
         if landmarks is not None:
-            self._grabObserver = landmarks, landmarks.AddObserver(landmarks.PointStartInteractionEvent, self.onGrabbed)
+            self._grabObservations.observe(landmarks, landmarks.PointStartInteractionEvent, self.onGrabbed)
 
     def _showRows(self) -> None:
         self._rows = landmark_rows(self._editor.fetus.current()) if self._editor is not None else []

@@ -16,6 +16,7 @@ from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.movement_rows import frame_text, movement_rows
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
+from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Panel import pose_ownership, requirements, view_orientation
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.movement_table import movementTable
@@ -47,7 +48,7 @@ class MovementSection(Section):
     def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
         self._browser: BrowserNode | None = None
-        self._browserTag = 0
+        self._browserObservations = Observations()
         self._poseSequence: PoseSequence | None = None
         self._stopObserving: Callable[[], None] = _doNothing
         self._table = movementTable(self.ui.movementTable)
@@ -103,13 +104,12 @@ class MovementSection(Section):
     def _observe(self, browser: BrowserNode | None) -> None:
         self._stopObserving()
         self._stopObserving = _doNothing
-        if self._browser is not None:
-            self._browser.RemoveObserver(self._browserTag)
+        self._browserObservations.clear()
         isOther = self._browser is not None and browser is not None
         self._browser, self._poseSequence = browser, None
         if browser is None:
             return
-        self._browserTag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onBrowser)
+        self._browserObservations.observe(browser, vtk.vtkCommand.ModifiedEvent, self._onBrowser)
         if isOther and self.state.parameterNode is not None:
             self.state.parameterNode.frameInterval = 0.0  # the interval was that of another sequence
         try:
