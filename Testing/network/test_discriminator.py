@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from FetusMapV2Lib.network.discriminator import (
     HeatmapDiscriminator,
@@ -64,6 +65,34 @@ def test_the_answer_is_the_score_where_the_heatmap_lies() -> None:
     assert answer.shape == (1, 2)
     expected = [sum((scores[0][0, row] * masses[0, row]).flatten().tolist()) for row in range(2)]
     assert answer[0].tolist() == pytest.approx(expected)
+
+
+def test_scores_come_from_two_levels_with_a_skip() -> None:
+    torch.manual_seed(0)
+    judge = HeatmapDiscriminator(2, (4, 6), 5.0, sees_volume=True).double()
+    masses = cell_masses(3 * torch.randn(1, 2, 8, 8, 8, dtype=torch.float64), 1)
+    volume = torch.rand(1, 1, 8, 8, 8, dtype=torch.float64)
+
+    def convolved(x: torch.Tensor, block: torch.nn.Module) -> torch.Tensor:
+        for module in block:
+            if isinstance(module, torch.nn.Conv3d):
+                x = F.conv3d(x, module.weight, module.bias, padding=1)
+                x = torch.where(x > 0, x, 0.2 * x)
+        return x
+
+    fine = convolved(torch.cat((5.0 * masses, volume), dim=1), judge.down[0])
+    coarse = convolved(F.max_pool3d(fine, 2), judge.down[1])
+    larger = F.interpolate(coarse, scale_factor=2, mode="trilinear", align_corners=False)
+    scores = judge.score(convolved(torch.cat((fine, larger), dim=1), judge.up[0]))
+    expected = (scores * masses).sum(dim=(2, 3, 4))
+    assert torch.allclose(judge(masses, volume), expected, rtol=1e-12)
+
+
+def test_an_untrained_one_is_undecided() -> None:
+    torch.manual_seed(0)
+    judge = HeatmapDiscriminator(5, (8, 12), peak_gain(2.0, 4), sees_volume=True)
+    answers = judge(cell_masses(3 * torch.randn(2, 5, 32, 32, 32), 4), torch.rand(2, 1, 8, 8, 8))
+    assert float((torch.sigmoid(answers.detach()) - 0.5).abs().max()) < 0.05
 
 
 def test_only_one_of_them_sees_the_volume() -> None:

@@ -65,6 +65,15 @@ def test_a_landmark_passes_near_the_truth() -> None:
     assert 3 <= int(passed.sum()) <= 20
 
 
+def test_at_the_threshold_nothing_passes() -> None:
+    points = torch.tensor([[[0.0, 0.0, 0.0], [10.0, 0.0, 0.0]]])
+    found = torch.tensor([[[5.0, 0.0, 0.0], [5.5, 0.0, 0.0]]])
+    assert near_truth(found, points, 0.5).tolist() == [[False, True]]
+    true = torch.zeros(1, 2, 2, 2, 2)
+    true[0, 0, 0, 0, 0] = 1.0
+    assert like_truth(0.5 * true, true, 0.5).tolist() == [[False, False]]  # the second true map is zero
+
+
 def test_a_heatmap_passes_that_is_like_the_gaussian() -> None:
     sigma, shape = 2.0, (32, 32, 32)
     point = torch.tensor([[[16.0, 15.0, 17.0]]], dtype=torch.float64)
