@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from anatomy.bodies import bodies, standing_body
 from scipy.spatial.transform import Rotation
+from scipy.stats import chi2, norm
 
-from FetusMapV2Lib.anatomy.biometry import measure, neck_flexion_deg
+from FetusMapV2Lib.anatomy.biometry import Z90, measure, neck_flexion_deg, neck_uncertainty_deg
+from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 
@@ -65,6 +67,30 @@ def test_the_uncertainty_covers_90_percent_of_simulated_errors():
         ends = body[[start, end]] + ends * (radii[[start, end]] / size90)[:, None]
         errors = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) - measurement.value_mm
         assert (np.abs(errors) <= measurement.uncertainty_mm).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_the_constants_are_the_quantiles_of_their_distributions():
+    assert norm.ppf(0.95) == pytest.approx(Z90, abs=1e-7)
+    assert np.sqrt(chi2(3).ppf(0.9)) == pytest.approx(RADIUS90_IN_SD, abs=1e-6)
+
+
+def test_the_uncertainty_adds_the_variances_of_both_ends():
+    found = by_key(Pose(standing_body(), radius90_mm=np.arange(1.0, 23.0)))
+    assert found["crl"].uncertainty_mm == pytest.approx(Z90 / RADIUS90_IN_SD * math.hypot(1, 10))
+    assert found["right_humerus"].uncertainty_mm == pytest.approx(Z90 / RADIUS90_IN_SD * math.hypot(14, 15))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 60.0, 180.0])
+def test_the_neck_uncertainty_does_not_jump_at_half_a_turn(degrees):
+    radii = np.linspace(0.5, 1.5, 22)
+    body = standing_body()
+    body[1:5:3] = nod(body, degrees - neck_flexion_deg(body, SCHEMA))[1:5:3]
+    assert abs(neck_flexion_deg(body, SCHEMA)) == pytest.approx(degrees, abs=1e-6)
+    face, trunk = body[4] - body[1], body[8] - body[6]
+    # the errors of two ends turn a line of this length in the median plane
+    turns = [np.hypot(*radii[[1, 4]]) / np.linalg.norm(face), np.hypot(*radii[[6, 8]]) / np.linalg.norm(trunk)]
+    expected = np.degrees(np.hypot(*turns)) * Z90 / RADIUS90_IN_SD
+    assert neck_uncertainty_deg(Pose(body, radius90_mm=radii)) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("degrees", [-60, -20, 0, 20, 45, 80])

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from anatomy.bodies import bodies, standing_body
 from anatomy.moving_bodies import LEFT_WRIST, SCHEMA, bent_elbow
+from scipy.spatial.transform import Rotation
 
+from FetusMapV2Lib.anatomy.biometry import neck_uncertainty_deg
 from FetusMapV2Lib.anatomy.joint_angles import angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
+from FetusMapV2Lib.anatomy.pose import Pose
 
 KEYS = [angle.key for angle in angle_list(SCHEMA)]
 
@@ -72,6 +75,17 @@ def test_uncertainty_is_what_errors_of_that_size_make():
     noisy = body + random.normal(size=(20_000, 22, 3)) * (radius / RADIUS90_IN_SD)[:, None]
     half_width = np.quantile(np.abs(joint_angles(noisy, SCHEMA) - joint_angles(body, SCHEMA)), 0.9, axis=0)
     assert angle_uncertainty(body, radius, SCHEMA) == pytest.approx(half_width, rel=0.03)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 180.0])
+def test_the_uncertainty_of_the_neck_does_not_jump_at_half_a_turn(degrees):
+    radii, body = np.linspace(0.5, 1.5, 22), standing_body()
+    turn = degrees - joint_angles(body, SCHEMA)[0]
+    body[4] = body[1] + Rotation.from_rotvec([-turn, 0, 0], degrees=True).apply(body[4] - body[1])
+    assert abs(joint_angles(body, SCHEMA)[0]) == pytest.approx(degrees, abs=1e-6)
+    found = angle_uncertainty(body, radii, SCHEMA)[0]
+    assert found == pytest.approx(neck_uncertainty_deg(Pose(body, radius90_mm=radii)), rel=1e-3)
+    assert found < 15.0
 
 
 def test_uncertainty_ends_at_half_a_turn():

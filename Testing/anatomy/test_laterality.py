@@ -24,7 +24,7 @@ def exchange(poses, rows):
 
 @pytest.mark.parametrize("arms_wrong", [False, True])
 @pytest.mark.parametrize("legs_wrong", [False, True])
-def test_wrong_names_are_mended_in_any_orientation(arms_wrong, legs_wrong):
+def test_wrong_names_are_corrected_in_any_orientation(arms_wrong, legs_wrong):
     for true in bodies(seed=1, count=40):
         given = exchange(true, ARMS) if arms_wrong else true
         given = exchange(given, LEGS) if legs_wrong else given
@@ -125,7 +125,7 @@ def test_larger_radii_never_raise_the_confidence():
 
 
 @pytest.mark.parametrize("missing", [[5], [10], [13, 5]])
-def test_something_stands_in_for_a_missing_landmark_at_half_the_confidence(missing):
+def test_another_landmark_replaces_a_missing_landmark_at_half_the_confidence(missing):
     for swapped in (False, True):
         body = exchange(standing_body(), ARMS) if swapped else standing_body()
         body[missing] = np.nan

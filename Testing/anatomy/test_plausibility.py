@@ -81,6 +81,28 @@ def test_bones_are_held_against_the_chart_at_this_crl():
     assert "Chen" in found.source and "our own" in found.source
 
 
+def test_the_limits_of_a_bone_are_centiles_of_the_chart():
+    shaft = expected_shaft("humerus", CRL)
+    assert shaft is not None
+    found = checks(left_humerus=(15.0, 1.5), crl=(CRL, 3.0))["left_humerus_for_crl"]
+    low, high = (shaft.mean_mm + z * 1.6448536 * shaft.sd_mm for z in (-1, 1))
+    assert found.limits == pytest.approx((low, 1.4 * high))
+    moved = [abs(expected_shaft("humerus", crl).mean_mm - shaft.mean_mm) for crl in (CRL - 3.0, CRL + 3.0)]
+    assert found.uncertainty == pytest.approx(math.hypot(1.5, max(moved)))
+    assert min(moved) < max(moved)
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "verdict"),
+    [
+        (-15.0, None, "fine"), (40.0, None, "fine"), (-15.1, None, "flagged"), (40.1, None, "flagged"),
+        (-15.1, 0.2, "borderline"), (40.3, 0.2, "flagged"), (41.0, 1.0, "borderline"), (math.nan, 1.0, "unknown"),
+    ],
+)  # fmt: skip
+def test_verdicts_at_the_limits(value, uncertainty, verdict):
+    assert checks(value, uncertainty)["neck_posture"].verdict == verdict
+
+
 def test_an_uncertain_crl_makes_the_expected_bone_uncertain():
     sure = checks(left_femur=(FEMUR, 1.0), crl=(CRL, 0.0))["left_femur_for_crl"]
     unsure = checks(left_femur=(FEMUR, 1.0), crl=(CRL, 5.0))["left_femur_for_crl"]

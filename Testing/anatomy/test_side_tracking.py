@@ -49,7 +49,7 @@ def test_right_sides_stay():
 @pytest.mark.parametrize("pairs", [ARMS, LEGS, ARMS + LEGS], ids=["arms", "legs", "both"])
 @pytest.mark.parametrize("which", [[5], [0], [11], [3, 4, 8]], ids=["middle", "first", "last", "several"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_limbs_that_flip_in_single_frames_are_put_right(which, pairs, seed):
+def test_limbs_that_flip_in_single_frames_are_corrected(which, pairs, seed):
     frames = moving(seed)
     given = flipped(frames, which, pairs)
     np.testing.assert_array_equal(settled(given), frames)
@@ -59,7 +59,7 @@ def test_limbs_that_flip_in_single_frames_are_put_right(which, pairs, seed):
 
 
 @pytest.mark.parametrize("joint", [1, 2], ids=["middle joint", "last joint"])
-def test_a_single_joint_that_flips_is_put_right(joint):
+def test_a_single_joint_that_flips_is_corrected(joint):
     frames = moving(3, 0.5)  # the ankles of this body lie 6 mm apart
     given = flipped(frames, [4, 7], [LEGS[joint]])
     np.testing.assert_array_equal(settled(given, np.full(given.shape[:2], 2.0)), frames)
