@@ -33,3 +33,11 @@ def carried(frames: np.ndarray, degrees: float, shift_mm: float) -> np.ndarray:
             for number, frame in enumerate(frames)
         ]
     )
+
+
+def uneven_sequence() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions (6, 22, 3) of a turning body that bends an elbow, 90 % radii of 1-9 mm (6, 22), uneven times (6,)."""
+    random = np.random.default_rng(11)
+    frames = carried(bent_elbow(np.array([0.0, 10.0, 25.0, 45.0, 60.0, 70.0])), 4.0, 1.5)
+    frames = frames + random.normal(0, 0.4, frames.shape)
+    return frames, random.uniform(1.0, 9.0, frames.shape[:2]), np.array([0.0, 0.3, 0.7, 1.0, 1.6, 2.0])

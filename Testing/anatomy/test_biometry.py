@@ -123,3 +123,11 @@ def test_the_neck_angle_of_an_incomplete_pose_is_unknown(missing):
     assert "neck angle unknown" in by_key(Pose(body))["crl"].note
     body[6:9] = [[0, 0, 0], [0, 0, -1], [0, 0, -2]]
     assert math.isnan(neck_flexion_deg(body, SCHEMA))
+
+
+def test_the_neck_angle_is_unknown_where_the_trunk_landmarks_lie_on_a_line_wherever_it_runs():
+    body = standing_body()
+    body[6:9] = [[0, 0, 1], [1e-7, 0, -1], [0, 0, -3]]
+    assert math.isnan(neck_flexion_deg(body, SCHEMA))
+    body[7] = [0.1, 0, -1]
+    assert not math.isnan(neck_flexion_deg(body, SCHEMA))

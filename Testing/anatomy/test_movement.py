@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from anatomy.moving_bodies import LEFT_ELBOW, LEFT_WRIST, SCHEMA, bent_elbow, carried
+from anatomy.moving_bodies import LEFT_ELBOW, LEFT_WRIST, SCHEMA, bent_elbow, carried, uneven_sequence
 
 from FetusMapV2Lib.anatomy import movement as movement_module
 from FetusMapV2Lib.anatomy.movement import analyse_movement
@@ -47,6 +47,25 @@ def test_the_speed_is_that_of_the_mean_of_elbow_and_wrist_in_mm_per_second():
     per_frame = analyse_movement(frames, SCHEMA, None, RADII)
     assert per_frame.time_unit == "frame" and movement.time_unit == "s"
     assert per_frame.speeds == pytest.approx(0.5 * movement.speeds)
+
+
+def test_speeds_and_their_errors_at_uneven_times_and_radii_are_those_recorded():
+    frames, radii, times = uneven_sequence()
+    movement = analyse_movement(frames, SCHEMA, times, radii)
+    speeds = [0.375352, 3.715341, 0.748879, 0.623120, 0.489996, 4.175582]
+    noise = [0.911083, 0.913838, 0.660542, 0.980760, 0.676681, 0.530134]
+    intervals = [20.45606, 31.218809, 57.439937, 6.837598, 30.611488, 39.746573, 53.933995, 34.572392, 44.877847]
+    np.testing.assert_allclose(movement.speeds[3], speeds, atol=1e-6)
+    np.testing.assert_allclose(movement.noise[3], noise, atol=1e-6)
+    np.testing.assert_allclose(movement.angle_intervals[3], intervals, atol=1e-6)
+    assert movement.turning[3] == pytest.approx(8.559565)
+
+
+def test_speeds_do_not_depend_on_how_large_equal_radii_are():
+    frames, radii, times = uneven_sequence()
+    one, other = (analyse_movement(frames, SCHEMA, times, np.full_like(radii, radius)) for radius in (2.0, 40.0))
+    np.testing.assert_allclose(one.speeds[:, :-1], other.speeds[:, :-1], rtol=1e-6)
+    assert np.isfinite(other.noise).all()
 
 
 def test_a_body_carried_and_turned_moves_as_a_whole_and_no_limb_does():

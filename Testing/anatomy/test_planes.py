@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from anatomy.bodies import bodies, standing_body
 
-from FetusMapV2Lib.anatomy.planes import midsagittal_plane, same_plane
+from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane, same_plane
 from FetusMapV2Lib.anatomy.schema import default_schema
 
 SCHEMA = default_schema()
@@ -133,3 +133,12 @@ def test_planes_are_the_same_to_the_last_digit():
     moved[0, 2] += 1e-9
     assert not same_plane(plane, midsagittal_plane(moved, SCHEMA))
     assert not same_plane(plane, None) and same_plane(None, None)
+
+
+def test_the_axes_are_those_of_the_plane_or_of_the_scanner():
+    plane = midsagittal_plane(standing_body(), SCHEMA)
+    axes = fetal_axes(plane)
+    assert axes.left is plane.normal and axes.dorsal is plane.x_axis and axes.cranial is plane.y_axis
+    scanner = fetal_axes(None)
+    np.testing.assert_array_equal([scanner.left, scanner.dorsal, scanner.cranial], np.diag([-1.0, -1.0, 1.0]))
+    np.testing.assert_array_equal(np.cross(scanner.dorsal, scanner.cranial), scanner.left)
