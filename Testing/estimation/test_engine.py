@@ -17,6 +17,7 @@ from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
+from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, save_model
@@ -315,6 +316,23 @@ def test_cancelling_keeps_nothing_and_the_engine_works_on(answer: int) -> None:
         engine.estimate(sample(), should_cancel=lambda: next(answers))
     expected = engine.estimate(sample())
     assert np.array_equal(expected.views[-1].positions, engine.estimate(sample()).views[-1].positions)
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_a_job_is_cancelled_at_once_by_itself_or_by_whoever_submitted_it(by_itself: bool) -> None:
+    engine = PoseEngine(model_of(FixedPoints(body_on_the_grid(SMALL)), input_size=SMALL), CPU, "")
+    fractions: list[float] = []
+
+    def on_progress(fraction: float, stage: str) -> None:
+        fractions.append(fraction)
+        if by_itself:
+            job.cancel()
+
+    job = engine.submit(EstimateRequest(sample()), on_progress, None if by_itself else lambda: True)
+    with pytest.raises(Cancelled):
+        job.result()
+    assert len(fractions) <= 1
+    assert engine.submit(EstimateRequest(sample()), None, lambda: False).result().views
 
 
 def test_timings_and_warnings_belong_to_the_case() -> None:

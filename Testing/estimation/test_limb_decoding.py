@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation import limb_decoding
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.limb_decoding import decode_limbs, limb_pairs
 from FetusMapV2Lib.imaging.grid import Grid
@@ -170,3 +171,13 @@ def test_the_engine_reads_limbs_as_the_model_says(decoding, together):
     estimate = PoseEngine(model, torch.device("cpu"), "for a test").estimate(volume)
     ankles = estimate.views[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]
     assert (np.linalg.norm(ankles[0] - ankles[1]) < 1.0) == together
+
+
+def test_what_two_joints_cover_of_both_maps_counts_once_as_far_as_they_overlap():
+    """Masses 0.5 and 0.4, a reach of 3 mm: by Gaussians, less than half of 0.4 is shared at 4 mm, nothing far away."""
+    voxels, none = np.zeros((3, 3), dtype=np.int64), np.zeros(3)
+    one = limb_decoding._Peaks(voxels, np.zeros((3, 3)), np.full(3, 0.5), none)
+    two = limb_decoding._Peaks(voxels, np.array([[0.0, 0, 0], [4, 0, 0], [90, 0, 0]]), np.full(3, 0.3), none + 0.1)
+    found = limb_decoding._coverage(one, two, np.array([0]), np.array([0, 1, 2]), reach_mm=3.0)
+    shared = 0.4 * np.array([1.0, np.exp(-8 / 9), 0.0])
+    np.testing.assert_allclose(found[0], 3.0 * np.log(0.05 + (0.9 - shared) / 2), rtol=1e-9)

@@ -27,7 +27,7 @@ from FetusMapV2Lib.memory.segments import segmented
 from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.unet import ConvNormReLU
 
-SIZE = (32, 16, 48)
+SIZE = (16, 16, 24)
 
 
 def unet(widths: tuple[int, ...] = (4, 8)) -> nn.Module:

@@ -186,6 +186,8 @@ def test_detached_data(tmp_path):
     (tmp_path / "head.raw").write_bytes(b"0123456789" + ARRAY.tobytes())
     for n, plane in enumerate(ARRAY):
         (tmp_path / f"s{n:03d}.raw").write_bytes(plane.tobytes())
+        (tmp_path / f"s{n:03d}.zraw").write_bytes(zlib.compress(plane.tobytes()))
+    together = sum(path.stat().st_size for path in tmp_path.glob("s*.zraw"))
     names = "".join(f"s{n:03d}.raw\n" for n in range(18)).encode()
     for file, lines, after in (
         ("data/v ü.zraw", "\nCompressedData = True", b""),
@@ -193,6 +195,7 @@ def test_detached_data(tmp_path):
         ("head.raw", "\nHeaderSize = 10", b""),
         ("head.raw", "\nHeaderSize = -1", b""),
         ("s%03d.raw 0 17 1", "", b""),
+        ("s%03d.zraw 0 17 1", f"\nCompressedData = True\nCompressedDataSize = {together}", b""),
         ("LIST", "", names),
         ("LIST 2", "", names),
     ):
