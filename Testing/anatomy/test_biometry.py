@@ -115,6 +115,13 @@ def test_the_crl_note_flags_a_flexed_and_an_extended_neck():
     assert "neck extended by 40 deg: may be too long" in by_key(Pose(nod(standing_body(), -40)))["crl"].note
 
 
+@pytest.mark.parametrize(("offset_mm", "known"), [(1e-5, False), (1e-3, True)])
+def test_a_trunk_in_a_line_gives_no_neck_angle(offset_mm, known):
+    body = standing_body()
+    body[6:9] = [[0, 0, 0], [0, offset_mm, -50], [0, 0, -100]]
+    assert math.isfinite(neck_flexion_deg(body, SCHEMA)) is known
+
+
 @pytest.mark.parametrize("missing", [1, 4, 6, 7, 8])
 def test_the_neck_angle_of_an_incomplete_pose_is_unknown(missing):
     body = standing_body()

@@ -76,6 +76,20 @@ def test_cranial_is_from_rump_to_crown_else_along_the_spine_else_along_the_longe
     assert abs(y_axis @ longest) == pytest.approx(1.0) and y_axis[np.abs(y_axis).argmax()] > 0
 
 
+def test_a_crown_on_the_rump_says_nothing_of_cranial():
+    body = standing_body()
+    body[0] = body[9]
+    spine = body[SCHEMA.trunk_frame_rows[0]] - body[SCHEMA.trunk_frame_rows[2]]
+    assert midsagittal_plane(body, SCHEMA).y_axis @ spine == pytest.approx(np.linalg.norm(spine))
+
+
+def test_without_a_plane_the_axes_are_those_of_the_scanner():
+    axes = fetal_axes(None)
+    assert np.stack([axes.left, axes.dorsal, axes.cranial]).tolist() == [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]
+    plane = midsagittal_plane(standing_body(), SCHEMA)
+    assert fetal_axes(plane).left is plane.normal and fetal_axes(plane).cranial is plane.y_axis
+
+
 def test_the_fit_is_the_least_squares_one():
     body = bodies(seed=13, count=1, noise_mm=3)[0]
     plane = midsagittal_plane(body, SCHEMA)

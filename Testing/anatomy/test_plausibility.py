@@ -90,6 +90,8 @@ def test_the_limits_of_a_bone_are_centiles_of_the_chart():
     moved = [abs(expected_shaft("humerus", crl).mean_mm - shaft.mean_mm) for crl in (CRL - 3.0, CRL + 3.0)]
     assert found.uncertainty == pytest.approx(math.hypot(1.5, max(moved)))
     assert min(moved) < max(moved)
+    beyond = checks(left_humerus=(15.0, 1.5), crl=(CRL, 60.0))["left_humerus_for_crl"]
+    assert beyond.uncertainty == 1.5, "the chart covers neither end of the interval"
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_the_residual_is_the_mean_distance_and_ranks_the_nearest_first():
     assert list(np.argsort(found.residual)) == list(range(6))
 
 
+def test_a_target_in_one_place_gives_no_scale():
+    four = standing_body()[:4]  # sums over four points are exact
+    fit = register(four, np.tile([1.0, 2.0, 4.0], (4, 1)))
+    assert fit.scale == 1.0
+    np.testing.assert_allclose(fit.apply(four).mean(axis=0), [1.0, 2.0, 4.0])
+
+
 def test_points_in_one_place_and_in_a_line_give_a_finite_answer():
     same = np.ones((5, 3))
     found = register(same, standing_body()[:5])

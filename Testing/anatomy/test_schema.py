@@ -285,3 +285,23 @@ def test_a_text_that_cannot_be_shown_is_refused(document, text):
         document["landmarks"][0][key] = text
         with pytest.raises(InputError, match="a text of one line"):
             Schema.from_document(document)
+
+
+def test_a_text_has_a_thousand_characters_at_most(document):
+    document["landmarks"][0]["definition"] = "x" * 1000
+    assert len(Schema.from_document(document).landmarks[0].definition) == 1000
+    document["landmarks"][0]["definition"] += "x"
+    with pytest.raises(InputError, match="at most 1000 characters"):
+        Schema.from_document(document)
+
+
+def test_a_schema_has_two_hundred_landmarks_at_most(document):
+    marks = document["landmarks"]
+    for number in range(len(marks) + 1, 201):
+        marks.append(marks[0] | {"number": number, "key": f"mark_{number}".replace("0", "o"), "name": f"Mark {number}"})
+    for number, mark in enumerate(marks[22:], start=23):
+        mark["key"] = "mark_" + "".join("abcdefghij"[int(digit)] for digit in str(number))
+    assert Schema.from_document(document).count == 200
+    marks.append(marks[-1] | {"number": 201, "key": "mark", "name": "Mark"})
+    with pytest.raises(InputError, match="holds more than 200"):
+        Schema.from_document(document)

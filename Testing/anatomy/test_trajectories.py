@@ -106,7 +106,7 @@ def test_steady_movement_has_its_velocity_at_uneven_times_and_beside_gaps():
     assert found[:, 6] == pytest.approx(0.0)
     alone = np.full((6, 22, 3), np.nan)
     alone[2] = 1.0
-    assert np.isnan(velocities(alone, times, np.full((6, 22), 0.7))[0]).all()
+    assert all(np.isnan(found).all() for found in velocities(alone, times, np.full((6, 22), 0.7)))
 
 
 def test_velocity_errors_are_those_of_repeated_trials():
