@@ -230,11 +230,14 @@ def test_no_thread_gets_on_while_the_event_loop_idles_but_by_what_runs_in_python
     try:
         before = len(steps)
         qt.QTest.qWait(200)
-        assert len(steps) - before <= 2
+        assert len(steps) - before < 20, "of about 200 that a free thread makes"
         timer.start()
         before = len(steps)
-        qt.QTest.qWait(200)
-        assert len(steps) - before >= 1
+        for _time in range(600):  # how soon depends on the machine
+            if len(steps) > before:
+                break
+            qt.QTest.qWait(50)
+        assert len(steps) > before
     finally:
         timer.stop()
         stop.set()

@@ -31,7 +31,7 @@ def doubting_engine(device):
 
 
 class Panel:
-    """The hands and eyes of a user of the section."""
+    """What a user of the section does and sees."""
 
     def __init__(self, window):
         self.window = window

@@ -85,7 +85,7 @@ def test_estimating_all_frames_shows_who_moves(moving_window):
     assert lines["Left elbow flexion"][ALL] != lines["Right elbow flexion"][ALL]
     assert len(lines) == 7 + 9
     assert ui.exportMovementButton.enabled and ui.showChartButton.enabled
-    assert ui.resultsTable.rowCount > 0, "the measurements of the frame on show"
+    assert ui.resultsTable.rowCount > 0, "the measurements of the shown frame"
 
 
 def test_stepping_by_buttons_slider_and_slicers_own_browser_shows_each_frames_pose(moving_window, browser):

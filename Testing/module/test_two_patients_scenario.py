@@ -43,7 +43,7 @@ def scenario(open_window: Any, patients: tuple[Any, Any], tmp_path: Path) -> Any
 
 @pytest.fixture
 def both(scenario: Any) -> Any:
-    """Both have a pose, that of the second is on show."""
+    """Both have a pose, that of the second is shown."""
     scenario.openSections()
     for patient in scenario._a, scenario._b:
         scenario.select(patient)
@@ -213,7 +213,7 @@ def test_reports_name_the_patient_of_their_own_volume(
 
 @pytest.fixture
 def moving(both: Any, scene: Any) -> Any:
-    """A third patient's sequence, on show with the poses of all its frames."""
+    """The sequence of a third patient, shown with the poses of all its frames."""
     from FetusMapV2Panel import pose_ownership, selftest, synthetic_patients
 
     browser = selftest.addSequence(scene, 3)
