@@ -15,7 +15,9 @@ import argparse
 import contextlib
 import csv
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import slicer
 
@@ -23,12 +25,12 @@ _SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".nii.gz")
 
 
 def volumes(paths: list[Path]) -> list[Path]:
-    """Files as they are, and the volume files of folders in order of their names; those of macOS's own are none."""
+    """Files as they are, and the volume files of folders in order of their names, without those that macOS adds."""
     found = []
     for path in paths:
         try:
             inside = list(path.iterdir()) if path.is_dir() else [path]
-        except OSError:  # said when its turn comes
+        except OSError:  # reported when it is loaded
             inside = [path]
         found += sorted(one for one in inside if one == path or _is_volume(one.name))
     return found
@@ -38,8 +40,11 @@ def _is_volume(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith("._")
 
 
-def estimate(file: Path, output: Path, logic, settings) -> str:
-    """Estimate one volume with a module logic; returns what there is to say.
+def estimate(file: Path, output: Path, logic: Any, settings: Any) -> str:
+    """Estimate one volume with a module logic.
+
+    Returns:
+        Why no fetus was found, or "done." and the warnings.
 
     Raises:
         UserError, RuntimeError: the volume cannot be loaded or used, or a result cannot be written.
@@ -66,11 +71,11 @@ def estimate(file: Path, output: Path, logic, settings) -> str:
 
 
 @contextlib.contextmanager
-def counted(path: Path):
-    """Count the attempts at a volume in a file, which goes when one comes to an end, good or bad.
+def counted(path: Path) -> Iterator[None]:
+    """Count the attempts at a volume in a file, which is removed when an attempt ends, by an error too.
 
     Raises:
-        RuntimeError: two did not.
+        RuntimeError: two attempts ended with Slicer itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.stat().st_size if path.exists() else 0
@@ -83,7 +88,7 @@ def counted(path: Path):
         path.unlink(missing_ok=True)
 
 
-def write_table(path: Path, cells) -> None:
+def write_table(path: Path, cells: Iterable[Sequence[str]]) -> None:
     """Write the measurements, whole or not at all: this file says that a volume is done."""
     from FetusMapV2Lib.core.atomic_files import atomic_write
 
@@ -93,29 +98,30 @@ def write_table(path: Path, cells) -> None:
         writer.writerows(cells)
 
 
-def estimate_all(files: list[Path], output: Path, logic, settings) -> dict[Path, str]:
-    """Estimate volumes, one line for each; returns what was refused, and why."""
+def estimate_all(files: list[Path], output: Path, logic: Any, settings: Any) -> dict[Path, str]:
+    """Estimate volumes, one line for each; returns the files that failed, with the reason."""
     from FetusMapV2Lib.core.faults import as_user_error
     from FetusMapV2Lib.core.safe_text import printable_sentence
     from FetusMapV2Lib.imaging.reading import volume_name
 
-    refused, taken = {}, {}
+    failed: dict[Path, str] = {}
+    taken: dict[str, Path] = {}
     for number, file in enumerate(dict.fromkeys(files), start=1):
         label = printable_sentence(f"{number}/{len(files)} {file.name}:")
-        name = volume_name(file).casefold()  # not every file system tells A from a
+        name = volume_name(file).casefold()  # some file systems do not distinguish A and a
         try:
             if taken.setdefault(name, file) != file:
                 raise RuntimeError(f"its results would have the names of those of {taken[name]}")
             print(label, printable_sentence(estimate(file, output, logic, settings)), flush=True)
         except Exception as error:  # whatever a file does, the others are still processed
             # slicer.util.loadVolume says by RuntimeError that a file cannot be loaded
-            refused[file] = printable_sentence(error if type(error) is RuntimeError else as_user_error(error))
-            print(label, "failed.", refused[file], file=sys.stderr, flush=True)
-    return refused
+            failed[file] = printable_sentence(error if type(error) is RuntimeError else as_user_error(error))
+            print(label, "failed.", failed[file], file=sys.stderr, flush=True)
+    return failed
 
 
-def main(arguments: list[str], make_logic=None) -> int:
-    """The command line after ``--``."""
+def main(arguments: list[str], make_logic: Callable[[], Any] | None = None) -> int:
+    """Run the command line after ``--``; returns the exit code."""
     from FetusMapV2Panel.parameters import Device, Refine, Settings
 
     from FetusMapV2Lib.core.safe_text import printable

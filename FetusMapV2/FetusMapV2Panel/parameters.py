@@ -81,19 +81,21 @@ class DatingFormula(enum.Enum):
 
 @parameterNodeWrapper
 class FetusMapV2ParameterNode:
-    """
-    inputVolume - the ultrasound volume.
-    landmarks - the shown pose; empty for new landmarks at the next estimate.
-    device - where the network runs.
-    memoryBudget - GiB that the network may use; 0 = no limit.
-    refine - the refinement of the pose after the network.
-    mirrored - the device delivers mirrored volumes; their handedness is corrected.
-    model - name in the index or path of a model; empty for the default one.
-    datingFormula - the formula whose gestational age comes first.
-    reportPage, reportPdf, reportTable, reportDicom, reportFhir - the files of a report.
-    reportWithoutIdentifiers - omit patient, study, reader and the name of the volume from the report.
-    sequenceBrowser - the volumes over time whose movement is analysed.
-    frameInterval - seconds between them; 0 = the times of the sequence.
+    """The parameters that a scene keeps for the panel.
+
+    Attributes:
+        inputVolume: the ultrasound volume.
+        landmarks: the shown pose; empty for new landmarks at the next estimate.
+        device: where the network runs.
+        memoryBudget: GiB that the network may use; 0 = no limit.
+        refine: the refinement of the pose after the network.
+        mirrored: the device delivers mirrored volumes; their handedness is corrected.
+        model: name in the index or path of a model; empty for the default one.
+        datingFormula: the formula whose gestational age comes first.
+        reportPage, reportPdf, reportTable, reportDicom, reportFhir: the files of a report.
+        reportWithoutIdentifiers: omit patient, study, reader and the name of the volume from the report.
+        sequenceBrowser: the volumes over time whose movement is analysed.
+        frameInterval: seconds between them; 0 = the times of the sequence.
     """
 
     inputVolume: Volume

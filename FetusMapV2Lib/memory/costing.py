@@ -167,7 +167,8 @@ class Costing:
         probabilities = kernels.clone(maps)
         gradient = kernels.clone(maps)
         del probabilities, maps
-        return kernels.cast(gradient, output.dtype)
+        given: Tensor = kernels.cast(gradient, output.dtype)
+        return given
 
     def vanilla(self, timeline: bool = False) -> Measured:
         """Plain autograd with the plain loss (log-softmax times a stored target) and Adam, or plain inference."""

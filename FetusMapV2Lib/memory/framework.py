@@ -79,7 +79,8 @@ def paper_framework(
         batch: volumes at once.
         checkpoint: step 1; without it every segment is one node with technique 1.
         reversible: steps 2 and 3.
-        couplings, depth: of the reversible blocks, see `reversible.ReversibleBlock.like`.
+        couplings: per reversible block, see `reversible.ReversibleBlock.like`.
+        depth: Conv-BN-ReLU in each branch of a coupling.
 
     Raises:
         UserError: the network cannot be traced.

@@ -146,17 +146,21 @@ class GhostKernels(TorchKernels):
         return Ghost(tuple(shape), dtype, _Memory(self.ledger, math.prod(shape) * dtype.itemsize))
 
     def empty(self, shape: tuple[int, ...], like: Any, dtype: torch.dtype | None = None) -> Any:
+        """Allocate; costs no operation."""
         return self.new(shape, dtype or like.dtype)
 
     def zeros(self, shape: tuple[int, ...], like: Any) -> Any:
+        """Allocate; one pass that writes."""
         result = self.new(shape, like.dtype)
         self.ledger.work(result.bytes)
         return result
 
     def zeros_like(self, parameter: Tensor) -> Any:
+        """Allocate a gradient for `parameter`; never part of a pass over voxels, so no operation is counted."""
         return self.new(tuple(parameter.shape), parameter.dtype)
 
     def cast(self, x: Any, dtype: torch.dtype) -> Any:
+        """Allocate unless `x` has the type already; one pass that reads and writes."""
         if x.dtype == dtype:
             return x
         result = self.new(x.shape, dtype)
@@ -164,9 +168,11 @@ class GhostKernels(TorchKernels):
         return result
 
     def parameter(self, parameter: Tensor) -> Any:
+        """A ghost whose memory is not counted."""
         return Ghost(tuple(parameter.shape), parameter.dtype, None)
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:
+        """Allocate the output (B, O, k, j, i); two operations per weight and output voxel."""
         padding: Any = conv.padding
         space: tuple[int, ...] = tuple(
             (n + 2 * p - d * (k - 1) - 1) // s + 1
@@ -182,20 +188,24 @@ class GhostKernels(TorchKernels):
             self.ledger.brief(weight.numel() * dtype.itemsize)
 
     def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: nn.Conv3d) -> Any:
+        """Allocate a gradient of the shape and type of `weight`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
         self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
         return self.new(weight.shape, weight.dtype)
 
     def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: nn.Conv3d) -> Any:
+        """Allocate a gradient of `shape`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
         self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
         return self.new(shape, dz.dtype)
 
     def bias_gradient(self, dz: Any, bias: Any) -> Any:
+        """Allocate a gradient like `bias`; one pass that reads `dz`."""
         self.ledger.work(dz.bytes)
         return self.new(tuple(bias.shape), bias.dtype)
 
     def statistics(self, z: Any, per_sample: bool) -> Statistics:
+        """Allocate mean and variance; two reads of `z`, and in low precision a copy of it for a moment."""
         kind = sum_type(z.dtype)
         shape = (z.shape[0], z.shape[1]) if per_sample else (z.shape[1],)
         self.ledger.work(2 * z.bytes)
@@ -204,16 +214,19 @@ class GhostKernels(TorchKernels):
         return Statistics(self.new(shape, kind), self.new(shape, kind), 1)
 
     def empty_statistics(self, z_like: Any, shape: tuple[int, ...]) -> Any:
+        """Allocate in the type that sums of `z_like` are taken in."""
         return self.new(shape, sum_type(z_like.dtype))
 
     def scale_and_shift(
         self, statistics: Statistics, gamma: Any, beta: Any, eps: float, channels: slice
     ) -> tuple[Any, Any, Any]:
+        """Three values per channel: too small to count."""
         like: Any = statistics.mean[..., channels]
         small = Ghost(like.shape, like.dtype, None)
         return small, small, small
 
     def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool) -> Any:
+        """One pass, two with a normalisation, in place or into new memory; in low precision two copies for a moment."""
         kind = sum_type(z.dtype)
         self.ledger.work((4 if scale is not None else 2) * z.bytes)
         if scale is not None and z.dtype != kind:
@@ -221,6 +234,7 @@ class GhostKernels(TorchKernels):
         return z if in_place else self.new(z.shape, z.dtype)
 
     def mask(self, gradient: Any, y: Any, slope: float | None) -> Any:
+        """One pass in place: two reads and one write; none without an activation."""
         if slope is not None:
             self.ledger.work(3 * y.bytes)
         return gradient
@@ -228,6 +242,7 @@ class GhostKernels(TorchKernels):
     def norm_sums(
         self, gradient: Any, z: Any, statistics: Statistics, inverse: Any, channels: slice
     ) -> tuple[Any, Any]:
+        """Allocate two sums per channel; two reads of a tensor of the size of `z`."""
         self.ledger.work(2 * z.bytes)
         like: Any = statistics.mean[..., channels]
         return self.new(like.shape, like.dtype), self.new(like.shape, like.dtype)
@@ -242,18 +257,21 @@ class GhostKernels(TorchKernels):
         channels: slice,
         into: Any,
     ) -> None:
+        """Passes that read and write seven times the size of `z`; in low precision three copies for a moment."""
         kind = sum_type(z.dtype)
         self.ledger.work(7 * z.bytes)
         if z.dtype != kind:
             self.ledger.brief(3 * z.numel() * kind.itemsize)
 
     def pool(self, y: Any) -> Any:
+        """Allocate the output at half the size; the places of its maxima (int64) live for a moment."""
         result = self.new((*y.shape[:2], *(n // 2 for n in y.shape[2:])), y.dtype)
         self.ledger.brief(result.numel() * 8)  # places of the maxima
         self.ledger.work(y.bytes + result.bytes)
         return result
 
     def pool_backward(self, gradient: Any, y: Any) -> Any:
+        """Allocate a gradient like `y`; the pooled values and their places are recomputed and live meanwhile."""
         pooled = gradient.numel()
         places = _Memory(self.ledger, pooled * (8 + y.dtype.itemsize))
         result = self.new(y.shape, y.dtype)
@@ -262,69 +280,86 @@ class GhostKernels(TorchKernels):
         return result
 
     def upsample(self, x: Any, function: Callable[[Tensor], Tensor]) -> Any:
+        """Allocate the output at twice the size; one pass."""
         result = self.new((*x.shape[:2], *(2 * n for n in x.shape[2:])), x.dtype)
         self.ledger.work(x.bytes + result.bytes)
         return result
 
     def upsample_backward(self, gradient: Any) -> Any:
+        """Allocate a gradient at half the size; one pass."""
         result = self.new((*gradient.shape[:2], *(n // 2 for n in gradient.shape[2:])), gradient.dtype)
         self.ledger.work(gradient.bytes + result.bytes)
         return result
 
     def concatenate(self, parts: list[Any]) -> Any:
+        """Allocate the sum of the channels; one pass that reads and writes."""
         first = parts[0]
         result = self.new((first.shape[0], sum(p.shape[1] for p in parts), *first.shape[2:]), first.dtype)
         self.ledger.work(2 * result.bytes)
         return result
 
     def add(self, into: Any, x: Any) -> None:
+        """One pass: two reads and one write."""
         self.ledger.work(3 * x.bytes)
 
     def copy(self, into: Any, x: Any) -> None:
+        """One pass that reads and writes."""
         self.ledger.work(2 * x.bytes)
 
     def clone(self, x: Any) -> Any:
+        """Allocate a copy; one pass that reads and writes."""
         self.ledger.work(2 * x.bytes)
         return self.new(x.shape, x.dtype)
 
     def to_host(self, x: Any) -> Any:
+        """Allocate in host memory and count the transfer."""
         self.ledger.transferred += x.bytes
         return Ghost(x.shape, x.dtype, _Memory(self.ledger, x.bytes, host=True))
 
     def to_device(self, host: Any, device: torch.device) -> Any:
+        """Allocate on the device and count the transfer."""
         self.ledger.transferred += host.bytes
         return self.new(host.shape, host.dtype)
 
     def pad_rows(self, x: Any, before: int, after: int) -> Any:
+        """Allocate (B, C, before + k + after, j, i); one pass that reads and writes."""
         result = self.new((*x.shape[:2], x.shape[2] + before + after, *x.shape[3:]), x.dtype)
         self.ledger.work(2 * result.bytes)
         return result
 
     def flipped(self, weight: Any) -> Any:
+        """Allocate the weight with its channel axes exchanged; too small to count as an operation."""
         return self.new((weight.shape[1], weight.shape[0], *weight.shape[2:]), weight.dtype)
 
     def norm_sign(self, gamma: Any) -> Any:
+        """One value per channel, which is not counted."""
         return None if gamma is None else Ghost((1, gamma.shape[0], 1, 1, 1), gamma.dtype, None)
 
     def times(self, x: Any, factor: Any) -> Any:
+        """Allocate the product; one pass that reads and writes."""
         self.ledger.work(2 * x.bytes)
         return self.new(x.shape, x.dtype)
 
     def merge_statistics(self, known: Statistics | None, found: Statistics) -> Statistics:
+        """The statistics found last: all have the same shape."""
         return found
 
     def host_room(self, shape: tuple[int, ...], like: Any) -> Any:
+        """Allocate in host memory."""
         return Ghost(shape, like.dtype, _Memory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True))
 
     def rows_to_host(self, host: Any, i: int, j: int, rows: Any) -> None:
+        """Count the transfer of `rows`."""
         self.ledger.transferred += rows.bytes
 
     def rows_to_device(self, host: Any, i: int, j: int, like: Any) -> Any:
+        """Allocate the rows i to j on the device and count their transfer."""
         rows = host[:, :, i:j]
         self.ledger.transferred += rows.bytes
         return self.new(rows.shape, rows.dtype)
 
     def call(self, unit: OpaqueUnit, values: list[Any]) -> tuple[Any, Any]:
+        """Allocate the value of an opaque unit; its operations are counted once per unit and shapes, without data."""
         shape, flops = self._opaque(unit, values)
         result = self.new(shape, values[0].dtype)
         self.ledger.work(sum(value.bytes for value in values) + result.bytes, flops)
@@ -343,11 +378,13 @@ class GhostKernels(TorchKernels):
         return self._opaque_costs[key]
 
     def call_again(self, unit: OpaqueUnit, values: list[Any], states: Any) -> Any:
+        """The cost of one more forward pass."""
         return self.call(unit, values)[0]
 
     def call_backward(
         self, unit: OpaqueUnit, values: list[Any], wanted: list[bool], gradient: Any, states: Any
     ) -> tuple[list[Any], list[tuple[nn.Parameter, Any]]]:
+        """One more forward pass, and as many operations again for each gradient: of the first value, of the weights."""
         again = self.call(unit, values)[0]
         weighed = sum(wanted[:1]) + any(p.requires_grad for p in unit.parameters())
         self.ledger.work(0, weighed * self._opaque(unit, values)[1])
@@ -359,6 +396,7 @@ class GhostKernels(TorchKernels):
         return shares, found
 
     def label(self, name: str) -> None:
+        """Begin a new line of the timeline in the ledger."""
         self.ledger.label(name)
 
 

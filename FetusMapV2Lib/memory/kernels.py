@@ -81,9 +81,10 @@ class TorchKernels:
     def _backward(
         dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d, wanted: tuple[bool, bool]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.aten.convolution_backward(
+        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
             dz, x, weight, None, conv.stride, conv.padding, conv.dilation, False, [0, 0, 0], 1, [*wanted, False]
         )
+        return gradients
 
     def bias_gradient(self, dz: Tensor, bias: Tensor) -> Tensor:
         """Sum over everything but the channels."""
@@ -203,9 +204,10 @@ class TorchKernels:
         """Gradient of the pooled tensor's source y."""
         aten, two = torch.ops.aten, [2, 2, 2]
         _, places = aten.max_pool3d_with_indices(y, two, two)
-        return aten.max_pool3d_with_indices_backward(
+        result: Tensor = aten.max_pool3d_with_indices_backward(
             gradient.to(y.dtype).contiguous(), y, two, two, [0, 0, 0], [1, 1, 1], False, places
         )
+        return result
 
     def upsample(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Trilinear, by two."""
@@ -216,19 +218,20 @@ class TorchKernels:
         low = gradient.device.type == "cpu" and gradient.dtype in (torch.bfloat16, torch.float16)
         g = gradient.float() if low else gradient
         coarse = [*g.shape[:2], *(n // 2 for n in g.shape[2:])]
-        result = torch.ops.aten.upsample_trilinear3d_backward(g, list(g.shape[2:]), coarse, False, 2.0, 2.0, 2.0)
-        return result.to(gradient.dtype)
+        adjoint = torch.ops.aten.upsample_trilinear3d_backward
+        result: Tensor = adjoint(g, list(g.shape[2:]), coarse, False, 2.0, 2.0, 2.0).to(gradient.dtype)
+        return result
 
     def concatenate(self, parts: list[Tensor]) -> Tensor:
         """Along the channels."""
         return torch.cat(parts, dim=1)
 
     def add(self, into: Tensor, x: Tensor) -> None:
-        """into += x."""
+        """Add `x` to `into`, in place."""
         into.add_(x)
 
     def copy(self, into: Tensor, x: Tensor) -> None:
-        """into = x."""
+        """Overwrite `into` with `x`."""
         into.copy_(x)
 
     def to_host(self, x: Tensor) -> Tensor:

@@ -158,7 +158,8 @@ class Recomputed(nn.Module):
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), again()
 
-        return checkpoint(self.__dict__["_whole"], x, use_reentrant=False, context_fn=contexts)
+        output: Tensor = checkpoint(self.__dict__["_whole"], x, use_reentrant=False, context_fn=contexts)
+        return output
 
 
 #: Modules that a graph tracer must keep whole.
@@ -401,7 +402,8 @@ def convert(
     Args:
         network: any; it is not changed.
         paths: some of those that `find_passes` names.
-        couplings, depth: see `ReversibleBlock.like`; the defaults are the paper's.
+        couplings: per block, see `ReversibleBlock.like`.
+        depth: Conv-BN-ReLU in each branch of a coupling.
         managed: of the new blocks (and of `Recomputed`).
         recompute_before: make a Conv-BN-ReLU whose output a block reads `Recomputed`, so that the output goes.
 

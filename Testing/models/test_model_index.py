@@ -65,8 +65,7 @@ def test_verify_names_the_good_and_raises_for_the_bad(index: Path) -> None:
     damaged.write_bytes(content)
     lines = []
     with pytest.raises(ModelError, match="SHA-256"):
-        for line in verify(index=index):
-            lines.append(line)
+        lines.extend(verify(index=index))
     assert len(lines) == 1 and lines[0].startswith("toy")
     with pytest.raises(ModelError, match="SHA-256"):
         find_model(None, index)

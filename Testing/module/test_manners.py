@@ -32,9 +32,8 @@ def test_no_two_texts_share_a_letter_and_none_is_a_menu_of_slicer():
         for string in entry.iter("string")
     ]
     for path in [*MODULE.rglob("*.py"), *(MODULE.parent / "FetusMapV2Lib" / "presenting").glob("*.py")]:
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_":
-                texts.append(call.args[0].value)
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        texts += [call.args[0].value for call in calls if getattr(call.func, "id", "") == "_"]
     letters = [letter for text in texts for letter in mnemonics(text)]
     assert len(letters) > 10
     assert sorted(letters) == sorted(set(letters) - set(MENUS))
