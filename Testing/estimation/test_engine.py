@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
-from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.requests import EstimateRequest
@@ -156,7 +156,8 @@ def test_a_mirrored_volume_exchanges_sides_and_undoing_it_brings_them_back(balls
 def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
     points = body_on_the_grid(SMALL)
     schema = default_schema()
-    calibration = replace(uncalibrated(), radius_factors=tuple(1.0 + row for row in range(22)))
+    offsets, factors = tuple(0.05 * row for row in range(22)), tuple(1.0 + row for row in range(22))
+    calibration = replace(uncalibrated(), offsets=offsets, radius_factors=factors)
     results = []
     for order in (list(range(22)), list(schema.mirror_rows)):
         model = model_of(FixedPoints(points[order]), input_size=SMALL, calibration=calibration)
@@ -166,6 +167,8 @@ def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
     assert np.allclose(right.positions, exchanged.positions, atol=0.05)
     assert np.allclose(exchanged.radius90_mm, right.radius90_mm[list(schema.mirror_rows)], rtol=0.05)
     assert exchanged.radius90_mm[10] > right.radius90_mm[10]
+    assert np.allclose(exchanged.confidence, right.confidence[list(schema.mirror_rows)], rtol=0.05)
+    assert exchanged.confidence[10] < right.confidence[10]
 
 
 # --- presence
@@ -227,6 +230,13 @@ def test_a_loaded_model_says_what_it_is_and_where_it_ran(model_file: Path) -> No
     assert estimate.device_reason == "chosen by the user"
     assert engine.calibration == uncalibrated()
     assert not engine.model.network.training
+
+
+def test_an_altered_model_is_a_warning_of_each_estimate() -> None:
+    engine, _ = fixed_engine()
+    assert engine.estimate(sample()).warnings == ()
+    altered = PoseEngine(replace(engine.model, altered=True), CPU, "for a test")
+    assert altered.estimate(sample()).warnings == (ALTERED_MODEL,)
 
 
 def test_the_same_volume_gives_the_same_answer(model_file: Path) -> None:

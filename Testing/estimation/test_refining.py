@@ -18,7 +18,7 @@ from FetusMapV2Lib.estimation import network_tuning
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_views import whole_view
-from FetusMapV2Lib.estimation.refinement import DROPPED, matching_channels
+from FetusMapV2Lib.estimation.refinement import DROPPED, matching_channels, reassign_sides
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
@@ -166,6 +166,48 @@ def test_pinned_landmarks_stay_exactly(wrong_rump, mode):
     assert refined.refinement.pinned == (1, RUMP + 1)
 
 
+ARMS = [row for group in ("la", "ra") for row in SCHEMA.rows(group)]
+
+
+def with_arms_exchanged(estimate: Estimate) -> Estimate:
+    """The arms named the other way round, as by hand."""
+    positions = estimate.pose.positions.copy()
+    positions[ARMS] = positions[SCHEMA.mirror_rows[ARMS]]
+    return replace(estimate, pose=replace(estimate.pose, positions=positions))
+
+
+def test_sides_are_determined_again_unless_landmarks_were_set_by_hand(wrong_rump):
+    engine, volume, plain, _ = wrong_rump
+    assert not plain.pose.laterality.arms_swapped
+    exchanged = with_arms_exchanged(plain)
+    refined = engine.refine(volume, exchanged)
+    np.testing.assert_allclose(refined.pose.positions[ARMS], plain.pose.positions[ARMS])
+    assert refined.pose.laterality.arms_swapped
+    kept = engine.refine(volume, exchanged, [ARMS[0] + 1])
+    np.testing.assert_array_equal(kept.pose.positions[ARMS[0]], exchanged.pose.positions[ARMS[0]])
+    assert kept.pose.laterality == exchanged.pose.laterality
+
+
+def test_sides_exchanged_twice_are_those_of_the_heatmaps(wrong_rump):
+    pose = with_arms_exchanged(wrong_rump[2]).pose
+    once = replace(pose, laterality=replace(pose.laterality, arms_swapped=True))
+    assert not reassign_sides(once).laterality.arms_swapped
+
+
+def test_a_pinned_landmark_moves_its_neighbours_when_the_network_is_tuned_too(wrong_rump):
+    engine, volume, plain, _ = wrong_rump
+    shoulder, elbow, wrist = SCHEMA.rows("la")
+    positions = plain.pose.positions.copy()
+    positions[elbow] += [0.0, 0.0, 15.0]
+    radius = np.full(22, 1.0)
+    radius[wrist] = 20.0
+    edited = replace(plain, pose=replace(plain.pose, positions=positions, radius90_mm=radius))
+    alone, tuned = (engine.refine(volume, edited, [elbow + 1], mode=mode) for mode in ("prior", "full"))
+    others = [row for row in range(22) if row not in SCHEMA.refined_rows]
+    np.testing.assert_array_equal(tuned.pose.positions[others], alone.pose.positions[others])
+    assert set(alone.refinement.moved) & {shoulder + 1, wrist + 1}
+
+
 def test_a_pose_without_an_estimate_is_refined_as_one(wrong_rump):
     engine, volume, plain, truth = wrong_rump
     positions = plain.pose.positions.copy()
@@ -210,7 +252,9 @@ def test_cancelling_between_steps(wrong_rump):
 def test_no_fetus_is_not_refined():
     volume, _ = ball_volume()
     engine = ball_engine(calibration=replace(uncalibrated(), detection_threshold=2.0))
-    assert engine.estimate(volume, refine="prior").refinement.mode == "off"
+    estimate = engine.estimate(volume, refine="prior")
+    assert estimate.refinement.mode == "off"
+    assert estimate.warnings == () and "refining" not in estimate.timings
 
 
 def test_limbs_keep_their_heatmaps_whatever_their_names():

@@ -52,6 +52,8 @@ def test_a_lean_plan_takes_the_same_steps(tuning):
     assert len(plain.losses) == 8 and len(plain.iterates) == 8 + 1
     np.testing.assert_allclose(lean.losses, plain.losses, rtol=1e-3)
     assert plain.losses[-1] < plain.losses[0]
+    labels = tuning.prior.pseudo_labels(plain.iterates[0].positions, tuple(tuning.pinned))  # of the untuned network
+    np.testing.assert_array_equal(plain.labels.positions, labels.positions)
     for tensor, old in zip(tuning.network.state_dict().values(), before, strict=True):
         assert torch.equal(tensor, old)
     assert all(np.array_equal(one.positions[PINNED], tuning.pinned[PINNED]) for one in plain.iterates)
