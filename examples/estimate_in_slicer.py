@@ -89,7 +89,7 @@ def counted(path: Path) -> Iterator[None]:
 
 
 def write_table(path: Path, cells: Iterable[Sequence[str]]) -> None:
-    """Write the measurements, whole or not at all: this file says that a volume is done."""
+    """Write the measurements, whole or not at all: this file marks a volume as done."""
     from FetusMapV2Lib.core.atomic_files import atomic_write
 
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:

@@ -178,7 +178,7 @@ class Patient:
 
         Args:
             volume: the volume node that the pose was estimated in.
-            poseScene: None if no fetus was found; an earlier pose is hidden then, lest it be taken for the result.
+            poseScene: None if no fetus was found; then an earlier pose is hidden, as it is not the result.
             estimate: the estimate that produced the pose; None if its details are not needed.
         """
         if poseScene is not None:

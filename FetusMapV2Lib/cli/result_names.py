@@ -1,4 +1,4 @@
-"""Names of the results of a file: after the file, or by a number that says nothing of the patient.
+"""Names of the results of a file: after the file, or by a number that does not identify the patient.
 
 A key beside the folder of results, never in it, says which number is which file.
 """

@@ -180,7 +180,7 @@ def finish_interrupted(folder: Path) -> frozenset[str]:
 
 
 def next_name(folder: Path, beginning: str, *, first: int = 1) -> str:
-    """The next free numbered name, such as ``report-0001``; it says nothing of the patient.
+    """The next free numbered name, such as ``report-0001``; it does not identify the patient.
 
     Raises:
         OutputError: the folder is a file, or cannot be created.

@@ -25,7 +25,7 @@ TEMPORARY = "fetusmap-"
 _NOTE = ".owner"
 #: A note may be unreadable for this long: its owner is about to write it.
 _EMPTY_S = 30.0
-#: Whether a process of another computer still runs cannot be told; no folder is needed for this long.
+#: Whether a process of another computer still runs is unknown; no folder is needed for this long.
 _ELSEWHERE_S = 24 * 3600.0
 
 _own: set[Path] = set()

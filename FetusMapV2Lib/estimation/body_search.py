@@ -67,7 +67,7 @@ class BodySearch:
 
         Args:
             volume: of any size and orientation.
-            stages: told of each view.
+            stages: notified of each view.
             previous: estimate of the frame before; the body is searched near its pose first.
 
         Raises:

@@ -57,7 +57,7 @@ class Refiner:
             estimate: with a pose.
             mode: "prior" or "full".
             pinned: rows set by hand (`pinned_rows`); they stay, and move their neighbours.
-            stages: told of each step of the tuning.
+            stages: notified of each step of the tuning.
 
         Raises:
             Cancelled: see `Stages`.

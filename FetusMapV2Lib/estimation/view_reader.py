@@ -77,7 +77,7 @@ class ViewReader:
 
         Args:
             spacing_mm: voxel size of the patches.
-            stages: told of each patch.
+            stages: notified of each patch.
         """
         grid = patch_grid(self._volume, self._model.input_size, spacing_mm)
         stages.reach(0.0, "preparing the volume")

@@ -15,7 +15,7 @@ PointState = Literal["estimated", "edited", "confirmed", "missing"]
 _EDITED, _CONFIRMED, _REFINED = "placed by hand", "confirmed", "refined"
 _MISSING, _NOT_FOUND = "marked missing", "not found"
 _ASSUMED = "definition assumed"
-_NUMBER = r"(-?[0-9]{1,7}(?:\.[0-9]{1,9})?)"  # no place is farther away, and none so large that it is no number
+_NUMBER = r"(-?[0-9]{1,7}(?:\.[0-9]{1,9})?)"  # longer numbers are not coordinates
 _PLACE = re.compile(rf"estimated at RAS {_NUMBER} {_NUMBER} {_NUMBER} mm")
 _NAME = re.compile(r"estimated as (.+)")
 _CONFIDENCE = re.compile(rf"confidence {_NUMBER}")
@@ -25,15 +25,15 @@ _MODEL = re.compile(r"model (.+)")
 
 @dataclass(frozen=True)
 class PointNote:
-    """What is known about one landmark beside its position.
+    """What is known about one landmark besides its position.
 
     Attributes:
         state: "estimated" by a model, "edited" by hand, "confirmed" where it is, or "missing".
-        refined: its place was refined around landmarks set by hand.
+        refined: its position was refined around landmarks set by hand.
         estimated_at: where a model put it, RAS mm in the node's own coordinates; None if it lies there, or unknown.
         estimated_as: the name that the model gave it, empty if it is still called so.
         confidence: of the model, 0-1, NaN = unknown.
-        radius90_mm: of the model's place, NaN = unknown.
+        radius90_mm: of the model's position, NaN = unknown.
         model: name and identity, empty = unknown.
         assumed: the definition of the landmark is assumed.
     """
@@ -48,7 +48,7 @@ class PointNote:
     assumed: bool = False
 
     def text(self) -> str:
-        """The note in words; empty if it says nothing."""
+        """The note in words; empty if there is nothing to note."""
         parts = [self._state_words(), _REFINED if self.refined else ""]
         if self.estimated_at is not None:
             parts.append("estimated at RAS {:.4f} {:.4f} {:.4f} mm".format(*self.estimated_at))

@@ -49,7 +49,7 @@ def read_volume(
         The volume; of a sequence the first frame, with a warning that says so.
 
     Raises:
-        InputError: the file is missing, broken, or holds no volume that could be used.
+        InputError: the file is missing, damaged, or holds no usable volume.
 
     Examples:
         >>> volume = fm.read_volume("case-0000.nrrd")

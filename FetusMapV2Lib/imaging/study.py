@@ -1,4 +1,4 @@
-"""Whose volume it is: patient, study and the images themselves, where a DICOM input says so.
+"""Patient, study and source images of a volume, where a DICOM input states them.
 
 Kept apart from the volume, so that nothing identifies a patient unless it is asked for.
 """
@@ -20,7 +20,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.dicom.opening import images_at
 from FetusMapV2Lib.imaging.source import as_input_error
 
-# Longer texts are damage.
+# Longer texts are a sign of damage.
 _LONGEST = 1024
 # Some scripts join letters, or keep them apart, with these.
 _JOINERS = "\u200c\u200d"
@@ -60,7 +60,7 @@ class Study:
 
     @property
     def readable_name(self) -> str:
-        """The patient's name as a person writes it: "Doe, Jane"; other scripts behind a stroke."""
+        """The patient's name as a person writes it: "Doe, Jane"; other scripts follow after a slash."""
         groups = (group.split("^") for group in self.patient_name.split("="))
         written = (", ".join(filter(None, (family.strip(), " ".join(given).strip()))) for family, *given in groups)
         return " / ".join(filter(None, written))
@@ -101,8 +101,8 @@ def read_study(*paths: str | os.PathLike[str]) -> Study | None:
 def study_of(datasets: Sequence[Dataset]) -> Study | None:
     """What data sets of one series say of patient and study; None without any.
 
-    Values that are none (a date that is not in the calendar, an identifier with letters) are left empty; control
-    characters are never among them.
+    Invalid values (a date that is not in the calendar, an identifier with letters) are left empty; control
+    characters are replaced by spaces.
 
     Raises:
         InputError: data sets of different patients or studies.
@@ -137,7 +137,7 @@ def study_of(datasets: Sequence[Dataset]) -> Study | None:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    """A value on one line; several of them behind strokes; empty if it cannot be read."""
+    """A value on one line; several are separated by slashes; empty if it cannot be read."""
     try:
         value = dataset.get(keyword)
         parts = [str(part) for part in value] if isinstance(value, MultiValue) else [str(value)]
@@ -157,7 +157,7 @@ def _visible(character: str) -> str:
 
 
 def _remarks(dataset: Dataset) -> tuple[str, ...]:
-    """What is left out, as it is no date of the calendar."""
+    """What is left out because it is not a date of the calendar."""
     dates = {"date of birth": "PatientBirthDate", "date of the study": "StudyDate"}
     wrong = {
         name: _text(dataset, key) for name, key in dates.items() if _text(dataset, key) and not _date(dataset, key)

@@ -31,12 +31,12 @@ VOUCHED_STATES = ("edited", "confirmed")
 
 @dataclass(frozen=True)
 class Annotation:
-    """How the landmarks of a case came about.
+    """Where the landmarks of a case come from.
 
     Attributes:
         states: per landmark "estimated", "edited", "confirmed" or "missing".
         editor: who looked at them; may be empty.
-        model: name and identity of the model that made the first guess; empty if there was none.
+        model: name and identity of the model that estimated them first; empty if there was none.
     """
 
     states: Sequence[str]
@@ -56,9 +56,9 @@ def write_training_case(
 ) -> CaseFiles:
     """Add a case to a folder that `fetusmap train` takes as it is; all of its files or none.
 
-    Only landmarks that a person edited or confirmed are written as defined: a mere estimate would teach a model
-    its own mistakes. The others are "missing", which training leaves out of its loss. ``NAME.json`` records editor,
-    time, model and the state of every landmark; nothing of it identifies a patient.
+    Only landmarks that a person edited or confirmed are written as defined: an estimate alone would teach a
+    model its own mistakes. The others are "missing", which training leaves out of its loss. ``NAME.json`` records
+    editor, time, model and the state of every landmark; nothing of it identifies a patient.
 
     Args:
         folder: of the cases.
@@ -94,10 +94,10 @@ def write_training_case(
 
 
 def next_case_name(folder: str | os.PathLike[str]) -> str:
-    """``case-0000``, or the first number above those in the folder: a name that says nothing of the patient.
+    """``case-0000``, or the first number above those in the folder: a name that does not identify the patient.
 
     Raises:
-        OutputError: the folder is a file, or cannot be made.
+        OutputError: the folder is a file, or cannot be created.
     """
     return next_name(Path(folder), "case", first=0)
 

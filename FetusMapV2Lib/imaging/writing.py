@@ -1,7 +1,7 @@
 """Writing volumes (NRRD, MetaImage, NIfTI) and sequences of volumes (``.seq.nrrd``), whole or not at all.
 
-Files carry LPS geometry, as SimpleITK, Slicer and DICOM expect. Text headers are spelled here, so that no locale gets
-into their decimals.
+Files carry LPS geometry, as SimpleITK, Slicer and DICOM expect. Text headers are written here, so that no locale
+changes their decimals.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Volume
 _WRITABLE = (".nrrd", ".mha", ".nii", ".nii.gz")
 _NRRD_TYPES = {"u1": "unsigned char", "i2": "short", "u2": "unsigned short", "f4": "float"}
 _META_TYPES = {"u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "f4": "MET_FLOAT"}
-# As fast as SimpleITK packs; speckle becomes hardly smaller by more.
+# As fast as SimpleITK compresses; higher levels hardly make speckle smaller.
 _LEVEL = 2
 
 
@@ -76,8 +76,8 @@ def _orthogonal(volume: Volume) -> bool:
 
 
 def _write_nifti(temporary: Path, volume: Volume, target: Path) -> None:
-    """Write with SimpleITK, which takes names for what they are everywhere only if they are plain."""
-    # Python opens the file first, so that a missing permission or a full disk is named by the system.
+    """Write with SimpleITK, which opens the right file on every system only if its path is ASCII."""
+    # Python opens the file first, so that a missing permission or a full disk is reported by the system.
     temporary.touch()
     try:
         with ascii_path(temporary, needed=True, written=True) as name:
@@ -127,7 +127,7 @@ def write_sequence(
 ) -> None:
     """Write volumes of one geometry as a Slicer volume sequence (``.seq.nrrd``, frames one after another).
 
-    `frames` is gone through once; with a ``len()`` they need not all fit into memory.
+    `frames` is iterated once; if it has a length, one frame at a time is in memory.
 
     Args:
         path: the file, its name ends in ``.seq.nrrd``.

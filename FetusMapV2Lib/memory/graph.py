@@ -25,7 +25,7 @@ from FetusMapV2Lib.memory.reversible import LEAF_MODULES
 
 #: Sizes per axis that are tried where no example input is given.
 _PROBE_SIZES = (64, 96, 32, 128, 240, 224)
-#: Networks that shrink their input further than this are propagated anew at every size.
+#: Networks that shrink their input further than this are propagated separately at every size.
 _LARGEST_PERIOD = 1024
 #: Sizes that are kept once they were asked for.
 _REMEMBERED = 256

@@ -308,7 +308,7 @@ class TorchKernels:
         return unit.call(*(_lent(unit, value) for value in values)), states
 
     def call_again(self, unit: OpaqueUnit, values: list[Tensor], states: Any) -> Tensor:
-        """The same value once more: same random numbers, buffers left alone."""
+        """The same value, recomputed: same random numbers, buffers unchanged."""
         with _replayed(states, unit.module):
             return unit.call(*(_lent(unit, value) for value in values))
 

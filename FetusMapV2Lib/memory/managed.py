@@ -172,7 +172,7 @@ class _Managed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
-        """Run the walk backward; on any error everything it holds is let go."""
+        """Run the walk backward; on any error everything it holds is released."""
         walk: Walk | StreamedWalk | None = ctx.walk
         parameters = ctx.saved_tensors[ctx.beside :]
         ctx.walk = None

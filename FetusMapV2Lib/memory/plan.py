@@ -33,8 +33,8 @@ class Storage(str, Enum):
 
     BOTH = "both"  # the convolution's output and the unit's output, as plain autograd
     KEPT = "kept"  # the convolution's output
-    RECOMPUTED = "recomputed"  # nothing; made again when its backward pass comes
-    NEVER = "never"  # nothing, not even between two uses; made again slice by slice wherever it is read
+    RECOMPUTED = "recomputed"  # nothing; recomputed in its backward pass
+    NEVER = "never"  # nothing, not even between two uses; recomputed slice by slice wherever it is read
 
 
 @dataclass(frozen=True)

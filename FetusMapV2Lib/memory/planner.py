@@ -53,8 +53,8 @@ def plan_training(
         input_size: (k, j, i).
         budget_bytes: for all live tensors, parameters and optimiser state included; leave 10-25 % of a GPU's memory
             for the workspace of its convolutions.
-        max_slowdown: greatest ratio of a step's operations to plain autograd's; 1.25 by custom without a budget.
-        allowed: strategies (`strategies.STRATEGIES`); by custom those that stay on the device, then all exact ones.
+        max_slowdown: greatest ratio of a step's operations to plain autograd's; without a budget 1.25 by default.
+        allowed: strategies (`strategies.STRATEGIES`); by default those that stay on the device, then all exact ones.
         batch: volumes at once.
         autocast: type that convolutions run in.
         machine: speeds for predicted durations.

@@ -47,7 +47,7 @@ class ReversibleBlock(nn.Module):
     is the same network as plain autograd. Its parameters are named ``f.<coupling>...`` and ``g.<coupling>...``.
 
     The input's memory is never taken away by force. A ReLU before the block needs its own output for its mask, and an
-    input made again by the inverse is off by rounding, enough to turn zeros of that mask into ones. The memory goes
+    input recomputed by the inverse is off by rounding, enough to turn zeros of that mask into ones. The memory goes
     when its maker does not hold it either: see `Recomputed`.
 
     The coupling is summed in float32 at least, whatever autocast makes the branches compute in, because bfloat16
@@ -124,8 +124,9 @@ class ReversibleBlock(nn.Module):
 class Recomputed(nn.Module):
     """A module whose activations are dropped and computed again in the backward pass (non-reentrant checkpoint).
 
-    Put before a reversible block it lets the block's input go: nobody holds it after the forward pass, and the mask of
-    its ReLU comes from its own convolution again, not from an inverse. Names in the `state_dict` are the module's.
+    Put before a reversible block it lets the block's input be freed: nothing holds it after the forward pass, and the
+    mask of its ReLU comes from its own convolution again, not from an inverse. Names in the `state_dict` are the
+    module's.
 
     Args:
         module: its parameters all lie in its children.
@@ -395,7 +396,7 @@ def convert(
 ) -> nn.Module:
     """A copy of a network with some passes replaced by reversible blocks (step 3), their weights new.
 
-    In the `state_dict` of the copy ``<path>.conv.weight`` and its fellows give way to
+    In the `state_dict` of the copy ``<path>.conv.weight`` and its like are replaced by
     ``<path>.f.<coupling>.<layer>.conv.weight``, ``....norm.weight``, ``....norm.bias`` and the same under ``g``; all
     other names and values stay.
 

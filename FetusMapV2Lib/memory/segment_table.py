@@ -35,7 +35,7 @@ def segment_plans(space: Space, choices: Choices) -> Iterator[SegmentPlan]:
 
 def _streamed(space: Space, unit: Unit, choices: Choices) -> SegmentPlan:
     host = bool(choices.streamed_to_host)
-    words = f"streamed, slabs of {choices.slab_rows} rows, " + ("in host memory" if host else "made again")
+    words = f"streamed, slabs of {choices.slab_rows} rows, " + ("in host memory" if host else "recomputed")
     again = 0 if host or not space.costing.training else 2 * _forward_flops(space, unit)
     return SegmentPlan(unit.name, words, 2 * _float32_bytes(space, unit), again)
 

@@ -102,7 +102,7 @@ def _streamable(unit: ConvUnit) -> bool:
 
 
 def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
-    """The levels below as units of their own (built anew, so that the whole graph stays as it is)."""
+    """The levels below as units of their own (new ones: the whole graph is not changed)."""
     twin = build_units(graph.module)
     by_name = {unit.name: unit for unit in twin.units}
     start, end = by_name[pool.name], by_name[output.name]
@@ -242,7 +242,7 @@ class StreamedWalk:
     def _inner_backward(self) -> None:
         inner = self.inner
         if {"z", "dy"} <= set(self.choices.streamed_to_host):
-            self.below = None  # else gradients above the pool are made again, and need it
+            self.below = None  # else gradients above the pool are recomputed, and need it
         inner.states[self.top.inner.output].pushed, self.below_gradient = self.below_gradient, None
         inner.backward(None)
         self.pooled_gradient = inner.states[self.top.inner.input].dz
@@ -520,7 +520,7 @@ class StreamedWalk:
         self.loss = _Scaled(self.loss, factor)
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.inner.clear()
         self.slab, self.host, self.statistics, self.sums, self.extra = {}, {}, {}, {}, {}
         self.below = self.below_gradient = self.pooled_gradient = self.loss = None

@@ -131,7 +131,7 @@ class Walk:
         return Storage.NEVER if never else Storage.RECOMPUTED
 
     def _read_once_more(self, unit: Unit) -> None:
-        """A reader has run: let go of what no longer has to be at hand."""
+        """A reader has run: release what is no longer needed."""
         state = self.states[unit]
         state.readers_done += 1
         last = state.readers_done == len(unit.readers)
@@ -168,7 +168,7 @@ class Walk:
     # -- values ------------------------------------------------------------------------------------------------
 
     def read(self, unit: Unit, channels: slice) -> Tensor:
-        """The unit's value, or a slice of its channels; a view of what is kept, or made again."""
+        """The unit's value, or a slice of its channels; a view of what is kept, or recomputed."""
         state = self.states[unit]
         if state.y is not None:
             return state.y if channels == ALL else state.y[:, channels]
@@ -416,7 +416,7 @@ class Walk:
             self.add_gradient(unit.norm.bias, (channels,), plain)
 
     def _own_gradients(self, unit: ConvUnit) -> None:
-        """Bias, and weight slices of sources that no gradient goes to: nobody will pull those."""
+        """Bias, and weight slices of sources that no gradient goes to: nothing will pull those."""
         dz = self.states[unit].dz
         assert dz is not None
         if unit.conv.bias is not None and unit.conv.bias.requires_grad:
@@ -590,12 +590,12 @@ class Walk:
             tensor.mul_(factor.to(tensor.dtype))
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.gradients = {}
         self.clear_tensors()
 
     def clear_tensors(self) -> None:
-        """Let go of everything but the gradients."""
+        """Release everything but the gradients."""
         self.states = {}
 
     def add_gradient(self, parameter: Tensor, index: tuple[slice, ...], value: Tensor) -> None:

@@ -43,8 +43,8 @@ class GraphicalConvLSTM(nn.Module):
         for part in self.order:
             known = [hidden[other] for other in self.before[part]]
             near = sum(known[1:], known[0]) / len(known) if known else torch.zeros_like(last)
-            told = self.gates(torch.cat((parts[part], near, last), dim=1))
-            keep, write, show, value = (told[:, n * self.channels : (n + 1) * self.channels] for n in range(4))
+            activations = self.gates(torch.cat((parts[part], near, last), dim=1))
+            keep, write, show, value = (activations[:, n * self.channels : (n + 1) * self.channels] for n in range(4))
             cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(value)
             last = hidden[part] = torch.sigmoid(show) * torch.tanh(cell)
         return [hidden[part] for part in range(len(parts))]

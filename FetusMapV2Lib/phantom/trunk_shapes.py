@@ -1,4 +1,4 @@
-"""The trunk: skin, spine, ribs, girdles, and organs with the left and the right told apart. Body frame, mm."""
+"""The trunk: skin, spine, ribs, girdles, and organs with left and right distinguished. Body frame, mm."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RemoteEngine:
     A job that is cancelled ends the process, whatever it is doing; the next request starts a new one. Only cancelling
     a `ResourceRequest` leaves the process alive.
 
-    A process that is lost during an estimate or a refinement is started once more, on the CPU, and with the next
+    A process that is lost during an estimate or a refinement is restarted on the CPU, and with the next
     smaller memory plan if it seems to have run out of memory; a warning of the result says so.
 
     Args:

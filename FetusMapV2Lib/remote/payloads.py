@@ -144,7 +144,7 @@ def request_from(command: Command, values: Any) -> Request[Any]:
 
 
 def result_values(result: Any) -> Any:
-    """The result of a request as JSON values; an estimate goes without its single views."""
+    """The result of a request as JSON values; an estimate is sent without its single views."""
     return _estimate_values(result) if isinstance(result, Estimate) else to_json(result)
 
 

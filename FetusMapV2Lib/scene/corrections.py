@@ -51,7 +51,7 @@ class Corrections:
         return replace(self, refined=_replaced(self.refined, rows, places))
 
     def with_sides_swapped(self, limbs: Iterable[str], schema: Schema) -> Corrections:
-        """With the sides of limbs exchanged once more; what is known of a point is kept under its new name."""
+        """With the sides of limbs exchanged again; what is known of a point is kept under its new name."""
         limbs = frozenset(limbs)
         order = swapped_rows(limbs, schema)
         return Corrections(self.confirmed[order], self.refined[order], self.swapped ^ limbs)

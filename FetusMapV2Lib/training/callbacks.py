@@ -42,13 +42,13 @@ class StopTrainingError(Exception):
 class WholeCheckpoints(pl.Callback):
     """Writes the trainer's state to one file at regular intervals, atomically.
 
-    A run that is told to stop ends after the current step.
+    A run that is asked to stop ends after the current step.
 
     Args:
         path: the file.
         every_steps, every_minutes: intervals, whichever ends first.
         run: fingerprint of the run, stored in the file.
-        stop_asked: whether the run was told to stop.
+        stop_asked: whether the run was asked to stop.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WholeCheckpoints(pl.Callback):
         """Write when due, and end the run on request.
 
         Raises:
-            StopTrainingError: the run was told to stop before its last step.
+            StopTrainingError: the run was asked to stop before its last step.
         """
         step, finished = trainer.global_step, trainer.global_step >= trainer.max_steps
         late = time.monotonic() - self._written_at >= self.every_seconds

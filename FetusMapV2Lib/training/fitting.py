@@ -87,7 +87,7 @@ def train(
     Raises:
         UserError: a preset, case or device that cannot be used, or an output folder that holds another run.
         BudgetError: the training step does not fit the preset's memory budget.
-        Stopped: it was told to stop (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
+        Stopped: a stop was requested (SIGTERM, Ctrl-C); a checkpoint of the last step is kept.
 
     Examples:
         A network far too small, for two steps, on the one case of this folder:

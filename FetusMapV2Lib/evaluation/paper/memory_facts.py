@@ -53,7 +53,7 @@ def predicted_memory(scheme: str, size: Size, widths: Sequence[int] | None = Non
     Args:
         scheme: "", a scheme of the paper, or `paper.PLANNER`.
         size: (k, j, i).
-        widths: channels per level, the paper's by custom.
+        widths: channels per level; None = those of the paper.
     """
     network = UNet3d(landmarks=default_schema().count, widths=widths or PAPER_WIDTHS)
     if not scheme:

@@ -120,7 +120,7 @@ def _private(dataset: Dataset, element: int, path: Path) -> float:
 
 
 def _unpacked(value: bytes, *, whole: bool) -> float | None:
-    """A number whose type an implicit VR file does not state: text, or binary of the type that its length tells."""
+    """A number whose type an implicit VR file does not state: text, or binary of the type that its length implies."""
     if value and all(byte in b"0123456789.+-eE \0" for byte in value) and value.strip(b" \0"):
         return float(value.strip(b" \0"))
     code = ({2: "<H", 4: "<I", 8: "<Q"} if whole else {4: "<f", 8: "<d"}).get(len(value))

@@ -169,12 +169,12 @@ def _decoded(dataset: Dataset, layout: _Layout, compressed: bool, where: Any) ->
     if not compressed:
         little = dataset.file_meta.TransferSyntaxUID.is_little_endian
         if little and layout.samples == 1:
-            # pydicom would blank the bits that should not be used, without a word where they are
+            # pydicom would clear the unused bits without a warning, also where they are used
             kind = f"<{'i' if layout.signed else 'u'}{layout.bits // 8}"
             return np.frombuffer(dataset.PixelData, kind, dataset.NumberOfFrames * layout.rows * layout.columns)
         return np.asarray(dataset.pixel_array)
     try:
-        # One line for what is not there (a decoder) as for what is damaged: the libraries do not tell them apart.
+        # A missing decoder gives the same message as damage: the libraries do not distinguish them.
         with as_input_error(where):
             return np.asarray(dataset.pixel_array)
     except InputError as error:
@@ -204,7 +204,7 @@ def _fits(values: NDArray[Any], layout: _Layout) -> bool:
 
 
 def _inverted(values: NDArray[Any], layout: _Layout) -> NDArray[Any]:
-    """The values with white for the lowest, as MONOCHROME1 means it."""
+    """The values inverted: in MONOCHROME1 the lowest is white."""
     if layout.signed:
         return np.asarray(np.invert(values))
     top = 2 ** (layout.stored if _fits(values, layout) else layout.bits) - 1

@@ -24,7 +24,7 @@ def data_file(header: Path, name: str) -> Path:
     """
     where = header.parent
     try:
-        # Headers written on Windows may separate folders in their own way.
+        # Headers written on Windows may separate folders by backslashes.
         found = next((path for path in (where / name, where / name.replace("\\", "/")) if path.exists()), None)
     except (OSError, ValueError):
         found = None
@@ -78,7 +78,7 @@ def outside_note(header: Path, files: Sequence[Path]) -> list[str]:
     """A warning if voxels come from beyond the folder of the header."""
     folder = Path(os.path.normpath(header.parent.absolute()))
     for file in files:
-        # As the header says it: where links of the user's own lead is his affair.
+        # By the path in the header: where the user's own links lead is not checked.
         if folder not in Path(os.path.normpath(file.absolute())).parents:
             return [f"its voxels were read from another folder ({shown(str(file), 200)}), as its header says"]
     return []

@@ -10,7 +10,7 @@ from typing import IO
 
 from FetusMapV2Lib.imaging.file_inspection import BOM, bad_header
 
-#: No header has more bytes or lines; a number with more letters is none.
+#: Most bytes and lines of a header, and characters of a number.
 _LONGEST_HEADER, _MOST_LINES, _LONGEST_NUMBER = 1 << 24, 1 << 18, 64
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _NO_NUMBER = re.compile(r"[+-]?(nan|inf)", re.IGNORECASE)
@@ -36,7 +36,7 @@ def header_lines(stream: IO[bytes], path: Path) -> Iterator[str]:
 
 
 def check_plain(name: str, value: str, path: Path) -> None:
-    """Raise `InputError` if a control character stands in a field's value: what it replaced is lost."""
+    """Raise `InputError` if a field's value has a control character: what it replaced is lost."""
     if _CONTROL.search(value):
         raise bad_header(path, f"a control character stands in {name}")
 

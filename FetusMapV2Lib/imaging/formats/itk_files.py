@@ -23,7 +23,7 @@ from FetusMapV2Lib.imaging.formats.stored_voxels import Stored, number_of_bytes
 from FetusMapV2Lib.imaging.source import Source
 from FetusMapV2Lib.imaging.volume_checks import grey
 
-#: Packed volumes over time that are together no larger are kept once they are unpacked: bytes.
+#: Compressed sequences that take no more than this many bytes unpacked are kept in memory.
 _HELD_BYTES = 1 << 27
 COLOUR = "colour was turned into grey"
 
@@ -52,15 +52,15 @@ def stored_source(stored: Stored) -> Source:
     remarks: list[str] = []
     _chain(stored).check()
     small = stored.packing != "raw" and number_of_bytes(stored) <= _HELD_BYTES
-    frames = _FramesInARow(stored, remarks) if stored.in_a_row and not small else _Whole(stored, remarks)
+    frames = _ConsecutiveFrames(stored, remarks) if stored.is_consecutive and not small else _WholeFile(stored, remarks)
     return Source(
         stored.count, lambda t: (frames.read(t), stored.matrix), stored.spacing_known,
         (*stored.notes, *([COLOUR] if stored.colour else [])), stored.times_s, remarks,
     )  # fmt: skip
 
 
-class _Whole:
-    """A volume, or volumes that are unpacked once, all together: few of them, or mixed voxel by voxel."""
+class _WholeFile:
+    """A volume, or a sequence that is unpacked once as a whole: a small one, or one with interleaved frames."""
 
     def __init__(self, stored: Stored, remarks: list[str]) -> None:
         self._stored, self._remarks = stored, remarks
@@ -86,8 +86,8 @@ class _Whole:
         return np.array(self._held[t], order="C")
 
 
-class _FramesInARow:
-    """Volumes one after another; going forward reads nothing twice once the checksum has been found right."""
+class _ConsecutiveFrames:
+    """Frames stored one after another; reading forward reads nothing twice once the checksum is verified."""
 
     def __init__(self, stored: Stored, remarks: list[str]) -> None:
         self._stored, self._remarks = stored, remarks
@@ -107,7 +107,7 @@ class _FramesInARow:
             array = _filled(self._chain, stored.shape, stored)
             self._next = t + 1
             if not self._checked:
-                # The checksum of what is packed stands at its end.
+                # The checksum of compressed data is at its end.
                 self._chain.skip((stored.count - self._next) * length)
                 _finish(self._chain, stored, self._remarks)
                 self._checked = True
@@ -118,7 +118,7 @@ class _FramesInARow:
         return array
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._chain is not None:
             self._chain.close()
         self._chain = None
@@ -137,7 +137,7 @@ def _most_surplus(stored: Stored) -> int:
 
 
 def _finish(chain: Chain, stored: Stored, remarks: list[str]) -> None:
-    """Find the checksum right, and say what lies behind the voxels.
+    """Verify the checksum, and note bytes behind the voxels.
 
     Raises:
         InputError: a wrong checksum, or so much data that the sizes must be wrong.

@@ -38,7 +38,7 @@ _GEOMETRY = {
     _PHI: "the angles of the planes", _THETA: "the angles of the beams", _CARTESIAN: "the voxel size",
     _VOXELS: "the volume",
 }  # fmt: skip
-# No beam is as long as this, mm.
+# Longest possible beam, mm.
 _FARTHEST_MM = 1000.0
 # Finest voxel of a scan-converted volume in mm, and how many voxels it may have.
 _FINEST_MM, _MOST_VOXELS = 0.3, 32e6
@@ -47,7 +47,7 @@ _UNCOMPRESSED = "On the Voluson, save the volume uncompressed (no wavelet compre
 
 @dataclass(frozen=True)
 class KretzFile:
-    """The records of a Kretz file that matter.
+    """The records of a Kretz file that are used.
 
     Attributes:
         frames: voxels of each volume, [phi, theta, radius], uint8.
@@ -172,7 +172,7 @@ def _angles(records: dict[Tag, memoryview], tag: Tag, where: Any) -> NDArray[np.
     steps = np.diff(angles)
     if not ((steps > 0).all() or (steps < 0).all()):
         raise _bad_geometry(where, f"{_GEOMETRY[tag]} are out of order")
-    # Stored with straight ahead at a right angle.
+    # Files state straight ahead as 90 degrees.
     centred = angles - math.pi / 2 if angles.mean() > math.pi / 4 else angles
     if np.abs(centred).max() > math.pi:
         raise _bad_geometry(where, f"{_GEOMETRY[tag]} reach {np.degrees(np.abs(centred).max()):.0f} degrees")

@@ -20,7 +20,7 @@ MILLIMETRES = {
 
 
 def unit_note(units: Sequence[str], spacing: NDArray[np.float64]) -> list[str]:
-    """A warning where a header names another unit than the millimetre, which other programs take all the same."""
+    """A warning where a header names another unit than the millimetre, which other programs assume anyway."""
     for unit in units:
         factor = MILLIMETRES.get(unit.lower())
         if factor != 1.0:

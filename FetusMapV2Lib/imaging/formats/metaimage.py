@@ -28,7 +28,7 @@ _TYPES = {
     "char": "i1", "ascii_char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "long": "i4", "ulong": "u4", "long_long": "i8", "ulong_long": "u8", "float": "f4", "double": "f8",
 }  # fmt: skip
-#: Fields of the format. One that is stated twice, or a name that is one of these but for a letter, is refused.
+#: Fields of the format. One that is stated twice, or a name that differs from one of these in one letter, is refused.
 _FIELDS = {
     "ObjectType", "NDims", "DimSize", "ElementType", "ElementDataFile", "ElementSpacing", "ElementSize",
     "ElementNumberOfChannels", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData",

@@ -216,7 +216,7 @@ def _axes(fields: dict[str, str], sizes: tuple[int, ...], kinds: list[str], path
 def _parts(
     fields: dict[str, str], listed: list[str], axes: Axes, packing: Packing, offset: int, path: Path
 ) -> list[Part]:
-    """Where the values lie, with what is to be left out before them."""
+    """Where the values are, and how many bytes to skip before them."""
     lines, skip = whole(fields.get("line skip", "0")), whole(fields.get("byte skip", "0"))
     if lines < 0 or skip < -1 or (skip < 0 and packing in ("ascii", "hex")):
         raise bad_header(path, "it skips less than nothing")
@@ -241,7 +241,7 @@ def _check_pieces(count: int, rank: int | None, axes: Axes, path: Path) -> None:
         raise bad_header(path, "it lists no data files")
     rank = len(axes.sizes) - 1 if rank is None else rank
     wanted = math.prod(axes.sizes[rank:])
-    # Of as many axes as the whole, files are slabs along the slowest one.
+    # Files with as many axes as the volume are slabs along the slowest one.
     fits = axes.sizes[-1] % count == 0 if rank == len(axes.sizes) else count == wanted
     if not 1 <= rank <= len(axes.sizes) or not fits:
         raise bad_header(path, f"its {count} data files do not make up its sizes")

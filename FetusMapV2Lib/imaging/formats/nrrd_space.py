@@ -62,7 +62,7 @@ def nrrd_matrix(fields: dict[str, str], axes: Axes, path: Path) -> tuple[Matrix,
     """IJK to RAS of a NRRD file, whether it states a voxel size, and notes.
 
     Raises:
-        InputError: numbers that are none, too few or too many; directions that are not at right angles.
+        InputError: numbers that are not finite, too few or too many; directions that are not at right angles.
         ValueError: text where numbers belong.
     """
     per_axis = _per_axis(fields, axes, path)
@@ -138,7 +138,7 @@ def _origin(fields: dict[str, str], timed: bool, path: Path) -> NDArray[np.float
     parts = text.removeprefix("(").removesuffix(")").split(",")
     if len(text) - 2 != len(",".join(parts)):
         raise bad_header(path, f"'{shown(text)}' is not a place")
-    # Where a position is not known, the format has NaN for each number.
+    # The format states an unknown position as NaN for each number.
     if all(part.strip().lower() == "nan" for part in parts):
         return None
     values = [number(part.strip()) for part in parts]

@@ -1,6 +1,6 @@
-"""The bytes of voxels as files hold them: raw, packed by gzip, zlib or bzip2, or spelled out as text.
+"""The bytes of voxels as files hold them: raw, compressed by gzip, zlib or bzip2, or written as text.
 
-What is packed is unpacked no further than the header says, and is good only when its checksum has been seen.
+Compressed data is unpacked no further than the header says, and is valid only once its checksum is verified.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import IO, Any, Literal, Protocol
 import numpy as np
 
 from FetusMapV2Lib.imaging.file_inspection import GZIP_MAGIC, plain_file_size, truncated
-from FetusMapV2Lib.imaging.formats.text_voxels import spelled_values
+from FetusMapV2Lib.imaging.formats.text_voxels import text_values
 
 Packing = Literal["raw", "gzip", "zlib", "bzip2", "ascii", "hex"]
 _CHUNK = 1 << 18
 #: A byte of deflate gives no more than 1,032 (zlib's technical notes).
 _DEFLATE_RATIO = 1032
-#: Nothing that is left out before packed voxels is longer.
+#: Most bytes that may be skipped before compressed voxels.
 _LONGEST_SKIP = 1 << 26
 
 
@@ -49,13 +49,13 @@ class Run(Protocol):
         """Read the next bytes into `view`; `InputError` if there are not that many."""
 
     def skip(self, count: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
 
     def finish(self, most: int) -> int:
-        """How many bytes follow, once the checksum is found right; looks no further than `most`."""
+        """Verify the checksum and return how many bytes follow, looking no further than `most`."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_run(part: Part, packing: Packing, length: int, kind: np.dtype) -> Run:
@@ -68,7 +68,7 @@ def open_run(part: Part, packing: Packing, length: int, kind: np.dtype) -> Run:
     if packing == "raw":
         return _Raw(part, end, length)
     if packing in ("ascii", "hex"):
-        return _Held(spelled_values(part.path, part.start + part.skip, packing == "hex", length, kind), part.path)
+        return _InMemory(text_values(part.path, part.start + part.skip, packing == "hex", length, kind), part.path)
     return _Unpacked(part, end, packing, length)
 
 
@@ -110,7 +110,7 @@ class _Raw:
         self._stream.close()
 
 
-class _Held:
+class _InMemory:
     def __init__(self, data: tuple[bytes, int], path: Path) -> None:
         self._data, self._surplus = data
         self._path, self._at = path, 0
@@ -137,7 +137,7 @@ class _Unpacked:
             raise truncated(part.path)
         self._open()
         if skip < 0:
-            # Only once all is unpacked is it known where the last bytes begin.
+            # Where the last bytes begin is known only once everything is unpacked.
             skip = self._total(length + _LONGEST_SKIP) - length
             self.close()
             if not 0 <= skip <= _LONGEST_SKIP:
@@ -184,7 +184,7 @@ class _Unpacked:
 
 
 class _Members:
-    """The unpacked bytes of a stream, which may consist of several packed ones, one after another."""
+    """The unpacked bytes of a stream, which may consist of several compressed members, one after another."""
 
     def __init__(self, stream: IO[bytes], packed: int, packing: Packing, path: Path) -> None:
         self._stream, self._left, self._path = stream, packed, path
@@ -197,7 +197,7 @@ class _Members:
         self._magic = {"gzip": GZIP_MAGIC, "bzip2": b"BZh"}.get(packing)
         self._inner: Any = self._new()
         self._waiting, self._at, self._window = b"", 0, _CHUNK
-        #: Bytes behind the last member that belong to none (zeros, with which tapes are filled up, do not count).
+        #: Bytes behind the last member, except padding with zeros.
         self.trailing = 0
         self._ended = False
 
@@ -225,7 +225,7 @@ class _Members:
         return b""
 
     def _next_member(self) -> None:
-        # What is left of the bytes given to a member is copied: of a million tiny members, each gets little.
+        # The input that a member leaves is copied, so each gets little: there may be a million tiny members.
         self._window = 512
         if len(self._waiting) - self._at < 3:
             self._waiting, self._at = self._waiting[self._at :] + self._packed_bytes(), 0
@@ -269,7 +269,7 @@ class Chain:
             view = view[count:]
 
     def skip(self, count: int) -> None:
-        """Pass over the next bytes."""
+        """Skip the next bytes."""
         while count:
             run, step = self._current(count)
             run.skip(step)
@@ -292,7 +292,7 @@ class Chain:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._run is not None:
             self._run.close()
             self._run = None

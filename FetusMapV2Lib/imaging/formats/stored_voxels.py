@@ -72,8 +72,8 @@ class Stored:
         return 1 if self.other is None or self.colour else self.sizes[self.other]
 
     @property
-    def in_a_row(self) -> bool:
-        """Whether the volumes lie one after another."""
+    def is_consecutive(self) -> bool:
+        """Whether the volumes are stored one after another."""
         return self.count > 1 and self.other == len(self.sizes) - 1
 
 

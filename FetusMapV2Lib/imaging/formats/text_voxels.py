@@ -1,4 +1,4 @@
-"""Voxels that a file spells out as text: decimal numbers, or the hexadecimal digits of their bytes."""
+"""Voxels written as text: decimal numbers, or the hexadecimal digits of their bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from FetusMapV2Lib.imaging.file_inspection import bad_header, truncated
 
-#: Letters that one value takes at most, with what is between it and the next.
+#: Most characters of one value and its separator.
 _LONGEST_VALUE = 64
 
 
-def spelled_values(path: Path, start: int, hexadecimal: bool, length: int, kind: np.dtype) -> tuple[bytes, int]:
-    """The bytes of voxels of type `kind` spelled out from `start` on, and how many bytes more are spelled out.
+def text_values(path: Path, start: int, hexadecimal: bool, length: int, kind: np.dtype) -> tuple[bytes, int]:
+    """The bytes of voxels of type `kind` written as text from `start` on, and the number of bytes beyond `length`.
 
     Raises:
-        InputError: too few, or anything that is no value of the type.
+        InputError: too few values, or text that is not a value of the type.
     """
     with path.open("rb") as stream:
         stream.seek(start)
@@ -36,7 +36,7 @@ def spelled_values(path: Path, start: int, hexadecimal: bool, length: int, kind:
 def _decimal(text: bytes, kind: np.dtype) -> np.ndarray:
     exact = kind.kind in "iu" and kind.itemsize == 8
     with warnings.catch_warnings():
-        # Where the text cannot be read to its end, older versions of numpy only warn.
+        # Older versions of numpy only warn of text that they cannot parse to its end.
         warnings.simplefilter("error")
         try:
             values = np.fromstring(text.decode("ascii"), kind if exact else np.float64, sep=" ")

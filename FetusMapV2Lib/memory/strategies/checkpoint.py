@@ -1,6 +1,6 @@
 """Drop a unit's tensors and compute them again for its backward pass, or wherever they are read (GCP).
 
-Saves the unit's tensors between the passes; costs its convolution once more, or once more per reader.
+Saves the unit's tensors between the passes; costs its convolution a second time, or again for each reader.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Checkpoint(Strategy):
     summary = "drop a layer's activations and compute them again in the backward pass (GCP)"
 
     def storages(self, unit: Unit) -> tuple[Storage, ...]:
-        """Made again once; near the input, made again wherever it is read."""
+        """Recomputed once; near the input, recomputed wherever it is read."""
         return (Storage.RECOMPUTED, *((Storage.NEVER,) if depth(unit) <= _NEVER_DEPTH else ()))
 
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:

@@ -1,6 +1,6 @@
 """A decoder's convolution over [skip, upsampled] becomes the sum of two; the upsampled tensor is made slice by slice.
 
-Saves the concatenation and the upsampled tensor; costs the upsampling once more.
+Saves the concatenation and the upsampled tensor; costs a second upsampling.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from FetusMapV2Lib.memory.strategies.base import Strategy
 
 
 class ReversibleBlocks(Strategy):
-    """Inputs made again from outputs."""
+    """Inputs are recomputed from outputs."""
 
     name = "reversible"
     summary = "replace Conv-BN-ReLU passes by reversible blocks; changes the network (REV)"

@@ -1,4 +1,4 @@
-"""The full-resolution level passes in slabs with halos, its batch statistics in two passes; the rest runs as ever.
+"""The full-resolution level passes in slabs with halos, its batch statistics in two passes; the rest runs unchanged.
 
 Saves nearly all of that level; costs transfers where it writes to host memory, else about three times the operations.
 """
@@ -15,7 +15,7 @@ from FetusMapV2Lib.memory.streaming import split_top
 
 _ROWS = (4, 8, 16, 32)
 _FIRST_ROWS = 16
-#: Full-resolution tensors that are written to host memory instead of being made again.
+#: Full-resolution tensors that are written to host memory instead of being recomputed.
 _TO_HOST = ("z", "dy")
 
 
