@@ -38,7 +38,7 @@ SEED = 990_501
 SHAPE, SPACING_MM, INTERVAL_S = (276, 188, 187), 0.5, 0.25
 #: True speeds, mm per frame, from which a part counts as moving and below which it rests.
 MOVES_MM, RESTS_MM = 0.5, 0.05
-#: Share of frames in which the names of a limb pair are exchanged, to see whether they are put right.
+#: Share of frames in which the names of a limb pair are exchanged, to see whether they are corrected.
 EXCHANGED_SHARE = 0.25
 _JOINTS = ("neck", "shoulder", "elbow", "hip", "knee")
 

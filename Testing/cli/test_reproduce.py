@@ -84,7 +84,7 @@ def test_folds_by_processes_of_their_own(fetusmap: Command, toys: Path, tmp_path
     made = {path: path.read_bytes() for part in ("runs", "predictions") for path in (output / part).rglob("*.*")}
     assert sum(path.parent.parent.name == "predictions" for path in made) == 7
     assert fetusmap(*call).code == 0
-    assert {path: path.read_bytes() for path in made} == made  # nothing is made again
+    assert {path: path.read_bytes() for path in made} == made  # nothing is recomputed
     assert (output / "tables.json").is_file()
 
 

@@ -15,7 +15,7 @@ from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import build_units
 
 WHOLE = [Storage.BOTH, Storage.KEPT, Storage.RECOMPUTED]
-CHAIN = ("down.0.first", "down.0.second")  # short enough to be made again wherever they are read
+CHAIN = ("down.0.first", "down.0.second")  # short enough to be recomputed wherever they are read
 
 
 def names(network: nn.Module) -> list[str]:

@@ -7,7 +7,7 @@ a copy of the project, never into the project itself. The tests named after the 
 ones; the first failure kills the mutant, and so does a run that takes much longer than that of the unchanged room.
 
 Each run is a fork of this process, which has imported PyTorch and the like already: seconds for most mutants, where the
-well-known tools (mutmut, cosmic-ray) start Python anew or expect another layout of tests. POSIX only.
+well-known tools (mutmut, cosmic-ray) restart Python or expect another layout of tests. POSIX only.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def test_resources_tell_device_reason_and_memory(engine, here):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak where Linux tells it")
 def test_the_expected_memory_is_about_right(engine, volume):
     expected = engine.submit(ResourceRequest(volume.array.size)).result().memory_bytes
-    Path(f"/proc/{engine.pid}/clear_refs").write_text("5")  # the peak is counted anew
+    Path(f"/proc/{engine.pid}/clear_refs").write_text("5")  # resets the peak
     engine.submit(EstimateRequest(volume)).result()
     status = Path(f"/proc/{engine.pid}/status").read_text()
     peak = 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])

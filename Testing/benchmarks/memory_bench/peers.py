@@ -42,7 +42,7 @@ def partitioned(
     """(volume, target) to the loss by graphs that torch.compile's min-cut partitioner made under an activation budget.
 
     Upsampling is one opaque operation, because taken apart it hides what may be recomputed; the graphs run node by node
-    and let go of every value after its last use. Compilation happens at the first call, which must lie inside the
+    and release every value after its last use. Compilation happens at the first call, which must lie inside the
     `activation_budget` context of the same budget.
     """
     from torch._functorch.aot_autograd import aot_function
