@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
+from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.evaluation.metrics import limb_sides_right
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
@@ -52,7 +53,8 @@ def test_the_next_frame_is_searched_near_the_pose_before_in_another_process_too(
     assert [one.view for one in again.views] == ["close"]
     with RemoteEngine(device="cpu") as remote:
         stages: list[str] = []
-        there = remote.estimate(case.volume, before=estimate, on_progress=lambda _, stage: stages.append(stage))
+        request = EstimateRequest(case.volume, before=estimate)
+        there = remote.submit(request, lambda _, stage: stages.append(stage)).result()
     assert _apart(there.pose.positions, again.pose.positions).max() < 1e-3
     assert there.mean_peak_mass == pytest.approx(again.mean_peak_mass)
     assert "searching near the previous pose" in stages and "searching the whole volume" not in stages

@@ -195,7 +195,7 @@ def _ended(folder: Path, seconds: float) -> bool:
 def test_two_processes(tmp_path):
     """DistributedDataParallel averages the gradients of both, as it does for a plain network."""
     # on a busy machine the two may fail to meet or to part, and would wait for ever
-    folder = next(one for one in (tmp_path / "first", tmp_path / "second") if _ended(one, 250.0))
+    folder = next(one for one in (tmp_path / "first", tmp_path / "second") if _ended(one, 120.0))
     network = small_unet()
     for sample in volume(2).split(1):
         (network(sample).square().mean() / 2).backward()
