@@ -93,6 +93,7 @@ def test_an_untrained_one_is_undecided() -> None:
     judge = HeatmapDiscriminator(5, (8, 12), peak_gain(2.0, 4), sees_volume=True)
     answers = judge(cell_masses(3 * torch.randn(2, 5, 32, 32, 32), 4), torch.rand(2, 1, 8, 8, 8))
     assert float((torch.sigmoid(answers.detach()) - 0.5).abs().max()) < 0.05
+    assert float(judge.score.weight.detach().std()) == pytest.approx(0.01, rel=0.5)
 
 
 def test_only_one_of_them_sees_the_volume() -> None:
