@@ -146,6 +146,17 @@ def unclear(seed: int, frames: int = 4) -> tuple[np.ndarray, np.ndarray]:
     return np.einsum("tnc,tdc->tnd", points, turns) + random.normal(0, 20, (frames, 1, 3)), radii
 
 
+def geometry(points: np.ndarray, radii: np.ndarray, limb: str) -> tuple[float, bool]:
+    """Confidence in one frame by Eq. 7, and whether the limbs are exchanged by it."""
+    sides = resolve_sides(points, SCHEMA, radii)[1]
+    return (sides.arms_confidence, sides.arms_swapped) if limb == "la" else (sides.legs_confidence, sides.legs_swapped)
+
+
+def reference(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> int:
+    """The first pair of joints that is complete."""
+    return next((joint for joint, pair in enumerate(pairs) if np.isfinite(points[list(pair)]).all()), 0)
+
+
 def likeliest_choices(points: np.ndarray, radii: np.ndarray, limb: str) -> list[tuple[int, ...]]:
     """The choices of the least cost among all, by the definition of each part of it."""
     pairs, sds = SCHEMA.pairs_of(limb), radii / 2.5002777
@@ -172,12 +183,8 @@ def likeliest_choices(points: np.ndarray, radii: np.ndarray, limb: str) -> list[
     ]
 
     def within(frame: int, option: tuple[int, ...]) -> float:
-        sides = resolve_sides(points[frame], SCHEMA, radii[frame])[1]
-        confidence, swapped = (
-            (sides.arms_confidence, sides.arms_swapped) if limb == "la" else (sides.legs_confidence, sides.legs_swapped)
-        )
-        complete = [joint for joint, pair in enumerate(pairs) if np.isfinite(points[frame, list(pair)]).all()]
-        agrees = option[complete[0] if complete else 0] == swapped
+        confidence, swapped = geometry(points[frame], radii[frame], limb)
+        agrees = option[reference(points[frame], pairs)] == swapped
         cost = -math.log((1 + (1 if agrees else -1) * min(confidence, 0.98)) / 2)
         cost += math.log(20.0) * min(sum(option), 3 - sum(option)) + 1e-6 * sum(option)
         for side, first in itertools.product((0, 1), (0, 1)):
@@ -207,10 +214,19 @@ def likeliest_choices(points: np.ndarray, radii: np.ndarray, limb: str) -> list[
 @pytest.mark.parametrize("seed", range(30))
 def test_the_sides_are_those_of_the_least_cost_among_all_choices(seed):
     points, radii = unclear(seed, 3)
-    order = track_sides(points, SCHEMA, radii).order
+    found = track_sides(points, SCHEMA, radii)
     for limb in ("la", "ll"):
-        chosen = [tuple(int(row[left] == right) for left, right in SCHEMA.pairs_of(limb)) for row in order]
+        pairs = SCHEMA.pairs_of(limb)
+        chosen = [tuple(int(row[left] == right) for left, right in pairs) for row in found.order]
         assert chosen == likeliest_choices(points, radii, limb)
+        agreement = []
+        for frame, choice in enumerate(chosen):
+            confidence, swapped = geometry(points[frame], radii[frame], limb)
+            agreement.append(confidence if choice[reference(points[frame], pairs)] == swapped else -confidence)
+        together = [one.arms_confidence if limb == "la" else one.legs_confidence for one in found.laterality]
+        assert together == pytest.approx([max(0.0, float(np.mean(agreement)))] * len(points))
+        changed = [one.arms_swapped if limb == "la" else one.legs_swapped for one in found.laterality]
+        assert changed == [choice[0] == 1 for choice in chosen]
 
 
 def test_shapes_are_checked():
