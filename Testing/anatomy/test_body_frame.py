@@ -175,6 +175,12 @@ def test_frames_of_one_body_in_consecutive_frames(other: BodyFrame | None, expec
     assert FRAME.is_near(other) is expected
 
 
+def test_distances_are_between_the_centres_wherever_they_are():
+    away = np.array([500.0, -200.0, 90.0])
+    first, other = (BodyFrame(away + np.array([0, shift, 0]), np.eye(3), 60.0) for shift in (0.0, 29.0))
+    assert first.is_near(other) and not FRAME.is_near(first)
+
+
 def test_a_turn_is_about_the_axes_of_the_frame():
     first = FRAME.turned(Rotation.from_rotvec([90.0, 0.0, 0.0], degrees=True))
     second = first.turned(Rotation.from_rotvec([0.0, 0.0, 90.0], degrees=True), 2.0, [1.0, 2.0, 3.0])

@@ -48,10 +48,10 @@ def volume(scene: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def main_window(application: Any) -> Any:
-    """The window with the four views, opened once."""
+    """The window with the four views, opened once; as small as the tests allow, since views are rendered by the CPU."""
     from bench.window import MainWindow
 
-    return MainWindow()
+    return MainWindow() if os.environ.get("FETUSMAPV2_PICTURES") else MainWindow((900, 640))
 
 
 @pytest.fixture

@@ -107,6 +107,8 @@ def _left_out(tree: ast.AST) -> set[int]:
             skipped = [node.returns, *node.decorator_list]
         elif isinstance(node, ast.ClassDef):
             skipped = [*node.decorator_list]
+        elif isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: what is zipped is equally long
+            skipped = [node]
         elif isinstance(node, ast.arg | ast.AnnAssign):
             skipped = [node.annotation]
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):

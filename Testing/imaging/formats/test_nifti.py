@@ -81,6 +81,7 @@ def test_orientation_by_sform_and_qform(tmp_path, which, left_handed):
         ({"poke": [(SROW, "4f", 0, 0, 0, 1)]}, ["its sform cannot be right"]),
         ({"poke": [(SROW + 4, "f", 3.0)]}, ["its sform cannot be right", "right angles"]),
         ({"poke": [(QUATERNION, "2f", 0.9, 0.9)]}, ["its qform cannot be right", "length 1 (0.9 x 0.9 x 0)"]),
+        ({"sform": (AFFINE, 0), "poke": [(QUATERNION, "2f", 0.8, 0.605)]}, ["has length 1.003 and not 1"]),
         ({"sform": (AFFINE, 0), "poke": [(PIXDIM, "f", 5.0)]}, ["handedness of its qform (pixdim[0]) is 5"]),
         ({"poke": [(SFORM_CODE, "h", 99)]}, ["sform_code of 99"]),
         ({"poke": [(SFORM_CODE, "h", -1)]}, ["sform_code of -1"]),

@@ -182,6 +182,9 @@ def test_headers_that_cannot_be_right(tmp_path, lines, problem):
     assert problem in refusal(write(tmp_path / "v.nrrd", lines))
 
 
+HYPERSPACE = "space dimension: 4\nspace directions: (4,0,0,0) (0,4.5,0,0) (0,0,5,0)"
+
+
 @pytest.mark.parametrize(
     "changes, problem",
     [
@@ -190,13 +193,14 @@ def test_headers_that_cannot_be_right(tmp_path, lines, problem):
         ({"encoding": "zip"}, "encoding 'zip' cannot be read"),
         ({"version": 6}, "version of NRRD (NRRD0006)"),
         ({"sizes": "16 17 18 2 2"}, "5D"),
+        ({"sizes": "16 17 9 2", "lines": f"{HYPERSPACE} (0,0,0,1)"}, "this is a 4D image"),
         ({"sizes": "16 17 0"}, "impossible sizes"),
         ({"sizes": "16 17 -18"}, "impossible sizes"),
         ({"sizes": "16 17 18.0"}, "not numbers"),
     ],
 )
 def test_other_headers_that_cannot_be_right(tmp_path, changes, problem):
-    assert problem in refusal(write(tmp_path / "v.nrrd", "# no geometry", **changes))
+    assert problem in refusal(write(tmp_path / "v.nrrd", **{"lines": "# no geometry"} | changes))
 
 
 def test_versions_line_ends_and_a_byte_order_mark(tmp_path):
