@@ -227,6 +227,19 @@ def test_parts_are_means_over_what_is_known() -> None:
         assert float(parts[name]) == pytest.approx(expected, rel=1e-12), name
 
 
+def test_the_mean_over_a_single_landmark_is_that_landmark() -> None:
+    """The left shoulder is annotated alone, and its map and that of the right one are exchanged."""
+    left, right = 10, 13
+    points = torch.full((1, 22, 3), NAN, dtype=torch.float64)
+    points[0, left] = samples()[1][0, left]
+    logits, present = torch.zeros(1, 22, *SHAPE, dtype=torch.float64), torch.tensor([True])
+    logits[0, right] = torch.log(gaussian(points[0, left], True) + 1e-9)
+    parts = PairLoss(SIGMA, SCHEMA)(logits, points, present).parts
+    assert float(parts["exchanged"]) == 1.0
+    expected = float(literal(logits, points, present, LossOptions(trunk=0, joint=0))) * 22
+    assert float(parts["assigned"]) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("rows", [1, 4, 6])
 def test_slabs_give_the_loss_and_its_gradient(rows: int) -> None:
     logits, points, present = samples()
