@@ -127,8 +127,6 @@ def body_frame(positions: Array, weights: Array | None, template: Array, schema:
         miss = np.linalg.norm(source @ fit.matrix[:3, :3].T + fit.matrix[:3, 3] - target, axis=1)
         # Cauchy weights: a residual of a third of the body reduces the weight to a tenth.
         robust = trust / (1.0 + (miss / (0.1 * max(fit.scale, 1e-6))) ** 2)
-    if not np.isfinite(fit.scale) or fit.scale <= 0:
-        return None
     return BodyFrame(fit.matrix[:3, 3].copy(), np.asarray(fit.rotation, float), float(fit.scale))
 
 

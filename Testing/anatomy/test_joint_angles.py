@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from anatomy.bodies import bodies, standing_body
@@ -27,6 +29,17 @@ def test_neck_shoulders_elbows_hips_and_knees_of_both_sides():
         for side in ("left", "right")
         for joint in ("shoulder_elevation", "elbow_flexion", "hip_flexion", "knee_flexion")
     )
+
+
+def test_limbs_of_two_landmarks_have_one_angle_and_of_one_none():
+    wrists = (SCHEMA.index("left_wrist"), SCHEMA.index("right_wrist"))
+    apart = [replace(mark, group="ht", side=None, partner=None) for mark in SCHEMA.landmarks]
+    without = tuple(apart[mark.row] if mark.row in wrists else mark for mark in SCHEMA.landmarks)
+    keys = [angle.key for angle in angle_list(replace(SCHEMA, landmarks=without))]
+    assert [key for key in KEYS if key not in keys] == ["left_elbow_flexion", "right_elbow_flexion"]
+    alone = tuple(apart[mark.row] if "knee" in mark.key or "ankle" in mark.key else mark for mark in SCHEMA.landmarks)
+    keys = [angle.key for angle in angle_list(replace(SCHEMA, landmarks=alone))]
+    assert [key for key in KEYS if key not in keys] == [key for key in KEYS if "hip" in key or "knee" in key]
 
 
 def test_straight_and_right_angles():

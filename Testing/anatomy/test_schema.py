@@ -305,3 +305,8 @@ def test_a_schema_has_two_hundred_landmarks_at_most(document):
     marks.append(marks[-1] | {"number": 201, "key": "mark", "name": "Mark"})
     with pytest.raises(InputError, match="holds more than 200"):
         Schema.from_document(document)
+
+
+def test_a_colour_is_read_to_the_digit(document):
+    document["landmarks"][0]["colour"] = "#0056FF"
+    assert Schema.from_document(document).landmarks[0].colour == (0.0, 86 / 255, 1.0)
