@@ -310,3 +310,8 @@ def test_a_schema_has_two_hundred_landmarks_at_most(document):
 def test_a_colour_is_read_to_the_digit(document):
     document["landmarks"][0]["colour"] = "#0056FF"
     assert Schema.from_document(document).landmarks[0].colour == (0.0, 86 / 255, 1.0)
+
+
+def test_a_schema_may_refine_no_landmark(document):
+    document["refined"] = []
+    assert Schema.from_document(document).refined_rows == ()

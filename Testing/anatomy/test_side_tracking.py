@@ -103,6 +103,13 @@ def test_frames_without_a_fetus_and_missing_landmarks_are_passed_over():
     assert not nobody.changed.any() and nobody.laterality[0].arms_confidence == 0.0
 
 
+def test_without_limbs_no_side_changes():
+    frames = moving(11)
+    frames[:, 10:] = np.nan
+    sides = track_sides(frames, SCHEMA)
+    assert not sides.changed.any() and sides.laterality[0].legs_confidence == 0.0
+
+
 def test_a_landmark_that_is_lost_for_a_frame_changes_no_side():
     frames = moving(8)
     frames[6, SCHEMA.index("left_ankle")] = frames[6, SCHEMA.index("right_ankle")] + 0.5
