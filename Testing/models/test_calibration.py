@@ -57,6 +57,25 @@ def test_errors_below_a_tenth_of_a_millimetre_count_as_that():
     assert calibration.typical_error_mm(spread, mass) == pytest.approx(0.1)
 
 
+def test_of_ten_cases_the_radius_covers_all():
+    """Split-conformal: the 90 % quantile of ten cases and a new one is the largest."""
+    errors = np.repeat(np.arange(1.0, 11.0)[:, None], 22, axis=1)
+    flat = np.ones((10, 22))
+    assert fit_calibration(errors, flat, 0.5 * flat).radius90_mm(flat, 0.5 * flat) == pytest.approx(10.0)
+
+
+def test_the_weights_of_a_fixed_population():
+    """Recorded."""
+    calibration = fit_calibration(*_population(30, seed=6))
+    assert (calibration.spread_weight, calibration.mass_weight) == pytest.approx((0.6747, 0.4315), abs=1e-4)
+
+
+def test_a_wider_spread_never_means_a_smaller_error():
+    _, spread, mass = _population(30, seed=9)
+    calibration = fit_calibration(1 / spread, spread, mass)
+    assert calibration.spread_weight == 0.0
+
+
 def test_without_a_calibration_the_radius_is_two_and_a_half_spreads():
     """90 % of an isotropic Gaussian lie within 2.5 standard deviations."""
     assert uncalibrated().radius90_mm(np.full(22, 2.0), np.full(22, 0.5)) == pytest.approx(5.0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cli.synthetic_balls import model_of
+from scipy.spatial.transform import Rotation
 from training.toy_cases import BODY, write_toy_cases
 
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -17,7 +18,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.models.model_file import load_model, save_model
-from FetusMapV2Lib.models.pose_library import add_poses, extended_model
+from FetusMapV2Lib.models.pose_library import add_poses, canonical_poses, extended_model
 from FetusMapV2Lib.network.unet import UNet3d
 
 
@@ -67,3 +68,17 @@ def test_landmarks_a_metre_away_are_no_body(apart_mm: float, usable: bool, tmp_p
     else:
         with pytest.raises(InputError, match="farther apart"):
             extended_model(model, tmp_path)
+
+
+def test_poses_are_moved_into_the_canonical_frame_at_their_own_size() -> None:
+    template = BODY / 60.0 - (BODY / 60.0)[list(default_schema().rows("ht"))].mean(axis=0)
+    turn = Rotation.from_euler("xyz", (40, -70, 110), degrees=True).as_matrix()
+    pose = 45.0 * template @ turn.T + [5.0, -20.0, 60.0]
+    np.testing.assert_allclose(canonical_poses(pose[None], template), 45.0 * template[None], atol=1e-9)
+
+
+@pytest.mark.parametrize(("known", "kept"), [(3, 0), (4, 1)])
+def test_a_pose_needs_four_landmarks_of_head_and_trunk(known: int, kept: int) -> None:
+    pose = BODY.copy()
+    pose[known:10] = np.nan
+    assert len(canonical_poses(pose[None], BODY / 60.0)) == kept
