@@ -1,4 +1,7 @@
-"""The self-test of the module; needs no PyTorch and no file."""
+"""The self-test of the module; needs no PyTorch and no file.
+
+Slicer loads this file at start-up, so the scenarios are imported by the tests that run them.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,8 @@ from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Panel import selftest
-from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
 from FetusMapV2Panel.estimation import EngineLoader
 from FetusMapV2Panel.parameters import Device, Settings
-from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
-from FetusMapV2Panel.user_actions import SlicerActions
 
 if TYPE_CHECKING:
     from FetusMapV2 import FetusMapV2Logic, FetusMapV2Widget
@@ -105,6 +105,9 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
     def test_a_case_from_volume_to_report(self) -> None:
         """Work through a case in the panel; skipped without a main window."""
+        from FetusMapV2Panel.acceptance_scenario import AcceptanceScenario
+        from FetusMapV2Panel.user_actions import SlicerActions
+
         widget = _widget()
         if widget is None:
             self.delayDisplay("Skipped: there is no main window")
@@ -124,6 +127,9 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
 
     def test_nothing_of_another_patient_is_visible(self) -> None:
         """Work through two patients in the panel; skipped without a main window."""
+        from FetusMapV2Panel.two_patients_scenario import TwoPatientsScenario
+        from FetusMapV2Panel.user_actions import SlicerActions
+
         widget = _widget()
         if widget is None:
             self.delayDisplay("Skipped: there is no main window")

@@ -82,8 +82,7 @@ class EngineStandIn(LocalEngine):
         should_cancel: ShouldCancel | None = None,
     ) -> Estimate:
         """See `PoseEngine.estimate`."""
-        Stages(on_progress, should_cancel).reach(0.5, "searching the whole volume")
-        return self._estimate(np.array(BODY, dtype=float), self._found)
+        return self._answer(volume, before, Stages(on_progress, should_cancel))
 
     def refine(
         self,
@@ -105,6 +104,11 @@ class EngineStandIn(LocalEngine):
     def resource_estimate(self, voxels: int, refine: RefineMode = "off") -> ResourceEstimate:
         """See `PoseEngine.resource_estimate`; the memory is unknown."""
         return ResourceEstimate(self._device, "chosen by the self-test", "stand-in", None, None, "")
+
+    def _answer(self, volume: Volume, before: Estimate | None, stages: Stages) -> Estimate:
+        """The estimate for a volume; what each stand-in does in its own way."""
+        stages.reach(0.5, "searching the whole volume")
+        return self._estimate(np.array(BODY, dtype=float), self._found)
 
     def _estimate(self, positions: NDArray[np.float64], found: bool) -> Estimate:
         """An estimate with these positions (22, 3), or without a fetus."""
@@ -134,18 +138,8 @@ class MovingEngineStandIn(EngineStandIn):
         super().__init__(settings)
         self._lost, self._calls = frozenset(lost), 0
 
-    def estimate(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        refine: RefineMode = "off",
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-    ) -> Estimate:
-        """See `PoseEngine.estimate`."""
-        stage = "searching near the previous pose" if before else "searching the whole volume"
-        Stages(on_progress, should_cancel).reach(0.5, stage)
+    def _answer(self, volume: Volume, before: Estimate | None, stages: Stages) -> Estimate:
+        stages.reach(0.5, "searching near the previous pose" if before else "searching the whole volume")
         positions = np.array(BODY, dtype=float)
         positions[default_schema().index("left_wrist"), 1] += 3.0 * self._calls
         self._calls += 1
@@ -155,23 +149,11 @@ class MovingEngineStandIn(EngineStandIn):
 class ScenarioEngineStandIn(MovingEngineStandIn):
     """An engine that takes its time and can be cancelled meanwhile."""
 
-    def estimate(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        refine: RefineMode = "off",
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-    ) -> Estimate:
-        """See `PoseEngine.estimate`."""
-        stages = Stages(on_progress, should_cancel)
+    def _answer(self, volume: Volume, before: Estimate | None, stages: Stages) -> Estimate:
         for step in range(10):
             stages.reach(0.05 * (step + 1), "searching the whole volume")
             time.sleep(0.02)
-        return super().estimate(
-            volume, before=before, refine=refine, on_progress=on_progress, should_cancel=should_cancel
-        )
+        return super()._answer(volume, before, stages)
 
 
 def writeReport(outcome: Outcome, folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import slicer
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.presenting.durations import remaining_seconds
@@ -70,31 +71,25 @@ class PanelState:
         self._job: BackgroundJob[None] | None = None
         self._started = 0.0
         self._usual: float | None = None
-        self._listeners: list[Callable[[Change], None]] = []
+        self._listeners = Listeners[Change]()
 
     # --- listeners
 
     def addListener(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call `callback(change)` on every change; returns a function that removes the listener."""
-        self._listeners.append(callback)
-
-        def remove() -> None:
-            if callback in self._listeners:
-                self._listeners.remove(callback)
-
-        return remove
+        return self._listeners.add(callback)
 
     def announce(self, change: Change) -> None:
         """Tell all listeners; nothing once the panel is closed."""
-        for listener in [] if self.closed else list(self._listeners):
-            listener(change)
+        if not self.closed:
+            self._listeners.notify(change)
 
     def close(self) -> None:
         """Cancel the job and remove all listeners; called when the panel is closed."""
         self.cancel()
         self.patient.close()
         self.closed = True
-        self._listeners = []
+        self._listeners.clear()
         if self._job is not None:
             self._job.cancel()
 

@@ -19,8 +19,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
-from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
+from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
@@ -114,17 +114,7 @@ class PatientsEngine(selftest.EngineStandIn):
         """See `estimation.EngineLoader`."""
         return self
 
-    def estimate(
-        self,
-        volume: Volume,
-        *,
-        before: Estimate | None = None,
-        refine: RefineMode = "off",
-        on_progress: OnProgress | None = None,
-        should_cancel: ShouldCancel | None = None,
-    ) -> Estimate:
-        """See `PoseEngine.estimate`."""
-        stages = Stages(on_progress, should_cancel)
+    def _answer(self, volume: Volume, before: Estimate | None, stages: Stages) -> Estimate:
         stages.reach(0.3, "searching the whole volume")
         self.meanwhile()
         stages.reach(0.6, "close view")

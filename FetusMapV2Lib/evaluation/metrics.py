@@ -14,6 +14,7 @@ from FetusMapV2Lib.anatomy.biometry import measure
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.evaluation.statistics import finite_mean
 
 #: Upper end of the PCK curve under which the area is taken; the paper's tables 2 and 3 agree with it.
 AUC_LIMIT_MM = 20.0
@@ -116,7 +117,7 @@ def side_rates(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> d
     rates = {}
     for key, chosen in columns.items():
         together = right[:, chosen].min(axis=1, initial=1.0)
-        rates[key] = _mean(together)
+        rates[key] = finite_mean(together)
     return rates
 
 
@@ -132,7 +133,7 @@ def swaps_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -
 
 def application_errors(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, float]:
     """Means over the cases of `application_errors_by_case`, NaN where no case gives a value."""
-    return {key: _mean(errors) for key, errors in application_errors_by_case(predictions, truths, schema).items()}
+    return {key: finite_mean(errors) for key, errors in application_errors_by_case(predictions, truths, schema).items()}
 
 
 def application_errors_by_case(predictions: np.ndarray, truths: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
@@ -177,8 +178,3 @@ def _scored(distances: np.ndarray) -> np.ndarray:
 def _finite(distances: np.ndarray) -> np.ndarray:
     flat = np.ravel(np.asarray(distances, dtype=np.float64))
     return flat[np.isfinite(flat)]
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan

@@ -90,9 +90,9 @@ def mean_intervals(
         nothing = Interval(math.nan, math.nan, math.nan)
         return (nothing,) * values.shape[1], nothing
     drawn = bootstrap_means(values, resamples=resamples, seed=seed)
-    means = [_mean(column) for column in values.T]
+    means = [finite_mean(column) for column in values.T]
     columns = tuple(_percentiles(mean, column) for mean, column in zip(means, drawn.T, strict=True))
-    return columns, _percentiles(_mean(np.array(means)), row_means(drawn))
+    return columns, _percentiles(finite_mean(np.array(means)), row_means(drawn))
 
 
 def mean_interval(values: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -159,6 +159,7 @@ def row_means(values: Array) -> Array:
     return np.asarray(np.where(number > 0, sums / np.maximum(number, 1), np.nan))
 
 
-def _mean(values: Array) -> float:
+def finite_mean(values: Array) -> float:
+    """Mean of the finite values, NaN without one."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan

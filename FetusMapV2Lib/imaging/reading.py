@@ -6,9 +6,8 @@ The kind of a file is found from its content; every bad input raises an `InputEr
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from FetusMapV2Lib.imaging.file_inspection import inspect_file
 from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source
 from FetusMapV2Lib.imaging.source import Source, as_input_error
-from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.volume import Volume, VolumeSequence
 from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY, check_shape, checked, with_warnings
 
 Spacing = float | tuple[float, float, float]
@@ -95,7 +94,7 @@ def read_sequence(
     return Frames(source_path, source, spacing, mirrored)
 
 
-class Frames(Sequence[Volume]):
+class Frames(VolumeSequence):
     """The volumes of a file, read one at a time."""
 
     def __init__(self, path: Path, source: Source, spacing: Spacing | None, mirrored: bool) -> None:
@@ -108,18 +107,6 @@ class Frames(Sequence[Volume]):
     def times_s(self) -> NDArray[np.float64] | None:
         """(T,) when each frame was taken, seconds, increasing; None if the file does not say."""
         return None if self._source.times_s is None else np.array(self._source.times_s)
-
-    @overload
-    def __getitem__(self, index: int) -> Volume: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Volume]: ...
-    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
-        if isinstance(index, slice):
-            return [self._read(number) for number in range(*index.indices(len(self)))]
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
-        return self._read(number)
 
     def _read(self, number: int) -> Volume:
         with as_input_error(self._path):

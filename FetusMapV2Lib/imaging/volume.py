@@ -1,12 +1,14 @@
-"""`Volume`: a grey image in space.
+"""`Volume`: a grey image in space, and `VolumeSequence`: several of them over time.
 
 The array is indexed [k, j, i]; a 4x4 matrix takes voxel indices (i, j, k) to RAS millimetres.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +98,26 @@ class Volume:
         matrix = self.ijk_to_ras.copy()
         matrix[:3, :3] *= wanted / np.asarray(self.spacing)
         return self.with_(ijk_to_ras=matrix)
+
+
+class VolumeSequence(Sequence[Volume]):
+    """Volumes over time, read one at a time; a subclass has `__len__` and `_read`."""
+
+    @overload
+    def __getitem__(self, index: int) -> Volume: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Volume]: ...
+    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
+        if isinstance(index, slice):
+            return [self._read(number) for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self._read(number)
+
+    @abstractmethod
+    def _read(self, number: int) -> Volume:
+        """One volume; `number` counts from 0 and is below the length."""
 
 
 def ijk_to_ras_matrix(

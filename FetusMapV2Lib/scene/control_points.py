@@ -98,23 +98,18 @@ def grabbed_row(node: Any) -> int | None:
 
 def world_to_local(node: Any, world: Array) -> Array:
     """World points (N, 3) in the coordinates of a node under a parent transform; NaN rows stay."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return world
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
-    return _transformed(transform, world)
+    return _transformed(world, None, node.GetParentTransformNode())
 
 
 def local_to_world(node: Any, local: Array) -> Array:
     """Points (N, 3) in the coordinates of a node under a parent transform as world points; NaN rows stay."""
-    parent = node.GetParentTransformNode()
-    if parent is None:
-        return local
+    return _transformed(local, node.GetParentTransformNode(), None)
+
+
+def _transformed(points: Array, source: Any, target: Any) -> Array:
+    """Points from the coordinates below one transform node to those below another; None is the world."""
+    if source is target:
+        return points
     transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
-    return _transformed(transform, local)
-
-
-def _transformed(transform: vtk.vtkGeneralTransform, points: Array) -> Array:
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, transform)
     return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
@@ -52,7 +53,7 @@ class PoseScene:
         self.snapshot = PoseSnapshot.read(landmarks_node, schema)
         self.update_context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
         self._followers = Followers(scene, landmarks_node, schema)
-        self._listeners: list[Listener] = []
+        self._listeners = Listeners[PoseScene]()
         self._observations = Observations()
         self._follower_observations = Observations()
         self._busy = False
@@ -218,13 +219,7 @@ class PoseScene:
         Returns:
             A function that removes the listener.
         """
-        self._listeners.append(callback)
-
-        def remove() -> None:
-            if callback in self._listeners:
-                self._listeners.remove(callback)
-
-        return remove
+        return self._listeners.add(callback)
 
     def close(self) -> None:
         """Stop observing the nodes; they stay in the scene as they are. Closing twice does no harm."""
@@ -233,12 +228,8 @@ class PoseScene:
         self._open = False
         self._observations.clear()
         self._follower_observations.clear()
-        self._notify()
+        self._listeners.notify(self)
         self._listeners.clear()
-
-    def _notify(self) -> None:
-        for listener in tuple(self._listeners):
-            listener(self)
 
     # Updating.
 
@@ -323,4 +314,4 @@ class PoseScene:
                     self._followers.update(now, changed, force=everything)
         finally:
             self._busy = False
-        self._notify()
+        self._listeners.notify(self)

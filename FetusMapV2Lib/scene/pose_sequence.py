@@ -15,6 +15,7 @@ from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
@@ -52,7 +53,7 @@ class PoseSequence:
         self._poses = stored_poses(self.sequence, self.browser, self.pose_scene)
         self._movement: Movement | None = None
         self._shown = self.frame
-        self._listeners: list[Listener] = []
+        self._listeners = Listeners[PoseSequence]()
         self._observations = Observations()
         self._busy = False
         self._open = True
@@ -188,13 +189,7 @@ class PoseSequence:
         Returns:
             A function that removes the listener.
         """
-        self._listeners.append(callback)
-
-        def remove() -> None:
-            if callback in self._listeners:
-                self._listeners.remove(callback)
-
-        return remove
+        return self._listeners.add(callback)
 
     def close(self) -> None:
         """Stop observing the nodes; they stay in the scene as they are. Closing twice does no harm."""
@@ -203,7 +198,7 @@ class PoseSequence:
         self._open = False
         self._stop_listening()
         self._observations.clear()
-        self._notify()
+        self._listeners.notify(self)
         self._listeners.clear()
 
     @property
@@ -231,7 +226,7 @@ class PoseSequence:
     def _on_browser(self, caller: Any, event: str, data: Any = None) -> None:
         if self.frame != self._shown and self._open and not self._busy:
             self._shown = self.frame
-            self._notify()
+            self._listeners.notify(self)
 
     def _on_node_removed(self, caller: Any, event: str, data: Any = None) -> None:
         scene = self.browser.GetScene()
@@ -261,11 +256,7 @@ class PoseSequence:
         """Recompute the movement; update table and plots, and call the listeners."""
         self._movement = None
         self.nodes.update(self.movement())
-        self._notify()
-
-    def _notify(self) -> None:
-        for listener in tuple(self._listeners):
-            listener(self)
+        self._listeners.notify(self)
 
 
 def _same_movement(one: Pose, other: Pose) -> bool:

@@ -6,7 +6,7 @@ A sequence browser shows one frame of all its sequences at a time, in proxy node
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import slicer
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.source import SECONDS, increasing_times
-from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.volume import Volume, VolumeSequence
 from FetusMapV2Lib.imaging.volume_checks import checked
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name, safe_name
@@ -79,7 +79,7 @@ def _first_usable(frames: Sequence[Volume], name: str) -> Volume:
     raise problem
 
 
-class VolumeFrames(Sequence[Volume]):
+class VolumeFrames(VolumeSequence):
     """The volumes that a browser steps through, in world coordinates, read one at a time.
 
     Attributes:
@@ -102,18 +102,6 @@ class VolumeFrames(Sequence[Volume]):
 
     def __len__(self) -> int:
         return int(self._master.GetNumberOfDataNodes())
-
-    @overload
-    def __getitem__(self, index: int) -> Volume: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Volume]: ...
-    def __getitem__(self, index: int | slice) -> Volume | list[Volume]:
-        if isinstance(index, slice):
-            return [self._read(number) for number in range(*index.indices(len(self)))]
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
-        return self._read(number)
 
     def _read(self, number: int) -> Volume:
         node = self._sequence.GetDataNodeAtValue(self._master.GetNthIndexValue(number), False)

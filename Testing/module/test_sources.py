@@ -80,12 +80,13 @@ def test_research_line_is_outside_every_collapsible_part():
     assert "researchLabel" in top
 
 
-def test_loading_the_module_imports_neither_torch_nor_pip():
+def test_loading_the_module_imports_neither_torch_nor_pip_nor_the_scenarios_of_its_test():
     code = (
         "import sys; from pathlib import Path; from bench import application; scene = application.start()\n"
         "from bench.modules import load_module\n"
         f"load_module(Path({str(ROOT / 'FetusMapV2' / 'FetusMapV2.py')!r}))\n"
-        "heavy = {'torch', 'pip', 'imp', 'lightning', 'monai'} & set(sys.modules)\n"
+        "scenarios = {f'FetusMapV2Panel.{name}' for name in ('acceptance_scenario', 'two_patients_scenario')}\n"
+        "heavy = ({'torch', 'pip', 'imp', 'lightning', 'monai'} | scenarios) & set(sys.modules)\n"
         "import os; print('HEAVY', sorted(heavy), flush=True); os._exit(0)"
     )
     command = [sys.executable, "-c", code]

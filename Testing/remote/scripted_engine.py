@@ -35,7 +35,7 @@ class ScriptedEngine(LocalEngine):
 
     def __init__(self, script: Path, device: str) -> None:
         self._script, self._device, self._memory_plan = script, device, ""
-        self._act(STAGES[0])
+        self._act(self._words_at(STAGES[0]))
 
     @classmethod
     def load(cls, model: str | None, device: str, memory_budget: int | None) -> ScriptedEngine:
@@ -76,14 +76,21 @@ class ScriptedEngine(LocalEngine):
 
     def _go_through(self, stages: Collection[str], progress: Stages) -> None:
         for number, stage in enumerate(stages):
+            words = self._words_at(stage)  # whoever hears of the stage may end this process before the next line
             progress.reach(number / len(stages), stage)
-            self._act(stage)
+            self._act(words)
 
-    def _act(self, stage: str) -> None:
-        for path in self._script.glob(f"* at {stage}"):
+    def _words_at(self, stage: str) -> list[str]:
+        """What the script says of a stage; each word is counted as done."""
+        words = []
+        for path in sorted(self._script.glob(f"* at {stage}")):
             times = int(path.read_text() or 1)
             path.unlink() if times == 1 else path.write_text(str(times - 1))
-            word = path.name.partition(" ")[0]
+            words.append(path.name.partition(" ")[0])
+        return words
+
+    def _act(self, words: Collection[str]) -> None:
+        for word in words:
             if word == "starve":
                 raise MemoryError
             if word == "wait":

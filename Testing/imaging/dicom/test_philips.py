@@ -6,24 +6,13 @@ import struct
 
 import numpy as np
 import pytest
+from imaging.dicom.asking import read, refusal
 from imaging.samples import philips, sample, save
 from pydicom import uid
 
-from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 
 VOLUME = sample((18, 17, 16), (4.0, 4.5, 5.0))
-
-
-def read(dataset, tmp_path):
-    save(dataset, tmp_path / "v.dcm")
-    return read_volume(tmp_path / "v.dcm")
-
-
-def refusal(dataset, tmp_path) -> str:
-    with pytest.raises(InputError) as caught:
-        read(dataset, tmp_path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("number", [2, 36, None])

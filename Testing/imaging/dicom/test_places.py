@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from imaging.dicom.asking import read, refusal
 from imaging.samples import enhanced_us, oblique, sample, save, slices_of
 from pydicom.dataset import Dataset
 
@@ -12,17 +13,6 @@ from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS
 
 VOLUME = sample((18, 17, 16), (4.0, 4.5, 5.0), oblique())
-
-
-def read(dataset, tmp_path):
-    save(dataset, tmp_path / "v.dcm")
-    return read_volume(tmp_path / "v.dcm")
-
-
-def refusal(dataset, tmp_path) -> str:
-    with pytest.raises(InputError) as caught:
-        read(dataset, tmp_path)
-    return str(caught.value)
 
 
 def shared(dataset: Dataset) -> Dataset:
