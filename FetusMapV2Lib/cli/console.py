@@ -6,8 +6,11 @@ Heavy libraries are imported where they are needed, as in `cli`.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -18,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from FetusMapV2Lib.cli.supervisor_link import supervisor_link
-from FetusMapV2Lib.core.errors import InputError, UserError
+from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.core.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -57,10 +60,59 @@ class _PlainConsole(Console):
 
 out = _PlainConsole()
 log = _PlainConsole(stderr=True)
+#: What is printed on standard error, for a log file; nothing else writes to it.
+_RECORD = logging.getLogger("fetusmap")
+
+
+@dataclass
+class Verbosity:
+    """How much is printed on standard error: errors and warnings always are.
+
+    Attributes:
+        quiet: neither progress nor remarks.
+        stages: each stage of a job as a line.
+    """
+
+    quiet: bool = False
+    stages: bool = False
+
+
+verbosity = Verbosity()
+
+
+def set_verbosity(*, verbose: bool, quiet: bool, log_file: Path | None) -> None:
+    """Choose how much is printed, and a file that the same lines are appended to.
+
+    Raises:
+        InputError: both more and less is wanted.
+        OutputError: the log file cannot be written.
+    """
+    if verbose and quiet:
+        raise InputError("more and less cannot be printed", where="--verbose --quiet", remedy="Give one of the two")
+    verbosity.quiet, verbosity.stages = quiet, verbose
+    library = logging.getLogger("FetusMapV2Lib")
+    for handler in list(_RECORD.handlers):
+        for logger in (_RECORD, library):
+            logger.removeHandler(handler)
+        handler.close()
+    _RECORD.propagate = False
+    if log_file is None:
+        _RECORD.setLevel(logging.CRITICAL + 1)
+        return
+    try:
+        file = logging.FileHandler(log_file, encoding="utf-8")
+    except OSError as error:
+        problem = f"the log cannot be written ({error.strerror or error})"
+        raise OutputError(problem, where=log_file, remedy="Choose another file") from error
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    for logger in (_RECORD, library):
+        logger.setLevel(logging.INFO)
+        logger.addHandler(file)
 
 
 def print_error(error: UserError) -> None:
     """Print an error as one line on standard error."""
+    _RECORD.error(error.line())
     log.print(Text.assemble(("Error:", "bold red"), " ", error.line()), soft_wrap=True)
 
 
@@ -71,14 +123,17 @@ def print_usage_error(error: Exception) -> None:
         return
     remedy = ""
     if context is not None:
-        print_message(printable_lines(context.get_usage()))
+        print_message(printable_lines(context.get_usage()), "dim")
         remedy = f"`{context.command_path} --help` explains it"
     print_error(UserError(problem, remedy=remedy))
 
 
 def print_message(text: str, style: str = "") -> None:
-    """Print text on standard error, with control characters escaped."""
-    log.print(Text(printable_lines(text), style), soft_wrap=True)
+    """Print text on standard error, with control characters escaped; if little is wanted, only what has a style."""
+    shown = printable_lines(text)
+    _RECORD.log(logging.WARNING if style else logging.INFO, shown)
+    if style or not verbosity.quiet:
+        log.print(Text(shown, style), soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
@@ -152,16 +207,22 @@ def progress_bar() -> Iterator[Progress]:
     text = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
     # in a log file a bar would be blank lines only
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+    with Progress(*columns, console=log, transient=True, disable=verbosity.quiet or not log.is_terminal) as bar:
         yield bar
 
 
 def reporter(bar: Progress, task: TaskID, label: str = "") -> Callable[[float, str], None]:
-    """A function that passes the progress of an engine to a task of the bar, and to the supervisor."""
+    """A function that passes the progress of an engine to a task of the bar, to the supervisor and to the log."""
+    last = ""
 
     def report(fraction: float, stage: str) -> None:
+        nonlocal last
         supervisor_link().report_activity(stage)
-        bar.update(task, completed=fraction, description=printable(f"{label}: {stage}" if label else stage))
+        text = printable(f"{label}: {stage}" if label else stage)
+        bar.update(task, completed=fraction, description=text)
+        if stage != last:
+            last = stage
+            (print_message if verbosity.stages else _RECORD.info)(text)
 
     return report
 

@@ -10,6 +10,7 @@ import typer
 from FetusMapV2Lib.cli.console import (
     OverwriteOption,
     out,
+    print_message,
     print_result,
     print_table,
     progress_bar,
@@ -17,8 +18,12 @@ from FetusMapV2Lib.cli.console import (
     truth_table,
 )
 from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.publishing import ensure_replaceable
+
+#: Kinds of files that need real Slicer nodes and views.
+_VIEWS = ("scene", "picture")
 
 
 def demo(
@@ -34,8 +39,9 @@ def demo(
     from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
     stem = "case-0000.estimate"
-    require_package("slicer", "the demonstration", "slicer")
-    options = ExportOptions((*RESULT_KINDS, "scene", "picture"), stem=stem, overwrite=overwrite)
+    left_out = _why_no_views()
+    kinds = [kind for kind in (*RESULT_KINDS, "html", "scene", "picture") if not (left_out and kind in _VIEWS)]
+    options = ExportOptions(kinds, stem=stem, overwrite=overwrite, pictures=() if left_out else None)
     engine = PoseEngine.load()
     usable_folder(output)
     case_files = [f"case-0000{suffix}" for suffix in (".nrrd", ".mrk.json", ".json")]
@@ -47,9 +53,22 @@ def demo(
         case = simulate_case(seed, 0, shape_kji=(276, 188, 187), spacing_mm=0.5, style="held-out")
         write_case(output, case, 0, overwrite=overwrite)
         result = engine.estimate(case.volume, on_progress=reporter(bar, task))
-        bar.update(task, completed=0.9, description="writing the Slicer scene and the picture")
+        bar.update(task, completed=0.9, description="writing the results")
         export(result, case.volume, output, options)
     print_result("case-0000", result)
     print_table(truth_table(case, result))
     if result.found:
+        out.print(f"Report: {output / stem}.report.html", soft_wrap=True)
+    if left_out:
+        print_message(f"Without a Slicer scene and pictures: {left_out}", "yellow")
+    elif result.found:
         out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)
+
+
+def _why_no_views() -> str:
+    """Why no scene and no picture can be written, and what to do; empty if they can."""
+    try:
+        require_package("slicer", "a scene or picture", "slicer")
+    except UserError as error:
+        return error.line()
+    return ""

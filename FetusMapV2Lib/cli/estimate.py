@@ -6,6 +6,7 @@ Heavy libraries are imported where they are needed, as in `cli`.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -23,6 +24,7 @@ from FetusMapV2Lib.cli.console import (
     progress_bar,
     reporter,
 )
+from FetusMapV2Lib.cli.patterns import expanded
 from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
 from FetusMapV2Lib.cli.sequence import check_interval, estimate_frames
 from FetusMapV2Lib.core.atomic_files import usable_folder
@@ -100,8 +102,8 @@ def estimate(
     options = replace(options, overwrite=overwrite)
     mode = check_mode(refine)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
-    batch = Batch("files")
-    if not all(batch.is_done(str(number)) for number in range(len(files))):
+    files, batch = expanded(files), Batch("files")
+    if not all(batch.is_done(item) for item in _items(files)):
         engine = _loaded(model, device, memory_budget)
         folder = _writable(Path(output), private=not shared)
         names = NeutralNames(folder, None if key is None else Path(key)) if without_identifiers else None
@@ -183,18 +185,29 @@ def _writable(folder: Path, *, private: bool) -> Path:
 
 def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
     run = _Run(engine, settings, batch)
-    for number, file in enumerate(files):
-        if batch.is_done(str(number)):
-            run.resume(str(number), file)
+    items = dict(zip(_items(files), files, strict=True))
+    for item, file in items.items():
+        if batch.is_done(item):
+            run.resume(item, file)
     with progress_bar() as bar:
-        for number, file in enumerate(files):
-            if batch.is_done(str(number)):
+        for number, (item, file) in enumerate(items.items(), start=1):
+            if batch.is_done(item):
                 continue
-            label = f"{number + 1}/{len(files)} {Path(file).name}"
+            label = f"{number}/{len(files)} {Path(file).name}"
             task = bar.add_task(printable(label), total=1.0)
-            with batch.attempt(str(number), Path(file)) as attempt:
-                run.estimate(str(number), file, attempt, reporter(bar, task, label))
+            with batch.attempt(item, Path(file)) as attempt:
+                run.estimate(item, file, attempt, reporter(bar, task, label))
             bar.remove_task(task)
+
+
+def _items(files: list[str]) -> list[str]:
+    """A key for each file, the same in a process that continues the command, even if a pattern matches more by then."""
+    seen: Counter[str] = Counter()
+    items = []
+    for file in files:
+        items.append(f"{seen[file]}:{file}")
+        seen[file] += 1
+    return items
 
 
 class _Run:

@@ -10,7 +10,8 @@ from typing import TextIO, cast
 
 import typer
 
-from FetusMapV2Lib.cli.console import STOPPED, print_error, print_message, print_usage_error
+from FetusMapV2Lib.cli.console import STOPPED, print_error, print_message, print_usage_error, verbosity
+from FetusMapV2Lib.cli.global_options import global_options_first
 from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.faults import as_user_error, wants_traceback
@@ -40,8 +41,8 @@ def run(app: Callable[..., object]) -> int:
 
 
 def report(error: Exception, where: str | os.PathLike[str] | None = None) -> UserError:
-    """Print an error as one line, see `as_user_error`; its traceback too if the environment asks for it."""
-    if wants_traceback(error):
+    """Print an error as one line, see `as_user_error`; the traceback of an unexpected one too if that is wanted."""
+    if wants_traceback(error) or (verbosity.stages and not isinstance(error, UserError)):
         print_message("".join(traceback.format_exception(error)).rstrip())
     shown = as_user_error(error, where)
     print_error(shown)
@@ -51,7 +52,7 @@ def report(error: Exception, where: str | os.PathLike[str] | None = None) -> Use
 def _code_of(app: Callable[..., object]) -> int:
     try:
         supervisor_link().listen()
-        code = app(standalone_mode=False, prog_name="fetusmap")
+        code = app(global_options_first(sys.argv[1:]), standalone_mode=False, prog_name="fetusmap")
     except UserError as error:
         print_error(error)
         return error.exit_code

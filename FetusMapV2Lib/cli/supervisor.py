@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.cli.console import STOPPED, log, print_error, print_message
+from FetusMapV2Lib.cli.global_options import command_name
 from FetusMapV2Lib.cli.supervisor_link import CONNECTION, messages
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.stop_signals import SAME_REQUEST_S, stop_signal_numbers
@@ -54,7 +55,7 @@ def supervised() -> int | None:
 def _own_command() -> list[str] | None:
     """The command line that starts this process again; None if it is no batch, or did not start this process."""
     words = sys.argv[1:]
-    if not words or words[0] not in COMMANDS or "--help" in words or not sys.executable:
+    if command_name(words) not in COMMANDS or not sys.executable:
         return None
     started_by = list(getattr(sys, "orig_argv", ()))
     program, given = started_by[1 : -len(words)], started_by[-len(words) :]

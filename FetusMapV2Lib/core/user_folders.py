@@ -20,6 +20,16 @@ def user_data_folder() -> Path:
     return Path(_system_folder())
 
 
+def user_settings_folder() -> Path:
+    """The folder of a user's settings: the system's place for them, or what FETUSMAPV2_DATA names."""
+    chosen = os.environ.get(DATA_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).absolute()
+    from platformdirs import user_config_dir
+
+    return Path(user_config_dir("FetusMapV2", appauthor=False))
+
+
 def _system_folder() -> str:
     """By platformdirs or, in Slicer, where nothing is installed unasked, by the copy of it inside pip."""
     try:

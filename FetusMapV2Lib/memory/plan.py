@@ -236,14 +236,19 @@ class MemoryPlan:
 
 
 def parse_bytes(text: str | int) -> int:
-    """Bytes of "8GiB", "8 GB", "512MiB" or a plain number.
+    """Bytes of "8GiB", "8 GB", "512MiB", or of a number of bytes.
+
+    Args:
+        text: a text names its unit, as a bare "8" would be taken for GiB by some and for bytes by others.
 
     Raises:
-        UserError: not a positive amount of memory.
+        UserError: not a positive amount of memory, or a text without a unit.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(text).lower())
     if not match or match[2] not in _UNITS or float(match[1]) <= 0:
         raise UserError(f"{text!r} is not an amount of memory", remedy="Write it as 8GiB, 8GB or 512MiB")
+    if isinstance(text, str) and not match[2]:
+        raise UserError(f"{text!r} names no unit of memory", remedy=f"Write {match[1]}GiB or {match[1]}MiB")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -14,6 +14,7 @@ def test_the_demonstration(fetusmap, tmp_path: Path) -> None:
     assert "truth" in answer.out and "Crown-rump" in answer.out
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"case-0000.nrrd", "case-0000.estimate.mrb", "case-0000.estimate.png"} <= names
+    assert "case-0000.estimate.report.html" in names
     again = fetusmap("demo", "--output", tmp_path / "demo")
     assert again.code == 2 and "--overwrite" in again.errors()[0]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ def made_comma_locale(folder: Path) -> tuple[dict[str, str], str]:
         return {}, "localedef"
     command = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(folder / "de_DE.UTF-8")]
     subprocess.run(command, capture_output=True, check=False)
-    if not (folder / "de_DE.UTF-8").is_dir():
+    variables = {"LC_ALL": "de_DE.UTF-8", "LOCPATH": str(folder)}
+    taken = [sys.executable, "-c", "import locale; locale.setlocale(locale.LC_ALL, '')"]  # half a locale is none
+    if subprocess.run(taken, capture_output=True, env={**os.environ, **variables}).returncode:
         return {}, "the source of the locale de_DE (Debian: locales)"
-    return {"LC_ALL": "de_DE.UTF-8", "LOCPATH": str(folder)}, ""
+    return variables, ""

@@ -275,7 +275,7 @@ def test_every_line_of_the_table_is_worded(leanest):
 
 @pytest.mark.parametrize(
     "text,expected",
-    [("8GiB", 8 * 2**30), ("8 GB", 8 * 10**9), ("1.5gib", 3 * 2**29), ("512MiB", 2**29), ("1000", 1000), (77, 77)],
+    [("8GiB", 8 * 2**30), ("8 GB", 8 * 10**9), ("1.5gib", 3 * 2**29), ("512MiB", 2**29), ("1000 b", 1000), (77, 77)],
 )
 def test_amounts_of_memory(text, expected):
     assert parse_bytes(text) == expected
@@ -285,3 +285,9 @@ def test_amounts_of_memory(text, expected):
 def test_nonsense_amounts_are_refused(text):
     with pytest.raises(UserError, match="not an amount of memory"):
         parse_bytes(text)
+
+
+def test_an_amount_of_memory_names_its_unit():
+    with pytest.raises(UserError, match="'8' names no unit") as refusal:
+        parse_bytes("8")
+    assert "8GiB" in str(refusal.value)

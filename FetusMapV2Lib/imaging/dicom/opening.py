@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from FetusMapV2Lib.imaging.dicom.dataset import (
 )
 from FetusMapV2Lib.imaging.dicom.frames import open_enhanced, open_slices
 from FetusMapV2Lib.imaging.dicom.philips import open_philips
-from FetusMapV2Lib.imaging.file_inspection import KRETZ_MAGIC, READABLE, dicom_files
+from FetusMapV2Lib.imaging.file_inspection import KRETZ_MAGIC, READABLE, dicom_files, inspect_file
 from FetusMapV2Lib.imaging.formats.header_fields import shown
 from FetusMapV2Lib.imaging.formats.kretz import Handedness, kretz_source
 from FetusMapV2Lib.imaging.source import Source, as_input_error
@@ -54,7 +55,7 @@ def open_dicom_folder(folder: Path, handedness: Handedness) -> Source:
     """
     images = images_at(folder)
     if not images:
-        raise InputError("the folder holds no DICOM image", where=folder, remedy=READABLE)
+        raise _without_images(folder)
     left_out = _left_out(folder, {file for file, _ in images})
     if len(images) == 1:
         source = open_dicom(images[0][0], handedness)
@@ -62,6 +63,21 @@ def open_dicom_folder(folder: Path, handedness: Handedness) -> Source:
         with as_input_error(folder):
             source = open_slices([read_dataset(file) for file, _ in images], folder)
     return replace(source, notes=(*source.notes, *left_out))
+
+
+def _without_images(folder: Path) -> InputError:
+    """Why a folder cannot be read as one volume; many expect that all its files are taken."""
+    for file in sorted(folder.iterdir()):
+        with contextlib.suppress(InputError):
+            if not file.name.startswith(".") and file.is_file() and inspect_file(file):
+                problem = (
+                    "a folder is read as the slices of one DICOM volume, but this one holds volumes of other formats"
+                )
+                pattern = f"{folder / '*'}{file.suffix}"
+                return InputError(
+                    problem, where=folder, remedy=f"Name its files: {shown(file.name)}, or all: {pattern}"
+                )
+    return InputError("the folder holds no DICOM image", where=folder, remedy=READABLE)
 
 
 def _left_out(folder: Path, used: set[Path]) -> list[str]:
