@@ -12,4 +12,4 @@ environment=.venv-lowest
   pytest pytest-timeout hypothesis nibabel pynrrd highdicom fhir.resources pypdf
 OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen "$environment/bin/python" -m pytest -m "not slow" --timeout 1200 \
   Testing/core Testing/anatomy Testing/imaging Testing/phantom Testing/network Testing/models Testing/estimation \
-  Testing/training Testing/reporting Testing/remote Testing/cli/test_start.py Testing/cli/test_models.py
+  Testing/training Testing/reporting Testing/remote Testing/cli/test_app.py Testing/cli/test_habits.py Testing/cli/test_models.py
