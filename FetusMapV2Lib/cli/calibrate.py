@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from FetusMapV2Lib.cli.batch import Batch
 from FetusMapV2Lib.cli.console import (
     DeviceOption,
     print_message,
     progress_bar,
     reporter,
 )
+from FetusMapV2Lib.cli.items import CommandItems
 
 
 def calibrate(
@@ -27,7 +27,7 @@ def calibrate(
     """
     from FetusMapV2Lib.evaluation.calibrating import calibrate_model
 
-    batch = Batch("cases")
+    batch = CommandItems("cases")
     with progress_bar() as bar:
         task = bar.add_task("calibrating", total=1.0)
         run_case = batch.case_runner("case")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from FetusMapV2Lib.cli.batch import Attempt, Batch
 from FetusMapV2Lib.cli.console import (
     DeviceOption,
     ModelOption,
@@ -24,6 +23,7 @@ from FetusMapV2Lib.cli.console import (
     progress_bar,
     reporter,
 )
+from FetusMapV2Lib.cli.items import Attempt, CommandItems
 from FetusMapV2Lib.cli.patterns import expanded
 from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
 from FetusMapV2Lib.cli.sequence import check_interval, estimate_frames
@@ -102,7 +102,7 @@ def estimate(
     options = replace(options, overwrite=overwrite)
     mode = check_mode(refine)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
-    files, batch = expanded(files), Batch("files")
+    files, batch = expanded(files), CommandItems("files")
     if not all(batch.is_done(item) for item in _items(files)):
         engine = _loaded(model, device, memory_budget)
         folder = _writable(Path(output), private=not shared)
@@ -183,7 +183,7 @@ def _writable(folder: Path, *, private: bool) -> Path:
     return folder
 
 
-def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
+def _estimate_all(files: list[str], engine: PoseEngine, settings: _Settings, batch: CommandItems) -> None:
     run = _Run(engine, settings, batch)
     items = dict(zip(_items(files), files, strict=True))
     for item, file in items.items():
@@ -213,7 +213,7 @@ def _items(files: list[str]) -> list[str]:
 class _Run:
     """Estimates files one after the other, each once."""
 
-    def __init__(self, engine: PoseEngine, settings: _Settings, batch: Batch) -> None:
+    def __init__(self, engine: PoseEngine, settings: _Settings, batch: CommandItems) -> None:
         self._engine, self._settings, self._batch = engine, settings, batch
         self._given: set[str] = set()
         self._taken: dict[str, Path] = {}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from FetusMapV2Lib.cli.batch import Batch
 from FetusMapV2Lib.cli.console import DeviceOption, print_message, print_table, progress_bar, reporter
+from FetusMapV2Lib.cli.items import CommandItems
 from FetusMapV2Lib.core.packages import require_package
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def evaluate(
     from FetusMapV2Lib.estimation.estimate import check_mode
     from FetusMapV2Lib.evaluation import case_evaluation
 
-    batch = Batch()
+    batch = CommandItems()
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=1.0)
         comparison = case_evaluation.evaluate(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from FetusMapV2Lib.cli.batch import GuardedEngine, GuardedParts
 from FetusMapV2Lib.cli.console import print_message, print_result
+from FetusMapV2Lib.cli.items import GuardedEngine, GuardedParts
 from FetusMapV2Lib.cli.supervisor_link import supervisor_link
 from FetusMapV2Lib.core.errors import InputError
 
@@ -46,8 +46,8 @@ def estimate_frames(
     """Estimate all frames of a sequence and write the results of each and of the movement, all or none.
 
     Args:
-        engine: see `Batch.guarded_engine`.
-        frames: see `Batch.guarded_parts`.
+        engine: see `CommandItems.guarded_engine`.
+        frames: see `CommandItems.guarded_parts`.
         folder: for all results.
         options: of the export, with the stem of the results.
         refine: see `PoseEngine.estimate`.

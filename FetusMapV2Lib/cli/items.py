@@ -27,7 +27,7 @@ T = TypeVar("T")
 _OUTCOMES = {"found": "with a fetus", "empty": "without a fetus", "kept": "done before", "twice": "given twice"}
 
 
-class Batch:
+class CommandItems:
     """The outcomes of the items of a command, in this process and in those before it that crashed at an item.
 
     Args:
@@ -139,7 +139,7 @@ class Attempt:
 
     Attributes:
         outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count separately.
-        stored: JSON values that `Batch.stored_by` returns in a later process.
+        stored: JSON values that `CommandItems.stored_by` returns in a later process.
     """
 
     def __init__(self, outcome: str) -> None:
