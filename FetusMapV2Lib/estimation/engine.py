@@ -20,6 +20,7 @@ from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
 from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expected_bytes
+from FetusMapV2Lib.imaging.fill_values import without_fill
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
 from FetusMapV2Lib.models.model_file import Model, load_model
@@ -113,6 +114,7 @@ class PoseEngine(LocalEngine):
             UserError: an unknown refinement, or a model without a pose library.
         """
         check_mode(refine)
+        volume = without_fill(volume)
         stages = Stages(on_progress, should_cancel)
         search = self._search.run(volume, stages, before)
         stages.reach(0.95, "measuring")
@@ -174,6 +176,7 @@ class PoseEngine(LocalEngine):
         check_mode(mode)
         rows = pinned_rows(estimate.pose, tuple(pinned))
         stages = Stages(on_progress, should_cancel)
+        volume = without_fill(volume)
         result = self._refiner.refine(volume, estimate, mode, rows, stages) if mode != "off" else estimate
         if estimate.model not in ("", self.model.identity):
             warning = f"The pose was estimated with {estimate.model} and refined with {self.model.identity}."

@@ -21,11 +21,12 @@ from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_tuning import ITERATIONS, Tuned, Tuning
 from FetusMapV2Lib.estimation.network_views import close_view, whole_view
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
-from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.memory.plan import BudgetError
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.network.heatmap import decode
+from FetusMapV2Lib.network.normalisation import normalised
 
 Array = NDArray[np.float64]
 
@@ -113,7 +114,7 @@ class Refiner:
 
     def _tuning(self, volume: Volume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]) -> Tuning:
         grid = self._grid_for(volume, estimate)
-        image = normalise(resample(volume, grid))
+        image = normalised(torch.from_numpy(resample(volume, grid)), self._model.info.normalisation).numpy()
         plan = self._runner.training_plan()
         positions = estimate.pose.positions
         return Tuning(

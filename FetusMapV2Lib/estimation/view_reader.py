@@ -21,10 +21,11 @@ from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
-from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.network.heatmap import Decoded, decode, log_probabilities
+from FetusMapV2Lib.network.normalisation import normalised
 
 Image = NDArray[np.float32]
 
@@ -114,7 +115,8 @@ class ViewReader:
 
     def _image(self, grid: Grid) -> Image:
         with self._timed("resampling"):
-            return normalise(resample(self._volume, grid))
+            image = torch.from_numpy(resample(self._volume, grid))
+            return normalised(image, self._model.info.normalisation).numpy()
 
     def _probabilities(self, logits: Tensor) -> Image:
         """Heatmaps (22, K, J, I) that each sum to one."""

@@ -20,8 +20,6 @@ Shape = tuple[int, int, int]
 
 # Axes whose lengths or intensities differ by less than this fraction count as equal.
 _TIE = 1e-6
-#: The greatest grey value that the network sees, and the percentile of a picture that it sees as 1.
-BRIGHTEST, BRIGHT_PERCENTILE = 1.5, 99.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,23 +292,3 @@ def _needed_box(
         start.append(max(0, low) // factor * factor)
         stop.append(min(available[2 - axis], high + (-high) % factor))
     return start, stop
-
-
-def normalise(array: NDArray[Any], top: float | None = None) -> NDArray[np.float32]:
-    """Grey values as the network sees them: divided by their bright end, in 0 to 1.5.
-
-    Monotone, blind to the scale of the grey values, and zero stays zero, so padding stays black.
-
-    Args:
-        array: grey values.
-        top: the bright end; that of `array` by default. For part of a volume, pass that of the whole volume.
-    """
-    grey = np.maximum(np.asarray(array, dtype=np.float32), np.float32(0))
-    top = bright_end(grey) if top is None else top
-    return np.minimum(grey / np.float32(top), np.float32(BRIGHTEST)) if top > 0 else grey
-
-
-def bright_end(array: NDArray[Any]) -> float:
-    """The 99.5 percentile of the positive grey values, 0 without any."""
-    positive = array[array > 0]
-    return float(np.float32(np.percentile(positive, BRIGHT_PERCENTILE))) if positive.size else 0.0

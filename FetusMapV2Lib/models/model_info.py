@@ -13,6 +13,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.json_files import field as json_field
 from FetusMapV2Lib.models.older_files import fields_from_preset
+from FetusMapV2Lib.network.normalisation import Normalisation
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS
 
 #: How landmarks are decoded: each heatmap by its own peak, or arms and legs as wholes (`estimation.limb_decoding`).
@@ -45,6 +46,7 @@ class ModelInfo:
         anonymous_sides: whether either map of a pair may hold either limb, as after training with the Pair Loss; the
             geometry names the sides.
         refined_landmarks: which landmarks online refinement may move.
+        normalisation: how grey values are brought to the range that the network was trained with.
         preset: the training recipe, for information.
         training: cases, steps, seed, duration, commands.
         weights: "float32" or "float16", as stored.
@@ -61,6 +63,7 @@ class ModelInfo:
     decoding: Decoding = "peaks"
     anonymous_sides: bool = False
     refined_landmarks: RefinedLandmarks = "trunk"
+    normalisation: Normalisation = "bright-end"
     preset: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -99,6 +102,7 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
         decoding=reader.choice("decoding", get_args(Decoding), older["decoding"]),
         anonymous_sides=reader.get("anonymous_sides", bool, older["anonymous_sides"]),
         refined_landmarks=reader.choice("refined_landmarks", get_args(RefinedLandmarks), older["refined_landmarks"]),
+        normalisation=reader.choice("normalisation", get_args(Normalisation), older["normalisation"]),
         preset=preset,
         training=reader.get("training", dict, {}),
         evaluation=reader.get("evaluation", dict, {}),

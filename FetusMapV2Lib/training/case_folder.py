@@ -22,6 +22,7 @@ from safetensors.numpy import save
 from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.blocks import block_mean
+from FetusMapV2Lib.imaging.fill_values import without_fill
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.volume import Volume
@@ -115,7 +116,7 @@ class ReducedVolumes:
             return held
         volume = _load_reduced(path, case.name)
         if volume is None:
-            volume = reduced(read_volume(case.volume_path), self.spacing_mm).with_(name=case.name)
+            volume = reduced(without_fill(read_volume(case.volume_path)), self.spacing_mm).with_(name=case.name)
             self._keep_on_disk(path, volume)
         self._hold(path.name, volume)
         return volume

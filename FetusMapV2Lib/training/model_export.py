@@ -69,11 +69,12 @@ def export_module(
 
 
 def described_reading(preset: Preset) -> dict[str, Any]:
-    """The fields of `ModelInfo` that say how heatmaps of a preset's network are decoded and refined."""
+    """The fields of `ModelInfo` that say how a preset's network is used: normalisation, decoding, refinement."""
     return {
         "decoding": preset.decoding,
         "anonymous_sides": preset.loss == "pair",
         "refined_landmarks": preset.refinement.refined,
+        "normalisation": preset.normalisation,
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
+from FetusMapV2Lib.network.normalisation import Normalisation
 from FetusMapV2Lib.network.unet import check_input_size
 from FetusMapV2Lib.training.preset_options import (
     AdversarialOptions,
@@ -50,6 +51,7 @@ class Preset(Checked):
         sigma: of the Gaussian heatmaps, voxels.
         loss: name in `losses.build_loss`: "heatmap" or "pair".
         decoding: how estimates read the heatmaps: "peaks", each by itself, or "limbs", arms and legs as wholes.
+        normalisation: of the grey values, "bright-end" or "plausible" (`network.normalisation`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Preset(Checked):
     sigma: float = 2.0
     loss: str = "heatmap"
     decoding: str = "peaks"
+    normalisation: Normalisation = "bright-end"
     network: NetworkOptions = field(default_factory=NetworkOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)

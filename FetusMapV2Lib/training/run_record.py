@@ -26,6 +26,8 @@ from FetusMapV2Lib.training.training_options import TrainingOptions
 MODEL_FILE = "model.safetensors"
 _RUN, _CHECKPOINT = "run.json", "last.ckpt"
 _REMEDY = "Restore a good copy of it, or choose another folder"
+#: Fields of presets that earlier versions did not have, as they were then.
+_NEW: dict[str, Any] = {"normalisation": "bright-end"}
 _SPLIT = 3  # stream of randomness that holds cases out
 
 
@@ -54,8 +56,12 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the record without the preset's memory options, which may change when the run is resumed."""
+        """SHA-256 of the record without the preset's memory options, which may change when the run is resumed.
+
+        Fields that earlier versions did not have count only where they differ from what those versions did.
+        """
         preset = {key: value for key, value in self.preset.to_dict().items() if key != "memory"}
+        preset = {key: value for key, value in preset.items() if key not in _NEW or value != _NEW[key]}
         text = json.dumps({**self.note(), "preset": preset}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 

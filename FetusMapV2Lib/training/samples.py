@@ -17,10 +17,11 @@ from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import part_of, patch_places
-from FetusMapV2Lib.imaging.grid import Grid, Shape, bright_end
+from FetusMapV2Lib.imaging.grid import Grid, Shape
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.network.normalisation import GreyEnds, normalised
 from FetusMapV2Lib.training.case_folder import Case, ReducedVolumes
-from FetusMapV2Lib.training.network_images import HostImages, NetworkImages
+from FetusMapV2Lib.training.network_images import HostImages, NetworkImages, augmented
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.random_views import random_close_view, random_patch, random_whole_view
 
@@ -82,7 +83,7 @@ class TrainingViews(Dataset[Sample]):
         self._whole_share = 1.0 if preset.sees_patches else float(weights[0] / weights.sum())
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._fitted: dict[str, Grid] = {}
-        self._bright_ends: dict[str, float] = {}
+        self._ends: dict[str, GreyEnds] = {}
 
     def __getitem__(self, index: int) -> Sample:
         epoch, place = divmod(index, len(self.cases))
@@ -91,8 +92,9 @@ class TrainingViews(Dataset[Sample]):
         generator = np.random.default_rng((self.seed, _AUGMENT, index))
         volume = self.volumes.get(case)
         view, grid = self._draw(case, volume, generator)
-        top = self._bright_end(case, volume) if view == _PATCH else None
-        image = self.images.augmented(self.images.plain(volume, grid, top), self.preset.augmentation, generator)
+        ends = self._ends_of(case, volume) if view == _PATCH else None
+        image = normalised(self.images.sampled(volume, grid), self.preset.normalisation, ends)
+        image = augmented(image, self.preset.augmentation, generator)
         sample = make_sample(image, grid, case, view, number)
         mirror = self.preset.augmentation.mirror
         return mirrored(sample) if mirror and generator.random() < mirror else sample
@@ -120,11 +122,11 @@ class TrainingViews(Dataset[Sample]):
             self._fitted[case.name] = _laid_out(volume, self.preset)
         return self._fitted[case.name]
 
-    def _bright_end(self, case: Case, volume: Volume) -> float:
+    def _ends_of(self, case: Case, volume: Volume) -> GreyEnds:
         """Of the whole volume: a patch that shows only fluid must stay dark."""
-        if case.name not in self._bright_ends:
-            self._bright_ends[case.name] = bright_end(volume.array)
-        return self._bright_ends[case.name]
+        if case.name not in self._ends:
+            self._ends[case.name] = self.images.ends(volume, self.preset.normalisation)
+        return self._ends[case.name]
 
 
 class ValidationViews(Dataset[Sample]):
@@ -157,8 +159,9 @@ class ValidationViews(Dataset[Sample]):
             grid = close_view(frame, self.preset.input_size) if frame is not None else None
         if grid is None:
             view, grid = _WHOLE, whole_view(volume, self.preset.input_size)
-        top = bright_end(volume.array) if view == _PATCH else None
-        return make_sample(HostImages().plain(volume, grid, top), grid, case, view, number)
+        images, how = HostImages(), self.preset.normalisation
+        ends = images.ends(volume, how) if view == _PATCH else None
+        return make_sample(normalised(images.sampled(volume, grid), how, ends), grid, case, view, number)
 
 
 def _laid_out(volume: Volume, preset: Preset) -> Grid:

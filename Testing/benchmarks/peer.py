@@ -33,9 +33,10 @@ from FetusMapV2Lib.evaluation.page_blocks import fill_page
 from FetusMapV2Lib.evaluation.paper.protocol import settled_folds
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, predict
 from FetusMapV2Lib.evaluation.statistics import Interval, bootstrap_means
-from FetusMapV2Lib.imaging.grid import normalise, resample
+from FetusMapV2Lib.imaging.grid import resample
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.network.heatmap import gaussian_target
+from FetusMapV2Lib.network.normalisation import normalised
 from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes
 from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
@@ -201,7 +202,7 @@ def _peaks(network: torch.nn.Module, case: CaseFiles, setting: Setting) -> np.nd
     """(22, 3) RAS mm of the highest voxels."""
     volume = case.volume()
     grid = whole_view(volume, setting.preset.input_size)
-    image = torch.from_numpy(np.ascontiguousarray(normalise(resample(volume, grid))))[None, None]
+    image = normalised(torch.from_numpy(resample(volume, grid)), setting.preset.normalisation)[None, None]
     maps = network(image.to(setting.device))[0].cpu()
     places = np.stack(np.unravel_index(maps.flatten(1).argmax(dim=1).numpy(), maps.shape[1:]), axis=-1)
     return grid.to_world(places[:, ::-1].astype(float))

@@ -17,10 +17,11 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_views import patch_grid
 from FetusMapV2Lib.estimation.patch_stitching import OVERLAP, Stitching, cut_patch, part_of, patch_places, starts_along
-from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.network.heatmap import decode, gaussian_target, log_probabilities
+from FetusMapV2Lib.network.normalisation import normalised
 from FetusMapV2Lib.network.unet import UNet3d
 
 CPU = torch.device("cpu")
@@ -127,7 +128,7 @@ def in_one_piece(volume: Volume) -> tuple[np.ndarray, Grid]:
     """Landmarks that the same network reads off the whole volume at once, RAS mm."""
     grid = patch_grid(volume, PATCH, SPACING)
     with torch.inference_mode():
-        logits = PatchReader()(torch.from_numpy(normalise(resample(volume, grid)))[None, None])[0]
+        logits = PatchReader()(normalised(torch.from_numpy(resample(volume, grid)))[None, None])[0]
     return grid.to_world(decode(logits, 2.0).points_ijk.double().numpy()), grid
 
 

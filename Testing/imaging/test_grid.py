@@ -10,7 +10,7 @@ from imaging.samples import ORIENTATIONS, blobs, oblique, reordered, sample
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.imaging.blocks import block_mean
-from FetusMapV2Lib.imaging.grid import Grid, bright_end, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
 
 SIZE = (24, 16, 16)
@@ -164,23 +164,6 @@ def test_block_means_are_exact(dtype, factors):
     k, j, i = (n // f for n, f in zip(padded.shape, factors, strict=True))
     expected = padded.reshape(k, factors[0], j, factors[1], i, factors[2]).mean(axis=(1, 3, 5))
     assert np.abs(block_mean(array, factors, fill=2.5) - expected).max() < 1e-3
-
-
-def test_normalising_is_robust_monotone_and_blind_to_scale():
-    grey = resample(sample(), Grid.fit(sample(), SIZE))
-    once = normalise(grey)
-    assert once.dtype == np.float32
-    assert once.min() >= 0 and once.max() <= 1.5
-    assert np.allclose(normalise(grey * 37.0), once, atol=1e-5)
-    assert (once[grey == 0] == 0).all()
-    bright = grey.copy()
-    bright[0, 0, 0] = 1e6
-    assert np.abs(normalise(bright)[1:] - once[1:]).max() < 0.05
-    assert (normalise(np.zeros((4, 4, 4))) == 0).all()
-    part = grey[: len(grey) // 2]
-    assert np.array_equal(normalise(part, bright_end(grey)), once[: len(grey) // 2])
-    assert bright_end(np.zeros(3)) == 0.0 and (normalise(np.zeros(3), 0.0) == 0).all()
-    assert np.array_equal(np.argsort(once.ravel(), kind="stable"), np.argsort(grey.ravel(), kind="stable"))
 
 
 def test_mirrored_twice_is_the_same_and_once_changes_the_handedness():

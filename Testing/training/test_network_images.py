@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from training.toy_cases import write_toy_cases
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
-from FetusMapV2Lib.training.network_images import DeviceImages, HostImages
+from FetusMapV2Lib.network.normalisation import Normalisation
+from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, augmented
 from FetusMapV2Lib.training.preset_options import AugmentationOptions
 
 DEVICES = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
@@ -34,50 +36,47 @@ def test_the_device_samples_as_the_cpu_does(device: torch.device, seed: int, gri
     whole = volume(turns[0])
     centre = whole.centre_ras + np.random.default_rng(seed).uniform(-12, 12, 3)  # over the edge, too
     grid = Grid.around(centre, turns[1].as_matrix(), grid_spacing, (24, 16, 18))
-    ours = DeviceImages(device).plain(whole, grid).cpu()
+    ours = DeviceImages(device).sampled(whole, grid).cpu()
     assert ours.shape == grid.shape and ours.dtype == torch.float32
-    torch.testing.assert_close(ours, HostImages().plain(whole, grid), atol=2e-4, rtol=0)
+    torch.testing.assert_close(ours, HostImages().sampled(whole, grid), atol=0.05, rtol=0)
 
 
 @device_of_test
 def test_a_grid_beside_the_volume_is_black(device: torch.device) -> None:
     whole = volume(Rotation.identity())
     grid = Grid.around(whole.centre_ras + 500.0, np.eye(3), 1.0, (8, 8, 8))
-    assert not DeviceImages(device).plain(whole, grid).any()
-    assert not HostImages().plain(whole, grid).any()
+    assert not DeviceImages(device).sampled(whole, grid).any()
+    assert not HostImages().sampled(whole, grid).any()
 
 
 @device_of_test
-def test_a_given_bright_end_is_used(device: torch.device) -> None:
+@pytest.mark.parametrize("how", get_args(Normalisation))
+def test_the_ends_of_a_volume_are_those_of_the_cpu(device: torch.device, how: Normalisation) -> None:
     whole = volume(Rotation.identity())
-    grid = Grid.around(whole.centre_ras, np.eye(3), 1.0, (8, 8, 8))
-    for top in (80.0, 250.0):
-        ours = DeviceImages(device).plain(whole, grid, top).cpu()
-        torch.testing.assert_close(ours, HostImages().plain(whole, grid, top), atol=2e-4, rtol=2e-6)
+    for ours, theirs in zip(DeviceImages(device).ends(whole, how), HostImages().ends(whole, how), strict=True):
+        assert ours.device.type == device.type
+        torch.testing.assert_close(ours.cpu(), theirs)
 
 
 @device_of_test
 def test_grey_values_change_but_padding_stays_black(device: torch.device) -> None:
     options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), noise=0.1, shadow=1.0)
-    image = torch.zeros(16, 16, 16)
+    image = torch.zeros(16, 16, 16, device=device)
     image[4:12] = 0.5
-    for images, own in ((HostImages(), image), (DeviceImages(device), image.to(device))):
-        changed = images.augmented(own, options, np.random.default_rng(0)).cpu()
-        assert not changed[:4].any()
-        assert changed[4:12].std() > 0
-        assert changed.min() >= 0 and changed.max() <= 1.5
-        again = images.augmented(own, options, np.random.default_rng(0)).cpu()
-        assert torch.equal(changed, again)
-        assert torch.equal(images.augmented(own, AugmentationOptions(), np.random.default_rng(0)).cpu(), image)
+    changed = augmented(image, options, np.random.default_rng(0)).cpu()
+    assert not changed[:4].any()
+    assert changed[4:12].std() > 0
+    assert changed.min() >= 0 and changed.max() <= 1.5
+    assert torch.equal(changed, augmented(image, options, np.random.default_rng(0)).cpu())
+    assert torch.equal(augmented(image, AugmentationOptions(), np.random.default_rng(0)), image)
 
 
-@device_of_test
-def test_distortions_without_noise_are_the_same(device: torch.device) -> None:
+@pytest.mark.skipif(len(DEVICES) == 1, reason="needs a GPU")
+def test_distortions_without_noise_are_the_same_on_a_gpu() -> None:
     options = AugmentationOptions(gamma=(0.7, 1.4), gain=(0.7, 1.3), shadow=1.0)
     image = torch.rand(12, 16, 14, generator=torch.Generator().manual_seed(0))
-    theirs = HostImages().augmented(image, options, np.random.default_rng(4))
-    ours = DeviceImages(device).augmented(image.to(device), options, np.random.default_rng(4)).cpu()
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    on_cpu, on_gpu = (augmented(image.to(device), options, np.random.default_rng(4)).cpu() for device in DEVICES)
+    torch.testing.assert_close(on_gpu, on_cpu, atol=1e-5, rtol=0)
 
 
 def test_only_so_many_volumes_stay_on_the_device() -> None:
@@ -85,7 +84,7 @@ def test_only_so_many_volumes_stay_on_the_device() -> None:
     images = DeviceImages(torch.device("cpu"), memory_bytes=2 * size)
     grid = Grid.around(volume(Rotation.identity()).centre_ras, np.eye(3), 1.0, (8, 8, 8))
     for name in "abcab":
-        images.plain(volume(Rotation.identity(), name=name), grid)
+        images.sampled(volume(Rotation.identity(), name=name), grid)
         assert images._bytes == sum(array.nbytes for array in images._held.values()) <= 2 * size
     assert list(images._held) == ["a", "b"]
 
