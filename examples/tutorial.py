@@ -48,7 +48,7 @@ def tutorial(output: Path, spacing_mm: float, *, scene: bool) -> None:
     # 2. The pose. Load the engine once; it estimates any number of volumes.
     engine = fm.PoseEngine.load()
     estimate = engine.estimate(volume, on_progress=lambda fraction, stage: None)
-    if not estimate.found:
+    if not estimate.has_pose:
         print(f"no fetus found: {estimate.reason}")
         return
     error_mm = np.linalg.norm(estimate.pose.positions - case.pose.positions, axis=1)

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +44,16 @@ class Outcome:
         estimate: what the engine answered.
         poseScene: the live nodes of the pose, None without a fetus.
         seconds: how long it took.
+        frame: the frame of a sequence that was estimated; None for a single volume.
+        mirrored: whether the volume was taken as mirrored.
     """
 
     inputVolume: VolumeNode
     estimate: Estimate
     poseScene: PoseScene | None
     seconds: float = 0.0
+    frame: int | None = None
+    mirrored: bool = False
 
 
 def loadEngine(settings: EngineSettings) -> Engine:
@@ -123,12 +127,26 @@ class PoseEstimation:
         estimate = yield from self.engine(settings.engine).submit(request, onProgress, shouldCancel)
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
-        poseScene = None
-        with _atFrame(pose_ownership.browserOf(inputVolume), frame):
-            pose_ownership.recordFetusFound(inputVolume, estimate.found, frame)
-            if estimate.found:
-                poseScene = self._show(estimate, inputVolume, landmarks, settings.mirrored)
-        return Outcome(inputVolume, estimate, poseScene, time.monotonic() - started)
+        outcome = Outcome(inputVolume, estimate, None, time.monotonic() - started, frame, settings.mirrored)
+        return self._shown(outcome, landmarks)
+
+    def showSeen(self, outcome: Outcome, landmarks: LandmarksNode | None = None) -> Outcome:
+        """Show, as doubtful, what the network saw where it found no fetus.
+
+        Args:
+            outcome: of `process`, without a fetus.
+            landmarks: see `process`.
+        """
+        return self._shown(replace(outcome, estimate=outcome.estimate.showing_what_was_seen()), landmarks)
+
+    def _shown(self, outcome: Outcome, landmarks: LandmarksNode | None) -> Outcome:
+        """The outcome with its pose in the scene, if it has one."""
+        volume, frame, estimate = outcome.inputVolume, outcome.frame, outcome.estimate
+        with _atFrame(pose_ownership.browserOf(volume), frame):
+            pose_ownership.recordFetusFound(volume, estimate.has_pose, frame)
+            if not estimate.has_pose:
+                return outcome
+            return replace(outcome, poseScene=self._show(estimate, volume, landmarks, outcome.mirrored))
 
     def refine(
         self,

@@ -34,8 +34,13 @@ class SequenceOutcome:
 
     @property
     def found(self) -> int:
-        """Number of frames with a fetus."""
+        """Number of frames with a fetus beyond doubt."""
         return sum(estimate.found for estimate in self.estimates)
+
+    @property
+    def doubtful(self) -> int:
+        """Number of frames in which it is doubtful whether there is a fetus; their poses are shown."""
+        return sum(estimate.has_pose and not estimate.found for estimate in self.estimates)
 
     @property
     def reason(self) -> str:
@@ -105,7 +110,7 @@ class SequenceEstimation(PoseEstimation):
         )
         if browser.GetScene() is None:
             raise Cancelled("the sequence left the scene")
-        shown = any(estimate.found for estimate in estimates)
+        shown = any(estimate.has_pose for estimate in estimates)
         if frames.proxy_node is not None:
             pose_ownership.recordFetusFound(frames.proxy_node, shown)
         poseSequence = self._showSequence(browser, frames, estimates, settings, frameInterval) if shown else None

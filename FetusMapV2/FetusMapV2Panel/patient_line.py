@@ -30,12 +30,14 @@ class Note:
         button: the text of the button.
         action: called when the button is clicked; without one it is hidden.
         volume: the volume that the text names.
+        isDoubt: whether the text says why the shown pose is doubtful.
     """
 
     text: str
     button: str = ""
     action: Callable[[], None] | None = None
     volume: VolumeNode | None = None
+    isDoubt: bool = False
 
 
 class PatientLine:
@@ -81,13 +83,18 @@ class PatientLine:
 
     # --- the note
 
+    @property
+    def showsDoubt(self) -> bool:
+        """Whether the line says why the shown pose is doubtful."""
+        return self._note is not None and self._note.isDoubt
+
     def _find(self) -> Note | None:
         parameters, patient = self._state.parameterNode, self._state.patient
         if parameters is None:
             return None
         volume, landmarks = patient.volume, parameters.landmarks
         if patient.poseScene is not None:
-            return self._shownPose(volume, patient.poseScene.landmarks_node)
+            return self._shownPose(volume, patient.poseScene.landmarks_node) or self._doubt()
         if volume is not None and landmarks is not None and ownership.volume_of(landmarks) is None:
             return self._landmarksWithoutVolume(landmarks)
         return self._hiddenOfSelected(volume) or self._hiddenOfOthers(volume)
@@ -99,6 +106,11 @@ class PatientLine:
             text = _("This is an earlier pose. The newest estimate found no fetus in {0}.")
             return Note(text.format(displayName(volume)), volume=volume)
         return None
+
+    def _doubt(self) -> Note | None:
+        poseScene = self._state.patient.poseScene
+        doubt = poseScene.snapshot.doubt if poseScene is not None else ""
+        return Note(_("Doubtful pose. {0}").format(doubt), isDoubt=True) if doubt else None
 
     def _landmarksWithoutVolume(self, landmarks: LandmarksNode) -> Note | None:
         if landmarks not in ownership.all_poses(slicer.mrmlScene):

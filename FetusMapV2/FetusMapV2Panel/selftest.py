@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.estimation.detection import MODELS_RULE, PresenceRule
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
 from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
@@ -78,6 +79,7 @@ class EngineStandIn(LocalEngine):
         *,
         before: Estimate | None = None,
         refine: RefineMode = "off",
+        presence: PresenceRule = MODELS_RULE,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Estimate:
@@ -113,11 +115,10 @@ class EngineStandIn(LocalEngine):
     def _estimate(self, positions: NDArray[np.float64], found: bool) -> Estimate:
         """An estimate with these positions (22, 3), or without a fetus."""
         count = len(positions)
-        if not found:
-            positions = np.full((count, 3), np.nan)
-        pose = Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0))
+        seen = Pose(positions, confidence=np.linspace(0.5, 0.99, count), radius90_mm=np.full(count, 2.0))
         return replace(
-            Estimate.given(pose, "stand-in"),
+            Estimate.given(seen if found else seen.with_positions(np.full((count, 3), np.nan)), "stand-in"),
+            seen=None if found else seen,
             status="found" if found else "none",
             reason="" if found else "No fetus found.",
             device=self._device,

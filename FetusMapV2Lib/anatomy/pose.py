@@ -30,6 +30,8 @@ class Pose:
         radius90_mm: (N,) radius in mm of the sphere that holds the true landmark in 90 % of cases, or None.
         laterality: how left and right were distinguished, or None if they were not.
         schema: what each row is; the bundled landmarks by default.
+        doubt: why it is doubtful whether this is a fetus at all, one sentence; empty if it is not. Every landmark of
+            a doubtful pose counts as doubtful.
 
     Raises:
         ValueError: an array of the wrong shape, another number of rows than the schema has landmarks, or a coordinate
@@ -48,6 +50,7 @@ class Pose:
     radius90_mm: np.ndarray | None = None
     laterality: Laterality | None = None
     schema: Schema = field(default_factory=default_schema, repr=False)
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
@@ -72,6 +75,15 @@ class Pose:
     def present(self) -> np.ndarray:
         """(N,) bool: which landmarks have a position."""
         return np.asarray(np.isfinite(self.positions).all(axis=1))
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """(N,) bool: which landmarks count as doubtful; all that are present where the whole pose is doubtful."""
+        if self.doubt:
+            return self.present
+        if self.confidence is None:
+            return np.zeros(len(self.positions), dtype=bool)
+        return np.asarray(self.present & (self.confidence < DOUBTFUL_CONFIDENCE))
 
     @cached_property
     def midsagittal_plane(self) -> Plane | None:

@@ -161,9 +161,11 @@ def truth_table(case: SimulatedCase, result: Estimate) -> Table:
     from FetusMapV2Lib.evaluation.metrics import distances_mm
 
     table = Table("measurement", "estimate", "truth", title="Estimate beside the simulated truth", caption=RESEARCH_USE)
-    if not result.found:
+    if not result.has_pose:
         table.add_row("fetus", "not found", "present")
         return table
+    if result.pose.doubt:
+        table.add_row("fetus", "doubtful", "present")
     estimated, true = measurements(result.pose), measurements(case.pose)
     for mine, truth in zip(estimated.lengths, true.lengths, strict=True):
         table.add_row(mine.name, with_interval(mine.value_mm, mine.uncertainty_mm, "mm"), f"{truth.value_mm:.1f} mm")
@@ -192,13 +194,16 @@ def print_result(stem: str, result: Estimate) -> None:
 
     for warning in result.warnings:
         print_message(f"{stem}: {warning}", "yellow")
-    if not result.found:
+    if not result.has_pose:
         print_message(f"{stem}: {result.reason}")
         return
+    if result.pose.doubt:
+        print_message(f"{stem}: doubtful. {result.pose.doubt}", "yellow")
     crl = measurements(result.pose).crl
     seconds = sum(result.timings.values())
     length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
-    print_message(f"{stem}: CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+    grade = "doubtful, " if result.pose.doubt else ""
+    print_message(f"{stem}: {grade}CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
 
 
 @contextmanager

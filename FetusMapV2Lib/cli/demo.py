@@ -57,11 +57,11 @@ def demo(
         export(result, case.volume, output, options)
     print_result("case-0000", result)
     print_table(truth_table(case, result))
-    if result.found:
+    if result.has_pose:
         out.print(f"Report: {output / stem}.report.html", soft_wrap=True)
     if left_out:
         print_message(f"Without a Slicer scene and pictures: {left_out}", "yellow")
-    elif result.found:
+    elif result.has_pose:
         out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)
 
 

@@ -26,7 +26,7 @@ from FetusMapV2Lib.cli.console import (
 from FetusMapV2Lib.cli.items import Attempt, CommandItems
 from FetusMapV2Lib.cli.patterns import expanded
 from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
-from FetusMapV2Lib.cli.sequence import check_interval, estimate_frames
+from FetusMapV2Lib.cli.sequence import Outcome, check_interval, estimate_frames, outcome_of
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import ensure_replaceable, is_complete
@@ -34,8 +34,9 @@ from FetusMapV2Lib.core.safe_text import printable
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.core.progress import OnProgress
+    from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.engine import PoseEngine
-    from FetusMapV2Lib.estimation.estimate import RefineMode
+    from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
     from FetusMapV2Lib.exporting.options import ExportOptions
     from FetusMapV2Lib.imaging.reading import Frames
 
@@ -84,6 +85,16 @@ def estimate(
         Optional[float],
         typer.Option("--frame-interval", help="Seconds between the volumes of a sequence, if the file does not say."),
     ] = None,
+    presence_threshold: Annotated[
+        Optional[float],
+        typer.Option("--presence-threshold", help="Score from which a fetus counts as found, 0-1; else the model's."),
+    ] = None,
+    accept_doubtful: Annotated[
+        bool, typer.Option("--accept-doubtful", help="Count doubtful fetuses as found; a warning stays.")
+    ] = False,
+    show_seen: Annotated[
+        bool, typer.Option("--show-seen", help="Where no fetus is found, write what was seen, as doubtful.")
+    ] = False,
     overwrite: OverwriteOption = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out volumes whose results exist and are complete.")
@@ -93,6 +104,7 @@ def estimate(
 
     An error in one file does not stop the others; refused files are named at the end, and the exit code is 2.
     """
+    from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.estimate import check_mode
 
     reading = {"spacing": parsed_spacing(spacing), "mirrored": mirrored, "kretz_handedness": kretz_handedness}
@@ -100,14 +112,14 @@ def estimate(
     chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
     options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared)
     options = replace(options, overwrite=overwrite)
-    mode = check_mode(refine)
+    mode, presence = check_mode(refine), PresenceRule(presence_threshold, accept_doubtful, show_seen)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
     files, batch = expanded(files), CommandItems("files")
     if not all(batch.is_done(item) for item in _items(files)):
         engine = _loaded(model, device, memory_budget)
         folder = _writable(Path(output), private=not shared)
         names = NeutralNames(folder, None if key is None else Path(key)) if without_identifiers else None
-        settings = _Settings(folder, reading, mode, frame_interval, options, skip_existing, names)
+        settings = _Settings(folder, reading, mode, presence, frame_interval, options, skip_existing, names)
         _estimate_all(files, engine, settings, batch)
     batch.end()
 
@@ -120,6 +132,7 @@ class _Settings:
         output: folder for the results.
         reading: arguments of `read_sequence`.
         refine: see `PoseEngine.estimate`.
+        presence: see `PoseEngine.estimate`.
         frame_interval_s: seconds between the frames of a sequence; None = as the file says.
         options: of the export.
         skip_existing: leave out files whose results exist and are complete.
@@ -129,6 +142,7 @@ class _Settings:
     output: Path
     reading: dict[str, Any]
     refine: RefineMode
+    presence: PresenceRule
     frame_interval_s: float | None
     options: ExportOptions
     skip_existing: bool
@@ -215,6 +229,7 @@ class _Run:
 
     def __init__(self, engine: PoseEngine, settings: _Settings, batch: CommandItems) -> None:
         self._engine, self._settings, self._batch = engine, settings, batch
+        self._offered = False
         self._given: set[str] = set()
         self._taken: dict[str, Path] = {}
 
@@ -254,10 +269,9 @@ class _Run:
             attempt.outcome = "kept"
             return
         ensure_replaceable(settings.output, name, expected, overwrite=options.overwrite)
-        found = self._estimate_frames(item, frames, options, on_progress)
-        attempt.outcome = "found" if found else "empty"
+        attempt.outcome = self._estimate_frames(item, frames, options, on_progress)
 
-    def _estimate_frames(self, item: str, frames: Frames, options: ExportOptions, on_progress: OnProgress) -> bool:
+    def _estimate_frames(self, item: str, frames: Frames, options: ExportOptions, on_progress: OnProgress) -> Outcome:
         """Estimate a volume or all frames of a sequence, write the results; whether a fetus was found."""
         from FetusMapV2Lib.exporting.case_export import export
 
@@ -269,15 +283,25 @@ class _Run:
                 settings.output,
                 options,
                 refine=settings.refine,
+                presence=settings.presence,
                 frame_interval_s=settings.frame_interval_s,
                 on_progress=on_progress,
             )
         volume = frames[0]
-        result = self._engine.estimate(volume, refine=settings.refine, on_progress=on_progress)
+        result = self._engine.estimate(
+            volume, refine=settings.refine, presence=settings.presence, on_progress=on_progress
+        )
         batch.report_activity("writing")
         export(result, volume, settings.output, options)
         print_result(options.stem, result)
-        return result.found
+        self._offer_what_was_seen(result)
+        return outcome_of([result])
+
+    def _offer_what_was_seen(self, result: Estimate) -> None:
+        """Name the option that shows what was seen where no fetus was found, once per command."""
+        if result.status == "none" and result.seen is not None and not self._offered:
+            self._offered = True
+            print_message("--show-seen writes what was seen in such volumes, marked as doubtful.")
 
 
 def _say_remark(text: str) -> None:

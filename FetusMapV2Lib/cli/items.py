@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Outcomes of an item in the order of the summary, and their words there.
-_OUTCOMES = {"found": "with a fetus", "empty": "without a fetus", "kept": "done before", "twice": "given twice"}
+_OUTCOMES = {
+    "found": "with a fetus",
+    "doubtful": "doubtful",
+    "empty": "without a fetus",
+    "kept": "done before",
+    "twice": "given twice",
+}
 
 
 class CommandItems:
@@ -138,7 +144,8 @@ class Attempt:
     """The work on one item.
 
     Attributes:
-        outcome: "found", "empty", "kept", "twice", or another word, which the summary does not count separately.
+        outcome: "found", "doubtful", "empty", "kept", "twice", or another word, which the summary does not count
+            separately.
         stored: JSON values that `CommandItems.stored_by` returns in a later process.
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from FetusMapV2Lib.cli.console import print_message, print_result
 from FetusMapV2Lib.cli.items import GuardedEngine, GuardedParts
@@ -17,9 +17,13 @@ from FetusMapV2Lib.core.errors import InputError
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.movement import Movement
     from FetusMapV2Lib.core.progress import OnProgress
+    from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
     from FetusMapV2Lib.exporting.options import ExportOptions
     from FetusMapV2Lib.imaging.volume import Volume
+
+#: How a file counts in the summary of a batch.
+Outcome = Literal["found", "doubtful", "empty"]
 
 
 def check_interval(seconds: float | None) -> None:
@@ -40,9 +44,10 @@ def estimate_frames(
     options: ExportOptions,
     *,
     refine: RefineMode,
+    presence: PresenceRule,
     frame_interval_s: float | None,
     on_progress: OnProgress,
-) -> bool:
+) -> Outcome:
     """Estimate all frames of a sequence and write the results of each and of the movement, all or none.
 
     Args:
@@ -51,11 +56,12 @@ def estimate_frames(
         folder: for all results.
         options: of the export, with the stem of the results.
         refine: see `PoseEngine.estimate`.
+        presence: see `PoseEngine.estimate`.
         frame_interval_s: seconds between frames in place of the file's times.
         on_progress: see `estimate_sequence`.
 
     Returns:
-        Whether a fetus was found in any frame.
+        Whether a fetus was found in a frame, or is doubtful in one, or neither.
 
     Raises:
         UserError: see `estimate_sequence`; a result exists and may not be overwritten, or cannot be written.
@@ -68,13 +74,19 @@ def estimate_frames(
 
     options.check(frames=len(frames))
     times = frames.times_s if frame_interval_s is None else frame_interval_s * np.arange(float(len(frames)))
-    estimates = estimate_sequence(engine, frames, refine=refine, on_progress=on_progress)
+    estimates = estimate_sequence(engine, frames, refine=refine, presence=presence, on_progress=on_progress)
     movement = movement_of([estimate.pose for estimate in estimates], times)
     supervisor_link().report_activity("writing")
     frames.leave_parts()
     export_sequence(estimates, frames, folder, options, movement)
     _print_results(options.stem, frame_stems(options.stem, len(frames)), estimates, movement)
-    return any(estimate.found for estimate in estimates)
+    return outcome_of(estimates)
+
+
+def outcome_of(estimates: Sequence[Estimate]) -> Outcome:
+    """How a file counts in the summary: as found if a fetus was found in any volume of it."""
+    grades = {estimate.status for estimate in estimates}
+    return "found" if "found" in grades else "doubtful" if "doubtful" in grades else "empty"
 
 
 def summary(movement: Movement) -> str:

@@ -81,7 +81,10 @@ class BodySearch:
         return SearchResult(tuple(views), reader.timings, tuple(reader.warnings))
 
     def _near_previous(self, reader: ViewReader, stages: Stages, previous: Estimate | None) -> list[ViewPrediction]:
-        """Close views from the previous pose on; empty if the body is not seen there about as well as before."""
+        """Close views from the previous pose on; empty if the body is not seen there about as well as before.
+
+        Not from a doubtful pose: the close views alone would soon be sure of it.
+        """
         if previous is None or not previous.found or not self._model.has_close_view:
             return []
         frame = body_frame(previous.pose.positions, None, self._model.template, self._schema)

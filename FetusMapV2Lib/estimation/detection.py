@@ -1,15 +1,60 @@
-"""Whether a search has found a fetus."""
+"""Whether a search has found a fetus: found, doubtful or none. Needs no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.estimate import ViewPrediction
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.estimation.estimate import Status, ViewPrediction
 
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
+
+
+@dataclass(frozen=True)
+class PresenceRule:
+    """From which detection score a fetus counts as found, and what becomes of the other volumes.
+
+    Attributes:
+        threshold: score from which a fetus is found, 0-1; None = that of the model.
+        accept_doubtful: whether a doubtful fetus counts as found; a warning stays.
+        show_seen: whether what the network saw is shown, as doubtful, where no fetus was found.
+
+    Raises:
+        UserError: the threshold is no score.
+    """
+
+    threshold: float | None = None
+    accept_doubtful: bool = False
+    show_seen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UserError(
+                "a presence threshold lies between 0 and 1",
+                where=f"{self.threshold:g}",
+                remedy="Leave it out for that of the model",
+            )
+
+
+#: What holds if nobody asks for anything else.
+MODELS_RULE = PresenceRule()
+
+
+@dataclass(frozen=True)
+class PresenceThresholds:
+    """Detection scores from which a fetus is found, and from which it is doubtful; lower ones are none."""
+
+    found: float
+    doubtful: float
+
+    def with_rule(self, rule: PresenceRule) -> PresenceThresholds:
+        """The thresholds where a rule may set another one; no score is doubtful that the rule calls found."""
+        found = self.found if rule.threshold is None else rule.threshold
+        return PresenceThresholds(found, min(found, self.doubtful))
 
 
 def detection_score_of(views: Sequence[ViewPrediction]) -> float:
@@ -22,20 +67,29 @@ def detection_score_of(views: Sequence[ViewPrediction]) -> float:
     return math.sqrt(max(first, 0.0) * max(last, 0.0))
 
 
-def reason_for_absence(view: ViewPrediction, detection_score: float, threshold: float) -> str:
-    """Why there is no fetus, one sentence; empty if there is one.
+def grade_presence(view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds) -> tuple[Status, str]:
+    """The grade of presence and why it is not "found", one sentence with the score and the threshold.
 
     Args:
         view: the last one.
         detection_score: of all views.
-        threshold: score from which there is a fetus (`Calibration.detection_threshold`).
+        thresholds: that hold for this volume.
     """
-    if detection_score < threshold:
-        return (
-            f"No fetus found: head and trunk stand out with a score of {detection_score:.2f}, "
-            f"below the {threshold:.2f} that this model needs."
-        )
+    if not detection_score >= thresholds.doubtful:
+        return "none", f"No fetus found: {_below(detection_score, thresholds.doubtful)} that this model needs."
     low, high = PLAUSIBLE_LENGTH_MM
     if view.frame is None or not low <= view.frame.length_mm <= high:
-        return "No fetus found: the landmarks do not make up a body of 10-15 weeks."
-    return ""
+        return "none", "No fetus found: the landmarks do not make up a body of 10-15 weeks."
+    if detection_score < thresholds.found:
+        return (
+            "doubtful",
+            f"It is doubtful whether this is a fetus: {_below(detection_score, thresholds.found)} from which a fetus "
+            "counts as found; check every landmark.",
+        )
+    return "found", ""
+
+
+def _below(score: float, threshold: float) -> str:
+    """The score and the threshold that it does not reach, with as many decimals as show the difference."""
+    digits = next((digits for digits in (2, 3, 4) if f"{score:.{digits}f}" != f"{threshold:.{digits}f}"), 6)
+    return f"head and trunk stand out with a score of {score:.{digits}f}, below the {threshold:.{digits}f}"

@@ -14,7 +14,13 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
 from FetusMapV2Lib.estimation.body_search import BodySearch, SearchResult
-from FetusMapV2Lib.estimation.detection import detection_score_of, reason_for_absence
+from FetusMapV2Lib.estimation.detection import (
+    MODELS_RULE,
+    PresenceRule,
+    PresenceThresholds,
+    detection_score_of,
+    grade_presence,
+)
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, ViewPrediction, check_mode
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
@@ -29,6 +35,7 @@ from FetusMapV2Lib.models.model_index import find_model
 ALTERED_MODEL = (
     "The model's description or calibration was changed after its file was written; check where it comes from."
 )
+ACCEPTED = "It was accepted as found, as asked for."
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 
@@ -59,6 +66,9 @@ class PoseEngine(LocalEngine):
         self._runner = NetworkRunner(model.network, model.input_size, device, device_reason, memory_budget)
         self._schema = default_schema()
         self._calibration: Calibration = model.calibration or uncalibrated(self._schema.count)
+        self._thresholds = PresenceThresholds(
+            self._calibration.detection_threshold, self._calibration.least_detection_score
+        )
         self._search = BodySearch(model, self._runner, self._calibration.detection_threshold)
         self._refiner = Refiner(model, self._runner)
 
@@ -95,6 +105,7 @@ class PoseEngine(LocalEngine):
         *,
         before: Estimate | None = None,
         refine: RefineMode = "off",
+        presence: PresenceRule = MODELS_RULE,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Estimate:
@@ -106,6 +117,7 @@ class PoseEngine(LocalEngine):
                 if it is not seen there about as well, the whole volume is searched.
             refine: "full" tunes a copy of the network on this volume by the shape prior (Eq. 9-11), "prior" weighs
                 heatmaps against the shape prior without back-propagation.
+            presence: from which score a fetus counts as found, and whether a doubtful one does.
             on_progress: see `core.progress`.
             should_cancel: see `core.progress`.
 
@@ -118,8 +130,9 @@ class PoseEngine(LocalEngine):
         stages = Stages(on_progress, should_cancel)
         search = self._search.run(volume, stages, before)
         stages.reach(0.95, "measuring")
-        estimate = self._conclusion(search, [*((ALTERED_MODEL,) if self.model.altered else ()), *volume.warnings])
-        if refine != "off" and estimate.found:
+        warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *volume.warnings]
+        estimate = self._conclusion(search, presence, warnings)
+        if refine != "off" and estimate.has_pose:
             estimate = self._refiner.refine(volume, estimate, refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
@@ -189,18 +202,22 @@ class PoseEngine(LocalEngine):
         """How the network is kept within a budget, one sentence; empty without a budget."""
         return self._runner.memory_plan
 
-    def _conclusion(self, search: SearchResult, warnings: list[str]) -> Estimate:
+    def _conclusion(self, search: SearchResult, presence: PresenceRule, warnings: list[str]) -> Estimate:
         """The estimate that a search leads to; `warnings` come before its own."""
         last = search.views[-1]
         detection_score = detection_score_of(search.views)
-        reason = reason_for_absence(last, detection_score, self._calibration.detection_threshold)
-        pose = Pose(np.full((self._schema.count, 3), np.nan)) if reason else self._pose(last)
+        status, reason = grade_presence(last, detection_score, self._thresholds.with_rule(presence))
         warnings = [*warnings, *search.warnings]
+        if status == "doubtful" and presence.accept_doubtful:
+            warnings.append(f"{reason} {ACCEPTED}")
+            status, reason = "found", ""
+        seen = self._pose(last)
+        pose = Pose(np.full((self._schema.count, 3), np.nan)) if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
-        return Estimate(
+        estimate = Estimate(
             pose=pose,
-            status="none" if reason else "found",
+            status=status,
             detection_score=detection_score,
             mean_peak_mass=last.mean_peak_mass,
             reason=reason,
@@ -211,7 +228,9 @@ class PoseEngine(LocalEngine):
             model=self.model.identity,
             views=search.views,
             memory_plan=self.memory_plan,
+            seen=seen if status == "none" else None,
         )
+        return estimate.showing_what_was_seen() if presence.show_seen else estimate
 
     def _pose(self, view: ViewPrediction) -> Pose:
         confidence = self._calibration.confidence(view.spread_mm, view.peak_mass)

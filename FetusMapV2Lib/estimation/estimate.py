@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -20,7 +20,8 @@ Array = NDArray[np.float64]
 #: What the network is shown: the whole volume, a close view along the body, or patches that cover the volume.
 View = Literal["whole", "close", "patch"]
 RefineMode = Literal["off", "prior", "full"]
-#: "doubtful" is reserved for a pose that is shown with every landmark marked; "unreadable" is only in a sequence.
+SHOWN_ON_REQUEST = "Shown on request."
+#: Three grades of presence, and "unreadable", which is only in a sequence.
 Status = Literal["found", "doubtful", "none", "unreadable"]
 
 
@@ -89,11 +90,13 @@ class Estimate:
     """The answer for one volume.
 
     Attributes:
-        pose: landmarks, confidence, 90 % radii and laterality; all missing if no fetus was found.
-        status: whether there is a fetus, or the volume could not be read.
+        pose: landmarks, confidence, 90 % radii and laterality; all missing if there is no pose to show.
+        status: whether there is a fetus: "found", "doubtful" (the pose is shown, every landmark marked), or "none"; or
+            the volume could not be read.
         detection_score: probability mass around head and trunk, 0-1 (`detection.detection_score_of`); decides on
             `status`; NaN = not measured.
         mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
+        seen: what the network saw where no fetus was found, for `showing_what_was_seen`; None otherwise.
         reason: one sentence unless the status is "found".
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
         device_reason: why there.
@@ -124,20 +127,36 @@ class Estimate:
     memory_plan: str = ""
     refinement: Refinement = Refinement()
     mean_peak_mass: float = math.nan
+    seen: Pose | None = field(default=None, repr=False)
 
     @property
     def found(self) -> bool:
-        """Whether there is a pose to show."""
+        """Whether a fetus was found beyond doubt."""
+        return self.status == "found"
+
+    @property
+    def has_pose(self) -> bool:
+        """Whether there is a pose to show: a fetus was found, or it is doubtful."""
         return self.status in ("found", "doubtful")
+
+    def showing_what_was_seen(self) -> Estimate:
+        """The estimate as a doubtful one, with the pose that the network saw although no fetus was found.
+
+        Any other estimate, and one of a volume in which nothing was seen, is returned as it is.
+        """
+        if self.status != "none" or self.seen is None:
+            return self
+        reason = f"{SHOWN_ON_REQUEST} {self.reason}"
+        return replace(self, status="doubtful", reason=reason, pose=replace(self.seen, doubt=reason), seen=None)
 
     @classmethod
     def given(cls, pose: Pose, model: str = "") -> Estimate:
         """An estimate for a known pose, such as one of a saved scene, so that it can be refined."""
         return cls(
             pose=pose,
-            status="found",
+            status="doubtful" if pose.doubt else "found",
             detection_score=math.nan,
-            reason="",
+            reason=pose.doubt,
             device="",
             device_reason="",
             timings={},

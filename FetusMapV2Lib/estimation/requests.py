@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.estimation.detection import MODELS_RULE, PresenceRule
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, check_mode
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.imaging.volume import Volume
@@ -57,6 +58,7 @@ class LocalEngine(ABC):
         *,
         before: Estimate | None = None,
         refine: RefineMode = "off",
+        presence: PresenceRule = MODELS_RULE,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Estimate:
@@ -113,6 +115,7 @@ class EstimateRequest(Request[Estimate]):
     volume: Volume
     before: Estimate | None = None
     refine: RefineMode = "off"
+    presence: PresenceRule = MODELS_RULE
 
     def __post_init__(self) -> None:
         check_mode(self.refine)
@@ -120,7 +123,12 @@ class EstimateRequest(Request[Estimate]):
     def run(self, engine: LocalEngine, on_progress: OnProgress | None, should_cancel: ShouldCancel | None) -> Estimate:
         """See `Request.run`."""
         return engine.estimate(
-            self.volume, before=self.before, refine=self.refine, on_progress=on_progress, should_cancel=should_cancel
+            self.volume,
+            before=self.before,
+            refine=self.refine,
+            presence=self.presence,
+            on_progress=on_progress,
+            should_cancel=should_cancel,
         )
 
 

@@ -18,6 +18,7 @@ from FetusMapV2Lib.anatomy.side_tracking import track_sides
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel, Stages
+from FetusMapV2Lib.estimation.detection import MODELS_RULE, PresenceRule
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
 from FetusMapV2Lib.estimation.requests import Engine, EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
@@ -32,6 +33,7 @@ def estimate_sequence(
     frames: Sequence[Volume],
     *,
     refine: RefineMode = "off",
+    presence: PresenceRule = MODELS_RULE,
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> tuple[Estimate, ...]:
@@ -43,6 +45,7 @@ def estimate_sequence(
         engine: stays warm from frame to frame.
         frames: volumes over time, each read once and in order.
         refine: see `PoseEngine.estimate`.
+        presence: see `PoseEngine.estimate`.
         on_progress: see `core.progress`.
         should_cancel: see `core.progress`.
 
@@ -58,7 +61,10 @@ def estimate_sequence(
         >>> [estimate.status for estimate in estimates]
         ['found']
     """
-    return sequence_job(engine, frames, refine=refine, on_progress=on_progress, should_cancel=should_cancel).result()
+    job = sequence_job(
+        engine, frames, refine=refine, presence=presence, on_progress=on_progress, should_cancel=should_cancel
+    )
+    return job.result()
 
 
 def sequence_job(
@@ -66,17 +72,19 @@ def sequence_job(
     frames: Sequence[Volume],
     *,
     refine: RefineMode = "off",
+    presence: PresenceRule = MODELS_RULE,
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> Job[tuple[Estimate, ...]]:
     """`estimate_sequence` as a job, which waits whenever the engine does and between frames."""
-    return Job(_estimate_frames(engine, frames, refine, on_progress, should_cancel))
+    return Job(_estimate_frames(engine, frames, refine, presence, on_progress, should_cancel))
 
 
 def _estimate_frames(
     engine: Engine,
     frames: Sequence[Volume],
     refine: RefineMode,
+    presence: PresenceRule,
     on_progress: OnProgress | None,
     should_cancel: ShouldCancel | None,
 ) -> Generator[None, None, tuple[Estimate, ...]]:
@@ -93,7 +101,7 @@ def _estimate_frames(
         report(0.0, "reading")
         yield
         try:
-            request = EstimateRequest(frames[number], last_found, refine)
+            request = EstimateRequest(frames[number], last_found, refine, presence)
             estimate = yield from engine.submit(request, report, should_cancel)
         except InputError as error:
             unreadable = unreadable or error
@@ -110,13 +118,13 @@ def _estimate_frames(
 
 def with_tracked_sides(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
     """The estimates of a sequence with left and right alike in all frames; a warning says where they were exchanged."""
-    if not any(estimate.found for estimate in estimates):
+    if not any(estimate.has_pose for estimate in estimates):
         return tuple(estimates)
     positions, radii = stacked([estimate.pose for estimate in estimates])
     sides = track_sides(positions, estimates[0].pose.schema, radii)
     settled = []
     for number, estimate in enumerate(estimates):
-        if estimate.found:
+        if estimate.has_pose:
             pose = _reordered(estimate.pose, sides.order[number])
             laterality = sides.laterality[number]
             given = estimate.pose.laterality

@@ -194,7 +194,7 @@ def _kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
 
 def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
     last = estimate.views[-1]
-    if estimate.found:
+    if estimate.has_pose:
         positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
     else:
         positions = resolve_sides(last.positions, default_schema())[0]

@@ -27,7 +27,8 @@ def export(
     """Write the files of an estimate, all or none; those of an earlier export do not stay beside the new ones.
 
     Args:
-        estimate: the estimate; without a fetus, only the JSON that says so is written.
+        estimate: the estimate; without a fetus, only the JSON that says so is written. The files of a doubtful one
+            say so in every place.
         volume: the volume that it was computed from; scene, picture and the views of a report need it.
         folder: for the files; it is created if it does not exist.
         options: which files, and what they may contain; None = landmarks and measurements.
@@ -107,7 +108,7 @@ def export_sequence(
             if estimate.status != "unreadable":
                 case = CaseFiles(estimate, frames[number], name, each)
                 (case if options.identifiers else case.anonymous()).write(staging)
-        if "scene" in options.kinds and any(estimate.found for estimate in estimates):
+        if "scene" in options.kinds and any(estimate.has_pose for estimate in estimates):
             _write_scene(staging / f"{stem}.mrb", movement, estimates, frames)
         written = sorted(path.name for path in staging.iterdir())
     return [folder / name for name in written]
@@ -132,15 +133,23 @@ def frame_stems(stem: str, frames: int) -> list[str]:
     return [stem] if frames == 1 else [f"{stem}_{number:04d}" for number in range(frames)]
 
 
-def write_movement_table(movement: Movement, path: Path | str, *, overwrite: bool = True) -> None:
+def write_movement_table(
+    movement: Movement, path: Path | str, estimates: Sequence[Estimate] = (), *, overwrite: bool = True
+) -> None:
     """Write a movement as CSV, one row per frame.
+
+    Args:
+        movement: the movement.
+        path: the file.
+        estimates: one per frame, for the grade of presence; empty if unknown.
+        overwrite: whether the file may exist.
 
     Raises:
         OutputError: the file exists and may not be replaced, or cannot be written.
     """
     from FetusMapV2Lib.exporting.movement_document import movement_csv
 
-    write_text(path, movement_csv(movement), overwrite=overwrite)
+    write_text(path, movement_csv(movement, estimates), overwrite=overwrite)
 
 
 def _stem_of(volume: Volume | None) -> str:
@@ -168,7 +177,7 @@ def _write_movement(
 ) -> None:
     from FetusMapV2Lib.exporting.movement_document import movement_document
 
-    write_movement_table(movement, folder / f"{stem}.movement.csv")
+    write_movement_table(movement, folder / f"{stem}.movement.csv", estimates)
     write_json(folder / f"{stem}.movement.json", movement_document(movement, estimates))
     if "picture" in options.kinds:
         from FetusMapV2Lib.evaluation.movement_figure import write_movement_figure

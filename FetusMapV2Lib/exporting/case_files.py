@@ -51,7 +51,7 @@ class CaseFiles:
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that there is something to write for: without a fetus, the JSON that says so."""
-        return tuple(kind for kind in self.options.kinds if self.estimate.found or kind == "json")
+        return tuple(kind for kind in self.options.kinds if self.estimate.has_pose or kind == "json")
 
     def write(self, folder: Path) -> None:
         """Write the files into a folder from which they are published.
@@ -123,7 +123,7 @@ def _write_landmarks(case: CaseFiles, path: Path) -> None:
 
 
 def _write_csv(case: CaseFiles, path: Path) -> None:
-    write_text(path, measurements_csv(measurements(case.estimate.pose)))
+    write_text(path, measurements_csv(measurements(case.estimate.pose), case.estimate.pose.doubt))
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:

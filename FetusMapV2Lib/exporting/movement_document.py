@@ -27,15 +27,20 @@ UNKNOWN_TIMES = "The times of the frames are not known: speeds are per frame."
 _DIGITS = 4
 
 
-def movement_csv(movement: Movement) -> str:
-    """One row per frame: time, angles with the half-width of their 90 % interval, speeds, noise, which parts move."""
+def movement_csv(movement: Movement, estimates: Sequence[Estimate] = ()) -> str:
+    """One row per frame: time, angles with the half-width of their 90 % interval, speeds, noise, which parts move.
+
+    Args:
+        movement: the movement.
+        estimates: one per frame, for the grade of presence; empty if unknown.
+    """
     unit = speed_unit(movement).replace("/", "_per_")
     header = ["frame", "time_s" if movement.time_unit == "s" else "time_frames"]
     for angle in movement.angle_list:
         header += [f"{angle.key}_deg", f"{angle.key}_plus_minus_deg"]
     for part in movement.part_list:
         header += [f"{part.key}_speed_{unit}", f"{part.key}_noise_{unit}", f"{part.key}_moves"]
-    header += [f"body_turning_deg_per_{movement.time_unit}", "note"]
+    header += [f"body_turning_deg_per_{movement.time_unit}", "fetus", "note"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -47,7 +52,8 @@ def movement_csv(movement: Movement) -> str:
         for speed, noise, moves in speeds:
             known = math.isfinite(speed)
             row += [_cell(speed, 2), _cell(noise, 2), str(int(moves)) if known else ""]
-        row += [_cell(movement.turning[frame], 2), RESEARCH_USE if frame == 0 else ""]
+        grade = estimates[frame].status if estimates and estimates[frame].has_pose else ""
+        row += [_cell(movement.turning[frame], 2), grade, RESEARCH_USE if frame == 0 else ""]
         writer.writerow(row)
     return out.getvalue()
 

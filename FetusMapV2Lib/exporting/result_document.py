@@ -44,28 +44,36 @@ def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = (
         if states:
             note = replace(note, state=states[landmark.row])
         if note.state in VOUCHED_STATES:  # a model's confidence is not that of a person
-            note = replace(note, confidence=math.nan, radius90_mm=math.nan)
+            note = replace(note, confidence=math.nan, radius90_mm=math.nan, doubt="")
         notes.append(note.text())
     return notes
 
 
-def measurements_csv(found: Measurements) -> str:
-    """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity and remark."""
+def measurements_csv(found: Measurements, doubt: str = "") -> str:
+    """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity, remark and grade of presence.
+
+    Args:
+        found: the measurements.
+        doubt: why the pose that they are of is doubtful (`Pose.doubt`).
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark"])
+    writer.writerow(["name", "value", "unit", "plus_minus", "interval", "valid", "remark", "fetus"])
+    grade = "doubtful" if doubt else "found"
+    if doubt:
+        writer.writerow(["Fetus", "", "", "", "", False, doubt, grade])
     for m in found.lengths:
-        writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note])
+        writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note, grade])
     for d in found.known_datings:
         low, high = d.valid_range_mm
         remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
         name, interval = f"Gestational age ({d.name})", _cell(d.combined_days, 1)
-        writer.writerow([name, _cell(d.days, 1), "d", interval, "90 %", d.valid, remark])
+        writer.writerow([name, _cell(d.days, 1), "d", interval, "90 %", d.valid, remark, grade])
     for c in found.checks:
         fits = "" if c.verdict == "unknown" else not c.doubtful
         remark = f"{c.remark}; usual {_cell(c.limits[0], 1)} to {_cell(c.limits[1], 1)} {c.unit}; {c.source}"
-        writer.writerow([c.name, _cell(c.value, 1), c.unit, _cell(c.uncertainty, 1), "90 %", fits, remark])
-    writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}"])
+        writer.writerow([c.name, _cell(c.value, 1), c.unit, _cell(c.uncertainty, 1), "90 %", fits, remark, grade])
+    writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}", ""])
     return out.getvalue()
 
 
@@ -86,7 +94,7 @@ def results_document(estimate: Estimate) -> dict[str, Any]:
         "refinement": estimate.refinement,
     }
     values: dict[str, Any] = to_json(document, digits=_DIGITS)
-    return values | (_pose_document(estimate.pose) if estimate.found else {})
+    return values | (_pose_document(estimate.pose) if estimate.has_pose else {})
 
 
 def _pose_document(pose: Pose) -> dict[str, Any]:
@@ -164,6 +172,7 @@ def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
         "position": pose.positions[row] if pose.present[row] else None,
         "confidence": None if pose.confidence is None else pose.confidence[row],
         "radius90_mm": None if pose.radius90_mm is None else pose.radius90_mm[row],
+        "doubtful": bool(pose.doubtful[row]),
     }
 
 

@@ -93,7 +93,7 @@ def _control_point(pose: Pose, mark: Landmark, description: str) -> dict[str, An
         "description": description,
         "associatedNodeID": "",
         "orientation": _UPRIGHT,
-        "selected": True,
+        "selected": not pose.doubtful[mark.row],
         "locked": False,
         "visibility": True,
         "positionStatus": "defined" if present else "missing",
@@ -122,6 +122,7 @@ def pose_note(pose: Pose, row: int, *, model: str = "", assumed: bool = False) -
         radius90_mm=math.nan if pose.radius90_mm is None else float(pose.radius90_mm[row]),
         model=model,
         assumed=assumed,
+        doubt=pose.doubt if pose.present[row] else "",
     )
 
 

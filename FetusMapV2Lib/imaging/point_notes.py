@@ -15,12 +15,14 @@ PointState = Literal["estimated", "edited", "confirmed", "missing"]
 _EDITED, _CONFIRMED, _REFINED = "placed by hand", "confirmed", "refined"
 _MISSING, _NOT_FOUND = "marked missing", "not found"
 _ASSUMED = "definition assumed"
+_DOUBTFUL = "doubtful pose"
 _NUMBER = r"(-?[0-9]{1,7}(?:\.[0-9]{1,9})?)"  # longer numbers are not coordinates
 _PLACE = re.compile(rf"estimated at RAS {_NUMBER} {_NUMBER} {_NUMBER} mm")
 _NAME = re.compile(r"estimated as (.+)")
 _CONFIDENCE = re.compile(rf"confidence {_NUMBER}")
 _RADIUS = re.compile(rf"90 % radius {_NUMBER} mm")
 _MODEL = re.compile(r"model (.+)")
+_DOUBT = re.compile(rf"{_DOUBTFUL}: (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class PointNote:
         radius90_mm: of the model's position, NaN = unknown.
         model: name and identity, empty = unknown.
         assumed: the definition of the landmark is assumed.
+        doubt: why the whole pose is doubtful (`Pose.doubt`), empty if it is not.
     """
 
     state: PointState = "estimated"
@@ -46,10 +49,13 @@ class PointNote:
     radius90_mm: float = math.nan
     model: str = ""
     assumed: bool = False
+    doubt: str = ""
 
     def text(self) -> str:
         """The note in words; empty if there is nothing to note."""
         parts = [self._state_words(), _REFINED if self.refined else ""]
+        if self.doubt:
+            parts.append(f"{_DOUBTFUL}: {_one_part(self.doubt)}")
         if self.estimated_at is not None:
             parts.append("estimated at RAS {:.4f} {:.4f} {:.4f} mm".format(*self.estimated_at))
         if self.estimated_as:
@@ -81,6 +87,7 @@ class PointNote:
             confidence=_number(_CONFIDENCE, parts, most=1.0),
             radius90_mm=_number(_RADIUS, parts),
             model=_words(_MODEL, parts),
+            doubt=_words(_DOUBT, parts),
         )
         if note.text() == "":
             return None

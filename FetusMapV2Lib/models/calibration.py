@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 
 #: The confidence of a landmark is the probability that its error is at most this.
 CLOSE_ENOUGH_MM = 5.0
+#: Share of the detection threshold from which a fetus is doubtful, for models whose file states no such threshold:
+#: below it lay all volumes without a fetus.
+DOUBTFUL_SHARE = 0.93
 _MASS_FLOOR = 0.02
 _SPREAD_FLOOR_MM = 0.1
 _ERROR_FLOOR_MM = 0.1
@@ -32,8 +35,13 @@ class Calibration:
 
     ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02)`` is the typical error;
     the 90 % radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
-    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is present if the detection score
-    (`detection.detection_score_of`) reaches `detection_threshold`.
+    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is found if the detection score
+    (`detection.detection_score_of`) reaches `detection_threshold`, and doubtful if it reaches
+    `least_detection_score`.
+
+    Attributes:
+        doubtful_threshold: score from which a fetus is doubtful; None in older files, see `least_detection_score`.
+        cases: number of cases it was fitted to.
     """
 
     offsets: tuple[float, ...]
@@ -44,6 +52,14 @@ class Calibration:
     confidence_slope: float
     detection_threshold: float = field(metadata=json_name("presence_threshold"))
     cases: int
+    doubtful_threshold: float | None = None
+
+    @property
+    def least_detection_score(self) -> float:
+        """Score from which a fetus is doubtful: `DOUBTFUL_SHARE` of the threshold where the file does not say."""
+        if self.doubtful_threshold is not None:
+            return self.doubtful_threshold
+        return DOUBTFUL_SHARE * self.detection_threshold
 
     def typical_error_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
         """Typical error u of each landmark; arrays of shape (..., 22)."""
@@ -63,9 +79,9 @@ class Calibration:
         return np.asarray(self.spread_weight * spread + self.mass_weight * mass)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values for the model file."""
+        """Plain JSON values for the model file; what is not known is left out, as in older files."""
         plain: dict[str, Any] = to_json(self)
-        return plain
+        return {key: value for key, value in plain.items() if value is not None}
 
     @classmethod
     def from_dict(
@@ -104,8 +120,11 @@ class Calibration:
             return "a radius factor is not positive"
         if self.cases < 0:
             return "cases is negative"
-        scalars = (self.spread_weight, self.mass_weight, self.confidence_offset, self.confidence_slope)
-        largest = max(map(abs, (*self.offsets, *self.radius_factors, *scalars, self.detection_threshold)))
+        if self.doubtful_threshold is not None and self.doubtful_threshold > self.detection_threshold:
+            return "doubtful_threshold is above presence_threshold"
+        scalars = [self.spread_weight, self.mass_weight, self.confidence_offset, self.confidence_slope]
+        scalars += [self.detection_threshold, self.doubtful_threshold or 0.0]
+        largest = max(map(abs, (*self.offsets, *self.radius_factors, *scalars)))
         return f"a number is beyond {_LARGEST:g}" if largest > _LARGEST else ""
 
 

@@ -61,6 +61,10 @@ def detail_rows(pose: Pose, estimate: Estimate | None, model: str) -> list[tuple
         model: name and checksum of the model; empty if unknown.
     """
     rows = [(_("Landmarks"), _("{0} of {1}").format(int(pose.present.sum()), len(pose.present)))]
+    if pose.doubt:
+        rows.insert(0, (_("Fetus"), _("doubtful: {0}").format(pose.doubt)))
+    elif estimate is not None:
+        rows.insert(0, (_("Fetus"), _("found")))
     if pose.confidence is not None:
         rows.append((_("Least certain"), _least_certain(pose, pose.confidence)))
     if pose.laterality is not None:

@@ -31,6 +31,7 @@ class LandmarkRow:
         radius90_mm: of the model; None if it does not apply (edited, missing) or is unknown.
         refined: moved by refinement and not by hand since.
         locked: protected from moves.
+        of_doubtful_pose: of a pose of which it is doubtful whether it is a fetus.
     """
 
     state: str
@@ -38,10 +39,13 @@ class LandmarkRow:
     radius90_mm: float | None = None
     refined: bool = False
     locked: bool = False
+    of_doubtful_pose: bool = False
 
     @property
     def doubtful(self) -> bool:
-        """Whether it is an estimate below the confidence from which a landmark counts as found."""
+        """Whether it is an estimate of a doubtful pose, or one below `DOUBTFUL_CONFIDENCE`."""
+        if self.of_doubtful_pose and self.state == "estimated":
+            return True
         return self.confidence is not None and self.confidence < DOUBTFUL_CONFIDENCE
 
     @property
@@ -83,6 +87,7 @@ def landmark_rows(snapshot: PoseSnapshot) -> list[LandmarkRow]:
             _known(radius) if state != "missing" else None,
             refined and state == "estimated",
             locked,
+            bool(snapshot.doubt),
         )
         for state, confidence, radius, refined, locked in rows
     ]

@@ -13,8 +13,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.serialisation import to_json
+from FetusMapV2Lib.estimation.detection import PresenceRule
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
 from FetusMapV2Lib.estimation.requests import (
     EstimateRequest,
@@ -78,10 +80,11 @@ class _EstimatePayload:
     volume: VolumeFile
     before: Estimate | None
     refine: RefineMode
+    presence: PresenceRule
 
     def request(self) -> EstimateRequest:
         before = None if self.before is None else _checked_estimate(self.before)
-        return EstimateRequest(self.volume.volume(), before, self.refine)
+        return EstimateRequest(self.volume.volume(), before, self.refine, self.presence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,12 @@ def request_values(request: Request[Any], voxels: Path = Path("volume.npy")) -> 
     """
     if isinstance(request, EstimateRequest):
         before = None if request.before is None else _estimate_values(request.before)
-        return {"volume": _volume_values(request.volume, voxels), "before": before, "refine": request.refine}
+        return {
+            "volume": _volume_values(request.volume, voxels),
+            "before": before,
+            "refine": request.refine,
+            "presence": to_json(request.presence),
+        }
     if isinstance(request, RefineRequest):
         return {
             "volume": _volume_values(request.volume, voxels),
@@ -197,13 +205,27 @@ def _volume_values(volume: Volume, voxels: Path) -> Any:
 def _estimate_values(estimate: Estimate) -> Any:
     """An estimate without its views and without the landmark schema, which both processes have."""
     values = to_json(replace(estimate, views=()))
-    del values["pose"]["schema"]
+    for pose in (values["pose"], values["seen"]):
+        if pose is not None:
+            del pose["schema"]
     return values
 
 
 def _checked_estimate(estimate: Estimate) -> Estimate:
     """An estimate whose numbers all lie where they can, without views."""
-    pose, refinement, count = estimate.pose, estimate.refinement, default_schema().count
+    refinement, count = estimate.refinement, default_schema().count
+    _check_pose(estimate.pose)
+    if estimate.seen is not None:
+        _check_pose(estimate.seen)
+    _check_within("duration", np.nan_to_num([*estimate.timings.values()], nan=-1), 0, _LARGEST)
+    _check_within("landmark number", np.array([*refinement.moved, *refinement.pinned]), 1, count)
+    _check_within("number of iterations", np.array([refinement.iterations]), 0, _LARGEST)
+    residuals = [one for one in (refinement.residual_before_mm, refinement.residual_after_mm) if one is not None]
+    _check_within("residual", np.array(residuals), 0, _LARGEST)
+    return replace(estimate, views=())
+
+
+def _check_pose(pose: Pose) -> None:
     if pose.schema != default_schema():
         raise MessageError("a pose of other landmarks")
     _check_within("confidence", pose.confidence, 0, 1)
@@ -211,12 +233,6 @@ def _checked_estimate(estimate: Estimate) -> Estimate:
     if pose.laterality is not None:
         sides = [pose.laterality.arms_confidence, pose.laterality.legs_confidence]
         _check_within("confidence of the sides", np.nan_to_num(sides, nan=-1), 0, 1)
-    _check_within("duration", np.nan_to_num([*estimate.timings.values()], nan=-1), 0, _LARGEST)
-    _check_within("landmark number", np.array([*refinement.moved, *refinement.pinned]), 1, count)
-    _check_within("number of iterations", np.array([refinement.iterations]), 0, _LARGEST)
-    residuals = [one for one in (refinement.residual_before_mm, refinement.residual_after_mm) if one is not None]
-    _check_within("residual", np.array(residuals), 0, _LARGEST)
-    return replace(estimate, views=())
 
 
 def _check_within(what: str, values: NDArray[Any] | None, least: float, most: float) -> None:

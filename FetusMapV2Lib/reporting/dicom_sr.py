@@ -162,6 +162,8 @@ def _observers(report: Report) -> list[Dataset]:
 
 def _remarks(report: Report) -> Iterable[str]:
     yield RESEARCH_USE
+    if report.doubt:
+        yield f"Doubtful. {report.doubt}"
     yield JOINT_CENTRES
     if report.states:
         yield f"{report.edited} of {len(report.states)} landmarks were set or confirmed by a person."

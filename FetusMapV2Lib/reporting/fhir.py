@@ -42,6 +42,9 @@ def fhir_bundle(report: Report) -> dict[str, Any]:
 
     def add(resource: dict[str, Any]) -> str:
         """Add a resource to the bundle; returns the URL by which others refer to it."""
+        if report.doubt and resource["resourceType"] == "Observation":
+            doubt = {"text": f"Doubtful. {report.doubt}"}
+            resource = resource | {"note": [doubt, *resource.get("note", [])]}
         url = f"urn:uuid:{uuid.uuid4()}"
         entries.append({"fullUrl": url, "resource": resource})
         return url

@@ -39,6 +39,7 @@ th { color: #5b6472; font-weight: normal; }
 .head { border-bottom: 1px solid #9aa4b2; }
 .notice { background-color: #fff3cd; color: #6b4e00; font-weight: bold; padding: 6px; }
 .doubt { color: #9c1c12; }
+.doubtful { background-color: #fbe3e0; color: #9c1c12; font-weight: bold; padding: 6px; }
 .small { font-size: 7.5pt; color: #5b6472; }
 .number { text-align: right; }
 """.strip()
@@ -56,6 +57,7 @@ def report_page(report: Report, *, screen: bool = True) -> str:
     parts = [
         _heading(report),
         _notice(),
+        _doubt(report),
         _patient_and_case(report),
         _measurements(report),
         _doubts(report),
@@ -89,6 +91,13 @@ def _notice() -> str:
     return f'<table width="100%"><tr><td class="notice">{escape(RESEARCH_USE)}</td></tr></table>'
 
 
+def _doubt(report: Report) -> str:
+    """On top of the page: why it is doubtful whether this is a fetus."""
+    if not report.doubt:
+        return ""
+    return f'<table width="100%"><tr><td class="doubtful">Doubtful. {escape(report.doubt)}</td></tr></table>'
+
+
 def _patient_and_case(report: Report) -> str:
     """Patient and case side by side; the case alone without a patient."""
     cells = filter(None, (_patient(report), _case(report)))
@@ -113,12 +122,13 @@ def _patient(report: Report) -> str:
 
 def _case(report: Report) -> str:
     present = int(report.pose.present.sum())
-    count = f"{present} of {len(report.pose.present)} found"
+    count = f"{present} of {len(report.pose.present)} {'shown' if report.doubt else 'found'}"
     if report.states:
         count += f", {report.edited} of them set or confirmed by hand"
     facts = [
         ("Volume", report.name),
         ("Read by", report.operator),
+        ("Fetus", "doubtful" if report.doubt else "found"),
         ("Landmarks", count),
         ("Sides", _sides(report)),
         ("Model", report.model),
@@ -237,7 +247,9 @@ def _landmarks(report: Report) -> str:
         sure = math.nan if pose.confidence is None else float(pose.confidence[mark.row])
         confidence = shown_confidence(sure) if math.isfinite(sure) else _NOTHING
         radius = _number(None if pose.radius90_mm is None else pose.radius90_mm[mark.row], 1)
-        state = report.states[mark.row] if report.states else "found" if pose.present[mark.row] else "missing"
+        state: str = report.states[mark.row] if report.states else "found" if pose.present[mark.row] else "missing"
+        if pose.doubt and state in ("found", "estimated"):
+            state = "doubtful"
         name = f"{mark.name} †" if mark.assumed else mark.name
         cells = (str(mark.number), name, state, confidence, radius, *place)
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

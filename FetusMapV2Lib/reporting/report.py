@@ -81,6 +81,11 @@ class Report:
         return tuple(dict.fromkeys((*self.warnings, *read, *self._study_and_remarks[1])))
 
     @property
+    def doubt(self) -> str:
+        """Why it is doubtful whether this is a fetus; empty if it is not."""
+        return self.pose.doubt
+
+    @property
     def day(self) -> datetime:
         """When the report was created; without identifiers only the year, as the day may be that of the examination."""
         if not self.identifiers_left_out:

@@ -29,7 +29,8 @@ def write_estimate(node: Any, pose: Pose, model: str) -> None:
             control_points.set_world_position(node, row, position)
             node.SetNthControlPointLocked(row, False)
         record = EstimateRecord.of(pose, control_points.local_positions(node))
-        Provenance(record, Corrections.none(pose.schema.count), printable(model), pose.schema).save(node)
+        corrections = Corrections.none(pose.schema.count)
+        Provenance(record, corrections, printable(model), pose.schema, printable(pose.doubt)).save(node)
     finally:
         node.EndModify(before)
 

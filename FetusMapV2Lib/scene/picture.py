@@ -98,6 +98,7 @@ def draw_picture(volume: Volume, pose: Pose, title: str, footer: str) -> Canvas:
     panels = iter((picture_layout.SKELETON, *picture_layout.SLICES))
     _draw_views(volume, pose, picture_layout.SKELETON.size, lambda title, size: (canvas, next(panels)))
     picture_layout.add_table(canvas, pose)
+    picture_layout.add_doubt(canvas, pose.doubt)
     return canvas
 
 
@@ -130,7 +131,7 @@ def _draw_views(volume: Volume, pose: Pose, skeleton_size: tuple[int, int], plac
     schema = pose.schema
     plane = pose.midsagittal_plane
     axes = fetal_axes(plane)
-    doubtful = picture_layout.doubtful_rows(pose)
+    doubtful = pose.doubtful
     viewpoint = best_viewpoint(pose.positions, axes, skeleton_size, picture_layout.SKELETON_MARGIN)
     slices = slice_poses(pose.positions, axes, plane, schema, picture_layout.SLICES[0].aspect)
     with open_scene() as scene, _quiet():

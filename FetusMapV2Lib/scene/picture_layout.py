@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Lib.anatomy.pose import DOUBTFUL_CONFIDENCE, Pose
+from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.label_layout import place_labels
 from FetusMapV2Lib.scene.appearance import CRL_COLOUR, DOUBTFUL_COLOUR
@@ -28,6 +29,8 @@ WIDTH, HEIGHT = 1920, 1200
 SKELETON_MARGIN = 170
 _LABEL_SIZE = 18
 _SLICE_LABEL_SIZE = 15
+#: Of a line below the skeleton.
+_DOUBT_CHARACTERS = 88
 _TITLES = {"ht": "Head and trunk", "la": "Left arm", "ra": "Right arm", "ll": "Left leg", "rl": "Right leg"}
 
 
@@ -100,13 +103,6 @@ def _panel_title(canvas: Canvas, panel: Panel, title: str) -> None:
     canvas.text(panel.x + 12, panel.y + 17, title, WHITE, 17, bold=True)
 
 
-def doubtful_rows(pose: Pose) -> NDArray[np.bool_]:
-    """(N,) which landmarks are shown as doubtful."""
-    if pose.confidence is None:
-        return np.zeros(len(pose.positions), dtype=bool)
-    return pose.present & (pose.confidence < DOUBTFUL_CONFIDENCE)
-
-
 def _add_labels(
     canvas: Canvas, panel: Panel, pixels: Array, doubtful: NDArray[np.bool_], schema: Schema, size: int, top: int
 ) -> None:
@@ -159,6 +155,18 @@ def add_table(canvas: Canvas, pose: Pose) -> None:
     _add_legend(canvas, pose, y + 30)
 
 
+def add_doubt(canvas: Canvas, doubt: str) -> None:
+    """Below the skeleton: why the pose is doubtful; nothing if it is not."""
+    if not doubt:
+        return
+    lines = textwrap.wrap(f"DOUBTFUL. {doubt}", _DOUBT_CHARACTERS)
+    height = 22 * len(lines) + 12
+    top = SKELETON.y + SKELETON.height - height
+    canvas.box(SKELETON.x, top, SKELETON.width, height, BACKGROUND, 0.8)
+    for number, line in enumerate(lines):
+        canvas.text(SKELETON.x + 12, top + 17 + 22 * number, line, DOUBTFUL_COLOUR, 16, bold=True)
+
+
 def _row(canvas: Canvas, y: float, name: str, value: str, colour: Colour = WHITE) -> None:
     canvas.line((TABLE.x + 20, y + 15), (TABLE.x + TABLE.width - 20, y + 15), WHITE, 1, 0.10)
     canvas.text(TABLE.x + 20, y, name, GREY, 18)
@@ -168,7 +176,7 @@ def _row(canvas: Canvas, y: float, name: str, value: str, colour: Colour = WHITE
 def _add_legend(canvas: Canvas, pose: Pose, top: float) -> None:
     schema = pose.schema
     entries = [(_TITLES.get(group, group), schema.landmarks[schema.rows(group)[0]].colour) for group in schema.groups]
-    if doubtful_rows(pose).any():
+    if pose.doubtful.any():
         entries.append(("Doubtful point", DOUBTFUL_COLOUR))
     entries.append(("CRL", CRL_COLOUR))
     for index, (name, colour) in enumerate(entries):

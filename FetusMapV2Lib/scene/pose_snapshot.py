@@ -98,9 +98,18 @@ class PoseSnapshot:
 
     @cached_property
     def doubtful(self) -> Flags:
-        """(N,) which points are estimated with a confidence below `DOUBTFUL_CONFIDENCE`."""
-        estimated = np.array([state == "estimated" for state in self.states])
-        return estimated & (self.provenance.named.confidence < DOUBTFUL_CONFIDENCE)
+        """(N,) which points are estimated with a confidence below `DOUBTFUL_CONFIDENCE`; all of a doubtful pose."""
+        named = self.provenance.named
+        return self._estimated & ((named.confidence < DOUBTFUL_CONFIDENCE) | bool(self.provenance.doubt))
+
+    @property
+    def doubt(self) -> str:
+        """Why the whole pose is doubtful; empty once a person has set or confirmed every point."""
+        return self.provenance.doubt if self._estimated.any() else ""
+
+    @cached_property
+    def _estimated(self) -> Flags:
+        return np.array([state == "estimated" for state in self.states])
 
     @cached_property
     def pose(self) -> Pose:
@@ -118,6 +127,7 @@ class PoseSnapshot:
             radius if np.isfinite(named.radius90_mm).any() else None,
             self.provenance.laterality,
             self.provenance.schema,
+            self.doubt,
         )
 
     def notes(self) -> list[PointNote]:
@@ -135,6 +145,7 @@ class PoseSnapshot:
                 radius90_mm=float(named.radius90_mm[row]),
                 model=provenance.model,
                 assumed=landmarks[row].assumed,
+                doubt=self.doubt if state == "estimated" else "",
             )
             for row, state in enumerate(self.states)
         ]

@@ -28,8 +28,9 @@ Flags = NDArray[np.bool_]
 SAME_PLACE_MM = 1e-3
 
 MODEL_ATTRIBUTE = "FetusMapV2.Model"
+DOUBT_ATTRIBUTE = "FetusMapV2.Doubt"
 #: All that a landmarks node stores besides its points.
-ATTRIBUTES = (ESTIMATE_ATTRIBUTE, CORRECTIONS_ATTRIBUTE, MODEL_ATTRIBUTE)
+ATTRIBUTES = (ESTIMATE_ATTRIBUTE, CORRECTIONS_ATTRIBUTE, MODEL_ATTRIBUTE, DOUBT_ATTRIBUTE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,14 @@ class Provenance:
         corrections: by the user.
         model: name and identity of the model, empty = unknown.
         schema: what the rows are.
+        doubt: why the whole pose is doubtful (`Pose.doubt`), empty if it is not.
     """
 
     estimate: EstimateRecord
     corrections: Corrections
     model: str
     schema: Schema
+    doubt: str = ""
 
     @classmethod
     def load(cls, node: Any, schema: Schema) -> Provenance:
@@ -56,6 +59,7 @@ class Provenance:
             Corrections.load(node, schema.count),
             node.GetAttribute(MODEL_ATTRIBUTE) or "",
             schema,
+            node.GetAttribute(DOUBT_ATTRIBUTE) or "",
         )
 
     @classmethod
@@ -71,6 +75,10 @@ class Provenance:
         self.estimate.save(node)
         self.corrections.save(node)
         node.SetAttribute(MODEL_ATTRIBUTE, self.model)
+        if self.doubt:
+            node.SetAttribute(DOUBT_ATTRIBUTE, self.doubt)
+        else:
+            node.RemoveAttribute(DOUBT_ATTRIBUTE)
 
     @cached_property
     def named(self) -> EstimateRecord:
@@ -126,4 +134,5 @@ def _of_notes(notes: list[PointNote], local: Array, schema: Schema) -> Provenanc
         ),
         next((note.model for note in notes if note.model), ""),
         schema,
+        next((note.doubt for note in notes if note.doubt), ""),
     )

@@ -50,6 +50,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         child = event.child()
         if event.polished() and isinstance(child, QtWidgets.QWidget) and child is not self._header:
             child.installEventFilter(self)
+            hidden = child.isHidden() and child.testAttribute(Qt.WA_WState_ExplicitShowHide)
+            self._is_shown.setdefault(child, not hidden)
             self._fold(child)
 
     def eventFilter(self, child, event):

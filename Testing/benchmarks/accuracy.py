@@ -93,7 +93,7 @@ def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
 
 def _positions(estimate: Estimate) -> np.ndarray:
     """The estimate, or what the engine saw last where it found no fetus."""
-    last = estimate.views[-1].positions if not estimate.found else None
+    last = None if estimate.has_pose else estimate.views[-1].positions
     return estimate.pose.positions if last is None else resolve_sides(last, default_schema())[0]
 
 

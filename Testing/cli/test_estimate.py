@@ -269,12 +269,61 @@ def test_no_fetus_is_an_answer(fetusmap, monkeypatch, balls, tmp_path: Path) -> 
     out = tmp_path / "out"
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine()))
     assert fetusmap("estimate", balls[0], "-o", out).code == 0
-    strict = ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.01))
+    strict = ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.2))
     monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: strict))
     answer = fetusmap("estimate", balls[0], "-o", out, "--overwrite", "--scene", "--picture")
     assert answer.code == 0 and not answer.errors()
     assert "No fetus found" in answer.err
     assert files(out) == ["balls.measurements.json"]
+
+
+@pytest.fixture
+def doubts_balls(monkeypatch) -> None:
+    """`estimate` gets an engine that doubts the fetus of the balls, and finds none where there are no balls."""
+    from dataclasses import replace
+
+    from cli.synthetic_balls import ball_engine
+
+    from FetusMapV2Lib.estimation.engine import PoseEngine
+    from FetusMapV2Lib.models.calibration import uncalibrated
+
+    calibration = replace(uncalibrated(), detection_threshold=1.1, doubtful_threshold=0.2)
+    monkeypatch.setattr(PoseEngine, "load", classmethod(lambda cls, *_: ball_engine(calibration=calibration)))
+
+
+def presence_of(folder: Path, name: str) -> tuple[bool, str]:
+    document = json.loads((folder / f"{name}.measurements.json").read_text(encoding="utf-8"))
+    return document["found"], document["status"]
+
+
+def test_a_doubtful_fetus_is_written_said_and_counted_as_doubtful(fetusmap, doubts_balls, balls, tmp_path) -> None:
+    write_volume(tmp_path / "noise.nrrd", sample())
+    out = tmp_path / "out"
+    answer = fetusmap("estimate", balls[0], tmp_path / "noise.nrrd", "-o", out)
+    assert answer.code == 0 and not answer.errors()
+    assert "balls: doubtful. It is doubtful" in answer.err and "below the 1.10" in answer.err
+    assert "2 of 2 files done: 1 doubtful, 1 without a fetus." in answer.err
+    assert answer.err.count("--show-seen") == 1
+    assert files(out) == [*(f"balls{suffix}" for suffix in sorted(RESULTS)), "noise.measurements.json"]
+    assert presence_of(out, "balls") == (False, "doubtful")
+
+
+def test_doubtful_fetuses_may_be_accepted_and_others_shown(fetusmap, doubts_balls, balls, tmp_path) -> None:
+    write_volume(tmp_path / "noise.nrrd", sample())
+    out = tmp_path / "out"
+    answer = fetusmap("estimate", balls[0], tmp_path / "noise.nrrd", "-o", out, "--accept-doubtful", "--show-seen")
+    assert answer.code == 0 and "accepted as found" in answer.err
+    assert "1 with a fetus, 1 doubtful." in answer.err
+    assert presence_of(out, "balls") == (True, "found")
+    assert presence_of(out, "noise") == (False, "doubtful")
+    assert "Shown on request. No fetus found" in (out / "noise.mrk.json").read_text(encoding="utf-8")
+
+
+def test_the_presence_threshold_is_an_option(fetusmap, doubts_balls, balls, tmp_path) -> None:
+    assert fetusmap("estimate", balls[0], "-o", tmp_path / "out", "--presence-threshold", "0.5").code == 0
+    assert presence_of(tmp_path / "out", "balls") == (True, "found")
+    answer = fetusmap("estimate", balls[0], "-o", tmp_path / "out", "--presence-threshold", "1.5")
+    assert answer.code == 2 and "between 0 and 1" in answer.errors()[0]
 
 
 def test_an_output_folder_that_is_a_file(fetusmap, model_file, balls, tmp_path: Path) -> None:

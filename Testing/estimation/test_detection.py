@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.detection import detection_score_of, reason_for_absence
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.estimation.detection import (
+    PresenceRule,
+    PresenceThresholds,
+    detection_score_of,
+    grade_presence,
+)
 from FetusMapV2Lib.estimation.estimate import ViewPrediction
 
 
@@ -23,13 +31,37 @@ def test_the_score_is_the_geometric_mean_over_the_first_and_the_last_view() -> N
     assert detection_score_of([view(0.7)]) == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize(("score", "found"), [(0.499, False), (0.5, True)])
-def test_a_fetus_reaches_the_threshold(score: float, found: bool) -> None:
-    assert (reason_for_absence(view(), score, 0.5) == "") == found
+THRESHOLDS = PresenceThresholds(found=0.8, doubtful=0.75)
+
+
+@pytest.mark.parametrize(
+    ("score", "status"), [(0.749, "none"), (0.75, "doubtful"), (0.799, "doubtful"), (0.8, "found"), (math.nan, "none")]
+)
+def test_a_score_has_one_of_three_grades(score: float, status: str) -> None:
+    grade, reason = grade_presence(view(), score, THRESHOLDS)
+    assert grade == status
+    assert (reason == "") == (status == "found")
+
+
+def test_the_reason_names_the_score_and_the_threshold_that_it_misses() -> None:
+    assert "0.77, below the 0.80 from which" in grade_presence(view(), 0.77, THRESHOLDS)[1]
+    assert "0.54, below the 0.75 that" in grade_presence(view(), 0.54, THRESHOLDS)[1]
+    assert "0.799, below the 0.800 from which" in grade_presence(view(), 0.7994, THRESHOLDS)[1]
 
 
 @pytest.mark.parametrize(
     ("length_mm", "found"), [(14.9, False), (15.0, True), (140.0, True), (140.1, False), (None, False)]
 )
 def test_a_fetus_of_10_to_15_weeks_is_15_to_140_mm_long(length_mm: float | None, found: bool) -> None:
-    assert (reason_for_absence(view(length_mm=length_mm), 0.9, 0.5) == "") == found
+    assert (grade_presence(view(length_mm=length_mm), 0.9, THRESHOLDS)[0] == "found") == found
+
+
+@pytest.mark.parametrize(("asked", "found", "doubtful"), [(None, 0.8, 0.75), (0.9, 0.9, 0.75), (0.6, 0.6, 0.6)])
+def test_a_rule_may_set_another_threshold(asked: float | None, found: float, doubtful: float) -> None:
+    assert THRESHOLDS.with_rule(PresenceRule(asked)) == PresenceThresholds(found, doubtful)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan])
+def test_a_threshold_is_a_score(threshold: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 1"):
+        PresenceRule(threshold)

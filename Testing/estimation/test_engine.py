@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
+from FetusMapV2Lib.estimation.detection import PresenceRule
 from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
@@ -175,13 +176,50 @@ def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
 
 
 def test_too_little_confidence_is_no_fetus(balls) -> None:
-    strict = replace(uncalibrated(), detection_threshold=1.01)
+    strict = replace(uncalibrated(), detection_threshold=1.2)
     estimate = ball_engine(calibration=strict).estimate(balls[0])
     assert not estimate.found
-    assert "No fetus found" in estimate.reason and "1.01" in estimate.reason
+    assert "No fetus found" in estimate.reason and "1.12" in estimate.reason
     assert np.isnan(estimate.pose.positions).all()
     assert not estimate.pose.present.any()
     assert estimate.detection_score > 0
+
+
+def doubting_engine() -> PoseEngine:
+    """Doubts whatever it sees in the volume of balls."""
+    return ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.01, doubtful_threshold=0.01))
+
+
+def test_a_doubtful_pose_is_shown_with_every_landmark_doubtful(balls) -> None:
+    estimate = doubting_engine().estimate(balls[0])
+    assert (estimate.status, estimate.found, estimate.has_pose) == ("doubtful", False, True)
+    assert "doubtful" in estimate.reason and "1.01" in estimate.reason
+    assert f"{estimate.detection_score:.2f}" in estimate.reason
+    assert estimate.pose.doubt == estimate.reason
+    assert estimate.pose.doubtful.all()
+
+
+def test_a_doubtful_pose_counts_as_found_where_that_is_accepted(balls) -> None:
+    estimate = doubting_engine().estimate(balls[0], presence=PresenceRule(accept_doubtful=True))
+    assert (estimate.status, estimate.reason, estimate.pose.doubt) == ("found", "", "")
+    assert any("1.01" in warning and "accepted" in warning for warning in estimate.warnings)
+
+
+def test_the_threshold_may_be_given(balls) -> None:
+    assert doubting_engine().estimate(balls[0], presence=PresenceRule(0.0)).found
+    assert ball_engine().estimate(balls[0], presence=PresenceRule(1.0)).status == "doubtful"
+
+
+def test_what_was_seen_is_shown_on_request(balls) -> None:
+    engine = ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.2))
+    silent = engine.estimate(balls[0])
+    shown = engine.estimate(balls[0], presence=PresenceRule(accept_doubtful=True, show_seen=True))
+    assert (silent.status, shown.status) == ("none", "doubtful")
+    assert shown.reason == f"Shown on request. {silent.reason}"
+    assert shown.pose.doubtful.all()
+    later = silent.showing_what_was_seen()
+    assert np.array_equal(later.pose.positions, shown.pose.positions) and later.reason == shown.reason
+    assert shown.showing_what_was_seen() is shown
 
 
 @pytest.mark.parametrize("spacing", [0.2, 8.0])

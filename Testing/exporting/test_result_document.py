@@ -247,3 +247,27 @@ def test_numbers_are_numbers_or_nothing() -> None:
         return [value] if isinstance(value, float) else []
 
     assert numbers(document) and all(math.isfinite(number) for number in numbers(document))
+
+
+def doubtful() -> Estimate:
+    reason = "It is doubtful whether this is a fetus: a score of 0.77, below the 0.80; check every landmark."
+    return estimate(status="doubtful", reason=reason, pose=replace(estimate().pose, doubt=reason))
+
+
+def test_a_doubtful_pose_is_written_and_never_called_found(tmp_path: Path) -> None:
+    one = doubtful()
+    paths = write_results(tmp_path, "case", one)
+    document = strict(paths["json"])
+    assert (document["found"], document["status"], document["reason"]) == (False, "doubtful", one.reason)
+    assert all(mark["doubtful"] for mark in document["landmarks"])
+    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text(encoding="utf-8"))))
+    assert (rows[0]["name"], rows[0]["remark"]) == ("Fetus", one.reason)
+    assert {row["fetus"] for row in rows[:-1]} == {"doubtful"}
+    for point in strict(paths["landmarks"])["markups"][0]["controlPoints"]:
+        assert point["description"].startswith("doubtful pose: It is doubtful") and not point["selected"]
+
+
+def test_a_found_pose_says_so_in_its_table() -> None:
+    rows = list(csv.DictReader(io.StringIO(measurements_csv(measurements(estimate().pose)))))
+    assert {row["fetus"] for row in rows[:-1]} == {"found"}
+    assert not any(mark["doubtful"] for mark in results_document(estimate())["landmarks"])

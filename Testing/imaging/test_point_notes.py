@@ -23,6 +23,7 @@ NOTES = st.builds(
     confidence=st.integers(0, 100).map(lambda percent: percent / 100),
     radius90_mm=st.integers(0, 300).map(lambda tenths: tenths / 10),
     model=WORDS,
+    doubt=WORDS,
 )
 
 
@@ -78,3 +79,8 @@ def test_unknown_parts_are_passed_over() -> None:
 )
 def test_numbers_that_cannot_be_are_not_known(text: str) -> None:
     assert PointNote.read(text) is None
+
+
+def test_a_doubtful_pose_is_told_in_every_point() -> None:
+    note = PointNote(doubt="a score of 0.77; below 0.80", confidence=0.9)
+    assert note.text() == "doubtful pose: a score of 0.77, below 0.80; confidence 0.90"

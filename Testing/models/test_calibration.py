@@ -96,3 +96,19 @@ def test_damage_is_a_model_error(damage):
 def test_too_few_cases_are_refused():
     with pytest.raises(ModelError, match="too few"):
         fit_calibration(*_population(5, seed=7))
+
+
+def test_a_file_without_a_doubtful_threshold_has_a_share_of_the_other_one():
+    """The rule for models calibrated before there were three grades."""
+    older = replace(uncalibrated(), detection_threshold=0.804)
+    assert older.least_detection_score == pytest.approx(0.7477, abs=1e-4)
+    assert "doubtful_threshold" not in older.to_dict()  # so that its fingerprint stays
+    newer = replace(older, doubtful_threshold=0.75)
+    assert newer.least_detection_score == 0.75
+    assert Calibration.from_dict(newer.to_dict()) == newer
+
+
+def test_no_score_is_found_and_not_even_doubtful():
+    data = replace(uncalibrated(), detection_threshold=0.7, doubtful_threshold=0.8).to_dict()
+    with pytest.raises(ModelError, match="doubtful_threshold"):
+        Calibration.from_dict(data)

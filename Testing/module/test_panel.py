@@ -210,6 +210,39 @@ def test_no_fetus_is_an_answer(open_window, volume, scene):
     assert scene.GetNumberOfNodes() == nodes
 
 
+def test_what_was_seen_without_a_fetus_is_shown_as_doubtful_on_request(open_window, volume, scene):
+    from FetusMapV2Panel import selftest
+
+    window = open_window(lambda settings: selftest.EngineStandIn(settings, found=False))
+    ui, state = window.module_widget.ui, window.module_widget.state
+    assert not ui.seenButton.visible
+    estimate(window)
+    assert ui.seenButton.visible
+    window.click(ui.seenButton)
+    assert not ui.seenButton.visible
+    assert state.poseScene.pose().doubtful.all()
+    assert ui.summaryLabel.text.startswith("22 doubtful")
+    assert ui.patientLabel.text == "Doubtful pose. Shown on request. No fetus found."
+    assert "doubtful: Shown on request. No fetus found." in ui.detailsLabel.text
+    another = selftest.addVolume(scene)
+    ui.inputSelector.setCurrentNode(another)
+    assert not ui.seenButton.visible and "Doubtful" not in ui.patientLabel.text
+
+
+def test_the_note_of_a_doubtful_pose_goes_when_all_landmarks_are_confirmed(open_window, volume):
+    from FetusMapV2Panel import selftest
+
+    from FetusMapV2Lib.scene.editing import LandmarkEditor
+
+    window = open_window(lambda settings: selftest.EngineStandIn(settings, found=False))
+    ui, state = window.module_widget.ui, window.module_widget.state
+    estimate(window)
+    window.click(ui.seenButton)
+    LandmarkEditor(state.poseScene).confirm(range(22))
+    assert not ui.patientLabel.visible
+    assert ui.summaryLabel.text.startswith("0 doubtful")
+
+
 def during(settings, action):
     """An engine that does something in the middle of an estimate, then goes on as long as it may."""
     from FetusMapV2Panel import selftest

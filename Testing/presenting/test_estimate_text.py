@@ -52,4 +52,10 @@ def test_details_name_the_least_certain_landmarks_and_leave_out_what_is_unknown(
     assert rows["Landmarks"] == "22 of 22"
     assert rows["Least certain"].startswith("Cranial crest 40%, ")
     assert set(rows) == {"Landmarks", "Least certain", "Sides"}
+    assert dict(detail_rows(estimate().pose, estimate(), ""))["Fetus"] == "found"
     assert {"Model", "Device", "Time"} <= set(dict(detail_rows(estimate().pose, estimate(), "model 1")))
+
+
+def test_the_details_of_a_doubtful_pose_say_why_first() -> None:
+    doubtful = replace(estimate(), pose=replace(estimate().pose, doubt="It is doubtful."))
+    assert detail_rows(doubtful.pose, doubtful, "")[0] == ("Fetus", "doubtful: It is doubtful.")

@@ -21,6 +21,13 @@ def test_the_state_names_all_that_applies() -> None:
     assert LandmarkRow("edited").state_text() == "edited"
 
 
+def test_all_estimates_of_a_doubtful_pose_are_doubtful() -> None:
+    sure = LandmarkRow("estimated", 0.99, of_doubtful_pose=True)
+    assert sure.state_text() == "estimated, doubtful"
+    assert not LandmarkRow("confirmed", of_doubtful_pose=True).doubtful
+    assert possible_actions([sure], [], is_busy=False).next_doubtful
+
+
 def test_the_summary_counts_the_states() -> None:
     rows = [LandmarkRow("estimated", 0.3), LandmarkRow("estimated", 0.9), LandmarkRow("edited"), LandmarkRow("missing")]
     assert summary_text(rows) == "1 doubtful · 1 edited · 0 confirmed · 1 missing"

@@ -77,10 +77,10 @@ PROGRESS = messages.encoded(messages.Progress(1, 0.1, "looking"))
         ("while True: os.write(1, b'{'); time.sleep(0.1)", "does not answer"),
         ("while True: os.write(2, b'x' * 2**16)", "does not answer"),
         ("os.write(1, bytes([255, 254, 10])); time.sleep(60)", "unreadable"),
-        ("print('{\"version\":2,\"id\":1,\"event\":\"result\"}', flush=True)", "unreadable|ended"),
-        ("print('{\"version\":2,\"id\":1,\"event\":\"progress\",\"fraction\":\"x\",\"stage\":1}', flush=True); "
+        ("print('{\"version\":3,\"id\":1,\"event\":\"result\"}', flush=True)", "unreadable|ended"),
+        ("print('{\"version\":3,\"id\":1,\"event\":\"progress\",\"fraction\":\"x\",\"stage\":1}', flush=True); "
          "time.sleep(60)", "unreadable"),
-        ("print('{\"version\":2,\"event\":\"error\"}', flush=True); time.sleep(60)", "unreadable"),
+        ("print('{\"version\":3,\"event\":\"error\"}', flush=True); time.sleep(60)", "unreadable"),
         ("os.close(0); os.close(1); os.close(2); time.sleep(60)", "closed its output"),
     ],
 )  # fmt: skip

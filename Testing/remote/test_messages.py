@@ -18,6 +18,7 @@ from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.estimation.detection import PresenceRule
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, Status
 from FetusMapV2Lib.estimation.requests import (
     EstimateRequest,
@@ -90,6 +91,14 @@ def test_results_arrive_as_they_were_sent(estimate: Estimate) -> None:
         assert payloads.estimate_from(received(replace(estimate, status=status))).status == status
 
 
+def test_what_was_seen_without_a_fetus_arrives(estimate: Estimate) -> None:
+    none = replace(estimate, status="none", reason="No fetus found.", seen=estimate.pose)
+    shown = payloads.estimate_from(received(none)).showing_what_was_seen()
+    np.testing.assert_array_equal(shown.pose.positions, estimate.pose.positions)
+    again = payloads.estimate_from(received(shown))
+    assert again.pose.doubt == shown.reason == "Shown on request. No fetus found."
+
+
 def test_missing_numbers_arrive_as_missing(estimate: Estimate) -> None:
     positions = BODY.copy()
     positions[4] = np.nan
@@ -102,8 +111,10 @@ def test_missing_numbers_arrive_as_missing(estimate: Estimate) -> None:
 
 
 def test_requests_arrive_as_they_were_sent(estimate: Estimate, volume: Volume, tmp_path: Path) -> None:
-    arrived = asked(EstimateRequest(volume, estimate, "prior"), tmp_path)
-    assert arrived.refine == "prior"
+    rule = PresenceRule(0.6, accept_doubtful=True)
+    arrived = asked(EstimateRequest(volume, estimate, "prior", rule), tmp_path)
+    assert (arrived.refine, arrived.presence) == ("prior", rule)
+    assert asked(EstimateRequest(volume), tmp_path).presence == PresenceRule()
     assert payloads.result_values(arrived.before) == payloads.result_values(estimate)
     grey = arrived.volume
     assert (grey.shape, grey.name, grey.source, grey.warnings) == ((4, 5, 6), "übung \\udcff", "a\\0b", ("w",))

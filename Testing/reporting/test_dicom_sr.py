@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -258,3 +259,9 @@ def test_dcmtk_finds_no_fault(tmp_path: Path) -> None:
     assert "Comprehensive SR Document" in dump.stdout and "Crown Rump Length" in dump.stdout
     faults = [line for line in dump.stderr.splitlines() if "Specific Character Set" not in line]
     assert not faults
+
+
+def test_a_doubtful_fetus_is_told_in_the_summary(tmp_path: Path) -> None:
+    dataset = written(tmp_path, report(pose=replace(pose(), doubt="A score of 0.77.")))
+    texts = [str(child.TextValue) for parent, child in walk(dataset) if meaning(parent) == "Summary"]
+    assert texts[1] == "Doubtful. A score of 0.77."

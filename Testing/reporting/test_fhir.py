@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,3 +136,9 @@ def test_a_study_that_says_nothing_is_valid_too() -> None:
 def test_missing_values_are_left_out() -> None:
     found = observations(checked(report(pose=pose(0, 4, 17))))
     assert set(found) == {"Right femur", "Left humerus", "Right humerus"}
+
+
+def test_every_observation_of_a_doubtful_fetus_says_so_first() -> None:
+    found = observations(checked(report(pose=replace(pose(), doubt="A score of 0.77."))))
+    assert len(found) > 5
+    assert {one["note"][0]["text"] for one in found.values()} == {"Doubtful. A score of 0.77."}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -186,3 +187,12 @@ def test_numbers_follow_the_pose() -> None:
 def test_every_picture_has_a_paragraph_or_a_cell_of_its_own(page: Page) -> None:
     # Qt 5 tears a sheet at a picture that stands bare after a heading.
     assert page.around_images == {"p", "td"}
+
+
+def test_a_doubtful_fetus_is_told_on_top_and_at_every_landmark() -> None:
+    doubt = "A score of 0.77 < 0.80."
+    page = Page(report_page(report(pose=replace(pose(), doubt=doubt))))
+    assert page.rows[2] == [f"Doubtful. {doubt}"]
+    assert ["Fetus", "doubtful"] in page.rows
+    assert sum("doubtful" in row for row in page.rows if len(row) == 8) == STATES.count("estimated")
+    assert "doubtful" not in Page(report_page(report())).text.lower()

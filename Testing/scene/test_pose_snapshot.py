@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ import vtk
 from FetusMapV2Lib.anatomy import pose as pose_module
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.scene import pose_snapshot
+from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 
@@ -112,3 +116,27 @@ def test_local_positions_are_those_below_the_transform(fetus: PoseScene, positio
     np.testing.assert_allclose(fetus.snapshot.local, positions, atol=1e-9)
     np.testing.assert_allclose(fetus.snapshot.world, positions + np.array([10.0, 0.0, -5.0]), atol=1e-9)
     assert set(fetus.snapshot.states) == {"estimated"}
+
+
+def test_a_doubtful_pose_stays_doubtful_until_every_point_is_confirmed(scene: slicer.vtkMRMLScene, pose: Pose) -> None:
+    doubt = "A score of 0.77, below the 0.80."
+    fetus = PoseScene.create(scene, replace(pose, doubt=doubt))
+    present = pose.present
+    assert (fetus.snapshot.doubtful == present).all()
+    node = fetus.landmarks_node
+    assert not any(node.GetNthControlPointSelected(row) for row in np.flatnonzero(present).tolist())
+    assert PoseScene.attach(scene, node, pose.schema).pose().doubt == doubt
+    editor = LandmarkEditor(fetus)
+    editor.confirm([WRIST])
+    assert not fetus.snapshot.doubtful[WRIST] and fetus.pose().doubt == doubt
+    assert "doubtful" not in fetus.snapshot.notes()[WRIST].text()
+    editor.confirm(np.flatnonzero(present).tolist())
+    assert fetus.pose().doubt == ""
+
+
+def test_the_doubt_comes_back_from_a_landmark_file(scene: slicer.vtkMRMLScene, pose: Pose, tmp_path: Path) -> None:
+    write_markups(tmp_path / "case.mrk.json", replace(pose, doubt="A score of 0.77."))
+    logic = slicer.vtkSlicerMarkupsLogic()
+    logic.SetMRMLScene(scene)
+    node = scene.GetNodeByID(logic.LoadMarkups(str(tmp_path / "case.mrk.json"), "case"))
+    assert PoseScene.attach(scene, node, pose.schema).pose().doubt == "A score of 0.77."

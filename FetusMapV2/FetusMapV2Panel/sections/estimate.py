@@ -39,7 +39,10 @@ class EstimateSection(Section):
         self._resourceLine = ResourceLine(state, self.ui.resourceLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
         self._shownWarnings: tuple[str, Estimate | None] = ("", None)
+        self._unseen: Outcome | None = None  # the last one without a fetus
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
+        self.ui.seenButton.connect("clicked(bool)", self.onShowSeen)
+        self._updateSeenButton()
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
@@ -65,9 +68,13 @@ class EstimateSection(Section):
             Change.RUNNING_CHANGED,
         ):
             self._patient.update()
+            self._updateSeenButton()
+        if change is Change.POSE_EDITED and self._patient.showsDoubt:
+            self._patient.update()
 
     def close(self) -> None:
         self._patient.close()
+        self._unseen = None
         self._resourceLine.forget()
         Section.close(self)
 
@@ -79,6 +86,13 @@ class EstimateSection(Section):
             return
         saved_settings.saveLastUsed(Settings.of(self.state.parameterNode))
         self.run(self._estimate, usualSeconds=self._resourceLine.usualSeconds())
+
+    def onShowSeen(self, checked: bool = False) -> None:
+        """Show, as doubtful, what the network saw in the chosen volume although it found no fetus."""
+        outcome, parameters = self._unseen, self.state.parameterNode
+        if outcome is None or parameters is None or self.state.running:
+            return
+        self._showOutcome(self.state.logic.showSeen(outcome, parameters.landmarks))
 
     def _estimate(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> Generator[None, None, None]:
         parameters = self.state.parameterNode
@@ -97,6 +111,10 @@ class EstimateSection(Section):
             return
         durations.record(durations.kindOf(outcome.estimate, settings), outcome.seconds)
         self._resourceLine.show()
+        self._showOutcome(outcome)
+
+    def _showOutcome(self, outcome: Outcome) -> None:
+        self._unseen = outcome if outcome.estimate.seen is not None else None
         warnings = warnings_text(outcome.estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
@@ -107,6 +125,20 @@ class EstimateSection(Section):
             self._shownWarnings = (warnings, outcome.estimate)
             self.say(warnings)
             view_orientation.showPose(outcome.inputVolume, outcome.estimate.pose)
+        self._updateSeenButton()
+
+    def _updateSeenButton(self) -> None:
+        """Offer what was seen as long as the chosen volume is the one that was estimated last, without a fetus."""
+        volume, outcome = self.state.patient.volume, self._unseen
+        offered = (
+            outcome is not None
+            and volume is outcome.inputVolume
+            and pose_ownership.noFetusFound(volume)
+            and pose_ownership.shownFrame(volume) == outcome.frame
+            and self.state.poseScene is None
+        )
+        self.ui.seenButton.setVisible(offered)
+        self.ui.seenButton.setEnabled(not self.state.running)
 
     def _removeWarnings(self) -> None:
         """Remove the warnings of an estimate that was undone."""

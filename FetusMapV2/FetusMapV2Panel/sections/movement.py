@@ -249,6 +249,8 @@ def _outcomeText(outcome: SequenceOutcome) -> str:
     """The number of frames with a fetus, and the warnings about the sequence."""
     count, found = len(outcome.estimates), outcome.found
     lines = [_("A fetus was found in {0} of {1} frames.").format(found, count)]
+    if outcome.doubtful:
+        lines.append(_("It is doubtful in {0} frames.").format(outcome.doubtful))
     if found < count:
         lines.append(outcome.reason)
     lines += dict.fromkeys(warning for estimate in outcome.estimates for warning in estimate.warnings)
