@@ -131,7 +131,7 @@ def _plan_training(
 
 def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
     """A scheme of the paper for a preset's network."""
-    from FetusMapV2Lib.memory.framework import plan_framework
+    from FetusMapV2Lib.memory.paper.framework import plan_framework
     from FetusMapV2Lib.training.pose_module import unplanned_bytes
 
     budget = preset.memory.budget_bytes

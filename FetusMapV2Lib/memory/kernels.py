@@ -1,4 +1,4 @@
-"""What the executor does to tensors, one method each; `ghosts.GhostKernels` does the same to sizes alone.
+"""What the executor does to tensors, one method each; `shape_tensors.ShapeKernels` does the same to sizes alone.
 
 All of it runs without autograd. Statistics and sums are in float32, or float64 for float64 tensors.
 """
@@ -331,7 +331,7 @@ class TorchKernels:
         return shares, [(parameter, share) for parameter, share in pairs if share is not None]
 
     def label(self, name: str) -> None:
-        """What runs now; only ghosts take note."""
+        """What runs now; only shape tensors take note."""
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.executor import Walk
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import TorchKernels
+from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import MemoryPlan
-from FetusMapV2Lib.memory.segments import segmented
 from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph, build_units
-from FetusMapV2Lib.memory.walk import Walk
 
 
 class ManagedNetwork:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.costing import Costing, Machine, Size
+from FetusMapV2Lib.memory.cost_model import CostModel, Machine, Size
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     Choices,
@@ -65,8 +65,8 @@ def plan_training(
     """
     check_strategies(allowed or ())
     graph = build_units(network)
-    costing = Costing(graph, input_size, batch=batch, autocast=autocast, machine=machine)
-    return _Planner(costing, budget_bytes, max_slowdown, allowed).plan()
+    cost_model = CostModel(graph, input_size, batch=batch, autocast=autocast, machine=machine)
+    return _Planner(cost_model, budget_bytes, max_slowdown, allowed).plan()
 
 
 def plan_inference(
@@ -85,8 +85,8 @@ def plan_inference(
         UserError: a network that cannot be planned for.
     """
     graph = build_units(network)
-    costing = Costing(graph, input_size, batch=batch, training=False, autocast=autocast, machine=machine)
-    return _Planner(costing, budget_bytes, None, None).plan()
+    cost_model = CostModel(graph, input_size, batch=batch, training=False, autocast=autocast, machine=machine)
+    return _Planner(cost_model, budget_bytes, None, None).plan()
 
 
 def largest_input(
@@ -112,9 +112,9 @@ def largest_input(
     graph = build_units(network)
 
     def fits(size: Size) -> bool:
-        costing = Costing(graph, size, batch=batch, autocast=autocast, machine=machine)
+        cost_model = CostModel(graph, size, batch=batch, autocast=autocast, machine=machine)
         slowdown = max_slowdown if max_slowdown is not None else float("inf")
-        return _Planner(costing, budget_bytes, slowdown, allowed).smallest(evaluations=24) <= budget_bytes
+        return _Planner(cost_model, budget_bytes, slowdown, allowed).smallest(evaluations=24) <= budget_bytes
 
     sizes = list(_growing(aspect, multiple))
     low, high = 0, len(sizes)
@@ -122,8 +122,8 @@ def largest_input(
         middle = (low + high) // 2
         low, high = (middle + 1, high) if fits(sizes[middle]) else (low, middle)
     chosen = sizes[max(0, low - 1)]
-    costing = Costing(graph, chosen, batch=batch, autocast=autocast, machine=machine)
-    return _Planner(costing, budget_bytes, max_slowdown, allowed).plan()
+    cost_model = CostModel(graph, chosen, batch=batch, autocast=autocast, machine=machine)
+    return _Planner(cost_model, budget_bytes, max_slowdown, allowed).plan()
 
 
 def _growing(aspect: Size, multiple: int, steps: int = 400) -> Iterator[Size]:
@@ -143,28 +143,28 @@ class _Planner:
 
     def __init__(
         self,
-        costing: Costing,
+        cost_model: CostModel,
         budget: int | None,
         max_slowdown: float | None,
         allowed: frozenset[str] | None,
     ) -> None:
-        self.costing, self.graph, self.budget = costing, costing.graph, budget
-        self.vanilla = costing.vanilla(timeline=True)
+        self.cost_model, self.graph, self.budget = cost_model, cost_model.graph, budget
+        self.vanilla = cost_model.vanilla(timeline=True)
         self._check_trace()
-        if max_slowdown is None and budget is None and costing.training:
+        if max_slowdown is None and budget is None and cost_model.training:
             max_slowdown = DEFAULT_SLOWDOWN
         self.max_flops = float("inf") if max_slowdown is None else max_slowdown * self.vanilla.flops
         rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
-        self.rounds = [Space(costing, named(names)) for names in rounds]
+        self.rounds = [Space(cost_model, named(names)) for names in rounds]
         if budget is not None:  # the last resort
-            self.rounds.append(Space(costing, named(rounds[-1]), thin_slices=True))
+            self.rounds.append(Space(cost_model, named(rounds[-1]), thin_slices=True))
         self.space = self.rounds[0]
 
     def _check_trace(self) -> None:
         """Refuse a network that tracing has misread, by a question about its input's type for example."""
         choices = Choices(fused_head=False)
         again = sum(unit.name in self._opaque_names for unit in self.graph.units)  # opaque units run twice in training
-        found = self.costing.price(choices).flops
+        found = self.cost_model.price(choices).flops
         if found < 0.999 * self.vanilla.flops or (not again and found > 1.001 * self.vanilla.flops):
             raise UserError(
                 "the network does something else when it is traced than when it runs",
@@ -179,14 +179,14 @@ class _Planner:
         """The plan."""
         if self.budget is not None and self.vanilla.peak_bytes <= self.budget:
             return self._vanilla_plan()
-        if self.budget is None and not self.costing.training:
+        if self.budget is None and not self.cost_model.training:
             return self._result(self._fastest_inference())
         smallest: int | None = None
         for space in self.rounds:
             self.space = space
             effort = _EVALUATIONS if self.budget is None else _EVALUATIONS // 3
             leanest = self._search(self._memory_score, self._patterns(), effort)
-            peak = self.costing.price(leanest).peak
+            peak = self.cost_model.price(leanest).peak
             smallest = peak if smallest is None else min(smallest, peak)
             if self.budget is None:
                 return self._result(leanest) if peak < self.vanilla.peak_bytes else self._vanilla_plan()
@@ -197,10 +197,10 @@ class _Planner:
     def smallest(self, evaluations: int) -> int:
         """The least peak that a short search finds."""
         self.space = self.rounds[0]
-        return self.costing.price(self._search(self._memory_score, self._patterns(), evaluations)).peak
+        return self.cost_model.price(self._search(self._memory_score, self._patterns(), evaluations)).peak
 
     def _refusal(self, smallest: int) -> BudgetError:
-        size = "x".join(str(n) for n in self.costing.input_size)
+        size = "x".join(str(n) for n in self.cost_model.input_size)
         told, needed = shown_bytes(self.budget or 0), shown_bytes(smallest)
         return BudgetError(
             f"{self._purpose} at {size} does not fit {told}: at least {needed} are needed",
@@ -215,13 +215,13 @@ class _Planner:
     # -- search ------------------------------------------------------------------------------------------------
 
     def _memory_score(self, choices: Choices) -> tuple[float, ...]:
-        price = self.costing.price(choices)
-        return (max(0.0, price.flops - self.max_flops), price.peak, self.costing.machine.seconds(price))
+        price = self.cost_model.price(choices)
+        return (max(0.0, price.flops - self.max_flops), price.peak, self.cost_model.machine.seconds(price))
 
     def _time_score(self, choices: Choices) -> tuple[float, ...]:
-        price = self.costing.price(choices)
+        price = self.cost_model.price(choices)
         over = max(0.0, price.peak - (self.budget or 0)) + max(0.0, price.flops - self.max_flops)
-        return (over, self.costing.machine.seconds(price), price.peak)
+        return (over, self.cost_model.machine.seconds(price), price.peak)
 
     def _search(
         self,
@@ -231,12 +231,12 @@ class _Planner:
     ) -> Choices:
         """The best start, improved by single changes until none helps or the effort is spent."""
         best = min(starts, key=score)
-        end = self.costing.evaluations + evaluations
+        end = self.cost_model.evaluations + evaluations
         improved = True
-        while improved and self.costing.evaluations < end:
+        while improved and self.cost_model.evaluations < end:
             improved = False
             for changed in self._changes(best):
-                if self.costing.evaluations >= end:
+                if self.cost_model.evaluations >= end:
                     break
                 if score(changed) < score(best):
                     best, improved = changed, True
@@ -265,11 +265,11 @@ class _Planner:
     # -- results -----------------------------------------------------------------------------------------------
 
     def _fastest_inference(self) -> Choices:
-        return min(self._patterns()[:1], key=self.costing.seconds)
+        return min(self._patterns()[:1], key=self.cost_model.seconds)
 
     def _vanilla_plan(self) -> MemoryPlan:
-        price = self.costing.price(self._reference())
-        seconds = self.costing.machine.seconds(price)
+        price = self.cost_model.price(self._reference())
+        seconds = self.cost_model.machine.seconds(price)
         prediction = Prediction(
             peak_bytes=self.vanilla.peak_bytes,
             vanilla_peak_bytes=self.vanilla.peak_bytes,
@@ -281,12 +281,12 @@ class _Planner:
             vanilla_timeline=self.vanilla.timeline,
         )
         return MemoryPlan(
-            self.costing.input_size, self.costing.batch, self._purpose, "vanilla", (), prediction, Choices()
+            self.cost_model.input_size, self.cost_model.batch, self._purpose, "vanilla", (), prediction, Choices()
         )
 
     @property
     def _purpose(self) -> str:
-        return "training" if self.costing.training else "inference"
+        return "training" if self.cost_model.training else "inference"
 
     def _reference(self) -> Choices:
         """The choices nearest to plain autograd, for its predicted duration."""
@@ -297,22 +297,22 @@ class _Planner:
         return Choices(units=units, in_place=False, split_concat=False, fused_head=False)
 
     def _result(self, choices: Choices) -> MemoryPlan:
-        price = self.costing.price(choices)
+        price = self.cost_model.price(choices)
         prediction = Prediction(
             peak_bytes=price.peak,
             vanilla_peak_bytes=self.vanilla.peak_bytes,
             flops=price.flops,
             vanilla_flops=self.vanilla.flops,
-            seconds=self.costing.machine.seconds(price),
-            vanilla_seconds=self.costing.seconds(self._reference()),
+            seconds=self.cost_model.machine.seconds(price),
+            vanilla_seconds=self.cost_model.seconds(self._reference()),
             host_bytes=price.host_peak,
             transferred_bytes=price.transferred,
             timeline=tuple(price.timeline),
             vanilla_timeline=self.vanilla.timeline,
         )
         return MemoryPlan(
-            self.costing.input_size,
-            self.costing.batch,
+            self.cost_model.input_size,
+            self.cost_model.batch,
             self._purpose,
             "streamed" if choices.slab_rows else "lean",
             tuple(segment_plans(self.space, choices)),

@@ -15,7 +15,7 @@ from FetusMapV2Lib.memory.units import ConvUnit, OpaqueUnit, PoolUnit, Unit
 
 def segment_plans(space: Space, choices: Choices) -> Iterator[SegmentPlan]:
     """A line for every unit that a choice makes a difference for, in the order in which they run."""
-    training = space.costing.training
+    training = space.cost_model.training
     for unit in space.graph.units:
         if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
             continue
@@ -36,7 +36,7 @@ def segment_plans(space: Space, choices: Choices) -> Iterator[SegmentPlan]:
 def _streamed(space: Space, unit: Unit, choices: Choices) -> SegmentPlan:
     host = bool(choices.streamed_to_host)
     words = f"streamed, slabs of {choices.slab_rows} rows, " + ("in host memory" if host else "recomputed")
-    again = 0 if host or not space.costing.training else 2 * _forward_flops(space, unit)
+    again = 0 if host or not space.cost_model.training else 2 * _forward_flops(space, unit)
     return SegmentPlan(unit.name, words, 2 * _float32_bytes(space, unit), again)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.executor import Walk
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
 from FetusMapV2Lib.memory.plan import Choices
@@ -27,7 +28,6 @@ from FetusMapV2Lib.memory.units import (
     UnitGraph,
     build_units,
 )
-from FetusMapV2Lib.memory.walk import Walk
 
 
 @dataclass(eq=False)

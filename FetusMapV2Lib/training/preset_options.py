@@ -293,7 +293,7 @@ class MemoryOptions(Checked):
         max_slowdown: greatest ratio of a step's operations to those without a plan, at least 1, 0 = any; alone it asks
             for the least memory within it.
         scheme: "" = the best plan, or a scheme of the paper: "gcp", checkpoints alone, together with
-            reversible blocks if the network has them (`memory.framework`).
+            reversible blocks if the network has them (`memory.paper.framework`).
     """
 
     budget: str = ""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.paper.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
-from FetusMapV2Lib.memory.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (24, 16, 40)

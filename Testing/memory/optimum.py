@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_array
 
-from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 
 Option = tuple[str, Storage]
@@ -36,13 +36,13 @@ class StorageProgramme:
     """Live bytes and operations of every choice of storages, up to interactions of three units.
 
     Args:
-        costing: the simulator.
+        cost_model: the simulator.
         base: choices that are kept, but for storages; every unit in it has its first option.
         options: storages per unit name, the base's first.
     """
 
-    def __init__(self, costing: Costing, base: Choices, options: Mapping[str, Sequence[Storage]]) -> None:
-        self.costing, self.base = costing, base
+    def __init__(self, cost_model: CostModel, base: Choices, options: Mapping[str, Sequence[Storage]]) -> None:
+        self.cost_model, self.base = cost_model, base
         self.singles: list[Option] = [(unit, kind) for unit, kinds in options.items() for kind in kinds[1:]]
         first = self._cost()
         self.start = first
@@ -56,7 +56,7 @@ class StorageProgramme:
 
     def _cost(self, *options: Option) -> np.ndarray:
         """Live bytes at each moment, then operations."""
-        price = self.costing.price(self.choices(options))
+        price = self.cost_model.price(self.choices(options))
         return np.array([*(size for _, size in price.timeline), price.flops], dtype=np.float64)
 
     def choices(self, options: Sequence[Option]) -> Choices:

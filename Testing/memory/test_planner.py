@@ -14,7 +14,7 @@ from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.costing import Costing, Machine
+from FetusMapV2Lib.memory.cost_model import CostModel, Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import (
@@ -35,7 +35,7 @@ PAPER_SIZE = (176, 112, 112)
 
 
 class SlabLoss:
-    """A `HeadLoss` that allocates what `GhostLoss` says a loss allocates."""
+    """A `HeadLoss` that allocates what `ShapeLoss` says a loss allocates."""
 
     passes = 1
 
@@ -90,7 +90,7 @@ def test_no_convolution_of_a_gpu_gets_slices_too_thin_for_its_tensor_cores(paper
     machine = Machine.of("cuda")
     assert machine == Machine()
     assert machine.slice_channels == 16
-    shapes = Costing(build_units(paper_network), PAPER_SIZE).shapes()
+    shapes = CostModel(build_units(paper_network), PAPER_SIZE).shapes()
     sliced = {name: one.chunks for name, one in leanest.choices.units.items() if one.chunks > 1}
     assert sliced
     assert all(shapes[name][1] // chunks >= 16 for name, chunks in sliced.items())
@@ -115,7 +115,7 @@ def test_prediction_is_what_the_meter_measures(paper_network, leanest):
 @pytest.mark.parametrize("batch,size", [(1, (48, 32, 32)), (2, (32, 48, 32))])
 def test_predictions_of_single_strategies(choices, batch, size):
     network = UNet3d(widths=(8, 16, 24, 32))
-    price = Costing(build_units(network), size, batch=batch).price(choices)
+    price = CostModel(build_units(network), size, batch=batch).price(choices)
     plan = replace(plan_of(choices, "streamed" if choices.slab_rows else "lean"), input_size=size, batch=batch)
     peak, flops = measured_peak(network, plan)
     assert price.peak == pytest.approx(peak, rel=0.03)
@@ -124,7 +124,7 @@ def test_predictions_of_single_strategies(choices, batch, size):
 
 def test_vanilla_is_measured_on_the_real_thing(paper_network):
     """6.57 GB at 176x112x112, where the paper reports 7.91 GB with its convolutions' workspace."""
-    found = Costing(build_units(paper_network), PAPER_SIZE).vanilla()
+    found = CostModel(build_units(paper_network), PAPER_SIZE).vanilla()
     assert found.peak_bytes == pytest.approx(6.57e9, rel=0.01)
     assert found.flops == pytest.approx(5.69e12, rel=0.001)
 
@@ -159,14 +159,14 @@ def test_search_is_near_the_best_of_all_choices(limit):
     size = (96, 64, 64)
     plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
     graph = build_units(network)
-    costing = Costing(graph, size)
+    cost_model = CostModel(graph, size)
     free = [unit.name for unit in graph.units if unit not in graph.head]
     never = {"down.0.first", "down.0.second"}
     kinds = [[Storage.KEPT, Storage.RECOMPUTED, *([Storage.NEVER] if name in never else [])] for name in free]
     best = plan.prediction.peak_bytes
     for storages in itertools.product(*kinds):
         units = {name: UnitChoice(storage) for name, storage in zip(free, storages, strict=True)}
-        price = costing.price(replace(plan.choices, units=units))
+        price = cost_model.price(replace(plan.choices, units=units))
         if price.flops <= plan.prediction.flops:
             best = min(best, price.peak)
     assert plan.prediction.peak_bytes <= 1.02 * best
@@ -183,7 +183,7 @@ def programme():
     never = {"down.0.first", "down.0.second"}
     options = {name: (Storage.KEPT, Storage.RECOMPUTED, *([Storage.NEVER] if name in never else [])) for name in free}
     base = replace(plan.choices, units=base_choices([unit.name for unit in graph.units], options).units)
-    return network, size, StorageProgramme(Costing(graph, size), base, options)
+    return network, size, StorageProgramme(CostModel(graph, size), base, options)
 
 
 @pytest.mark.parametrize("limit", [1.02, 1.1, 1.25, 1.4])
@@ -191,7 +191,7 @@ def test_search_is_near_the_optimum_of_a_mixed_integer_programme(programme, limi
     network, size, best = programme
     plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
     optimum = best.solve(plan.prediction.flops)
-    price = best.costing.price(optimum.choices)
+    price = best.cost_model.price(optimum.choices)
     assert price.peak == pytest.approx(optimum.peak_bytes, rel=0.01)  # what the programme believes is so
     assert price.flops <= 1.0001 * plan.prediction.flops
     assert plan.prediction.peak_bytes <= 1.02 * price.peak

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from FetusMapV2Lib.memory import strategies
-from FetusMapV2Lib.memory.costing import Costing, Machine
+from FetusMapV2Lib.memory.cost_model import CostModel, Machine
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named
@@ -28,7 +28,7 @@ def network() -> UNet3d:
 
 @pytest.fixture(scope="module")
 def space(network) -> Space:
-    return Space(Costing(build_units(network), SIZE, machine=FINE), named(set(EXACT)))
+    return Space(CostModel(build_units(network), SIZE, machine=FINE), named(set(EXACT)))
 
 
 def best_with(network: UNet3d, names: frozenset[str], slowdown: float = 4.0) -> Choices:
@@ -50,7 +50,7 @@ def test_it_saves_memory(network, space, name):
         allowed |= {"host-offload"}
     slowdown = 1.02 if name == "host-offload" else 4.0  # where operations are free, recomputing saves as much
     with_it, without = (best_with(network, frozenset(names), slowdown) for names in (allowed, allowed - {name}))
-    assert space.costing.price(with_it).peak < space.costing.price(without).peak
+    assert space.cost_model.price(with_it).peak < space.cost_model.price(without).peak
 
 
 @pytest.mark.parametrize("name", WITH_MOVES)
@@ -66,7 +66,7 @@ def test_what_is_switched_off_is_in_no_plan(network, name):
         "fused-head": choices.fused_head,
         "recompute-norm": any(
             makes_two(unit) and choices.of(unit.name).storage is Storage.KEPT
-            for unit in Space(Costing(build_units(network), SIZE, machine=FINE), []).free
+            for unit in Space(CostModel(build_units(network), SIZE, machine=FINE), []).free
         ),
         "checkpoint": any(unit.storage in (Storage.RECOMPUTED, Storage.NEVER) for unit in units),
         "channel-chunks": any(unit.chunks > 1 for unit in units),

@@ -24,8 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import ConvNormReLU, DoubleConv
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.reversible import ReversibleBlock
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.models.architectures import build_network, described_reversible
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, load_model, save_model
 from FetusMapV2Lib.network.unet import UNet3d, parameter_bytes

@@ -16,7 +16,7 @@ from training.tiny_run import fit_on_cpu
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.costing import step_without_data
+from FetusMapV2Lib.memory.cost_model import step_without_data
 from FetusMapV2Lib.memory.meter import on_meta
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.model_file import load_model

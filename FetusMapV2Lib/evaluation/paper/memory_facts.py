@@ -11,9 +11,9 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.serialisation import from_json, to_json
 from FetusMapV2Lib.evaluation.paper.tables import PLANNER, MemoryFact, Size, memory_rows
-from FetusMapV2Lib.memory.costing import step_without_data
-from FetusMapV2Lib.memory.framework import plan_framework
+from FetusMapV2Lib.memory.cost_model import step_without_data
 from FetusMapV2Lib.memory.meter import on_meta
+from FetusMapV2Lib.memory.paper.framework import plan_framework
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, UNet3d, parameter_bytes
 from FetusMapV2Lib.training.pose_module import PoseModule, plan_step, unplanned_bytes

@@ -1,6 +1,6 @@
 """What a memory strategy is: how the planner turns it on, and which single changes it offers.
 
-Its cost model is the executor itself, walked without data (`costing.Costing`): bytes, operations, transfers.
+Its cost model is the executor itself, walked without data (`cost_model.CostModel`): bytes, operations, transfers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit
 
@@ -19,14 +19,14 @@ class Space:
     """What there is to choose for a network at one size with some strategies.
 
     Attributes:
-        costing: prices choices.
+        cost_model: prices choices.
         allowed: the strategies.
         thin_slices: slices may be thinner than the machine works on well.
     """
 
-    def __init__(self, costing: Costing, allowed: Sequence[Strategy], thin_slices: bool = False) -> None:
-        self.costing, self.allowed, self.thin_slices = costing, tuple(allowed), thin_slices
-        self.graph = costing.graph
+    def __init__(self, cost_model: CostModel, allowed: Sequence[Strategy], thin_slices: bool = False) -> None:
+        self.cost_model, self.allowed, self.thin_slices = cost_model, tuple(allowed), thin_slices
+        self.graph = cost_model.graph
 
     @cached_property
     def free(self) -> list[Unit]:
@@ -37,7 +37,7 @@ class Space:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every unit's value (B, C, K, J, I), by name."""
-        return self.costing.shapes()
+        return self.cost_model.shapes()
 
     @cached_property
     def levels(self) -> list[frozenset[str]]:

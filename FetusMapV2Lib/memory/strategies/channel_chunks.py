@@ -51,7 +51,7 @@ def _scaled(choices: Choices, level: frozenset[str], factor: float, space: Space
 
 def _useful(name: str, wanted: int, space: Space) -> int:
     """Slices that are neither too thin nor too small for the machine to work on them well."""
-    machine, (_, channels, *axes) = space.costing.machine, space.shapes[name]
+    machine, (_, channels, *axes) = space.cost_model.machine, space.shapes[name]
     if space.thin_slices:
         return max(_FEWEST, min(_MOST, wanted, channels))
     thinnest = max(machine.slice_channels, math.ceil(machine.slice_bytes / (4 * math.prod(axes))))

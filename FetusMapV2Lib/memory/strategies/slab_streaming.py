@@ -55,4 +55,4 @@ def _can_stream(space: Space) -> bool:
         split_top(space.graph)
     except UserError:
         return False
-    return space.costing.input_size[0] % 2 == 0 and space.costing.autocast is None
+    return space.cost_model.input_size[0] % 2 == 0 and space.cost_model.autocast is None

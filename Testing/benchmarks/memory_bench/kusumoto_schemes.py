@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from FetusMapV2Lib.memory.costing import Costing
-from FetusMapV2Lib.memory.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
+from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.paper.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import ConvUnit, Unit
 
 
-def computation_graph(costing: Costing) -> tuple[RecomputationGraph, list[Unit]]:
+def computation_graph(cost_model: CostModel) -> tuple[RecomputationGraph, list[Unit]]:
     """The trained part of a network as a graph: bytes of each unit's tensors, operations of its convolution.
 
     Returns:
         The graph, and the unit behind each node.
     """
-    shapes = costing.shapes()
-    units = [unit for unit in costing.graph.units if unit.needs_gradient]
+    shapes = cost_model.shapes()
+    units = [unit for unit in cost_model.graph.units if unit.needs_gradient]
     number = {unit: node for node, unit in enumerate(units)}
     edges = {(number[source.unit], number[unit]) for unit in units for source in unit.sources if source.unit in number}
     memory, time = [], []
@@ -28,12 +28,12 @@ def computation_graph(costing: Costing) -> tuple[RecomputationGraph, list[Unit]]
     return RecomputationGraph(tuple(memory), tuple(time), frozenset(edges)), units
 
 
-def kusumoto_choices(costing: Costing, *, memory_centric: bool = False) -> Choices:
+def kusumoto_choices(cost_model: CostModel, *, memory_centric: bool = False) -> Choices:
     """The published method at its least budget: boundaries are kept, everything else is recomputed.
 
     No other strategy is mixed in: nothing in place, concatenations built, head and loss apart.
     """
-    graph, units = computation_graph(costing)
+    graph, units = computation_graph(cost_model)
     family = graph.pruned_lower_sets()
     strategy = plan_within(graph, smallest_budget(graph, family), family=family, memory_centric=memory_centric)
     assert strategy is not None

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from FetusMapV2Lib.memory.costing import Costing, Machine
-from FetusMapV2Lib.memory.framework import COUPLINGS, DEPTH, plan_framework
+from FetusMapV2Lib.memory.cost_model import CostModel, Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.paper.framework import COUPLINGS, DEPTH, plan_framework
+from FetusMapV2Lib.memory.paper.reversible import convert, find_passes
 from FetusMapV2Lib.memory.plan import MemoryPlan, Prediction
 from FetusMapV2Lib.memory.planner import plan_training
-from FetusMapV2Lib.memory.reversible import convert, find_passes
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.heatmap import gaussian_target
@@ -194,8 +194,8 @@ def framework(setting: Setting, scheme: str) -> Job:
 
 def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job:
     """The paper's GCP: Kusumoto's strategy of the least budget in the published estimate of memory."""
-    costing = Costing(build_units(Setting(setting.size, setting.widths).network()), setting.size)
-    choices = kusumoto_choices(costing, memory_centric=memory_centric)
+    cost_model = CostModel(build_units(Setting(setting.size, setting.widths).network()), setting.size)
+    choices = kusumoto_choices(cost_model, memory_centric=memory_centric)
     unpriced = Prediction(peak_bytes=0, vanilla_peak_bytes=0, flops=0, vanilla_flops=0)
     plan = MemoryPlan(setting.size, 1, "training", "lean", (), unpriced, choices)
     return _by_plain_loss_of(setting.network(), plan)

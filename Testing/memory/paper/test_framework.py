@@ -11,7 +11,9 @@ from memory.networks import error, gradient_vector, set_managed
 from torch import nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.framework import (
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.paper.framework import (
     COUPLINGS,
     DEPTH,
     SCHEMES,
@@ -19,11 +21,9 @@ from FetusMapV2Lib.memory.framework import (
     paper_framework,
     plan_framework,
 )
-from FetusMapV2Lib.memory.managed import ManagedNetwork
-from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes
+from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, Segment, Technique
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes
-from FetusMapV2Lib.memory.segments import segmented
 from FetusMapV2Lib.models.architectures import build_network
 from FetusMapV2Lib.network.unet import ConvNormReLU
 

@@ -1,4 +1,4 @@
-"""What a step costs: walked with ghosts under a plan's choices, measured on data-free tensors for plain autograd."""
+"""What a step costs: run with shape tensors under a plan's choices, measured without data for plain autograd."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from FetusMapV2Lib.memory.ghosts import GhostKernels, GhostLoss, Ledger
+from FetusMapV2Lib.memory.executor import Walk
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.shape_tensors import Ledger, ShapeKernels, ShapeLoss
 from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph
-from FetusMapV2Lib.memory.walk import Walk
 
 Size = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ class Machine:
         )
 
 
-class Costing:
+class CostModel:
     """Prices choices for one network at one input size.
 
     Args:
@@ -102,14 +102,14 @@ class Costing:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every unit's value, by unit name."""
-        kernels = GhostKernels(Ledger())
+        kernels = ShapeKernels(Ledger())
         walk = Walk(self.graph, Choices(), kernels)
         walk.forward(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
         return {unit.name: walk.states[unit].shape for unit in self.graph.units}
 
     def _walk(self, choices: Choices) -> Ledger:
         ledger = Ledger()
-        kernels = GhostKernels(ledger)
+        kernels = ShapeKernels(ledger)
         module = self.graph.module
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
         trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
@@ -126,7 +126,7 @@ class Costing:
         head = self.graph.head
         if choices.fused_head and head is not None:
             walk.forward(volume, until=head[0])
-            walk.fused_head(GhostLoss(ledger))
+            walk.fused_head(ShapeLoss(ledger))
             walk.backward(None)
         else:
             gradient = self._whole_loss(kernels, walk.forward(volume))
@@ -136,13 +136,13 @@ class Costing:
         self._optimise(kernels)
         return ledger
 
-    def _optimise(self, kernels: GhostKernels) -> None:
+    def _optimise(self, kernels: ShapeKernels) -> None:
         kernels.label("optimiser")
         largest = max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
         kernels.ledger.brief(2 * largest)
         kernels.label("")
 
-    def _streamed(self, choices: Choices, kernels: GhostKernels, volume: Tensor) -> Ledger:
+    def _streamed(self, choices: Choices, kernels: ShapeKernels, volume: Tensor) -> Ledger:
         if self._top is None:
             self._top = split_top(self.graph)
         walk = StreamedWalk(self._top, choices, kernels, keep=self.training)
@@ -152,7 +152,7 @@ class Costing:
             kernels.label("")
             del output
             return kernels.ledger
-        walk.value(GhostLoss(kernels.ledger))
+        walk.value(ShapeLoss(kernels.ledger))
         walk.backward(None)
         gradients = walk.gradients
         walk.clear()
@@ -160,7 +160,7 @@ class Costing:
         del gradients
         return kernels.ledger
 
-    def _whole_loss(self, kernels: GhostKernels, output: Tensor) -> Tensor:
+    def _whole_loss(self, kernels: ShapeKernels, output: Tensor) -> Tensor:
         """A loss on stored heatmaps: the maps, their probabilities and their gradient."""
         kernels.label("loss")
         maps = kernels.cast(output, torch.float32)

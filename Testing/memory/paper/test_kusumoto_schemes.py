@@ -6,7 +6,7 @@ import pytest
 from benchmarks.memory_bench.kusumoto_schemes import computation_graph, kusumoto_choices
 from memory.networks import error, managed, run, small_unet, volume
 
-from FetusMapV2Lib.memory.costing import Costing
+from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.units import build_units
@@ -15,7 +15,7 @@ from FetusMapV2Lib.network.unet import UNet3d
 
 def test_a_unet_is_nearly_a_chain():
     """Skips make every lower set a prefix (Hamiltonian path), so that exact and approximate planning coincide."""
-    graph, units = computation_graph(Costing(build_units(small_unet()), (48, 32, 64)))
+    graph, units = computation_graph(CostModel(build_units(small_unet()), (48, 32, 64)))
     assert graph.count == len(units)
     assert graph.lower_sets() == graph.pruned_lower_sets()
     assert len(graph.lower_sets()) == graph.count + 1
@@ -24,7 +24,7 @@ def test_a_unet_is_nearly_a_chain():
 @pytest.mark.parametrize("memory_centric", [False, True])
 def test_gradients(memory_centric):
     network = small_unet()
-    choices = kusumoto_choices(Costing(build_units(network), (24, 16, 40)), memory_centric=memory_centric)
+    choices = kusumoto_choices(CostModel(build_units(network), (24, 16, 40)), memory_centric=memory_centric)
     assert Storage.RECOMPUTED in {choice.storage for choice in choices.units.values()}
     expected = run(network, network, volume(2))
     found = run(network, managed(network, choices), volume(2))
@@ -33,9 +33,9 @@ def test_gradients(memory_centric):
 
 def test_it_saves_memory_and_the_search_on_true_peaks_saves_more():
     network = UNet3d()
-    costing = Costing(build_units(network), (176, 112, 112))
-    vanilla = costing.vanilla()
-    published = costing.price(kusumoto_choices(costing))
+    cost_model = CostModel(build_units(network), (176, 112, 112))
+    vanilla = cost_model.vanilla()
+    published = cost_model.price(kusumoto_choices(cost_model))
     searched = plan_training(network, (176, 112, 112), allowed=frozenset({"checkpoint"})).prediction
     assert searched.peak_bytes < published.peak < vanilla.peak_bytes
     assert published.flops <= 1.34 * vanilla.flops

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
-from FetusMapV2Lib.memory.reversible import (
+from FetusMapV2Lib.memory.paper.reversible import (
     Recomputed,
     ReversibleBlock,
     convert,

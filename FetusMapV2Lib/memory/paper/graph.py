@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.meter import allocated_bytes, on_meta, operation_flops
-from FetusMapV2Lib.memory.reversible import LEAF_MODULES
+from FetusMapV2Lib.memory.paper.reversible import LEAF_MODULES
 
 #: Sizes per axis that are tried where no example input is given.
 _PROBE_SIZES = (64, 96, 32, 128, 240, 224)

@@ -12,9 +12,9 @@ from torch import Tensor, fx, nn
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.graph import Graph, follow
+from FetusMapV2Lib.memory.paper.graph import Graph, follow
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, passes_of
 from FetusMapV2Lib.memory.plan import Segment, Technique
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, passes_of
 
 
 def segmented(network: nn.Module, segments: Sequence[Segment]) -> SegmentedNetwork:

@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets import DynUNet, UNet
 from torch.utils.flop_counter import FlopCounterMode
 
-from FetusMapV2Lib.memory.graph import trace
+from FetusMapV2Lib.memory.paper.graph import trace
 from FetusMapV2Lib.network.unet import UNet3d
 
 NETWORKS = {

@@ -95,7 +95,7 @@ class _Memory:
             self.ledger.current -= self.count
 
 
-class Ghost:
+class ShapeTensor:
     """A tensor's shape and type, and the memory it lies in (None: not counted, like a parameter)."""
 
     __slots__ = ("dtype", "memory", "shape")
@@ -119,31 +119,31 @@ class Ghost:
         """Axes."""
         return len(self.shape)
 
-    def sum(self, axis: int) -> Ghost:
+    def sum(self, axis: int) -> ShapeTensor:
         """Over the first axis; small."""
         assert axis == 0
-        return Ghost(self.shape[1:], self.dtype, None)
+        return ShapeTensor(self.shape[1:], self.dtype, None)
 
-    def __getitem__(self, index: Any) -> Ghost:
+    def __getitem__(self, index: Any) -> ShapeTensor:
         parts = index if isinstance(index, tuple) else (index,)
         if parts and parts[0] is Ellipsis:
             parts = (slice(None),) * (len(self.shape) - len(parts) + 1) + parts[1:]
         shape = (
             tuple(len(range(n)[part]) for n, part in zip(self.shape, parts, strict=False)) + self.shape[len(parts) :]
         )
-        return Ghost(shape, self.dtype, self.memory)
+        return ShapeTensor(shape, self.dtype, self.memory)
 
 
-class GhostKernels(TorchKernels):
-    """`TorchKernels` for `Ghost`s, writing to a ledger."""
+class ShapeKernels(TorchKernels):
+    """`TorchKernels` for `ShapeTensor`s, writing to a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._opaque_costs: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[tuple[int, ...], int]] = {}
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
-        """A ghost with memory."""
-        return Ghost(tuple(shape), dtype, _Memory(self.ledger, math.prod(shape) * dtype.itemsize))
+        """A shape tensor with memory."""
+        return ShapeTensor(tuple(shape), dtype, _Memory(self.ledger, math.prod(shape) * dtype.itemsize))
 
     def empty(self, shape: tuple[int, ...], like: Any, dtype: torch.dtype | None = None) -> Any:
         """Allocate; costs no operation."""
@@ -168,8 +168,8 @@ class GhostKernels(TorchKernels):
         return result
 
     def parameter(self, parameter: Tensor) -> Any:
-        """A ghost whose memory is not counted."""
-        return Ghost(tuple(parameter.shape), parameter.dtype, None)
+        """A shape tensor whose memory is not counted."""
+        return ShapeTensor(tuple(parameter.shape), parameter.dtype, None)
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:
         """Allocate the output (B, O, k, j, i); two operations per weight and output voxel."""
@@ -222,7 +222,7 @@ class GhostKernels(TorchKernels):
     ) -> tuple[Any, Any, Any]:
         """Three values per channel: too small to count."""
         like: Any = statistics.mean[..., channels]
-        small = Ghost(like.shape, like.dtype, None)
+        small = ShapeTensor(like.shape, like.dtype, None)
         return small, small, small
 
     def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool) -> Any:
@@ -314,7 +314,7 @@ class GhostKernels(TorchKernels):
     def to_host(self, x: Any) -> Any:
         """Allocate in host memory and count the transfer."""
         self.ledger.transferred += x.bytes
-        return Ghost(x.shape, x.dtype, _Memory(self.ledger, x.bytes, host=True))
+        return ShapeTensor(x.shape, x.dtype, _Memory(self.ledger, x.bytes, host=True))
 
     def to_device(self, host: Any, device: torch.device) -> Any:
         """Allocate on the device and count the transfer."""
@@ -333,7 +333,7 @@ class GhostKernels(TorchKernels):
 
     def norm_sign(self, gamma: Any) -> Any:
         """One value per channel, which is not counted."""
-        return None if gamma is None else Ghost((1, gamma.shape[0], 1, 1, 1), gamma.dtype, None)
+        return None if gamma is None else ShapeTensor((1, gamma.shape[0], 1, 1, 1), gamma.dtype, None)
 
     def times(self, x: Any, factor: Any) -> Any:
         """Allocate the product; one pass that reads and writes."""
@@ -346,7 +346,7 @@ class GhostKernels(TorchKernels):
 
     def host_room(self, shape: tuple[int, ...], like: Any) -> Any:
         """Allocate in host memory."""
-        return Ghost(shape, like.dtype, _Memory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True))
+        return ShapeTensor(shape, like.dtype, _Memory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True))
 
     def rows_to_host(self, host: Any, i: int, j: int, rows: Any) -> None:
         """Count the transfer of `rows`."""
@@ -400,7 +400,7 @@ class GhostKernels(TorchKernels):
         self.ledger.label(name)
 
 
-class GhostLoss:
+class ShapeLoss:
     """A `HeadLoss` of the usual price: one pass, two temporary tensors of a slab's logits."""
 
     passes = 1
@@ -418,7 +418,7 @@ class GhostLoss:
 
     def value(self) -> Any:
         """A scalar."""
-        return Ghost((), torch.float32, None)
+        return ShapeTensor((), torch.float32, None)
 
     def gradient(self, logits: Any, rows: slice) -> Any:
         """Over the logits, with a target slab beside them."""

@@ -12,10 +12,12 @@ from functools import cached_property
 from torch import nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.costing import Size, step_without_data
-from FetusMapV2Lib.memory.graph import Graph, follow, trace
-from FetusMapV2Lib.memory.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
+from FetusMapV2Lib.memory.cost_model import Size, step_without_data
 from FetusMapV2Lib.memory.meter import Measured, on_meta
+from FetusMapV2Lib.memory.paper.graph import Graph, follow, trace
+from FetusMapV2Lib.memory.paper.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes, passes_of
+from FetusMapV2Lib.memory.paper.segments import SegmentedNetwork, channels_of
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     MemoryPlan,
@@ -25,8 +27,6 @@ from FetusMapV2Lib.memory.plan import (
     Technique,
     shown_bytes,
 )
-from FetusMapV2Lib.memory.reversible import ReversibleBlock, convert, find_passes, passes_of
-from FetusMapV2Lib.memory.segments import SegmentedNetwork, channels_of
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def paper_framework(
 ) -> Framework:
     """The three steps of section 3.1 for a network that takes one tensor.
 
-    M is the peak of live tensors over a training step without data (`costing.step_without_data`), not an estimate. The
-    paper does not say which budget Kusumoto's algorithm is given: some are tried, and the least M is taken.
+    M is the peak of live tensors over a training step without data (`cost_model.step_without_data`), not an estimate.
+    The paper does not say which budget Kusumoto's algorithm is given: some are tried, and the least M is taken.
     Reversible blocks that the network has already stay, with technique 3.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.kusumoto import (
+from FetusMapV2Lib.memory.paper.kusumoto import (
     RecomputationGraph,
     members,
     plan_within,
