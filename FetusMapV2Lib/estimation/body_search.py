@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate, ViewPrediction
 from FetusMapV2Lib.estimation.limb_decoding import limb_pairs
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.view_reader import ViewReader
-from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
 
 #: Greatest number of hypotheses of the body frame that are followed.
@@ -62,11 +62,11 @@ class BodySearch:
         self._limbs = limb_pairs(model.poses, model.template, self._schema) if model.decodes_limbs else ()
         self._hopeless_peak_mass = _ABANDON_SHARE * detection_threshold
 
-    def run(self, volume: Volume, stages: Stages, previous: Estimate | None = None) -> SearchResult:
+    def run(self, volume: DeviceVolume, stages: Stages, previous: Estimate | None = None) -> SearchResult:
         """Search one volume.
 
         Args:
-            volume: of any size and orientation.
+            volume: of any size and orientation, where the network runs.
             stages: notified of each view.
             previous: estimate of the frame before; the body is searched near its pose first.
 

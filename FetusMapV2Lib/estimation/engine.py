@@ -21,6 +21,7 @@ from FetusMapV2Lib.estimation.detection import (
     detection_score_of,
     grade_presence,
 )
+from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, ViewPrediction, check_mode
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
@@ -128,12 +129,13 @@ class PoseEngine(LocalEngine):
         check_mode(refine)
         volume = without_fill(volume)
         stages = Stages(on_progress, should_cancel)
-        search = self._search.run(volume, stages, before)
+        placed = DeviceVolume(volume, self._runner.device)
+        search = self._search.run(placed, stages, before)
         stages.reach(0.95, "measuring")
         warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *volume.warnings]
         estimate = self._conclusion(search, presence, warnings)
         if refine != "off" and estimate.has_pose:
-            estimate = self._refiner.refine(volume, estimate, refine, (), stages)
+            estimate = self._refiner.refine(placed, estimate, refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
 
@@ -190,7 +192,10 @@ class PoseEngine(LocalEngine):
         rows = pinned_rows(estimate.pose, tuple(pinned))
         stages = Stages(on_progress, should_cancel)
         volume = without_fill(volume)
-        result = self._refiner.refine(volume, estimate, mode, rows, stages) if mode != "off" else estimate
+        result = estimate
+        if mode != "off":
+            placed = DeviceVolume(volume, self._runner.device)
+            result = self._refiner.refine(placed, estimate, mode, rows, stages)
         if estimate.model not in ("", self.model.identity):
             warning = f"The pose was estimated with {estimate.model} and refined with {self.model.identity}."
             result = replace(result, warnings=(*result.warnings, warning))

@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.estimation.map_filters import blur_reach, blurred, highest_nearby
 from FetusMapV2Lib.imaging.grid import Grid
-from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius
+from FetusMapV2Lib.network.heatmap import Decoded, voxels_of, window_moments, window_radius, windows
 
 Array = NDArray[np.float64]
 
 # The values were chosen on simulated volumes of seed 7 and held-out styles, which nothing else is measured on.
+#: Numbers that describe a peak (`limb_peaks`).
+_COLUMNS = 11
 #: Peaks per joint, chains of peaks per limb that are combined with those of the other limb.
 _PEAKS, _CHAINS = 5, 60
 #: Blur of a map before its peaks are found, and distance to either side within which a peak is the maximum, voxels.
@@ -85,8 +87,83 @@ def _extent(points: Array) -> Array:
     return np.asarray(np.sqrt(((points - points.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-1).mean(axis=-1)))
 
 
+def limb_peaks(maps: Tensor, sigma: float, pairs: LimbPairs) -> Tensor:
+    """The strongest peaks of every joint's heatmap, its partner's counting half, with what lies around them.
+
+    Nothing waits for the device, and on a GPU no shape depends on the values.
+
+    Args:
+        maps: (22, K, J, I) probabilities, each map summing to one.
+        sigma: of the heatmaps, voxels.
+        pairs: of `limb_pairs`.
+
+    Returns:
+        (R, 5, 11) float32 for the joints of all pairs, left limb before right: the peak's voxel (i, j, k); its
+        height, -1 where there are fewer peaks; the mass around it in the joint's own and in its partner's map; centre
+        of mass (i, j, k), mass and spread of its window.
+    """
+    if not pairs:
+        return maps.new_zeros(0, _PEAKS, _COLUMNS)
+    joints = [row for left, right, _ in pairs for row in (*left, *right)]
+    partners = [row for left, right, _ in pairs for row in (*right, *left)]
+    own, other = (torch.stack([maps[row] for row in rows]) for rows in (joints, partners))
+    places, heights = _highest_peaks(own + 0.5 * other)
+    radius = window_radius(sigma)
+    edge = radius - max(1, math.ceil(_MASS_SIGMAS * sigma))
+    inner = slice(edge, 2 * radius + 1 - edge)
+    around, beside = (windows(one, places, radius) for one in (own, other))
+    masses = [one[..., inner, inner, inner].sum(dim=(2, 3, 4)) for one in (around, beside)]
+    point, mass, spread = window_moments(around + 1e-3 * beside, places)
+    columns = [heights, *masses, *point.unbind(dim=-1), mass / (1 + 1e-3), spread]
+    return torch.cat((places.to(mass.dtype), torch.stack(columns, dim=-1)), dim=-1)
+
+
+def _highest_peaks(joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Voxels (R, 5, 3) in (i, j, k) order and heights (R, 5) of the strongest local maxima of maps (R, K, J, I)."""
+    kept = _kept_along_axes(joints)
+    # what no map needs is left out where shapes may depend on values: on a CPU, whose time it costs
+    parts = [_span(one) if joints.device.type == "cpu" else slice(0, one.shape[1]) for one in kept]
+    joints = joints[:, parts[0], parts[1], parts[2]]
+    k, j, i = (one[:, part] for one, part in zip(kept, parts, strict=True))
+    box = k[:, :, None, None] & j[:, None, :, None] & i[:, None, None, :]
+    smooth = blurred(joints.masked_fill(~box, 0), _BLUR_VOXELS).masked_fill(~box, -1)
+    heights = smooth.masked_fill(smooth < highest_nearby(smooth, _PEAK_REACH), -1).flatten(1)
+    found, highest = [], []
+    for _ in range(_PEAKS):  # of equal ones the first, on every device
+        number = heights.argmax(dim=1, keepdim=True)
+        found.append(number)
+        highest.append(heights.gather(1, number))
+        heights = heights.scatter(1, number, -1)
+    first = [part.start for part in reversed(parts)]
+    voxels = voxels_of(torch.cat(found, dim=1), joints.shape[1:])
+    places = torch.stack([voxels[..., axis] + start for axis, start in enumerate(first)], dim=-1)
+    return places, torch.cat(highest, dim=1)
+
+
+def _kept_along_axes(joints: Tensor) -> list[Tensor]:
+    """Of maps (R, K, J, I), (R, K), (R, J) and (R, I) bool: the box outside which nothing counts as a peak.
+
+    Its margin is what the filters reach over.
+    """
+    counts = joints > _PEAK_FLOOR * joints.amax(dim=(1, 2, 3), keepdim=True)
+    margin = _PEAK_REACH + blur_reach(_BLUR_VOXELS)
+    kept = []
+    for away in ((2, 3), (1, 3), (1, 2)):
+        line = counts.any(dim=away).to(torch.uint8)
+        steps = torch.arange(line.shape[1], device=line.device)
+        first, last = line.argmax(dim=1, keepdim=True), len(steps) - 1 - line.flip(1).argmax(dim=1, keepdim=True)
+        kept.append((steps >= first - margin) & (steps <= last + margin))
+    return kept
+
+
+def _span(kept: Tensor) -> slice:
+    """The part of an axis that any of (R, n) maps needs."""
+    places = kept.any(dim=0).nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
 def decode_limbs(
-    logits: Tensor, decoded: Decoded, sigma: float, grid: Grid, length_mm: float, pairs: LimbPairs
+    peaks: Array, decoded: Decoded, sigma: float, grid: Grid, length_mm: float, pairs: LimbPairs
 ) -> Decoded:
     """Landmarks with arms and legs decoded again, each pair as a whole.
 
@@ -96,87 +173,65 @@ def decode_limbs(
     the second part of the Pair Loss (Eq. 6).
 
     Args:
-        logits: (22, K, J, I) heatmaps.
-        decoded: from the same heatmaps; its other rows are kept.
+        peaks: (R, 5, 11) of `limb_peaks`, on the CPU.
+        decoded: from the same heatmaps, on the CPU; its other rows are kept.
         sigma: of the heatmaps, voxels.
         grid: of the heatmaps.
         length_mm: crown-rump length of the body frame.
         pairs: of `limb_pairs`.
     """
     points, mass, spread = decoded.points_ijk.clone(), decoded.peak_mass.clone(), decoded.spread.clone()
+    joints = iter(peaks)
     for left, right, bones in pairs:
-        maps = {row: torch.softmax(logits[row].flatten().float(), 0).view_as(logits[row]).cpu() for row in left + right}
-        chosen = _best_pair(maps, left, right, bones, sigma, grid, length_mm)
-        for row, partner in zip(left + right, right + left, strict=True):
-            points[row], mass[row], spread[row] = _moments_at(chosen[row], maps[row], maps[partner], sigma)
+        limbs = [[_Peaks.of(next(joints), grid) for _ in rows] for rows in (left, right)]
+        chosen = _best_pair(limbs, bones, sigma, grid, length_mm)
+        for row, moments in zip((*left, *right), chosen, strict=True):
+            points[row] = torch.from_numpy(moments[:3])
+            mass[row], spread[row] = moments[3:]
     return replace(decoded, points_ijk=points, peak_mass=mass.clamp(max=1.0), spread=spread)
 
 
 @dataclass(frozen=True, eq=False)
 class _Peaks:
-    """Peaks of a joint: voxels (N, 3) in (k, j, i) order, RAS mm (N, 3), mass around them (N,) in both maps."""
+    """Peaks of a joint: RAS mm (N, 3), mass around them (N,) in both maps, and moments (N, 5) of their windows."""
 
-    voxels: NDArray[np.int64]
     world: Array
     own: Array
     other: Array
+    moments: Array
+
+    @classmethod
+    def of(cls, found: Array, grid: Grid) -> _Peaks:
+        """From the (5, 11) of a joint."""
+        there = found[found[:, 3] >= 0]
+        return cls(grid.to_world(there[:, :3]), there[:, 4], there[:, 5], there[:, 6:])
 
 
 def _best_pair(
-    maps: dict[int, Tensor],
-    left: Sequence[int],
-    right: Sequence[int],
-    bones: BoneLengths,
-    sigma: float,
-    grid: Grid,
-    length_mm: float,
-) -> dict[int, NDArray[np.int64]]:
-    """The voxel (k, j, i) of every joint of two limbs."""
-    sides = [
-        [_peaks(maps[row].numpy(), maps[partner].numpy(), sigma, grid) for row, partner in zip(*rows, strict=True)]
-        for rows in ((left, right), (right, left))
-    ]
+    limbs: Sequence[Sequence[_Peaks]], bones: BoneLengths, sigma: float, grid: Grid, length_mm: float
+) -> list[Array]:
+    """The moments (5,) of every joint of two limbs, from the peaks of each."""
     noise = _PLACE_NOISE_VOXELS * grid.spacing_mm
     expected = bones.mean * length_mm
     deviation = np.sqrt((bones.deviation * length_mm) ** 2 + noise**2)
-    chains = [_chains(peaks, expected, deviation) for peaks in sides]
+    chains = [_chains(peaks, expected, deviation) for peaks in limbs]
     (choices, likely), (others, as_likely) = chains
     scores: Array = likely[:, None] + as_likely[None]
     reach_mm = _OVERLAP_SIGMAS * sigma * grid.spacing_mm
-    for joint, (one, two) in enumerate(zip(*sides, strict=True)):
+    for joint, (one, two) in enumerate(zip(*limbs, strict=True)):
         scores += _coverage(one, two, choices[:, joint], others[:, joint], reach_mm=reach_mm)
     best = np.unravel_index(int(np.argmax(scores)), scores.shape)
-    return {
-        row: sides[n][joint].voxels[chains[n][0][best[n], joint]]
-        for n, rows in enumerate((left, right))
-        for joint, row in enumerate(rows)
-    }
-
-
-def _peaks(own: NDArray[np.float32], other: NDArray[np.float32], sigma: float, grid: Grid) -> _Peaks:
-    """The strongest local maxima of a joint's map, its partner's counting half."""
-    joint = own + 0.5 * other
-    box = _box_of(joint > _PEAK_FLOOR * joint.max())
-    blurred = ndimage.gaussian_filter(joint[box], _BLUR_VOXELS, mode="constant")
-    top = np.flatnonzero(blurred == ndimage.maximum_filter(blurred, 2 * _PEAK_REACH + 1, mode="constant"))
-    top = top[np.argsort(-blurred.ravel()[top], kind="stable")[:_PEAKS]]
-    voxels = np.stack(np.unravel_index(top, blurred.shape), axis=1) + [part.start for part in box]
-    reach = max(1, math.ceil(_MASS_SIGMAS * sigma))
-    around = [tuple(slice(max(0, at - reach), at + reach + 1) for at in voxel) for voxel in voxels]
-    masses = (np.array([float(one[window].sum()) for window in around]) for one in (own, other))
-    return _Peaks(voxels, grid.to_world(voxels[:, ::-1].astype(float)), *masses)
-
-
-def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The part of a map outside which nothing is set, with a margin that the filters reach over."""
-    margin = _PEAK_REACH + math.ceil(4 * _BLUR_VOXELS)
-    (box,) = ndimage.find_objects(mask.view(np.int8))
-    return tuple(slice(max(0, part.start - margin), part.stop + margin) for part in box)
+    picks = [chains[n][0][best[n]] for n in range(2)]
+    return [
+        joint.moments[pick]
+        for limb, own in zip(limbs, picks, strict=True)
+        for joint, pick in zip(limb, own, strict=True)
+    ]
 
 
 def _chains(peaks: Sequence[_Peaks], expected: Array, deviation: Array) -> tuple[NDArray[np.int64], Array]:
     """The likeliest choices of one peak per joint of a limb: (N, joints) indices and (N,) scores."""
-    choices = np.array(list(itertools.product(*(range(len(one.voxels)) for one in peaks))))
+    choices = np.array(list(itertools.product(*(range(len(one.own)) for one in peaks))))
     scores = np.zeros(len(choices))
     for joint, one in enumerate(peaks):
         scores += np.log(_FLOOR + one.own + _OTHER_SIDE * one.other)[choices[:, joint]]
@@ -197,10 +252,3 @@ def _coverage(
     shared = np.exp(-(distance**2) / (2 * reach_mm**2)) * np.minimum(masses[0][:, None], masses[1][None])
     covered = np.minimum((masses[0][:, None] + masses[1][None] - shared) / 2, 1.0)
     return np.asarray(_COVERAGE * np.log(_COVERAGE_FLOOR + covered))
-
-
-def _moments_at(voxel: NDArray[np.int64], own: Tensor, other: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Point, mass in the joint's own map, and spread around a peak that may be the other map's."""
-    centre = [int(at) for at in voxel[::-1]]
-    point, mass, spread = window_moments(own + 1e-3 * other, centre, window_radius(sigma))
-    return point, mass / (1 + 1e-3), spread

@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from FetusMapV2Lib.core.errors import UserError
@@ -48,6 +46,8 @@ class NetworkRunner:
         self.network = network
         self.input_size = input_size
         self.reason = reason
+        #: whether `settle` waits for a GPU, so that each stage is timed with what it started there
+        self.exact_timings = False
         self._budget = memory_budget
         self._budget_plan: MemoryPlan | None = None
         if memory_budget is not None:
@@ -62,11 +62,11 @@ class NetworkRunner:
         """How the network is kept within a budget, one sentence; empty without a budget."""
         return "" if self._managed is None else self._managed.plan.summary()
 
-    def run(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer], warnings: list[str]) -> Answer:
+    def run(self, image: Tensor, read: Callable[[Tensor], Answer], warnings: list[str]) -> Answer:
         """The result of `read` on the heatmaps; when a GPU is full, smaller and smaller plans are tried, then the CPU.
 
         Args:
-            image: (k, j, i) grey values.
+            image: (k, j, i) grey values, on any device.
             read: called with the logits (L, k, j, i), float32, on the device; it may overwrite them.
             warnings: what was done about a full GPU is appended.
         """
@@ -85,18 +85,23 @@ class NetworkRunner:
         return self.run_once(image, read)
 
     @torch.inference_mode()
-    def run_once(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer:
+    def run_once(self, image: Tensor, read: Callable[[Tensor], Answer]) -> Answer:
         """`run` on the device as it is, whether or not its memory suffices.
 
         Raises:
             torch.cuda.OutOfMemoryError: the GPU is full.
         """
-        batch = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(self.device)
+        batch = image[None, None].to(self.device)
         if self._managed is not None:
             return read(self._managed(batch)[0].float())
         with small_convolutions_by_onednn(self._network):
             logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return read(logits)
+
+    def settle(self) -> None:
+        """Wait for the GPU if timings are to be exact; otherwise it works on while the CPU prepares the next stage."""
+        if self.exact_timings and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     @property
     def total_bytes(self) -> int | None:
@@ -135,7 +140,7 @@ class NetworkRunner:
         self._move_to(self.device)
         return True
 
-    def _attempt(self, image: NDArray[np.float32], read: Callable[[Tensor], Answer]) -> Answer | None:
+    def _attempt(self, image: Tensor, read: Callable[[Tensor], Answer]) -> Answer | None:
         """`run_once`, None if the GPU is full."""
         try:
             return self.run_once(image, read)

@@ -81,7 +81,7 @@ class Tuning:
     """
 
     network: nn.Module
-    image: NDArray[np.float32]
+    image: Tensor
     grid: Grid
     sigma: float
     prior: ShapePrior
@@ -101,7 +101,7 @@ class Tuning:
         """
         network = copy.deepcopy(self.network).requires_grad_(True).eval()
         managed = None if self.plan is None or self.plan.executor == "vanilla" else self._managed(network, self.plan)
-        batch = torch.from_numpy(np.ascontiguousarray(self.image))[None, None].to(device)
+        batch = self.image[None, None].to(device)
         # a plan is made for the convolutions that it replaces
         with small_convolutions_by_onednn(network) if managed is None else nullcontext():
             return self._steps(network, managed, batch, before_step)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
-from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.grid import Grid, Profiles
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: Length of the close view's longest side in crown-rump lengths: limbs stretched beyond head or rump are inside.
@@ -19,9 +19,9 @@ CLOSE_EXTENT = 1.7
 CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
 
 
-def whole_view(volume: Volume, input_size: tuple[int, int, int]) -> Grid:
+def whole_view(volume: Volume, input_size: tuple[int, int, int], profiles: Profiles | None = None) -> Grid:
     """The whole volume on the network's grid, longest side first (`Grid.fit`)."""
-    return Grid.fit(volume, input_size)
+    return Grid.fit(volume, input_size, profiles)
 
 
 def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
@@ -36,6 +36,8 @@ def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
     return Grid.around(centre, frame.axes, spacing, input_size)
 
 
-def patch_grid(volume: Volume, patch_size: tuple[int, int, int], spacing_mm: float) -> Grid:
+def patch_grid(
+    volume: Volume, patch_size: tuple[int, int, int], spacing_mm: float, profiles: Profiles | None = None
+) -> Grid:
     """The grid that patches are cut from: the whole volume at their spacing, at least one patch large."""
-    return Grid.covering(volume, spacing_mm, patch_size)
+    return Grid.covering(volume, spacing_mm, patch_size, profiles)

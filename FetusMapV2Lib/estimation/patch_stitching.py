@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from FetusMapV2Lib.imaging.grid import Grid
-from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius
+from FetusMapV2Lib.network.heatmap import Decoded, window_moments, window_radius, windows
 
 Shape = tuple[int, int, int]
 
@@ -49,7 +48,7 @@ def part_of(grid: Grid, place: Shape, patch_size: Shape) -> Grid:
     return Grid(patch_size, matrix)
 
 
-def cut_patch(image: NDArray[np.float32], place: Shape, patch_size: Shape) -> NDArray[np.float32]:
+def cut_patch(image: Tensor, place: Shape, patch_size: Shape) -> Tensor:
     """The patch of an image (k, j, i) that begins at the voxel `place`."""
     k, j, i = (slice(start, start + size) for start, size in zip(place, patch_size, strict=True))
     return image[k, j, i]
@@ -62,13 +61,13 @@ class _Peak:
     Attributes:
         value: log probability.
         around: (k, j, i) log probabilities around it.
-        centre_ijk: of the peak, in `around`.
+        centre_ijk: (3,) voxel of the peak, in `around`.
         first_ijk: (3,) voxel of the grid at which `around` begins.
     """
 
     value: float
     around: Tensor
-    centre_ijk: list[int]
+    centre_ijk: Tensor
     first_ijk: Tensor
 
 
@@ -124,10 +123,11 @@ class Stitching:
         for row, peak in enumerate(self._best):
             assert peak is not None
             probabilities = (peak.around.exp() + nowhere[row]) / total[row]
-            point, mass, spread = window_moments(probabilities, peak.centre_ijk, self._radius)
-            points.append(point + peak.first_ijk)
-            masses.append(mass)
-            spreads.append(spread)
+            centre = peak.centre_ijk[None, None]
+            point, mass, spread = window_moments(windows(probabilities[None], centre, self._radius), centre)
+            points.append(point[0, 0] + peak.first_ijk)
+            masses.append(mass[0, 0])
+            spreads.append(spread[0, 0])
         return Decoded(torch.stack(points), torch.stack(masses).clamp(max=1.0), torch.stack(spreads))
 
     def _search_rows(self, until: int) -> None:
@@ -154,7 +154,7 @@ class Stitching:
         around = held[tuple(slice(start, at + self._radius + 1) for start, at in zip(first, voxel, strict=True))]
         centre = [at - start for start, at in zip(first, voxel, strict=True)]
         first[0] += self._first
-        return _Peak(float(held[voxel]), around.clone(), centre[::-1], torch.tensor(first[::-1]))
+        return _Peak(float(held[voxel]), around.clone(), torch.tensor(centre[::-1]), torch.tensor(first[::-1]))
 
     def _release(self, first: int) -> None:
         """Release the held rows before `first`."""

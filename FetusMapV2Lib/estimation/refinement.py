@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
@@ -16,17 +17,16 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import Stages
+from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_tuning import ITERATIONS, Tuned, Tuning
 from FetusMapV2Lib.estimation.network_views import close_view, whole_view
 from FetusMapV2Lib.estimation.shape_prior import ShapePrior
-from FetusMapV2Lib.imaging.grid import Grid, resample
-from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.memory.plan import BudgetError
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.network.heatmap import decode
-from FetusMapV2Lib.network.normalisation import normalised
 
 Array = NDArray[np.float64]
 
@@ -49,12 +49,12 @@ class Refiner:
         self._runner = runner
 
     def refine(
-        self, volume: Volume, estimate: Estimate, mode: RefineMode, pinned: tuple[int, ...], stages: Stages
+        self, volume: DeviceVolume, estimate: Estimate, mode: RefineMode, pinned: tuple[int, ...], stages: Stages
     ) -> Estimate:
         """The estimate after refinement.
 
         Args:
-            volume: that the pose belongs to.
+            volume: that the pose belongs to, where the network runs.
             estimate: with a pose.
             mode: "prior" or "full".
             pinned: rows set by hand (`pinned_rows`); they stay, and move their neighbours.
@@ -91,7 +91,7 @@ class Refiner:
 
     def _tuned(
         self,
-        volume: Volume,
+        volume: DeviceVolume,
         estimate: Estimate,
         prior: ShapePrior,
         pinned: tuple[int, ...],
@@ -112,9 +112,9 @@ class Refiner:
             warnings.append(MEMORY_TOO_SMALL)
             return None
 
-    def _tuning(self, volume: Volume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]) -> Tuning:
+    def _tuning(self, volume: DeviceVolume, estimate: Estimate, prior: ShapePrior, pinned: tuple[int, ...]) -> Tuning:
         grid = self._grid_for(volume, estimate)
-        image = normalised(torch.from_numpy(resample(volume, grid)), self._model.info.normalisation).numpy()
+        image = volume.image(grid, self._model.info.normalisation)
         plan = self._runner.training_plan()
         positions = estimate.pose.positions
         return Tuning(
@@ -128,7 +128,7 @@ class Refiner:
             plan=plan,
         )
 
-    def _grid_for(self, volume: Volume, estimate: Estimate) -> Grid:
+    def _grid_for(self, volume: DeviceVolume, estimate: Estimate) -> Grid:
         """The grid of the last view, or the one that suits this pose."""
         if estimate.views and estimate.views[-1].grid is not None:
             return estimate.views[-1].grid
@@ -136,9 +136,9 @@ class Refiner:
         if self._model.has_close_view:
             frame = body_frame(estimate.pose.positions, None, self._model.template, estimate.pose.schema)
         size = self._model.input_size
-        return whole_view(volume, size) if frame is None else close_view(frame, size)
+        return whole_view(volume.volume, size, volume.profiles()) if frame is None else close_view(frame, size)
 
-    def _predicted(self, image: NDArray[np.float32], grid: Grid, estimate: Estimate) -> Array:
+    def _predicted(self, image: Tensor, grid: Grid, estimate: Estimate) -> Array:
         """(22, 3) RAS mm that the network itself sees in an image; of the last view if that was this one."""
         if estimate.views and estimate.views[-1].grid is grid and estimate.model == self._model.identity:
             return estimate.views[-1].positions

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,39 +15,61 @@ from torch import Tensor
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
-from FetusMapV2Lib.estimation.body_hypotheses import body_hypotheses
+from FetusMapV2Lib.estimation.body_hypotheses import frames_of, likely_frames
+from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import View, ViewPrediction
-from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs
+from FetusMapV2Lib.estimation.host_copy import host_copies
+from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
-from FetusMapV2Lib.imaging.grid import Grid, resample
-from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.models.model_file import Model
-from FetusMapV2Lib.network.heatmap import Decoded, decode, log_probabilities
-from FetusMapV2Lib.network.normalisation import normalised
-
-Image = NDArray[np.float32]
+from FetusMapV2Lib.network.heatmap import Decoded, decode_maps, log_probabilities, probabilities
 
 #: Landmarks without any probability mass still have a place in the body frame.
 _LEAST_WEIGHT = 1e-6
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is read off the heatmaps of a view where they are.
+
+    Attributes:
+        landmarks: each decoded by itself.
+        peaks: of the limbs (`limb_peaks`); none if they are not decoded as wholes.
+        frames: body hypotheses (`likely_frames`); none where no one asks.
+    """
+
+    landmarks: Decoded
+    peaks: Tensor
+    frames: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it, for one copy to the CPU."""
+        found = self.landmarks
+        return found.points_ijk, found.peak_mass, found.spread, self.peaks, self.frames
+
+
 class ViewReader:
     """Views of one volume.
+
+    Heatmaps are read where they are computed; the CPU waits once per view, for the little that is read off them.
 
     Args:
         model: whose network is shown them.
         runner: of that network.
         limbs: `limb_pairs` of the model if it decodes limbs as wholes, else nothing.
-        volume: of any size and orientation.
+        volume: where the network runs.
 
     Attributes:
-        timings: seconds by stage, summed over the views so far.
+        timings: seconds by stage, summed over the views so far. What a GPU does counts for the stage that waits for it,
+            unless `NetworkRunner.exact_timings` is set.
         warnings: what was done because the memory of the GPU was too small.
     """
 
-    def __init__(self, model: Model, runner: NetworkRunner, limbs: LimbPairs, volume: Volume) -> None:
+    def __init__(self, model: Model, runner: NetworkRunner, limbs: LimbPairs, volume: DeviceVolume) -> None:
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self._model = model
@@ -55,23 +77,23 @@ class ViewReader:
         self._limbs = limbs
         self._volume = volume
         self._schema = default_schema()
+        self._inner = 0.0  # seconds of the stages inside the present one
 
     def whole(self) -> ViewPrediction:
         """The whole volume as the only view."""
-        return self._with_limbs("whole", whole_view(self._volume, self._model.input_size))
+        return self._views("whole", [self._whole_grid()], self._limbs)[0]
 
     def whole_with_hypotheses(self, count: int) -> ViewPrediction:
         """The whole volume, with at most `count` body frames that explain its heatmaps."""
-        grid = whole_view(self._volume, self._model.input_size)
-        found, logits = self._run(grid)
-        with self._timed("reading heatmaps"):
-            prediction = self._prediction("whole", grid, found)
-            frames = body_hypotheses(self._probabilities(logits), grid, self._model.template, count)
-            return replace(prediction, hypotheses=tuple(frames))
+        return self._views("whole", [self._whole_grid()], (), count)[0]
 
     def close(self, frame: BodyFrame) -> ViewPrediction:
         """A close view along a body frame."""
-        return self._with_limbs("close", close_view(frame, self._model.input_size))
+        return self.close_views([frame])[0]
+
+    def close_views(self, frames: Sequence[BodyFrame]) -> list[ViewPrediction]:
+        """A close view along each of some body frames; a GPU computes them one after the other without waiting."""
+        return self._views("close", [close_view(frame, self._model.input_size) for frame in frames], self._limbs)
 
     def patches(self, spacing_mm: float, stages: Stages) -> ViewPrediction:
         """The whole volume through patches that cover it.
@@ -80,7 +102,9 @@ class ViewReader:
             spacing_mm: voxel size of the patches.
             stages: notified of each patch.
         """
-        grid = patch_grid(self._volume, self._model.input_size, spacing_mm)
+        with self._timed("resampling"):
+            size = self._model.input_size
+            grid = patch_grid(self._volume.volume, size, spacing_mm, self._volume.profiles())
         stages.reach(0.0, "preparing the volume")
         image = self._image(grid)
         stitching = Stitching(grid.shape, self._model.input_size, self._schema.count, self._model.sigma)
@@ -94,37 +118,53 @@ class ViewReader:
                 stitching.add(place, maps)
         return self._prediction("patch", grid, stitching.landmarks())
 
-    def _with_limbs(self, view: View, grid: Grid) -> ViewPrediction:
-        """A view with its limbs decoded as wholes if the model asks for that and a body is seen."""
-        found, logits = self._run(grid)
-        with self._timed("reading heatmaps"):
-            prediction = self._prediction(view, grid, found)
-            if not self._limbs or prediction.frame is None:
-                return prediction
-            length_mm = prediction.frame.length_mm
-            found = decode_limbs(logits, found, self._model.sigma, grid, length_mm, self._limbs)
-            return self._prediction(view, grid, found)
-
-    def _run(self, grid: Grid) -> tuple[Decoded, Tensor]:
-        """Landmarks decoded each by itself, and the heatmaps (22, K, J, I) where they were computed."""
-        image = self._image(grid)
-        with self._timed("network"):
-            return self._runner.run(
-                image, lambda logits: (decode(logits, sigma=self._model.sigma).cpu(), logits), self.warnings
-            )
-
-    def _image(self, grid: Grid) -> Image:
+    def _whole_grid(self) -> Grid:
         with self._timed("resampling"):
-            image = torch.from_numpy(resample(self._volume, grid))
-            return normalised(image, self._model.info.normalisation).numpy()
+            return whole_view(self._volume.volume, self._model.input_size, self._volume.profiles())
 
-    def _probabilities(self, logits: Tensor) -> Image:
-        """Heatmaps (22, K, J, I) that each sum to one."""
-        # one by one: all probabilities at once would take as much memory as the logits
-        maps = np.stack([torch.softmax(one.flatten(), dim=0).view_as(one).cpu().numpy() for one in logits])
-        if self._model.anonymous_sides:  # either map of a pair may hold either limb
-            maps = (maps + maps[self._schema.mirror_rows]) / 2
-        return maps
+    def _views(self, view: View, grids: Sequence[Grid], limbs: LimbPairs, hypotheses: int = 0) -> list[ViewPrediction]:
+        """Views on some grids, with limbs decoded as wholes where a body is seen, and body hypotheses."""
+        seen = [self._seen(grid, limbs, hypotheses) for grid in grids]
+        with self._timed("reading heatmaps"):
+            copies = iter(host_copies([tensor for one in seen for tensor in one.tensors]))
+            return [
+                self._read(view, grid, [next(copies) for _ in one.tensors])
+                for one, grid in zip(seen, grids, strict=True)
+            ]
+
+    def _seen(self, grid: Grid, limbs: LimbPairs, hypotheses: int) -> _Seen:
+        """What the network sees on a grid, still on its device."""
+        model, image = self._model, self._image(grid)
+
+        def read(logits: Tensor) -> _Seen:
+            with self._timed("reading heatmaps"):
+                maps = probabilities(logits)
+                peaks = limb_peaks(maps, model.sigma, limbs)
+                frames = self._hypotheses(maps, grid, hypotheses)
+                return _Seen(decode_maps(maps, model.sigma), peaks, frames)
+
+        with self._timed("network"):
+            return self._runner.run(image, read, self.warnings)
+
+    def _image(self, grid: Grid) -> Tensor:
+        with self._timed("resampling"):
+            return self._volume.image(grid, self._model.info.normalisation)
+
+    def _hypotheses(self, maps: Tensor, grid: Grid, count: int) -> Tensor:
+        if self._model.anonymous_sides and count:  # either map of a pair may hold either limb
+            maps = (maps + torch.stack([maps[row] for row in self._schema.mirror_rows])) / 2
+        return likely_frames(maps, grid, self._model.template, count)
+
+    def _read(self, view: View, grid: Grid, copies: Sequence[NDArray[np.float64]]) -> ViewPrediction:
+        """The view prediction from copies of `_Seen.tensors`."""
+        points, mass, spread, peaks, frames = copies
+        found = Decoded(*(torch.from_numpy(one) for one in (points, mass, spread)))
+        prediction = self._prediction(view, grid, found)
+        if len(peaks) and prediction.frame is not None:
+            length_mm = prediction.frame.length_mm
+            found = decode_limbs(peaks, found, self._model.sigma, grid, length_mm, self._limbs)
+            prediction = self._prediction(view, grid, found)
+        return replace(prediction, hypotheses=tuple(frames_of(frames)))
 
     def _prediction(self, view: View, grid: Grid, found: Decoded) -> ViewPrediction:
         positions = grid.to_world(found.points_ijk.double().numpy())
@@ -135,6 +175,11 @@ class ViewReader:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
+        """Adds the time that this takes to a stage; of stages inside one another, each has its own time."""
+        inner, self._inner = self._inner, 0.0
         started = time.perf_counter()
         yield
-        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - started
+        self._runner.settle()
+        passed = time.perf_counter() - started
+        self.timings[stage] = self.timings.get(stage, 0.0) + passed - self._inner
+        self._inner = inner + passed

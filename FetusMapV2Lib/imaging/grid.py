@@ -17,6 +17,8 @@ from FetusMapV2Lib.imaging.blocks import block_mean
 from FetusMapV2Lib.imaging.volume import Matrix, Volume
 
 Shape = tuple[int, int, int]
+#: Sums of a volume's grey values along its axes k, j and i: (K,), (J,) and (I,).
+Profiles = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 # Axes whose lengths or intensities differ by less than this fraction count as equal.
 _TIE = 1e-6
@@ -93,37 +95,43 @@ class Grid:
         return cls((int(k), int(j), int(i)), matrix)
 
     @classmethod
-    def fit(cls, volume: Volume, input_size: Shape) -> Grid:
+    def fit(cls, volume: Volume, input_size: Shape, profiles: Profiles | None = None) -> Grid:
         """The grid of `input_size` (k, j, i; longest first) that holds the whole volume, centred.
 
         Axes: longest physical extent on k, next on j. Signs: k and j point to the side of the box that holds
         more intensity; i completes a right-handed frame. All of it is read off the volume in world space, so
         that index permutations and flips give the same grid, and turning the volume turns the grid.
+
+        Args:
+            volume: of any size.
+            input_size: samples (k, j, i).
+            profiles: of the volume, where they are known already.
         """
-        directions, extents = _directions(volume)
+        directions, extents = _directions(volume, profiles)
         spacing = max(extent / size for extent, size in zip(extents, input_size, strict=True))
         return cls.around(volume.centre_ras, directions, spacing, input_size)
 
     @classmethod
-    def covering(cls, volume: Volume, spacing_mm: float, smallest: Shape) -> Grid:
+    def covering(cls, volume: Volume, spacing_mm: float, smallest: Shape, profiles: Profiles | None = None) -> Grid:
         """The grid of a given spacing that holds the whole volume, centred; its axes are those of `fit`.
 
         Args:
             volume: of any size.
             spacing_mm: sample distance.
             smallest: (k, j, i) samples that the grid has at least; what lies beyond the volume is padding.
+            profiles: see `fit`.
         """
-        directions, extents = _directions(volume)
+        directions, extents = _directions(volume, profiles)
         k, j, i = (
             max(least, math.ceil(extent / spacing_mm - _TIE)) for extent, least in zip(extents, smallest, strict=True)
         )
         return cls.around(volume.centre_ras, directions, spacing_mm, (k, j, i))
 
 
-def _directions(volume: Volume) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+def _directions(volume: Volume, profiles: Profiles | None) -> tuple[NDArray[np.float64], tuple[float, ...]]:
     """Axes of a grid for this volume (see `Grid.fit`), and the volume's extents in mm along k, j, i."""
     axes, extents = _box(volume)
-    along = axes.T @ _intensity_offset(volume)
+    along = axes.T @ _intensity_offset(volume, profiles or intensity_profiles(volume.array))
     order = _order_of_axes(axes, extents, along)
     k_axis, j_axis = (_signed(axes[:, a], along[a], extents[a]) for a in order[:2])
     directions = np.stack([np.cross(j_axis, k_axis), j_axis, k_axis], axis=1)
@@ -139,18 +147,18 @@ def _box(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return axes, extents
 
 
-def _intensity_offset(volume: Volume) -> NDArray[np.float64]:
-    """Centroid of the grey values minus the centre of the box, (3,) mm in RAS."""
-    array = volume.array
+def intensity_profiles(array: NDArray[Any]) -> Profiles:
+    """Sums of grey values along the axes of an array, exact for integers."""
     total = np.uint64 if array.dtype.kind == "u" else np.int64 if array.dtype.kind == "i" else np.float64
     plane = array.sum(axis=0, dtype=np.uint32 if array.dtype == np.uint8 else total)
-    profiles = (
-        plane.sum(axis=0, dtype=total),
-        plane.sum(axis=1, dtype=total),
-        np.array([layer.sum(dtype=total) for layer in array]),
-    )
+    along_k = np.array([layer.sum(dtype=total) for layer in array])
+    return along_k, plane.sum(axis=1, dtype=total), plane.sum(axis=0, dtype=total)
+
+
+def _intensity_offset(volume: Volume, profiles: Profiles) -> NDArray[np.float64]:
+    """Centroid of the grey values minus the centre of the box, (3,) mm in RAS."""
     offset = np.zeros(3)
-    for axis, profile in enumerate(profiles):
+    for axis, profile in enumerate(reversed(profiles)):
         weights = profile.astype(np.float64)
         mass = weights.sum()
         if abs(mass) > 0:

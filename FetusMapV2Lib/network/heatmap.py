@@ -108,26 +108,38 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return maps.sub_(total[:, None, None, None])
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Heatmap logits (L, K, J, I), any floating dtype, as float32 maps that each sum to one."""
+    return torch.softmax(logits.flatten(1).float(), dim=1).view(logits.shape)
+
+
 def decode(logits: Tensor, sigma: float) -> Decoded:
-    """Landmarks from heatmap logits: softmax, peak voxel, then the centre of mass around it.
+    """Landmarks from heatmap logits (L, K, J, I): see `decode_maps`."""
+    return decode_maps(probabilities(logits), sigma)
+
+
+def decode_maps(maps: Tensor, sigma: float) -> Decoded:
+    """Landmarks from heatmaps: peak voxel, then the centre of mass around it.
+
+    Nothing waits for the device, and no shape depends on the values.
 
     Args:
-        logits: (L, K, J, I), any floating dtype.
+        maps: (L, K, J, I) probabilities, each map summing to one.
         sigma: standard deviation of the target in voxels; sets the window of +-2.5 sigma.
 
     Returns:
-        `Decoded` on the logits' device, in float32.
+        `Decoded` on the maps' device, in float32.
     """
-    count, size_k, size_j, size_i = logits.shape
-    probabilities = torch.softmax(logits.reshape(count, -1).float(), dim=1)
-    peak = probabilities.argmax(dim=1)
-    maps = probabilities.view(count, size_k, size_j, size_i)
-    centre = torch.stack((peak % size_i, peak // size_i % size_j, peak // (size_i * size_j)), dim=1)
-    radius = window_radius(sigma)
-    points, mass, spread = zip(
-        *(window_moments(maps[row], centre[row].tolist(), radius) for row in range(count)), strict=True
-    )
-    return Decoded(torch.stack(points), torch.stack(mass).clamp(max=1.0), torch.stack(spread))
+    peaks = voxels_of(maps.flatten(1).argmax(dim=1), maps.shape[1:])[:, None]
+    points, mass, spread = window_moments(windows(maps, peaks, window_radius(sigma)), peaks)
+    return Decoded(points[:, 0], mass[:, 0].clamp(max=1.0), spread[:, 0])
+
+
+def voxels_of(numbers: Tensor, shape: Sequence[int]) -> Tensor:
+    """Voxels (..., 3) in (i, j, k) order of the numbers (...) that they have in a flattened (K, J, I) map."""
+    _, size_j, size_i = shape
+    rows = numbers // size_i
+    return torch.stack((numbers % size_i, rows % size_j, rows // size_j), dim=-1)
 
 
 def window_radius(sigma: float) -> int:
@@ -135,21 +147,42 @@ def window_radius(sigma: float) -> int:
     return math.ceil(WINDOW_SIGMAS * sigma)
 
 
-def window_moments(one_map: Tensor, centre_ijk: list[int], radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre of mass (i, j, k), mass and per-axis deviation of a (K, J, I) map within +-radius voxels of a peak."""
-    ranges = [
-        (max(0, at - radius), min(size, at + radius + 1))
-        for at, size in zip(reversed(centre_ijk), one_map.shape, strict=True)
-    ]
-    (k0, k1), (j0, j1), (i0, i1) = ranges
-    window = one_map[k0:k1, j0:j1, i0:i1]
-    mass = window.sum()
-    marginals = (window.sum(dim=(0, 1)), window.sum(dim=(0, 2)), window.sum(dim=(1, 2)))
-    point, variance = [], window.new_zeros(())
-    for start, marginal in zip((i0, j0, k0), marginals, strict=True):
-        weights = marginal / mass
-        steps = torch.arange(marginal.numel(), device=marginal.device, dtype=marginal.dtype)
-        mean = (weights * steps).sum()
-        variance = variance + (weights * (steps - mean) ** 2).sum()
-        point.append(mean + start)
-    return torch.stack(point), mass, torch.sqrt(variance / 3)
+def windows(maps: Tensor, centres_ijk: Tensor, radius: int) -> Tensor:
+    """Cubes of n = 2 radius + 1 voxels a side around voxels of maps; zero outside the grid.
+
+    Args:
+        maps: (L, K, J, I).
+        centres_ijk: (L, P, 3) int64 voxels.
+        radius: half-width in voxels.
+
+    Returns:
+        (L, P, n, n, n), as the maps in (k, j, i) order.
+    """
+    sizes = maps.shape[1:]
+    steps = torch.arange(-radius, radius + 1, device=maps.device)
+    at = [centres_ijk[..., axis, None] + steps for axis in (2, 1, 0)]
+    within_k, within_j, within_i = ((one >= 0) & (one < size) for one, size in zip(at, sizes, strict=True))
+    k, j, i = (one.clamp(0, size - 1) for one, size in zip(at, sizes, strict=True))
+    number = torch.arange(len(maps), device=maps.device)[:, None, None, None, None] * sizes[0] + k[..., None, None]
+    number = (number * sizes[1] + j[..., None, :, None]) * sizes[2] + i[..., None, None, :]
+    within = within_k[..., None, None] & within_j[..., None, :, None] & within_i[..., None, None, :]
+    return maps.reshape(-1)[number].masked_fill(~within, 0)
+
+
+def window_moments(window: Tensor, centres_ijk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre of mass, mass and per-axis deviation of windows.
+
+    Args:
+        window: (L, P, n, n, n) of `windows`.
+        centres_ijk: (L, P, 3) voxels in their middle.
+
+    Returns:
+        (L, P, 3) in (i, j, k) order, (L, P) and (L, P).
+    """
+    radius = window.shape[-1] // 2
+    steps = torch.arange(-radius, radius + 1, device=window.device, dtype=window.dtype)
+    mass = window.sum(dim=(2, 3, 4))
+    marginals = torch.stack([window.sum(dim=away) for away in ((2, 3), (2, 4), (3, 4))], dim=2) / mass[..., None, None]
+    mean = marginals @ steps
+    variance = (marginals * (steps - mean[..., None]) ** 2).sum(dim=(2, 3))
+    return mean + centres_ijk, mass, torch.sqrt(variance / 3)

@@ -10,11 +10,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from FetusMapV2Lib.imaging.grid import Grid, Sampling, resample, sampling_of
+from FetusMapV2Lib.estimation.device_volume import sampled, uploaded
+from FetusMapV2Lib.imaging.grid import Grid, sampling_of
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.normalisation import BRIGHTEST, GreyEnds, Normalisation, grey_ends
 from FetusMapV2Lib.training.preset_options import AugmentationOptions
@@ -40,7 +40,7 @@ class HostImages:
 
     def sampled(self, volume: Volume, grid: Grid) -> Tensor:
         """See `NetworkImages`."""
-        return torch.from_numpy(np.ascontiguousarray(resample(volume, grid)))
+        return sampled(volume.array, sampling_of(volume, grid), grid)
 
     def ends(self, volume: Volume, how: Normalisation) -> GreyEnds:
         """See `NetworkImages`."""
@@ -66,7 +66,7 @@ class DeviceImages:
 
     def sampled(self, volume: Volume, grid: Grid) -> Tensor:
         """See `NetworkImages`."""
-        return resampled_on_device(self._array(volume), sampling_of(volume, grid), grid)
+        return sampled(self._array(volume), sampling_of(volume, grid), grid)
 
     def ends(self, volume: Volume, how: Normalisation) -> GreyEnds:
         """See `NetworkImages`."""
@@ -78,7 +78,7 @@ class DeviceImages:
         if volume.name in self._held:
             self._held.move_to_end(volume.name)
             return self._held[volume.name]
-        array = torch.from_numpy(np.ascontiguousarray(volume.array)).to(self.device)
+        array = uploaded(volume, self.device)
         self._held[volume.name] = array
         self._bytes += array.nbytes
         while self._bytes > self.memory_bytes and self._held:
@@ -102,38 +102,6 @@ def augmented(image: Tensor, options: AugmentationOptions, generator: np.random.
         distance = normal[0] * z[:, None, None] + normal[1] * y[None, :, None] + normal[2] * x
         result = result * (1 - depth * torch.sigmoid((distance - offset) / 2))
     return result.clamp(0, BRIGHTEST)
-
-
-def resampled_on_device(array: Tensor, sampling: Sampling, grid: Grid) -> Tensor:
-    """`imaging.grid.resample` with torch, zero outside the volume.
-
-    Args:
-        array: grey values (k, j, i) of the volume, on any device.
-        sampling: of the volume on the grid.
-        grid: to sample.
-
-    Returns:
-        float32 (k, j, i) on the same device.
-    """
-    if sampling.misses:
-        return torch.zeros(grid.shape, device=array.device)
-    backwards = [axis for axis, flip in enumerate(sampling.flipped) if flip]
-    part = array.permute(sampling.axes).flip(backwards)[sampling.box].float()[None, None]
-    if max(sampling.factors) > 1:
-        lacking = [-n % f for n, f in zip(part.shape[2:], sampling.factors, strict=True)]
-        part = F.avg_pool3d(F.pad(part, [n for lack in reversed(lacking) for n in (0, lack)]), sampling.factors)
-    theta = torch.from_numpy(_normalised(sampling, grid.shape, tuple(part.shape[2:]))).to(part)
-    points = F.affine_grid(theta[None], [1, 1, *grid.shape], align_corners=False)
-    return F.grid_sample(part, points, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
-
-
-def _normalised(sampling: Sampling, shape: tuple[int, ...], blocks: tuple[int, ...]) -> NDArray[np.float64]:
-    """`to_block` for coordinates that run from -1 to 1 over the outer edges of grid and blocks, as in torch."""
-    size = np.array(shape[::-1], dtype=float)
-    extent = np.array(blocks[::-1], dtype=float)
-    linear, shift = sampling.to_block[:, :3], sampling.to_block[:, 3]
-    middle = shift + linear @ ((size - 1) / 2)
-    return np.column_stack([linear * size / extent[:, None], (2 * middle + 1) / extent - 1])
 
 
 def _shadow_plane(shape: tuple[int, ...], generator: np.random.Generator) -> tuple[NDArray[np.float64], float, float]:

@@ -69,7 +69,7 @@ class BallReader(nn.Module):
         grey = self.greys(batch)
         mean, square = (F.avg_pool3d(one, 3, stride=1, padding=1, count_include_pad=False) for one in (grey, grey**2))
         variance = square - mean**2
-        levels = torch.as_tensor(GREYS, dtype=grey.dtype, device=grey.device)[None, :, None, None, None]
+        levels = torch.as_tensor(GREYS, dtype=grey.dtype).to(grey.device)[None, :, None, None, None]
         return -(((mean - levels) / 2.0) ** 2) - variance / 4.0
 
 
@@ -91,11 +91,12 @@ def model_of(
     patch_spacing_mm: float | None = None,
     input_size: tuple[int, int, int] = INPUT_SIZE,
     calibration: Calibration | None = None,
+    decoding: str = "peaks",
 ) -> Model:
     """A model around any network; its template is the layout's own shape."""
     info = ModelInfo(
         name="stub", network={"kind": "stub"}, input_size=input_size, sigma=2.0, views=views,
-        patch_spacing_mm=patch_spacing_mm,
+        patch_spacing_mm=patch_spacing_mm, decoding=decoding,
     )  # fmt: skip
     template = canonical_template(layout()[None], default_schema())
     return Model(network, layout()[None], template, info, calibration or uncalibrated())  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def _placed(seed):
 
 def _maps(positions, sigma=2.0):
     points = torch.from_numpy(GRID.to_voxel(positions)).float()
-    return gaussian_target(points, SHAPE, sigma).numpy()
+    return gaussian_target(points, SHAPE, sigma)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -62,7 +62,7 @@ def test_head_and_rump_confused_leave_two_answers(seed, template):
 
 
 def test_hypotheses_differ_and_are_the_same_each_time(template):
-    flat = np.full((22, *SHAPE), 1 / np.prod(SHAPE), dtype=np.float32)
+    flat = torch.full((22, *SHAPE), 1 / float(np.prod(SHAPE)))
     first, second = (body_hypotheses(flat, GRID, template, 5) for _ in range(2))
     assert len(first) == 5
     for number, one in enumerate(first):
@@ -86,12 +86,12 @@ def test_fixed_heatmaps_have_fixed_hypotheses(seed, spacing_mm, lengths_mm, temp
     maps = np.exp(25 * ndimage.gaussian_filter(noise, (0, 2, 2, 2))).astype(np.float32)
     maps /= maps.sum(axis=(1, 2, 3), keepdims=True)
     grid = Grid.around(np.zeros(3), np.eye(3), spacing_mm, maps.shape[1:])
-    frames = body_hypotheses(maps, grid, template, 12)
+    frames = body_hypotheses(torch.from_numpy(maps), grid, template, 12)
     assert [frame.length_mm for frame in frames] == pytest.approx(lengths_mm, abs=0.06)
 
 
 def test_maps_without_numbers_do_not_stop_it(template):
-    assert body_hypotheses(np.full((22, *SHAPE), np.nan, dtype=np.float32), GRID, template, 3)
+    assert body_hypotheses(torch.full((22, *SHAPE), torch.nan), GRID, template, 3)
 
 
 def test_torso_is_head_trunk_shoulders_and_hips():

@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
 from FetusMapV2Lib.estimation.body_search import BodySearch, SearchResult
+from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import close_view
@@ -77,7 +78,7 @@ def search(
     info = {"views": ("whole", "close"), **info}
     model = Model(network, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
     runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
-    result = BodySearch(model, runner, threshold).run(VOLUME, Stages(), previous)
+    result = BodySearch(model, runner, threshold).run(DeviceVolume(VOLUME, runner.device), Stages(), previous)
     assert network.left == [], "views that were not taken"
     return result
 

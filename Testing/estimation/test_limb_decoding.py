@@ -11,11 +11,11 @@ from FetusMapV2Lib.anatomy.body_frame import body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation import limb_decoding
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.limb_decoding import decode_limbs, limb_pairs
+from FetusMapV2Lib.estimation.limb_decoding import decode_limbs, limb_pairs, limb_peaks
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
-from FetusMapV2Lib.network.heatmap import decode, gaussian_target
+from FetusMapV2Lib.network.heatmap import decode, gaussian_target, probabilities
 
 SCHEMA = default_schema()
 SHAPE = (64, 48, 48)
@@ -32,6 +32,12 @@ def body(seed):
 LIBRARY = np.stack([body(seed) for seed in range(100, 130)])
 TEMPLATE = canonical_template(LIBRARY, SCHEMA)
 PAIRS = limb_pairs(LIBRARY, TEMPLATE, SCHEMA)
+
+
+def with_limbs(logits, plain, grid, length, pairs=PAIRS):
+    """Limbs of logits decoded as wholes."""
+    peaks = limb_peaks(probabilities(logits), SIGMA, pairs).double().numpy()
+    return decode_limbs(peaks, plain, SIGMA, grid, length, pairs)
 
 
 class Seen:
@@ -52,7 +58,7 @@ class Seen:
         """Positions (22, 3) as decoded peak by peak, and with limbs as wholes; what `decode_limbs` gave."""
         logits = torch.log(self.maps + 1e-9)
         plain = decode(logits, SIGMA)
-        result = decode_limbs(logits, plain, SIGMA, self.grid, self.length, PAIRS)
+        result = with_limbs(logits, plain, self.grid, self.length)
         peaks, wholes = (self.grid.to_world(one.points_ijk.double().numpy()) for one in (plain, result))
         return peaks, wholes, result
 
@@ -111,8 +117,8 @@ def test_flat_maps_and_an_empty_library_do_not_stop_it():
     flat = torch.zeros(22, *SHAPE)
     grid = Seen(0).grid
     plain = decode(flat, SIGMA)
-    assert torch.isfinite(decode_limbs(flat, plain, SIGMA, grid, 60.0, PAIRS).points_ijk).all()
-    nothing = decode_limbs(flat, plain, SIGMA, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE, SCHEMA))
+    assert torch.isfinite(with_limbs(flat, plain, grid, 60.0).points_ijk).all()
+    nothing = with_limbs(flat, plain, grid, 60.0, limb_pairs(np.empty((0, 22, 3)), TEMPLATE, SCHEMA))
     assert torch.equal(nothing.points_ijk, plain.points_ijk)
 
 
@@ -131,7 +137,7 @@ def test_fixed_heatmaps_have_fixed_limbs(seed, gain, blur, sums):
     noise = np.random.default_rng(seed).normal(size=(22, 16, 14, 14))
     logits = torch.from_numpy(gain * ndimage.gaussian_filter(noise, (0, blur, blur, blur))).float()
     grid = Grid.around(np.zeros(3), np.eye(3), 4.0, logits.shape[1:])
-    result = decode_limbs(logits, decode(logits, SIGMA), SIGMA, grid, 60.0, PAIRS)
+    result = with_limbs(logits, decode(logits, SIGMA), grid, 60.0)
     limbs = [mark.row for mark in SCHEMA.landmarks if mark.side is not None]
     assert result.points_ijk[limbs].sum(dim=1).tolist() == pytest.approx(sums, abs=0.06)
 
@@ -175,9 +181,9 @@ def test_the_engine_reads_limbs_as_the_model_says(decoding, together):
 
 def test_what_two_joints_cover_of_both_maps_counts_once_as_far_as_they_overlap():
     """Masses 0.5 and 0.4, a reach of 3 mm: by Gaussians, less than half of 0.4 is shared at 4 mm, nothing far away."""
-    voxels, none = np.zeros((3, 3), dtype=np.int64), np.zeros(3)
-    one = limb_decoding._Peaks(voxels, np.zeros((3, 3)), np.full(3, 0.5), none)
-    two = limb_decoding._Peaks(voxels, np.array([[0.0, 0, 0], [4, 0, 0], [90, 0, 0]]), np.full(3, 0.3), none + 0.1)
+    moments, none = np.zeros((3, 5)), np.zeros(3)
+    one = limb_decoding._Peaks(np.zeros((3, 3)), np.full(3, 0.5), none, moments)
+    two = limb_decoding._Peaks(np.array([[0.0, 0, 0], [4, 0, 0], [90, 0, 0]]), np.full(3, 0.3), none + 0.1, moments)
     found = limb_decoding._coverage(one, two, np.array([0]), np.array([0, 1, 2]), reach_mm=3.0)
     shared = 0.4 * np.array([1.0, np.exp(-8 / 9), 0.0])
     np.testing.assert_allclose(found[0], 3.0 * np.log(0.05 + (0.9 - shared) / 2), rtol=1e-9)

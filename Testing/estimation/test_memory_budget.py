@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,17 +16,17 @@ from FetusMapV2Lib.network.unet import UNet3d
 MIB = 2**20
 
 
-def plain_heatmaps(engine: PoseEngine, image: np.ndarray) -> torch.Tensor:
+def plain_heatmaps(engine: PoseEngine, image: torch.Tensor) -> torch.Tensor:
     """The network without a plan, in the memory format of plans: channels-last kernels round differently (5e-5)."""
     network = copy.deepcopy(engine.model.network).to(memory_format=torch.contiguous_format)
     with torch.inference_mode():
-        return network(torch.from_numpy(image)[None, None])[0]
+        return network(image[None, None])[0]
 
 
 @pytest.fixture(scope="module")
-def image() -> np.ndarray:
+def image() -> torch.Tensor:
     engine = PoseEngine.load(device="cpu")
-    return np.random.default_rng(0).random(engine.model.input_size, dtype=np.float32)
+    return torch.rand(engine.model.input_size, generator=torch.Generator().manual_seed(0))
 
 
 def test_heatmaps_are_those_of_the_plain_network(image):
