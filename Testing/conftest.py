@@ -41,7 +41,7 @@ QUICK = (
     "network/test_unet.py",
     "phantom/test_fetus.py",
     "phantom/test_ultrasound_probe.py",
-    "memory/test_graph.py",
+    "memory/paper/test_graph.py",
     "memory/test_planner.py",
     "models/test_calibration.py",
     "models/test_model_index.py",
