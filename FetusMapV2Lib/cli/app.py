@@ -12,6 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from FetusMapV2Lib.cli.batch import batch
 from FetusMapV2Lib.cli.calibrate import calibrate
 from FetusMapV2Lib.cli.console import out, print_message, set_verbosity
 from FetusMapV2Lib.cli.demo import demo
@@ -49,6 +50,11 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "fetusmap estimate scan.nrrd --output results --picture --report",
         "fetusmap estimate 'scans/*.nrrd' --output results --skip-existing --log results.log",
         "fetusmap estimate DICOM-FOLDER --output results --without-identifiers",
+    ),
+    batch: (
+        "fetusmap batch scans --output results --jobs 4",
+        "fetusmap batch cases.csv --output results --shard 3/16",
+        "find scans -name '*.nrrd' | fetusmap batch - --output results",
     ),
     evaluate: ("fetusmap evaluate held-out --model simulated-2 --model run/model.safetensors --output tables",),
     reproduce: (),

@@ -110,8 +110,8 @@ def from_json(
 
     Args:
         kind: a dataclass (its own checks in ``__post_init__`` run), or any type that its fields may have: str, int,
-            float, bool, ``X | None``, Literal, enum, list, tuple, frozenset, dict with text as keys, array of floats
-            (null = NaN), Any.
+            float, bool, path, ``X | None``, Literal, enum, list, tuple, frozenset, dict with text as keys, array of
+            floats (null = NaN), Any.
         data: JSON values, checked whatever they are.
         what: how messages call the document, such as "the preset".
         where: file that it comes from, for messages.
@@ -140,6 +140,8 @@ class _Reader:
             return value
         if hint is float:
             return self._number(value, path)
+        if isinstance(hint, type) and issubclass(hint, PurePath):
+            return hint(self.read(str, value, path))
         if hint in (str, int, bool, type(None)):
             if type(value) is not hint or (hint is int and abs(value) > self.rules.largest):
                 raise self._wrong(hint, value, path)

@@ -6,19 +6,17 @@ Needs no torch.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.remote import messages
 from FetusMapV2Lib.remote.messages import Answer, Failure, Progress, Question, Result
@@ -43,13 +41,6 @@ _AT_A_TIME = 50
 #: Exit codes of a process that was killed, and of launchers that pass this on.
 _KILLED = (-9, 128 + 9, 256 - 9)
 _TRY_AGAIN = "Try again; choose the CPU or a memory budget if it happens again"
-#: The folder that holds this package.
-_HOME = Path(__file__).resolve().parents[2]
-#: What the other process runs. The folder in which it was started leaves the path before anything is imported.
-_BOOT = (
-    "import sys; sys.path[:] = [sys.argv[1]] + [place for place in sys.path if place]; "
-    "from FetusMapV2Lib.remote.worker import main; main()"
-)
 
 
 class EngineLostError(UserError):
@@ -84,17 +75,7 @@ class EngineProcess:
         self._last_log: list[str] = []
         self._log_lines = 0
         try:
-            self._popen = subprocess.Popen(
-                [python, "-u", "-c", _BOOT, str(_HOME)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd=_HOME,  # modules in the current folder of this process must not be imported there
-                env=_environment(),
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-                start_new_session=True,  # a process group of its own, which can be killed as one
-            )
+            self._popen = start_python("FetusMapV2Lib.remote.worker", python)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"the pose engine cannot be started ({error})", where=python, remedy="Check this Python"
@@ -176,7 +157,7 @@ class EngineProcess:
         if not writing:  # closing would wait for the writing thread
             with contextlib.suppress(OSError, ValueError):
                 self._popen.stdin.close()  # the worker ends when its input is closed
-        _kill_tree(self._popen)
+        kill_tree(self._popen)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(_END_S)
         if self._sending is not None:
@@ -267,34 +248,3 @@ def _error_of(failure: Failure) -> UserError:
     if failure.kind == "memory":
         return EngineLostError(failure.problem, short_of_memory=True)
     return UserError(failure.problem, where=failure.where or None, remedy=failure.remedy, option=failure.option)
-
-
-def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its children, e.g. what a launcher started.
-
-    With what the operating system offers, not with psutil: Slicer has none, and a process group also holds children
-    whose parent has ended already.
-    """
-    if sys.platform == "win32":
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(popen.pid)],
-                capture_output=True,
-                timeout=_END_S,
-                creationflags=subprocess.CREATE_NO_WINDOW,
-            )
-    else:
-        with contextlib.suppress(OSError):
-            os.killpg(popen.pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        popen.kill()
-
-
-def _environment() -> dict[str, str]:
-    """The environment of this process, but no module can come from the current folder.
-
-    Other entries of Python's path stay, as absolute paths; an empty one would mean the current folder.
-    """
-    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    path = os.pathsep.join([str(_HOME), *(str(Path(place).absolute()) for place in places)])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}

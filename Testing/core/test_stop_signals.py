@@ -11,6 +11,8 @@ from FetusMapV2Lib.core.stop_signals import Stopped, defer_stops, stop_signal_nu
 @pytest.mark.parametrize("number", stop_signal_numbers())
 def test_a_signal_to_stop_is_an_exception_and_handlers_come_back(number):
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        pytest.skip("these tests were started to ignore this signal, as by nohup")
     with stop_signals():
         with pytest.raises(Stopped) as caught:
             signal.raise_signal(number)

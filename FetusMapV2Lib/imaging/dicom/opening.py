@@ -12,6 +12,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.dicom.dataset import (
     ENHANCED_US_VOLUME,
     EXPORT_VOLUME,
+    KRETZ_DATA,
     PHILIPS_CARTESIAN,
     kretz_data,
     read_dataset,
@@ -63,6 +64,17 @@ def open_dicom_folder(folder: Path, handedness: Handedness) -> Source:
         with as_input_error(folder):
             source = open_slices([read_dataset(file) for file, _ in images], folder)
     return replace(source, notes=(*source.notes, *left_out))
+
+
+def is_whole_volume(file: Path) -> bool:
+    """Whether a DICOM file holds all slices of its volume, not one of several; true if it cannot be read."""
+    try:
+        dataset = read_dataset(file, pixels=False)
+    except Exception:  # whatever is wrong with it, its own name is the one to report
+        return True
+    if sop_class(dataset) in (ENHANCED_US_VOLUME, PHILIPS_CARTESIAN) or KRETZ_DATA in dataset:
+        return True
+    return int(dataset.get("NumberOfFrames") or 1) > 1
 
 
 def _without_images(folder: Path) -> InputError:
