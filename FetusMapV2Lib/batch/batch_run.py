@@ -13,7 +13,7 @@ from FetusMapV2Lib.batch.rows import row_of_document
 from FetusMapV2Lib.batch.summary_page import summary_page
 from FetusMapV2Lib.batch.tables import write_csv_table, write_parquet_table
 from FetusMapV2Lib.batch.worker_pool import Task, WorkerPool
-from FetusMapV2Lib.core.atomic_files import write_text
+from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.exporting.options import SUFFIXES
@@ -114,7 +114,8 @@ def write_summary(output: Path, shard: tuple[int, int] | None, *, private: bool 
     write_csv_table(output / f"cases{end}.csv", records_of(journals), private=private)
     parquet = write_parquet_table(output / f"cases{end}.parquet", records_of(journals), private=private)
     page = output / f"summary{end}.html"
-    write_text(page, summary_page(records_of(journals), output, f"cases{end}.csv"))
+    with atomic_write(page, private=private) as temporary:
+        temporary.write_text(summary_page(records_of(journals), output, f"cases{end}.csv"), encoding="utf-8")
     return page, parquet
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from FetusMapV2Lib.batch.cases import BatchCase
+from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.faults import as_user_error
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.core.version import SOFTWARE
+from FetusMapV2Lib.estimation.detection import MODELS_RULE, PresenceRule
 from FetusMapV2Lib.estimation.estimate import RefineMode
 from FetusMapV2Lib.exporting.options import RESULT_KINDS, ExportOptions, Kind
 
@@ -35,6 +37,7 @@ class BatchSettings:
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_budget: bytes for the network, None = no limit.
         refine: "off", "prior" or "full".
+        presence: from which score a fetus counts as found.
         kinds: files to write of each case.
         identifiers, shared, overwrite: see `ExportOptions`.
         kretz_handedness: see `read_volume`.
@@ -46,6 +49,7 @@ class BatchSettings:
     device: str = "auto"
     memory_budget: int | None = None
     refine: RefineMode = "off"
+    presence: PresenceRule = MODELS_RULE
     kinds: Sequence[Kind] = field(default=RESULT_KINDS)
     identifiers: bool = True
     shared: bool = False
@@ -139,11 +143,14 @@ def _estimated(
         outcome, problem = _outcome_of_sequence(estimates)
         return {"outcome": outcome, "problem": problem, "row": row | row_of_sequence(estimates)}
     volume = frames[0]
-    estimate = engine.submit(EstimateRequest(volume, refine=settings.refine), on_progress).result()
+    estimate = engine.submit(
+        EstimateRequest(volume, refine=settings.refine, presence=settings.presence), on_progress
+    ).result()
     on_progress(0.95, "writing")
     export(estimate, volume, settings.folder(case), settings.options(case))
     if thumbnail or estimate.status != "found":
-        write_thumbnail(settings.output / THUMBNAILS / f"{case.key}.png", volume, estimate.pose)
+        folder = usable_folder(settings.output / THUMBNAILS / case.folder, private=not settings.shared)
+        write_thumbnail(folder / f"{case.name}.png", volume, estimate.pose, private=not settings.shared)
     return {"outcome": estimate.status, "row": row | row_of(estimate)}
 
 
@@ -153,7 +160,9 @@ def _estimate_sequence(
     from FetusMapV2Lib.estimation.sequence import estimate_sequence
     from FetusMapV2Lib.exporting import export_sequence
 
-    estimates = estimate_sequence(engine, frames, refine=settings.refine, on_progress=on_progress)
+    estimates = estimate_sequence(
+        engine, frames, refine=settings.refine, presence=settings.presence, on_progress=on_progress
+    )
     options = settings.options(case)
     options = replace(options, kinds=[kind for kind in options.kinds if kind != "picture"])
     export_sequence(estimates, frames, settings.folder(case), options)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Lib.anatomy.pose import DOUBTFUL_CONFIDENCE
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -60,7 +59,7 @@ def _pose_columns(estimate: Estimate) -> Row:
         "age_days": _number(found.dating.days, 1),
         "age_plus_minus_days": _number(found.dating.combined_days, 1),
         "mean_confidence": _number(known.mean() if known.size else None, 3),
-        "doubtful_landmarks": int((known < DOUBTFUL_CONFIDENCE).sum()),
+        "doubtful_landmarks": int(pose.doubtful.sum()),
         "missing_landmarks": int((~pose.present).sum()),
     }
 
@@ -102,7 +101,7 @@ def row_of_document(document: Mapping[str, Any]) -> Row:
             "age_days": _number(age.get("days"), 1),
             "age_plus_minus_days": _number(age.get("interval_days"), 1),
             "mean_confidence": _number(float(np.mean(confidence)) if confidence else None, 3),
-            "doubtful_landmarks": sum(one < DOUBTFUL_CONFIDENCE for one in confidence),
+            "doubtful_landmarks": sum(bool(one.get("doubtful")) for one in landmarks),
             "missing_landmarks": sum(one.get("position") is None for one in landmarks),
         }
     )

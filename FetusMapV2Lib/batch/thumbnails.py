@@ -10,30 +10,33 @@ import SimpleITK as sitk  # noqa: N813
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.atomic_files import atomic_write
-from FetusMapV2Lib.imaging.grid import Grid, normalise, resample
+from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: Pixels a side.
 SIZE = 128
 _MARGIN = 1.25
 _DOT = 2
+_BRIGHT_PERCENTILE = 99.5
 
 
-def write_thumbnail(path: Path, volume: Volume, pose: Pose) -> None:
+def write_thumbnail(path: Path, volume: Volume, pose: Pose, *, private: bool = True) -> None:
     """Write a square PNG; the cranial end is up.
 
     Raises:
         OutputError: it cannot be written.
     """
     image = thumbnail(volume, pose)
-    with atomic_write(path, private=True) as temporary:
+    with atomic_write(path, private=private) as temporary:
         sitk.WriteImage(sitk.GetImageFromArray(image, isVector=True), str(temporary), useCompression=True)
 
 
 def thumbnail(volume: Volume, pose: Pose) -> np.ndarray:
     """The picture as (SIZE, SIZE, 3) bytes, first row on top."""
     grid = _grid(volume, pose)
-    grey = np.round(255 * normalise(resample(volume, grid)[:, 0, :])).astype(np.uint8)
+    slice_ = resample(volume, grid)[:, 0, :]
+    top = max(float(np.percentile(slice_, _BRIGHT_PERCENTILE)), 1e-6)
+    grey = np.round(255 * np.clip(slice_ / top, 0, 1)).astype(np.uint8)
     image = np.repeat(grey[::-1, :, None], 3, axis=2)
     for landmark in pose.schema.landmarks:
         if pose.present[landmark.row]:

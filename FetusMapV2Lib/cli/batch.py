@@ -66,6 +66,13 @@ def batch(
     kretz_handedness: Annotated[
         str, typer.Option("--kretz-handedness", help="Sign of y in Kretz files: slicerheart or plooney.")
     ] = "slicerheart",
+    presence_threshold: Annotated[
+        Optional[float],
+        typer.Option("--presence-threshold", help="Score from which a fetus counts as found, 0-1; else the model's."),
+    ] = None,
+    accept_doubtful: Annotated[
+        bool, typer.Option("--accept-doubtful", help="Count doubtful fetuses as found; a warning stays.")
+    ] = False,
     overwrite: OverwriteOption = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -79,11 +86,14 @@ def batch(
     from FetusMapV2Lib.batch.batch_run import journal_name, plan_batch
     from FetusMapV2Lib.batch.cases import find_batch_cases, shard_of
     from FetusMapV2Lib.batch.journal import Journal
+    from FetusMapV2Lib.estimation.detection import PresenceRule
 
+    presence = PresenceRule(presence_threshold, accept_doubtful)
     settings = _settings(
         output, {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report},
         model=model, device=device, memory_budget=memory_budget, refine=refine, jobs=jobs,
         identifiers=not without_identifiers, shared=shared, overwrite=overwrite, kretz_handedness=kretz_handedness,
+        presence=presence,
     )  # fmt: skip
     part = _parsed_shard(shard)
     found = find_batch_cases(inputs, standard_input=sys.stdin, leave_out=output)
