@@ -60,11 +60,17 @@ class PresenceThresholds:
 def detection_score_of(views: Sequence[ViewPrediction]) -> float:
     """Probability mass around head and trunk, 0-1: the geometric mean over the first and the last view.
 
-    A close view of something else may look like a body; the first view, of the whole volume, then has shown none.
+    A close view of something else may look like a body; the first view, of the whole volume, then has shown none. In
+    a large volume a body is small, and its surroundings, where they were shown, count in place of the whole.
     """
-    rows = list(default_schema().rows("ht"))
-    first, last = (float(view.peak_mass[rows].mean()) for view in (views[0], views[-1]))
-    return math.sqrt(max(first, 0.0) * max(last, 0.0))
+    first = max(torso_mass(view) for view in (views[0], *views) if view is views[0] or view.view == "surroundings")
+    return math.sqrt(first * torso_mass(views[-1]))
+
+
+def torso_mass(view: ViewPrediction) -> float:
+    """Probability mass around head and trunk in a view, 0-1; NaN where the network gave no numbers."""
+    mass = float(view.peak_mass[list(default_schema().rows("ht"))].mean())
+    return max(mass, 0.0)
 
 
 def grade_presence(view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds) -> tuple[Status, str]:

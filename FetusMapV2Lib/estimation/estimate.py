@@ -17,8 +17,9 @@ from FetusMapV2Lib.imaging.grid import Grid
 Array = NDArray[np.float64]
 
 
-#: What the network is shown: the whole volume, a close view along the body, or patches that cover the volume.
-View = Literal["whole", "close", "patch"]
+#: What the network is shown: the whole volume, the surroundings of a body in a large one, a close view along the
+#: body, or patches that cover the volume.
+View = Literal["whole", "surroundings", "close", "patch"]
 RefineMode = Literal["off", "prior", "full"]
 SHOWN_ON_REQUEST = "Shown on request."
 #: Three grades of presence, and "unreadable", which is only in a sequence.

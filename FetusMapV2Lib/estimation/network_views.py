@@ -14,6 +14,8 @@ from FetusMapV2Lib.imaging.volume import Volume
 
 #: Length of the close view's longest side in crown-rump lengths: limbs stretched beyond head or rump are inside.
 CLOSE_EXTENT = 1.7
+#: Length of the longest side of a body's surroundings in crown-rump lengths: about what volumes of a fetus show.
+SURROUNDINGS_EXTENT = 3.0
 #: Centre of the close view in the canonical frame, in crown-rump lengths from the head-and-trunk centroid: limbs reach
 #: to the front and below.
 CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
@@ -34,6 +36,23 @@ def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
     spacing = CLOSE_EXTENT * frame.length_mm / max(input_size)
     centre = frame.centre + frame.axes @ CLOSE_CENTRE * frame.length_mm
     return Grid.around(centre, frame.axes, spacing, input_size)
+
+
+def surroundings_view(frame: BodyFrame, whole: Grid) -> Grid:
+    """A grid along the axes of the whole view, around a body and inside the whole view; for bodies in large volumes.
+
+    Args:
+        frame: where the body is.
+        whole: the whole view (`whole_view`).
+
+    Returns:
+        The whole view itself where that shows no more than the surroundings.
+    """
+    spacing = min(whole.spacing_mm, SURROUNDINGS_EXTENT * frame.length_mm / max(whole.shape))
+    middle = (np.array(whole.shape[::-1]) - 1) / 2
+    room = middle * (1 - spacing / whole.spacing_mm)
+    centre = middle + np.clip(whole.to_voxel(frame.centre[None])[0] - middle, -room, room)
+    return Grid.around(whole.to_world(centre[None])[0], whole.axes, spacing, whole.shape)
 
 
 def patch_grid(

@@ -95,6 +95,11 @@ class ViewReader:
         """A close view along each of some body frames; a GPU computes them one after the other without waiting."""
         return self._views("close", [close_view(frame, self._model.input_size) for frame in frames], self._limbs)
 
+    def surroundings(self, grid: Grid) -> ViewPrediction:
+        """The surroundings of a body (`surroundings_view`)."""
+        found, _ = self._run(grid)
+        return self._prediction("surroundings", grid, found)
+
     def patches(self, spacing_mm: float, stages: Stages) -> ViewPrediction:
         """The whole volume through patches that cover it.
 

@@ -19,10 +19,11 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
 from FetusMapV2Lib.estimation.body_search import BodySearch, SearchResult
+from FetusMapV2Lib.estimation.detection import detection_score_of
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, whole_view
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.network.heatmap import decode, gaussian_target
@@ -71,14 +72,18 @@ class Script(nn.Module):
 
 
 def search(
-    answers: Sequence[Tensor], previous: Estimate | None = None, threshold: float = 0.0, **info: Any
+    answers: Sequence[Tensor],
+    previous: Estimate | None = None,
+    threshold: float = 0.0,
+    volume: Volume = VOLUME,
+    **info: Any,
 ) -> SearchResult:
     """The result of a search that uses up all answers."""
     network = Script(answers)
     info = {"views": ("whole", "close"), **info}
     model = Model(network, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
     runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
-    result = BodySearch(model, runner, threshold).run(DeviceVolume(VOLUME, runner.device), Stages(), previous)
+    result = BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), Stages(), previous)
     assert network.left == [], "views that were not taken"
     return result
 
@@ -123,6 +128,35 @@ def test_hypotheses_of_anonymous_sides_do_not_depend_on_which_limb_a_map_holds(a
         for maps in (seen, exchanged)
     ]
     assert (lengths[0] == lengths[1]) == anonymous
+
+
+# --- the surroundings of a body in a large volume
+
+LARGE = VOLUME.with_(ijk_to_ras=np.array([[16, 0, 0, -112], [0, 16, 0, -112], [0, 0, 16, -112], [0, 0, 0, 1.0]]))
+
+
+def in_whole(mean_peak_mass: float) -> Tensor:
+    """Heatmaps of the whole of the large volume."""
+    return answer(mean_peak_mass, whole_view(LARGE, SHAPE).to_voxel(body(FRAME)))
+
+
+@pytest.mark.parametrize(("apart", "views"), [(0.1, ["whole", "surroundings", "close"]), (0.2, ["whole", "close"])])
+def test_in_a_large_volume_the_same_body_is_looked_for_in_its_surroundings(apart: float, views: list[str]) -> None:
+    """A heatmap without a peak shows no body there."""
+    seen = [in_whole(0.6), answer(0.9)]
+    first = search([*seen, FLAT], volume=LARGE)
+    assert [view.view for view in first.views] == ["whole", "close"]
+    frame, whole = first.views[-1].frame, first.views[0].grid
+    assert frame is not None and whole is not None
+    beside = first.views[-1].positions + apart * frame.length_mm * np.eye(3)[0]
+    again = search([*seen, answer(0.9, surroundings_view(frame, whole).to_voxel(beside))], volume=LARGE)
+    assert [view.view for view in again.views] == views
+    assert (detection_score_of(again.views) > 0.88) == (len(views) == 3)
+    assert detection_score_of(first.views) < 0.8
+
+
+def test_a_body_that_is_seen_clearly_in_the_whole_volume_needs_no_surroundings() -> None:
+    assert "surroundings" not in [view.view for view in search([in_whole(0.9), answer(0.9)], volume=LARGE).views]
 
 
 # --- near the pose of the frame before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,14 @@ def view(trunk_mass: float = 0.9, limb_mass: float = 0.1, length_mm: float | Non
 def test_the_score_is_the_geometric_mean_over_the_first_and_the_last_view() -> None:
     assert detection_score_of([view(0.4), view(0.1), view(0.9)]) == pytest.approx(0.6)
     assert detection_score_of([view(0.7)]) == pytest.approx(0.7)
+
+
+def test_the_surroundings_count_in_place_of_a_large_whole() -> None:
+    surroundings = replace(view(0.9), view="surroundings")
+    assert detection_score_of([view(0.4), surroundings, view(0.1), view(0.9)]) == pytest.approx(0.9)
+    assert detection_score_of([view(0.4), replace(surroundings, peak_mass=np.zeros(22)), view(0.9)]) == pytest.approx(
+        0.6
+    )
 
 
 THRESHOLDS = PresenceThresholds(found=0.8, doubtful=0.75)

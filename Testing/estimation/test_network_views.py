@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.network_views import close_view
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view
+from FetusMapV2Lib.imaging.grid import Grid
 
 SCHEMA = default_schema()
 
@@ -48,3 +49,20 @@ def test_close_view_runs_along_the_body():
     assert grid.spacing_mm * 96 == pytest.approx(1.7 * 60.0)
     ahead_and_below = -0.08 * 60.0 * (frame.axes[:, 1] + frame.axes[:, 2])
     np.testing.assert_allclose(grid.centre_ras, frame.centre + ahead_and_below, atol=1e-9)
+
+
+def test_surroundings_lie_around_the_body_and_inside_the_whole_view():
+    whole = Grid.around(np.zeros(3), np.eye(3), 4.0, (64, 48, 48))
+    body = BodyFrame(np.array([60.0, 0.0, -100.0]), np.eye(3), 50.0)
+    grid = surroundings_view(body, whole)
+    assert grid.spacing_mm * 64 == pytest.approx(3 * 50.0)
+    corners = whole.to_voxel(grid.to_world(np.array([[0, 0, 0], [47, 47, 63]])))
+    assert (corners >= -1e-9).all() and (corners <= np.array([47, 47, 63]) + 1e-9).all()
+    voxel = grid.to_voxel(body.centre[None])[0]
+    assert (voxel > 0).all() and (voxel < [47, 47, 63]).all()
+
+
+def test_the_surroundings_of_a_large_body_are_the_whole_view():
+    whole = Grid.around(np.array([1.0, 2.0, 3.0]), np.eye(3), 2.0, (64, 48, 48))
+    grid = surroundings_view(BodyFrame(np.zeros(3), np.eye(3), 80.0), whole)
+    np.testing.assert_allclose(grid.grid_to_ras, whole.grid_to_ras)
