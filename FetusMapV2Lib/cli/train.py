@@ -32,6 +32,9 @@ def train(
     initial_model: Annotated[
         Optional[str], typer.Option("--initial-model", help="Start from the weights of this model.")
     ] = None,
+    negatives: Annotated[
+        Optional[Path], typer.Option("--negatives", help="Folder of volumes without a fetus, further training cases.")
+    ] = None,
     input_size: Annotated[
         Optional[str], typer.Option("--input-size", help="Override the preset's input size, longest first.")
     ] = None,
@@ -71,6 +74,7 @@ def train(
         overrides=overrides,
         seed=seed,
         resume=resume,
+        negatives=negatives,
         initial_model=initial_model,
         device=device,
         threads=threads or None,

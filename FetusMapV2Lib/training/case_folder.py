@@ -10,7 +10,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.blocks import block_mean
+from FetusMapV2Lib.imaging.case_search import VOLUME_SUFFIXES
 from FetusMapV2Lib.imaging.fill_values import without_fill
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.training_cases import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.training.distortions.field_of_view import Box
 
 _LOG = logging.getLogger(__name__)
 _CHECKSUM = "sha256"
@@ -48,6 +51,10 @@ class Case:
     positions: NDArray[np.float64]
     fetus_present: bool
     truth: dict[str, Any]
+
+    def seen_in(self, box: Box) -> Case:
+        """The case with the landmarks outside a box missing."""
+        return replace(self, positions=np.where(box.holds(self.positions)[:, None], self.positions, np.nan))
 
 
 class CaseFolder:
@@ -81,6 +88,22 @@ class CaseFolder:
 
     def __len__(self) -> int:
         return len(self.cases)
+
+
+def cases_without_fetus(folder: str | os.PathLike[str]) -> list[Case]:
+    """The volumes of a folder as cases without a fetus, sorted by name.
+
+    Raises:
+        InputError: no such folder, or no volume in it.
+    """
+    missing = np.full((default_schema().count, 3), np.nan)
+    where = Path(folder)
+    if not where.is_dir():
+        raise InputError("this folder does not exist", where=where, remedy="Give a folder of volumes without a fetus")
+    found = sorted(path for path in where.iterdir() if path.name.lower().endswith(VOLUME_SUFFIXES))
+    if not found:
+        raise InputError("no volume was found", where=folder, remedy="Give a folder of volumes without a fetus")
+    return [Case(path.name, path, missing, False, {}) for path in found]
 
 
 class ReducedVolumes:

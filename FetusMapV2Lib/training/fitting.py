@@ -258,7 +258,7 @@ def _network_images(options: TrainingOptions, device: torch.device, *, keep: boo
 
 
 def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int, images: NetworkImages) -> DataLoader[Any]:
-    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, images)
+    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, images, run.negatives)
     batch = run.preset.run.batch_size
     return DataLoader(
         views,
@@ -331,6 +331,7 @@ def _training_summary(run: Run, step: int, seconds: float) -> dict[str, Any]:
     """The training summary of the model file."""
     return {
         "cases": len(run.training),
+        "other_volumes_without_fetus": len(run.negatives),
         "cases_without_fetus": sum(not case.fetus_present for case in run.training),
         "simulated_cases": sum("style" in case.truth for case in run.training),
         "held_out_cases": len(run.held_out),

@@ -19,6 +19,7 @@ from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
 from FetusMapV2Lib.network.normalisation import Normalisation
 from FetusMapV2Lib.network.unet import check_input_size
+from FetusMapV2Lib.training.distortions.group import Distortions
 from FetusMapV2Lib.training.preset_options import (
     AdversarialOptions,
     AugmentationOptions,
@@ -64,6 +65,7 @@ class Preset(Checked):
     network: NetworkOptions = field(default_factory=NetworkOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    distortions: Distortions = field(default_factory=Distortions)
     loss_weights: LossOptions = field(default_factory=LossOptions)
     adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
@@ -90,6 +92,7 @@ class Preset(Checked):
             coarse = self.run.cache_spacing_mm > self.views.patch_spacing_mm
             plain = (self.loss, self.decoding) == ("heatmap", "peaks")
             rules["views.patch goes with the loss heatmap and decoding peaks"] = plain
+            rules["views.patch goes without distortions"] = not self.distortions.active
             rules["run.cache_spacing_mm may be no larger than views.patch_spacing_mm"] = not coarse
         return rules | (self._adversarial_rules() if self.adversarial.active else {})
 

@@ -45,7 +45,7 @@ _LONG_AXIS_TURNS = _TURNS[np.abs(_TURNS[:, 2, 2]) == 1]
 
 
 def random_whole_view(
-    fitted: Grid, volume: Volume, positions: Array, options: AugmentationOptions, generator: np.random.Generator
+    fitted: Grid, positions: Array, options: AugmentationOptions, generator: np.random.Generator
 ) -> Grid:
     """The whole view of a volume, rotated, scaled and shifted at random.
 
@@ -53,15 +53,14 @@ def random_whole_view(
     volume so that the landmarks stay inside where possible.
 
     Args:
-        fitted: `Grid.fit` of the volume.
-        volume: for its extent.
+        fitted: `Grid.fit` of the volume, or the grid of a box of it.
         positions: (22, 3) RAS mm, NaN = missing; may be all missing.
         options: see `AugmentationOptions`.
         generator: source of randomness.
     """
     axes, spacing = _turned_and_scaled(fitted, options, generator)
     size = spacing * np.array(fitted.shape[::-1], dtype=float)
-    centre = axes.T @ volume.centre_ras + generator.uniform(-1, 1, 3) * options.shift * size
+    centre = axes.T @ fitted.centre_ras + generator.uniform(-1, 1, 3) * options.shift * size
     known = positions[np.isfinite(positions).all(axis=1)]
     if len(known):
         room = size / 2 - _MARGIN_VOXELS * spacing
@@ -139,6 +138,17 @@ def random_close_view(
         factor * options.close_shift,
     )
     return close_view(aimed, shape)
+
+
+def random_part(volume: Volume, like: Grid, generator: np.random.Generator) -> Grid:
+    """A grid of the shape of another, of about its spacing, anywhere in a volume and turned at random."""
+    inside = generator.uniform(0.25, 0.75, 3) * (np.array(volume.shape[::-1]) - 1)
+    centre = volume.ijk_to_ras[:3, :3] @ inside + volume.ijk_to_ras[:3, 3]
+    # a volume smaller than the view is enlarged rather than surrounded by black
+    largest = 1.2 * max(volume.extent_mm) / max(like.shape)
+    spacing = min(like.spacing_mm, largest) * generator.uniform(0.6, 1.0)
+    turn = Rotation.from_quat(generator.normal(size=4))
+    return Grid.around(centre, turn.as_matrix(), spacing, like.shape)
 
 
 def _empty_frame(volume: Volume, generator: np.random.Generator) -> BodyFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, OutputError, UserError
 from FetusMapV2Lib.core.json_files import read_json_object
-from FetusMapV2Lib.core.serialisation import ReadingRules, from_json
-from FetusMapV2Lib.training.case_folder import Case, CaseFolder
+from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
+from FetusMapV2Lib.training.case_folder import Case, CaseFolder, cases_without_fetus
+from FetusMapV2Lib.training.distortions.group import Distortions
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -27,7 +28,7 @@ MODEL_FILE = "model.safetensors"
 _RUN, _CHECKPOINT = "run.json", "last.ckpt"
 _REMEDY = "Restore a good copy of it, or choose another folder"
 #: Fields of presets that earlier versions did not have, as they were then.
-_NEW: dict[str, Any] = {"normalisation": "bright-end"}
+_NEW: dict[str, Any] = {"normalisation": "bright-end", "distortions": to_json(Distortions())}
 _SPLIT = 3  # stream of randomness that holds cases out
 
 
@@ -40,6 +41,7 @@ class Run:
         preset: with its overrides applied.
         seed: of order, augmentation, initial weights and the held-out cases.
         training, held_out: cases.
+        negatives: volumes without a fetus that are further training cases.
         template: (22, 3) canonical pose of the training cases.
         steps: optimiser steps in all.
         sealed: its checkpoints have checksums; those of a run that an earlier version started do not.
@@ -53,6 +55,7 @@ class Run:
     template: NDArray[np.float64]
     steps: int
     sealed: bool = True
+    negatives: tuple[Case, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -73,6 +76,7 @@ class Run:
             "steps": self.steps,
             "training": [case.name for case in self.training],
             "held_out": [case.name for case in self.held_out],
+            **({"negatives": [case.name for case in self.negatives]} if self.negatives else {}),
         }
 
     @property
@@ -94,6 +98,7 @@ class _Notes:
     seed: int
     training: list[str]
     held_out: list[str]
+    negatives: list[str] = field(default_factory=list)
     checkpoints_have_checksums: bool = False
 
     def read_preset(self, where: Path) -> Preset:
@@ -118,6 +123,7 @@ def prepare_run(
     """
     folder, seed, resume = Path(output_dir), options.seed, options.resume
     chosen = preset.with_overrides(options.overrides)
+    negatives = () if options.negatives is None else tuple(cases_without_fetus(options.negatives))
     noted = _noted(folder / _RUN) if resume else None
     if noted is None:
         if (folder / _CHECKPOINT).exists() and not resume:
@@ -136,13 +142,19 @@ def prepare_run(
                 where=folder / _RUN,
                 remedy="Resume with the same ones, or choose another folder",
             )
+        if noted.negatives != [case.name for case in negatives]:
+            raise UserError(
+                "the run in this folder was started with other volumes without a fetus",
+                where=folder / _RUN,
+                remedy="Resume with the same folder of them",
+            )
         loaded = CaseFolder(data_dir, [*noted.training, *noted.held_out]).cases
         held_out = set(noted.held_out)
     training = [case for case in loaded if case.name not in held_out]
     run = Run(
         folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
         _template(training, data_dir), _step_count(chosen, len(training)),
-        sealed=noted is None or noted.checkpoints_have_checksums,
+        sealed=noted is None or noted.checkpoints_have_checksums, negatives=negatives,
     )  # fmt: skip
     if noted is None:
         write_json(run.folder / _RUN, {**run.note(), "checkpoints_have_checksums": True})

@@ -19,11 +19,13 @@ from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole
 from FetusMapV2Lib.estimation.patch_stitching import part_of, patch_places
 from FetusMapV2Lib.imaging.grid import Grid, Shape
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.network.normalisation import GreyEnds, normalised
+from FetusMapV2Lib.network.normalisation import BRIGHTEST, GreyEnds, normalised
 from FetusMapV2Lib.training.case_folder import Case, ReducedVolumes
+from FetusMapV2Lib.training.distortions.field_of_view import Box, inside_of
+from FetusMapV2Lib.training.distortions.picture import Picture
 from FetusMapV2Lib.training.network_images import HostImages, NetworkImages, augmented
 from FetusMapV2Lib.training.preset import Preset
-from FetusMapV2Lib.training.random_views import random_close_view, random_patch, random_whole_view
+from FetusMapV2Lib.training.random_views import random_close_view, random_part, random_patch, random_whole_view
 
 Array = NDArray[np.float64]
 #: image (1, K, J, I) float32; points (22, 3) voxels float32, NaN = missing or (but in patches) outside; present bool;
@@ -31,6 +33,8 @@ Array = NDArray[np.float64]
 Sample = dict[str, torch.Tensor]
 VIEW_NAMES = ("whole", "close", "patch")
 _WHOLE, _CLOSE, _PATCH = range(3)
+#: The brightest grey of a reduced volume.
+_WHITE = 255.0
 
 # separate random streams for the order of the cases and for their augmentation
 _ORDER, _AUGMENT = 1, 2
@@ -62,6 +66,7 @@ class TrainingViews(Dataset[Sample]):
         template: (22, 3) canonical pose for close views, None if the preset has none.
         seed: of the run.
         images: prepares the images, None = on the CPU.
+        negatives: further cases, without a fetus; what they show also becomes the surroundings of others.
     """
 
     def __init__(
@@ -72,8 +77,10 @@ class TrainingViews(Dataset[Sample]):
         template: Array | None,
         seed: int,
         images: NetworkImages | None = None,
+        negatives: Sequence[Case] = (),
     ) -> None:
-        self.cases = list(cases)
+        self.cases = [*cases, *negatives]
+        self.negatives = list(negatives)
         self.volumes = volumes
         self.images = images or HostImages()
         self.preset = preset
@@ -91,13 +98,45 @@ class TrainingViews(Dataset[Sample]):
         case = self.cases[number]
         generator = np.random.default_rng((self.seed, _AUGMENT, index))
         volume = self.volumes.get(case)
-        view, grid = self._draw(case, volume, generator)
+        distortions = self.preset.distortions
+        distorts = distortions.active and generator.random() < distortions.share
+        box = distortions.field_of_view.drawn(volume, case.positions, generator) if distorts else None
+        if box is not None:
+            case = case.seen_in(box)
+        view, grid = self._draw(case, volume, box, generator)
+        image = self.images.sampled(volume, grid)
+        if distorts:
+            image = self._distorted(image, case, volume, grid, box, generator)
         ends = self._ends_of(case, volume) if view == _PATCH else None
-        image = normalised(self.images.sampled(volume, grid), self.preset.normalisation, ends)
+        image = normalised(image, self.preset.normalisation, ends)
         image = augmented(image, self.preset.augmentation, generator)
         sample = make_sample(image, grid, case, view, number)
         mirror = self.preset.augmentation.mirror
         return mirrored(sample) if mirror and generator.random() < mirror else sample
+
+    def _distorted(
+        self,
+        image: torch.Tensor,
+        case: Case,
+        volume: Volume,
+        grid: Grid,
+        box: Box | None,
+        generator: np.random.Generator,
+    ) -> torch.Tensor:
+        """The greys of a view after distortions; what lies outside the box is padding."""
+        inside = inside_of(volume, grid, box, image.device)
+        other = self._view_of_another(grid, generator)
+        points = grid.to_voxel(case.positions)
+        picture = Picture(image / _WHITE, inside, grid.spacing_mm, points, other).with_grey(image / _WHITE)
+        return self.preset.distortions.applied(picture, generator).grey * _WHITE
+
+    def _view_of_another(self, grid: Grid, generator: np.random.Generator) -> torch.Tensor | None:
+        """A random part of a volume without a fetus that a user gave, as bright as a picture; None if none was."""
+        if not self.negatives:
+            return None
+        volume = self.volumes.get(self.negatives[generator.integers(len(self.negatives))])
+        image = self.images.sampled(volume, random_part(volume, grid, generator))
+        return normalised(image, self.preset.normalisation) / BRIGHTEST
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
@@ -105,7 +144,7 @@ class TrainingViews(Dataset[Sample]):
             self._order = (epoch, order)
         return self._order[1]
 
-    def _draw(self, case: Case, volume: Volume, generator: np.random.Generator) -> tuple[int, Grid]:
+    def _draw(self, case: Case, volume: Volume, box: Box | None, generator: np.random.Generator) -> tuple[int, Grid]:
         options, shape = self.preset.augmentation, self.preset.input_size
         if self.preset.sees_patches:
             aimed = self.preset.views.patch_aimed
@@ -114,7 +153,8 @@ class TrainingViews(Dataset[Sample]):
             grid = random_close_view(volume, case.positions, self.template, shape, options, generator)
             if grid is not None:
                 return _CLOSE, grid
-        return _WHOLE, random_whole_view(self._fit(case, volume), volume, case.positions, options, generator)
+        fitted = self._fit(case, volume) if box is None else box.grid(shape)
+        return _WHOLE, random_whole_view(fitted, case.positions, options, generator)
 
     def _fit(self, case: Case, volume: Volume) -> Grid:
         """The grid of the whole volume, as the engine would choose it."""

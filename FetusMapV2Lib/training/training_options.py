@@ -18,6 +18,8 @@ class TrainingOptions:
         seed: of everything random: initial weights, order, augmentation, held-out cases.
         cases: names of the cases to use, None = all of the folder; e.g. one part of a cross-validation.
         resume: continue from the checkpoint in the output folder; start from the beginning if there is none yet.
+        negatives: folder of volumes that show no fetus, without landmark files; they are further training cases, and
+            what they show also becomes the surroundings of others where the preset distorts surroundings.
         initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
             own cases, or continuing at another input size. Ignored when a checkpoint is resumed.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -38,6 +40,7 @@ class TrainingOptions:
     seed: int = 0
     cases: Sequence[str] | None = None
     resume: bool = False
+    negatives: str | os.PathLike[str] | None = None
     initial_model: str | os.PathLike[str] | None = None
     device: str = "auto"
     threads: int | None = None

@@ -16,11 +16,12 @@ from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
-from FetusMapV2Lib.training.case_folder import CaseFolder, ReducedVolumes, reduced
+from FetusMapV2Lib.training.case_folder import Case, CaseFolder, ReducedVolumes, cases_without_fetus, reduced
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.random_views import quarter_turns
 from FetusMapV2Lib.training.samples import TrainingViews, ValidationViews
@@ -127,6 +128,64 @@ def test_whole_views_keep_the_fetus_inside(folder: Path, tmp_path: Path) -> None
     for sample in whole:
         if sample["present"]:
             assert bool(torch.isfinite(sample["points"]).all())
+
+
+# --- distorted pictures, fields of view and volumes without a fetus
+
+
+def distorted_views(
+    folder: Path, tmp_path: Path, negatives: tuple[Case, ...] = (), **distortions: object
+) -> TrainingViews:
+    cases = CaseFolder(folder)
+    template = canonical_template(np.stack([case.positions for case in cases.cases]), SCHEMA)
+    chosen = Preset.from_dict({**preset().to_dict(), "normalisation": "plausible", "distortions": distortions})
+    return TrainingViews(cases.cases, ReducedVolumes(tmp_path, 3.0), chosen, template, 5, negatives=negatives)
+
+
+def test_distortions_change_the_share_of_samples_that_they_may(folder: Path, tmp_path: Path) -> None:
+    """The others are as they would be without; the landmarks stay where they are."""
+    plain = distorted_views(folder, tmp_path, share=0.0, gain={"probability": 1.0})
+    some = distorted_views(folder, tmp_path, share=0.5, s_curve={"probability": 1.0})
+    whole = distorted_views(folder, tmp_path, share=1.0, s_curve={"probability": 1.0})
+    assert not torch.equal(plain[3]["image"], whole[3]["image"])
+    assert len({torch.equal(some[n]["image"], whole[n]["image"]) for n in range(12)}) == 2
+    assert torch.equal(whole[3]["image"], distorted_views(folder, tmp_path, s_curve={"probability": 1.0})[3]["image"])
+
+
+def test_a_field_of_view_shows_nothing_outside_and_loses_what_it_cuts(folder: Path, tmp_path: Path) -> None:
+    field = {"probability": 1.0, "margin_mm": [3, 8], "cut": 0.5, "cut_mm": [8, 20]}
+    views = distorted_views(folder, tmp_path, field_of_view=field)
+    cut, black = [], []
+    for index in range(40):
+        sample = views[index]
+        if not sample["present"]:
+            continue
+        known = torch.isfinite(sample["points"]).all(dim=1)
+        cut.append(int((~known).sum()) > 0)
+        black.append(float((sample["image"] == 0).float().mean()))
+        if int(sample["view"]) == 0 and not cut[-1]:
+            assert inside(sample).all()
+    assert 0.2 < np.mean(cut) < 0.8 and np.mean(black) > 0.3
+
+
+def test_volumes_without_a_fetus_are_cases_and_surroundings(folder: Path, tmp_path: Path) -> None:
+    bright = tmp_path / "negatives"
+    write_volume(
+        bright / "bright.nrrd", Volume(np.full((30, 30, 30), 200, np.uint8) + np.arange(30, dtype=np.uint8), np.eye(4))
+    )
+    negatives = tuple(cases_without_fetus(bright))
+    views = distorted_views(folder, tmp_path, negatives, surroundings={"probability": 1.0, "black": 0.0})
+    alone = distorted_views(folder, tmp_path, (), surroundings={"probability": 1.0, "black": 0.0})
+    assert len(views.cases) == len(alone.cases) + 1
+    shown = [views[index] for index in range(len(views.cases))]
+    absent = [sample for sample in shown if views.cases[int(sample["case"])].name == "bright.nrrd"]
+    assert len(absent) == 1 and not absent[0]["present"] and bool(absent[0]["points"].isnan().all())
+    greys = [max(float(one[n]["image"].median()) for n in range(24)) for one in (views, alone)]
+    assert greys[0] > greys[1]
+    with pytest.raises(InputError, match="no volume"):
+        cases_without_fetus(usable_folder(tmp_path / "none"))
+    with pytest.raises(InputError, match="does not exist"):
+        cases_without_fetus(tmp_path / "nowhere")
 
 
 # --- patches
