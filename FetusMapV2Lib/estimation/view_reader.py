@@ -97,8 +97,7 @@ class ViewReader:
 
     def surroundings(self, grid: Grid) -> ViewPrediction:
         """The surroundings of a body (`surroundings_view`)."""
-        found, _ = self._run(grid)
-        return self._prediction("surroundings", grid, found)
+        return self._views("surroundings", [grid], ())[0]
 
     def patches(self, spacing_mm: float, stages: Stages) -> ViewPrediction:
         """The whole volume through patches that cover it.
