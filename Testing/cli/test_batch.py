@@ -59,7 +59,8 @@ def test_a_study_with_a_broken_file_and_again(fetusmap, study, ball_workers) -> 
     page = Path("out/summary.html").read_text(encoding="utf-8")
     assert page.index("Cannot be used") < page.index("<h2>Found") and page.count("data:image/png") == 3
     if os.name == "posix":
-        assert [path for path in Path("out").rglob("*") if path.stat().st_mode & 0o077] == []
+        every = [path for path in Path("out").rglob("*") if path.parent.name != ".fetusmap"]
+        assert [path for path in every if path.stat().st_mode & 0o077] == []
 
     before = Path("out/site/b.measurements.json").stat().st_mtime_ns
     Path("out/batch.jsonl").unlink()  # as if an earlier command had written the results
