@@ -14,6 +14,7 @@ import typer
 
 from FetusMapV2Lib.cli.batch import batch
 from FetusMapV2Lib.cli.calibrate import calibrate
+from FetusMapV2Lib.cli.check import check
 from FetusMapV2Lib.cli.console import out, print_message, set_verbosity
 from FetusMapV2Lib.cli.demo import demo
 from FetusMapV2Lib.cli.estimate import estimate
@@ -40,6 +41,7 @@ app = typer.Typer(
 #: Commands in the order of the help, with examples that end their own help.
 _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     simulate: ("fetusmap simulate cases --count 20 --seed 1 --empty 2",),
+    check: ("fetusmap check cases --output checked",),
     train: (
         "fetusmap train --preset bundled --data cases --output run",
         "fetusmap train --preset bundled --data cases --output run --resume",

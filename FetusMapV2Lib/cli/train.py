@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from FetusMapV2Lib.cli.check import SkipCheckOption, check_first
 from FetusMapV2Lib.cli.console import (
     DeviceOption,
     PrepareOnOption,
@@ -51,14 +52,17 @@ def train(
     prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
+    skip_check: SkipCheckOption = False,
 ) -> None:
-    """Train a model on a folder of annotated volumes."""
+    """Train a model on a folder of annotated volumes, which are checked first."""
     require_package("lightning", "training", "train")
     from FetusMapV2Lib.training import fitting
     from FetusMapV2Lib.training.training_options import TrainingOptions
 
     if not data.is_dir():  # before a folder for the run is made
         raise InputError("this folder does not exist", where=data, remedy="Give a folder of cases")
+    if not (skip_check or resume):
+        check_first(data)
     overrides: dict[str, object] = parsed_settings(settings)
     if input_size is not None:
         overrides["input_size"] = list(parsed_size(input_size, "--input-size"))

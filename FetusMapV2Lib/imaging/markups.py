@@ -163,6 +163,25 @@ def read_markups(path: str | os.PathLike[str], schema: Schema | None = None) -> 
     return Pose(positions, schema=schema)
 
 
+def unknown_labels(path: str | os.PathLike[str], schema: Schema | None = None) -> list[str]:
+    """The labels in a landmark file that name no landmark of the schema (default: the bundled one), each once.
+
+    Empty for a file that `read_markups` refuses for another reason.
+    """
+    known = _labels(default_schema() if schema is None else schema)
+    source = Path(path)
+    found: list[str] = []
+    try:
+        points = [point for markup in _fiducials(_document(source), source) for point in _points(markup, source)]
+    except InputError:
+        return []
+    for point in points:
+        names = [point.get("label", ""), point.get("key", "")]
+        if not any(isinstance(name, str) and _plain(name) in known for name in names):
+            found.append(str(names[0])[:_LONGEST_QUOTE])
+    return list(dict.fromkeys(found))
+
+
 def _document(path: Path) -> Any:
     if not path.exists():
         raise InputError("no such landmark file", where=path, remedy="Check the path")

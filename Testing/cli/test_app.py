@@ -13,7 +13,7 @@ from FetusMapV2Lib import __version__
 from FetusMapV2Lib.core import packages
 
 HEAVY = ("torch", "SimpleITK", "pydicom", "scipy", "lightning", "monai", "vtk", "slicer", "matplotlib")
-COMMANDS = ("plan", "estimate", "simulate", "train", "calibrate", "models", "presets", "demo")
+COMMANDS = ("plan", "estimate", "simulate", "check", "train", "calibrate", "models", "presets", "demo")
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
