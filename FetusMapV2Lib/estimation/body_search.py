@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +101,7 @@ class BodySearch:
         if frame is None:
             return []
         stages.reach(0.0, "searching near the previous pose")
-        views = list(_followed(reader, frame, MAXIMUM_VIEWS_NEAR_PREVIOUS))
+        (views,) = _followed(reader, [frame], MAXIMUM_VIEWS_NEAR_PREVIOUS)
         last = views[-1]
         seen = last.mean_peak_mass >= _enough_after(previous.mean_peak_mass) and frame.is_near(last.frame)
         return views if seen else []
@@ -135,32 +135,66 @@ class BodySearch:
     def _close_views(
         self, reader: ViewReader, hypotheses: tuple[BodyFrame, ...], stages: Stages
     ) -> list[ViewPrediction]:
-        """Close views along the hypothesis with the greatest peak mass; the first that is confident ends the search."""
+        """Close views along the hypothesis with the greatest peak mass; the first that is confident ends the search.
+
+        A GPU follows all but the first hypothesis side by side; of what it has seen, the same is kept.
+        """
         best: list[ViewPrediction] = []
-        most = len(hypotheses) * MAXIMUM_CLOSE_VIEWS
-        for number, frame in enumerate(hypotheses):
-            views: list[ViewPrediction] = []
-            stages.reach(0.3 + 0.6 * number * MAXIMUM_CLOSE_VIEWS / most, "close view")
-            for view in _followed(reader, frame, MAXIMUM_CLOSE_VIEWS):
-                views.append(view)
-                if len(views) > 1 and all(one.mean_peak_mass < self._hopeless_peak_mass for one in views):
-                    break
-                stages.reach(0.3 + 0.6 * (number * MAXIMUM_CLOSE_VIEWS + len(views)) / most, "close view")
-            if not best or views[-1].mean_peak_mass > best[-1].mean_peak_mass:
-                best = views
-            if best[-1].mean_peak_mass >= CONFIDENT_PEAK_MASS:
-                break
+        count = len(hypotheses)
+        done = 0
+        while done < count and not _is_confident(best):
+            side_by_side = count - done if done and self._runner.device.type != "cpu" else 1
+
+            def report(views: int, done: int = done, side_by_side: int = side_by_side) -> None:
+                share = (done * MAXIMUM_CLOSE_VIEWS + views * side_by_side) / (count * MAXIMUM_CLOSE_VIEWS)
+                stages.reach(0.3 + 0.6 * share, "close view")
+
+            frames = hypotheses[done : done + side_by_side]
+            for views in _followed(reader, frames, MAXIMUM_CLOSE_VIEWS, report, self._hopeless_peak_mass):
+                if not _is_confident(best) and (not best or views[-1].mean_peak_mass > best[-1].mean_peak_mass):
+                    best = views
+            done += side_by_side
         return best
 
 
-def _followed(reader: ViewReader, frame: BodyFrame, most: int) -> Iterator[ViewPrediction]:
-    """Close views, each along the body frame that the one before has shown, until the frame has settled."""
-    for _ in range(most):
-        view = reader.close(frame)
-        yield view
-        if view.frame is None or frame.gives_same_view_as(view.frame):
-            return
-        frame = view.frame
+def _is_confident(views: Sequence[ViewPrediction]) -> bool:
+    return bool(views) and views[-1].mean_peak_mass >= CONFIDENT_PEAK_MASS
+
+
+def _followed(
+    reader: ViewReader,
+    frames: Sequence[BodyFrame],
+    most: int,
+    report: Callable[[int], None] = lambda views: None,
+    hopeless_peak_mass: float = 0.0,
+) -> list[list[ViewPrediction]]:
+    """Close views from each of some body frames on, each along the one that the view before has shown.
+
+    They are followed side by side, each until its frame has settled, or until two views and all are hopeless.
+
+    Args:
+        reader: of the volume.
+        frames: where to begin.
+        most: views along each.
+        report: called with the number of views along each, from 0.
+        hopeless_peak_mass: a view with a smaller mean peak mass is hopeless.
+    """
+    followed: list[list[ViewPrediction]] = [[] for _ in frames]
+    aims = dict(enumerate(frames))
+    for number in range(most):
+        report(number)
+        for (row, frame), view in zip(list(aims.items()), reader.close_views(list(aims.values())), strict=True):
+            views = followed[row]
+            views.append(view)
+            hopeless = len(views) > 1 and all(one.mean_peak_mass < hopeless_peak_mass for one in views)
+            if hopeless or view.frame is None or frame.gives_same_view_as(view.frame):
+                del aims[row]
+            else:
+                aims[row] = view.frame
+        if not aims:
+            break
+    report(number + 1)
+    return followed
 
 
 def _enough_after(previous_peak_mass: float) -> float:

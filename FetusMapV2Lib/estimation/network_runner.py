@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from FetusMapV2Lib.memory.cost_model import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference, plan_training
+from FetusMapV2Lib.network.bfloat16 import computes_bfloat16, convolutions_in_bfloat16
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -48,6 +50,8 @@ class NetworkRunner:
         self.reason = reason
         #: whether `settle` waits for a GPU, so that each stage is timed with what it started there
         self.exact_timings = False
+        #: whether a CPU that computes bfloat16 does so where no memory plan is followed
+        self.bfloat16 = True
         self._budget = memory_budget
         self._budget_plan: MemoryPlan | None = None
         if memory_budget is not None:
@@ -94,9 +98,14 @@ class NetworkRunner:
         batch = image[None, None].to(self.device)
         if self._managed is not None:
             return read(self._managed(batch)[0].float())
-        with small_convolutions_by_onednn(self._network):
+        with self._fast_convolutions():
             logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return read(logits)
+
+    def _fast_convolutions(self) -> AbstractContextManager[None]:
+        if self.bfloat16 and type(self._network) is UNet3d and computes_bfloat16(self.device):
+            return convolutions_in_bfloat16(self._network)
+        return small_convolutions_by_onednn(self._network)
 
     def settle(self) -> None:
         """Wait for the GPU if timings are to be exact; otherwise it works on while the CPU prepares the next stage."""

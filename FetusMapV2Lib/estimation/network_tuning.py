@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.shape_prior import PseudoLabels, ShapePrior
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.memory.managed import ManagedNetwork
@@ -60,6 +61,21 @@ class Tuned:
     def best(self) -> int:
         """The iterate nearest to the library, the earliest of equal ones; 0 means that tuning made it worse."""
         return int(np.argmin([one.residual_mm for one in self.iterates]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """Where landmarks are wanted, on the device; Eq. 11 is a mean over those.
+
+    Attributes:
+        points_ijk: (1, 22, 3) voxels by heatmap, NaN = nowhere.
+        known: (R,) numbers of the other heatmaps.
+        count: R, at least 1.
+    """
+
+    points_ijk: Tensor
+    known: Tensor
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,69 +129,87 @@ class Tuning:
         batch: Tensor,
         before_step: Callable[[int], None] | None,
     ) -> Tuned | None:
+        """The CPU waits for the device twice: for what the labels come from, and for what all steps have seen."""
         optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=_BETAS)
-        iterates: list[Iterate] = []
-        losses: list[float] = []
+        rows = sorted({*self.prior.registration_rows(self.pinned), *self.prior.refined_rows(self.pinned)})
+        channels = torch.tensor([self.channels[row] for row in rows]).to(batch.device)
+        seen: list[Tensor] = []
+        losses: list[Tensor] = []
         labels: PseudoLabels | None = None
+        targets: _Targets | None = None
         for step in range(ITERATIONS):
             if before_step is not None:
                 before_step(step)
             optimiser.zero_grad(set_to_none=True)
             # a managed network never holds gradients and whole heatmaps at once: it computes them twice
             logits = network(batch) if managed is None else _heatmaps(managed, batch)
-            positions = self._positions(logits.detach())
-            now = self.prior.pseudo_labels(positions, tuple(self.pinned))
-            labels = labels or now
-            if now is None or labels is None:
-                return None
-            iterates.append(Iterate(positions, now.residual_mm))
-            targets = self._targets(labels).to(batch.device)
+            seen.append(self._points(logits, channels))
+            if targets is None:
+                labels = self.prior.pseudo_labels(self._positions(host_copies(seen)[0], rows), tuple(self.pinned))
+                if labels is None:
+                    return None
+                targets = self._targets(labels, batch.device)
             if managed is None:
                 loss = self._loss(logits, targets)
             else:
                 del logits
                 loss = self._slab_loss(managed, batch, targets)
             torch.autograd.backward(loss)
-            losses.append(float(loss.detach()))
+            losses.append(loss.detach())
             optimiser.step()
         if labels is None:
             return None
-        positions = self._positions(_heatmaps(managed or network, batch))
-        now = self.prior.pseudo_labels(positions, tuple(self.pinned))
-        last = [] if now is None else [Iterate(positions, now.residual_mm)]
-        return Tuned((*iterates, *last), labels, tuple(losses))
+        seen.append(self._points(_heatmaps(managed or network, batch), channels))
+        *points, values = host_copies([*seen, torch.stack(losses)])
+        iterates = self._iterates([self._positions(one, rows) for one in points])
+        return None if len(iterates) < ITERATIONS else Tuned(iterates, labels, tuple(map(float, values)))
 
     @staticmethod
     def _managed(network: nn.Module, plan: MemoryPlan) -> ManagedNetwork:
         contiguous: nn.Module = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return ManagedNetwork(contiguous, plan)
 
-    def _positions(self, logits: Tensor) -> Array:
-        rows = sorted({*self.prior.registration_rows(self.pinned), *self.prior.refined_rows(self.pinned)})
-        maps = logits[0, [self.channels[row] for row in rows]].float()
+    def _points(self, logits: Tensor, channels: Tensor) -> Tensor:
+        """(R, 3) voxels that the network sees in some of its heatmaps, on the device."""
+        return decode(logits.detach()[0].index_select(0, channels), sigma=self.sigma).points_ijk
+
+    def _positions(self, points_ijk: Array, rows: Sequence[int]) -> Array:
+        """(22, 3) RAS mm from the voxels (R, 3) of some rows and what was set by hand; the others are NaN."""
         positions = np.full((len(self.channels), 3), np.nan)
-        positions[rows] = self.grid.to_world(decode(maps, sigma=self.sigma).points_ijk.cpu().double().numpy())
+        positions[rows] = self.grid.to_world(points_ijk)
         for row, position in self.pinned.items():
             positions[row] = position
         return positions
 
-    def _targets(self, labels: PseudoLabels) -> Tensor:
-        """(1, 22, 3) voxels by heatmap: pseudo labels of the refined set, pinned positions, else NaN."""
+    def _iterates(self, positions: Sequence[Array]) -> tuple[Iterate, ...]:
+        """What was seen before and after each step, until too little was seen to compare it with the library."""
+        iterates = []
+        for one in positions:
+            labels = self.prior.pseudo_labels(one, tuple(self.pinned))
+            if labels is None:
+                break
+            iterates.append(Iterate(one, labels.residual_mm))
+        return tuple(iterates)
+
+    def _targets(self, labels: PseudoLabels, device: torch.device) -> _Targets:
+        """Pseudo labels of the refined set and pinned positions, by heatmap."""
         wanted = labels.positions.copy()
         for row, position in self.pinned.items():
             wanted[row] = position
         by_channel = np.full_like(wanted, np.nan)
         by_channel[list(self.channels)] = self.grid.to_voxel(wanted)
-        return torch.from_numpy(by_channel).float()[None]
+        known = np.flatnonzero(np.isfinite(by_channel).all(axis=1))
+        points = torch.from_numpy(by_channel).float()[None].to(device)
+        return _Targets(points, torch.from_numpy(known).to(device), max(1, len(known)))
 
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        known = torch.isfinite(targets[0]).all(dim=-1).nonzero().flatten()
-        each = cross_entropy(logits[:, known], targets[:, known], _present(targets), self.sigma)
-        return each.sum() / _count(targets)
+    def _loss(self, logits: Tensor, targets: _Targets) -> Tensor:
+        maps, points = (one.index_select(1, targets.known) for one in (logits, targets.points_ijk))
+        return cross_entropy(maps, points, _present(points), self.sigma).sum() / targets.count
 
-    def _slab_loss(self, managed: ManagedNetwork, batch: Tensor, targets: Tensor) -> Tensor:
-        loss: Tensor = managed.loss(batch, SlabHeatmapLoss(targets, _present(targets), self.sigma))
-        return loss * (targets.shape[1] / _count(targets))
+    def _slab_loss(self, managed: ManagedNetwork, batch: Tensor, targets: _Targets) -> Tensor:
+        points = targets.points_ijk
+        loss: Tensor = managed.loss(batch, SlabHeatmapLoss(points, _present(points), self.sigma))
+        return loss * (points.shape[1] / targets.count)
 
 
 def _heatmaps(network: nn.Module | ManagedNetwork, batch: Tensor) -> Tensor:
@@ -186,8 +220,3 @@ def _heatmaps(network: nn.Module | ManagedNetwork, batch: Tensor) -> Tensor:
 
 def _present(targets: Tensor) -> Tensor:
     return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-
-
-def _count(targets: Tensor) -> int:
-    """How many landmarks have a target; Eq. 11 is a mean over those."""
-    return max(1, int(torch.isfinite(targets).all(dim=-1).sum()))

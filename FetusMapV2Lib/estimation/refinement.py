@@ -19,6 +19,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import Stages
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, RefineMode
+from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_tuning import ITERATIONS, Tuned, Tuning
 from FetusMapV2Lib.estimation.network_views import close_view, whole_view
@@ -142,8 +143,8 @@ class Refiner:
         """(22, 3) RAS mm that the network itself sees in an image; of the last view if that was this one."""
         if estimate.views and estimate.views[-1].grid is grid and estimate.model == self._model.identity:
             return estimate.views[-1].positions
-        found = self._runner.run_once(image, lambda logits: decode(logits, sigma=self._model.sigma).cpu())
-        return grid.to_world(found.points_ijk.double().numpy())
+        points = self._runner.run_once(image, lambda logits: decode(logits, sigma=self._model.sigma).points_ijk)
+        return grid.to_world(*host_copies([points]))
 
 
 def refine_with_prior(

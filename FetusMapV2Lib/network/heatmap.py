@@ -30,10 +30,6 @@ class Decoded:
     peak_mass: Tensor
     spread: Tensor
 
-    def cpu(self) -> Decoded:
-        """The same on the CPU."""
-        return Decoded(self.points_ijk.cpu(), self.peak_mass.cpu(), self.spread.cpu())
-
 
 def axis_profiles(points_ijk: Tensor, shape: Sequence[int], sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     """The separable factors of Eq. 2 along k, j and i, each normalised to one over the grid.

@@ -67,11 +67,17 @@ class PretendedDevice(TorchDispatchMode):
             self.downloads += isinstance(args[1], _OnDevice)
         elif held and (func is _VALUES or func in _SHAPED_BY_VALUES or _is_masked(func, args)):
             self.waits += 1
-        args, kwargs = tree_map_only(_OnDevice, lambda one: one.value, (args, kwargs))
+        args, kwargs = tree_map_only(torch.Tensor, _value, (args, kwargs))
         found = func(*args, **kwargs)
         # inference mode knows no views of tensors that are not its own
         with torch.inference_mode(False):
             return tree_map_only(torch.Tensor, _OnDevice, found) if on_device and func is not _VALUES else found
+
+
+def _value(tensor: torch.Tensor) -> torch.Tensor:
+    value = tensor.value if isinstance(tensor, _OnDevice) else tensor
+    assert value.device == CPU, "a tensor came to the device on a way that is not pretended: make it on the CPU"
+    return value
 
 
 def _is_masked(func, args) -> bool:

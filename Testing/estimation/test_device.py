@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,12 @@ from imaging.samples import ORIENTATIONS, oblique, reordered
 from scipy import ndimage
 from torch import Tensor, nn
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume, sampled
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.map_filters import blurred, highest_nearby
+from FetusMapV2Lib.estimation.network_tuning import Tuned, Tuning
+from FetusMapV2Lib.estimation.shape_prior import ShapePrior
 from FetusMapV2Lib.imaging.grid import Grid, resample, sampling_of
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.heatmap import gaussian_target
@@ -30,12 +35,31 @@ class SameBody(nn.Module):
         return torch.log(0.8 * maps + 0.2 * maps.roll(1, 0) + 1e-9)[None]
 
 
+class MovableHeatmaps(nn.Module):
+    """Gaussian heatmaps whose centres are its weights."""
+
+    def __init__(self, points_ijk: np.ndarray, device: torch.device) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.from_numpy(points_ijk).float().to(device))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        axes = [torch.arange(size, device=batch.device) for size in batch.shape[2:]]
+        k, j, i = ((axis - self.points[:, 2 - n, None]) ** 2 for n, axis in enumerate(axes))
+        return (-(k[:, :, None, None] + j[:, None, :, None] + i[:, None, None, :]) / 8.0)[None]
+
+
 def engine_on(device: torch.device, network: nn.Module, views: tuple[str, ...]) -> PoseEngine:
     return PoseEngine(model_of(network, views=views, decoding="limbs"), device, "for a test")
 
 
-@pytest.mark.parametrize(("network", "views"), [(BallReader(), ("whole",)), (SameBody(), ("whole", "close"))])
-def test_the_device_s_way_gives_the_answer_of_the_cpu_with_one_copy_per_look(network, views) -> None:
+@pytest.mark.parametrize(
+    ("network", "views", "copies", "expected_looks"),
+    [(BallReader(), ("whole",), 1, 1), (SameBody(), ("whole", "close"), 3, 4)],
+)
+def test_the_device_s_way_gives_the_answer_of_the_cpu_with_one_copy_per_look(
+    network: nn.Module, views: tuple[str, ...], copies: int, expected_looks: int
+) -> None:
+    """Or for several looks side by side."""
     volume, _ = ball_volume()
     expected = engine_on(CPU, network, views).estimate(volume)
     looks: list[int] = []
@@ -50,7 +74,32 @@ def test_the_device_s_way_gives_the_answer_of_the_cpu_with_one_copy_per_look(net
         lengths = [[frame.length_mm for frame in view.hypotheses] for view in (one, other)]
         assert lengths[0] == pytest.approx(lengths[1], rel=1e-6)
     assert device.waits == 0
-    assert device.downloads == 1 + len(looks)  # where the volume is bright, and what each look shows
+    assert device.downloads == 1 + copies  # where the volume is bright, and what the looks show
+    assert len(looks) == expected_looks
+
+
+def test_tuning_waits_for_the_device_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what the pseudo labels come from, and for what all eight steps have seen."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
+    body = layout() * 0.5
+    grid = Grid.around(body.mean(axis=0), np.eye(3), 4.0, (32, 24, 24))
+    seen = grid.to_voxel(body + np.random.default_rng(0).normal(0, 2.0, body.shape))
+    prior = ShapePrior(np.stack([body, 1.1 * body]), default_schema())
+
+    def tuned(device: torch.device) -> Tuned:
+        network = MovableHeatmaps(seen, device)
+        image = torch.zeros(grid.shape).to(device)
+        found = Tuning(network, image, grid, 2.0, prior, range(22), {0: body[0]}).run(device)
+        assert found is not None and len(found.losses) == 8
+        return found
+
+    expected = tuned(CPU)
+    with PretendedDevice() as device:
+        found = tuned(DEVICE)
+    assert found.losses == pytest.approx(expected.losses, rel=1e-5)
+    for one, other in zip(found.iterates, expected.iterates, strict=True):
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-4)
+    assert (device.waits, device.downloads) == (0, 2)
 
 
 def test_the_pretended_device_counts_what_a_gpu_waits_for() -> None:

@@ -29,7 +29,7 @@ PINNED = 11  # row of the left elbow
 @pytest.fixture(scope="module")
 def tuning() -> Tuning:
     torch.manual_seed(0)
-    image = np.random.default_rng(0).random(SIZE, dtype=np.float32)
+    image = torch.rand(SIZE, generator=torch.Generator().manual_seed(0))
     grid = Grid.around(np.zeros(3), np.eye(3), 2.5, SIZE)
     return Tuning(
         network=UNet3d(widths=(8, 12, 16)),

@@ -1,0 +1,48 @@
+"""A UNet's convolutions in bfloat16 on a CPU with instructions for it, where they take about half the time.
+
+Only for finding landmarks: gradients stay in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from FetusMapV2Lib.network.unet import UNet3d
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether this is a CPU that multiplies bfloat16 numbers, AVX-512 BF16 or AMX."""
+    known: Callable[[], bool] | None = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and known is not None and known() and torch.backends.mkldnn.is_available()
+
+
+@contextmanager
+def convolutions_in_bfloat16(network: UNet3d) -> Iterator[None]:
+    """While it is entered, a UNet computes in bfloat16 all but its last convolution at full resolution and its head.
+
+    Rounded there, too, landmarks would move by three times as much: 0.10 mm on average instead of 0.03.
+
+    Args:
+        network: changed while this is entered, but for its weights and names.
+    """
+    exact = [network.get_submodule("up.0.convs.second"), network.head]
+    for module in exact:
+        module.forward = _in_float32(module.forward)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            yield
+    finally:
+        for module in exact:
+            del module.forward
+
+
+def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def exact(volume: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return forward(volume.float())
+
+    return exact
