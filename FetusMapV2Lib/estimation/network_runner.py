@@ -159,8 +159,7 @@ class NetworkRunner:
         return None
 
     def _use_plan(self, plan: MemoryPlan | None) -> None:
-        lean = plan is not None and plan.executor != "vanilla"
-        self._managed = ManagedNetwork(self.network, plan) if plan is not None and lean else None
+        self._managed = ManagedNetwork(self.network, plan) if plan is not None and plan.manages else None
 
     def _smaller_plan(self) -> MemoryPlan | None:
         if self._managed is None:

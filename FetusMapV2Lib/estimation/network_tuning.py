@@ -116,7 +116,7 @@ class Tuning:
             None if the prior has no pseudo labels for what the network sees.
         """
         network = copy.deepcopy(self.network).requires_grad_(True).eval()
-        managed = None if self.plan is None or self.plan.executor == "vanilla" else self._managed(network, self.plan)
+        managed = None if self.plan is None or not self.plan.manages else self._managed(network, self.plan)
         batch = self.image[None, None].to(device)
         # a plan is made for the convolutions that it replaces
         with small_convolutions_by_onednn(network) if managed is None else nullcontext():

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from FetusMapV2Lib.memory.executor import Walk
+from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
+from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.shape_tensors import Ledger, ShapeKernels, ShapeLoss
-from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph
 
 Size = tuple[int, int, int]
@@ -85,7 +85,7 @@ class CostModel:
         self.graph, self.input_size, self.batch, self.training = graph, input_size, batch, training
         self.autocast, self.machine = autocast, machine or Machine()
         self.evaluations = 0
-        self._top: Top | None = None
+        self._execution = Execution(graph)
         self._known: dict[tuple[object, ...], Ledger] = {}
 
     def price(self, choices: Choices) -> Ledger:
@@ -93,7 +93,7 @@ class CostModel:
         key = (tuple(sorted(choices.units.items())), *_flags(choices))
         if key not in self._known:
             self.evaluations += 1
-            self._known[key] = self._walk(choices)
+            self._known[key] = self._run(choices)
         return self._known[key]
 
     def seconds(self, choices: Choices) -> float:
@@ -103,11 +103,11 @@ class CostModel:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every unit's value, by unit name."""
         kernels = ShapeKernels(Ledger())
-        walk = Walk(self.graph, Choices(), kernels)
-        walk.forward(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
-        return {unit.name: walk.states[unit].shape for unit in self.graph.units}
+        executor = ChannelExecutor(self.graph, Choices(), kernels)
+        executor.output(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
+        return {unit.name: executor.states[unit].shape for unit in self.graph.units}
 
-    def _walk(self, choices: Choices) -> Ledger:
+    def _run(self, choices: Choices) -> Ledger:
         ledger = Ledger()
         kernels = ShapeKernels(ledger)
         module = self.graph.module
@@ -115,25 +115,22 @@ class CostModel:
         trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
         ledger.take(weights + 2 * trained * self.training)  # Adam keeps two moments
         volume = kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32)
-        if choices.slab_rows:
-            return self._streamed(choices, kernels, volume)
-        walk = Walk(self.graph, choices, kernels, keep=self.training, dtype=self.autocast)
+        executor = self._execution.executor(choices, kernels, keep=self.training, dtype=self.autocast)
         if not self.training:
-            output = walk.forward(volume)
+            output = executor.output(volume)
             ledger.label("")
             del output
             return ledger
-        head = self.graph.head
-        if choices.fused_head and head is not None:
-            walk.forward(volume, until=head[0])
-            walk.fused_head(ShapeLoss(ledger))
-            walk.backward(None)
+        if self._execution.fuses_head(choices):
+            executor.loss(volume, ShapeLoss(ledger))
+            executor.backward(None)
         else:
-            gradient = self._whole_loss(kernels, walk.forward(volume))
-            walk.backward(gradient)
+            executor.backward(self._whole_loss(kernels, executor.output(volume)))
         del volume
-        walk.clear_tensors()
+        gradients = executor.gradients
+        executor.clear()
         self._optimise(kernels)
+        del gradients
         return ledger
 
     def _optimise(self, kernels: ShapeKernels) -> None:
@@ -141,24 +138,6 @@ class CostModel:
         largest = max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
         kernels.ledger.brief(2 * largest)
         kernels.label("")
-
-    def _streamed(self, choices: Choices, kernels: ShapeKernels, volume: Tensor) -> Ledger:
-        if self._top is None:
-            self._top = split_top(self.graph)
-        walk = StreamedWalk(self._top, choices, kernels, keep=self.training)
-        walk.features(volume)
-        if not self.training:
-            output = walk.output()
-            kernels.label("")
-            del output
-            return kernels.ledger
-        walk.value(ShapeLoss(kernels.ledger))
-        walk.backward(None)
-        gradients = walk.gradients
-        walk.clear()
-        self._optimise(kernels)
-        del gradients
-        return kernels.ledger
 
     def _whole_loss(self, kernels: ShapeKernels, output: Tensor) -> Tensor:
         """A loss on stored heatmaps: the maps, their probabilities and their gradient."""

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.executor import Walk
+from FetusMapV2Lib.memory.execution import Execution
+from FetusMapV2Lib.memory.executor import Executor
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.paper.segments import segmented
-from FetusMapV2Lib.memory.plan import MemoryPlan
-from FetusMapV2Lib.memory.streaming import StreamedWalk, Top, split_top
-from FetusMapV2Lib.memory.units import UnitGraph, build_units
+from FetusMapV2Lib.memory.plan import ExecutorKind, MemoryPlan
+from FetusMapV2Lib.memory.units import build_units
 
 
 class ManagedNetwork:
@@ -37,70 +36,47 @@ class ManagedNetwork:
 
     def __init__(self, network: nn.Module, plan: MemoryPlan) -> None:
         self.network, self.plan = network, plan
-        by_units = plan.executor in ("lean", "streamed")
-        self.graph: UnitGraph | None = build_units(network) if by_units else None
-        self._plain: nn.Module = segmented(network, plan.partition) if plan.executor == "segments" else network
-        streams = self.graph is not None and plan.choices.slab_rows > 0
-        self.top: Top | None = split_top(self.graph) if streams and self.graph is not None else None
+        self._execution = Execution(build_units(network)) if plan.executor.runs_units else None
+        if self._execution is not None and plan.choices.slab_rows:
+            _ = self._execution.top  # complains where it does not fit
+        by_segments = plan.executor is ExecutorKind.SEGMENTS
+        self._plain: nn.Module = segmented(network, plan.partition) if by_segments else network
 
     @torch.compiler.disable
     def __call__(self, volume: Tensor) -> Tensor:
         """Volume (B, C, K, J, I) to the network's output; differentiable once."""
-        if self.graph is None:
+        if self._execution is None:
             result: Tensor = self._plain(volume)
             return result
-        self._check(volume)
-        if not torch.is_grad_enabled():
-            with _exactly(volume.device):
-                return _forward(self._walk(volume, keep=False), volume)
-        return _run(self, volume, lambda walk: _forward(walk, volume.detach()))
+        return self._pass(volume, lambda executor: executor.output(volume.detach()), keep=torch.is_grad_enabled())
 
     @torch.compiler.disable
     def loss(self, volume: Tensor, head_loss: HeadLoss) -> Tensor:
         """The scalar loss of the network's output; head and loss are one operation where the plan says so."""
-        if self.graph is None or self.graph.head is None or not self.plan.choices.fused_head:
+        if self._execution is None or not self._execution.fuses_head(self.plan.choices):
             return slab_loss(self(volume), head_loss)
-        self._check(volume)
-        head, _ = self.graph.head
+        return self._pass(volume, lambda executor: executor.loss(volume.detach(), head_loss), keep=True)
 
-        def forward(walk: Walk | StreamedWalk) -> Tensor:
-            if isinstance(walk, StreamedWalk):
-                walk.features(volume.detach())
-                return walk.value(head_loss)
-            walk.forward(volume.detach(), until=head)
-            return walk.fused_head(head_loss)
-
+    def _pass(self, volume: Tensor, forward: Callable[[Executor], Tensor], keep: bool) -> Tensor:
+        assert self._execution is not None
+        for check in self._execution.graph.checks:
+            check(volume)
+        executor = self._executor(volume, keep)
         if not torch.is_grad_enabled():
             with _exactly(volume.device):
-                return forward(self._walk(volume, keep=True))
-        return _run(self, volume, forward)
+                return forward(executor)
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        result: Tensor = _Managed.apply(executor, forward, volume, *parameters)
+        return result
 
-    def _check(self, volume: Tensor) -> None:
-        assert self.graph is not None
-        for check in self.graph.checks:
-            check(volume)
-
-    def _walk(self, volume: Tensor, keep: bool) -> Walk | StreamedWalk:
-        assert self.graph is not None
-        if self.top is not None:
-            if volume.requires_grad:
-                raise UserError("a streamed plan gives no gradient of the input", remedy="Plan without slab-streaming")
-            return StreamedWalk(self.top, self.plan.choices, TorchKernels(), keep=keep)
+    def _executor(self, volume: Tensor, keep: bool) -> Executor:
+        assert self._execution is not None
         kind = volume.device.type
         autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else None
+        wants_input = keep and volume.requires_grad
         choices = self.plan.choices
-        return Walk(
-            self.graph, choices, TorchKernels(), keep=keep, dtype=dtype, input_gradient=keep and volume.requires_grad
-        )
-
-
-def _forward(walk: Walk | StreamedWalk, volume: Tensor) -> Tensor:
-    """The network's output."""
-    if isinstance(walk, Walk):
-        return walk.forward(volume)
-    walk.features(volume)
-    return walk.output()
+        return self._execution.executor(choices, TorchKernels(), keep=keep, dtype=dtype, wants_input=wants_input)
 
 
 def slab_loss(logits: Tensor, head_loss: HeadLoss) -> Tensor:
@@ -137,15 +113,8 @@ class _SlabLoss(torch.autograd.Function):
 
 
 def _exactly(device: torch.device) -> AbstractContextManager[Any]:
-    """No autocast: the walk chooses its types itself."""
+    """No autocast: the executor chooses its types itself."""
     return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
-
-
-def _run(managed: ManagedNetwork, volume: Tensor, forward: Callable[[Walk | StreamedWalk], Tensor]) -> Tensor:
-    walk = managed._walk(volume, keep=True)
-    parameters = [parameter for parameter in managed.network.parameters() if parameter.requires_grad]
-    result: Tensor = _Managed.apply(walk, forward, volume, *parameters)
-    return result
 
 
 class _Managed(torch.autograd.Function):
@@ -153,40 +122,30 @@ class _Managed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        walk: Walk | StreamedWalk,
-        forward: Callable[[Walk | StreamedWalk], Tensor],
-        volume: Tensor,
-        *parameters: Tensor,
+        ctx: Any, executor: Executor, forward: Callable[[Executor], Tensor], volume: Tensor, *parameters: Tensor
     ) -> Tensor:
-        """Run the walk forward and keep it."""
+        """Run the executor forward and keep it."""
         with _exactly(volume.device):
-            value = forward(walk)
+            value = forward(executor)
         # autograd then notices if one of them is changed in place before the backward pass
-        held = [value] if isinstance(walk, Walk) and walk.holds(value) else []
+        held = [value] if executor.holds(value) else []
         ctx.save_for_backward(volume, *held, *parameters)
-        ctx.walk, ctx.beside = walk, 1 + len(held)
-        ctx.scalar = value.dim() == 0
+        ctx.executor, ctx.beside = executor, 1 + len(held)
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
-        """Run the walk backward; on any error everything it holds is released."""
-        walk: Walk | StreamedWalk | None = ctx.walk
+        """Run the executor backward; on any error everything it holds is released."""
+        executor: Executor | None = ctx.executor
         parameters = ctx.saved_tensors[ctx.beside :]
-        ctx.walk = None
-        if walk is None:
+        ctx.executor = None
+        if executor is None:
             raise RuntimeError("a managed network's backward pass overwrites what it needs: it can run once only")
         try:
             with _exactly(upstream.device):
-                if ctx.scalar:
-                    walk.scale_gradients(upstream)
-                    walk.backward(None)
-                else:
-                    walk.backward(upstream)
-            found = tuple(walk.gradients.get(parameter) for parameter in parameters)
-            dz = walk.states[walk.graph.input].dz if isinstance(walk, Walk) and walk.input_gradient else None
-            return (None, None, dz, *found)
+                executor.backward(upstream)
+            found = tuple(executor.gradients.get(parameter) for parameter in parameters)
+            return (None, None, executor.input_gradient, *found)
         finally:
-            walk.clear()
+            executor.clear()

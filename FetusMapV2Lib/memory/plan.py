@@ -14,9 +14,6 @@ from typing import Any
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.serialisation import from_json, to_json
 
-#: Kinds of plans in words, where the executor's name does not say it.
-_KINDS = {"segments": "checkpoint"}
-
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -35,6 +32,25 @@ class Storage(str, Enum):
     KEPT = "kept"  # the convolution's output
     RECOMPUTED = "recomputed"  # nothing; recomputed in its backward pass
     NEVER = "never"  # nothing, not even between two uses; recomputed slice by slice wherever it is read
+
+
+class ExecutorKind(str, Enum):
+    """What runs a plan."""
+
+    VANILLA = "vanilla"  # the network as it is
+    UNITS = "lean"  # unit by unit, as `Choices` say
+    STREAMED = "streamed"  # the same, the full-resolution level slab by slab
+    SEGMENTS = "segments"  # a scheme of the paper
+
+    @property
+    def runs_units(self) -> bool:
+        """Whether the network is taken apart into units."""
+        return self in (ExecutorKind.UNITS, ExecutorKind.STREAMED)
+
+    @property
+    def words(self) -> str:
+        """For the summary of a plan."""
+        return "checkpoint" if self is ExecutorKind.SEGMENTS else self.value
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,11 @@ class Choices:
     head_rows: int = 8
     slab_rows: int = 0
     streamed_to_host: tuple[str, ...] = ()
+
+    @property
+    def executor(self) -> ExecutorKind:
+        """What runs them."""
+        return ExecutorKind.STREAMED if self.slab_rows else ExecutorKind.UNITS
 
     def of(self, unit: str) -> UnitChoice:
         """The choice for a unit."""
@@ -186,33 +207,37 @@ class MemoryPlan:
         input_size: (k, j, i).
         batch: volumes at once.
         purpose: "training" or "inference".
-        executor: "vanilla", "lean", "streamed", or "segments" for a scheme of the paper.
+        executor: what runs it.
         segments: one line per unit.
         prediction: what it costs.
         choices: what the executor does.
-        partition: what the executor "segments" does.
+        partition: what the executor of segments does.
         reversible: passes that must be reversible blocks in the network that is run.
     """
 
     input_size: tuple[int, int, int]
     batch: int
     purpose: str
-    executor: str
+    executor: ExecutorKind
     segments: tuple[SegmentPlan, ...]
     prediction: Prediction
     choices: Choices = field(default_factory=Choices)
     partition: tuple[Segment, ...] = ()
     reversible: tuple[str, ...] = ()
 
+    @property
+    def manages(self) -> bool:
+        """Whether the network runs otherwise than it is."""
+        return self.executor is not ExecutorKind.VANILLA
+
     def summary(self) -> str:
         """One sentence for logs and result files."""
         size = "x".join(str(n) for n in self.input_size)
         cost = self.prediction
-        if self.executor == "vanilla":
+        if not self.manages:
             return f"no memory management at {size}: peak {shown_bytes(cost.peak_bytes)}"
-        kind = _KINDS.get(self.executor, self.executor)
         words = (
-            f"{kind} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
+            f"{self.executor.words} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
             f"{shown_bytes(cost.vanilla_peak_bytes)} ({100 * cost.peak_share:.0f} %)"
         )
         words += f", {cost.flops_ratio:.2f}x the operations (counted; time is another matter)"

@@ -16,6 +16,7 @@ from FetusMapV2Lib.memory.cost_model import CostModel, Machine, Size
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     Choices,
+    ExecutorKind,
     MemoryPlan,
     Prediction,
     Storage,
@@ -281,7 +282,13 @@ class _Planner:
             vanilla_timeline=self.vanilla.timeline,
         )
         return MemoryPlan(
-            self.cost_model.input_size, self.cost_model.batch, self._purpose, "vanilla", (), prediction, Choices()
+            self.cost_model.input_size,
+            self.cost_model.batch,
+            self._purpose,
+            ExecutorKind.VANILLA,
+            (),
+            prediction,
+            Choices(),
         )
 
     @property
@@ -314,7 +321,7 @@ class _Planner:
             self.cost_model.input_size,
             self.cost_model.batch,
             self._purpose,
-            "streamed" if choices.slab_rows else "lean",
+            choices.executor,
             tuple(segment_plans(self.space, choices)),
             prediction,
             choices,

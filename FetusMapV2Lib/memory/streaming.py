@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.executor import Walk
+from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
+from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
 from FetusMapV2Lib.memory.plan import Choices
@@ -118,8 +119,8 @@ def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
     return UnitGraph(graph.module, entry, units, end, [])
 
 
-class StreamedWalk:
-    """One pass through a network with a streamed top level; `Walk`'s counterpart.
+class StreamedExecutor:
+    """One pass through a network whose top level is streamed; the levels below run in slices of channels.
 
     Args:
         top: the network.
@@ -131,7 +132,7 @@ class StreamedWalk:
 
     def __init__(self, top: Top, choices: Choices, kernels: TorchKernels, *, keep: bool = True) -> None:
         self.top, self.choices, self.kernels, self.keep = top, choices, kernels, keep
-        self.inner = Walk(top.inner, choices, kernels, keep=keep, input_gradient=keep)
+        self.inner = ChannelExecutor(top.inner, choices, kernels, keep=keep, wants_input=keep)
         self.body = top.convs[:-1]
         self.statistics: dict[Unit, Statistics] = {}
         self.sums: dict[Unit, tuple[Tensor, Tensor]] = {}
@@ -142,16 +143,50 @@ class StreamedWalk:
         self.below: Tensor | None = None
         self.below_gradient: Tensor | None = None
         self.pooled_gradient: Tensor | None = None
-        self.loss: Any = None
+        self._loss: Any = None
 
     @property
-    def gradients(self) -> dict[Tensor, Tensor]:
+    def gradients(self) -> Gradients:
         """Of the parameters."""
         return self.inner.gradients
 
+    @property
+    def input_gradient(self) -> None:
+        """Not made here."""
+
+    def holds(self, value: Tensor) -> bool:
+        """False: the output is assembled from slabs."""
+        return False
+
     # -- forward -----------------------------------------------------------------------------------------------
 
-    def features(self, volume: Tensor) -> None:
+    def output(self, volume: Tensor) -> Tensor:
+        """The network's output for a volume (B, C, K, J, I), assembled from slabs."""
+        self._features(volume)
+        result: Tensor | None = None
+        self.kernels.label("head")
+        for i, j in self._slabs():
+            part = self.logits(i, j)
+            if result is None:
+                result = self.kernels.empty((*part.shape[:2], self.rows, *part.shape[3:]), part)
+            self.kernels.copy(result[:, :, i:j], part)
+            del part
+        assert result is not None
+        return result
+
+    def loss(self, volume: Tensor, head_loss: HeadLoss) -> Tensor:
+        """The scalar loss of the output, which is never there whole."""
+        self._features(volume)
+        self._loss = head_loss
+        self.kernels.label("head and loss")
+        shape = (volume.shape[0], self.top.head.channels, *volume.shape[2:])
+        head_loss.begin(shape, volume.device, volume.dtype)
+        for number in range(head_loss.passes):
+            for i, j in self._slabs():
+                head_loss.accumulate(number, self.logits(i, j), slice(i, j))
+        return head_loss.value()
+
+    def _features(self, volume: Tensor) -> None:
         """All statistics of the top level, and the levels below."""
         self.volume, self.rows = volume, int(volume.shape[2])
         for unit in self.top.graph.units:
@@ -161,7 +196,7 @@ class StreamedWalk:
             self.kernels.label(f"{unit.name} statistics")
             pooled = self._pass_forward(unit)
             if pooled is not None:
-                self.below = self.inner.forward(pooled)
+                self.below = self.inner.output(pooled)
                 del pooled
                 if self.keep:
                     self.inner.states[self.top.inner.output].y = None
@@ -196,36 +231,12 @@ class StreamedWalk:
             pooled = self._activate(unit, pooled, in_place=True)
         return pooled
 
-    def output(self) -> Tensor:
-        """The network's output, assembled from slabs."""
-        result: Tensor | None = None
-        self.kernels.label("head")
-        for i, j in self._slabs():
-            part = self.logits(i, j)
-            if result is None:
-                result = self.kernels.empty((*part.shape[:2], self.rows, *part.shape[3:]), part)
-            self.kernels.copy(result[:, :, i:j], part)
-            del part
-        assert result is not None
-        return result
-
-    def value(self, loss: HeadLoss) -> Tensor:
-        """The loss of the output, which is never there whole."""
-        self.loss = loss
-        self.kernels.label("head and loss")
-        shape = (self.volume.shape[0], self.top.head.channels, *self.volume.shape[2:])
-        loss.begin(shape, self.volume.device, self.volume.dtype)
-        for number in range(loss.passes):
-            for i, j in self._slabs():
-                loss.accumulate(number, self.logits(i, j), slice(i, j))
-        return loss.value()
-
     # -- backward ----------------------------------------------------------------------------------------------
 
-    def backward(self, gradient: Tensor | None) -> None:
-        """Fill `gradients`; `gradient` is the output's, None after `value`."""
-        if gradient is not None:
-            self.loss = _Given(gradient)
+    def backward(self, upstream: Tensor | None) -> None:
+        """Fill `gradients`; `upstream` is the gradient of what was asked for last, None = 1 (of a loss)."""
+        if upstream is not None:
+            self._loss = _Given(upstream) if self._loss is None else _Scaled(self._loss, upstream)
         kernels = self.kernels
         self._head_gradients()
         last = self.body[-1]
@@ -253,7 +264,7 @@ class StreamedWalk:
         weight = kernels.parameter(head.conv.weight)
         for i, j in self._slabs():
             y = self.y(body, i, j)
-            upstream = self.loss.gradient(self.logits(i, j), slice(i, j))
+            upstream = self._loss.gradient(self.logits(i, j), slice(i, j))
             if head.conv.weight.requires_grad:
                 self._add(head.conv.weight, ALL, kernels.weight_gradient(upstream, y, weight, head.conv))
             if head.conv.bias is not None and head.conv.bias.requires_grad:
@@ -444,7 +455,7 @@ class StreamedWalk:
 
     def _from_head(self, i: int, j: int) -> Tensor:
         kernels, head = self.kernels, self.top.head
-        upstream = self.loss.gradient(self.logits(i, j), slice(i, j))
+        upstream = self._loss.gradient(self.logits(i, j), slice(i, j))
         shape = (upstream.shape[0], head.conv.in_channels, *upstream.shape[2:])
         return kernels.input_gradient(upstream, kernels.parameter(head.conv.weight), shape, head.conv)
 
@@ -513,17 +524,13 @@ class StreamedWalk:
 
     def _add(self, parameter: Tensor, into: slice, value: Tensor) -> None:
         index = (ALL, into) if len(parameter.shape) > 1 else (into,)
-        self.inner.add_gradient(parameter, index, value)
-
-    def scale_gradients(self, factor: Tensor) -> None:
-        """Multiply the loss by a factor before its backward pass."""
-        self.loss = _Scaled(self.loss, factor)
+        self.inner.gradients.add(parameter, index, value)
 
     def clear(self) -> None:
         """Release everything."""
         self.inner.clear()
         self.slab, self.host, self.statistics, self.sums, self.extra = {}, {}, {}, {}, {}
-        self.below = self.below_gradient = self.pooled_gradient = self.loss = None
+        self.below = self.below_gradient = self.pooled_gradient = self._loss = None
 
 
 class _Given:

@@ -157,6 +157,11 @@ class UnitGraph:
         return None
 
 
+def is_plain(unit: Unit) -> bool:
+    """A convolution alone: its value is its output itself."""
+    return isinstance(unit, ConvUnit) and unit.norm is None and unit.slope is None
+
+
 class _Tracer(fx.Tracer):
     """Torch's own modules stay whole."""
 

@@ -18,7 +18,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.framework import plan_framework
-from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, shown_bytes
+from FetusMapV2Lib.memory.plan import BudgetError, ExecutorKind, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.architectures import build_network, described_reversible
 from FetusMapV2Lib.network.unet import parameter_bytes
@@ -101,7 +101,7 @@ class PoseModule(pl.LightningModule):
     @property
     def runs_modules(self) -> bool:
         """Whether steps call the network's own modules rather than the kernels of a memory plan."""
-        return self.managed is None or self.managed.graph is None
+        return self.managed is None or not self.managed.plan.executor.runs_units
 
     def prepared(self, image: Tensor) -> Tensor:
         """An image batch in the memory format of the network."""
@@ -115,9 +115,9 @@ class PoseModule(pl.LightningModule):
         Raises:
             UserError: the plan never stores whole heatmaps, which the discriminators need.
         """
-        if plan.executor == "vanilla":
+        if not plan.manages:
             return
-        if self.adversary is not None and plan.executor != "segments":
+        if self.adversary is not None and plan.executor is not ExecutorKind.SEGMENTS:
             raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
         self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.managed = ManagedNetwork(self.network, plan)

@@ -25,14 +25,14 @@ def small_unet(dtype: torch.dtype = torch.float64, coordinates: bool = True, lan
     return network.to(dtype)
 
 
-def plan_of(choices: Choices, executor: str = "lean") -> MemoryPlan:
+def plan_of(choices: Choices) -> MemoryPlan:
     """A plan with given choices and no prediction."""
-    return MemoryPlan(SIZE, 1, "training", executor, (), Prediction(1, 1, 1, 1), choices)
+    return MemoryPlan(SIZE, 1, "training", choices.executor, (), Prediction(1, 1, 1, 1), choices)
 
 
 def managed(network: nn.Module, choices: Choices) -> ManagedNetwork:
     """A network under given choices."""
-    return ManagedNetwork(network, plan_of(choices, "streamed" if choices.slab_rows else "lean"))
+    return ManagedNetwork(network, plan_of(choices))
 
 
 def set_managed(network: nn.Module, managed: bool) -> nn.Module:

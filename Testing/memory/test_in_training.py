@@ -127,23 +127,23 @@ def test_weights_changed_before_the_backward_pass_are_noticed(choices):
 def test_an_error_in_the_backward_pass_lets_go_of_everything(monkeypatch):
     network = small_unet()
     call: ManagedNetwork = managed(network, SCHEMES["kept"])
-    walks: list[weakref.ref] = []
-    made = call._walk
-    monkeypatch.setattr(call, "_walk", lambda *a, **k: _noted(made(*a, **k), walks))
+    executors: list[weakref.ref] = []
+    made = call._executor
+    monkeypatch.setattr(call, "_executor", lambda *a, **k: _noted(made(*a, **k), executors))
     loss = call(volume()).sum()
-    held = weakref.ref(walks[0]().states[next(iter(walks[0]().states))].y)
-    walks[0]().kernels.pool_backward = _fail
+    held = weakref.ref(executors[0]().states[next(iter(executors[0]().states))].y)
+    executors[0]().kernels.pool_backward = _fail
     with pytest.raises(RuntimeError, match="on purpose"):
         loss.backward()
     del loss
     gc.collect()
-    assert walks[0]() is None or not walks[0]().states
+    assert executors[0]() is None or not executors[0]().states
     assert held() is None
 
 
-def _noted(walk, walks):
-    walks.append(weakref.ref(walk))
-    return walk
+def _noted(executor, executors):
+    executors.append(weakref.ref(executor))
+    return executor
 
 
 def _fail(*_: object) -> Tensor:

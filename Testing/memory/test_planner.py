@@ -116,7 +116,7 @@ def test_prediction_is_what_the_meter_measures(paper_network, leanest):
 def test_predictions_of_single_strategies(choices, batch, size):
     network = UNet3d(widths=(8, 16, 24, 32))
     price = CostModel(build_units(network), size, batch=batch).price(choices)
-    plan = replace(plan_of(choices, "streamed" if choices.slab_rows else "lean"), input_size=size, batch=batch)
+    plan = replace(plan_of(choices), input_size=size, batch=batch)
     peak, flops = measured_peak(network, plan)
     assert price.peak == pytest.approx(peak, rel=0.03)
     assert price.flops == flops

@@ -20,6 +20,7 @@ from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find
 from FetusMapV2Lib.memory.paper.segments import SegmentedNetwork, channels_of
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
+    ExecutorKind,
     MemoryPlan,
     Prediction,
     Segment,
@@ -139,7 +140,7 @@ def plan_framework(
         input_size,
         batch,
         "training",
-        "segments",
+        ExecutorKind.SEGMENTS,
         tuple(search.line(segment) for segment in found.segments),
         prediction,
         partition=found.segments,

@@ -197,7 +197,7 @@ def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job
     cost_model = CostModel(build_units(Setting(setting.size, setting.widths).network()), setting.size)
     choices = kusumoto_choices(cost_model, memory_centric=memory_centric)
     unpriced = Prediction(peak_bytes=0, vanilla_peak_bytes=0, flops=0, vanilla_flops=0)
-    plan = MemoryPlan(setting.size, 1, "training", "lean", (), unpriced, choices)
+    plan = MemoryPlan(setting.size, 1, "training", choices.executor, (), unpriced, choices)
     return _by_plain_loss_of(setting.network(), plan)
 
 
