@@ -30,6 +30,13 @@ def simulate(
     spacing: Annotated[float, typer.Option("--spacing", help="Voxel spacing in mm.")] = 0.3,
     empty: Annotated[int, typer.Option("--empty", min=0, help="Leave every N-th case without a fetus (0: none).")] = 0,
     styles: Annotated[str, typer.Option("--styles", help="Vendor styles: training, held-out, A, B or C.")] = "training",
+    renderer: Annotated[
+        str,
+        typer.Option(
+            "--renderer",
+            help="What makes the pictures: physics, contrast (random), mixed, or labels (label maps, no pictures).",
+        ),
+    ] = "physics",
     sequence: Annotated[
         int, typer.Option("--sequence", min=0, help="Frames of a moving fetus instead of one volume.")
     ] = 0,
@@ -47,6 +54,8 @@ def simulate(
     check_interval(frame_interval)
     if sequence and empty:
         raise InputError("a sequence always shows a fetus", where="--empty", remedy="Leave out --empty or --sequence")
+    if sequence and renderer != "physics":
+        raise InputError("a sequence is made by the renderer physics alone", where="--renderer", remedy="Leave it out")
     where = str(choose_device(device)[0])
     usable_folder(output)
     for index in range(start, start + count):
@@ -71,6 +80,7 @@ def simulate(
                     style=styles,
                     device=where,
                     fetus_present=fetus,
+                    renderer=renderer,
                 )
                 write_case(output, case, index, overwrite=overwrite)
             bar.advance(task)

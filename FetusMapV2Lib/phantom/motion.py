@@ -24,6 +24,7 @@ from FetusMapV2Lib.phantom.joints import ARM_RANGES, BODY_RANGES, LEG_RANGES, SI
 from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
 from FetusMapV2Lib.phantom.postures import posture_is_free
+from FetusMapV2Lib.phantom.rendering import render
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.simulated_case import (
     FULL_SHAPE,
@@ -32,7 +33,6 @@ from FetusMapV2Lib.phantom.simulated_case import (
     Style,
     case_record,
     draw_individual,
-    image_geometry,
     resolve_style,
     simulated_volume,
     streams_of,
@@ -156,9 +156,12 @@ def simulate_sequence(
             generator, fetus, individual.cavity.transformed(individual.place), place, individual.probe, extent, course
         )
         course = geometry.truth["cord_course"]
-        array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed + frame, device)
-        truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen), "frame": frame}
-        volume = replace(simulated_volume(array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}")
+        picture = render(geometry, shape_kji, spacing_mm, "physics", chosen, image_seed + frame, device)
+        record = {**case_record(seed, index, shape_kji, spacing_mm), **picture.record}
+        truth = {**geometry.truth, **record, "frame": frame}
+        volume = replace(
+            simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}"
+        )
         cases.append(SimulatedCase(volume, Pose(geometry.landmarks), truth))
     return cases
 

@@ -5,7 +5,7 @@ One seed and one index give one case; resolution and device do not change what i
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
-from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
 from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
 from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import (
@@ -33,12 +32,12 @@ from FetusMapV2Lib.phantom.placement import (
 )
 from FetusMapV2Lib.phantom.postures import draw_posture
 from FetusMapV2Lib.phantom.probe import Probe
+from FetusMapV2Lib.phantom.rendering import chosen_renderer, render
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.sizes import Size, sample_size
 from FetusMapV2Lib.phantom.skeleton import spine_length
 from FetusMapV2Lib.phantom.style import MIXES, STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
 from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
-from FetusMapV2Lib.phantom.ultrasound import acquire
 
 FULL_SHAPE = (460, 313, 312)
 FULL_SPACING_MM = 0.3
@@ -63,7 +62,7 @@ class SimulatedCase:
 
 def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
     """Independent sources of randomness of a case, so that changing one part does not change the others."""
-    names = ("size", "posture", "variation", "place", "surroundings", "probe", "style", "image", "motion")
+    names = ("size", "posture", "variation", "place", "surroundings", "probe", "style", "image", "motion", "renderer")
     children = np.random.SeedSequence([seed, index]).spawn(len(names))
     return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
 
@@ -187,21 +186,6 @@ def simulated_volume(array: np.ndarray, spacing_mm: float, name: str) -> Volume:
     return Volume(array, matrix, name=name, source="simulated")
 
 
-def image_geometry(
-    geometry: CaseGeometry,
-    shape_kji: tuple[int, int, int],
-    spacing_mm: float,
-    style: VendorStyle,
-    image_seed: int,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """The ultrasound image, uint8 [k, j, i], of a scene."""
-    tissue = build_tissue_map(geometry, shape_kji, spacing_mm, device)
-    generator = torch.Generator(device=device).manual_seed(image_seed)
-    grey = acquire(tissue, spacing_mm, geometry.probe, style, generator)
-    return np.asarray(grey.cpu().numpy(), dtype=np.uint8)
-
-
 def simulate_case(
     seed: int,
     index: int,
@@ -211,6 +195,7 @@ def simulate_case(
     device: torch.device | str = "cpu",
     fetus_present: bool = True,
     gestational_age_days: float | None = None,
+    renderer: str = "physics",
 ) -> SimulatedCase:
     """A simulated case; the same seed and index give the same scene at every resolution.
 
@@ -224,9 +209,11 @@ def simulate_case(
         device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
         fetus_present: False gives a uterus without a fetus.
         gestational_age_days: drawn evenly between 10 and 15 weeks if None.
+        renderer: "physics", "contrast" (any grey for any tissue), "mixed" (one of them), or "labels": the volume
+            then holds the label map (`label_map`) in place of a picture.
 
     Raises:
-        InputError: the volume is too small for the fetus, or the style is unknown.
+        InputError: the volume is too small for the fetus, or the style or the renderer is unknown.
 
     Examples:
         >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
@@ -241,23 +228,17 @@ def simulate_case(
     streams = streams_of(seed, index)
     chosen = resolve_style(style, torch_generator(streams["style"]))
     image_seed = int(streams["image"].integers(2**62))
-    array = image_geometry(geometry, shape_kji, spacing_mm, chosen, image_seed, device)
-    truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm, chosen)}
-    return SimulatedCase(simulated_volume(array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth)
+    by = chosen_renderer(renderer, streams["renderer"])
+    picture = render(geometry, shape_kji, spacing_mm, by, chosen, image_seed, device)
+    truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm), **picture.record}
+    return SimulatedCase(
+        simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth
+    )
 
 
-def case_record(
-    seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float, style: VendorStyle
-) -> dict[str, Any]:
-    """The part of the truth that does not depend on the scene."""
-    return {
-        "seed": seed,
-        "index": index,
-        "shape_kji": list(shape_kji),
-        "spacing_mm": spacing_mm,
-        "style": style.name,
-        "style_settings": asdict(style),
-    }
+def case_record(seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float) -> dict[str, Any]:
+    """The part of the truth that depends neither on the scene nor on the picture."""
+    return {"seed": seed, "index": index, "shape_kji": list(shape_kji), "spacing_mm": spacing_mm}
 
 
 def write_case(
