@@ -37,6 +37,12 @@ ALTERED_MODEL = (
     "The model's description or calibration was changed after its file was written; check where it comes from."
 )
 ACCEPTED = "It was accepted as found, as asked for."
+#: From this unfamiliarity a picture is called unlike the training volumes; 1 is exceeded by one known picture in 20.
+UNLIKE = 1.25
+UNLIKE_TRAINING = (
+    "Unlike the training volumes: the picture is {:.1f} times as unfamiliar to the model as known ones are at most. "
+    "Radii are wider and confidences lower for that, but errors may be larger still; check every landmark."
+)
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 
@@ -216,7 +222,10 @@ class PoseEngine(LocalEngine):
         if status == "doubtful" and presence.accept_doubtful:
             warnings.append(f"{reason} {ACCEPTED}")
             status, reason = "found", ""
-        seen = self._pose(last)
+        unfamiliarity = self._calibration.unfamiliarity(last.features)
+        if unfamiliarity > UNLIKE:
+            warnings.append(UNLIKE_TRAINING.format(unfamiliarity))
+        seen = self._pose(last, unfamiliarity)
         pose = Pose(np.full((self._schema.count, 3), np.nan)) if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
@@ -233,13 +242,14 @@ class PoseEngine(LocalEngine):
             model=self.model.identity,
             views=search.views,
             memory_plan=self.memory_plan,
+            unfamiliarity=unfamiliarity,
             seen=seen if status == "none" else None,
         )
         return estimate.showing_what_was_seen() if presence.show_seen else estimate
 
-    def _pose(self, view: ViewPrediction) -> Pose:
-        confidence = self._calibration.confidence(view.spread_mm, view.peak_mass)
-        radius = self._calibration.radius90_mm(view.spread_mm, view.peak_mass)
+    def _pose(self, view: ViewPrediction, unfamiliarity: float) -> Pose:
+        confidence = self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)
+        radius = self._calibration.radius90_mm(view.spread_mm, view.peak_mass, unfamiliarity)
         positions, laterality = resolve_sides(view.positions, self._schema, radius)
         order = row_order(laterality, self._schema)
         return Pose(positions, confidence[order], radius[order], laterality)

@@ -70,6 +70,7 @@ class ViewPrediction:
         frame: the body frame of these landmarks, None with too few of them.
         hypotheses: where the body may lie, most likely first; of a whole view alone.
         grid: of the image that the network was shown.
+        features: (F,) statistics of the network's feature maps (`Familiarity`); None if they were not measured.
     """
 
     view: View
@@ -79,6 +80,7 @@ class ViewPrediction:
     frame: BodyFrame | None
     hypotheses: tuple[BodyFrame, ...] = ()
     grid: Grid | None = field(default=None, repr=False)
+    features: Array | None = field(default=None, repr=False)
 
     @property
     def mean_peak_mass(self) -> float:
@@ -97,6 +99,7 @@ class Estimate:
         detection_score: probability mass around head and trunk, 0-1 (`detection.detection_score_of`); decides on
             `status`; NaN = not measured.
         mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
+        unfamiliarity: how unfamiliar the picture is to the model, 1 = as much as known ones at most; NaN = unknown.
         seen: what the network saw where no fetus was found, for `showing_what_was_seen`; None otherwise.
         reason: one sentence unless the status is "found".
         device: where the network ran, e.g. "cpu" or "cuda:0 (NVIDIA ...)".
@@ -128,6 +131,7 @@ class Estimate:
     memory_plan: str = ""
     refinement: Refinement = Refinement()
     mean_peak_mass: float = math.nan
+    unfamiliarity: float = math.nan
     seen: Pose | None = field(default=None, repr=False)
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -26,6 +26,8 @@ Size = tuple[int, int, int]
 _NEXT_SHARE = 0.75
 #: A budget that any network fits.
 _PLENTY = 2**62
+#: Of a feature map, so that its logarithm is finite.
+_LEAST_DEVIATION = 1e-6
 
 
 class NetworkRunner:
@@ -52,6 +54,9 @@ class NetworkRunner:
         self.exact_timings = False
         #: whether a CPU that computes bfloat16 does so where no memory plan is followed
         self.bfloat16 = True
+        #: mean and logarithm of the standard deviation of each channel of the middle level in the last run, as
+        #: `Familiarity` takes them; empty where a memory plan does not keep that level whole
+        self.features = torch.zeros(0)
         self._budget = memory_budget
         self._budget_plan: MemoryPlan | None = None
         if memory_budget is not None:
@@ -96,9 +101,10 @@ class NetworkRunner:
             torch.cuda.OutOfMemoryError: the GPU is full.
         """
         batch = image[None, None].to(self.device)
+        self.features = torch.zeros(0)
         if self._managed is not None:
             return read(self._managed(batch)[0].float())
-        with self._fast_convolutions():
+        with self._fast_convolutions(), self._kept_features():
             logits = self._network(batch.contiguous(memory_format=torch.channels_last_3d))[0].float()
         return read(logits)
 
@@ -106,6 +112,24 @@ class NetworkRunner:
         if self.bfloat16 and type(self._network) is UNet3d and computes_bfloat16(self.device):
             return convolutions_in_bfloat16(self._network)
         return small_convolutions_by_onednn(self._network)
+
+    @contextmanager
+    def _kept_features(self) -> Iterator[None]:
+        """Let the network leave `features` behind."""
+        if not isinstance(self.network, UNet3d):
+            yield
+            return
+
+        def keep(module: torch.nn.Module, given: tuple[Tensor, ...], maps: Tensor) -> None:
+            deviation, mean = torch.std_mean(maps[0].float().flatten(1), dim=1)
+            self.features = torch.cat((mean, torch.log(deviation + _LEAST_DEVIATION)))
+
+        down = self.network.down
+        handle = down[len(down) // 2].register_forward_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def settle(self) -> None:
         """Wait for the GPU if timings are to be exact; otherwise it works on while the CPU prepares the next stage."""

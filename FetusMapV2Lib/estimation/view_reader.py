@@ -39,17 +39,19 @@ class _Seen:
         landmarks: each decoded by itself.
         peaks: of the limbs (`limb_peaks`); none if they are not decoded as wholes.
         frames: body hypotheses (`likely_frames`); none where no one asks.
+        features: see `NetworkRunner.features`.
     """
 
     landmarks: Decoded
     peaks: Tensor
     frames: Tensor
+    features: Tensor
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of it, for one copy to the CPU."""
         found = self.landmarks
-        return found.points_ijk, found.peak_mass, found.spread, self.peaks, self.frames
+        return found.points_ijk, found.peak_mass, found.spread, self.peaks, self.frames, self.features
 
 
 class ViewReader:
@@ -145,7 +147,7 @@ class ViewReader:
                 maps = probabilities(logits)
                 peaks = limb_peaks(maps, model.sigma, limbs)
                 frames = self._hypotheses(maps, grid, hypotheses)
-                return _Seen(decode_maps(maps, model.sigma), peaks, frames)
+                return _Seen(decode_maps(maps, model.sigma), peaks, frames, self._runner.features)
 
         with self._timed("network"):
             return self._runner.run(image, read, self.warnings)
@@ -161,14 +163,14 @@ class ViewReader:
 
     def _read(self, view: View, grid: Grid, copies: Sequence[NDArray[np.float64]]) -> ViewPrediction:
         """The view prediction from copies of `_Seen.tensors`."""
-        points, mass, spread, peaks, frames = copies
+        points, mass, spread, peaks, frames, features = copies
         found = Decoded(*(torch.from_numpy(one) for one in (points, mass, spread)))
         prediction = self._prediction(view, grid, found)
         if len(peaks) and prediction.frame is not None:
             length_mm = prediction.frame.length_mm
             found = decode_limbs(peaks, found, self._model.sigma, grid, length_mm, self._limbs)
             prediction = self._prediction(view, grid, found)
-        return replace(prediction, hypotheses=tuple(frames_of(frames)))
+        return replace(prediction, hypotheses=tuple(frames_of(frames)), features=features if features.size else None)
 
     def _prediction(self, view: View, grid: Grid, found: Decoded) -> ViewPrediction:
         positions = grid.to_world(found.points_ijk.double().numpy())

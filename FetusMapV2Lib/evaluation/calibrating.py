@@ -20,31 +20,21 @@ from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
-from FetusMapV2Lib.models.calibration import Calibration, fit_calibration
+from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
+from FetusMapV2Lib.models.world_calibration import (
+    Observations,
+    WorldCoverage,
+    calibrate,
+    coverage,
+    left_out_coverages,
+)
 
 Array = NDArray[np.float64]
-_Row = tuple[Array, Array, Array, float]
+_Row = tuple[Array, Array, Array, float, Array | None]
 
 #: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them).
 FEWEST_CASES = 10
-
-
-@dataclass
-class Observations:
-    """What the engine observes in held-out cases.
-
-    Attributes:
-        errors_mm, spread_mm, peak_mass: (cases with a fetus, 22).
-        presence: (cases with a fetus,) scores of `detection_score_of`.
-        empty_presence: (cases without a fetus,) likewise.
-    """
-
-    errors_mm: Array
-    spread_mm: Array
-    peak_mass: Array
-    detection_score: Array
-    empty_presence: Array
 
 
 def observe(
@@ -77,7 +67,15 @@ def observe(
             rows.append(row)
     columns = default_schema().count
     errors_mm, spread_mm, peak_mass = (np.array([row[n] for row in rows]).reshape(-1, columns) for n in range(3))
-    return Observations(errors_mm, spread_mm, peak_mass, np.array([row[3] for row in rows]), np.array(empty))
+    features = [row[4] for row in rows if row[4] is not None]
+    return Observations(
+        errors_mm,
+        spread_mm,
+        peak_mass,
+        np.array([row[3] for row in rows]),
+        np.array(empty),
+        np.array(features) if rows and len(features) == len(rows) else None,
+    )
 
 
 def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
@@ -90,7 +88,24 @@ def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
     positions, laterality = resolve_sides(last.positions, default_schema())
     order = row_order(laterality, default_schema())
     errors = np.linalg.norm(positions - truth, axis=1)
-    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.detection_score)
+    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.detection_score), last.features
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """A calibration and how it holds.
+
+    Attributes:
+        calibration: of the model.
+        worlds: how it holds in each world that it was fitted to.
+        left_out: how one that was fitted to all other worlds holds in each; nothing for a single world.
+        remarks: sentences on what could not be fitted.
+    """
+
+    calibration: Calibration
+    worlds: tuple[WorldCoverage, ...]
+    left_out: tuple[WorldCoverage, ...]
+    remarks: tuple[str, ...]
 
 
 def calibrate_model(
@@ -101,11 +116,23 @@ def calibrate_model(
     on_progress: OnProgress | None = None,
     run_case: CaseRunner = run_directly,
 ) -> Calibration:
+    """Calibrate a model on held-out cases of one world; see `calibrate_on_worlds`."""
+    return calibrate_on_worlds(path, [data], device=device, on_progress=on_progress, run_case=run_case).calibration
+
+
+def calibrate_on_worlds(
+    path: str | os.PathLike[str],
+    data: Sequence[str | os.PathLike[str]],
+    *,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    run_case: CaseRunner = run_directly,
+) -> CalibrationResult:
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
     Args:
         path: of the model file.
-        data: folder of annotated cases.
+        data: folders of annotated cases, one for each world, the model's own first.
         device: see `PoseEngine.load`.
         on_progress: called with the fraction done and the case.
         run_case: handles a case that cannot be used; such cases are left out.
@@ -114,15 +141,35 @@ def calibrate_model(
         ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
-    check_enough(find_cases(data, on_skipped=ignore_skipped))
-    calibration = calibration_from(observe(engine, data, on_progress, run_case))
+    folders = [Path(one) for one in data]
+    check_enough([case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)])
+    worlds = {
+        name: observe(engine, folder, _part(on_progress, number, len(folders)), run_case)
+        for number, (name, folder) in enumerate(zip(_names(folders), folders, strict=True))
+    }
+    remarks: list[str] = []
+    calibration = calibrate(worlds, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
             remedy = "Calibrate it again"
             raise ModelError("the model was changed while it was calibrated", where=path, remedy=remedy)
         save_model(Path(path), replace(model, calibration=calibration))
-    return calibration
+    rows = [coverage(name, world, calibration) for name, world in worlds.items() if len(world.errors_mm)]
+    return CalibrationResult(calibration, tuple(rows), tuple(left_out_coverages(worlds)), tuple(remarks))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The names of worlds: those of their folders, or whole paths where two are the same."""
+    names = [folder.absolute().name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+
+
+def _part(on_progress: OnProgress | None, number: int, count: int) -> OnProgress | None:
+    """Progress of one of several folders as that of all."""
+    if on_progress is None:
+        return None
+    return lambda fraction, stage: on_progress((number + fraction) / count, stage)
 
 
 def check_enough(cases: Sequence[CaseFiles]) -> None:
@@ -147,13 +194,5 @@ def _may_show_fetus(case: CaseFiles) -> bool:
 
 
 def calibration_from(seen: Observations) -> Calibration:
-    """The calibration of some observations; the presence threshold lies between cases with and without a fetus.
-
-    Without empty cases the threshold is half of what the weakest fetus in a hundred reaches.
-    """
-    calibration = fit_calibration(seen.errors_mm, seen.spread_mm, seen.peak_mass)
-    weakest = float(np.quantile(seen.detection_score, 0.01))
-    if not len(seen.empty_presence):
-        return replace(calibration, detection_threshold=weakest / 2)
-    strongest_empty = float(seen.empty_presence.max())
-    return replace(calibration, detection_threshold=(weakest + strongest_empty) / 2)
+    """The calibration of observations of one world; see `world_calibration.calibrate`."""
+    return calibrate({"": seen})

@@ -198,7 +198,7 @@ def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
         positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
     else:
         positions = resolve_sides(last.positions, default_schema())[0]
-        radii = engine.calibration.radius90_mm(last.spread_mm, last.peak_mass)
+        radii = engine.calibration.radius90_mm(last.spread_mm, last.peak_mass, estimate.unfamiliarity)
     if radii is None:
         radii = np.full(len(positions), np.nan)
     return {

@@ -86,6 +86,7 @@ def results_document(estimate: Estimate) -> dict[str, Any]:
         "status": estimate.status,
         "reason": estimate.reason,
         "presence": estimate.detection_score,
+        "unfamiliarity": estimate.unfamiliarity,
         "model": estimate.model,
         "device": estimate.device,
         "device_reason": estimate.device_reason,

@@ -5,16 +5,18 @@ Fitted on held-out cases with known landmarks, kept as plain numbers in the mode
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name, to_json
+from FetusMapV2Lib.models.familiarity import Familiarity
 
 Array = NDArray[np.float64]
 
@@ -27,14 +29,17 @@ _MASS_FLOOR = 0.02
 _SPREAD_FLOOR_MM = 0.1
 _ERROR_FLOOR_MM = 0.1
 _COVERAGE = 0.9
+#: Of the logarithm of a radius, per unit of unfamiliarity beyond the usual.
+_MOST_WIDENING = 2.0
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Expected error of each landmark as a log-linear function of its heatmap, with radius and confidence.
 
-    ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02)`` is the typical error;
-    the 90 % radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
+    ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02) + widening excess`` is
+    the typical error, where `excess` is by how much a picture is less familiar than known ones (`excess_of`); the 90 %
+    radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
     ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is found if the detection score
     (`detection.detection_score_of`) reaches `detection_threshold`, and doubtful if it reaches
     `least_detection_score`.
@@ -42,6 +47,7 @@ class Calibration:
     Attributes:
         doubtful_threshold: score from which a fetus is doubtful; None in older files, see `least_detection_score`.
         cases: number of cases it was fitted to.
+        familiarity: what is familiar; None = unknown, as in older files.
     """
 
     offsets: tuple[float, ...]
@@ -53,6 +59,8 @@ class Calibration:
     detection_threshold: float = field(metadata=json_name("presence_threshold"))
     cases: int
     doubtful_threshold: float | None = None
+    familiarity: Familiarity | None = None
+    widening: float = 0.0
 
     @property
     def least_detection_score(self) -> float:
@@ -61,17 +69,22 @@ class Calibration:
             return self.doubtful_threshold
         return DOUBTFUL_SHARE * self.detection_threshold
 
-    def typical_error_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
-        """Typical error u of each landmark; arrays of shape (..., 22)."""
-        return np.asarray(np.exp(np.asarray(self.offsets) + self._slope(spread_mm, peak_mass)))
+    def unfamiliarity(self, features: Array | None) -> float:
+        """How unfamiliar a picture with these features is, 1 = as much as known pictures at most; NaN = unknown."""
+        return math.nan if self.familiarity is None else self.familiarity.unfamiliarity(features)
 
-    def radius90_mm(self, spread_mm: Array, peak_mass: Array) -> Array:
+    def typical_error_mm(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
+        """Typical error u of each landmark; arrays of shape (..., 22), `unfamiliarity` of each picture (...)."""
+        wider = self.widening * excess_of(unfamiliarity)
+        return np.asarray(np.exp(np.asarray(self.offsets) + self._slope(spread_mm, peak_mass) + wider[..., None]))
+
+    def radius90_mm(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
         """Radius within which the true landmark lies in 90 % of cases like the calibration's."""
-        return np.asarray(self.radius_factors) * self.typical_error_mm(spread_mm, peak_mass)
+        return np.asarray(self.radius_factors) * self.typical_error_mm(spread_mm, peak_mass, unfamiliarity)
 
-    def confidence(self, spread_mm: Array, peak_mass: Array) -> Array:
+    def confidence(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
         """Probability that each landmark lies within `CLOSE_ENOUGH_MM` of the truth."""
-        log_error = np.log(self.typical_error_mm(spread_mm, peak_mass))
+        log_error = np.log(self.typical_error_mm(spread_mm, peak_mass, unfamiliarity))
         return np.asarray(_sigmoid(self.confidence_offset - self.confidence_slope * log_error))
 
     def _slope(self, spread_mm: Array, peak_mass: Array) -> Array:
@@ -81,6 +94,8 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values for the model file; what is not known is left out, as in older files."""
         plain: dict[str, Any] = to_json(self)
+        if self.widening == 0.0:
+            del plain["widening"]
         return {key: value for key, value in plain.items() if value is not None}
 
     @classmethod
@@ -120,10 +135,14 @@ class Calibration:
             return "a radius factor is not positive"
         if self.cases < 0:
             return "cases is negative"
+        if self.familiarity is not None and self.familiarity.problem():
+            return self.familiarity.problem()
+        if self.widening < 0:
+            return "widening is negative"
         if self.doubtful_threshold is not None and self.doubtful_threshold > self.detection_threshold:
             return "doubtful_threshold is above presence_threshold"
         scalars = [self.spread_weight, self.mass_weight, self.confidence_offset, self.confidence_slope]
-        scalars += [self.detection_threshold, self.doubtful_threshold or 0.0]
+        scalars += [self.detection_threshold, self.doubtful_threshold or 0.0, self.widening]
         largest = max(map(abs, (*self.offsets, *self.radius_factors, *scalars)))
         return f"a number is beyond {_LARGEST:g}" if largest > _LARGEST else ""
 
@@ -147,8 +166,19 @@ def uncalibrated(landmarks: int = 22) -> Calibration:
     )
 
 
+def excess_of(unfamiliarity: Array | float) -> Array:
+    """By how much pictures are less familiar than known ones are; 0 where that is not known."""
+    return np.nan_to_num(np.maximum(np.asarray(unfamiliarity, dtype=np.float64) - 1.0, 0.0))
+
+
 def fit_calibration(
-    errors_mm: Array, spread_mm: Array, peak_mass: Array, detection_threshold: float = 0.0
+    errors_mm: Array,
+    spread_mm: Array,
+    peak_mass: Array,
+    detection_threshold: float = 0.0,
+    *,
+    unfamiliarity: Array | None = None,
+    weights: Array | None = None,
 ) -> Calibration:
     """Fit a calibration to held-out cases.
 
@@ -157,6 +187,8 @@ def fit_calibration(
         spread_mm: (cases, 22) spread of each heatmap around its decoded point.
         peak_mass: (cases, 22) probability mass around the decoded point, 0-1.
         detection_threshold: see `Calibration`; from cases with and without a fetus.
+        unfamiliarity: (cases,) how unfamiliar each picture is; None = unknown, so that radii are not widened.
+        weights: (cases,) how much each case counts; None = all the same.
 
     Raises:
         ModelError: fewer than ten cases.
@@ -167,12 +199,19 @@ def fit_calibration(
     spread, mass = _features(spread_mm, peak_mass)
     log_error = np.log(np.maximum(errors_mm, _ERROR_FLOOR_MM))
     known = np.isfinite(log_error)
-    spread_weight, mass_weight = _slopes(log_error, spread, mass, known)
-    residual = np.where(known, log_error - spread_weight * spread - mass_weight * mass, np.nan)
-    offsets = np.nan_to_num(np.nanmean(residual, axis=0))
-    factors = np.array([_conformal_factor(residual[:, row] - offsets[row]) for row in range(landmarks)])
-    typical = (offsets + spread_weight * spread + mass_weight * mass)[known]
-    confidence = _logistic(typical, errors_mm[known] <= CLOSE_ENOUGH_MM)
+    counts = np.ones(cases) if weights is None else np.asarray(weights, dtype=np.float64)
+    spread_weight, mass_weight = _slopes(log_error, spread, mass, known, counts)
+    slope = spread_weight * spread + mass_weight * mass
+    excess = np.zeros(cases) if unfamiliarity is None else excess_of(unfamiliarity)
+    widening = _widening(np.where(known, log_error - slope, np.nan), excess, counts)
+    slope = slope + widening * excess[:, None]
+    residual = np.where(known, log_error - slope, np.nan)
+    offsets = np.nan_to_num(_means(residual, counts))
+    factors = np.array(
+        [np.exp(conformal_quantile(residual[:, row] - offsets[row], counts)) for row in range(landmarks)]
+    )
+    each = np.broadcast_to(counts[:, None], known.shape)[known]
+    confidence = _logistic((offsets + slope)[known], errors_mm[known] <= CLOSE_ENOUGH_MM, each)
     return Calibration(
         offsets=tuple(offsets.tolist()),
         spread_weight=spread_weight,
@@ -182,6 +221,7 @@ def fit_calibration(
         confidence_slope=confidence[1],
         detection_threshold=detection_threshold,
         cases=cases,
+        widening=widening,
     )
 
 
@@ -191,34 +231,74 @@ def _features(spread_mm: Array, peak_mass: Array) -> tuple[Array, Array]:
     return spread, mass
 
 
-def _slopes(log_error: Array, spread: Array, mass: Array, known: NDArray[np.bool_]) -> tuple[float, float]:
-    """Least squares after subtracting each landmark's own mean."""
+def _means(values: Array, weights: Array) -> Array:
+    """Weighted means of the known values of each landmark; NaN for a landmark without any."""
+    shares = np.where(np.isfinite(values), weights[:, None], 0.0)
+    total = shares.sum(axis=0)
+    return np.where(total > 0, np.nansum(values * shares, axis=0) / np.where(total > 0, total, 1.0), np.nan)
+
+
+def _slopes(
+    log_error: Array, spread: Array, mass: Array, known: NDArray[np.bool_], weights: Array
+) -> tuple[float, float]:
+    """Weighted least squares after subtracting each landmark's own mean."""
 
     def centred(values: Array) -> Array:
         kept = np.where(known, values, np.nan)
-        return np.asarray((kept - np.nanmean(kept, axis=0))[known])
+        return np.asarray((kept - _means(kept, weights))[known])
 
+    shares = np.broadcast_to((weights / weights.mean())[:, None], known.shape)[known]
     design = np.column_stack([centred(spread), centred(mass)])
     ridge = 1e-3 * len(design) * np.eye(2)
-    slopes = np.linalg.solve(design.T @ design + ridge, design.T @ centred(log_error))
+    weighted = design * shares[:, None]
+    slopes = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ centred(log_error))
     return float(max(slopes[0], 0.0)), float(max(slopes[1], 0.0))
 
 
-def _conformal_factor(log_ratios: Array) -> float:
-    """Split-conformal quantile: the smallest factor that covers 90 % of new cases."""
-    known = np.sort(log_ratios[np.isfinite(log_ratios)])
-    if not len(known):
-        return 1.0
-    rank = min(int(np.ceil(_COVERAGE * (len(known) + 1))), len(known)) - 1
-    return float(np.exp(known[rank]))
+def _widening(log_ratios: Array, excess: Array, weights: Array) -> float:
+    """How much wider radii of unfamiliar pictures are: regression of the 90 % quantile on the excess."""
+    if not (excess > 0).any():
+        return 0.0
+    each = np.broadcast_to(weights[:, None], log_ratios.shape)
+    centred = log_ratios - _means(log_ratios, weights)
+
+    def loss(widening: float) -> float:
+        left = (centred - widening * excess[:, None]).ravel()
+        known = np.isfinite(left)
+        above = left[known] - conformal_quantile(left, each.ravel())
+        return float((each.ravel()[known] * np.maximum(_COVERAGE * above, (_COVERAGE - 1) * above)).sum())
+
+    best = minimize_scalar(loss, bounds=(0.0, _MOST_WIDENING), method="bounded").x
+    return float(best) if loss(best) < loss(0.0) else 0.0
 
 
-def _logistic(log_error: Array, close: NDArray[np.bool_]) -> tuple[float, float]:
+def conformal_quantile(values: Array, weights: Array | None = None) -> float:
+    """Weighted split-conformal quantile: the smallest of some values that is not exceeded in 90 % of new cases.
+
+    A new case weighs as much as the known ones on average (Tibshirani et al., 2019); 0 without any value.
+
+    Args:
+        values: (n,) NaN = unknown.
+        weights: (n,) how much each counts; None = all the same.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return 0.0
+    known = values[finite]
+    shares = np.ones(len(known)) if weights is None else np.asarray(weights)[finite]
+    order = np.argsort(known, kind="stable")
+    reached = np.cumsum(shares[order]) / (shares.sum() + shares.mean())
+    rank = min(int(np.searchsorted(reached, _COVERAGE - 1e-12)), len(known) - 1)
+    return float(known[order[rank]])
+
+
+def _logistic(log_error: Array, close: NDArray[np.bool_], weights: Array) -> tuple[float, float]:
     """Offset and slope of P(close) = sigmoid(offset - slope log u), slope kept positive, lightly regularised."""
 
     def loss(parameters: Array) -> float:
         score = parameters[0] - np.exp(parameters[1]) * log_error
-        return float(np.mean(np.logaddexp(0.0, np.where(close, -score, score))) + 1e-4 * np.sum(parameters**2))
+        lost = np.average(np.logaddexp(0.0, np.where(close, -score, score)), weights=weights)
+        return float(lost + 1e-4 * np.sum(parameters**2))
 
     best = minimize(loss, np.array([2.0, 0.5]), method="Nelder-Mead").x
     return float(best[0]), float(np.exp(best[1]))

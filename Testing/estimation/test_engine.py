@@ -16,12 +16,14 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import PresenceRule
 from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
-from FetusMapV2Lib.models.model_file import Model, save_model
+from FetusMapV2Lib.models.familiarity import Familiarity
+from FetusMapV2Lib.models.model_file import Model, load_model, save_model
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -220,6 +222,33 @@ def test_what_was_seen_is_shown_on_request(balls) -> None:
     later = silent.showing_what_was_seen()
     assert np.array_equal(later.pose.positions, shown.pose.positions) and later.reason == shown.reason
     assert shown.showing_what_was_seen() is shown
+
+
+# --- familiarity
+
+
+def test_a_picture_unlike_the_known_ones_is_a_warning_with_wider_radii(model_file: Path) -> None:
+    model = load_model(model_file)
+    features = PoseEngine(model, CPU, "for a test").estimate(sample()).views[-1].features
+    assert features is not None and features.shape == (2 * 3,)  # mean and deviation of three channels
+
+    def answered(away: float) -> Estimate:
+        known = Familiarity(tuple((features - away).tolist()), (1.0,) * 6, usual=1.0)
+        calibration = replace(uncalibrated(), familiarity=known, widening=0.5)
+        return PoseEngine(replace(model, calibration=calibration), CPU, "for a test").estimate(sample())
+
+    near, far = answered(1.0), answered(3.0)
+    assert (near.unfamiliarity, far.unfamiliarity) == pytest.approx((1.0, 3.0))
+    assert not any("Unlike" in warning for warning in near.warnings)
+    assert any("Unlike the training volumes" in warning and "3.0 times" in warning for warning in far.warnings)
+    radii = [(one.seen or one.pose).radius90_mm for one in (near, far)]
+    assert radii[0] is not None and radii[1] is not None
+    assert radii[1] == pytest.approx(radii[0] * np.exp(0.5 * 2.0))
+
+
+def test_without_a_familiarity_nothing_is_unlike(model_file: Path) -> None:
+    estimate = PoseEngine.load(model_file, "cpu").estimate(sample())
+    assert np.isnan(estimate.unfamiliarity) and not any("Unlike" in warning for warning in estimate.warnings)
 
 
 @pytest.mark.parametrize("spacing", [0.2, 8.0])

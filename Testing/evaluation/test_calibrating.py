@@ -17,7 +17,13 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.evaluation.calibrating import Observations, calibrate_model, calibration_from, observe
+from FetusMapV2Lib.evaluation.calibrating import (
+    Observations,
+    calibrate_model,
+    calibrate_on_worlds,
+    calibration_from,
+    observe,
+)
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, load_model, save_model
@@ -170,3 +176,14 @@ def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -
     assert toy_model.read_bytes() == before
     with pytest.raises(InputError, match="folder"):
         calibrate_model(toy_model, tmp_path / "nothing", device="cpu")
+
+
+def test_worlds_are_calibrated_together_and_told_apart(toy_model: Path, tmp_path: Path) -> None:
+    for world in ("own", "other"):
+        write_toy_cases(tmp_path / world, 7)
+    result = calibrate_on_worlds(toy_model, [tmp_path / "own", tmp_path / "other"], device="cpu")
+    assert [row.name for row in result.worlds] == ["own", "other"]
+    assert result.calibration.cases == sum(row.cases for row in result.worlds)
+    assert result.left_out == (), "the cases of a single world are too few"
+    assert any("too few to tell what is familiar" in remark for remark in result.remarks)
+    assert load_model(toy_model).calibration == result.calibration

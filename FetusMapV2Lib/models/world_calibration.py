@@ -1,0 +1,271 @@
+"""Calibration on several worlds: groups of cases that are alike, such as those of one device, simulator or distortion.
+
+Each world weighs the same, so that the radii hold on average in a world that was not among them; what is unlike the
+model's own world gets wider radii. An earlier calibration holds as long as few cases speak against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FetusMapV2Lib.core.errors import ModelError
+from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile, fit_calibration
+from FetusMapV2Lib.models.familiarity import FEWEST_CASES, Familiarity, distances_among, fit_familiarity
+
+Array = NDArray[np.float64]
+OnRemark = Callable[[str], None]
+
+#: An earlier calibration counts as at most this many cases, its thresholds as this many cases without a fetus.
+EARLIER_CASES, EARLIER_EMPTY = 30, 20
+#: A fetus is found from this much above the strongest case without one.
+_MARGIN = 0.005
+
+
+@dataclass
+class Observations:
+    """What the engine observes in the cases of one world.
+
+    Attributes:
+        errors_mm, spread_mm, peak_mass: (cases with a fetus, 22); errors are NaN where the truth is missing.
+        detection_score: (cases with a fetus,) see `detection.detection_score_of`.
+        empty_presence: (cases without a fetus,) likewise.
+        features: (cases with a fetus, F) see `Familiarity`; None if they were not measured.
+    """
+
+    errors_mm: Array
+    spread_mm: Array
+    peak_mass: Array
+    detection_score: Array
+    empty_presence: Array
+    features: Array | None = None
+
+
+def calibrate(
+    worlds: Mapping[str, Observations],
+    earlier: Calibration | None = None,
+    *,
+    own: str | None = None,
+    on_remark: OnRemark | None = None,
+) -> Calibration:
+    """The calibration of a model on some worlds.
+
+    Args:
+        worlds: name of each world, and what the engine observed there.
+        earlier: calibration to shrink to: with n cases the new one counts n of n + 30 parts, and radii never shrink
+            faster than that. Without cases that show no fetus its presence thresholds stay.
+        own: the world whose pictures are familiar; None = the first one. It needs 20 cases; with fewer, what was
+            familiar earlier still is.
+        on_remark: called with a sentence on whatever could not be fitted.
+
+    Raises:
+        ModelError: there is no case with a fetus, or without an earlier calibration fewer than ten.
+    """
+    say = on_remark or (lambda text: None)
+    seen = {name: world for name, world in worlds.items() if len(world.errors_mm)}
+    if not seen:
+        raise ModelError("there is no case with a fetus to calibrate on", remedy="Give cases with landmarks")
+    own = own if own in seen else next(iter(seen))
+    familiarity = _familiarity(seen[own], earlier, say)
+    stacked = _stacked(seen, familiarity, own)
+    if earlier is not None and earlier.cases > 0:
+        fitted = _shrunk(stacked, replace(earlier, familiarity=familiarity), say)
+    else:
+        strange = stacked.unfamiliarity if len(seen) > 1 else None  # one world does not tell how errors grow outside it
+        each = stacked.errors_mm, stacked.spread_mm, stacked.peak_mass
+        fitted = fit_calibration(*each, unfamiliarity=strange, weights=stacked.weights)
+        fitted = replace(fitted, familiarity=familiarity)
+    scores = np.concatenate([world.detection_score for world in seen.values()])
+    empty = np.concatenate([np.zeros(0), *(world.empty_presence for world in worlds.values())])
+    found, doubtful = presence_thresholds(scores, empty, earlier, say)
+    return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful)
+
+
+def presence_thresholds(
+    scores: Array, empty: Array, earlier: Calibration | None = None, on_remark: OnRemark | None = None
+) -> tuple[float, float | None]:
+    """Detection scores from which a fetus is found, and from which it is doubtful.
+
+    Found lies halfway between the weakest fetus in a hundred and the strongest case without a fetus, and above the
+    latter in any case; doubtful halfway between that case and found, or where fetuses are weaker than it, above nine
+    of ten cases without a fetus. An earlier threshold is lowered by few cases only in part, and by none not at all.
+
+    Args:
+        scores: of cases with a fetus.
+        empty: of cases without one.
+        earlier: calibration to shrink to.
+        on_remark: called with a sentence on whatever could not be fitted.
+    """
+    say = on_remark or (lambda text: None)
+    weakest = float(np.quantile(scores, 0.01))
+    if not len(empty):
+        if earlier is None:
+            say("No case shows no fetus: the presence threshold is half of what the weakest fetus reaches.")
+            return weakest / 2, None
+        say("No case shows no fetus: the earlier presence thresholds stay.")
+        return earlier.detection_threshold, earlier.doubtful_threshold
+    strongest = float(empty.max())
+    found = (weakest + strongest) / 2
+    if earlier is not None and earlier.detection_threshold > found:
+        share = len(empty) / (len(empty) + EARLIER_EMPTY)
+        found = share * found + (1 - share) * earlier.detection_threshold
+    found = max(found, strongest + _MARGIN)
+    below = int((scores < found).sum())
+    if below:
+        say(f"{below} of {len(scores)} cases with a fetus are weaker than the presence threshold of {found:.2f}.")
+    doubtful = (strongest + found) / 2 if weakest > strongest else float(np.quantile(empty, 0.9))
+    return found, min(doubtful, found)
+
+
+@dataclass(frozen=True)
+class WorldCoverage:
+    """How well radii and confidences hold in a world.
+
+    Attributes:
+        name: of the world.
+        cases: with a fetus.
+        error_mm: mean error of a landmark.
+        inside_radius: share of landmarks inside their 90 % radius.
+        sure_but_wrong: share of landmarks beyond 5 mm among those with a confidence of at least 0.9.
+        confidence_error: expected calibration error of the confidences (`expected_calibration_error`).
+        unfamiliarity: median over the pictures, NaN = unknown.
+        found, doubtful: shares of the cases with a fetus.
+        false_found: share of the cases without a fetus that are found, NaN without any.
+    """
+
+    name: str
+    cases: int
+    error_mm: float
+    inside_radius: float
+    sure_but_wrong: float
+    confidence_error: float
+    unfamiliarity: float
+    found: float
+    doubtful: float
+    false_found: float
+
+
+def coverage(name: str, world: Observations, calibration: Calibration) -> WorldCoverage:
+    """How well a calibration holds in a world with at least one fetus."""
+    strange = unfamiliarities(world, calibration.familiarity)
+    shape = world.spread_mm, world.peak_mass, strange
+    known = np.isfinite(world.errors_mm)
+    errors, radii = world.errors_mm[known], calibration.radius90_mm(*shape)[known]
+    confidence = calibration.confidence(*shape)[known]
+    sure = confidence >= 0.9
+    score, least = world.detection_score, calibration.least_detection_score
+    found = score >= calibration.detection_threshold
+    return WorldCoverage(
+        name=name,
+        cases=len(world.errors_mm),
+        error_mm=float(errors.mean()),
+        inside_radius=float((errors <= radii).mean()),
+        sure_but_wrong=float((errors[sure] > 5.0).mean()) if sure.any() else 0.0,
+        confidence_error=expected_calibration_error(confidence, errors <= 5.0),
+        unfamiliarity=float(np.median(strange)),
+        found=float(found.mean()),
+        doubtful=float(((score >= least) & ~found).mean()),
+        false_found=float((world.empty_presence >= calibration.detection_threshold).mean())
+        if len(world.empty_presence)
+        else float("nan"),
+    )
+
+
+def left_out_coverages(worlds: Mapping[str, Observations], *, own: str | None = None) -> list[WorldCoverage]:
+    """How well the calibration on all other worlds holds in each; nothing for fewer than two worlds.
+
+    The own world is familiar in any case: it is not left out.
+    """
+    seen = {name: world for name, world in worlds.items() if len(world.errors_mm)}
+    own = own if own in seen else next(iter(seen), None)
+    rows = []
+    for name, world in seen.items():
+        others = {other: seen[other] for other in seen if other != name}
+        if name != own and sum(len(other.errors_mm) for other in others.values()) >= 10:
+            rows.append(coverage(name, world, calibrate(others, own=own)))
+    return rows
+
+
+def expected_calibration_error(confidence: Array, right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean gap between the confidence and the share that is right, over bins of confidence (Naeini et al., 2015)."""
+    gaps = [count * abs(sure - share) for count, sure, share in reliability(confidence, right, bins)]
+    return float(sum(gaps) / len(confidence)) if len(confidence) else float("nan")
+
+
+def reliability(confidence: Array, right: NDArray[np.bool_], bins: int = 10) -> list[tuple[int, float, float]]:
+    """Of each bin of confidence that holds any: how many, their mean confidence, and the share that is right."""
+    place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    inside = [place == number for number in range(bins)]
+    return [
+        (int(one.sum()), float(np.mean(confidence[one])), float(np.mean(right[one]))) for one in inside if one.any()
+    ]
+
+
+def unfamiliarities(world: Observations, familiarity: Familiarity | None) -> Array:
+    """(cases,) how unfamiliar each picture of a world is; NaN = unknown."""
+    if familiarity is None or world.features is None:
+        return np.full(len(world.errors_mm), np.nan)
+    return np.array([familiarity.unfamiliarity(one) for one in world.features])
+
+
+@dataclass(frozen=True, eq=False)
+class _Stacked:
+    """The cases of all worlds, each world weighing the same."""
+
+    errors_mm: Array
+    spread_mm: Array
+    peak_mass: Array
+    unfamiliarity: Array
+    weights: Array
+
+
+def _familiarity(own: Observations, earlier: Calibration | None, say: OnRemark) -> Familiarity | None:
+    if own.features is not None and len(own.features) >= FEWEST_CASES:
+        return fit_familiarity(own.features)
+    known = None if earlier is None else earlier.familiarity
+    if own.features is not None:
+        what = "what was familiar earlier still is" if known is not None else "no picture will count as unfamiliar"
+        say(f"{len(own.features)} cases are too few to tell what is familiar (it takes {FEWEST_CASES}): {what}.")
+    return known
+
+
+def _stacked(worlds: Mapping[str, Observations], familiarity: Familiarity | None, own: str) -> _Stacked:
+    strange = [unfamiliarities(world, familiarity) for world in worlds.values()]
+    features = worlds[own].features
+    if familiarity is not None and features is not None and len(features) >= FEWEST_CASES:
+        strange[list(worlds).index(own)] = distances_among(features) / familiarity.usual  # each from the others
+    each = list(worlds.values())
+    count = sum(len(world.errors_mm) for world in each)
+    return _Stacked(
+        np.concatenate([world.errors_mm for world in each]),
+        np.concatenate([world.spread_mm for world in each]),
+        np.concatenate([world.peak_mass for world in each]),
+        np.concatenate(strange),
+        np.concatenate([np.full(len(world.errors_mm), count / len(each) / len(world.errors_mm)) for world in each]),
+    )
+
+
+def _shrunk(cases: _Stacked, earlier: Calibration, say: OnRemark) -> Calibration:
+    """The earlier calibration, moved towards what the cases say: offsets, radii and confidences, not the slopes."""
+    count = len(cases.errors_mm)
+    share = count / (count + min(earlier.cases, EARLIER_CASES))
+    shape = cases.spread_mm, cases.peak_mass, cases.unfamiliarity
+    with np.errstate(divide="ignore"):
+        ratio = np.log(np.maximum(cases.errors_mm, 0.1) / earlier.typical_error_mm(*shape))
+    each = np.broadcast_to(cases.weights[:, None], ratio.shape)
+    known = np.isfinite(ratio)
+    shift = share * float(np.average(ratio[known], weights=each[known]))
+    beyond = ratio - shift - np.log(np.array(earlier.radius_factors))
+    wider = conformal_quantile(beyond.ravel(), each.ravel())
+    wider = wider if wider > 0 else share * wider
+    moved = replace(
+        earlier,
+        offsets=tuple(np.add(earlier.offsets, shift).tolist()),
+        radius_factors=tuple((np.array(earlier.radius_factors) * np.exp(wider)).tolist()),
+        cases=count + min(earlier.cases, EARLIER_CASES),
+    )
+    say(f"{count} cases, against {min(earlier.cases, EARLIER_CASES)} of the earlier calibration: its slopes stay.")
+    return moved
