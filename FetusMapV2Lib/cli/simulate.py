@@ -34,7 +34,7 @@ def simulate(
         str,
         typer.Option(
             "--renderer",
-            help="What makes the pictures: physics, contrast (random), mixed, or labels (label maps, no pictures).",
+            help="What makes the pictures: physics, second (another model), contrast (random), mixed, or labels.",
         ),
     ] = "physics",
     sequence: Annotated[

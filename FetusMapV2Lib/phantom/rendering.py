@@ -15,11 +15,13 @@ from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
 from FetusMapV2Lib.phantom.label_map import build_label_map
 from FetusMapV2Lib.phantom.placement import CaseGeometry
 from FetusMapV2Lib.phantom.random_contrast import draw_contrast, painted, textured
+from FetusMapV2Lib.phantom.second_former import draw_machine, form_image
 from FetusMapV2Lib.phantom.style import VendorStyle
 from FetusMapV2Lib.phantom.ultrasound import acquire
+from FetusMapV2Lib.phantom.warps import draw_warp
 
 #: Renderers that give pictures, and how often `mixed` draws each.
-SHARES = {"physics": 0.6, "contrast": 0.4}
+SHARES = {"physics": 0.45, "second": 0.2, "contrast": 0.35}
 #: All that can be asked for: `mixed` draws one of the renderers, `labels` gives the label map itself.
 CHOICES = (*SHARES, "mixed", "labels")
 #: Random contrasts are textured on a grid no finer than this, mm: their speckle is no finer either.
@@ -33,10 +35,14 @@ class Picture:
     Attributes:
         array: uint8 [k, j, i].
         record: JSON values: renderer, style, style_settings.
+        landmarks: (22, 3) mm, where the picture shows them; NaN without a fetus.
+        deforms: whether the scene was deformed (`warps`), so that lengths recorded of it do not hold.
     """
 
     array: NDArray[np.uint8]
     record: dict[str, Any]
+    landmarks: NDArray[np.float64]
+    deforms: bool = False
 
 
 def chosen_renderer(name: str, generator: np.random.Generator) -> str:
@@ -69,8 +75,10 @@ def render(
         renderer: of `SHARES`, or `labels`.
         style: of the machine, for `physics`.
         seed: of everything random in the picture.
-        device: of `physics`; the other renderers run on the CPU.
+        device: of `physics` and `second`; the other renderers run on the CPU.
     """
+    if renderer == "second":
+        return _by_second_former(geometry, shape_kji, spacing_mm, seed, device)
     generator = torch.Generator(device=device if renderer == "physics" else "cpu").manual_seed(seed)
     record: dict[str, Any] = {"renderer": renderer, "style": renderer, "style_settings": {}}
     if renderer == "physics":
@@ -81,7 +89,21 @@ def render(
         image = build_label_map(geometry, shape_kji, spacing_mm, generator)
     else:
         image = _random_contrast(geometry, shape_kji, spacing_mm, generator)
-    return Picture(np.asarray(image.cpu().numpy(), dtype=np.uint8), record)
+    return Picture(np.asarray(image.cpu().numpy(), dtype=np.uint8), record, geometry.landmarks)
+
+
+def _by_second_former(
+    geometry: CaseGeometry, shape_kji: tuple[int, int, int], spacing_mm: float, seed: int, device: torch.device | str
+) -> Picture:
+    """A picture of the deformed scene by the former that shares nothing with the model of beams."""
+    draws = torch.Generator().manual_seed(seed)
+    warp = draw_warp(np.random.default_rng(seed), (np.array(shape_kji[::-1]) - 1) * spacing_mm)
+    tissue = warp.labels(build_tissue_map(geometry, shape_kji, spacing_mm, device))
+    machine = draw_machine(draws)
+    noise = torch.Generator(device=tissue.device).manual_seed(seed + 1)
+    image = form_image(tissue, spacing_mm, machine, noise)
+    record = {"renderer": "second", "style": machine.name, "style_settings": asdict(machine)}
+    return Picture(image.cpu().numpy(), record, warp.moved(geometry.landmarks), deforms=True)
 
 
 def _random_contrast(

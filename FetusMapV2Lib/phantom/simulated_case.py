@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.publishing import published
@@ -42,6 +43,8 @@ from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
 FULL_SHAPE = (460, 313, 312)
 FULL_SPACING_MM = 0.3
 _ATTEMPTS = 40
+#: What is recorded of a scene and does not hold for a deformed one.
+_OF_THE_UNDEFORMED = ("crl_mm", "bones_mm", "joint_angles_deg")
 Style = VendorStyle | StyleMix | str | None
 
 
@@ -209,7 +212,8 @@ def simulate_case(
         device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
         fetus_present: False gives a uterus without a fetus.
         gestational_age_days: drawn evenly between 10 and 15 weeks if None.
-        renderer: "physics", "contrast" (any grey for any tissue), "mixed" (one of them), or "labels": the volume
+        renderer: "physics", "second" (another former, of a deformed scene), "contrast" (any grey for any tissue),
+            "mixed" (one of them), or "labels": the volume
             then holds the label map (`label_map`) in place of a picture.
 
     Raises:
@@ -231,8 +235,13 @@ def simulate_case(
     by = chosen_renderer(renderer, streams["renderer"])
     picture = render(geometry, shape_kji, spacing_mm, by, chosen, image_seed, device)
     truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm), **picture.record}
+    if picture.deforms:
+        truth = {name: value for name, value in truth.items() if name not in _OF_THE_UNDEFORMED}
+        crown, rump = picture.landmarks[list(default_schema().crl_rows)]
+        if fetus_present:
+            truth["crl_mm"] = round(float(np.linalg.norm(crown - rump)), 4)
     return SimulatedCase(
-        simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), Pose(geometry.landmarks), truth
+        simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), Pose(picture.landmarks), truth
     )
 
 
