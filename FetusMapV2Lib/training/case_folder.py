@@ -52,6 +52,11 @@ class Case:
     fetus_present: bool
     truth: dict[str, Any]
 
+    @property
+    def is_label_map(self) -> bool:
+        """Whether the volume holds a simulated label map (`phantom.label_map`) in place of a picture."""
+        return self.truth.get("renderer") == "labels"
+
     def seen_in(self, box: Box) -> Case:
         """The case with the landmarks outside a box missing."""
         return replace(self, positions=np.where(box.holds(self.positions)[:, None], self.positions, np.nan))
@@ -139,7 +144,11 @@ class ReducedVolumes:
             return held
         volume = _load_reduced(path, case.name)
         if volume is None:
-            volume = reduced(without_fill(read_volume(case.volume_path)), self.spacing_mm).with_(name=case.name)
+            whole = read_volume(case.volume_path)
+            small = (
+                thinned(whole, self.spacing_mm) if case.is_label_map else reduced(without_fill(whole), self.spacing_mm)
+            )
+            volume = small.with_(name=case.name)
             self._keep_on_disk(path, volume)
         self._hold(path.name, volume)
         return volume
@@ -147,6 +156,7 @@ class ReducedVolumes:
     def _path(self, case: Case) -> Path:
         facts = case.volume_path.stat()
         key = f"{case.volume_path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}|{self.spacing_mm:.4f}"
+        key += "|labels" if case.is_label_map else ""
         return self.folder / f"{case.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
 
     def _hold(self, name: str, volume: Volume) -> None:
@@ -171,7 +181,7 @@ def reduced(volume: Volume, spacing_mm: float) -> Volume:
 
     Incomplete blocks at the far borders are dropped.
     """
-    factors_ijk = [max(1, int(spacing_mm / size + 0.5)) for size in volume.spacing]
+    factors_ijk = _factors(volume, spacing_mm)
     factors = (factors_ijk[2], factors_ijk[1], factors_ijk[0])
     kept = tuple(slice(0, max(1, n // f) * f) for n, f in zip(volume.shape, factors, strict=True))
     array = volume.array[kept]
@@ -180,6 +190,19 @@ def reduced(volume: Volume, spacing_mm: float) -> Volume:
     matrix[:3, 3] += matrix[:3, :3] @ ((np.array(factors_ijk) - 1) / 2)
     matrix[:3, :3] *= factors_ijk
     return volume.with_(array=_as_bytes(small, volume.array.dtype), ijk_to_ras=matrix)
+
+
+def thinned(labels: Volume, spacing_mm: float) -> Volume:
+    """Every nth voxel of a label map, to about `spacing_mm`: means of labels have no meaning."""
+    i, j, k = _factors(labels, spacing_mm)
+    matrix = labels.ijk_to_ras.copy()
+    matrix[:3, :3] *= [i, j, k]
+    return labels.with_(array=np.ascontiguousarray(labels.array[::k, ::j, ::i], dtype=np.uint8), ijk_to_ras=matrix)
+
+
+def _factors(volume: Volume, spacing_mm: float) -> list[int]:
+    """Voxels (i, j, k) of a block of about `spacing_mm`."""
+    return [max(1, int(spacing_mm / size + 0.5)) for size in volume.spacing]
 
 
 def _as_bytes(array: NDArray[Any], original: np.dtype[Any]) -> NDArray[np.uint8]:

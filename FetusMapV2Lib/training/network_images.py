@@ -24,7 +24,13 @@ _SHARE_OF_DEVICE = 1 / 16
 
 
 class NetworkImages(Protocol):
-    """Samples volumes where the training wants its images."""
+    """Samples volumes where the training wants its images.
+
+    Attributes:
+        device: where that is.
+    """
+
+    device: torch.device
 
     def sampled(self, volume: Volume, grid: Grid) -> Tensor:
         """The grey values of a volume on a grid, float32 (k, j, i), zero outside the volume."""
@@ -37,6 +43,8 @@ class NetworkImages(Protocol):
 
 class HostImages:
     """On the CPU, exactly as the engine samples volumes; several workers may do it in parallel."""
+
+    device = torch.device("cpu")
 
     def sampled(self, volume: Volume, grid: Grid) -> Tensor:
         """See `NetworkImages`."""

@@ -20,6 +20,7 @@ from FetusMapV2Lib.estimation.patch_stitching import part_of, patch_places
 from FetusMapV2Lib.imaging.grid import Grid, Shape
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.normalisation import BRIGHTEST, GreyEnds, normalised
+from FetusMapV2Lib.phantom.random_contrast import render_random_contrast
 from FetusMapV2Lib.training.case_folder import Case, ReducedVolumes
 from FetusMapV2Lib.training.distortions.field_of_view import Box, inside_of
 from FetusMapV2Lib.training.distortions.picture import Picture
@@ -36,8 +37,8 @@ _WHOLE, _CLOSE, _PATCH = range(3)
 #: The brightest grey of a reduced volume.
 _WHITE = 255.0
 
-# separate random streams for the order of the cases and for their augmentation
-_ORDER, _AUGMENT = 1, 2
+# separate random streams for the order of the cases, their augmentation, and contrasts of held-out label maps
+_ORDER, _AUGMENT, _CONTRAST = 1, 2, 3
 
 
 class StepSampler(Sampler[int]):
@@ -104,7 +105,10 @@ class TrainingViews(Dataset[Sample]):
         if box is not None:
             case = case.seen_in(box)
         view, grid = self._draw(case, volume, box, generator)
-        image = self.images.sampled(volume, grid)
+        if case.is_label_map:
+            image = render_random_contrast(volume, grid, generator).to(self.images.device)
+        else:
+            image = self.images.sampled(volume, grid)
         if distorts:
             image = self._distorted(image, case, volume, grid, box, generator)
         ends = self._ends_of(case, volume) if view == _PATCH else None
@@ -201,7 +205,11 @@ class ValidationViews(Dataset[Sample]):
             view, grid = _WHOLE, whole_view(volume, self.preset.input_size)
         images, how = HostImages(), self.preset.normalisation
         ends = images.ends(volume, how) if view == _PATCH else None
-        return make_sample(normalised(images.sampled(volume, grid), how, ends), grid, case, view, number)
+        if case.is_label_map:
+            image = render_random_contrast(volume, grid, np.random.default_rng((_CONTRAST, number)))
+        else:
+            image = images.sampled(volume, grid)
+        return make_sample(normalised(image, how, ends), grid, case, view, number)
 
 
 def _laid_out(volume: Volume, preset: Preset) -> Grid:
