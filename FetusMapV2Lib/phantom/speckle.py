@@ -18,6 +18,9 @@ _TAIL = 4.0  # standard deviations at which kernels are cut (-70 dB): a narrow b
 # Samples per full width. A Gaussian point spread is band-limited to -40 dB at two, so a little more is enough.
 _SAMPLES_AXIAL = 2.4
 _SAMPLES_LATERAL = 2.1
+# Coarser voxels cannot show the point spread: it is then made as wide as so many of them, with fewer beams.
+_FINE_VOXELS_MM = 0.75
+_VOXELS_PER_WIDTH = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +66,16 @@ def point_spread(probe: Probe, style: VendorStyle, depth: torch.Tensor) -> torch
     return torch.stack(rows)
 
 
-def beam_grid(probe: Probe, style: VendorStyle, device: torch.device | str = "cpu") -> BeamGrid:
-    """The grid on which this machine forms its image; it depends on probe and style only, never on a tissue map."""
+def beam_grid(
+    probe: Probe, style: VendorStyle, device: torch.device | str = "cpu", spacing_mm: float = 0.0
+) -> BeamGrid:
+    """The grid on which this machine forms its image.
+
+    It depends on probe and style only, unless the voxels of the image are too coarse to show the point spread.
+    """
+    least = _VOXELS_PER_WIDTH * spacing_mm if spacing_mm > _FINE_VOXELS_MM else 0.0
     depth = torch.linspace(0, probe.depth_mm, 64)
-    widths = point_spread(probe, style, depth)
+    widths = point_spread(probe, style, depth).clamp(min=least)
     count_r = math.ceil(probe.depth_mm / float(widths[0].min()) * _SAMPLES_AXIAL) + 1
     reach = torch.stack([depth + probe.radius_mm, depth + probe.sweep_radius_mm])
     finest = (widths[1:] / reach).amin(dim=1) / _SAMPLES_LATERAL
@@ -85,7 +94,7 @@ def beam_grid(probe: Probe, style: VendorStyle, device: torch.device | str = "cp
         theta=theta.to(device),
         phi=phi.to(device),
         depth=depth.to(device),
-        widths=point_spread(probe, style, depth).to(device),
+        widths=point_spread(probe, style, depth).clamp(min=least).to(device),
         steps=steps.to(device),
     )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from core.folders import visible
-from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
@@ -20,10 +19,6 @@ from FetusMapV2Lib.phantom.simulated_case import SimulatedCase
 
 #: Coarse and large enough for any fetus of 10-15 weeks.
 SMALL = ("--size", "56,40,40", "--spacing", "2.5", "--device", "cpu")
-
-
-#: None of these tests is about speckle.
-coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -12,7 +12,6 @@ import pytest
 from core.folders import visible
 from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
-from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.imaging.training_cases import find_cases
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -259,16 +258,16 @@ def test_a_pose_without_its_volume_is_reported_without_a_name_alone(window, volu
     assert "not in the scene" in said(window)
 
 
-#: The samples are not looked at.
-coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
-
-
 @pytest.fixture
 def samples(application, scene, tmp_path, monkeypatch):
     """The registered samples, with a cache of their own and only two frames."""
     import slicer
     from FetusMapV2Panel import sample_data
 
+    from FetusMapV2Lib.phantom import speckle
+
+    for density in ("_SAMPLES_AXIAL", "_SAMPLES_LATERAL"):  # fewer beams: nobody looks at the speckle
+        monkeypatch.setattr(speckle, density, getattr(speckle, density) / 2)
     monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
     cache = scene.GetCacheManager()
     before = cache.GetRemoteCacheDirectory()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantom.beams import coarse_beams
 
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.markups import read_markups
@@ -19,10 +18,6 @@ from FetusMapV2Lib.phantom.style import HELD_OUT_MIX, STYLES
 
 SHAPE, SPACING = (77, 52, 52), 1.8  # the field of view of 460 x 313 x 312 voxels of 0.3 mm
 FULL = (460, 313, 312), 0.3
-
-
-#: None of these tests is about speckle.
-coarse = pytest.fixture(scope="module", autouse=True)(coarse_beams)
 
 
 @pytest.fixture(scope="module")

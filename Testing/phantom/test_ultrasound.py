@@ -216,6 +216,18 @@ def test_image_does_not_depend_on_the_voxel_size() -> None:
     assert float(coarse[seen].std() / fine[seen].std()) == pytest.approx(1.0, abs=0.08)
 
 
+def test_coarse_voxels_get_fewer_beams_and_speckle_they_can_show() -> None:
+    fine = beam_grid(PROBE, PLAIN)
+    assert beam_grid(PROBE, PLAIN, spacing_mm=0.6).shape == fine.shape
+    coarse = beam_grid(PROBE, PLAIN, spacing_mm=2.0)
+    assert 5 * np.prod(coarse.shape) < np.prod(fine.shape)
+    assert float(coarse.widths.min()) == pytest.approx(3.0)
+    labels = uniform()[::2, ::2, ::2].contiguous()
+    plain = acquire(labels, 1.5, PROBE, PLAIN, seeded()).float()[6:-6, 6:-6, 6:-6]
+    # neighbours are alike: nothing is finer than the voxels
+    assert float(torch.corrcoef(torch.stack([plain[1:].flatten(), plain[:-1].flatten()]))[0, 1]) > 0.3
+
+
 def test_styles_differ_measurably() -> None:
     figures = {}
     for name, style in STYLES.items():
