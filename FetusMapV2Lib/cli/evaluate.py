@@ -64,7 +64,7 @@ def _print_figures(comparison: Comparison) -> None:
     from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, with_bounds
 
     volumes = comparison.cases.volumes
-    head = ("model", "ED (mm)", "AUC", "fetus found")
+    head = ("model", "ED (mm)", "AUC", "fetus found", "doubtful", "in 90 % radius", "ECE")
     table = Table(*head, title=f"On {volumes}", caption=RESEARCH_ONLY)
     for one in comparison.models:
         table.add_row(
@@ -72,5 +72,8 @@ def _print_figures(comparison: Comparison) -> None:
             with_bounds(one.intervals["ed_mm"][1], decimal),
             with_bounds(one.intervals["auc"][1], percent),
             with_bounds(one.found, percent),
+            with_bounds(one.doubtful, percent),
+            percent(one.table.mean.coverage),
+            decimal(one.confidence_error),
         )
     print_table(table)

@@ -130,17 +130,23 @@ class Comparison:
             f"{text} In brackets: 95 % intervals (bootstrap over cases; exact for shares of cases). ED: Euclidean "
             f"distance in mm, missed landmarks left out; AUC: area under the PCK curve from 0 to "
             f"{metrics.AUC_LIMIT_MM:g} mm, missed landmarks count as failures. Where no fetus was found, the points "
-            "that the network saw last are scored."
+            "that the network saw last are scored; a doubtful fetus is not counted as found. ECE: expected calibration "
+            "error of the confidences, over ten bins; sure, > 5 mm: of the landmarks with a confidence of at least 0.9."
         )
 
     def _summary(self) -> str:
-        head = ("Model", "refine", "ED (mm)", *_RATE_HEADS, "fetus found", "false alarms", "s per estimate")
+        head = (
+            "Model", "refine", "ED (mm)", *_RATE_HEADS, "fetus found", "doubtful", "false alarms", "in 90 % radius",
+            "ECE", "sure, > 5 mm", "s per estimate",
+        )  # fmt: skip
         rows = []
         for model in self.models:
             rates = (with_bounds(model.intervals[rate][1], percent) for rate in RATES)
-            shares = (with_bounds(share, percent) for share in (model.found, model.false_alarms))
+            shares = (with_bounds(share, percent) for share in (model.found, model.doubtful, model.false_alarms))
+            trust = (percent(model.table.mean.coverage), decimal(model.confidence_error))
+            wrong = with_bounds(model.sure_but_wrong, percent)
             ed = with_bounds(model.intervals["ed_mm"][1], decimal)
-            rows.append((model.name, model.refine, ed, *rates, *shares, decimal(model.seconds)))
+            rows.append((model.name, model.refine, ed, *rates, *shares, *trust, wrong, decimal(model.seconds)))
         return markdown_table(head, rows)
 
     def _tests(self) -> str:
@@ -234,6 +240,10 @@ def _document(model: ModelScores) -> dict[str, Any]:
         **model.table.document(),
         "seconds_median": to_json(model.seconds),
         "case_ed_mm": to_json(model.case_ed_mm),
+        "confidence_error": to_json(model.confidence_error),
+        "reliability": [
+            {"landmarks": count, "confidence": sure, "within_5_mm": share} for count, sure, share in model.reliability
+        ],
         "intervals_95": {
             column: {key: _triple(model.interval(column, place)) for place, key in enumerate(keys)}
             for column in model.intervals

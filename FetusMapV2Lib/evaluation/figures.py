@@ -37,7 +37,7 @@ SKELETONS = 8
 
 
 def write_figures(folder: Path, comparison: Comparison, predictions: Mapping[str, Sequence[Prediction]]) -> None:
-    """``pck.png``, and ``skeletons-MODEL.png`` for each model.
+    """``pck.png``, ``reliability.png``, and ``skeletons-MODEL.png`` for each model.
 
     Raises:
         OutputError: one of them cannot be written.
@@ -47,12 +47,36 @@ def write_figures(folder: Path, comparison: Comparison, predictions: Mapping[str
     schema = default_schema()
     distances = {one.name: one.distances for one in comparison.models}
     write_pck_figure(folder / "pck.png", distances, f"PCK on {notice}", schema)
+    bins = {one.name: one.reliability for one in comparison.models}
+    write_reliability_figure(folder / "reliability.png", bins, f"Confidence on {notice}")
     names = [case.name for case, there in zip(cases.cases, cases.present, strict=True) if there]
     for name, answers in predictions.items():
         positions = np.stack([answer.positions for answer in answers])[cases.present]
         heading = f"{name} on {notice}"
         path, truths = folder / f"skeletons-{name}.png", cases.truths[cases.present]
         write_skeleton_figure(path, names, positions, truths, heading, schema)
+
+
+def write_reliability_figure(path: Path, bins: Mapping[str, Sequence[tuple[int, float, float]]], heading: str) -> None:
+    """Write a PNG: the share of landmarks within 5 mm against their confidence, one curve per model.
+
+    Args:
+        path: of the figure.
+        bins: model -> of each bin of confidence how many landmarks, their mean confidence, and that share.
+        heading: over the figure.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure, axes = plt.subplots(figsize=(4.6, 4.4), dpi=130)
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, label="confidence that means what it says")
+    for number, (name, points) in enumerate(bins.items()):
+        _, sure, share = zip(*points, strict=True) if points else ((), (), ())
+        axes.plot(sure, share, marker="o", markersize=4, label=name, **_style(number))
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share within 5 mm")
+    axes.set_title(heading, fontsize=8)
+    axes.legend(fontsize=7, loc="upper left")
+    _save(figure, path)
 
 
 def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, schema: Schema) -> None:

@@ -17,11 +17,15 @@ from FetusMapV2Lib.evaluation.accuracy_table import AccuracyTable, accuracy_tabl
 from FetusMapV2Lib.evaluation.case_set import CaseSet
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import Interval, mean_interval, mean_intervals, row_means, share_interval
+from FetusMapV2Lib.models.calibration import CLOSE_ENOUGH_MM
+from FetusMapV2Lib.models.world_calibration import expected_calibration_error, reliability
 
 Array = NDArray[np.float64]
 
 #: Columns of the accuracy table that are rates.
 RATES = ("auc", "sr_2_5", "sr_5", "sr_10")
+#: A landmark of this confidence is called sure.
+SURE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +40,14 @@ class ModelScores:
         swaps: see `metrics.swaps_by_case`.
         applications: mean absolute errors, see `metrics.application_errors_by_case`.
         found: share of the cases with a fetus in which one was found.
+        doubtful: share of the cases with a fetus in which it was doubtful.
         false_alarms: share of the cases without a fetus in which one was found.
         case_ed_mm: (C,) mean distance per case with a fetus, its missed landmarks left out.
         distances: (C, 22) mm of the cases with a fetus, infinite = missed, NaN = no truth.
         seconds: median per estimate.
+        reliability: of each bin of confidence how many landmarks, their mean confidence, and the share within 5 mm.
+        confidence_error: expected calibration error of the confidences; NaN without any.
+        sure_but_wrong: share beyond 5 mm of the landmarks with a confidence of at least 0.9.
     """
 
     name: str
@@ -53,6 +61,10 @@ class ModelScores:
     case_ed_mm: Array
     distances: Array
     seconds: float
+    doubtful: Interval
+    reliability: tuple[tuple[int, float, float], ...]
+    confidence_error: float
+    sure_but_wrong: Interval
 
     def interval(self, column: str, place: int) -> Interval:
         """The interval of the landmark in row `place` of the table; beyond the landmarks, that of the mean."""
@@ -67,7 +79,9 @@ class ModelScores:
         for key, interval in self.swaps.items():
             yield f"swapped_{key}", interval
         yield "fetus_found", self.found
+        yield "fetus_doubtful", self.doubtful
         yield "false_alarms", self.false_alarms
+        yield "sure_but_wrong", self.sure_but_wrong
 
 
 def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Prediction], seed: int) -> ModelScores:
@@ -94,6 +108,9 @@ def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Predic
     }
     for column, within in zip(RATES[1:], metrics.SUCCESS_MM, strict=True):
         values[column] = np.where(scored, distances <= within, np.nan)
+    confidence = np.stack([answer.confidence for answer in there])
+    told = np.isfinite(confidence) & np.isfinite(distances)
+    sure, close = confidence[told], distances[told] <= CLOSE_ENOUGH_MM
     swaps = metrics.swaps_by_case(positions, truths, schema)
     applications = metrics.application_errors_by_case(positions, truths, schema)
     return ModelScores(
@@ -108,6 +125,10 @@ def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Predic
         case_ed_mm=row_means(finite),
         distances=distances,
         seconds=float(np.median([answer.seconds for answer in answers])),
+        doubtful=share_interval(sum(answer.status == "doubtful" for answer in there), len(there)),
+        reliability=tuple(reliability(sure, close)),
+        confidence_error=expected_calibration_error(sure, close),
+        sure_but_wrong=share_interval(int((~close[sure >= SURE]).sum()), int((sure >= SURE).sum())),
     )
 
 

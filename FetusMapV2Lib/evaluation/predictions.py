@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError, ModelError, UserError
@@ -26,6 +25,9 @@ from FetusMapV2Lib.models.index_file import file_sha256
 from FetusMapV2Lib.models.model_index import find_model
 
 Array = NDArray[np.float64]
+
+#: Words for the grades of presence.
+_GRADES = {"found": "found", "doubtful": "doubtful", "none": "no fetus found"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Prediction:
         radii_mm: (22,) 90 % radii, NaN where there is none.
         detection_score: decides on `found`.
         seconds: from the volume in memory to the answer.
+        confidence: (22,) NaN where there is none, as in predictions kept by earlier versions.
+        status: the grade of presence; "" in predictions kept by earlier versions.
     """
 
     case: str
@@ -77,6 +81,8 @@ class Prediction:
     radii_mm: Array = field(metadata=json_name("radius90_mm"))
     detection_score: float = field(metadata=json_name("presence"))
     seconds: float
+    confidence: Array = field(default_factory=lambda: np.full(default_schema().count, np.nan))
+    status: str = ""
 
 
 def chosen_models(texts: Sequence[str], refine: RefineMode) -> list[ModelChoice]:
@@ -160,10 +166,10 @@ def _answer(
     if record is None:
         engine = engine or PoseEngine.load(model.path)
         estimate = engine.estimate(case.volume(), refine=model.refine)
-        record = key | _record(engine, estimate)
+        record = key | _record(estimate)
         write_json(path, record)
         if say is not None:
-            say(f"{model.name}, {case.name}: {'found' if estimate.found else 'no fetus found'}")
+            say(f"{model.name}, {case.name}: {_GRADES.get(estimate.status, estimate.status)}")
     return _prediction(case.name, record)
 
 
@@ -192,24 +198,20 @@ def _kept(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     return record
 
 
-def _record(engine: PoseEngine, estimate: Estimate) -> dict[str, Any]:
-    last = estimate.views[-1]
-    if estimate.has_pose:
-        positions, radii = estimate.pose.positions, estimate.pose.radius90_mm
-    else:
-        positions = resolve_sides(last.positions, default_schema())[0]
-        radii = engine.calibration.radius90_mm(last.spread_mm, last.peak_mass, estimate.unfamiliarity)
-    if radii is None:
-        radii = np.full(len(positions), np.nan)
+def _record(estimate: Estimate) -> dict[str, Any]:
+    pose = estimate.seen or estimate.pose
+    unknown = np.full(len(pose.positions), np.nan)
     return {
         "model": estimate.model,
         "device": estimate.device,
         "found": estimate.found,
+        "status": estimate.status,
         "reason": estimate.reason,
         "presence": estimate.detection_score,
         "seconds": sum(estimate.timings.values()),
-        "positions": to_json(positions),
-        "radius90_mm": to_json(radii),
+        "positions": to_json(pose.positions),
+        "radius90_mm": to_json(unknown if pose.radius90_mm is None else pose.radius90_mm),
+        "confidence": to_json(unknown if pose.confidence is None else pose.confidence),
     }
 
 
@@ -218,6 +220,6 @@ def _prediction(name: str, record: dict[str, Any]) -> Prediction:
     known: dict[str, Any] = {"where": name, "remedy": "Remove its file from the folder of predictions"}
     rules = ReadingRules(unknown_keys=True, null_is_nan=True)
     found = from_json(Prediction, {**record, "case": name}, "a kept prediction", rules=rules, **known)
-    if found.positions.shape != (count, 3) or found.radii_mm.shape != (count,):
+    if found.positions.shape != (count, 3) or {found.radii_mm.shape, found.confidence.shape} != {(count,)}:
         raise InputError(f"a kept prediction does not hold {count} landmarks", **known)
     return found

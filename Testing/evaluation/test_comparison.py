@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.evaluation.case_set import CaseSet, case_set
 from FetusMapV2Lib.evaluation.comparison import Comparison, compare
-from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_skeleton_figure
+from FetusMapV2Lib.evaluation.figures import write_pck_figure, write_reliability_figure, write_skeleton_figure
 from FetusMapV2Lib.evaluation.metrics import swaps_by_case
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.imaging.markups import write_markups
@@ -172,6 +173,27 @@ def test_a_folder_without_landmarks_is_refused(tmp_path: Path):
     write_markups(tmp_path / "case-00.mrk.json", Pose(np.full((22, 3), np.nan)), overwrite=True)
     with pytest.raises(InputError, match="no case of this folder has landmarks"):
         case_set(find_cases(tmp_path))
+
+
+def test_confidence_is_held_against_the_share_within_5_mm(truths: np.ndarray, tmp_path: Path):
+    off = truths.copy()
+    off[:, :11] += [0.0, 0.0, 10.0]
+    sure = np.full(22, 0.95)
+    told = [replace(answer, confidence=sure, status="doubtful" if n == 0 else "found", found=n > 0)
+            for n, answer in enumerate(answers(off))]  # fmt: skip
+    (model,) = compare(cases_of(truths), {"one": told}, {"one": "off"}).models
+    assert model.confidence_error == pytest.approx(0.45)
+    assert model.sure_but_wrong.value == pytest.approx(0.5)
+    assert model.reliability == ((22 * COUNT, pytest.approx(0.95), pytest.approx(0.5)),)
+    assert (model.found.value, model.doubtful.value) == (pytest.approx(1 - 1 / COUNT), pytest.approx(1 / COUNT))
+    text = compare(cases_of(truths), {"one": told}, {"one": "off"}).markdown()
+    assert "| doubtful |" in text and "0.45" in text
+    write_reliability_figure(tmp_path / "reliability.png", {"one": model.reliability, "none": ()}, "heading")
+    assert (tmp_path / "reliability.png").stat().st_size > 5_000
+
+
+def test_predictions_without_confidences_have_no_calibration_error(two: Comparison):
+    assert all(np.isnan(model.confidence_error) and model.reliability == () for model in two.models)
 
 
 def test_figures_draw_every_model_and_survive_gaps(tmp_path: Path, two: Comparison, truths: np.ndarray):
