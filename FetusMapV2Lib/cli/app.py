@@ -43,8 +43,8 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     simulate: ("fetusmap simulate cases --count 20 --seed 1 --empty 2",),
     check: ("fetusmap check cases --output checked",),
     train: (
-        "fetusmap train --preset bundled --data cases --output run",
-        "fetusmap train --preset bundled --data cases --output run --resume",
+        "fetusmap train --data cases --output run",
+        "fetusmap train --data cases --output run --resume",
     ),
     calibrate: ("fetusmap calibrate run/model.safetensors --data held-out",),
     plan: ("fetusmap plan --preset fetusmapv2 --memory-budget 8GiB",),

@@ -24,15 +24,25 @@ from FetusMapV2Lib.core.packages import require_package
 def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of cases: NAME.nrrd with NAME.mrk.json.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for checkpoints, logs and the model.")],
-    preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "unet",
+    preset: Annotated[str, typer.Option("--preset", help="Preset name or path of a preset file.")] = "bundled",
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Override the preset's number of steps (0: keep).")] = 0,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of order, augmentation and initial weights.")
     ] = 0,
     initial_model: Annotated[
-        Optional[str], typer.Option("--initial-model", help="Start from the weights of this model.")
+        Optional[str],
+        typer.Option("--initial-model", help="Start from this model; its pose library and calibration are kept."),
     ] = None,
+    fold: Annotated[
+        Optional[str], typer.Option("--fold", metavar="K/N", help="Hold out part K (from 1) of N of the cases.")
+    ] = None,
+    patience: Annotated[
+        int, typer.Option("--patience", min=0, help="End after this many validations without a better one (0: never).")
+    ] = 0,
+    last: Annotated[
+        bool, typer.Option("--last", help="Keep the last weights, not those of the best validation.")
+    ] = False,
     negatives: Annotated[
         Optional[Path], typer.Option("--negatives", help="Folder of volumes without a fetus, further training cases.")
     ] = None,
@@ -80,6 +90,9 @@ def train(
         resume=resume,
         negatives=negatives,
         initial_model=initial_model,
+        fold=_parsed_fold(fold),
+        patience=patience,
+        export="last" if last else "best",
         device=device,
         threads=threads or None,
         workers=workers,
@@ -88,3 +101,17 @@ def train(
     )
     model = fitting.train(preset, data, output, options)
     print_message(f"Model written to {model}")
+
+
+def _parsed_fold(text: str | None) -> tuple[int, int] | None:
+    """Two whole numbers of ``--fold K/N``.
+
+    Raises:
+        InputError: something else.
+    """
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal()):
+        raise InputError("not a part of the cases", where=f"--fold {text}", remedy="Write K/N, for example 1/5")
+    return int(part), int(parts)

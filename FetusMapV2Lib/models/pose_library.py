@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 #: More poses make the file larger and refinement no better.
 LARGEST_LIBRARY = 2000
 _LARGEST_MM = 1000.0
+#: Poses whose landmarks all agree this well are of one case; library and template are stored in single precision.
+_SAME_POSE_MM = 0.05
 
 
 def canonical_poses(poses: Array, template: Array) -> Array:
@@ -46,8 +48,29 @@ def canonical_poses(poses: Array, template: Array) -> Array:
     return np.array(result).reshape(-1, *poses.shape[1:])
 
 
+def merged_library(new: Array, library: Array) -> tuple[Array, int]:
+    """A library with further poses before its own, none of them twice.
+
+    Args:
+        new: (N, 22, 3) in the canonical frame, mm.
+        library: (M, 22, 3) likewise.
+
+    Returns:
+        At most `LARGEST_LIBRARY` poses, and how many of them are new.
+    """
+    kept: list[Array] = []
+    for pose in new:
+        others = [*kept, *library]
+        if not any(np.allclose(pose, other, atol=_SAME_POSE_MM, equal_nan=True) for other in others):
+            kept.append(pose)
+    added = np.array(kept).reshape(-1, *library.shape[1:])
+    return np.concatenate([added, library])[:LARGEST_LIBRARY], len(added)
+
+
 def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, int]:
     """A model with the poses of annotated cases in its library, the new ones first so that none of them is cut off.
+
+    Poses that are in the library already are not added again.
 
     Args:
         model: not changed.
@@ -69,10 +92,10 @@ def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, 
         )
     if np.nanmax(np.abs(new)) > _LARGEST_MM:
         raise InputError("the landmarks of a case are farther apart than a body is long", where=cases)
-    poses = np.concatenate([new, model.poses])[:LARGEST_LIBRARY]
+    poses, added = merged_library(new, model.poses)
     before = model.info.training.get("poses_added", 0)
-    training = {**model.info.training, "poses_added": (before if type(before) is int else 0) + len(new)}
-    return replace(model, poses=poses, checksum="").with_info(training=training), len(new)
+    training = {**model.info.training, "poses_added": (before if type(before) is int else 0) + added}
+    return replace(model, poses=poses, checksum="").with_info(training=training), added
 
 
 def add_poses(

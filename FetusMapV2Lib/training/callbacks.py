@@ -24,6 +24,8 @@ from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.samples import VIEW_NAMES, ValidationViews, points_inside
 
 _LOG = logging.getLogger(__name__)
+#: Key of a checkpoint: the run ended before its last step, as validations did not become better.
+ENDED_EARLY = "ended_early"
 
 
 class WeightAverage(pl.Callback):
@@ -68,19 +70,21 @@ class WholeCheckpoints(pl.Callback):
             StopTrainingError: the run was asked to stop before its last step.
         """
         step, finished = trainer.global_step, trainer.global_step >= trainer.max_steps
+        ended = finished or trainer.should_stop
         late = time.monotonic() - self._written_at >= self.every_seconds
         stop = self.stop_asked()
-        if late or stop or finished or step % self.every_steps == 0:
+        if late or stop or ended or step % self.every_steps == 0:
             write_checkpoint(self.path, trainer.save_checkpoint)
             self._written_at = time.monotonic()
-        if stop and not finished:
+        if stop and not ended:
             raise StopTrainingError(
                 f"Stopped after step {step} of {trainer.max_steps}; {self.path} is kept: go on from it with --resume."
             )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the fingerprint of the run."""
+        """Store the fingerprint of the run, and whether it ended before its last step."""
         checkpoint["run"] = self.run
+        checkpoint[ENDED_EARLY] = trainer.should_stop and trainer.global_step < trainer.max_steps
 
 
 class Validation(pl.Callback):
@@ -89,11 +93,12 @@ class Validation(pl.Callback):
     Args:
         views: of the held-out cases, may be empty.
         every_steps: interval; the last step is always validated.
-        on_result: called after each validation with the step and {"ed_mm_whole": ..., ...} ({} without held-out cases).
+        on_result: called after each validation with the step and {"ed_mm_whole": ..., ...} ({} without held-out cases);
+            true ends the run.
     """
 
     def __init__(
-        self, views: ValidationViews, every_steps: int, on_result: Callable[[int, dict[str, float]], None]
+        self, views: ValidationViews, every_steps: int, on_result: Callable[[int, dict[str, float]], bool]
     ) -> None:
         self.views = views
         self.every_steps = every_steps
@@ -109,7 +114,8 @@ class Validation(pl.Callback):
             result = validate(module, self.views)
         if trainer.logger is not None and result:
             trainer.logger.log_metrics({f"validation/{key}": value for key, value in result.items()}, step)
-        self.on_result(step, result)
+        if self.on_result(step, result):
+            trainer.should_stop = True
 
 
 @torch.no_grad()

@@ -6,30 +6,26 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import usable_folder, write_json
-from FetusMapV2Lib.core.errors import ModelError, UserError
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.core.stop_signals import defer_stops, stop_signals, stopped
 from FetusMapV2Lib.estimation.network_runner import choose_device
-from FetusMapV2Lib.models.architectures import build_network
-from FetusMapV2Lib.models.model_file import load_model
-from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.training.callbacks import (
+    ENDED_EARLY,
     RunProgress,
     StopTrainingError,
     Validation,
@@ -39,7 +35,7 @@ from FetusMapV2Lib.training.callbacks import (
 )
 from FetusMapV2Lib.training.case_folder import ReducedVolumes
 from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
-from FetusMapV2Lib.training.model_export import export_module
+from FetusMapV2Lib.training.model_export import RunExport
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, NetworkImages
 from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
@@ -102,40 +98,63 @@ def train(
         preset = load_preset(preset)
     with _lock_of(usable_folder(Path(output_dir))):
         run = prepare_run(preset, data_dir, output_dir, options)
-        images = _network_images(options, device, keep=not run.preset.memory.budget)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        volumes = ReducedVolumes(
-            _cache_folder(data_dir, run.folder, options.cache_dir),
-            run.preset.run.cache_spacing_mm,
-            memory_bytes=_VOLUME_BYTES if options.workers else _VOLUME_BYTES_ALONE,
-        )
-        _configure_messages()
-        _LOG.info(
-            "%d training and %d held-out cases, %d steps on %s",
-            len(run.training), len(run.held_out), run.steps, device,
-        )  # fmt: skip
-        torch.manual_seed(run.seed)
-        module = PoseModule(run.preset, default_schema().count, run.steps)
-        state = _state_to_resume(run, module) if options.resume else None
-        first_step = state["global_step"] if state is not None else 0
-        note = dict(options.note)
-        if options.initial_model is not None and not first_step:
-            note["initial_model"] = _load_initial_weights(module, options.initial_model)
-        if first_step < run.steps:
-            note |= _apply_memory_plan(module, run, device)
-            loader = _loader(run, volumes, first_step, options.workers, images)
-            with _ended_by_signals() as stop_asked:
-                trainer = _trainer(run, module, volumes, device, on_progress, note, stop_asked)
-                with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
-                    checkpoint = run.checkpoint if first_step else None
-                    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
-        elif state is not None and not run.model.is_file():
-            module.load_state_dict(state["state_dict"])
-            module.on_load_checkpoint(state)
-            summary = {**_training_summary(run, run.steps, module.seconds), **note}
-            export_module(module, run.preset, _poses(run), run.template, run.model, training=summary)
+        fit_run(run, options, device, _cache_folder(data_dir, run.folder, options.cache_dir), on_progress=on_progress)
     return run.model
+
+
+def fit_run(
+    run: Run, options: TrainingOptions, device: torch.device, cache: Path, *, on_progress: OnProgress | None = None
+) -> None:
+    """Fit a run that was prepared, from its checkpoint if that is wanted and there is one; its model file is written.
+
+    Args:
+        run: its folder is locked by the caller.
+        options: how to run it.
+        device: to train on.
+        cache: folder of the reduced volumes.
+        on_progress: called after every step.
+
+    Raises:
+        UserError, Stopped: see `train`.
+    """
+    images = _network_images(options, device, keep=not run.preset.memory.budget)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    volumes = ReducedVolumes(
+        cache,
+        run.preset.run.cache_spacing_mm,
+        memory_bytes=_VOLUME_BYTES if options.workers else _VOLUME_BYTES_ALONE,
+    )
+    _configure_messages()
+    _LOG.info(
+        "%d training and %d held-out cases, %d steps on %s",
+        len(run.training), len(run.held_out), run.steps, device,
+    )  # fmt: skip
+    torch.manual_seed(run.seed)
+    module = PoseModule(run.preset, default_schema().count, run.steps)
+    state = _state_to_resume(run, module) if options.resume else None
+    first_step = state["global_step"] if state is not None else 0
+    note = dict(options.note)
+    if run.start is not None:
+        note["initial_model"] = run.start.identity
+    if run.start is not None and not first_step:
+        config = network_config(run.preset, default_schema().count)
+        run.start.load_into(config, module.network, module.averaged)
+    if first_step < run.steps and not (state or {}).get(ENDED_EARLY):
+        note |= _apply_memory_plan(module, run, device)
+        loader = _loader(run, volumes, first_step, options.workers, images)
+        export = RunExport(run, module, note, only_best=options.export == "best", patience=options.patience)
+        if first_step:
+            export.recall()
+        with _ended_by_signals() as stop_asked:
+            trainer = _trainer(run, module, volumes, device, on_progress, export, stop_asked)
+            with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
+                checkpoint = run.checkpoint if first_step else None
+                trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    elif state is not None and not run.model.is_file():
+        module.load_state_dict(state["state_dict"])
+        module.on_load_checkpoint(state)
+        RunExport(run, module, note).write(first_step, {})
 
 
 def _lock_of(folder: Path) -> AbstractContextManager[None]:
@@ -204,26 +223,6 @@ def _apply_memory_plan(module: PoseModule, run: Run, device: torch.device) -> di
     return {"memory_plan": plan.summary()}
 
 
-def _load_initial_weights(module: PoseModule, initial_model: str | os.PathLike[str]) -> str:
-    """Give the module the weights of a model; returns the model's identity.
-
-    Raises:
-        ModelError: the model cannot be read, or its network is another one.
-    """
-    model = load_model(find_model(initial_model))
-    expected = network_config(module.preset, default_schema().count)
-    if build_network(expected).config != model.network.config:
-        raise ModelError(
-            "the initial model has another network than the preset",
-            where=initial_model,
-            remedy="Choose a preset with the same widths",
-        )
-    for network in (module.network, module.averaged):
-        if network is not None:
-            network.load_state_dict(model.network.state_dict())
-    return model.identity
-
-
 def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     if cache_dir is not None:
         return Path(cache_dir)
@@ -281,20 +280,16 @@ def _trainer(
     volumes: ReducedVolumes,
     device: torch.device,
     on_progress: OnProgress | None,
-    note: Mapping[str, Any],
+    export: RunExport,
     stop_asked: Callable[[], bool],
 ) -> pl.Trainer:
     options = run.preset.run
     progress = RunProgress(run.steps, on_progress)
-    poses = _poses(run)
 
-    def on_result(step: int, result: dict[str, float]) -> None:
+    def on_result(step: int, result: dict[str, float]) -> bool:
         progress.note = summary_line(result)
         _LOG.info("validation at step %d: %s", step, progress.note or "no held-out case")
-        summary = {**_training_summary(run, step, module.seconds), **note}
-        export_module(
-            module, run.preset, poses, run.template, run.model, training=summary, evaluation={"validation": result}
-        )
+        return export.validated(step, result)
 
     held_out = ValidationViews(run.held_out, volumes, run.preset, run.template)
     return pl.Trainer(
@@ -321,27 +316,6 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=run.folder,
     )
-
-
-def _poses(run: Run) -> NDArray[np.float64]:
-    return np.stack([case.positions for case in run.training if case.fetus_present])
-
-
-def _training_summary(run: Run, step: int, seconds: float) -> dict[str, Any]:
-    """The training summary of the model file."""
-    return {
-        "cases": len(run.training),
-        "other_volumes_without_fetus": len(run.negatives),
-        "cases_without_fetus": sum(not case.fetus_present for case in run.training),
-        "simulated_cases": sum("style" in case.truth for case in run.training),
-        "held_out_cases": len(run.held_out),
-        "steps": step,
-        "planned_steps": run.steps,
-        "seed": run.seed,
-        "seconds": round(seconds, 1),
-        "torch": torch.__version__,
-        "styles": sorted({str(case.truth["style"]) for case in run.training if "style" in case.truth}),
-    }
 
 
 def _configure_messages() -> None:

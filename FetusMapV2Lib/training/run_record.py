@@ -21,6 +21,7 @@ from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
 from FetusMapV2Lib.training.case_folder import Case, CaseFolder, cases_without_fetus
 from FetusMapV2Lib.training.distortions.group import Distortions
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.starting_point import StartingPoint
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
 #: The model file in the folder of a run.
@@ -42,9 +43,10 @@ class Run:
         seed: of order, augmentation, initial weights and the held-out cases.
         training, held_out: cases.
         negatives: volumes without a fetus that are further training cases.
-        template: (22, 3) canonical pose of the training cases.
+        template: (22, 3) canonical pose of the training cases, or of the model that the run was started from.
         steps: optimiser steps in all.
         sealed: its checkpoints have checksums; those of a run that an earlier version started do not.
+        start: the model that it was started from; None for random weights.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Run:
     steps: int
     sealed: bool = True
     negatives: tuple[Case, ...] = ()
+    start: StartingPoint | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -134,7 +137,8 @@ def prepare_run(
                 option="--resume",
             )
         loaded = CaseFolder(data_dir, options.cases).cases
-        held_out = _held_out(loaded, chosen, seed)
+        held_out = _held_out(loaded, chosen, seed, options.fold)
+        start = None if options.initial_model is None else StartingPoint.of_model(options.initial_model)
     else:
         if not chosen.trains_like(noted.read_preset(folder / _RUN)) or noted.seed != seed:
             raise UserError(
@@ -150,13 +154,16 @@ def prepare_run(
             )
         loaded = CaseFolder(data_dir, [*noted.training, *noted.held_out]).cases
         held_out = set(noted.held_out)
+        start = StartingPoint.of_run(folder)
     training = [case for case in loaded if case.name not in held_out]
     run = Run(
         folder, chosen, seed, training, [case for case in loaded if case.name in held_out],
-        _template(training, data_dir), _step_count(chosen, len(training)),
-        sealed=noted is None or noted.checkpoints_have_checksums, negatives=negatives,
+        _template(training, data_dir) if start is None else start.template, _step_count(chosen, len(training)),
+        sealed=noted is None or noted.checkpoints_have_checksums, negatives=negatives, start=start,
     )  # fmt: skip
     if noted is None:
+        if start is not None:
+            start.write(run.folder)
         write_json(run.folder / _RUN, {**run.note(), "checkpoints_have_checksums": True})
     return run
 
@@ -171,9 +178,23 @@ def preset_of_run(folder: Path) -> Preset | None:
     return None if noted is None else noted.read_preset(folder / _RUN)
 
 
-def _held_out(cases: list[Case], preset: Preset, seed: int) -> set[str]:
-    """Names of the cases to validate on: a random share of those with a fetus."""
+def _held_out(cases: list[Case], preset: Preset, seed: int, fold: tuple[int, int] | None) -> set[str]:
+    """Names of the cases to validate on: a random share of those with a fetus, or one part of them.
+
+    Raises:
+        UserError: there is no such part.
+    """
     names = [case.name for case in cases if case.fetus_present]
+    if fold is not None:
+        part, parts = fold
+        if not 1 <= part <= parts or not 2 <= parts <= len(names):
+            raise UserError(
+                f"there is no part {part} of {parts} of {len(names)} cases with a fetus",
+                where=f"{part}/{parts}",
+                remedy="Give K/N with K from 1 to N, and N from 2 to the number of cases",
+            )
+        order = np.random.default_rng((seed, _SPLIT)).permutation(len(names))
+        return {names[n] for n in order[part - 1 :: parts]}
     count = min(round(preset.run.validation_fraction * len(names)), preset.run.validation_cases, len(names) - 1)
     order = np.random.default_rng((seed, _SPLIT)).permutation(len(names))
     return {names[n] for n in order[: max(0, count)]}

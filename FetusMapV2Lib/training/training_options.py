@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,11 @@ class TrainingOptions:
         negatives: folder of volumes that show no fetus, without landmark files; they are further training cases, and
             what they show also becomes the surroundings of others where the preset distorts surroundings.
         initial_model: name or file of a model to start from, with the network of the preset: fine-tuning on a site's
-            own cases, or continuing at another input size. Ignored when a checkpoint is resumed.
+            own cases, or continuing at another input size. The new model keeps its template, pose library (the new
+            poses are added) and calibration. Ignored when a checkpoint is resumed.
+        fold: (k, n): hold out part k (from 1) of n of the cases with a fetus, in place of the preset's share.
+        export: "best", the weights of the best validation, or "last"; without held-out cases those of the last step.
+        patience: end the training after this many validations without a better one; 0 = never.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: of torch, None = torch's own choice.
         workers: processes that prepare samples; 0 prepares them between the steps.
@@ -42,6 +46,9 @@ class TrainingOptions:
     resume: bool = False
     negatives: str | os.PathLike[str] | None = None
     initial_model: str | os.PathLike[str] | None = None
+    fold: tuple[int, int] | None = None
+    export: Literal["best", "last"] = "best"
+    patience: int = 0
     device: str = "auto"
     threads: int | None = None
     workers: int = 0

@@ -72,6 +72,10 @@ def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path:
     assert answer.code == 0 and "good" in answer.out and answer.out.count("\n") == 1
 
 
+def test_the_recommended_recipe_is_the_default(fetusmap) -> None:
+    assert "[default: bundled]" in " ".join(fetusmap("train", "--help").out.split())
+
+
 @pytest.mark.parametrize(
     "options, clue",
     [
@@ -82,6 +86,8 @@ def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path:
         (("--memory-budget", "apples"), "memory.budget: 'apples' is not an amount of memory"),
         (("--memory-budget", "1MiB"), "does not fit 1.0 MiB: at least"),
         (("--device", "gpu"), "unknown device"),
+        (("--fold", "one"), "Write K/N"),
+        (("--fold", "9/3"), "no part 9 of 3"),
         (("--initial-model", "no/such.safetensors"), "no such model"),
     ],
 )

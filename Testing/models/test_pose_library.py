@@ -28,12 +28,13 @@ def test_poses_added_to_one_file_at_once_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "site.safetensors"
     save_model(path, model_of(network, input_size=(16, 16, 16)).with_info(network=dict(network.config)))
     before = load_model(path)
-    cases = tmp_path / "cases"
-    write_toy_cases(cases, 2, shape=(8, 8, 8))
+    folders = [tmp_path / "cases" / str(seed) for seed in range(4)]
+    for seed, folder in enumerate(folders):
+        write_toy_cases(folder, 2, seed=seed, shape=(8, 8, 8))
     with pytest.raises(OutputError, match="exists"):
-        add_poses(path, cases, path)
+        add_poses(path, folders[0], path)
     threads = [
-        threading.Thread(target=add_poses, args=(path, cases, path), kwargs={"overwrite": True}) for _ in range(4)
+        threading.Thread(target=add_poses, args=(path, folder, path), kwargs={"overwrite": True}) for folder in folders
     ]
     for thread in threads:
         thread.start()
@@ -44,6 +45,15 @@ def test_poses_added_to_one_file_at_once_are_all_kept(tmp_path: Path) -> None:
     assert after.info.training["poses_added"] == 8
     assert after.identity != before.identity and after.checksum != before.checksum
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cases", "site.safetensors"]
+
+
+def test_a_pose_that_is_in_the_library_is_not_added_again(tmp_path: Path) -> None:
+    write_toy_cases(tmp_path, 2, shape=(8, 8, 8))
+    model = model_of(UNet3d(widths=(2, 3)), input_size=(16, 16, 16))
+    once, added = extended_model(model, tmp_path)
+    twice, again = extended_model(replace(once, poses=once.poses.astype(np.float32).astype(float)), tmp_path)
+    assert (added, again) == (2, 0)
+    assert len(twice.poses) == len(once.poses) and twice.info.training["poses_added"] == 2
 
 
 def test_a_full_library_loses_its_last_poses_not_the_new_ones(tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ def _model(protocol: Protocol, preset: Preset, trained: Preset, number: int, on_
         threads=protocol.threads,
         workers=protocol.workers,
         prepare_on=protocol.prepare_on,
+        export="last",  # as the paper's systems are
         note={"fold": f"{number + 1} of {len(protocol.parts)}"},
     )
     folder = fold_folder(protocol.runs, trained, number)
