@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from FetusMapV2Lib.evaluation.predictions import ModelChoice, chosen_models
 from FetusMapV2Lib.evaluation.statistics import finite_mean
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.phantom.rendering import SHARES
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case, write_case
 
 #: Never used for training or calibration.
@@ -62,15 +63,21 @@ class Grid:
     spacing_mm: float
 
 
-def own_world(index: int, grid: Grid, fetus: bool) -> SimulatedCase:
-    """The simulator that training uses, with held-out seeds and vendor styles."""
+#: The renderer of each world. Held-out seeds and vendor styles in each; training's own is that of the physics.
+WORLDS = {{"physics": "own"}.get(renderer, renderer): renderer for renderer in SHARES}
+
+
+def simulated(world: str, index: int, grid: Grid, fetus: bool) -> SimulatedCase:
+    """A case of a world; the same index shows the same body in each."""
     return simulate_case(
-        SEED, index, shape_kji=grid.size, spacing_mm=grid.spacing_mm, style="held-out", fetus_present=fetus
+        SEED,
+        index,
+        shape_kji=grid.size,
+        spacing_mm=grid.spacing_mm,
+        style="held-out",
+        fetus_present=fetus,
+        renderer=WORLDS[world],
     )
-
-
-#: How a case of a world is made, with a fetus or without.
-WORLDS: Mapping[str, Callable[[int, Grid, bool], SimulatedCase]] = {"own": own_world}
 
 
 def scene_of(world: str, index: int, folder: Path, grid: Grid, *, fetus: bool = True) -> Scene:
@@ -78,7 +85,7 @@ def scene_of(world: str, index: int, folder: Path, grid: Grid, *, fetus: bool = 
     cases = folder / "cases" / (world if fetus else f"{world}-empty")
     path = cases / f"case-{index:04d}.nrrd"
     if not (cases / f"case-{index:04d}.json").exists():
-        write_case(cases, WORLDS[world](index, grid, fetus), index, overwrite=True)
+        write_case(cases, simulated(world, index, grid, fetus), index, overwrite=True)
     truth = read_markups(cases / f"case-{index:04d}.mrk.json").positions
     return Scene(read_volume(path), np.array(truth, dtype=float))
 
