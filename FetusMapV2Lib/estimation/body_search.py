@@ -18,6 +18,7 @@ from FetusMapV2Lib.estimation.limb_decoding import limb_pairs
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import surroundings_view
 from FetusMapV2Lib.estimation.view_reader import ViewReader
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
 
 #: Greatest number of hypotheses of the body frame that are followed.
@@ -83,12 +84,26 @@ class BodySearch:
         Raises:
             Cancelled: see `Stages`.
         """
-        reader = ViewReader(self._model, self._runner, self._limbs, volume)
+        reader = self._reader(volume)
         if self._model.patch_spacing_mm is not None:
             views = [reader.patches(self._model.patch_spacing_mm, stages)]
         else:
             views = self._near_previous(reader, stages, previous) or self._in_whole_volume(reader, stages)
         return SearchResult(tuple(views), reader.timings, tuple(reader.warnings))
+
+    def warm_up(self) -> tuple[str, ...]:
+        """Look at an empty volume once in each way; what was done because the memory of the GPU was too small."""
+        empty = Volume(np.zeros((8, 8, 8), dtype=np.uint8), np.eye(4))
+        reader = self._reader(DeviceVolume(empty, self._runner.device))
+        if self._model.has_close_view:
+            whole = reader.whole_with_hypotheses(MAXIMUM_HYPOTHESES)
+            reader.close_views(whole.hypotheses[:1])
+        else:
+            reader.whole()
+        return tuple(reader.warnings)
+
+    def _reader(self, volume: DeviceVolume) -> ViewReader:
+        return ViewReader(self._model, self._runner, self._limbs, volume)
 
     def _near_previous(self, reader: ViewReader, stages: Stages, previous: Estimate | None) -> list[ViewPrediction]:
         """Close views from the previous pose on; empty if the body is not seen there about as well as before.

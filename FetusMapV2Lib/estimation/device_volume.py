@@ -28,7 +28,8 @@ class DeviceVolume:
 
     Args:
         volume: of any size and orientation.
-        device: where the network runs. On a CPU nothing is copied.
+        device: where the network runs. On a CPU nothing is copied, and neither is what a GPU has no room for; it is
+            then sampled on the CPU.
     """
 
     def __init__(self, volume: Volume, device: torch.device) -> None:
@@ -36,8 +37,14 @@ class DeviceVolume:
         self.device = device
 
     def image(self, grid: Grid, how: Normalisation) -> Tensor:
-        """The volume on a grid as the network sees it: (k, j, i) float32 on the device."""
-        return normalised(sampled(self._values, sampling_of(self.volume, grid), grid), how)
+        """The volume on a grid as the network sees it: (k, j, i) float32."""
+        sampling = sampling_of(self.volume, grid)
+        try:
+            image = sampled(self._values, sampling, grid)
+        except torch.cuda.OutOfMemoryError:
+            self._values = self.volume.array
+            image = sampled(self._values, sampling, grid)
+        return normalised(image, how)
 
     def profiles(self) -> Profiles | None:
         """Sums of grey values along k, j and i, for `Grid.fit`; None on a CPU, where `Grid.fit` takes them itself."""
@@ -52,7 +59,12 @@ class DeviceVolume:
     @cached_property
     def _values(self) -> NDArray[np.generic] | Tensor:
         """Grey values (k, j, i): the array itself on a CPU."""
-        return self.volume.array if self.device.type == "cpu" else uploaded(self.volume, self.device)
+        if self.device.type == "cpu":
+            return self.volume.array
+        try:
+            return uploaded(self.volume, self.device)
+        except torch.cuda.OutOfMemoryError:
+            return self.volume.array
 
 
 def uploaded(volume: Volume, device: torch.device) -> Tensor:

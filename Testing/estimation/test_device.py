@@ -9,11 +9,13 @@ import pytest
 import torch
 from cli.synthetic_balls import BallReader, ball_volume, layout, model_of
 from estimation.pretended_device import DEVICE, PretendedDevice
+from estimation.test_engine import OutOfMemory
 from imaging.samples import ORIENTATIONS, oblique, reordered
 from scipy import ndimage
 from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation import device_volume
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume, sampled
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.map_filters import blurred, highest_nearby
@@ -78,6 +80,28 @@ def test_the_device_s_way_gives_the_answer_of_the_cpu_with_one_copy_per_look(
     assert len(looks) == expected_looks
 
 
+@pytest.mark.parametrize(("views", "expected_looks"), [(("whole",), 1), (("whole", "close"), 2)])
+def test_an_engine_warms_up_by_one_look_of_each_kind(views: tuple[str, ...], expected_looks: int) -> None:
+    network = SameBody()
+    looks: list[int] = []
+    network.register_forward_hook(lambda *_: looks.append(1))
+    with PretendedDevice():
+        engine = engine_on(DEVICE, network, views)
+        engine.warm_up()
+        assert len(looks) == expected_looks
+        assert (
+            engine.estimate(ball_volume()[0]).warnings
+            == engine_on(DEVICE, network, views).estimate(ball_volume()[0]).warnings
+        )
+
+
+def test_what_warming_up_did_about_a_full_gpu_is_told_with_every_estimate() -> None:
+    engine = engine_on(CPU, OutOfMemory(SameBody(), 1), ("whole",))
+    engine.warm_up()
+    for _ in range(2):
+        assert any("memory was too small" in warning for warning in engine.estimate(ball_volume()[0]).warnings)
+
+
 def test_tuning_waits_for_the_device_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what the pseudo labels come from, and for what all eight steps have seen."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
@@ -133,6 +157,21 @@ def test_grey_values_are_those_of_scipy(order, signs, spacing_mm: float, kind: s
         found.append(sampled(DeviceVolume(volume, DEVICE)._values, sampling_of(volume, grid), grid).cpu())
     for one in found:
         np.testing.assert_allclose(one.numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("full", ["uploaded", "_pooled"])
+def test_what_a_gpu_has_no_room_for_is_sampled_on_the_cpu(monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    def refuse(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    volume, _ = ball_volume()
+    grid = Grid.fit(volume, (32, 16, 16))
+    expected = DeviceVolume(volume, CPU).image(grid, "bright-end")
+    monkeypatch.setattr(device_volume, full, refuse)
+    with PretendedDevice():
+        placed = DeviceVolume(volume, DEVICE)
+        assert torch.equal(placed.image(grid, "bright-end"), expected)
+        assert placed.profiles() is None
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
