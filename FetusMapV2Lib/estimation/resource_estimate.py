@@ -8,6 +8,8 @@ from dataclasses import dataclass
 PROCESS_BYTES = 450 * 2**20
 #: Of a volume that is read from a file when it is needed (measured: 1.8 for 45 million 8-bit voxels).
 BYTES_PER_VOXEL = 3
+#: Of an 8-bit volume on a GPU (counted): its voxels, and while blocks are averaged a padded copy and one in float32.
+GPU_BYTES_PER_VOXEL = 6
 #: Peak with the workspace of convolutions, which a plan does not include, relative to the plan's peak.
 GPU_WORKSPACE, CPU_WORKSPACE = 1.25, 2.0
 
@@ -47,5 +49,5 @@ def expected_bytes(network_bytes: int | None, voxels: int, on_gpu: bool) -> int 
     if network_bytes is None:
         return None
     if on_gpu:
-        return round(GPU_WORKSPACE * network_bytes)
+        return round(GPU_WORKSPACE * network_bytes) + GPU_BYTES_PER_VOXEL * voxels
     return PROCESS_BYTES + round(CPU_WORKSPACE * network_bytes) + BYTES_PER_VOXEL * voxels
