@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import qt
 
-from FetusMapV2Lib.anatomy.pose import DOUBTFUL_CONFIDENCE
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, confidence_tip, definition_html, group_name
 from FetusMapV2Panel.translations import translator
@@ -115,16 +114,19 @@ class LandmarkList:
     def _showRow(self, number: int, row: LandmarkRow | None) -> None:
         item = self._items[number]
         item.setText(CONFIDENCE, "" if row is None else row.confidence_text())
-        item.setIcon(CONFIDENCE, self._bar(None if row is None else row.confidence))
+        item.setIcon(CONFIDENCE, self._bar(row))
         item.setText(STATE, "" if row is None else row.state_text())
         item.setToolTip(CONFIDENCE, confidence_tip(row, self._schema.landmarks[number]))
         item.setToolTip(STATE, "" if row is None else row.state_text())
 
-    def _bar(self, confidence: float | None) -> qt.QIcon:
+    def _bar(self, row: LandmarkRow | None) -> qt.QIcon:
         """A bar whose colour and length both show the confidence; drawn once per percent."""
-        key = "" if confidence is None else f"{confidence:.2f}"
+        confidence = None if row is None else row.confidence
+        if row is None or confidence is None:
+            return self._bars.setdefault("", qt.QIcon())
+        key = f"{confidence:.2f} {row.doubtful}"
         if key not in self._bars:
-            self._bars[key] = qt.QIcon() if confidence is None else qt.QIcon(_barPicture(confidence))
+            self._bars[key] = qt.QIcon(_barPicture(confidence, row.doubtful))
         return self._bars[key]
 
     def _onItem(self, item: qt.QTreeWidgetItem | None) -> None:
@@ -138,9 +140,9 @@ class LandmarkList:
         return None if row is None else int(row)
 
 
-def _barPicture(confidence: float) -> qt.QPixmap:
+def _barPicture(confidence: float, doubtful: bool) -> qt.QPixmap:
     colour = _SURE_COLOUR
-    if confidence < DOUBTFUL_CONFIDENCE:
+    if doubtful:
         colour = _DOUBTFUL_COLOUR
     elif confidence < _SURE_CONFIDENCE:
         colour = _FAIR_COLOUR

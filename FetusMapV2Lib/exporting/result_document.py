@@ -18,7 +18,7 @@ from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import HANDEDNESS, RESEARCH_USE
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.estimation.estimate import Estimate
@@ -106,6 +106,7 @@ def _pose_document(pose: Pose) -> dict[str, Any]:
         "coordinate_system": "RAS",
         "unit": "mm",
         "landmarks": [_landmark_document(pose, schema, row) for row in range(schema.count)],
+        "handedness_note": HANDEDNESS,
         "laterality": None
         if sides is None
         else {

@@ -16,7 +16,7 @@ from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import shown_confidence
-from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.notices import HANDEDNESS, RESEARCH_USE
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import Report
@@ -268,7 +268,7 @@ def _sources(report: Report) -> str:
         "± is half of the 90 % interval. For lengths, angles and differences it comes from the landmark radii; for "
         "ages from the scatter of single fetuses and the uncertainty of the length together."
     )
-    return "<h2>Sources</h2>" + "".join(_small(line) for line in (explained, *ages, *limits))
+    return "<h2>Sources</h2>" + "".join(_small(line) for line in (explained, HANDEDNESS, *ages, *limits))
 
 
 def _new_sheet(title: str) -> str:

@@ -138,6 +138,7 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
     assert document["model"] == "toy (0123)" and document["device"] == "cpu"
     assert document["warnings"] == ["voxel size is odd"]
     assert document["seconds"] == {"network": 0.123}
+    assert "not checked" in document["handedness_note"] and document["unfamiliarity"] is None
 
 
 def test_a_crl_outside_the_charts_is_marked() -> None:
