@@ -11,6 +11,7 @@ from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.executor import Executor
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.slab_executor import SlabExecutor
 from FetusMapV2Lib.memory.streaming import StreamedExecutor, Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph
 
@@ -59,6 +60,8 @@ class Execution:
         Raises:
             UserError: a streamed plan is asked for the input's gradient, or does not fit the network.
         """
+        if choices.by_rows and not choices.slab_rows:
+            return SlabExecutor(self.graph, choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
         if not choices.slab_rows:
             return ChannelExecutor(self.graph, choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
         if wants_input:

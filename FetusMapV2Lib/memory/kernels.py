@@ -27,6 +27,42 @@ class Statistics:
     count: int
 
 
+@dataclass(frozen=True)
+class RowConv:
+    """A convolution over rows that already carry their halo: no padding along the first axis."""
+
+    kernel_size: tuple[int, ...]
+    padding: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1, 1)
+    dilation: tuple[int, ...] = (1, 1, 1)
+
+    @property
+    def halo(self) -> int:
+        """Rows needed on either side."""
+        return self.dilation[0] * (self.kernel_size[0] // 2)
+
+    @classmethod
+    def of(cls, conv: nn.Conv3d) -> RowConv:
+        """Of a convolution that keeps sizes, see `keeps_size`."""
+        padding: Any = conv.padding
+        return cls(conv.kernel_size, (0, *padding[1:]), dilation=conv.dilation)
+
+
+Convolution = nn.Conv3d | RowConv
+
+
+def keeps_size(conv: nn.Conv3d) -> bool:
+    """Whether the output is as large as the input, each voxel amid those that it is made from."""
+    padding: Any = conv.padding
+    axes = zip(conv.kernel_size, padding, conv.stride, conv.dilation, strict=True)
+    return all(k % 2 == 1 and p == d * (k // 2) and s == 1 for k, p, s, d in axes)
+
+
+def coarse_rows(i: int, j: int, rows: int) -> tuple[int, int]:
+    """Rows, of `rows` before upsampling by two, that rows i to j after it depend on."""
+    return max(i // 2 - 1, 0), min((j + 1) // 2 + 1, rows)
+
+
 def sum_type(dtype: torch.dtype) -> torch.dtype:
     """The type that sums of a storage type are taken in."""
     return torch.float64 if dtype == torch.float64 else torch.float32
@@ -39,15 +75,31 @@ def cut(channels: int, width: int, start: int = 0) -> list[slice]:
 
 
 class TorchKernels:
-    """The operations on tensors."""
+    """The operations on tensors.
+
+    Args:
+        layout: how the axes of (B, C, K, J, I) tensors lie in memory; `torch.channels_last_3d` makes rows of one sample
+            one block, and is what tensor cores work on.
+    """
+
+    def __init__(self, layout: torch.memory_format = torch.contiguous_format) -> None:
+        self.layout = layout
 
     def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Uninitialised memory."""
-        return like.new_empty(shape, dtype=dtype or like.dtype)
+        return torch.empty(shape, dtype=dtype or like.dtype, device=like.device, memory_format=self.layout)
 
     def zeros(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Zeros of a tensor's type."""
-        return like.new_zeros(shape)
+        return self.empty(shape, like).zero_()
+
+    def arranged(self, x: Tensor) -> Tensor:
+        """In the layout; the same tensor where it has it already."""
+        return x.contiguous(memory_format=self.layout)
+
+    def clear(self, x: Tensor) -> None:
+        """Overwrite with zeros."""
+        x.zero_()
 
     def zeros_like(self, parameter: Tensor) -> Tensor:
         """A gradient to sum into."""
@@ -63,24 +115,30 @@ class TorchKernels:
 
     # -- convolution -------------------------------------------------------------------------------------------
 
-    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, conv: nn.Conv3d) -> Tensor:
+    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor:
         """Forward, in the type of `x`."""
         bias = None if bias is None else bias.to(x.dtype)
-        return F.conv3d(x, weight.to(x.dtype), bias, conv.stride, conv.padding, conv.dilation)
+        return F.conv3d(x, self._weight(weight, x.dtype), bias, conv.stride, conv.padding, conv.dilation)
 
-    def weight_gradient(self, dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d) -> Tensor:
+    def _weight(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """In the type, and where that is not torch's own in the layout, of what it is applied to."""
+        if self.layout == torch.contiguous_format:
+            return weight.to(dtype)
+        return weight.to(dtype, memory_format=self.layout)
+
+    def weight_gradient(self, dz: Tensor, x: Tensor, weight: Tensor, conv: Convolution) -> Tensor:
         """From the output's gradient and the input, in the weight's type."""
-        return self._backward(dz, x.to(dz.dtype), weight.to(dz.dtype), conv, (False, True))[1].to(weight.dtype)
+        return self._backward(dz, x.to(dz.dtype), weight, conv, (False, True))[1].to(weight.dtype)
 
-    def input_gradient(self, dz: Tensor, weight: Tensor, shape: tuple[int, ...], conv: nn.Conv3d) -> Tensor:
+    def input_gradient(self, dz: Tensor, weight: Tensor, shape: tuple[int, ...], conv: Convolution) -> Tensor:
         """From the output's gradient; the input's values are not needed, only its shape."""
         x = dz.new_empty(1).expand(shape)
-        return self._backward(dz, x, weight.to(dz.dtype), conv, (True, False))[0]
+        return self._backward(dz, x, weight, conv, (True, False))[0]
 
-    @staticmethod
     def _backward(
-        dz: Tensor, x: Tensor, weight: Tensor, conv: nn.Conv3d, wanted: tuple[bool, bool]
+        self, dz: Tensor, x: Tensor, weight: Tensor, conv: Convolution, wanted: tuple[bool, bool]
     ) -> tuple[Tensor, Tensor, Tensor]:
+        weight = self._weight(weight, dz.dtype)
         gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
             dz, x, weight, None, conv.stride, conv.padding, conv.dilation, False, [0, 0, 0], 1, [*wanted, False]
         )
@@ -122,9 +180,16 @@ class TorchKernels:
         return _spread(a), _spread(b), inverse
 
     def activate(
-        self, z: Tensor, scale: tuple[Tensor, Tensor, Tensor] | None, slope: float | None, in_place: bool
+        self,
+        z: Tensor,
+        scale: tuple[Tensor, Tensor, Tensor] | None,
+        slope: float | None,
+        in_place: bool,
+        into: Tensor | None = None,
     ) -> Tensor:
-        """act(norm(z)); in place it overwrites z."""
+        """act(norm(z)); in place it overwrites z, else it is written to new memory or `into` some."""
+        if into is not None:
+            z, in_place = into.copy_(z), True
         if scale is not None:
             a, b = scale[0], scale[1]
             if z.dtype == a.dtype:

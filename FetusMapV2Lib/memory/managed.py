@@ -76,7 +76,9 @@ class ManagedNetwork:
         dtype = torch.get_autocast_dtype(kind) if autocast else None
         wants_input = keep and volume.requires_grad
         choices = self.plan.choices
-        return self._execution.executor(choices, TorchKernels(), keep=keep, dtype=dtype, wants_input=wants_input)
+        inner = choices.by_rows and (choices.channels_last or kind == "cuda")
+        kernels = TorchKernels(torch.channels_last_3d if inner else torch.contiguous_format)
+        return self._execution.executor(choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
 
 
 def slab_loss(logits: Tensor, head_loss: HeadLoss) -> Tensor:

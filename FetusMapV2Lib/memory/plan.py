@@ -59,7 +59,8 @@ class UnitChoice:
 
     Attributes:
         storage: what is kept for the backward pass.
-        chunks: slices of channels worked on one after the other.
+        chunks: slices of channels worked on one after the other; 1 where a network is cut in rows.
+        rows: height of the slabs of rows, along the first axis, that the unit is worked on in; 0 = it runs whole.
         host: what is kept waits in host memory.
         reduced: what is kept is stored in bfloat16.
     """
@@ -68,6 +69,7 @@ class UnitChoice:
     chunks: int = 1
     host: bool = False
     reduced: bool = False
+    rows: int = 0
 
     @property
     def words(self) -> str:
@@ -86,6 +88,8 @@ class UnitChoice:
             words.append("as bfloat16")
         if self.chunks > 1:
             words.append(f"{self.chunks} slices")
+        if self.rows:
+            words.append(f"slabs of {self.rows} rows")
         return ", ".join(words)
 
 
@@ -100,6 +104,8 @@ class Choices:
         fused_head: head and loss are one operation.
         head_rows: rows of a slab of the fused head along the first axis.
         slab_rows: rows of a streamed slab; 0 = no streaming.
+        channels_last: tensors lie with their channels innermost, as they do on a GPU, on a CPU too; for networks that
+            are cut in rows.
         streamed_to_host: full-resolution tensors that streaming writes to host memory instead of making them again.
     """
 
@@ -110,6 +116,12 @@ class Choices:
     head_rows: int = 8
     slab_rows: int = 0
     streamed_to_host: tuple[str, ...] = ()
+    channels_last: bool = False
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether some unit is cut in slabs of rows: no unit is cut in slices of channels then."""
+        return any(choice.rows for choice in self.units.values())
 
     @property
     def executor(self) -> ExecutorKind:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
+from FetusMapV2Lib.memory.kernels import Convolution, Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
@@ -138,6 +138,7 @@ class ShapeKernels(TorchKernels):
     """`TorchKernels` for `ShapeTensor`s, writing to a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
         self.ledger = ledger
         self._opaque_costs: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[tuple[int, ...], int]] = {}
 
@@ -155,6 +156,14 @@ class ShapeKernels(TorchKernels):
         self.ledger.work(result.bytes)
         return result
 
+    def arranged(self, x: Any) -> Any:
+        """The same: a volume of one channel lies in every layout alike."""
+        return x
+
+    def clear(self, x: Any) -> None:
+        """One pass that writes."""
+        self.ledger.work(x.bytes)
+
     def zeros_like(self, parameter: Tensor) -> Any:
         """Allocate a gradient for `parameter`; never part of a pass over voxels, so no operation is counted."""
         return self.new(tuple(parameter.shape), parameter.dtype)
@@ -171,7 +180,7 @@ class ShapeKernels(TorchKernels):
         """A shape tensor whose memory is not counted."""
         return ShapeTensor(tuple(parameter.shape), parameter.dtype, None)
 
-    def conv(self, x: Any, weight: Any, bias: Any, conv: nn.Conv3d) -> Any:
+    def conv(self, x: Any, weight: Any, bias: Any, conv: Convolution) -> Any:
         """Allocate the output (B, O, k, j, i); two operations per weight and output voxel."""
         padding: Any = conv.padding
         space: tuple[int, ...] = tuple(
@@ -187,13 +196,13 @@ class ShapeKernels(TorchKernels):
         if weight.dtype != dtype:
             self.ledger.brief(weight.numel() * dtype.itemsize)
 
-    def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: nn.Conv3d) -> Any:
+    def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: Convolution) -> Any:
         """Allocate a gradient of the shape and type of `weight`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
         self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
         return self.new(weight.shape, weight.dtype)
 
-    def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: nn.Conv3d) -> Any:
+    def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: Convolution) -> Any:
         """Allocate a gradient of `shape`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
         self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
@@ -225,12 +234,14 @@ class ShapeKernels(TorchKernels):
         small = ShapeTensor(like.shape, like.dtype, None)
         return small, small, small
 
-    def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool) -> Any:
+    def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool, into: Any = None) -> Any:
         """One pass, two with a normalisation, in place or into new memory; in low precision two copies for a moment."""
         kind = sum_type(z.dtype)
         self.ledger.work((4 if scale is not None else 2) * z.bytes)
         if scale is not None and z.dtype != kind:
             self.ledger.brief(2 * z.numel() * kind.itemsize)
+        if into is not None:
+            return into
         return z if in_place else self.new(z.shape, z.dtype)
 
     def mask(self, gradient: Any, y: Any, slope: float | None) -> Any:

@@ -16,7 +16,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
-from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
+from FetusMapV2Lib.memory.kernels import RowConv, Statistics, TorchKernels, coarse_rows, cut, keeps_size
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.units import (
     ALL,
@@ -29,21 +29,6 @@ from FetusMapV2Lib.memory.units import (
     UnitGraph,
     build_units,
 )
-
-
-@dataclass(eq=False)
-class RowConv:
-    """A convolution over rows that already carry their halo: no padding along the first axis."""
-
-    kernel_size: tuple[int, int, int]
-    padding: tuple[int, int, int]
-    stride: tuple[int, int, int] = (1, 1, 1)
-    dilation: tuple[int, int, int] = (1, 1, 1)
-
-    @property
-    def halo(self) -> int:
-        """Rows needed on either side."""
-        return self.kernel_size[0] // 2
 
 
 @dataclass(eq=False)
@@ -96,10 +81,7 @@ def _is_full(unit: Unit) -> bool:
 
 
 def _streamable(unit: ConvUnit) -> bool:
-    conv = unit.conv
-    same = all(k % 2 == 1 and p == k // 2 for k, p in zip(conv.kernel_size, conv.padding, strict=True))
-    plain = all(n == 1 for n in (*conv.stride, *conv.dilation)) and not unit.per_sample
-    return same and plain
+    return keeps_size(unit.conv) and not unit.per_sample
 
 
 def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
@@ -322,12 +304,12 @@ class StreamedExecutor:
             self._end_sums(source)
 
     def _weight_from(self, unit: ConvUnit, source: Source, weight: Tensor, dz: Tensor, i: int, j: int) -> None:
-        kernels, conv = self.kernels, _row_conv(unit)
+        kernels, conv = self.kernels, RowConv.of(unit.conv)
         for part in self._parts(unit, source):
             into = slice(source.offset + part.start, source.offset + part.stop)
             if unit.conv.weight.requires_grad:
                 x = self._haloed(lambda a, b, p=part: self._source_rows(source, a, b, p), i, j, conv.halo)  # type: ignore[misc]
-                self._add(unit.conv.weight, into, kernels.weight_gradient(dz, x, weight[:, into], conv))  # type: ignore[arg-type]
+                self._add(unit.conv.weight, into, kernels.weight_gradient(dz, x, weight[:, into], conv))
                 del x
             if source.upsample is not None:
                 found = self._transposed(unit, i, j, into)
@@ -340,7 +322,7 @@ class StreamedExecutor:
         kernels = self.kernels
         if self.below_gradient is None:
             self.below_gradient = kernels.zeros(tuple(self.below.shape), self.below)
-        a, b = self._coarse(i, j)
+        a, b = coarse_rows(i, j, self.rows // 2)
         padded = kernels.pad_rows(gradient, i - 2 * a, 2 * b - j)
         found = kernels.cast(kernels.upsample_backward(padded), self.below.dtype)
         kernels.add(self.below_gradient[:, part, a:b], found)
@@ -365,7 +347,7 @@ class StreamedExecutor:
         return self._convolve(self.top.head, i, j)
 
     def _convolve(self, unit: ConvUnit, i: int, j: int) -> Tensor:
-        kernels, conv = self.kernels, _row_conv(unit)
+        kernels, conv = self.kernels, RowConv.of(unit.conv)
         weight = kernels.parameter(unit.conv.weight)
         bias = None if unit.conv.bias is None else kernels.parameter(unit.conv.bias)
         result: Tensor | None = None
@@ -373,7 +355,7 @@ class StreamedExecutor:
             for part in self._parts(unit, source):
                 into = slice(source.offset + part.start, source.offset + part.stop)
                 x = self._haloed(lambda a, b, s=source, p=part: self._source_rows(s, a, b, p), i, j, conv.halo)  # type: ignore[misc]
-                found = kernels.conv(x, weight[:, into], bias if result is None else None, conv)  # type: ignore[arg-type]
+                found = kernels.conv(x, weight[:, into], bias if result is None else None, conv)
                 del x
                 if result is None:
                     result = found
@@ -395,13 +377,9 @@ class StreamedExecutor:
         if source.upsample is None:
             return self.y(source.unit, a, b)
         assert self.below is not None
-        c, d = self._coarse(a, b)
+        c, d = coarse_rows(a, b, self.rows // 2)
         coarse = self.kernels.cast(self.below[:, part, c:d], self.volume.dtype)
         return self.kernels.upsample(coarse, source.upsample)[:, :, a - 2 * c : b - 2 * c]
-
-    def _coarse(self, a: int, b: int) -> tuple[int, int]:
-        """Rows below that upsampled rows a to b depend on."""
-        return max(a // 2 - 1, 0), min((b + 1) // 2 + 1, self.rows // 2)
 
     def _haloed(self, rows: Callable[[int, int], Tensor], i: int, j: int, halo: int) -> Tensor:
         """Rows with their neighbours, zeros beyond the volume."""
@@ -467,10 +445,10 @@ class StreamedExecutor:
 
     def _transposed(self, reader: ConvUnit, i: int, j: int, into: slice) -> Tensor:
         """A convolution's share of the gradient of the channels `into` of what it reads."""
-        conv = _row_conv(reader)
+        conv = RowConv.of(reader.conv)
         weight = self.kernels.flipped(self.kernels.parameter(reader.conv.weight)[:, into])
         dz = self._haloed(lambda a, b: self.dz(reader, a, b), i, j, conv.halo)
-        return self.kernels.conv(dz, weight, None, conv)  # type: ignore[arg-type]
+        return self.kernels.conv(dz, weight, None, conv)
 
     # -- small parts -------------------------------------------------------------------------------------------
 
@@ -554,8 +532,3 @@ class _Scaled:
         """Of the product."""
         found = self.loss.gradient(logits, rows)
         return found.mul_(self.factor.to(found.dtype))
-
-
-def _row_conv(unit: ConvUnit) -> RowConv:
-    kernel: Any = tuple(unit.conv.kernel_size)
-    return RowConv(kernel, (0, kernel[1] // 2, kernel[2] // 2))

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.reversible import Recomputed, ReversibleBlock
-from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
+from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction, Storage, UnitChoice
+from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (24, 16, 40)
+CHAIN = ("down.0.first", "down.0.second")  # short enough to be recomputed wherever they are read
 
 
 def small_unet(dtype: torch.dtype = torch.float64, coordinates: bool = True, landmarks: int = 5) -> UNet3d:
@@ -28,6 +30,14 @@ def small_unet(dtype: torch.dtype = torch.float64, coordinates: bool = True, lan
 def plan_of(choices: Choices) -> MemoryPlan:
     """A plan with given choices and no prediction."""
     return MemoryPlan(SIZE, 1, "training", choices.executor, (), Prediction(1, 1, 1, 1), choices)
+
+
+def slabs(network: nn.Module, rows: int, storage: Storage = Storage.KEPT, *, channels_last: bool = False) -> Choices:
+    """Every unit of a network in slabs of rows; `NEVER` falls to the first two convolutions, the others are kept."""
+    names = [unit.name for unit in build_units(network).units]
+    kept = {name: Storage.KEPT if storage is Storage.NEVER and name not in CHAIN else storage for name in names}
+    units = {name: UnitChoice(kept[name], rows=rows) for name in names}
+    return Choices(units=units, channels_last=channels_last)
 
 
 def managed(network: nn.Module, choices: Choices) -> ManagedNetwork:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, run, small_unet, volume
+from memory.networks import CHAIN, error, gradient_vector, managed, run, slabs, small_unet, volume
 from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
@@ -15,7 +15,9 @@ from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import build_units
 
 WHOLE = [Storage.BOTH, Storage.KEPT, Storage.RECOMPUTED]
-CHAIN = ("down.0.first", "down.0.second")  # short enough to be recomputed wherever they are read
+#: How units are cut: slices of channels, rows of a slab, channels innermost.
+CUTS = {"whole": (1, 0, False), "channels": (3, 0, False), "rows": (1, 2, False), "rows, channels last": (1, 10, True)}
+by_cuts = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
 
 
 def names(network: nn.Module) -> list[str]:
@@ -33,29 +35,32 @@ def reference(network: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("storage", WHOLE)
-@pytest.mark.parametrize("chunks", [1, 3])
+@by_cuts
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("split", [True, False])
-def test_each_strategy_alone(network, reference, storage, chunks, in_place, split):
-    units = {name: UnitChoice(storage, chunks) for name in names(network)}
-    choices = Choices(units=units, in_place=in_place, split_concat=split)
+def test_each_strategy_alone(network, reference, storage, cut, in_place, split):
+    chunks, rows, last = cut
+    units = {name: UnitChoice(storage, chunks, rows=rows) for name in names(network)}
+    choices = Choices(units=units, in_place=in_place, split_concat=split, channels_last=last)
     output, gradient = run(network, managed(network, choices), volume(batch=2))
     assert error(output, reference[0]) < 1e-12
     assert error(gradient, reference[1]) < 1e-12
 
 
+@pytest.mark.parametrize("by_rows", [False, True], ids=["channels", "rows"])
 @pytest.mark.parametrize("seed", range(8))
-def test_strategies_together(network, reference, seed):
+def test_strategies_together(network, reference, seed, by_rows):
     pick = random.Random(seed)
     units = {
         name: UnitChoice(
             Storage.NEVER if name in CHAIN and pick.random() < 0.7 else pick.choice(WHOLE),
             pick.choice((1, 2, 4)),
             host=pick.random() < 0.3,
+            rows=pick.choice((0, 2, 6, 16)) if by_rows else 0,
         )
         for name in names(network)
     }
-    output, gradient = run(network, managed(network, Choices(units=units)), volume(batch=2))
+    output, gradient = run(network, managed(network, Choices(units=units, channels_last=seed % 2 == 0)), volume(2))
     assert error(output, reference[0]) < 1e-12
     assert error(gradient, reference[1]) < 1e-12
 
@@ -75,8 +80,9 @@ def test_streaming(network, reference, rows, host):
         Choices(),
         Choices(units={n: UnitChoice(Storage.NEVER, 2) for n in CHAIN}),
         Choices(slab_rows=8),
+        slabs(small_unet(), 4, Storage.NEVER, channels_last=True),
     ],
-    ids=["kept", "never", "streamed"],
+    ids=["kept", "never", "streamed", "slabs"],
 )
 def test_float32(choices):
     """Within what float32 itself loses, over the whole gradient."""
@@ -87,11 +93,14 @@ def test_float32(choices):
     assert error(found, expected) < 2e-4
 
 
-def test_input_gradient(network):
+@by_cuts
+def test_input_gradient(network, cut):
     x = volume().requires_grad_()
     run(network, network, x)
     expected, x.grad = x.grad, None
-    run(network, managed(network, Choices(units={n: UnitChoice(Storage.RECOMPUTED, 2) for n in names(network)})), x)
+    chunks, rows, last = cut
+    units = {n: UnitChoice(Storage.RECOMPUTED, chunks, rows=rows) for n in names(network)}
+    run(network, managed(network, Choices(units=units, channels_last=last)), x)
     assert error(x.grad, expected) < 1e-12
 
 
@@ -100,7 +109,9 @@ def test_streamed_plan_refuses_an_input_gradient(network):
         managed(network, Choices(slab_rows=8))(volume().requires_grad_())
 
 
-@pytest.mark.parametrize("choices", [Choices(), Choices(slab_rows=8)], ids=["lean", "streamed"])
+@pytest.mark.parametrize(
+    "choices", [Choices(), Choices(slab_rows=8), slabs(small_unet(), 6)], ids=["lean", "streamed", "slabs"]
+)
 def test_inference_equals_the_plain_forward_pass(choices):
     network = small_unet(torch.float32)
     x = volume(dtype=torch.float32)
@@ -130,14 +141,15 @@ class Residual(nn.Module):
 
 
 @pytest.mark.parametrize("storage", WHOLE)
+@pytest.mark.parametrize("rows", [0, 2])
 @pytest.mark.parametrize("batch,size", [(1, (8, 10, 6)), (3, (6, 6, 8))])
-def test_other_layers(storage, batch, size):
+def test_other_layers(storage, rows, batch, size):
     torch.manual_seed(3)
     network = Residual().double()
     twin = copy.deepcopy(network)
     x = volume(batch, size=size)
     expected, gradient = run(network, network, x)
-    call = managed(twin, Choices(units={name: UnitChoice(storage, 2) for name in names(twin)}))
+    call = managed(twin, Choices(units={name: UnitChoice(storage, 2, rows=rows) for name in names(twin)}))
     found, other = run(twin, call, x)
     assert error(found, expected) < 1e-12
     assert error(other, gradient) < 1e-12
@@ -146,14 +158,15 @@ def test_other_layers(storage, batch, size):
     assert int(twin.down[1].num_batches_tracked) == 1
 
 
-def test_dropout_is_replayed():
+@pytest.mark.parametrize("rows", [0, 2])
+def test_dropout_is_replayed(rows):
     torch.manual_seed(3)
     network = Residual(p=0.5).double()
     x = volume(2, size=(8, 10, 6))
     torch.manual_seed(5)
     expected, gradient = run(network, network, x)
     torch.manual_seed(5)
-    call = managed(network, Choices(units={name: UnitChoice(Storage.RECOMPUTED) for name in names(network)}))
+    call = managed(network, Choices(units={name: UnitChoice(Storage.RECOMPUTED, rows=rows) for name in names(network)}))
     found, other = run(network, call, x)
     after = torch.rand(1)
     torch.manual_seed(5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, run, small_unet, volume
+from memory.networks import error, gradient_vector, managed, run, slabs, small_unet, volume
 from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
@@ -23,6 +23,7 @@ SCHEMES = {
         units={"down.0.first": UnitChoice(Storage.NEVER, 2), "up.1.convs.first": UnitChoice(Storage.RECOMPUTED, 2)}
     ),
     "streamed": Choices(slab_rows=8),
+    "slabs": slabs(small_unet(), 6, Storage.NEVER, channels_last=True),
 }
 
 
@@ -67,13 +68,14 @@ def test_training_steps_end_with_the_same_weights(choices):
     assert error(managed_ones[1], plain[1]) < 1e-9
 
 
-def test_autocast():
+@pytest.mark.parametrize("scheme", ["recomputed", "slabs"])
+def test_autocast(scheme):
     """As near to float32 as autocast itself: both round at the same places, but not always in the same direction."""
     network, x = small_unet(torch.float32), volume(dtype=torch.float32)
     _, exact = run(network, network, x)
     with torch.autocast("cpu", torch.bfloat16):
         output, stock = run(network, network, x)
-        found, ours = run(network, managed(network, SCHEMES["recomputed"]), x)
+        found, ours = run(network, managed(network, SCHEMES[scheme]), x)
     assert found.dtype == output.dtype == torch.bfloat16
     assert error(ours, exact) < 1.5 * error(stock, exact)
     assert error(found.float(), output.float()) < 0.1
@@ -124,9 +126,10 @@ def test_weights_changed_before_the_backward_pass_are_noticed(choices):
         loss.backward()
 
 
-def test_an_error_in_the_backward_pass_lets_go_of_everything(monkeypatch):
+@pytest.mark.parametrize("scheme", ["kept", "slabs"])
+def test_an_error_in_the_backward_pass_lets_go_of_everything(monkeypatch, scheme):
     network = small_unet()
-    call: ManagedNetwork = managed(network, SCHEMES["kept"])
+    call: ManagedNetwork = managed(network, SCHEMES[scheme])
     executors: list[weakref.ref] = []
     made = call._executor
     monkeypatch.setattr(call, "_executor", lambda *a, **k: _noted(made(*a, **k), executors))

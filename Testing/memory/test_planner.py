@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.memory_bench.measuring import measure_step
-from memory.networks import plan_of, small_unet
+from memory.networks import plan_of, slabs, small_unet
 from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
@@ -109,8 +109,10 @@ def test_prediction_is_what_the_meter_measures(paper_network, leanest):
         Choices(in_place=False, split_concat=False, fused_head=True),
         Choices(units={"down.0.first": UnitChoice(Storage.NEVER, 2), "up.1.convs.first": UnitChoice(Storage.BOTH)}),
         Choices(slab_rows=16),
+        slabs(small_unet(), 8),
+        slabs(small_unet(), 16, Storage.NEVER),
     ],
-    ids=["kept", "copies", "never", "streamed"],
+    ids=["kept", "copies", "never", "streamed", "slabs", "slabs, never"],
 )
 @pytest.mark.parametrize("batch,size", [(1, (48, 32, 32)), (2, (32, 48, 32))])
 def test_predictions_of_single_strategies(choices, batch, size):

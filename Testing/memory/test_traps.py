@@ -58,9 +58,9 @@ def copy_with_same_weights(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, shared)
 
 
-def lean(storage: Storage, chunks: int = 1) -> Scheme:
+def lean(storage: Storage, chunks: int = 1, rows: int = 0) -> Scheme:
     def run(network: nn.Module) -> Call:
-        units = {unit.name: UnitChoice(storage, chunks) for unit in build_units(network).units}
+        units = {unit.name: UnitChoice(storage, chunks, rows=rows) for unit in build_units(network).units}
         return managed(network, Choices(units=units))
 
     return Scheme(run)
@@ -72,6 +72,7 @@ SCHEMES = {
     "reversible, recomputed before": reversible(recompute_before=True),
     "lean, kept": lean(Storage.KEPT),
     "lean, recomputed in slices": lean(Storage.RECOMPUTED, chunks=2),
+    "lean, recomputed in slabs": lean(Storage.RECOMPUTED, rows=2),
 }
 REVERSIBLE = [name for name in SCHEMES if name.startswith("reversible")]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, small_unet, volume
+from memory.networks import error, gradient_vector, managed, slabs, small_unet, volume
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.memory.managed import slab_loss
@@ -62,8 +62,9 @@ def test_slabs_give_the_loss_and_its_gradient(rows):
         Choices(fused_head=False),
         Choices(units={"down.0.first": UnitChoice(Storage.NEVER, 2), "up.0.convs.first": UnitChoice(Storage.KEPT, 2)}),
         Choices(slab_rows=6, streamed_to_host=("z", "dy")),
+        slabs(small_unet(), 4, Storage.NEVER),
     ],
-    ids=["fused", "whole", "never", "streamed"],
+    ids=["fused", "whole", "never", "streamed", "slabs"],
 )
 def test_gradients_of_the_fused_loss(choices):
     network, x = small_unet(), volume(3)

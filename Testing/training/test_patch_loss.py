@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, small_unet, volume
+from memory.networks import error, gradient_vector, managed, slabs, small_unet, volume
 from torch import Tensor
 
 from FetusMapV2Lib.core.errors import UserError
@@ -136,8 +136,9 @@ def test_slabs_give_the_loss_and_its_gradient(rows: int) -> None:
         Choices(head_rows=5),
         Choices(units={"down.0.first": UnitChoice(Storage.NEVER, 2)}),
         Choices(slab_rows=6, streamed_to_host=("z", "dy")),
+        slabs(small_unet(), 4, Storage.NEVER),
     ],
-    ids=["fused", "never", "streamed"],
+    ids=["fused", "never", "streamed", "slabs"],
 )
 def test_under_a_memory_plan(choices: Choices) -> None:
     network = small_unet()
