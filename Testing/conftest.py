@@ -12,6 +12,10 @@ os.fsync = lambda descriptor: None  # what tests write need not outlast a power 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Without an NVIDIA GPU, Triton's interpreter runs the kernels; Triton reads this when it is first imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 HERE = Path(__file__).parent
 
 #: Marked `quick`: the folders, files and single tests of `make test-quick`, for every room, on every system.

@@ -1,0 +1,120 @@
+"""The executor run by fused kernels, and what happens where they cannot run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from memory.networks import error, managed, run, small_unet, volume
+
+from FetusMapV2Lib.memory.fused import availability, kernels, operations
+from FetusMapV2Lib.memory.fused.kernels import FusedKernels, kernels_for
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
+from FetusMapV2Lib.memory.plan import Choices
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "_failures", [])
+
+
+def channels_last(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=torch.channels_last_3d
+    )
+
+
+def test_importing_the_operations_does_not_import_triton():
+    code = "import sys, FetusMapV2Lib.memory.fused.kernels; sys.exit('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+
+
+def test_a_cpu_runs_the_plain_operations():
+    assert type(kernels_for(CPU)) is TorchKernels
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="a GPU runs the kernels")
+def test_every_operation_agrees_with_the_plain_one():
+    pytest.importorskip("triton")
+    plain, fused = TorchKernels(), FusedKernels()
+    z, g = channels_last(2, 5, 4, 2, 6), channels_last(2, 5, 4, 2, 6).flip(0)
+    g = g.contiguous(memory_format=torch.channels_last_3d)
+    found, known = fused.statistics(z, False), plain.statistics(z, False)
+    assert found.count == known.count and torch.allclose(found.variance, known.variance)
+    scale = plain.scale_and_shift(known, None, None, 1e-5, slice(None))
+    into = torch.empty_like(z)
+    assert fused.activate(z, scale, 0.0, False, into) is into
+    expected = plain.activate(z, scale, 0.0, False)
+    assert torch.allclose(into, expected, atol=1e-6) and torch.allclose(
+        fused.activate(z, scale, 0.0, False), expected, atol=1e-6
+    )
+    sums = plain.norm_sums(g, z, known, scale[2], slice(None))
+    for one, other in zip(fused.norm_sums(g, z, known, scale[2], slice(None)), sums, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    dz, other = torch.empty_like(z), torch.empty_like(z)
+    fused.norm_backward(g, z, scale, known, sums, slice(None), dz)
+    plain.norm_backward(g, z, scale, known, sums, slice(None), other)
+    assert torch.allclose(dz, other, atol=1e-5)
+    pooled, upsampled = plain.pool(z), plain.upsample(z, _twice)
+    assert torch.equal(fused.pool(z), pooled) and torch.equal(
+        fused.pool_backward(pooled, z), plain.pool_backward(pooled, z)
+    )
+    assert torch.allclose(fused.upsample(z, _twice), upsampled, atol=1e-6)
+    assert torch.allclose(fused.upsample_backward(upsampled), plain.upsample_backward(upsampled), atol=1e-5)
+    assert not availability._failures
+
+
+def _twice(x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+def test_a_failing_kernel_is_told_once_and_the_plain_operation_runs(monkeypatch, caplog):
+    monkeypatch.setattr(kernels, "usable", lambda device: not availability._failures)
+    monkeypatch.setattr(operations, "moments", _fail)
+    z = channels_last(1, 3, 2, 2, 2)
+    with caplog.at_level(logging.WARNING):
+        found = [FusedKernels().statistics(z, False) for _ in range(2)]
+    assert all(torch.allclose(each.mean, z.mean((0, 2, 3, 4)), atol=1e-6) for each in found)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Fused kernels do not run here, the plain operations do: no such instruction"
+    ]
+
+
+def _fail(*_: object) -> Statistics:
+    raise RuntimeError("no such instruction\nptxas, line 3")
+
+
+def test_out_of_memory_is_not_taken_for_a_failing_kernel(monkeypatch):
+    monkeypatch.setattr(kernels, "usable", lambda device: True)
+    monkeypatch.setattr(operations, "pool", _run_out)
+    with pytest.raises(torch.OutOfMemoryError):
+        FusedKernels().pool(channels_last(1, 3, 2, 2, 2))
+    assert not availability._failures
+
+
+def _run_out(*_: object) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_the_environment_switches_the_kernels_off(monkeypatch):
+    monkeypatch.setenv(availability.SWITCH, "0")
+    assert not availability.usable(CPU) and not availability.usable(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="a GPU runs the kernels")
+def test_a_training_step_with_fused_kernels_in_float32(monkeypatch):
+    pytest.importorskip("triton")
+    network = small_unet(torch.float32)
+    x = volume(dtype=torch.float32, size=(8, 8, 16)).contiguous(memory_format=torch.channels_last_3d)
+    expected = run(network, network, x)
+    call = managed(network.to(memory_format=torch.channels_last_3d), Choices())
+    monkeypatch.setattr("FetusMapV2Lib.memory.managed.TorchKernels", FusedKernels)
+    found = run(network, call, x)
+    assert error(found[0], expected[0]) < 1e-5 and error(found[1], expected[1]) < 2e-4
