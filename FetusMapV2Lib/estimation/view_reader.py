@@ -182,6 +182,7 @@ class ViewReader:
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         """Adds the time that this takes to a stage; of stages inside one another, each has its own time."""
+        self._runner.settle()
         inner, self._inner = self._inner, 0.0
         started = time.perf_counter()
         yield
