@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.executor import Executor
+from FetusMapV2Lib.memory.fused.kernels import kernels_for
 from FetusMapV2Lib.memory.head import HeadLoss
-from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import ExecutorKind, MemoryPlan
 from FetusMapV2Lib.memory.units import build_units
@@ -77,7 +77,7 @@ class ManagedNetwork:
         wants_input = keep and volume.requires_grad
         choices = self.plan.choices
         inner = choices.by_rows and (choices.channels_last or kind == "cuda")
-        kernels = TorchKernels(torch.channels_last_3d if inner else torch.contiguous_format)
+        kernels = kernels_for(volume.device, torch.channels_last_3d if inner else torch.contiguous_format)
         return self._execution.executor(choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
 
 

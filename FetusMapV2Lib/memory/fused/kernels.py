@@ -11,14 +11,14 @@ from torch import Tensor
 from FetusMapV2Lib.memory.fused import operations
 from FetusMapV2Lib.memory.fused.availability import report_failure, usable
 from FetusMapV2Lib.memory.fused.operations import Scale, rows_of
-from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
+from FetusMapV2Lib.memory.kernels import Convolution, Statistics, TorchKernels
 
 _Result = TypeVar("_Result")
 
 
-def kernels_for(device: torch.device) -> TorchKernels:
+def kernels_for(device: torch.device, layout: torch.memory_format = torch.contiguous_format) -> TorchKernels:
     """The operations to run a network with on a device: fused ones on a GPU that compiles them, else PyTorch's own."""
-    return FusedKernels() if device.type == "cuda" and usable(device) else TorchKernels()
+    return (FusedKernels if device.type == "cuda" and usable(device) else TorchKernels)(layout)
 
 
 class FusedKernels(TorchKernels):
@@ -27,6 +27,14 @@ class FusedKernels(TorchKernels):
     Tensors that the fused kernels do not take (float64, channels first) go to the plain operations. So does everything
     after a kernel has failed to compile: it is logged once.
     """
+
+    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, conv: Convolution) -> Tensor:
+        """Forward, in the type of `x`; the result has the layout whatever algorithm made it."""
+        return self.arranged(super().conv(x, weight, bias, conv))
+
+    def input_gradient(self, dz: Tensor, weight: Tensor, shape: tuple[int, ...], conv: Convolution) -> Tensor:
+        """From the output's gradient; the result has the layout whatever algorithm made it."""
+        return self.arranged(super().input_gradient(dz, weight, shape, conv))
 
     def statistics(self, z: Tensor, per_sample: bool) -> Statistics:
         """Mean and (biased) variance over the batch and space, or over space alone."""

@@ -6,15 +6,16 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, managed, run, small_unet, volume
+from memory.networks import error, managed, run, slabs, small_unet, volume
 
 from FetusMapV2Lib.memory.fused import availability, kernels, operations
 from FetusMapV2Lib.memory.fused.kernels import FusedKernels, kernels_for
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
-from FetusMapV2Lib.memory.plan import Choices
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 CPU = torch.device("cpu")
@@ -109,12 +110,29 @@ def test_the_environment_switches_the_kernels_off(monkeypatch):
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="a GPU runs the kernels")
-def test_a_training_step_with_fused_kernels_in_float32(monkeypatch):
+def test_the_slab_executor_with_fused_kernels_is_as_exact_in_float32(monkeypatch):
     pytest.importorskip("triton")
-    network = small_unet(torch.float32)
-    x = volume(dtype=torch.float32, size=(8, 8, 16)).contiguous(memory_format=torch.channels_last_3d)
+    network, x = small_unet(torch.float32), volume(dtype=torch.float32, size=(8, 8, 16))
     expected = run(network, network, x)
-    call = managed(network.to(memory_format=torch.channels_last_3d), Choices())
-    monkeypatch.setattr("FetusMapV2Lib.memory.managed.TorchKernels", FusedKernels)
-    found = run(network, call, x)
+    calls = _counted(monkeypatch)
+    monkeypatch.setattr("FetusMapV2Lib.memory.managed.kernels_for", lambda device, layout: FusedKernels(layout))
+    found = run(network, managed(network, slabs(network, 4, channels_last=True)), x)
     assert error(found[0], expected[0]) < 1e-5 and error(found[1], expected[1]) < 2e-4
+    assert min(calls.values()) > 0 and not availability._failures, calls
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often the executor calls each fused operation."""
+    names = ("activate", "moments", "gradient_sums", "gradient_of_z", "pool", "pool_backward", "upsample_backward")
+    calls = dict.fromkeys(names, 0)
+    for name in calls:
+        monkeypatch.setattr(operations, name, _counting(calls, name, getattr(operations, name)))
+    return calls
+
+
+def _counting(calls: dict[str, int], name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+    def count(*values: Any, **named: Any) -> Any:
+        calls[name] += 1
+        return operation(*values, **named)
+
+    return count
