@@ -5,7 +5,7 @@ All of it runs without autograd. Statistics and sums are in float32, or float64 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from FetusMapV2Lib.memory.replay import Replayed, random_states
+from FetusMapV2Lib.memory.rows import Convolution
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
 _SPACE = (2, 3, 4)
@@ -25,42 +27,6 @@ class Statistics:
     mean: Tensor
     variance: Tensor
     count: int
-
-
-@dataclass(frozen=True)
-class RowConv:
-    """A convolution over rows that already carry their halo: no padding along the first axis."""
-
-    kernel_size: tuple[int, ...]
-    padding: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1, 1)
-    dilation: tuple[int, ...] = (1, 1, 1)
-
-    @property
-    def halo(self) -> int:
-        """Rows needed on either side."""
-        return self.dilation[0] * (self.kernel_size[0] // 2)
-
-    @classmethod
-    def of(cls, conv: nn.Conv3d) -> RowConv:
-        """Of a convolution that keeps sizes, see `keeps_size`."""
-        padding: Any = conv.padding
-        return cls(conv.kernel_size, (0, *padding[1:]), dilation=conv.dilation)
-
-
-Convolution = nn.Conv3d | RowConv
-
-
-def keeps_size(conv: nn.Conv3d) -> bool:
-    """Whether the output is as large as the input, each voxel amid those that it is made from."""
-    padding: Any = conv.padding
-    axes = zip(conv.kernel_size, padding, conv.stride, conv.dilation, strict=True)
-    return all(k % 2 == 1 and p == d * (k // 2) and s == 1 for k, p, s, d in axes)
-
-
-def coarse_rows(i: int, j: int, rows: int) -> tuple[int, int]:
-    """Rows, of `rows` before upsampling by two, that rows i to j after it depend on."""
-    return max(i // 2 - 1, 0), min((j + 1) // 2 + 1, rows)
 
 
 def sum_type(dtype: torch.dtype) -> torch.dtype:
@@ -369,12 +335,12 @@ class TorchKernels:
 
     def call(self, unit: OpaqueUnit, values: list[Tensor]) -> tuple[Tensor, Any]:
         """The unit's value, and the generator states before it."""
-        states = _random_states()
+        states = random_states()
         return unit.call(*(_lent(unit, value) for value in values)), states
 
     def call_again(self, unit: OpaqueUnit, values: list[Tensor], states: Any) -> Tensor:
         """The same value, recomputed: same random numbers, buffers unchanged."""
-        with _replayed(states, unit.module):
+        with Replayed(states, unit.module):
             return unit.call(*(_lent(unit, value) for value in values))
 
     def call_backward(
@@ -382,7 +348,7 @@ class TorchKernels:
     ) -> tuple[list[Tensor | None], list[tuple[nn.Parameter, Tensor]]]:
         """Gradients of the values that are wanted (None for the others) and of the unit's parameters."""
         owned = [parameter for parameter in unit.parameters() if parameter.requires_grad]
-        with torch.enable_grad(), _replayed(states, unit.module):
+        with torch.enable_grad(), Replayed(states, unit.module):
             leaves = [value.detach().requires_grad_(want) for value, want in zip(values, wanted, strict=True)]
             result = unit.call(*(_lent(unit, leaf) for leaf in leaves))
             chosen = [leaf for leaf in leaves if leaf.requires_grad]
@@ -411,35 +377,3 @@ def _has_data(x: Tensor) -> bool:
 
 def _lent(unit: OpaqueUnit, value: Tensor) -> Tensor:
     return value.clone() if unit.overwrites else value
-
-
-def _random_states() -> Any:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda
-
-
-class _replayed:  # noqa: N801
-    """Runs something with the generator states of its first run, and leaves buffers (running statistics) alone."""
-
-    def __init__(self, states: Any, module: nn.Module | None) -> None:
-        self.states, self.module = states, module
-
-    def __enter__(self) -> None:
-        self.before = _random_states()
-        _set_random(self.states)
-        buffers: Iterable[Tensor] = () if self.module is None else self.module.buffers()
-        self.buffers = [(buffer, buffer.clone()) for buffer in buffers]
-
-    def __exit__(self, *_: object) -> None:
-        _set_random(self.before)
-        with torch.no_grad():
-            for buffer, value in self.buffers:
-                buffer.copy_(value)
-
-
-def _set_random(states: Any) -> None:
-    if states is None:
-        return
-    torch.set_rng_state(states[0])
-    if states[1] is not None:
-        torch.cuda.set_rng_state_all(states[1])

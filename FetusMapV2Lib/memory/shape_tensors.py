@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.kernels import Convolution, Statistics, TorchKernels, sum_type
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.rows import Convolution
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
 _ROUND = 512  # the CUDA allocator hands out multiples of this

@@ -16,8 +16,9 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
-from FetusMapV2Lib.memory.kernels import RowConv, Statistics, TorchKernels, coarse_rows, cut, keeps_size
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
 from FetusMapV2Lib.memory.plan import Choices
+from FetusMapV2Lib.memory.rows import RowConv, coarse_rows, keeps_size
 from FetusMapV2Lib.memory.units import (
     ALL,
     ConvUnit,

@@ -15,6 +15,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.traced_nodes import (
+    as_call,
+    halves,
+    is_concatenation,
+    is_plain_conv,
+    overwrites,
+    takes_batch_statistics,
+    upsampling,
+)
 
 ALL = slice(None)
 
@@ -224,13 +233,13 @@ class _Builder:
                 self.checks.append(_bound(node))
             return
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        if _is_concatenation(node) and all(self._feeds_conv(user) for user in node.users):
+        if is_concatenation(node) and all(self._feeds_conv(user) for user in node.users):
             self.values[node] = [source for part in _tensors(node.args[0]) for source in self.values[part]]
-        elif (up := _upsampling(node, module)) is not None and all(self._feeds_conv(user) for user in node.users):
+        elif (up := upsampling(node, module)) is not None and all(self._feeds_conv(user) for user in node.users):
             self.values[node] = [Source(self._whole(node.args[0]).unit, up)]
-        elif isinstance(module, nn.Conv3d) and _plain_conv(module):
+        elif isinstance(module, nn.Conv3d) and is_plain_conv(module):
             self._add_conv(node, module)
-        elif isinstance(module, nn.MaxPool3d) and _halves(module):
+        elif isinstance(module, nn.MaxPool3d) and halves(module):
             self._register(node, PoolUnit(self._name(node), [self._whole(node.args[0])]))
         else:
             self._add_opaque(node, module)
@@ -238,7 +247,7 @@ class _Builder:
     def _refuse_shared_writes(self, node: fx.Node) -> None:
         """A write into what others read too, or into a view of it, would be lost: a unit gets a copy to write into."""
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        if node.op in ("placeholder", "output", "get_attr") or not _overwrites(node, module):
+        if node.op in ("placeholder", "output", "get_attr") or not overwrites(node, module):
             return
         written = node.args[0] if node.args else None
         while isinstance(written, fx.Node):
@@ -252,10 +261,10 @@ class _Builder:
             written = written.args[0] if written.args else None
 
     def _feeds_conv(self, user: fx.Node) -> bool:
-        if _is_concatenation(user):
+        if is_concatenation(user):
             return all(self._feeds_conv(next_user) for next_user in user.users)
         module = self.modules.get(str(user.target)) if user.op == "call_module" else None
-        return isinstance(module, nn.Conv3d) and _plain_conv(module)
+        return isinstance(module, nn.Conv3d) and is_plain_conv(module)
 
     def _add_conv(self, node: fx.Node, conv: nn.Conv3d) -> None:
         read = self.values[node.args[0]]  # type: ignore[index]
@@ -263,7 +272,7 @@ class _Builder:
         unit = ConvUnit(self._name(node), sources, conv=conv)
         last = node
         following = self._only_user(last)
-        if following is not None and _batch_statistics(module := self.modules.get(str(following.target))):
+        if following is not None and takes_batch_statistics(module := self.modules.get(str(following.target))):
             unit.norm, last = module, following
             block, other = (str(part.target).rpartition(".")[0] for part in (node, following))
             if block and block == other and block not in self.names:  # the pair stands alone in a block
@@ -281,8 +290,8 @@ class _Builder:
         if any(part not in self.values for part in inputs):
             raise UserError(f"step {node.name!r} of the network reads something that is no tensor")
         sources = [self._whole(part) for part in inputs]
-        unit = OpaqueUnit(self._name(node), sources, module=module, call=_call(node, inputs, module))
-        unit.overwrites = _overwrites(node, module)
+        unit = OpaqueUnit(self._name(node), sources, module=module, call=as_call(node, inputs, module))
+        unit.overwrites = overwrites(node, module)
         self._register(node, unit)
 
     def _register(self, node: fx.Node, unit: Unit) -> None:
@@ -353,84 +362,3 @@ def _bound(node: fx.Node) -> Callable[[Tensor], None]:
 
 def _tensors(arguments: Any) -> list[fx.Node]:
     return [part for part in arguments if isinstance(part, fx.Node)]
-
-
-def _is_concatenation(node: fx.Node) -> bool:
-    if node.op != "call_function" or node.target not in (torch.cat, torch.concat):
-        return False
-    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return bool(axis == 1)
-
-
-def _upsampling(node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
-    """The function, if the node is a trilinear upsampling by two with cell-centred samples."""
-    if getattr(node.target, "memory_role", None) == "upsample-twice":
-        return node.target  # type: ignore[return-value]
-    if isinstance(module, nn.Upsample):
-        options = {"scale_factor": module.scale_factor, "mode": module.mode, "align_corners": module.align_corners}
-    elif node.target is F.interpolate:
-        options = dict(node.kwargs)  # type: ignore[arg-type]
-    else:
-        return None
-    twice = options.get("scale_factor") in (2, 2.0, (2, 2, 2), (2.0, 2.0, 2.0))
-    if twice and options.get("mode") == "trilinear" and not options.get("align_corners"):
-        return _upsample_twice
-    return None
-
-
-def _upsample_twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
-
-
-def _plain_conv(conv: nn.Conv3d) -> bool:
-    return conv.groups == 1 and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-
-
-def _halves(pool: nn.MaxPool3d) -> bool:
-    def is_two(value: Any) -> bool:
-        return bool(value in (2, (2, 2, 2)))
-
-    return (
-        is_two(pool.kernel_size)
-        and is_two(pool.stride)
-        and pool.padding in (0, (0, 0, 0))
-        and pool.dilation in (1, (1, 1, 1))
-        and not pool.return_indices
-        and not pool.ceil_mode
-    )
-
-
-def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
-    name = str(getattr(node.target, "__name__", node.target))
-    in_place_call = node.op != "call_module" and (
-        name.endswith("_") or name in ("iadd", "isub", "imul", "itruediv", "setitem")
-    )
-    return (
-        in_place_call
-        or any(getattr(m, "inplace", False) for m in (module.modules() if module else ()))
-        or bool(node.kwargs.get("inplace", False))
-    )
-
-
-def _batch_statistics(module: nn.Module | None) -> bool:
-    return isinstance(module, (nn.BatchNorm3d, nn.InstanceNorm3d)) and not module.track_running_stats
-
-
-def _call(node: fx.Node, inputs: list[fx.Node], module: nn.Module | None) -> Callable[..., Tensor]:
-    """The node as a function of its input tensors."""
-    if module is not None:
-        function: Callable[..., Any] = module
-    elif node.op == "call_method":
-        name = str(node.target)
-        function = lambda first, *rest, **named: getattr(first, name)(*rest, **named)  # noqa: E731
-    else:
-        function = node.target  # type: ignore[assignment]
-
-    def run(*values: Tensor) -> Tensor:
-        found = dict(zip(inputs, values, strict=True))
-        arguments = fx.node.map_arg(node.args, lambda part: found[part])
-        named = fx.node.map_arg(node.kwargs, lambda part: found[part])
-        result: Tensor = function(*arguments, **named)
-        return result
-
-    return run
