@@ -34,13 +34,13 @@ def row_of(estimate: Estimate) -> Row:
         "device": estimate.device,
         "model": estimate.model,
     }
-    return row | (_pose_columns(estimate) if estimate.found else {})
+    return row | (_pose_columns(estimate) if estimate.has_pose else {})
 
 
 def row_of_sequence(estimates: Sequence[Estimate]) -> Row:
-    """The columns of a sequence: medians over the frames with a fetus."""
+    """The columns of a sequence: medians over the frames with a pose."""
     rows = [row_of(estimate) for estimate in estimates]
-    found = [row for row, estimate in zip(rows, estimates, strict=True) if estimate.found]
+    found = [row for row, estimate in zip(rows, estimates, strict=True) if estimate.has_pose]
     medians = {name: _median([row.get(name) for row in found]) for name in COLUMNS if name not in rows[0] or found}
     kept = rows[0] if not found else found[0]
     numbers = {name: value for name, value in medians.items() if value is not None and name != "frames"}
@@ -89,7 +89,7 @@ def row_of_document(document: Mapping[str, Any]) -> Row:
         "model": document.get("model", ""),
         "software": document.get("software", ""),
     }
-    if not document.get("found"):
+    if "landmarks" not in document:
         return row
     columns: Row = {f"{key}_mm": _number(one["value_mm"], 2) for key, one in lengths.items()}
     age = ages[0] if ages else {}

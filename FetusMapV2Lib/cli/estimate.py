@@ -33,6 +33,7 @@ from FetusMapV2Lib.core.publishing import ensure_replaceable, is_complete
 from FetusMapV2Lib.core.safe_text import printable
 
 if TYPE_CHECKING:
+    from FetusMapV2Lib.anatomy.known_dates import KnownDates
     from FetusMapV2Lib.core.progress import OnProgress
     from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.engine import PoseEngine
@@ -65,6 +66,20 @@ def estimate(
     dating: Annotated[
         str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
     ] = "intergrowth21",
+    examined: Annotated[
+        Optional[str], typer.Option("--examined", metavar="DATE", help="Day of the volume; default that of the study.")
+    ] = None,
+    last_period: Annotated[
+        Optional[str], typer.Option("--last-period", metavar="DATE", help="First day of the last menstrual period.")
+    ] = None,
+    conceived: Annotated[
+        Optional[str],
+        typer.Option("--conceived", metavar="DATE", help="Day of fertilisation (of a transfer less the embryo's age)."),
+    ] = None,
+    earlier_scan: Annotated[
+        Optional[str],
+        typer.Option("--earlier-scan", metavar="DATE=AGE", help="An earlier scan and its age, 2026-01-31=8w3d."),
+    ] = None,
     spacing: Annotated[
         Optional[str],
         typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
@@ -111,7 +126,8 @@ def estimate(
     _check_conventions(kretz_handedness, frame_interval)
     chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
     options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared)
-    options = replace(options, overwrite=overwrite)
+    dates = _known_dates(files, examined, last_period, conceived, earlier_scan)
+    options = replace(options, overwrite=overwrite, dates=dates)
     mode, presence = check_mode(refine), PresenceRule(presence_threshold, accept_doubtful, show_seen)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
     files, batch = expanded(files), CommandItems("files")
@@ -163,6 +179,33 @@ def _export_options(chosen: dict[str, bool], **options: Any) -> ExportOptions:
     found = ExportOptions(kinds, **options)  # type: ignore[arg-type]  # the kinds of this command
     found.check()
     return found
+
+
+def _known_dates(
+    files: list[str], examined: str | None, last_period: str | None, conceived: str | None, scan: str | None
+) -> KnownDates | None:
+    """Dates of the pregnancy; they belong to one patient.
+
+    Raises:
+        InputError: one is no date, there are several files, or the day of the volume is not known.
+    """
+    from FetusMapV2Lib.anatomy.known_dates import KnownDates, parsed_date, parsed_scan
+    from FetusMapV2Lib.imaging.study import day_of, read_study
+
+    if not any((examined, last_period, conceived, scan)):
+        return None
+    if len(files) > 1:
+        remedy = "Estimate the volume of one patient at a time"
+        raise InputError("dates belong to one patient", where="--last-period and the like", remedy=remedy)
+    day = parsed_date(examined, "--examined") if examined else day_of(read_study(Path(files[0])))
+    if day is None:
+        raise InputError("the day of the volume is not known", where=files[0], remedy="Add --examined 2026-01-31")
+    return KnownDates(
+        day,
+        None if last_period is None else parsed_date(last_period, "--last-period"),
+        None if conceived is None else parsed_date(conceived, "--conceived"),
+        None if scan is None else parsed_scan(scan, "--earlier-scan"),
+    )
 
 
 def _check_names(output: str, kept_and_replaced: bool, key_without_numbers: bool) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
@@ -16,7 +17,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import write_markups
-from FetusMapV2Lib.imaging.study import Study, read_study
+from FetusMapV2Lib.imaging.study import Study, day_of, read_study
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Picture, Report
 
@@ -81,11 +82,22 @@ class CaseFiles:
             warnings=estimate.warnings,
             operator=options.operator,
             study=self._study,
+            dates=self.dates,
             pictures=self._pictures,
         )
         return report if options.identifiers else report.without_identifiers()
 
-    @property
+    @cached_property
+    def dates(self) -> KnownDates | None:
+        """Of the pregnancy; without given ones the day of the study, if that is known; None without identifiers."""
+        if not self.options.identifiers:
+            return None
+        if self.options.dates is not None:
+            return self.options.dates
+        examined = day_of(self._study)
+        return None if examined is None else KnownDates(examined)
+
+    @cached_property
     def _study(self) -> Study | None:
         if self.options.study is not None or self.options.source is None:
             return self.options.study
@@ -127,7 +139,7 @@ def _write_csv(case: CaseFiles, path: Path) -> None:
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:
-    write_json(path, results_document(case.estimate))
+    write_json(path, results_document(case.estimate, case.dates))
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:

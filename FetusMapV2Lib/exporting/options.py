@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS, check_formula
+from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.packages import require_package
 
@@ -56,6 +57,7 @@ class ExportOptions:
         dating: key of the dating formula that the report puts first.
         source: file or folder that the volume was read from; if it is DICOM, the report contains its patient and study.
         study: patient and study of the volume, in place of those of `source`.
+        dates: of the pregnancy, for due date and centile; None = the day of the study alone, if that is known.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
         operator: who looked at the landmarks.
         pictures: views for the report; None = drawn off-screen.
@@ -75,6 +77,7 @@ class ExportOptions:
     dating: str = FORMULAS[0]
     source: Path | None = None
     study: Study | None = None
+    dates: KnownDates | None = None
     states: Sequence[PointState] = ()
     operator: str = ""
     pictures: Sequence[Picture] | None = None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.known_dates import KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
@@ -77,8 +78,13 @@ def measurements_csv(found: Measurements, doubt: str = "") -> str:
     return out.getvalue()
 
 
-def results_document(estimate: Estimate) -> dict[str, Any]:
-    """The JSON of an estimate: landmarks (RAS mm), measurements, plane, dates, model and device."""
+def results_document(estimate: Estimate, dates: KnownDates | None = None) -> dict[str, Any]:
+    """The JSON of an estimate: landmarks (RAS mm), measurements, plane, ages, model and device.
+
+    Args:
+        estimate: the estimate.
+        dates: of the pregnancy; with them, what they decide.
+    """
     document = {
         "software": SOFTWARE,
         "notice": RESEARCH_USE,
@@ -95,7 +101,26 @@ def results_document(estimate: Estimate) -> dict[str, Any]:
         "refinement": estimate.refinement,
     }
     values: dict[str, Any] = to_json(document, digits=_DIGITS)
-    return values | (_pose_document(estimate.pose) if estimate.has_pose else {})
+    if not estimate.has_pose:
+        return values
+    return values | _pose_document(estimate.pose) | ({} if dates is None else _dates_document(estimate.pose, dates))
+
+
+def _dates_document(pose: Pose, dates: KnownDates) -> dict[str, Any]:
+    found = measurements(pose)
+    decision = decide_dates(dates, found.dating, found.crl.value_mm)
+    document = {
+        "examined": dates.examined.isoformat(),
+        "ages": decision.ages,
+        "decides": decision.decides,
+        "reason": decision.reason,
+        "days": decision.days,
+        "due": None if decision.due is None else decision.due.isoformat(),
+        "crl_z": decision.z,
+        "crl_centile": decision.centile,
+        "remarks": decision.remarks,
+    }
+    return {"dates": to_json(document, digits=_DIGITS)}
 
 
 def _pose_document(pose: Pose) -> dict[str, Any]:

@@ -87,6 +87,12 @@ def iso_date(value: str) -> str:
         return ""
 
 
+def day_of(study: Study | None) -> date | None:
+    """The day of a study, None if it is not known."""
+    day = "" if study is None else study.readable_date
+    return date.fromisoformat(day) if day else None
+
+
 def read_study(*paths: str | os.PathLike[str]) -> Study | None:
     """Patient and study of DICOM files, or of a folder, of one series; None for every other kind of file.
 

@@ -60,6 +60,7 @@ def report_page(report: Report, *, screen: bool = True) -> str:
         _doubt(report),
         _patient_and_case(report),
         _measurements(report),
+        _dates(report),
         _doubts(report),
         _map(report),
         _pictures(report),
@@ -194,6 +195,30 @@ def _head_row(columns: Sequence[tuple[str, int]]) -> str:
     """The titles of columns with their widths in percent."""
     cells = (f'<th class="head" width="{width}%">{escape(title)}</th>' for title, width in columns)
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _dates(report: Report) -> str:
+    """Ages that are known otherwise, which one decides, the due date, and where the length lies for that age."""
+    decision = report.date_decision
+    if decision is None or decision.due is None or report.dates is None:
+        return ""
+    rows = []
+    for age in decision.ages:
+        weeks, days = divmod(age.days, 7)
+        limit = "" if age.limit_days is None else f"up to {age.limit_days} d"
+        known = math.isfinite(age.difference_days)
+        difference = f"{age.difference_days:+.0f}{_NO_BREAK}d by the length" if known else ""
+        remark = "" if not known else "agrees" if age.agrees else "does not agree"
+        rows.append(_row(f"Age by {age.name}", f"{weeks}w{days}d", difference, limit, remark, not age.agrees))
+    weeks, days = divmod(round(decision.days), 7)
+    rows.append(_row("Age that counts", f"{weeks}w{days}d", "", "", f"on {report.dates.examined}"))
+    rows.append(_row("Birth due", str(decision.due), "", "", "280 days after the last period that this age means"))
+    if math.isfinite(decision.z):
+        place = f"{decision.centile:.0f}. centile"
+        rows.append(_row("Crown-rump length for that age", place, f"z {decision.z:+.1f}", "", "INTERGROWTH-21st"))
+    columns = (("Dates", 29), ("Value", 14), ("Difference", 15), ("Usual", 12), ("Remark", 30))
+    notes = " ".join((decision.reason, *decision.remarks))
+    return f"<h2>Dates</h2><table width='100%'>{_head_row(columns)}{''.join(rows)}</table>{_small(notes)}"
 
 
 def _doubts(report: Report) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS
+from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.point_notes import PointState
@@ -39,6 +40,7 @@ class Report:
         warnings: of the engine.
         operator: who looked at the landmarks.
         study: patient and study, if the input was DICOM and they are not withheld.
+        dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
@@ -53,6 +55,7 @@ class Report:
     warnings: Sequence[str] = ()
     operator: str = ""
     study: Study | None = None
+    dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
     identifiers_left_out: bool = False
 
@@ -64,6 +67,14 @@ class Report:
             InputError: an unknown dating formula.
         """
         return measurements(self.pose, self.formula)
+
+    @cached_property
+    def date_decision(self) -> DateDecision | None:
+        """Which date decides and when birth is due; None if not even the day of the examination is known."""
+        if self.dates is None:
+            return None
+        found = self.measurements
+        return decide_dates(self.dates, found.dating, found.crl.value_mm)
 
     @cached_property
     def _study_and_remarks(self) -> tuple[Study | None, tuple[str, ...]]:
@@ -99,4 +110,4 @@ class Report:
 
     def without_identifiers(self) -> Report:
         """The same report without patient, study, reader, day and name of the volume."""
-        return replace(self, name="", operator="", study=None, identifiers_left_out=True)
+        return replace(self, name="", operator="", study=None, dates=None, identifiers_left_out=True)

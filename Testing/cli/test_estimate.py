@@ -450,3 +450,21 @@ def test_an_estimate_is_refined(fetusmap, tmp_path: Path) -> None:
     answer = fetusmap("estimate", volume, "-o", tmp_path / "out2", "--refine", "perhaps")
     assert answer.code == 2
     assert "unknown refinement" in answer.errors()[0]
+
+
+def test_dates_of_the_pregnancy_belong_to_one_patient(fetusmap, sees_balls, tmp_path) -> None:
+    volume, _ = ball_volume()
+    for name in ("a", "b"):
+        write_volume(tmp_path / f"{name}.nrrd", volume)
+    known = ("--last-period", "2025-12-07", "--examined", "2026-03-01")
+    answer = fetusmap("estimate", tmp_path / "a.nrrd", "-o", tmp_path / "out", *known)
+    assert answer.code == 0, answer.err
+    written = json.loads((tmp_path / "out" / "a.measurements.json").read_text(encoding="utf-8"))
+    assert written["dates"]["ages"][0]["days"] == 84 and written["dates"]["examined"] == "2026-03-01"
+    both = fetusmap("estimate", tmp_path / "a.nrrd", tmp_path / "b.nrrd", "-o", tmp_path / "both", *known)
+    assert both.code == 2 and "belong to one patient" in both.errors()[0]
+    unknown = fetusmap("estimate", tmp_path / "a.nrrd", "-o", tmp_path / "no", "--conceived", "2026-01-01")
+    assert unknown.code == 2 and "--examined" in unknown.errors()[0]
+    hidden = fetusmap("estimate", tmp_path / "a.nrrd", "-o", tmp_path / "hidden", *known, "--without-identifiers")
+    assert hidden.code == 0
+    assert b"2026-03-01" not in b"".join(path.read_bytes() for path in (tmp_path / "hidden").glob("*.json"))

@@ -272,3 +272,15 @@ def test_a_found_pose_says_so_in_its_table() -> None:
     rows = list(csv.DictReader(io.StringIO(measurements_csv(measurements(estimate().pose)))))
     assert {row["fetus"] for row in rows[:-1]} == {"found"}
     assert not any(mark["doubtful"] for mark in results_document(estimate())["landmarks"])
+
+
+def test_what_dates_decide_is_in_the_document() -> None:
+    from datetime import date
+
+    from FetusMapV2Lib.anatomy.known_dates import KnownDates
+
+    dates = KnownDates(date(2026, 3, 1), conceived=date(2025, 12, 21))
+    document = results_document(estimate(), dates)["dates"]
+    assert document["decides"] == "conception" and document["days"] == 84 and document["due"] == "2026-09-13"
+    assert document["ages"][0]["origin"] == "conception" and document["crl_centile"] is not None
+    assert "dates" not in results_document(estimate())

@@ -196,3 +196,16 @@ def test_a_doubtful_fetus_is_told_on_top_and_at_every_landmark() -> None:
     assert ["Fetus", "doubtful"] in page.rows
     assert sum("doubtful" in row for row in page.rows if len(row) == 8) == STATES.count("estimated")
     assert "doubtful" not in Page(report_page(report())).text.lower()
+
+
+def test_dates_say_what_decides_and_when_birth_is_due() -> None:
+    from datetime import date
+
+    from FetusMapV2Lib.anatomy.known_dates import KnownDates
+
+    dates = KnownDates(date(2026, 3, 1), last_period=date(2025, 11, 1), conceived=date(2025, 12, 21))
+    page = report_page(report(dates=dates))
+    assert "<h2>Dates</h2>" in page and "2026-09-13" in page and "12w0d" in page and "conception decides" in page
+    hidden = report_page(report(dates=dates).without_identifiers())
+    assert "<h2>Dates</h2>" not in hidden and "2026-09-13" not in hidden
+    assert "<h2>Dates</h2>" not in report_page(report())
