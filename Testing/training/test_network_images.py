@@ -98,6 +98,11 @@ def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> Non
         "network.widths": [4, 8],
         "augmentation.mirror": 0.5,
         "augmentation.shadow": 0.5,
+        "normalisation": "plausible",
+        "distortions.field_of_view.probability": 0.5,
+        "distortions.surroundings.probability": 0.5,
+        "distortions.blur.probability": 0.5,
+        "distortions.grey_curve.probability": 0.5,
         "run.validation_cases": 0,
     }
     weights = []
