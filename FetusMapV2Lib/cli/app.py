@@ -12,6 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from FetusMapV2Lib.cli.adapt import adapt
 from FetusMapV2Lib.cli.batch import batch
 from FetusMapV2Lib.cli.calibrate import calibrate
 from FetusMapV2Lib.cli.check import check
@@ -46,6 +47,7 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "fetusmap train --data cases --output run",
         "fetusmap train --data cases --output run --resume",
     ),
+    adapt: ("fetusmap adapt --data cases --output adapted --minutes 15",),
     calibrate: ("fetusmap calibrate run/model.safetensors --data held-out",),
     plan: ("fetusmap plan --preset fetusmapv2 --memory-budget 8GiB",),
     estimate: (

@@ -20,6 +20,7 @@ from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
 from FetusMapV2Lib.models.world_calibration import (
@@ -80,9 +81,19 @@ def observe(
 
 def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
     """Errors, spread, peak mass and presence of a case; its presence alone where there is no fetus."""
-    present, truth = case.fetus_present, case.pose().positions
-    estimate = engine.estimate(case.volume())
-    if not present:
+    return observed(engine, case.volume(), case.pose().positions if case.fetus_present else None)
+
+
+def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> _Row | float:
+    """What the engine observes in a volume: errors in mm, spread, peak mass (22,), detection score and features.
+
+    Args:
+        engine: with the model.
+        volume: of a case.
+        truth: (22, 3) RAS mm; None for a volume without a fetus, of which the detection score alone is given.
+    """
+    estimate = engine.estimate(volume)
+    if truth is None:
         return float(estimate.detection_score)
     last = estimate.views[-1]
     positions, laterality = resolve_sides(last.positions, default_schema())

@@ -1,0 +1,126 @@
+"""Fine-tuning a model on cases of a site and simulated ones, and the average of its weights with those before."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from FetusMapV2Lib.core.atomic_files import usable_folder
+from FetusMapV2Lib.core.errors import ModelError, UserError
+from FetusMapV2Lib.core.progress import OnProgress
+from FetusMapV2Lib.models.model_file import Model, load_model
+from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.training.case_folder import Case
+from FetusMapV2Lib.training.fitting import fit_run
+from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.run_record import Run
+from FetusMapV2Lib.training.starting_point import StartingPoint
+from FetusMapV2Lib.training.training_options import TrainingOptions
+
+#: Share of the samples that show the site's own cases.
+_OWN_SHARE = 0.6
+#: Of the recipe a model was trained with, what is other when it is fine-tuned.
+_CHANGES = {
+    "optimiser.schedule": "cosine",
+    "optimiser.warmup": 0.1,
+    "optimiser.final_factor": 0.05,
+    "optimiser.gradient_clip": 5.0,
+    "run.batch_size": 2,
+    "run.average_decay": 0.98,
+    "run.validation_fraction": 0.0,
+    "run.checkpoint_every": 25,
+    "run.checkpoint_minutes": 1.0,
+    "memory.budget": "",
+    "memory.max_slowdown": 0.0,
+    "memory.scheme": "",
+}
+#: The learning rate as a share of that of the recipe.
+_LOW_RATE = 0.2
+
+
+def fine_tuning_preset(model: Model, device: torch.device, steps: int) -> Preset:
+    """The recipe of a model with a low learning rate.
+
+    Raises:
+        ModelError: the model does not say how it was trained.
+    """
+    try:
+        trained = Preset.from_dict(model.info.preset)
+        changes = {
+            **_CHANGES,
+            "normalisation": model.info.normalisation,
+            "optimiser.learning_rate": _LOW_RATE * trained.optimiser.learning_rate,
+            "run.steps": steps,
+            "run.validate_every": steps,
+        }
+        if device.type == "cpu":  # convolutions in bfloat16 are slow on most CPUs
+            changes["run.precision"] = "32-true"
+        return trained.with_overrides(changes)
+    except UserError as error:
+        raise ModelError(
+            f"the model does not say how it was trained ({error.problem})",
+            where=model.info.name,
+            remedy="Start from another model",
+        ) from error
+
+
+def fine_tuned(
+    start: Model,
+    own: Sequence[Case],
+    rehearsed: Sequence[Case],
+    preset: Preset,
+    folder: Path,
+    options: TrainingOptions,
+    device: torch.device,
+    on_progress: OnProgress | None = None,
+) -> Model:
+    """A model after fine-tuning; goes on from the checkpoint in the folder.
+
+    Args:
+        start: the model to start from.
+        own: cases of the site.
+        rehearsed: simulated ones.
+        preset: `fine_tuning_preset`.
+        folder: of checkpoint and result.
+        options: seed, threads and folder of the reduced volumes.
+        device: to train on.
+        on_progress: called after every step.
+
+    Raises:
+        UserError: see `fit_run`.
+        Stopped: a stop was asked for; the checkpoint is kept.
+    """
+    point = StartingPoint(start.identity, start.poses, start.template, start.calibration, start.network)
+    cases = _mixed(own, rehearsed)
+    run = Run(
+        usable_folder(folder), preset, options.seed, cases, [], start.template, preset.run.steps, start=point
+    )  # fmt: skip
+    if not run.model.is_file():
+        cache = options.cache_dir
+        assert cache is not None
+        fit_run(run, replace(options, resume=True), device, Path(cache), on_progress=on_progress)
+    return load_model(run.model)
+
+
+def averaged(start: Model, tuned: Model, share: float) -> Model:
+    """A model with weights between two (Wortsman et al., CVPR 2022), otherwise the first.
+
+    Args:
+        start: the model before.
+        tuned: the model after fine-tuning.
+        share: of the second, 0-1.
+    """
+    before, after = start.network.state_dict(), tuned.network.state_dict()
+    network: UNet3d = copy.deepcopy(start.network)
+    network.load_state_dict({name: torch.lerp(value, after[name], share) for name, value in before.items()})
+    return replace(start, network=network.eval(), checksum="")
+
+
+def _mixed(own: Sequence[Case], rehearsed: Sequence[Case]) -> list[Case]:
+    """The cases of an epoch: those of the site as often as makes up their share."""
+    times = max(1, round(_OWN_SHARE / (1 - _OWN_SHARE) * len(rehearsed) / len(own)))
+    return [*own] * times + [*rehearsed]

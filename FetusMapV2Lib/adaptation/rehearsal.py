@@ -1,0 +1,85 @@
+"""Simulated cases that are trained on along with a site's own, so that the world the model knows is not forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from FetusMapV2Lib.models.model_file import Model
+from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
+from FetusMapV2Lib.phantom.style import STYLES
+from FetusMapV2Lib.training.case_folder import Case, CaseFolder
+
+#: A simulated volume has this many voxels for one of the network's input along its longest side, so that close views
+#: are sharp, within limits; its size in mm is that of the volumes that the bundled model was trained on.
+_FINER, _FEWEST_VOXELS, _MOST_VOXELS = 1.8, 29, 172
+_EXTENT_MM = (138.0, 94.0, 94.0)
+#: What a case is used for, by its number: of five, three show a fetus to train on, one shows one to test on, and one
+#: shows none, in turn to train and to test on.
+_PERIOD, _TEST, _EMPTY = 5, 3, 4
+#: Number of cases if the time does not decide.
+FEWEST, MOST = 10, 40
+_SEED = 618
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Simulated cases, with and without a fetus.
+
+    Attributes:
+        training: to train on.
+        held_out: to see what the adapted model still knows.
+    """
+
+    training: tuple[Case, ...]
+    held_out: tuple[Case, ...]
+
+
+def make_rehearsal(folder: Path, count: int, model: Model, *, say: Callable[[str, float], None]) -> Rehearsal:
+    """Simulate cases, or take those that are in the folder already.
+
+    Args:
+        folder: of the cases.
+        count: of cases.
+        model: they are made by the renderer that it was trained on.
+        say: called with what is done and the fraction.
+
+    Raises:
+        OutputError: a case cannot be written.
+    """
+    for index in range(count):
+        say(f"simulated case {index + 1} of {count}", index / count)
+        make_case(folder, index, model)
+    cases = [replace(case, name=f"simulated {case.name}") for case in CaseFolder(folder).cases][:count]
+    held_out = tuple(case for index, case in enumerate(cases) if _is_held_out(index))
+    return Rehearsal(tuple(case for case in cases if case not in held_out), held_out)
+
+
+def make_case(folder: Path, index: int, model: Model) -> float:
+    """Simulate one case unless it is there; the seconds that it took."""
+    started = time.monotonic()
+    if not (folder / f"case-{index:04d}.nrrd").is_file():
+        fetus = index % _PERIOD != _EMPTY
+        longest = min(max(round(_FINER * max(model.input_size)), _FEWEST_VOXELS), _MOST_VOXELS)
+        spacing = _EXTENT_MM[0] / longest
+        depth, rows, columns = (round(extent / spacing) for extent in _EXTENT_MM)
+        case = simulate_case(
+            _SEED, index, (depth, rows, columns), spacing, "training",
+            fetus_present=fetus, renderer=_renderer_of(model),
+        )  # fmt: skip
+        write_case(folder, case, index)
+    return time.monotonic() - started
+
+
+def _renderer_of(model: Model) -> str:
+    """The one renderer of a model that knows its styles alone, otherwise all of them."""
+    styles = model.info.training.get("styles", [])
+    known = isinstance(styles, list) and set(styles) <= set(STYLES)
+    return "physics" if known else "mixed"
+
+
+def _is_held_out(index: int) -> bool:
+    place = index % _PERIOD
+    return place == _TEST or (place == _EMPTY and index // _PERIOD % 2 == 1)

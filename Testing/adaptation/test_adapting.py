@@ -1,0 +1,181 @@
+"""Adapting a tiny model to a site: better and no less safe, or refused; interrupted anywhere, the same model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from adaptation.sites import THRESHOLD, options, write_simulated, write_start
+from training.toy_cases import write_toy_cases
+
+from FetusMapV2Lib.adaptation.adapting import adapt
+from FetusMapV2Lib.core.errors import InputError, ModelError, OutputError
+from FetusMapV2Lib.core.locks import locked
+from FetusMapV2Lib.core.stop_signals import Stopped, stop_signals
+from FetusMapV2Lib.models.model_file import NOTICE_MIXED, load_model, save_model
+from FetusMapV2Lib.models.pose_library import canonical_poses
+
+
+class CutError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_start(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("Klinik Ö")
+    write_toy_cases(folder, 6, seed=9)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(start: Path, site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an adaptation that went through."""
+    output = tmp_path_factory.mktemp("adapted")
+    write_simulated(output)
+    result = adapt(site, output, options(start))
+    assert result.objections == (), result.report
+    return output
+
+
+def test_the_adapted_model_keeps_what_the_model_knew(adapted: Path, start: Path, site: Path) -> None:
+    before, after = load_model(start), load_model(adapted / "model.safetensors")
+    assert after.calibration is not None and after.calibration.detection_threshold >= THRESHOLD
+    assert after.calibration.cases == 30 + 5
+    np.testing.assert_array_equal(after.template, before.template)
+    assert len(after.poses) == len(before.poses) + 5
+    np.testing.assert_allclose(after.poses[5:], before.poses)
+    assert canonical_poses(after.poses[:1], after.template).shape == (1, 22, 3)
+    assert after.info.notice == NOTICE_MIXED and after.info.name == "model-adapted"
+    assert after.info.training["adapted_from"] == before.identity
+    assert not after.altered and after.checksum != before.checksum
+
+
+def test_report_card_and_tables_say_the_same(adapted: Path) -> None:
+    assert sorted(path.name for path in adapted.iterdir()) == [
+        "adaptation.json", "cases.csv", "model-card.md", "model.safetensors", "report.md", "results.csv",
+    ]  # fmt: skip
+    rows = list(csv.DictReader((adapted / "results.csv").read_text().splitlines()))
+    distance = next(row for row in rows if row["measure"] == "ed_mm")
+    assert float(distance["change_high"]) < 0 and distance["n"] == "5"
+    report = (adapted / "report.md").read_text(encoding="utf-8")
+    assert f"| {float(distance['before']):.2f} [" in report and "**Kept**" in report
+    cases = list(csv.DictReader((adapted / "cases.csv").read_text().splitlines()))
+    assert np.mean([float(row["after_mm"]) for row in cases]) == pytest.approx(float(distance["after"]), abs=1e-3)
+    info = load_model(adapted / "model.safetensors").info
+    assert info.evaluation["card"] == (adapted / "model-card.md").read_text(encoding="utf-8")
+    assert info.evaluation["adaptation"]["measures"][0]["key"] == "ed_mm"
+
+
+def test_the_same_call_again_gives_the_result_and_another_one_is_refused(
+    adapted: Path, start: Path, site: Path
+) -> None:
+    before = (adapted / "model.safetensors").read_bytes()
+    again = adapt(site, adapted, options(start))
+    assert again.model == adapted / "model.safetensors" and "**Kept**" in again.report
+    assert (adapted / "model.safetensors").read_bytes() == before
+    with pytest.raises(OutputError, match="another adaptation"):
+        adapt(site, adapted, options(start, seed=5))
+
+
+@pytest.mark.parametrize("call", [14, 48])
+def test_cut_anywhere_it_goes_on_to_the_same_model(
+    adapted: Path, start: Path, site: Path, tmp_path: Path, call: int
+) -> None:
+    write_simulated(tmp_path)
+    stages: list[str] = []
+
+    def cut(fraction: float, stage: str) -> None:
+        stages.append(stage)
+        if len(stages) == call:
+            raise CutError
+
+    with pytest.raises(CutError):
+        adapt(site, tmp_path, options(start), on_progress=cut)
+    result = adapt(site, tmp_path, options(start))
+    assert result.model is not None
+    assert load_model(result.model).checksum == load_model(adapted / "model.safetensors").checksum
+
+
+def test_ctrl_c_says_how_to_go_on(start: Path, site: Path, tmp_path: Path) -> None:
+    write_simulated(tmp_path)
+
+    def interrupt(fraction: float, stage: str) -> None:
+        if stage.startswith("fold-1: step 3"):
+            signal.raise_signal(signal.SIGINT)
+
+    with stop_signals():
+        with pytest.raises(Stopped) as stop:
+            adapt(site, tmp_path, options(start), on_progress=interrupt)
+        assert "the same command goes on from there" in stop.value.kept
+    assert (tmp_path / "work" / "fold-1" / "last.ckpt").is_file()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_model_that_is_not_better_is_refused(site: Path, tmp_path: Path) -> None:
+    """Its recipe has a learning rate so small that no weight changes."""
+    lazy = write_start(tmp_path / "world", rate=1e-30, steps=2)
+    write_simulated(tmp_path / "out")
+    result = adapt(site, tmp_path / "out", options(lazy))
+    assert result.model is None and "did not fall" in result.objections[0]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "adaptation.json", "cases.csv", "report.md", "results.csv",
+    ]  # fmt: skip
+    again = adapt(site, tmp_path / "out", options(lazy))
+    assert again.objections == result.objections and "**Refused**" in again.report
+
+
+def test_what_cannot_be_adapted_is_said_at_once(start: Path, site: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    write_toy_cases(tmp_path / "few", 4)
+    with pytest.raises(InputError, match="4 cases with a fetus are too few"):
+        adapt(tmp_path / "few", output, options(start))
+    bare = tmp_path / "bare.safetensors"
+    save_model(bare, replace(load_model(start), calibration=None))
+    with pytest.raises(ModelError, match="not calibrated"):
+        adapt(site, output, options(bare))
+    save_model(bare, load_model(start).with_info(preset={}))
+    with pytest.raises(ModelError, match="how it was trained"):
+        adapt(site, output, options(bare))
+    assert not output.exists()
+    output.mkdir()
+    with locked(output / ".adaptation.lock", "this folder"), pytest.raises(OutputError, match="in use"):
+        adapt(site, output, options(start))
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(adapted: Path, start: Path, site: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk; checkpoints and models are larger."""
+    resource = pytest.importorskip("resource")
+    write_simulated(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        with pytest.raises(OutputError):
+            adapt(site, tmp_path, options(start))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "model.safetensors").exists()
+    result = adapt(site, tmp_path, options(start))
+    assert result.model is not None
+    assert load_model(result.model).checksum == load_model(adapted / "model.safetensors").checksum
+
+
+def test_negatives_are_tested_on_and_counted(start: Path, site: Path, tmp_path: Path) -> None:
+    write_toy_cases(tmp_path / "toys", 6, seed=30)
+    (tmp_path / "negatives").mkdir()
+    (tmp_path / "toys" / "case-05.nrrd").rename(tmp_path / "negatives" / "empty.nrrd")
+    write_simulated(tmp_path / "out")
+    adapt(site, tmp_path / "out", options(start, negatives=tmp_path / "negatives"))
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    alarms = [row["n"] for row in rows if row["measure"] == "false_alarms"]
+    assert alarms == ["2", "1"]
+    assert json.loads((tmp_path / "out" / "adaptation.json").read_text())["cases"][-1][0] == "empty.nrrd"

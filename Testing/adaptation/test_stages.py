@@ -1,0 +1,156 @@
+"""The parts of an adaptation by themselves: folds, the plan, averaged weights, thresholds, objections."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from adaptation.sites import calibration
+
+from FetusMapV2Lib.adaptation.fine_tuning import averaged
+from FetusMapV2Lib.adaptation.judging import Side, judge
+from FetusMapV2Lib.adaptation.observing import Seen
+from FetusMapV2Lib.adaptation.options import AdaptationOptions
+from FetusMapV2Lib.adaptation.planning import FEWEST_STEPS, MOST_STEPS, parts_of, planned
+from FetusMapV2Lib.adaptation.recalibrating import recalibrated
+from FetusMapV2Lib.adaptation.rehearsal import make_rehearsal
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.models.model_file import Model, ModelInfo
+from FetusMapV2Lib.models.world_calibration import Observations
+from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.training.case_folder import Case
+
+MISSING = np.full((22, 3), np.nan)
+
+
+def seen(errors: float, scores: list[float], empty: list[float]) -> Seen:
+    count = len(scores)
+    generator = np.random.default_rng(0)
+    shape = (count, 22)
+    values = Observations(
+        errors * generator.lognormal(0, 0.4, shape),
+        np.full(shape, 2.0),
+        np.full(shape, 0.8),
+        np.array(scores),
+        np.array(empty),
+    )
+    return Seen(tuple(f"case-{n}" for n in range(count)), values, tuple(f"empty-{n}" for n in range(len(empty))))
+
+
+def tiny_model() -> Model:
+    network = UNet3d(widths=(2, 3))
+    info = ModelInfo("tiny", dict(network.config), (16, 16, 16), 1.0)
+    return Model(network, np.zeros((1, 22, 3)), np.zeros((22, 3)), info, calibration())
+
+
+def test_every_case_is_in_one_part_and_fetuses_are_spread_evenly() -> None:
+    cases = [Case(str(n), Path(f"{n}.nrrd"), MISSING, n < 7, {}) for n in range(9)]
+    parts = parts_of(cases, 3, seed=1)
+    assert sorted(case.name for part in parts for case in part) == [str(n) for n in range(9)]
+    assert sorted(sum(case.fetus_present for case in part) for part in parts) == [2, 2, 3]
+    assert parts == parts_of(cases, 3, seed=1) != parts_of(cases, 3, seed=2)
+
+
+@pytest.mark.parametrize(
+    "minutes,step,folds,steps", [(15, 1.0, 4, 131), (15, 0.01, 5, MOST_STEPS), (15, 3.0, 2, 72), (60, 1.0, 5, 400)]
+)
+def test_the_plan_fills_the_time(minutes: float, step: float, folds: int, steps: int) -> None:
+    plan = planned(AdaptationOptions(minutes=minutes), 10, 5, 20, (60.0, step, 1.0))
+    assert (plan.folds, plan.steps) == (folds, steps)
+    assert (plan.folds + 1) * plan.steps * step < 60 * minutes
+
+
+def test_too_little_time_is_said_with_what_is_needed() -> None:
+    with pytest.raises(UserError, match="1 minutes are too few") as error:
+        planned(AdaptationOptions(minutes=1), 10, 5, 20, (30.0, 2.0, 1.0))
+    needed = float(error.value.remedy.split()[3].rstrip(","))
+    plan = planned(AdaptationOptions(minutes=needed), 10, 5, 20, (30.0, 2.0, 1.0))
+    assert plan.steps >= FEWEST_STEPS
+
+
+def test_five_cases_are_left_out_one_or_two_at_a_time() -> None:
+    plan = planned(AdaptationOptions(), 5, 5, 20, (60.0, 0.2, 1.0))
+    parts = parts_of([Case(str(n), Path("x"), MISSING, True, {}) for n in range(5)], plan.folds, 0)
+    assert all(len(part) in (1, 2) for part in parts)
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"rehearsal": 4}, {"minutes": 0.0}, {"steps": 0}])
+def test_options_that_mean_nothing_are_refused(wrong: dict) -> None:
+    with pytest.raises(UserError):
+        AdaptationOptions(**wrong)
+
+
+def test_averaged_weights_lie_between_and_the_start_is_not_changed() -> None:
+    start, tuned = tiny_model(), tiny_model()
+    before = {name: value.clone() for name, value in start.network.state_dict().items()}
+    mixed = averaged(start, tuned, 0.25).network.state_dict()
+    for name, value in before.items():
+        torch.testing.assert_close(mixed[name], 0.75 * value + 0.25 * tuned.network.state_dict()[name])
+        assert torch.equal(start.network.state_dict()[name], value)
+
+
+def test_without_negatives_the_threshold_never_falls() -> None:
+    earlier = replace(calibration(), detection_threshold=0.8)
+    simulated = seen(1.0, [0.95] * 3, [0.55])
+    assert recalibrated(seen(4.0, [0.5] * 6, []), simulated, earlier).detection_threshold == 0.8
+    sure = recalibrated(seen(4.0, [0.9] * 6, []), seen(1.0, [0.95] * 3, [0.83]), earlier)
+    assert sure.detection_threshold == pytest.approx(0.835)
+
+
+def test_negatives_lower_it_in_part_and_never_below_them() -> None:
+    earlier = replace(calibration(), detection_threshold=0.8)
+    simulated = seen(1.0, [0.95] * 3, [0.3])
+    few = recalibrated(seen(4.0, [0.7] * 6, [0.4] * 2), simulated, earlier).detection_threshold
+    many = recalibrated(seen(4.0, [0.7] * 6, [0.4] * 40), simulated, earlier).detection_threshold
+    assert 0.55 < many < few < 0.8
+
+
+def test_few_cases_move_the_radii_a_little_towards_them() -> None:
+    earlier = calibration()
+    radii = [
+        float(np.mean(recalibrated(seen(6.0, [0.9] * n, []), seen(1.0, [0.9], []), earlier).radius90_mm(2.0, 0.8)))
+        for n in (5, 50)
+    ]
+    assert float(np.mean(earlier.radius90_mm(np.full(22, 2.0), np.full(22, 0.8)))) < radii[1]
+    assert math.isfinite(radii[0])
+
+
+def side(errors: float, simulated: float, scores: list[float], empty: list[float], threshold: float = 0.7) -> Side:
+    own = seen(errors, scores, empty)
+    both = replace(calibration(), detection_threshold=threshold)
+    return Side(own, seen(simulated, [0.9] * 4, [0.2]), both, np.full(len(scores), 0.9))
+
+
+@pytest.mark.parametrize(
+    "after,objection",
+    [
+        (side(3.0, 2.0, [0.9] * 6, [0.5]), ""),
+        (side(4.1, 2.0, [0.9] * 6, [0.5]), "did not fall"),
+        (side(3.0, 2.9, [0.9] * 6, [0.5]), "has forgotten"),
+        (side(3.0, 2.0, [0.9] * 5 + [0.6], [0.5]), "fewer fetuses"),
+        (side(3.0, 2.0, [0.9] * 6, [0.75]), "where there is none"),
+    ],
+)
+def test_what_is_worse_is_objected_to(after: Side, objection: str) -> None:
+    judgement = judge(side(4.0, 2.0, [0.9] * 6, [0.5]), after)
+    if objection:
+        assert len(judgement.objections) >= 1 and objection in judgement.objections[0]
+    else:
+        assert judgement.objections == ()
+    distance = judgement.measures[0]
+    assert distance.difference is not None and distance.difference.low <= distance.difference.value
+
+
+def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> None:
+    model = tiny_model()
+    made = make_rehearsal(tmp_path, 5, model, say=lambda what, part: None)
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
+    assert (len(made.training), len(made.held_out)) == (4, 1)
+    assert [case.fetus_present for case in made.training] == [True, True, True, False]
+    assert np.isfinite(made.held_out[0].positions).all() and made.held_out[0].name == "simulated case-0003"
+    make_rehearsal(tmp_path, 5, model, say=lambda what, part: None)
+    assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
