@@ -30,6 +30,18 @@ def user_settings_folder() -> Path:
     return Path(user_config_dir("FetusMapV2", appauthor=False))
 
 
+def user_cache_folder() -> Path:
+    """The folder of what can be made again: the system's place for caches, or what FETUSMAPV2_DATA names."""
+    chosen = os.environ.get(DATA_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).absolute()
+    try:
+        from platformdirs import user_cache_dir
+    except ModuleNotFoundError:
+        from pip._vendor.platformdirs import user_cache_dir
+    return Path(user_cache_dir("FetusMapV2", appauthor=False))
+
+
 def _system_folder() -> str:
     """By platformdirs or, in Slicer, where nothing is installed unasked, by the copy of it inside pip."""
     try:

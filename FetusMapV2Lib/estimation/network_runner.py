@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.cost_model import Machine
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan
 from FetusMapV2Lib.memory.planner import plan_inference, plan_training

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.cost_model import CostModel, Machine, Size
+from FetusMapV2Lib.memory.cost_model import CostModel, Size
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     Choices,

@@ -7,6 +7,7 @@ point operations it does and how many bytes it moves; what dies is found by refe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.rows import Convolution
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
@@ -33,6 +35,7 @@ class Ledger:
         flops: of convolutions.
         moved: bytes read and written by everything that is not a convolution.
         launches: operations started.
+        operations: how often each was done.
         transferred: bytes between device and host.
         host, host_peak: bytes in host memory.
         timeline: (label, greatest live bytes while it ran).
@@ -43,6 +46,7 @@ class Ledger:
     flops: int = 0
     moved: int = 0
     launches: int = 0
+    operations: Counter[Operation] = field(default_factory=Counter)
     transferred: int = 0
     host: int = 0
     host_peak: int = 0
@@ -66,11 +70,21 @@ class Ledger:
         self.take(count)
         self.current -= count
 
-    def work(self, moved: int, flops: int = 0) -> None:
-        """Count one operation."""
+    def work(self, kind: str, x: Any, moved: int, flops: int = 0) -> None:
+        """Count one operation on a tensor `x` that reads and writes `moved` bytes."""
+        self._count(Operation(kind, x.shape, x.dtype, moved, flops))
+
+    def convolve(self, kind: str, z: Any, weight: Any, conv: Any) -> None:
+        """Count a convolution or a gradient of one; two operations per weight and voxel of `z`, its output."""
+        flops = 2 * weight.numel() * z.shape[0] * math.prod(z.shape[2:])
+        steps = (*conv.stride, *conv.dilation)
+        self._count(Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps))
+
+    def _count(self, operation: Operation) -> None:
+        self.operations[operation] += 1
         self.launches += 1
-        self.moved += moved
-        self.flops += flops
+        self.moved += operation.moved
+        self.flops += operation.flops
 
     def label(self, name: str) -> None:
         """Begin a new line of the timeline."""
@@ -154,7 +168,7 @@ class ShapeKernels(TorchKernels):
     def zeros(self, shape: tuple[int, ...], like: Any) -> Any:
         """Allocate; one pass that writes."""
         result = self.new(shape, like.dtype)
-        self.ledger.work(result.bytes)
+        self.ledger.work("zeros", result, result.bytes)
         return result
 
     def arranged(self, x: Any) -> Any:
@@ -163,7 +177,7 @@ class ShapeKernels(TorchKernels):
 
     def clear(self, x: Any) -> None:
         """One pass that writes."""
-        self.ledger.work(x.bytes)
+        self.ledger.work("clear", x, x.bytes)
 
     def zeros_like(self, parameter: Tensor) -> Any:
         """Allocate a gradient for `parameter`; never part of a pass over voxels, so no operation is counted."""
@@ -174,7 +188,7 @@ class ShapeKernels(TorchKernels):
         if x.dtype == dtype:
             return x
         result = self.new(x.shape, dtype)
-        self.ledger.work(x.bytes + result.bytes)
+        self.ledger.work("cast", x, x.bytes + result.bytes)
         return result
 
     def parameter(self, parameter: Tensor) -> Any:
@@ -190,7 +204,7 @@ class ShapeKernels(TorchKernels):
         )
         self._weight_cast(weight, x.dtype)
         result = self.new((x.shape[0], weight.shape[0], *space), x.dtype)
-        self.ledger.work(0, 2 * weight.numel() * x.shape[0] * math.prod(space))
+        self.ledger.convolve("conv", result, weight, conv)
         return result
 
     def _weight_cast(self, weight: Any, dtype: torch.dtype) -> None:
@@ -200,25 +214,25 @@ class ShapeKernels(TorchKernels):
     def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: Convolution) -> Any:
         """Allocate a gradient of the shape and type of `weight`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
-        self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
+        self.ledger.convolve("weight_gradient", dz, weight, conv)
         return self.new(weight.shape, weight.dtype)
 
     def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: Convolution) -> Any:
         """Allocate a gradient of `shape`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
-        self.ledger.work(0, 2 * weight.numel() * dz.shape[0] * math.prod(dz.shape[2:]))
+        self.ledger.convolve("input_gradient", dz, weight, conv)
         return self.new(shape, dz.dtype)
 
     def bias_gradient(self, dz: Any, bias: Any) -> Any:
         """Allocate a gradient like `bias`; one pass that reads `dz`."""
-        self.ledger.work(dz.bytes)
+        self.ledger.work("bias_gradient", dz, dz.bytes)
         return self.new(tuple(bias.shape), bias.dtype)
 
     def statistics(self, z: Any, per_sample: bool) -> Statistics:
         """Allocate mean and variance; two reads of `z`, and in low precision a copy of it for a moment."""
         kind = sum_type(z.dtype)
         shape = (z.shape[0], z.shape[1]) if per_sample else (z.shape[1],)
-        self.ledger.work(2 * z.bytes)
+        self.ledger.work("statistics", z, 2 * z.bytes)
         if z.dtype != kind:
             self.ledger.brief(z.numel() * kind.itemsize)
         return Statistics(self.new(shape, kind), self.new(shape, kind), 1)
@@ -238,7 +252,8 @@ class ShapeKernels(TorchKernels):
     def activate(self, z: Any, scale: Any, slope: float | None, in_place: bool, into: Any = None) -> Any:
         """One pass, two with a normalisation, in place or into new memory; in low precision two copies for a moment."""
         kind = sum_type(z.dtype)
-        self.ledger.work((4 if scale is not None else 2) * z.bytes)
+        way = "activate_in_place" if in_place or into is not None else "activate"
+        self.ledger.work(way, z, (4 if scale is not None else 2) * z.bytes)
         if scale is not None and z.dtype != kind:
             self.ledger.brief(2 * z.numel() * kind.itemsize)
         if into is not None:
@@ -248,14 +263,14 @@ class ShapeKernels(TorchKernels):
     def mask(self, gradient: Any, y: Any, slope: float | None) -> Any:
         """One pass in place: two reads and one write; none without an activation."""
         if slope is not None:
-            self.ledger.work(3 * y.bytes)
+            self.ledger.work("mask", y, 3 * y.bytes)
         return gradient
 
     def norm_sums(
         self, gradient: Any, z: Any, statistics: Statistics, inverse: Any, channels: slice
     ) -> tuple[Any, Any]:
         """Allocate two sums per channel; two reads of a tensor of the size of `z`."""
-        self.ledger.work(2 * z.bytes)
+        self.ledger.work("norm_sums", z, 2 * z.bytes)
         like: Any = statistics.mean[..., channels]
         return self.new(like.shape, like.dtype), self.new(like.shape, like.dtype)
 
@@ -271,7 +286,7 @@ class ShapeKernels(TorchKernels):
     ) -> None:
         """Passes that read and write seven times the size of `z`; in low precision three copies for a moment."""
         kind = sum_type(z.dtype)
-        self.ledger.work(7 * z.bytes)
+        self.ledger.work("norm_backward", z, 7 * z.bytes)
         if z.dtype != kind:
             self.ledger.brief(3 * z.numel() * kind.itemsize)
 
@@ -279,7 +294,7 @@ class ShapeKernels(TorchKernels):
         """Allocate the output at half the size; the places of its maxima (int64) live for a moment."""
         result = self.new((*y.shape[:2], *(n // 2 for n in y.shape[2:])), y.dtype)
         self.ledger.brief(result.numel() * 8)  # places of the maxima
-        self.ledger.work(y.bytes + result.bytes)
+        self.ledger.work("pool", y, y.bytes + result.bytes)
         return result
 
     def pool_backward(self, gradient: Any, y: Any) -> Any:
@@ -287,40 +302,40 @@ class ShapeKernels(TorchKernels):
         pooled = gradient.numel()
         places = _Memory(self.ledger, pooled * (8 + y.dtype.itemsize))
         result = self.new(y.shape, y.dtype)
-        self.ledger.work(2 * y.bytes + 3 * gradient.bytes)
+        self.ledger.work("pool_backward", y, 2 * y.bytes + 3 * gradient.bytes)
         del places
         return result
 
     def upsample(self, x: Any, function: Callable[[Tensor], Tensor]) -> Any:
         """Allocate the output at twice the size; one pass."""
         result = self.new((*x.shape[:2], *(2 * n for n in x.shape[2:])), x.dtype)
-        self.ledger.work(x.bytes + result.bytes)
+        self.ledger.work("upsample", x, x.bytes + result.bytes)
         return result
 
     def upsample_backward(self, gradient: Any) -> Any:
         """Allocate a gradient at half the size; one pass."""
         result = self.new((*gradient.shape[:2], *(n // 2 for n in gradient.shape[2:])), gradient.dtype)
-        self.ledger.work(gradient.bytes + result.bytes)
+        self.ledger.work("upsample_backward", gradient, gradient.bytes + result.bytes)
         return result
 
     def concatenate(self, parts: list[Any]) -> Any:
         """Allocate the sum of the channels; one pass that reads and writes."""
         first = parts[0]
         result = self.new((first.shape[0], sum(p.shape[1] for p in parts), *first.shape[2:]), first.dtype)
-        self.ledger.work(2 * result.bytes)
+        self.ledger.work("concatenate", result, 2 * result.bytes)
         return result
 
     def add(self, into: Any, x: Any) -> None:
         """One pass: two reads and one write."""
-        self.ledger.work(3 * x.bytes)
+        self.ledger.work("add", x, 3 * x.bytes)
 
     def copy(self, into: Any, x: Any) -> None:
         """One pass that reads and writes."""
-        self.ledger.work(2 * x.bytes)
+        self.ledger.work("copy", x, 2 * x.bytes)
 
     def clone(self, x: Any) -> Any:
         """Allocate a copy; one pass that reads and writes."""
-        self.ledger.work(2 * x.bytes)
+        self.ledger.work("clone", x, 2 * x.bytes)
         return self.new(x.shape, x.dtype)
 
     def to_host(self, x: Any) -> Any:
@@ -336,7 +351,7 @@ class ShapeKernels(TorchKernels):
     def pad_rows(self, x: Any, before: int, after: int) -> Any:
         """Allocate (B, C, before + k + after, j, i); one pass that reads and writes."""
         result = self.new((*x.shape[:2], x.shape[2] + before + after, *x.shape[3:]), x.dtype)
-        self.ledger.work(2 * result.bytes)
+        self.ledger.work("pad_rows", x, 2 * result.bytes)
         return result
 
     def flipped(self, weight: Any) -> Any:
@@ -349,7 +364,7 @@ class ShapeKernels(TorchKernels):
 
     def times(self, x: Any, factor: Any) -> Any:
         """Allocate the product; one pass that reads and writes."""
-        self.ledger.work(2 * x.bytes)
+        self.ledger.work("times", x, 2 * x.bytes)
         return self.new(x.shape, x.dtype)
 
     def merge_statistics(self, known: Statistics | None, found: Statistics) -> Statistics:
@@ -374,7 +389,7 @@ class ShapeKernels(TorchKernels):
         """Allocate the value of an opaque unit; its operations are counted once per unit and shapes, without data."""
         shape, flops = self._opaque(unit, values)
         result = self.new(shape, values[0].dtype)
-        self.ledger.work(sum(value.bytes for value in values) + result.bytes, flops)
+        self.ledger.work("call", result, sum(value.bytes for value in values) + result.bytes, flops)
         return result, None
 
     def _opaque(self, unit: OpaqueUnit, values: list[Any]) -> tuple[tuple[int, ...], int]:
@@ -399,7 +414,7 @@ class ShapeKernels(TorchKernels):
         """One more forward pass, and as many operations again for each gradient: of the first value, of the weights."""
         again = self.call(unit, values)[0]
         weighed = sum(wanted[:1]) + any(p.requires_grad for p in unit.parameters())
-        self.ledger.work(0, weighed * self._opaque(unit, values)[1])
+        self.ledger.work("call_backward", values[0], 0, weighed * self._opaque(unit, values)[1])
         shares = [
             self.new(value.shape, value.dtype) if want else None for value, want in zip(values, wanted, strict=True)
         ]
@@ -426,7 +441,7 @@ class ShapeLoss:
     def accumulate(self, number: int, logits: Any, rows: slice) -> None:
         """Exponentials."""
         self.ledger.brief(logits.bytes)
-        self.ledger.work(4 * logits.bytes)
+        self.ledger.work("loss", logits, 4 * logits.bytes)
 
     def value(self) -> Any:
         """A scalar."""
@@ -435,5 +450,5 @@ class ShapeLoss:
     def gradient(self, logits: Any, rows: slice) -> Any:
         """Over the logits, with a target slab beside them."""
         self.ledger.brief(logits.bytes)
-        self.ledger.work(5 * logits.bytes)
+        self.ledger.work("loss_gradient", logits, 5 * logits.bytes)
         return logits

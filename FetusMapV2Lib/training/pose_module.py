@@ -15,7 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.cost_model import Machine
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.framework import plan_framework
 from FetusMapV2Lib.memory.plan import BudgetError, ExecutorKind, MemoryPlan, shown_bytes

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from FetusMapV2Lib.core.user_folders import user_data_folder
+from FetusMapV2Lib.core.user_folders import user_cache_folder, user_data_folder
 
 
 def test_it_is_the_systems_place_for_data_of_applications(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +29,13 @@ def test_a_site_may_choose_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FETUSMAPV2_DATA", "our data")
     assert user_data_folder() == tmp_path / "our data"
+
+
+def test_what_can_be_made_again_lies_in_the_systems_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FETUSMAPV2_DATA")
+    usual = user_cache_folder()
+    assert usual == Path(platformdirs.user_cache_dir("FetusMapV2", appauthor=False))
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert user_cache_folder() == usual
+    monkeypatch.setenv("FETUSMAPV2_DATA", str(tmp_path))
+    assert user_cache_folder() == tmp_path

@@ -14,7 +14,8 @@ from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.cost_model import CostModel, Machine
+from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import (

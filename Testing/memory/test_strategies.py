@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from FetusMapV2Lib.memory import strategies
-from FetusMapV2Lib.memory.cost_model import CostModel, Machine
+from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from FetusMapV2Lib.memory.cost_model import CostModel, Machine
+from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.paper.reversible import convert, find_passes
