@@ -18,6 +18,7 @@ from FetusMapV2Lib.memory.fused_head import FusedHead
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
+from FetusMapV2Lib.memory.offload import Parked
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.units import ALL, ConvUnit, InputUnit, OpaqueUnit, Unit, UnitGraph, is_plain
 
@@ -76,7 +77,7 @@ class State:
     statistics: Statistics | None = None
     pushed: Tensor | None = None
     dz: Tensor | None = None
-    host: Tensor | None = None
+    host: Parked | None = None
     shape: tuple[int, ...] = ()
     random: Any = None
     readers_done: int = 0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from FetusMapV2Lib.memory.offload import HostMemory, HostRows, Parked
 from FetusMapV2Lib.memory.replay import Replayed, random_states
 from FetusMapV2Lib.memory.rows import Convolution
 from FetusMapV2Lib.memory.units import OpaqueUnit
@@ -46,10 +47,11 @@ class TorchKernels:
     Args:
         layout: how the axes of (B, C, K, J, I) tensors lie in memory; `torch.channels_last_3d` makes rows of one sample
             one block, and is what tensor cores work on.
+        host: where tensors wait in host memory, the same one in every step; None = one of its own.
     """
 
-    def __init__(self, layout: torch.memory_format = torch.contiguous_format) -> None:
-        self.layout = layout
+    def __init__(self, layout: torch.memory_format = torch.contiguous_format, host: HostMemory | None = None) -> None:
+        self.layout, self.host = layout, host
 
     def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Uninitialised memory."""
@@ -265,16 +267,23 @@ class TorchKernels:
         """Overwrite `into` with `x`."""
         into.copy_(x)
 
-    def to_host(self, x: Tensor) -> Tensor:
-        """A copy in host memory, page-locked where that speeds the transfer."""
-        if x.device.type == "cpu":
-            return x
-        host = torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=type(x) is Tensor)
-        return host.copy_(x)
+    def to_host(self, x: Tensor) -> Parked:
+        """A copy in host memory; `x` is no longer changed, and dropped as soon as the copy is there."""
+        return self._host(x.device).park(x) if _has_data(x) else Parked(x.cpu())
 
-    def to_device(self, host: Tensor, device: torch.device) -> Tensor:
-        """Back from host memory."""
-        return host.to(device)
+    def to_device(self, host: Parked, device: torch.device) -> Tensor:
+        """Back from host memory; what was sent before it is fetched ahead."""
+        return self._host(device).fetch(host) if _has_data(host.host) else host.host.to(device)
+
+    def _host(self, device: torch.device) -> HostMemory:
+        if self.host is None:
+            self.host = HostMemory(device)
+        return self.host
+
+    def release(self) -> None:
+        """A pass has ended: let go of what was under way to the host and back."""
+        if self.host is not None:
+            self.host.clear()
 
     def clone(self, x: Tensor) -> Tensor:
         """A copy."""
@@ -318,18 +327,17 @@ class TorchKernels:
         kind = found.mean.dtype
         return Statistics(merged.mean.to(kind), merged.variance.to(kind), merged.count)
 
-    def host_room(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def host_room(self, shape: tuple[int, ...], like: Tensor) -> HostRows:
         """Memory on the host."""
-        pinned = like.device.type == "cuda" and _has_data(like)
-        return torch.empty(shape, dtype=like.dtype, device="cpu", pin_memory=pinned)
+        return HostRows(self._host(like.device) if _has_data(like) else HostMemory(torch.device("cpu")), shape, like)
 
-    def rows_to_host(self, host: Tensor, i: int, j: int, rows: Tensor) -> None:
-        """Write rows i to j."""
-        host[:, :, i:j].copy_(rows)
+    def rows_to_host(self, host: HostRows, i: int, j: int, rows: Tensor) -> None:
+        """Write rows i to j, which are no longer changed."""
+        host.write(i, j, rows)
 
-    def rows_to_device(self, host: Tensor, i: int, j: int, like: Tensor) -> Tensor:
+    def rows_to_device(self, host: HostRows, i: int, j: int, like: Tensor) -> Tensor:
         """Read rows i to j; always a copy, even where host and device are one."""
-        return host[:, :, i:j].to(like.device, copy=True)
+        return host.read(i, j)
 
     # -- opaque units ------------------------------------------------------------------------------------------
 

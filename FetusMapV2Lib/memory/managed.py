@@ -18,6 +18,7 @@ from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.executor import Executor
 from FetusMapV2Lib.memory.fused.kernels import kernels_for
 from FetusMapV2Lib.memory.head import HeadLoss
+from FetusMapV2Lib.memory.offload import HostMemory
 from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import ExecutorKind, MemoryPlan
 from FetusMapV2Lib.memory.units import build_units
@@ -39,6 +40,7 @@ class ManagedNetwork:
         self._execution = Execution(build_units(network)) if plan.executor.runs_units else None
         if self._execution is not None and plan.choices.slab_rows:
             _ = self._execution.top  # complains where it does not fit
+        self._host: dict[torch.device, HostMemory] = {}
         by_segments = plan.executor is ExecutorKind.SEGMENTS
         self._plain: nn.Module = segmented(network, plan.partition) if by_segments else network
 
@@ -77,7 +79,10 @@ class ManagedNetwork:
         wants_input = keep and volume.requires_grad
         choices = self.plan.choices
         inner = choices.by_rows and (choices.channels_last or kind == "cuda")
-        kernels = kernels_for(volume.device, torch.channels_last_3d if inner else torch.contiguous_format)
+        layout = torch.channels_last_3d if inner else torch.contiguous_format
+        if volume.device not in self._host:
+            self._host[volume.device] = HostMemory(volume.device)
+        kernels = kernels_for(volume.device, layout, self._host[volume.device])
         return self._execution.executor(choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
 
 
@@ -151,3 +156,4 @@ class _Managed(torch.autograd.Function):
             return (None, None, executor.input_gradient, *found)
         finally:
             executor.clear()
+            executor.kernels.release()

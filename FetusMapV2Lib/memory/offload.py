@@ -184,7 +184,7 @@ class HostRows:
         sizes = tuple(shape[axis] for axis in self._order)
         count = torch.Size(sizes).numel() * like.element_size()
         if memory.copies is None:
-            self._rows = like.new_empty(sizes)
+            self._rows = torch.empty(sizes, dtype=like.dtype, device=memory.device)
         else:
             buffer = memory.take_buffer(count)
             self._rows = buffer[:count].view(like.dtype).view(sizes)
@@ -197,8 +197,9 @@ class HostRows:
         source = rows.permute(self._order).contiguous()
         if self.memory.copies is None:
             self._rows[i:j].copy_(source)
-        else:
-            self.memory.send(self._rows[i:j], source)
+            return
+        self._drop()
+        self.memory.send(self._rows[i:j], source)
 
     def read(self, i: int, j: int) -> Tensor:
         """Rows i to j, in memory of their own."""

@@ -17,6 +17,7 @@ from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
+from FetusMapV2Lib.memory.offload import HostRows
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.rows import RowConv, coarse_rows, keeps_size
 from FetusMapV2Lib.memory.units import (
@@ -120,7 +121,7 @@ class StreamedExecutor:
         self.statistics: dict[Unit, Statistics] = {}
         self.sums: dict[Unit, tuple[Tensor, Tensor]] = {}
         self.slab: dict[tuple[str, Unit], tuple[int, int, Tensor]] = {}
-        self.host: dict[tuple[str, Unit], Tensor] = {}
+        self.host: dict[tuple[str, Unit], HostRows] = {}
         self._filled: dict[tuple[str, Unit], int] = {}  # rows of a host tensor that are there
         self.extra: dict[Unit, Tensor] = {}
         self.below: Tensor | None = None

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from memory.networks import error, managed, run, small_unet, volume
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from FetusMapV2Lib.memory.offload import Copies, CudaCopies, HostMemory, HostRows, Parked
+from FetusMapV2Lib.memory.plan import Choices, UnitChoice
+from FetusMapV2Lib.memory.units import build_units
 
 CPU = torch.device("cpu")
 
@@ -191,6 +194,24 @@ def test_host_memory_of_rows_is_used_again():
         del rows
         memory.clear()
     assert memory.copies.hosts == 1
+
+
+@pytest.mark.parametrize("kind", ["whole", "slabs", "streamed"])
+def test_executors_leave_alone_what_is_under_way(kind):
+    """Gradients are exact, and host memory stays the same over steps, however late the copies are."""
+    network, x = small_unet(), volume(size=(16, 8, 16))
+    expected = run(network, network, x)
+    units = {unit.name: UnitChoice(host=True, rows=4 * (kind == "slabs")) for unit in build_units(network).units}
+    streamed = Choices(slab_rows=4, streamed_to_host=("z", "dy"))
+    call = managed(network, streamed if kind == "streamed" else Choices(units=units))
+    memory = call._host[CPU] = HostMemory(CPU, LateCopies())
+    sizes = []
+    for _ in range(2):
+        found = run(network, call, x)
+        assert error(found[0], expected[0]) < 1e-12 and error(found[1], expected[1]) < 1e-12
+        sizes.append((memory.allocated, memory.copies.hosts))
+        assert not memory._outgoing and not memory._incoming
+    assert sizes[0] == sizes[1] and sizes[0][1] > 0
 
 
 def test_late_copies_notice_a_tensor_that_is_dropped_too_early():

@@ -11,14 +11,24 @@ from torch import Tensor
 from FetusMapV2Lib.memory.fused import operations
 from FetusMapV2Lib.memory.fused.availability import report_failure, usable
 from FetusMapV2Lib.memory.fused.operations import Scale, rows_of
-from FetusMapV2Lib.memory.kernels import Convolution, Statistics, TorchKernels
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
+from FetusMapV2Lib.memory.offload import HostMemory
+from FetusMapV2Lib.memory.rows import Convolution
 
 _Result = TypeVar("_Result")
 
 
-def kernels_for(device: torch.device, layout: torch.memory_format = torch.contiguous_format) -> TorchKernels:
-    """The operations to run a network with on a device: fused ones on a GPU that compiles them, else PyTorch's own."""
-    return (FusedKernels if device.type == "cuda" and usable(device) else TorchKernels)(layout)
+def kernels_for(
+    device: torch.device, layout: torch.memory_format = torch.contiguous_format, host: HostMemory | None = None
+) -> TorchKernels:
+    """The operations to run a network with on a device: fused ones on a GPU that compiles them, else PyTorch's own.
+
+    Args:
+        device: that the network runs on.
+        layout: see `TorchKernels`.
+        host: see `TorchKernels`.
+    """
+    return (FusedKernels if device.type == "cuda" and usable(device) else TorchKernels)(layout, host)
 
 
 class FusedKernels(TorchKernels):

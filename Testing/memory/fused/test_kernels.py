@@ -115,7 +115,7 @@ def test_the_slab_executor_with_fused_kernels_is_as_exact_in_float32(monkeypatch
     network, x = small_unet(torch.float32), volume(dtype=torch.float32, size=(8, 8, 16))
     expected = run(network, network, x)
     calls = _counted(monkeypatch)
-    monkeypatch.setattr("FetusMapV2Lib.memory.managed.kernels_for", lambda device, layout: FusedKernels(layout))
+    monkeypatch.setattr("FetusMapV2Lib.memory.managed.kernels_for", lambda device, *rest: FusedKernels(*rest))
     found = run(network, managed(network, slabs(network, 4, channels_last=True)), x)
     assert error(found[0], expected[0]) < 1e-5 and error(found[1], expected[1]) < 2e-4
     assert min(calls.values()) > 0 and not availability._failures, calls
