@@ -35,12 +35,19 @@ def calibrate(
         list[Path],
         typer.Option("--data", help="Held-out cases with landmarks, some without a fetus; more than once for worlds."),
     ],
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget the earlier calibration (needs 10 cases); else it is moved.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Calibrate a useless model, too.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Fit radii, confidences and the detection threshold of a model to held-out cases.
 
     With several folders each is a world of its own, the model's own first: all weigh the same, and what is unlike the
     first gets wider radii.
+
+    An earlier calibration of the model is moved by n cases in n of n + 30 parts; three are enough for that. Without
+    cases that show no fetus the earlier detection threshold stays.
 
     A case that cannot be used is left out; it is named at the end, and the exit code is 2.
     """
@@ -50,7 +57,15 @@ def calibrate(
     with progress_bar() as bar:
         task = bar.add_task("calibrating", total=1.0)
         run_case = batch.case_runner("case")
-        result = calibrate_on_worlds(model, data, device=device, on_progress=reporter(bar, task), run_case=run_case)
+        result = calibrate_on_worlds(
+            model,
+            data,
+            fresh=fresh,
+            force=force,
+            device=device,
+            on_progress=reporter(bar, task),
+            run_case=run_case,
+        )
     for remark in result.remarks:
         print_message(remark, "yellow")
     print_table(_coverage_table("How radii and confidences hold", result.worlds))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,12 @@ from FetusMapV2Lib.models.world_calibration import (
 Array = NDArray[np.float64]
 _Row = tuple[Array, Array, Array, float, Array | None]
 
-#: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them).
-FEWEST_CASES = 10
+#: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them); and the fewest that may move an earlier
+#: calibration.
+FEWEST_CASES, FEWEST_TO_MOVE = 10, 3
+#: A model with half of the landmarks farther off than this (mm) is useless; so is one whose detection score is higher
+#: in a volume with a fetus than in one without in less than this share of pairs, if there are some of both.
+_USELESS_MM, _USELESS_SHARE, _SOME = 15.0, 0.75, 5
 
 
 def observe(
@@ -122,44 +127,55 @@ class CalibrationResult:
 def calibrate_model(
     path: str | os.PathLike[str],
     data: str | os.PathLike[str],
-    *,
-    device: str = "auto",
-    on_progress: OnProgress | None = None,
-    run_case: CaseRunner = run_directly,
+    **options: Any,
 ) -> Calibration:
     """Calibrate a model on held-out cases of one world; see `calibrate_on_worlds`."""
-    return calibrate_on_worlds(path, [data], device=device, on_progress=on_progress, run_case=run_case).calibration
+    return calibrate_on_worlds(path, [data], **options).calibration
 
 
 def calibrate_on_worlds(
     path: str | os.PathLike[str],
     data: Sequence[str | os.PathLike[str]],
     *,
+    fresh: bool = False,
+    force: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
     run_case: CaseRunner = run_directly,
 ) -> CalibrationResult:
     """Calibrate a model on held-out cases and rewrite its file with the result.
 
+    An earlier calibration of the model is moved towards what the cases say (`world_calibration.calibrate`), for which
+    three cases are enough.
+
     Args:
         path: of the model file.
         data: folders of annotated cases, one for each world, the model's own first.
+        fresh: forget the earlier calibration.
+        force: calibrate a useless model, too.
         device: see `PoseEngine.load`.
         on_progress: called with the fraction done and the case.
         run_case: handles a case that cannot be used; such cases are left out.
 
     Raises:
-        ModelError: the model cannot be read or was changed meanwhile, or there are too few cases.
+        ModelError: the model cannot be read, is useless, or was changed meanwhile, or there are too few cases.
     """
     engine = PoseEngine.load(Path(path), device)
     folders = [Path(one) for one in data]
-    check_enough([case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)])
+    earlier = None if fresh else engine.model.calibration
+    earlier = earlier if earlier is not None and earlier.cases > 0 else None
+    every = [case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)]
+    check_enough(every, FEWEST_CASES if earlier is None else FEWEST_TO_MOVE)
     worlds = {
         name: observe(engine, folder, _part(on_progress, number, len(folders)), run_case)
         for number, (name, folder) in enumerate(zip(_names(folders), folders, strict=True))
     }
     remarks: list[str] = []
-    calibration = calibrate(worlds, on_remark=remarks.append)
+    useless = "" if force else uselessness(list(worlds.values()))
+    if useless:
+        remedy = "Train it longer or on more cases, and look whether they are right (`fetusmap check`)"
+        raise ModelError(f"the model is not worth calibrating: {useless}", where=path, remedy=remedy, option="--force")
+    calibration = calibrate(worlds, earlier, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
@@ -183,18 +199,30 @@ def _part(on_progress: OnProgress | None, number: int, count: int) -> OnProgress
     return lambda fraction, stage: on_progress((number + fraction) / count, stage)
 
 
-def check_enough(cases: Sequence[CaseFiles]) -> None:
+def check_enough(cases: Sequence[CaseFiles], fewest: int = FEWEST_CASES) -> None:
     """Refuse too few cases before they are processed for hours.
 
     Raises:
-        ModelError: fewer than ten cases with a fetus.
+        ModelError: fewer cases with a fetus than that.
     """
     with_fetus = sum(map(_may_show_fetus, cases))
-    if with_fetus < FEWEST_CASES:
+    if with_fetus < fewest:
         raise ModelError(
             f"{with_fetus} cases with a fetus are too few to calibrate on",
-            remedy=f"Give at least {FEWEST_CASES} cases with landmarks",
+            remedy=f"Give at least {fewest} cases with landmarks",
         )
+
+
+def uselessness(worlds: Sequence[Observations]) -> str:
+    """Why the estimates of a model are worth nothing, a clause; empty if they are."""
+    errors = np.concatenate([world.errors_mm.ravel() for world in worlds])
+    median = float(np.nanmedian(errors)) if np.isfinite(errors).any() else 0.0
+    if median > _USELESS_MM:
+        return f"half of its landmarks are more than {_USELESS_MM:g} mm off (median {median:.0f} mm)"
+    scores = np.concatenate([world.detection_score for world in worlds])
+    empty = np.concatenate([world.empty_presence for world in worlds])
+    share = float((scores[:, None] > empty[None]).mean()) if min(len(scores), len(empty)) >= _SOME else 1.0
+    return "it does not tell volumes with a fetus from those without" if share < _USELESS_SHARE else ""
 
 
 def _may_show_fetus(case: CaseFiles) -> bool:

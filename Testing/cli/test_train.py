@@ -53,6 +53,8 @@ def test_train_calibrate_estimate(fetusmap, cases: Path, preset: Path, tmp_path:
     assert fetusmap(*train, "--resume").code == 0
 
     answer = fetusmap("calibrate", model, "--data", cases, "--device", "cpu")
+    assert answer.code == 2 and "not worth calibrating" in answer.errors()[0]  # three steps teach nothing
+    answer = fetusmap("calibrate", model, "--data", cases, "--device", "cpu", "--force")
     assert answer.code == 0, answer.err
     assert "Calibrated on 11 cases" in answer.err
     calibrated = load_model(model)

@@ -23,6 +23,7 @@ from FetusMapV2Lib.evaluation.calibrating import (
     calibrate_on_worlds,
     calibration_from,
     observe,
+    uselessness,
 )
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -108,7 +109,7 @@ def test_the_file_is_rewritten_with_its_calibration_and_nothing_else(toy_model: 
     cases = tmp_path / "cases"
     write_toy_cases(cases, 12)
     before = load_model(toy_model)
-    calibration = calibrate_model(toy_model, cases, device="cpu")
+    calibration = calibrate_model(toy_model, cases, force=True, device="cpu")
     after = load_model(toy_model)
     assert before.calibration is None
     assert after.calibration == calibration
@@ -128,15 +129,16 @@ def test_a_model_that_changes_meanwhile_is_not_given_a_calibration(toy_model: Pa
             save_model(toy_model, other)
 
     with pytest.raises(ModelError, match="changed while it was calibrated"):
-        calibrate_model(toy_model, cases, device="cpu", on_progress=change)
+        calibrate_model(toy_model, cases, force=True, device="cpu", on_progress=change)
     assert load_model(toy_model).calibration is None
 
 
 def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     write_toy_cases(cases, 11)
-    first = calibrate_model(toy_model, cases, device="cpu")
-    assert calibrate_model(str(toy_model), str(cases), device="cpu") == first
+    first = calibrate_model(toy_model, cases, force=True, device="cpu")
+    again = calibrate_model(str(toy_model), str(cases), fresh=True, force=True, device="cpu")
+    assert again == first
     assert replace(first, detection_threshold=0.0) != first
 
 
@@ -146,7 +148,7 @@ def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Pa
     (cases / "case-03.nrrd").write_bytes(b"")  # would be refused if it were read
     before = toy_model.read_bytes()
     with pytest.raises(ModelError, match="9 cases with a fetus are too few"):
-        calibrate_model(toy_model, cases, device="cpu")
+        calibrate_model(toy_model, cases, force=True, device="cpu")
     assert toy_model.read_bytes() == before
 
 
@@ -162,7 +164,7 @@ def test_cases_that_cannot_be_used_can_be_left_out(toy_model: Path, tmp_path: Pa
         except InputError as error:
             refused.append((name, path.name, error.problem))
 
-    assert calibrate_model(toy_model, cases, device="cpu", run_case=run_case).cases == 10
+    assert calibrate_model(toy_model, cases, force=True, device="cpu", run_case=run_case).cases == 10
     assert [one[:2] for one in refused] == [("case-03", "case-03.nrrd"), ("case-04", "case-04.nrrd")]
 
 
@@ -172,7 +174,7 @@ def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -
     (cases / "case-03.nrrd").write_bytes(b"")
     before = toy_model.read_bytes()
     with pytest.raises(InputError, match=r"case-03\.nrrd"):
-        calibrate_model(toy_model, cases, device="cpu")
+        calibrate_model(toy_model, cases, force=True, device="cpu")
     assert toy_model.read_bytes() == before
     with pytest.raises(InputError, match="folder"):
         calibrate_model(toy_model, tmp_path / "nothing", device="cpu")
@@ -181,9 +183,38 @@ def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -
 def test_worlds_are_calibrated_together_and_told_apart(toy_model: Path, tmp_path: Path) -> None:
     for world in ("own", "other"):
         write_toy_cases(tmp_path / world, 7)
-    result = calibrate_on_worlds(toy_model, [tmp_path / "own", tmp_path / "other"], device="cpu")
+    result = calibrate_on_worlds(toy_model, [tmp_path / "own", tmp_path / "other"], force=True, device="cpu")
     assert [row.name for row in result.worlds] == ["own", "other"]
     assert result.calibration.cases == sum(row.cases for row in result.worlds)
     assert result.left_out == (), "the cases of a single world are too few"
     assert any("too few to tell what is familiar" in remark for remark in result.remarks)
     assert load_model(toy_model).calibration == result.calibration
+
+
+def test_a_few_cases_move_an_earlier_calibration(toy_model: Path, tmp_path: Path) -> None:
+    """With three cases; without any that shows no fetus its threshold stays."""
+    earlier = replace(calibration_from(observations()), detection_threshold=0.8)
+    save_model(toy_model, replace(load_model(toy_model), calibration=earlier))
+    write_toy_cases(tmp_path / "few", 3)
+    moved = calibrate_model(toy_model, tmp_path / "few", force=True, device="cpu")
+    assert moved.detection_threshold == 0.8 and moved.spread_weight == earlier.spread_weight
+    assert moved.offsets != earlier.offsets and moved.cases == 33
+    with pytest.raises(ModelError, match="3 cases with a fetus are too few"):
+        calibrate_model(toy_model, tmp_path / "few", fresh=True, force=True, device="cpu")
+
+
+def test_a_useless_model_is_refused_with_what_to_do(toy_model: Path, tmp_path: Path) -> None:
+    write_toy_cases(tmp_path / "cases", 11)
+    before = toy_model.read_bytes()
+    with pytest.raises(ModelError, match=r"half of its landmarks .* Train it longer .*\(--force\)"):
+        calibrate_model(toy_model, tmp_path / "cases", device="cpu")
+    assert toy_model.read_bytes() == before
+
+
+def test_what_makes_a_model_useless() -> None:
+    good = observations()
+    assert uselessness([good]) == ""
+    assert "half of its landmarks" in uselessness([replace(good, errors_mm=good.errors_mm * 20)])
+    same = replace(good, empty_presence=good.detection_score[:20] + 0.01)
+    assert "does not tell" in uselessness([same])
+    assert uselessness([replace(same, empty_presence=same.empty_presence[:4])]) == "", "too few without a fetus"
