@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, slabs, small_unet, volume
+from memory.networks import error, gradient_vector, managed, plan_of, slabs, small_unet, volume
+from torch import nn
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.memory.managed import slab_loss
 from FetusMapV2Lib.memory.plan import BudgetError, Choices, MemoryPlan, Storage, UnitChoice
 from FetusMapV2Lib.models.model_file import load_model
+from FetusMapV2Lib.training import fitting
 from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss
 from FetusMapV2Lib.training.preset import Preset
@@ -120,8 +123,13 @@ def trained(model: Path) -> torch.Tensor:
     return torch.cat([p.flatten() for p in load_model(model).network.state_dict().values()])
 
 
-def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
-    plain = trained(train(toy_preset(), cases, tmp_path / "plain"))
+@pytest.fixture(scope="module")
+def plain(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """Weights of a run without a plan."""
+    return trained(train(toy_preset(), cases, tmp_path_factory.mktemp("plain") / "run"))
+
+
+def test_a_run_in_a_budget_ends_with_the_same_weights(cases, plain, tmp_path, caplog):
     caplog.set_level(logging.INFO, "FetusMapV2Lib.training")
     within = train(budgeted(toy_preset(), "6MiB"), cases, tmp_path / "within")
     assert error(trained(within), plain) < SAME
@@ -131,6 +139,18 @@ def test_a_run_in_a_budget_ends_with_the_same_weights(cases, tmp_path, caplog):
     assert plan.summary() in caplog.text
     assert load_model(within).info.training["memory_plan"] == plan.summary()
     assert load_model(within).info.preset["memory"]["budget"] == "6MiB"
+
+
+def test_a_run_in_slabs_ends_with_the_same_weights(cases, plain, tmp_path, monkeypatch):
+    def in_slabs(preset: Preset, network: nn.Module, **_: Any) -> MemoryPlan:
+        choices = slabs(network, 6, Storage.NEVER, channels_last=True)
+        return replace(plan_of(choices), input_size=preset.input_size)
+
+    monkeypatch.setattr(fitting, "plan_step", in_slabs)
+    found = train(budgeted(toy_preset(), "6MiB"), cases, tmp_path / "slabs")
+    assert error(trained(found), plain) < SAME
+    plan = MemoryPlan.from_dict(json.loads((tmp_path / "slabs" / "memory-plan.json").read_text()))
+    assert plan.choices.by_rows
 
 
 def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
