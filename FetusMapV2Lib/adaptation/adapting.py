@@ -97,7 +97,7 @@ def adapt(
     start, cases = _checked_start(options), _own_cases(data, options)
     with locked(usable_folder(folder) / _LOCK, "this folder of an adaptation", remedy="Wait for its end"):
         record = claim(folder, start, cases, options)
-        if "outcome" in record:
+        if "outcome" in record and (record["outcome"]["objections"] or (folder / MODEL_FILE).is_file()):
             return _earlier(folder, record["outcome"])
         work = _Adaptation(start, cases, folder, options, on_progress, say or (lambda text: None))
         try:

@@ -24,7 +24,7 @@ class AdaptationOptions:
         rehearsal: number of simulated cases, None = as many as a tenth of the time allows.
 
     Raises:
-        UserError: fewer than two folds or five simulated cases, or no time.
+        UserError: fewer than two folds or six simulated cases, or no time.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -38,7 +38,7 @@ class AdaptationOptions:
     rehearsal: int | None = None
 
     def __post_init__(self) -> None:
-        least = {"folds": (self.folds, 2), "simulated cases": (self.rehearsal, 5), "steps": (self.steps, 1)}
+        least = {"folds": (self.folds, 2), "simulated cases": (self.rehearsal, 6), "steps": (self.steps, 1)}
         for what, (given, fewest) in least.items():
             if given is not None and given < fewest:
                 raise UserError(f"{given} {what} are too few", remedy=f"Give at least {fewest}, or leave it out")

@@ -32,7 +32,7 @@ def adapt(
         int, typer.Option("--folds", min=0, help="Of the cross-validation (0: as many as the time allows).")
     ] = 0,
     simulated: Annotated[
-        int, typer.Option("--simulated", min=0, help="Simulated cases, at least 5 (0: as many as the time allows).")
+        int, typer.Option("--simulated", min=0, help="Simulated cases, at least 6 (0: as many as the time allows).")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of folds and training.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,

@@ -78,7 +78,7 @@ def test_five_cases_are_left_out_one_or_two_at_a_time() -> None:
     assert all(len(part) in (1, 2) for part in parts)
 
 
-@pytest.mark.parametrize("wrong", [{"folds": 1}, {"rehearsal": 4}, {"minutes": 0.0}, {"steps": 0}])
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"rehearsal": 5}, {"minutes": 0.0}, {"steps": 0}])
 def test_options_that_mean_nothing_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         AdaptationOptions(**wrong)
@@ -147,10 +147,11 @@ def test_what_is_worse_is_objected_to(after: Side, objection: str) -> None:
 
 def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> None:
     model = tiny_model()
-    made = make_rehearsal(tmp_path, 5, model, say=lambda what, part: None)
+    made = make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
-    assert (len(made.training), len(made.held_out)) == (4, 1)
+    assert (len(made.training), len(made.held_out)) == (4, 2)
     assert [case.fetus_present for case in made.training] == [True, True, True, False]
     assert np.isfinite(made.held_out[0].positions).all() and made.held_out[0].name == "simulated case-0003"
-    make_rehearsal(tmp_path, 5, model, say=lambda what, part: None)
+    assert not made.held_out[1].fetus_present
+    make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
