@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from FetusMapV2Lib.models.model_file import Model
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 from FetusMapV2Lib.phantom.style import STYLES
 from FetusMapV2Lib.training.case_folder import Case, CaseFolder
@@ -67,10 +68,15 @@ def make_case(folder: Path, index: int, model: Model) -> float:
         depth, rows, columns = (round(extent / spacing) for extent in _EXTENT_MM)
         case = simulate_case(
             _SEED, index, (depth, rows, columns), spacing, "training",
-            fetus_present=fetus, renderer=_renderer_of(model),
+            scene=SceneOptions("fetus" if fetus else "empty", _anatomy_of(model)), renderer=_renderer_of(model),
         )  # fmt: skip
         write_case(folder, case, index)
     return time.monotonic() - started
+
+
+def _anatomy_of(model: Model) -> str:
+    """The bodies that a model knows: models of one renderer learned from the first ones."""
+    return ANATOMIES[0] if _renderer_of(model) == "physics" else CURRENT
 
 
 def _renderer_of(model: Model) -> str:

@@ -71,7 +71,7 @@ def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
         >>> [length.key for length in found.lengths]
         ['crl', 'left_femur', 'right_femur', 'left_humerus', 'right_humerus']
         >>> round(found.crl.value_mm, 1), found.dating.weeks_text
-        (72.2, '13w2d')
+        (69.7, '13w1d')
     """
     check_formula(formula)
     lengths = measure(pose)

@@ -19,6 +19,7 @@ from FetusMapV2Lib.cli.sequence import check_interval
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.publishing import ensure_replaceable
+from FetusMapV2Lib.phantom.scene_options import CURRENT, WITHOUT_FETUS, SceneOptions
 
 
 def simulate(
@@ -29,6 +30,19 @@ def simulate(
     size: Annotated[str, typer.Option("--size", help="Voxels, longest side first.")] = "460,313,312",
     spacing: Annotated[float, typer.Option("--spacing", help="Voxel spacing in mm.")] = 0.3,
     empty: Annotated[int, typer.Option("--empty", min=0, help="Leave every N-th case without a fetus (0: none).")] = 0,
+    negatives: Annotated[
+        str, typer.Option("--negatives", help="What these show: empty, head, organs, spine, tissue, or any of them.")
+    ] = "empty",
+    partial: Annotated[
+        int, typer.Option("--partial", min=0, help="Show only a part of the fetus in every N-th case (0: none).")
+    ] = 0,
+    twins: Annotated[int, typer.Option("--twins", min=0, help="Show twins in every N-th case (0: none).")] = 0,
+    anatomy: Annotated[str, typer.Option("--anatomy", help="2026-2, or 2026-1: the bodies of earlier versions.")] = (
+        CURRENT
+    ),
+    annotated: Annotated[
+        bool, typer.Option("--annotated", help="Landmarks as people would set them, not where they are.")
+    ] = False,
     styles: Annotated[str, typer.Option("--styles", help="Vendor styles: training, held-out, A, B or C.")] = "training",
     renderer: Annotated[
         str,
@@ -52,8 +66,19 @@ def simulate(
     shape = parsed_size(size)
     check_simulated_spacing(spacing)
     check_interval(frame_interval)
-    if sequence and empty:
-        raise InputError("a sequence always shows a fetus", where="--empty", remedy="Leave out --empty or --sequence")
+    if sequence and (empty or partial or twins or annotated):
+        raise InputError(
+            "a sequence always shows one whole fetus where it is",
+            where="--sequence",
+            remedy="Leave out --empty, --partial, --twins and --annotated",
+        )
+    kinds = WITHOUT_FETUS if negatives == "any" else (negatives,)
+    for kind in kinds:
+        SceneOptions(kind)
+    if not set(kinds) <= set(WITHOUT_FETUS):
+        raise InputError(
+            f"{negatives} shows a fetus", where="--negatives", remedy=f"Choose one of {', '.join(WITHOUT_FETUS)}, any"
+        )
     if sequence and renderer != "physics":
         raise InputError("a sequence is made by the renderer physics alone", where="--renderer", remedy="Leave it out")
     where = str(choose_device(device)[0])
@@ -67,11 +92,18 @@ def simulate(
         for index in range(start, start + count):
             if sequence:
                 frames = simulate_sequence(
-                    seed, index, sequence, shape_kji=shape, spacing_mm=spacing, style=styles, device=where
+                    seed,
+                    index,
+                    sequence,
+                    shape_kji=shape,
+                    spacing_mm=spacing,
+                    style=styles,
+                    device=where,
+                    scene=SceneOptions(anatomy=anatomy),
                 )
                 write_moving_case(output, frames, index, frame_interval_s=frame_interval, overwrite=overwrite)
             else:
-                fetus = not (empty and (index + 1) % empty == 0)
+                shows = _shown(index, {"twins": twins, "partial": partial}, empty, kinds)
                 case = simulate_case(
                     seed,
                     index,
@@ -79,9 +111,16 @@ def simulate(
                     spacing_mm=spacing,
                     style=styles,
                     device=where,
-                    fetus_present=fetus,
+                    scene=SceneOptions(shows, anatomy, annotated),
                     renderer=renderer,
                 )
                 write_case(output, case, index, overwrite=overwrite)
             bar.advance(task)
     print_message(f"{count} case(s) in {output}")
+
+
+def _shown(index: int, others: dict[str, int], empty: int, negatives: tuple[str, ...]) -> str:
+    """What the case of this number shows; negatives take turns, and go before all others."""
+    if empty and (index + 1) % empty == 0:
+        return negatives[((index + 1) // empty - 1) % len(negatives)]
+    return next((shows for shows, every in others.items() if every and (index + 1) % every == 0), "fetus")

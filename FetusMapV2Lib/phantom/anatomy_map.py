@@ -171,6 +171,8 @@ def _paint_surroundings(canvas: Canvas, geometry: CaseGeometry) -> None:
     else:
         amnion = fine("amnion")
     labels.masked_fill_(amnion < 0, int(Tissue.FLUID))
+    if geometry.surroundings.twin is not None:
+        labels.masked_fill_((amnion < 0) & (fine("septum") < thin / 2), int(Tissue.MEMBRANE))
 
 
 def build_tissue_map(

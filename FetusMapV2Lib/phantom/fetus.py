@@ -12,6 +12,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.phantom.body_shapes import body_shapes
+from FetusMapV2Lib.phantom.build import warped_points, warped_shape
 from FetusMapV2Lib.phantom.collisions import limb_balls, surface_points
 from FetusMapV2Lib.phantom.joints import SIDES, interior_angle
 from FetusMapV2Lib.phantom.limbs import Limb, Posture, pose_limbs
@@ -49,7 +50,7 @@ class Fetus:
             centres, radii = limb_balls(limb.joints, limb.radii)
             steps = np.concatenate([np.eye(3), -np.eye(3)])
             parts.append((centres[:, None, :] + radii[:, None, None] * steps).reshape(-1, 3))
-        return np.concatenate(parts)
+        return warped_points(np.concatenate(parts), self.size.build)
 
 
 def landmarks(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> Array:
@@ -75,8 +76,8 @@ def make_fetus(size: Size, posture: Posture, variation: np.random.Generator, len
     length = spine_length(size) if length is None else length
     skeleton = pose_skeleton(size, length, posture)
     limbs = pose_limbs(skeleton, posture)
-    pose = landmarks(skeleton, limbs)
-    shapes = tuple(body_shapes(skeleton, limbs, variation))
+    pose = warped_points(landmarks(skeleton, limbs), size.build)
+    shapes = tuple(warped_shape(shape, size.build) for shape in body_shapes(skeleton, limbs, variation))
     return Fetus(size, posture, skeleton, limbs, pose, shapes, _truth(size, posture, skeleton, pose))
 
 
@@ -103,11 +104,14 @@ def _truth(size: Size, posture: Posture, skeleton: Skeleton, pose: Array) -> dic
         "crl_neutral_mm": round(size.crl, 4),
         "size": size.as_dict(),
         "bones_mm": {
-            f"{side}_{bone}": {"diaphysis": round(diaphysis, 4), "joint_to_joint": round(joint, 4)}
+            f"{side}_{bone}": {
+                "diaphysis": round(diaphysis, 4),
+                "joint_to_joint": round(float(np.linalg.norm(at(f"{side}_{first}") - at(f"{side}_{last}"))), 4),
+            }
             for side in SIDES
-            for bone, diaphysis, joint in (
-                ("femur", size.femur, size.femur_joint),
-                ("humerus", size.humerus, size.humerus_joint),
+            for bone, diaphysis, first, last in (
+                ("femur", size.femur, "hip", "knee"),
+                ("humerus", size.humerus, "shoulder", "elbow"),
             )
         },
         "posture_deg": {key: round(value, 3) for key, value in sorted(posture.items())},

@@ -70,9 +70,11 @@ def _hand(size: Size, limb: Limb) -> list[Shape]:
         return np.asarray(wrist + frame @ np.array([x * outward, y, z]) * length)
 
     wide = 0.20
+    spread, curl = size.build.hand
     shapes: list[Shape] = []
     for offset in (-1.0, -0.33, 0.33, 1.0):
-        knuckle, finger = at(wide * offset, 0.0, 0.48), at(1.25 * wide * offset, 0.06, 0.99 - 0.08 * abs(offset))
+        knuckle = at(wide * offset, 0.0, 0.48)
+        finger = at(1.25 * wide * spread * offset, 0.06 + 0.34 * curl, 0.99 - 0.08 * abs(offset) - 0.22 * curl)
         palm = np.array([at(0.10 * offset, 0.0, 0.0), knuckle])
         shapes.append(tube(Tissue.SKIN, palm, [0.95 * radius, 0.80 * radius], order=SKIN_LAYER, tag="solid"))
         shapes.append(tube(Tissue.SKIN, np.array([knuckle, finger]), 0.50 * radius, order=SKIN_LAYER, tag="solid"))
@@ -105,7 +107,7 @@ def _foot(size: Size, limb: Limb) -> list[Shape]:
         tube(Tissue.SOFT, np.array([ankle, ball]), 0.6 * radius, order=SOFT_LAYER),
         tube(Tissue.CARTILAGE, np.array([heel, at(0, -0.08, 0.10)]), 0.6 * radius, order=INNER_LAYER),
     ]
-    for offset in (-1.0, -0.4, 0.2, 0.8):
+    for offset in np.linspace(-1.0, 0.8, size.build.toes):
         toe = at(0.17 * offset, -0.10, 0.90 - 0.05 * abs(offset))
         side = np.array([at(0.06 * offset, -0.06, 0.0), at(0.15 * offset, -0.10, 0.62), toe])
         shapes.append(tube(Tissue.SKIN, side, np.array([1.0, 0.72, 0.45]) * radius, order=SKIN_LAYER, tag="solid"))

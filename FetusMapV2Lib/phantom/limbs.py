@@ -30,8 +30,8 @@ def limb_radii(size: Size, kind: str) -> Array:
     """Radius of a limb (mm) at its four joints."""
     girth = size.girth
     if kind == "arm":
-        return np.array([0.23, 0.18, 0.125, 0.10]) * girth
-    return np.array([0.32, 0.23, 0.155, 0.11]) * girth
+        return np.array([0.23, 0.18, 0.125, 0.10]) * girth * size.build.arm_girth
+    return np.array([0.32, 0.23, 0.155, 0.11]) * girth * size.build.leg_girth
 
 
 def _lengths(size: Size, kind: str) -> tuple[float, float, float]:

@@ -25,6 +25,8 @@ from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
 from FetusMapV2Lib.phantom.postures import posture_is_free
 from FetusMapV2Lib.phantom.rendering import render
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scenes import Individual, draw_individual, streams_of, torch_generator
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.simulated_case import (
     FULL_SHAPE,
@@ -32,11 +34,8 @@ from FetusMapV2Lib.phantom.simulated_case import (
     SimulatedCase,
     Style,
     case_record,
-    draw_individual,
     resolve_style,
     simulated_volume,
-    streams_of,
-    torch_generator,
 )
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.surroundings import Cavity
@@ -94,6 +93,17 @@ def _stays(fetus: Fetus, place: Rigid, cavity: Cavity, probe: object, extent: np
     return bool((cavity.level(points) < -0.2).all()) and whole_is_seen(fetus, place, probe, extent)  # type: ignore[arg-type]
 
 
+def _within(individual: Individual, target: Posture, extent: np.ndarray) -> Posture:
+    """The target, or one so much nearer that the sac and the field of view have room for it."""
+    cavity = individual.cavity.transformed(individual.place)
+    for part in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08):
+        nearer = _between(individual.posture, target, part)
+        fetus = make_fetus(individual.size, nearer, np.random.default_rng(individual.variation), individual.length)
+        if _stays(fetus, individual.place, cavity, individual.probe, extent):
+            return nearer
+    return target
+
+
 def simulate_sequence(
     seed: int,
     index: int,
@@ -103,6 +113,7 @@ def simulate_sequence(
     style: Style = None,
     device: torch.device | str = "cpu",
     gestational_age_days: float | None = None,
+    scene: SceneOptions | None = None,
 ) -> list[SimulatedCase]:
     """A moving fetus as one case per frame; the first frame shows the scene of `simulate_case` of the same index.
 
@@ -115,6 +126,7 @@ def simulate_sequence(
         style: of all frames.
         device: of the image simulation.
         gestational_age_days: of the fetus.
+        scene: of which the anatomy counts.
 
     Raises:
         InputError: `frames` is less than 1, or the volume is too small for the fetus.
@@ -122,15 +134,18 @@ def simulate_sequence(
     if frames < 1:
         raise InputError(f"a sequence of {frames} frames", remedy="Ask for at least one frame")
     extent = nominal_extent(shape_kji, spacing_mm)
-    individual = draw_individual(seed, index, extent, gestational_age_days)
+    scene = scene or SceneOptions()
+    individual = draw_individual(seed, index, extent, gestational_age_days, scene)
     streams = streams_of(seed, index)
     chosen = resolve_style(style, torch_generator(streams["style"]))
     image_seed = int(streams["image"].integers(2**62))
     motion = streams["motion"]
     target = draw_movement(motion, individual.size, individual.length, individual.posture)
+    if scene.anatomy != "2026-1":
+        target = _within(individual, target, extent)
     turn = np.radians(motion.normal(0.0, 4.0, 3))
     shift = motion.normal(0.0, 1.0, 3)
-    scene = individual.surroundings_state
+    around = individual.surroundings_state
     cases: list[SimulatedCase] = []
     course: int | None = None
     size = individual.size
@@ -151,13 +166,13 @@ def simulate_sequence(
                     fetus, place = moved, candidate
                     break
         generator = np.random.Generator(np.random.PCG64())
-        generator.bit_generator.state = scene
+        generator.bit_generator.state = around
         geometry = geometry_with(
             generator, fetus, individual.cavity.transformed(individual.place), place, individual.probe, extent, course
         )
         course = geometry.truth["cord_course"]
         picture = render(geometry, shape_kji, spacing_mm, "physics", chosen, image_seed + frame, device)
-        record = {**case_record(seed, index, shape_kji, spacing_mm), **picture.record}
+        record = {**case_record(seed, index, shape_kji, spacing_mm), **picture.record, "anatomy": scene.anatomy}
         truth = {**geometry.truth, **record, "frame": frame}
         volume = replace(
             simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}"

@@ -5,7 +5,7 @@ The frame is the volume's: millimetres (i, j, k) from its centre. These are also
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,14 @@ def whole_is_seen(fetus: Fetus, place: Rigid, probe: Probe, extent: Array) -> bo
     return boxed and bool(_seen(marks, probe, 0.04).all() and _seen(surface, probe, 0.0).mean() > 0.985)
 
 
+def seen_landmarks(geometry: CaseGeometry) -> Array:
+    """The landmarks of a scene (22, 3) mm, those missing (NaN) that lie outside the box or the field of view."""
+    marks = geometry.landmarks
+    boxed = (np.abs(marks) <= geometry.extent_mm / 2).all(axis=1)
+    shown = np.logical_and(boxed, _seen(marks, geometry.probe, 0.0))
+    return np.where(shown[:, None], marks, np.nan)
+
+
 def place_fetus(
     generator: np.random.Generator, probe_generator: torch.Generator, fetus: Fetus, extent: Array
 ) -> tuple[Rigid, Probe] | None:
@@ -141,6 +149,8 @@ def geometry_with(
 ) -> CaseGeometry:
     """The scene around a positioned fetus; `cavity` in the volume's frame."""
     surroundings, distractors = sample_surroundings(generator, cavity, fetus.size, extent)
+    if cavity.clings_mm:
+        surroundings = replace(surroundings, body=place.points(fetus.surface()))
     cord, course = sample_cord(generator, fetus, place, surroundings, cord_course)
     shapes = [*distractors, *cord, *(shape.transformed(place) for shape in fetus.shapes)]
     quaternion = Rotation.from_matrix(place.rotation).as_quat()

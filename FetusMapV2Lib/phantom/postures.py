@@ -115,10 +115,24 @@ def posture_is_free(size: Size, length: float, posture: Posture) -> bool:
     return head_clearance(skeleton) >= _HEAD_GAP and limb_gaps(skeleton, pose_limbs(skeleton, posture)) > 0.0
 
 
-def draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture:
-    """A random posture in which no part of the body overlaps another."""
-    for _ in range(2000):
+class NoPostureError(RuntimeError):
+    """In none of many postures was the body free of overlaps."""
+
+
+def draw_posture(generator: np.random.Generator, size: Size, length: float, attempts: int = 2000) -> Posture:
+    """A random posture in which no part of the body overlaps another.
+
+    Args:
+        generator: source of randomness.
+        size: of the body.
+        length: of its spine, mm.
+        attempts: how many are tried.
+
+    Raises:
+        NoPostureError: none was found.
+    """
+    for _ in range(attempts):
         posture = _draw_posture(generator, size, length)
         if posture is not None:
             return posture
-    raise RuntimeError("no posture without self-intersection was found; the joint ranges are too tight")
+    raise NoPostureError("no posture without self-intersection was found; the joint ranges are too tight")

@@ -21,28 +21,14 @@ from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
-from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
-from FetusMapV2Lib.phantom.limbs import Posture
-from FetusMapV2Lib.phantom.placement import (
-    CaseGeometry,
-    empty_geometry,
-    geometry_with,
-    is_roomy,
-    nominal_extent,
-    place_fetus,
-)
-from FetusMapV2Lib.phantom.postures import draw_posture
-from FetusMapV2Lib.phantom.probe import Probe
+from FetusMapV2Lib.phantom.placement import nominal_extent
 from FetusMapV2Lib.phantom.rendering import chosen_renderer, render
-from FetusMapV2Lib.phantom.shapes import Rigid
-from FetusMapV2Lib.phantom.sizes import Size, sample_size
-from FetusMapV2Lib.phantom.skeleton import spine_length
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scenes import sample_geometry, streams_of, torch_generator
 from FetusMapV2Lib.phantom.style import MIXES, STYLES, TRAINING_MIX, StyleMix, VendorStyle, sample_style
-from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
 
 FULL_SHAPE = (460, 313, 312)
 FULL_SPACING_MM = 0.3
-_ATTEMPTS = 40
 #: What is recorded of a scene and does not hold for a deformed one.
 _OF_THE_UNDEFORMED = ("crl_mm", "bones_mm", "joint_angles_deg")
 Style = VendorStyle | StyleMix | str | None
@@ -61,106 +47,6 @@ class SimulatedCase:
     volume: Volume
     pose: Pose
     truth: dict[str, Any]
-
-
-def streams_of(seed: int, index: int) -> dict[str, np.random.Generator]:
-    """Independent sources of randomness of a case, so that changing one part does not change the others."""
-    names = ("size", "posture", "variation", "place", "surroundings", "probe", "style", "image", "motion", "renderer")
-    children = np.random.SeedSequence([seed, index]).spawn(len(names))
-    return {name: np.random.default_rng(child) for name, child in zip(names, children, strict=True)}
-
-
-def torch_generator(source: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of torch, seeded from one of NumPy."""
-    return torch.Generator(device=device).manual_seed(int(source.integers(2**62)))
-
-
-@dataclass(frozen=True, eq=False)
-class Individual:
-    """One fetus with its position, before the scene around it is drawn.
-
-    Attributes:
-        size, length, posture, fetus: the body; length of the spine in mm.
-        variation: seed of the differences between individuals inside.
-        cavity: in the body frame.
-        place, probe: where it lies, and what looks at it.
-        surroundings_state: state of the generator that draws the rest of the scene.
-    """
-
-    size: Size
-    length: float
-    posture: Posture
-    fetus: Fetus
-    variation: int
-    cavity: Cavity
-    place: Rigid
-    probe: Probe
-    surroundings_state: Any
-
-
-def draw_individual(
-    seed: int, index: int, extent_mm: np.ndarray, gestational_age_days: float | None = None
-) -> Individual:
-    """The fetus of a case and where it lies, in a volume of this extent (i, j, k) mm.
-
-    Raises:
-        InputError: no posture of the fetus fits into the volume.
-    """
-    streams = streams_of(seed, index)
-    size = sample_size(streams["size"], gestational_age_days)
-    probes = torch_generator(streams["probe"])
-    if 0.8 * size.crl > float(np.linalg.norm(extent_mm)):
-        raise _too_small(size, extent_mm)
-    length = spine_length(size)
-    variation = int(streams["variation"].integers(2**62))
-    for attempt in range(_ATTEMPTS):
-        posture = draw_posture(streams["posture"], size, length)
-        fetus = make_fetus(size, posture, np.random.default_rng(variation), length)
-        cavity = sample_cavity(streams["surroundings"], fetus)
-        if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
-            continue
-        found = place_fetus(streams["place"], probes, fetus, extent_mm)
-        if found is not None:
-            state = streams["surroundings"].bit_generator.state
-            return Individual(size, length, posture, fetus, variation, cavity, *found, state)
-    raise _too_small(size, extent_mm)
-
-
-def _too_small(size: Size, extent_mm: np.ndarray) -> InputError:
-    return InputError(
-        f"a fetus of {size.crl:.0f} mm does not fit into a volume of {'x'.join(f'{e:.0f}' for e in extent_mm)} mm",
-        remedy="Simulate a larger volume or a coarser spacing",
-    )
-
-
-def sample_geometry(
-    seed: int,
-    index: int,
-    extent_mm: np.ndarray,
-    *,
-    fetus_present: bool = True,
-    gestational_age_days: float | None = None,
-) -> CaseGeometry:
-    """The scene of a case, before any grid.
-
-    Args:
-        seed: of a set of cases.
-        index: of the case within the set.
-        extent_mm: (3,) extent (i, j, k) of the volume; `nominal_extent` gives it.
-        fetus_present: False gives a uterus without a fetus.
-        gestational_age_days: drawn evenly between 10 and 15 weeks if None.
-
-    Raises:
-        InputError: no posture of the fetus fits into the volume.
-    """
-    if not fetus_present:
-        streams = streams_of(seed, index)
-        size = sample_size(streams["size"], gestational_age_days)
-        return empty_geometry(streams["surroundings"], torch_generator(streams["probe"]), size, extent_mm)
-    one = draw_individual(seed, index, extent_mm, gestational_age_days)
-    generator = np.random.Generator(np.random.PCG64())
-    generator.bit_generator.state = one.surroundings_state
-    return geometry_with(generator, one.fetus, one.cavity.transformed(one.place), one.place, one.probe, extent_mm)
 
 
 def resolve_style(style: Style, generator: torch.Generator) -> VendorStyle:
@@ -196,7 +82,7 @@ def simulate_case(
     spacing_mm: float = FULL_SPACING_MM,
     style: Style = None,
     device: torch.device | str = "cpu",
-    fetus_present: bool = True,
+    scene: SceneOptions | None = None,
     gestational_age_days: float | None = None,
     renderer: str = "physics",
 ) -> SimulatedCase:
@@ -210,7 +96,7 @@ def simulate_case(
         style: vendor style, name of one ("A", "B", "C") or of a mix ("training", "held-out"), a mix, or None for the
             training mix.
         device: "cpu" or "cuda"; speckle differs between devices, the anatomy does not.
-        fetus_present: False gives a uterus without a fetus.
+        scene: what it shows: a fetus of the current anatomy if None.
         gestational_age_days: drawn evenly between 10 and 15 weeks if None.
         renderer: "physics", "second" (another former, of a deformed scene), "contrast" (any grey for any tissue),
             "mixed" (one of them), or "labels": the volume
@@ -223,22 +109,22 @@ def simulate_case(
         >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
         ((64, 48, 48), (22, 3))
         >>> case.truth["crl_mm"], case.truth["style"]
-        (72.1746, 'B')
+        (69.7106, 'B')
     """
     extent = nominal_extent(shape_kji, spacing_mm)
-    geometry = sample_geometry(
-        seed, index, extent, fetus_present=fetus_present, gestational_age_days=gestational_age_days
-    )
+    scene = scene or SceneOptions()
+    geometry = sample_geometry(seed, index, extent, scene=scene, gestational_age_days=gestational_age_days)
     streams = streams_of(seed, index)
     chosen = resolve_style(style, torch_generator(streams["style"]))
     image_seed = int(streams["image"].integers(2**62))
     by = chosen_renderer(renderer, streams["renderer"])
     picture = render(geometry, shape_kji, spacing_mm, by, chosen, image_seed, device)
     truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm), **picture.record}
+    truth["anatomy"] = scene.anatomy
     if picture.deforms:
         truth = {name: value for name, value in truth.items() if name not in _OF_THE_UNDEFORMED}
         crown, rump = picture.landmarks[list(default_schema().crl_rows)]
-        if fetus_present:
+        if scene.fetus_present:
             truth["crl_mm"] = round(float(np.linalg.norm(crown - rump)), 4)
     return SimulatedCase(
         simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), Pose(picture.landmarks), truth

@@ -119,22 +119,27 @@ class Skeleton:
     def shoulder(self, side: int) -> Rigid:
         """Frame and centre of a shoulder joint."""
         frame, girth = self.spine.at(SHOULDER), self.size.girth
-        return Rigid(frame.rotation, frame.points(np.array([side * 0.72 * girth, -0.22 * girth, 0.0])))
+        outward = side * 0.72 * girth * self.size.build.shoulders
+        return Rigid(frame.rotation, frame.points(np.array([outward, -0.22 * girth, 0.0])))
 
     def hip(self, side: int) -> Rigid:
         """Frame and centre of a hip joint."""
         frame, girth = self.spine.at(HIP), self.size.girth
-        return Rigid(frame.rotation, frame.points(np.array([side * 0.48 * girth, -0.56 * girth, 0.0])))
+        outward = side * 0.48 * girth * self.size.build.hips
+        return Rigid(frame.rotation, frame.points(np.array([outward, -0.56 * girth, 0.0])))
 
     def outline_depth(self, place: float) -> tuple[float, float]:
         """Half width and half depth (mm) of the trunk at a place along the spine."""
         width, depth = (float(np.interp(place, _OUTLINE[:, 0], _OUTLINE[:, n])) for n in (1, 2))
-        return width * self.size.girth, depth * self.size.girth
+        wider, deeper = self.size.build.outline_factors(place)
+        return width * wider * self.size.girth, depth * deeper * self.size.girth
 
 
 def _trunk(size: Size, spine: Spine) -> tuple[Ellipsoid, ...]:
     parts = []
-    for number, (place, width, depth) in enumerate(_OUTLINE):
+    for number, (place, usual_width, usual_depth) in enumerate(_OUTLINE):
+        wider, deeper = size.build.outline_factors(place)
+        width, depth = usual_width * wider, usual_depth * deeper
         frame = spine.at(float(place))
         middle = (BACK if number >= NECK_PARTS else 0.36) - depth
         height = max(0.11 * spine.length, 0.5 * width * size.girth)
@@ -174,18 +179,20 @@ def _build(size: Size, length: float, posture: dict[str, float]) -> Skeleton:
 def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     """Landmarks 1-10 by key, body frame (3,) mm.
 
-    The crest lies on the outer table of the skull, the rump on the skin; the others as their names say.
+    The crest lies on the skin or on the outer table of the skull, as the build says; the rump on the skin; the
+    others as their names say.
     """
     girth, spine = skeleton.size.girth, skeleton.spine
     brow = np.array([0.0, -np.cos(0.22), -CRANIUM_HEIGHT * np.sin(0.22)])
+    skin = SKIN * girth / skeleton.unit if skeleton.size.build.marks_on_skin else 0.0
     marks = {
-        "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, CRANIUM_HEIGHT])),
-        "forehead": skeleton.on_head(brow),
+        "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, CRANIUM_HEIGHT + skin])),
+        "forehead": skeleton.on_head(brow + skin * unit(brow)),
         **{key: skeleton.on_head(local) for key, local in HEAD_MARKS.items()},
     }
     neck = spine.at(0.03)
     backwards = unit(neck.rotation[:, 1] + skeleton.head.rotation[:, 1])
-    marks["hind_neck"] = neck.shift + backwards * 0.31 * girth
+    marks["hind_neck"] = neck.shift + backwards * (0.31 * girth + nuchal_bulge(skeleton.size))
     marks["upper_thoracic_spine"] = spine.at(UPPER_THORACIC).shift
     navel = spine.at(CORD_INSERTION)
     depth = skeleton.outline_depth(CORD_INSERTION)[1]
@@ -202,6 +209,16 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
             "umbilical_cord_insertion", "lumbosacral_spine", "rump",
         )
     }  # fmt: skip
+
+
+def nuchal_bulge(size: Size) -> float:
+    """How far (mm) a nuchal translucency lifts the skin of the nape."""
+    return 0.6 * size.build.nuchal_mm if has_nuchal_translucency(size) else 0.0
+
+
+def has_nuchal_translucency(size: Size) -> bool:
+    """Whether the nape has a layer of fluid at this age."""
+    return 10.8 < size.days / 7 < 14.0
 
 
 def crown_rump(skeleton: Skeleton) -> float:

@@ -5,10 +5,10 @@ The frame is the volume's: millimetres (i, j, k) from its centre.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, KDTree
 
 from FetusMapV2Lib.phantom.collisions import ellipsoid_distance, limb_balls
 from FetusMapV2Lib.phantom.fetus import Fetus
@@ -27,12 +27,14 @@ class Cavity:
     Attributes:
         centre (3,), axes (3, 3) columns, radii (3,): the ellipsoid, mm.
         waves: (W, 5) amplitude, direction (3), phase of the bumps.
+        clings_mm: mean distance of the sac from the body that it clings to; 0: the ellipsoid alone holds.
     """
 
     centre: Array
     axes: Array
     radii: Array
     waves: Array
+    clings_mm: float = 0.0
 
     def local(self, points: Array) -> Array:
         """Points (..., 3) in units of the radii."""
@@ -57,7 +59,7 @@ class Cavity:
 
     def transformed(self, by: Rigid) -> Cavity:
         """The cavity after a rigid motion."""
-        return Cavity(by.points(self.centre), by.rotation @ self.axes, self.radii, self.waves)
+        return replace(self, centre=by.points(self.centre), axes=by.rotation @ self.axes)
 
     @property
     def volume_ml(self) -> float:
@@ -148,6 +150,8 @@ class Surroundings:
         wall: thickness in mm, its variation 0..1.
         layers: (low, high, tissue) bands of the maternal layer coordinate.
         tilt: (3,) direction of the maternal layers; warp: (W, 5) their waves.
+        body: (N, 3) surface of the body that the sac clings to; empty if it does not.
+        twin: the sac of a second fetus.
     """
 
     cavity: Cavity
@@ -158,6 +162,8 @@ class Surroundings:
     layers: tuple[tuple[float, float, Tissue], ...]
     tilt: Array
     warp: Array
+    body: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    twin: Cavity | None = None
 
     @property
     def has_gap(self) -> bool:
@@ -187,7 +193,7 @@ class Surroundings:
         x, y, z = (np.linspace(a, b, max(4, round((b - a) / _COARSE_MM) + 1)) for a, b in ranges)
         zz, yy, xx = np.meshgrid(z, y, x, indexing="ij")
         points = np.stack([xx, yy, zz], axis=-1)
-        amnion = self.cavity.level(points)
+        amnion = self._amnion(points)
         gap, placenta, wall = self.thicknesses(unit(self.cavity.local(points)))
         layers = points @ self.tilt
         for amplitude, a, b, c, phase in self.warp:
@@ -199,7 +205,24 @@ class Surroundings:
             "placenta": inner - placenta,
             "wall": inner - placenta - wall,
             "layers": layers,
+            "septum": self._septum(points),
         }
+
+    def _amnion(self, points: Array) -> Array:
+        """About the signed distance (...) in mm to the nearest sac."""
+        level = self.cavity.level(points)
+        if len(self.body):
+            distance = KDTree(self.body).query(points.reshape(-1, 3))[0].reshape(level.shape)
+            local = self.cavity.local(points)
+            wave = self.cavity.bump(unit(local)) / self.cavity.waves[:, 0].sum()
+            level = np.maximum(level, distance - self.cavity.clings_mm * (0.3 + 1.4 * wave))
+        return level if self.twin is None else np.minimum(level, self.twin.level(points))
+
+    def _septum(self, points: Array) -> Array:
+        """Distance (...) in mm to where the sacs of twins meet; infinite without a twin."""
+        if self.twin is None:
+            return np.full(points.shape[:-1], np.inf)
+        return np.abs(self.cavity.level(points) - self.twin.level(points)) / 2
 
     def surface_point(self, direction: Array, outside: float = 0.0) -> Array:
         """The point on the amnion in a direction (3,) of the local frame, moved outward by mm."""
@@ -240,8 +263,8 @@ def sample_surroundings(
     if has_sac:
         centre = surroundings.surface_point(pocket, depth / 2)
         round_radii = np.full(3, radius)
-        shapes.append(Ellipsoid(Tissue.YOLK_SAC, centre, round_radii))
-        shapes.append(Ellipsoid(Tissue.FLUID, centre, round_radii, inset=0.35))
+        shapes.append(Ellipsoid(Tissue.YOLK_SAC, centre, round_radii, tag="sac"))
+        shapes.append(Ellipsoid(Tissue.FLUID, centre, round_radii, inset=0.35, tag="sac"))
     return surroundings, shapes
 
 

@@ -8,7 +8,15 @@ import numpy as np
 
 from FetusMapV2Lib.phantom.layers import BONE_LAYER, INNER_LAYER, ORGAN_LAYER, SKIN_LAYER, SOFT_LAYER
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, frame_along, spline, tube, turn
-from FetusMapV2Lib.phantom.skeleton import BACK, CORD_INSERTION, SKIN, Skeleton, without_skin
+from FetusMapV2Lib.phantom.skeleton import (
+    BACK,
+    CORD_INSERTION,
+    SKIN,
+    Skeleton,
+    has_nuchal_translucency,
+    nuchal_bulge,
+    without_skin,
+)
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 #: 7 cervical, 12 thoracic, 5 lumbar, 5 sacral vertebrae from the atlas down, at these places along the spine.
@@ -60,6 +68,7 @@ def trunk_shapes(skeleton: Skeleton, variation: np.random.Generator) -> list[Sha
     _nape(drawing, variation)
     _chest(drawing, variation)
     _belly(drawing, variation)
+    _hernia(drawing)
     _spine(drawing)
     _ribs(drawing)
     _girdles(drawing)
@@ -69,11 +78,36 @@ def trunk_shapes(skeleton: Skeleton, variation: np.random.Generator) -> list[Sha
 def _nape(drawing: _Drawing, variation: np.random.Generator) -> None:
     """The nuchal translucency: a thin fluid layer under the skin of the neck, 11-14 weeks."""
     thickness = variation.uniform(0.5, 1.1)
-    week = drawing.skeleton.size.days / 7
-    if not 10.8 < week < 14.0:
+    size = drawing.skeleton.size
+    if not has_nuchal_translucency(size):
         return
-    points = [drawing.at(place, 0.0, 0.035) for place in (0.02, 0.08, 0.14, 0.20)]
-    drawing.shapes.append(tube(Tissue.EXTRA_FLUID, np.array(points), 0.6 * thickness, order=ORGAN_LAYER))
+    places = (0.02, 0.08, 0.14, 0.20)
+    if not size.build.nuchal_mm:
+        points = [drawing.at(place, 0.0, 0.035) for place in places]
+        drawing.shapes.append(tube(Tissue.EXTRA_FLUID, np.array(points), 0.6 * thickness, order=ORGAN_LAYER))
+        return
+    # Wider ones lift the skin: a flat cushion that is thickest in the middle of the nape.
+    half, lifted = size.build.nuchal_mm / 2, nuchal_bulge(size)
+    depth = (lifted - half) / (2 * drawing.skeleton.outline_depth(0.1)[1])
+    swell = np.array([0.7, 1.0, 0.9, 0.5])
+    for x, thinner in ((-0.45, 0.6), (0.0, 1.0), (0.45, 0.6)):
+        path = np.array([drawing.at(place, x, -depth * thinner) for place in places])
+        skin = half * swell * thinner + SKIN * size.girth
+        drawing.shapes.append(tube(Tissue.SKIN, path, skin, order=SKIN_LAYER))
+        drawing.shapes.append(tube(Tissue.EXTRA_FLUID, path, half * swell * thinner, order=ORGAN_LAYER))
+
+
+def _hernia(drawing: _Drawing) -> None:
+    """The bowel that lies in the base of the cord until 12 weeks."""
+    radius = drawing.skeleton.size.build.hernia_mm
+    if not radius:
+        return
+    frame = drawing.skeleton.spine.at(CORD_INSERTION)
+    navel = drawing.at(CORD_INSERTION, 0.0, 1.0)
+    centre = navel - frame.rotation[:, 1] * 0.75 * radius
+    radii = np.array([0.9, 1.15, 0.9]) * radius
+    drawing.shapes.append(Ellipsoid(Tissue.CORD, centre, radii, frame.rotation, order=ORGAN_LAYER))
+    drawing.shapes.append(Ellipsoid(Tissue.BOWEL, centre, 0.8 * radii, frame.rotation, order=INNER_LAYER))
 
 
 def _chest(drawing: _Drawing, variation: np.random.Generator) -> None:

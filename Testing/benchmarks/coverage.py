@@ -31,6 +31,7 @@ from FetusMapV2Lib.models.world_calibration import (
     coverage,
     left_out_coverages,
 )
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case
 
 #: Never used for training or calibration.
@@ -52,8 +53,8 @@ def scene_of(world: str, index: int) -> Scene:
     number = 1000 * WORLDS.index(world) + index
     style, renderer = "held-out" if index % 2 else "training", RENDERERS.get(world, "physics")
     case = simulate_case(
-        SEED, number, shape_kji=SHAPE, spacing_mm=SPACING_MM, style=style, fetus_present=world != EMPTY,
-        renderer=renderer,
+        SEED, number, shape_kji=SHAPE, spacing_mm=SPACING_MM, style=style, renderer=renderer,
+        scene=SceneOptions("empty" if world == EMPTY else "fetus", anatomy="2026-1"),
     )  # fmt: skip
     scene = Scene(case.volume, np.array(case.pose.positions))
     return FACTORS[world](scene) if world in FACTORS else scene

@@ -40,6 +40,7 @@ from FetusMapV2Lib.evaluation.statistics import finite_mean
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.phantom.rendering import SHARES
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case, write_case
 
 #: Never used for training or calibration.
@@ -63,6 +64,8 @@ class Grid:
     spacing_mm: float
 
 
+#: The bodies of all worlds: those on which `simulated-2` was trained.
+ANATOMY = "2026-1"
 #: The renderer of each world. Held-out seeds and vendor styles in each; training's own is that of the physics.
 WORLDS = {{"physics": "own"}.get(renderer, renderer): renderer for renderer in SHARES}
 
@@ -75,7 +78,7 @@ def simulated(world: str, index: int, grid: Grid, fetus: bool) -> SimulatedCase:
         shape_kji=grid.size,
         spacing_mm=grid.spacing_mm,
         style="held-out",
-        fetus_present=fetus,
+        scene=SceneOptions("fetus" if fetus else "empty", ANATOMY),
         renderer=WORLDS[world],
     )
 

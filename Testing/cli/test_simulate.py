@@ -68,6 +68,22 @@ def test_cases_without_a_fetus(fetusmap, tmp_path: Path) -> None:
     assert not read_markups(tmp_path / "case-0001.mrk.json").present.any()
 
 
+def test_negatives_take_turns_and_other_scenes_come_in_their_cases(fetusmap, monkeypatch, moving, tmp_path) -> None:
+    asked = []
+
+    def case(*_, **options):
+        asked.append(options["scene"])
+        return moving[0]
+
+    monkeypatch.setattr(simulated_case, "simulate_case", case)
+    options = ("--count", 12, "--empty", 3, "--negatives", "any", "--twins", 4, "--partial", 5, "--annotated")
+    assert fetusmap("simulate", tmp_path, *options, "--anatomy", "2026-1", *SMALL).code == 0
+    assert [scene.shows for scene in asked] == [
+        "fetus", "fetus", "empty", "twins", "partial", "head", "fetus", "twins", "organs", "partial", "fetus", "spine",
+    ]  # fmt: skip
+    assert {(scene.anatomy, scene.annotated) for scene in asked} == {("2026-1", True)}
+
+
 def test_a_sequence_can_be_read_back(fetusmap, tmp_path: Path) -> None:
     assert fetusmap("simulate", tmp_path, "--sequence", 2, "--seed", 2, *SMALL).code == 0
     frames = read_sequence(tmp_path / "case-0000.seq.nrrd")
@@ -96,6 +112,11 @@ def test_a_sequence_can_be_read_back(fetusmap, tmp_path: Path) -> None:
         (("--spacing", "nan"), "--spacing"),
         (("--styles", "D"), "no vendor style"),
         (("--device", "tpu"), "unknown device"),
+        (("--anatomy", "1999"), "no anatomy"),
+        (("--negatives", "cats"), "no scene"),
+        (("--negatives", "twins"), "shows a fetus"),
+        (("--renderer", "paint"), "no renderer"),
+        (("--sequence", "2", "--twins", "1"), "whole fetus"),
     ],
 )
 def test_bad_wishes(fetusmap, tmp_path: Path, options, clue: str) -> None:

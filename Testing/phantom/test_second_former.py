@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scenes import sample_geometry
 from FetusMapV2Lib.phantom.second_former import MACHINES, draw_machine, form_image
-from FetusMapV2Lib.phantom.simulated_case import sample_geometry, simulate_case
+from FetusMapV2Lib.phantom.simulated_case import simulate_case
 from FetusMapV2Lib.phantom.tissues import Tissue
 from FetusMapV2Lib.phantom.warps import draw_warp
 
@@ -40,7 +42,7 @@ def test_a_case_is_a_function_of_seed_and_index() -> None:
 
 
 def test_a_uterus_without_a_fetus_has_no_landmarks_and_no_length() -> None:
-    case = simulate_case(5, 0, SHAPE, SPACING, renderer="second", fetus_present=False)
+    case = simulate_case(5, 0, SHAPE, SPACING, renderer="second", scene=SceneOptions("empty"))
     assert np.isnan(case.pose.positions).all() and "crl_mm" not in case.truth
 
 
