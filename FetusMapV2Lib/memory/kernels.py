@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from FetusMapV2Lib.memory.offload import HostMemory, HostRows, Parked
 from FetusMapV2Lib.memory.replay import Replayed, random_states
-from FetusMapV2Lib.memory.rows import Convolution
+from FetusMapV2Lib.memory.rows import Convolution, coarse_rows
 from FetusMapV2Lib.memory.units import OpaqueUnit
 
 _SPACE = (2, 3, 4)
@@ -288,6 +288,45 @@ class TorchKernels:
     def clone(self, x: Tensor) -> Tensor:
         """A copy."""
         return x.clone()
+
+    # -- what may be done in one pass --------------------------------------------------------------------------
+
+    def pool_activated(self, z: Tensor, scale: tuple[Tensor, Tensor, Tensor] | None, slope: float | None) -> Tensor:
+        """Max pooling by two of act(norm(z))."""
+        return self.pool(self.activate(z, scale, slope, in_place=False))
+
+    def masked_sums(
+        self,
+        gradient: Tensor,
+        y: Tensor,
+        z: Tensor,
+        scale: tuple[Tensor, Tensor, Tensor],
+        statistics: Statistics,
+        slope: float | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The gradient through the activation, in place, and the sums that the norm's backward pass needs of it.
+
+        Args:
+            gradient: dL/dy.
+            y: act(norm(z)).
+            z: the norm's input.
+            scale: of all channels, see `scale_and_shift`.
+            statistics: of the norm.
+            slope: of the activation below zero, None = no activation.
+        """
+        gradient = self.mask(gradient, y, slope)
+        return gradient, self.norm_sums(self.cast(gradient, z.dtype), z, statistics, scale[2], slice(None))
+
+    def add_pool_backward(self, into: Tensor, gradient: Tensor, y: Tensor) -> None:
+        """Add the gradient of the pooled tensor's source y."""
+        self.add(into, self.cast(self.pool_backward(gradient, y), into.dtype))
+
+    def add_upsample_backward(self, into: Tensor, gradient: Tensor, i: int, j: int) -> None:
+        """Add what rows i to j of the upsampled tensor give to the gradient of its source, which `into` is whole."""
+        a, b = coarse_rows(i, j, into.shape[2])
+        before, after = i - 2 * a, 2 * b - j
+        gradient = self.pad_rows(gradient, before, after) if before or after else gradient
+        self.add(into[:, :, a:b], self.cast(self.upsample_backward(gradient), into.dtype))
 
     # -- slabs of rows -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from FetusMapV2Lib.memory.rows import Convolution, RowConv, coarse_rows, cut_rows, inner_rows
+from FetusMapV2Lib.memory.rows import Convolution, RowConv, cut_rows, inner_rows
 from FetusMapV2Lib.memory.slab_values import SlabValues, halo_of
 from FetusMapV2Lib.memory.trail import Trail
 from FetusMapV2Lib.memory.units import ALL, ConvUnit, OpaqueUnit, PoolUnit, Source, Unit
@@ -107,8 +107,7 @@ class SlabExecutor(SlabValues):
             z, y = self._z_and_value(unit, i, j, margin)
             gradient = self._pull(unit, readers, y, i, j, margin)
             if isinstance(unit, ConvUnit):
-                gradient = kernels.mask(gradient, inner_rows(y, margin), unit.slope)
-                sums = self._add_sums(unit, sums, gradient, z)
+                gradient, sums = self._through_activation(unit, sums, gradient, inner_rows(y, margin), z)
             if trail is not None:
                 trail.write(i, j, gradient)
             elif state.pushed is None:
@@ -138,11 +137,15 @@ class SlabExecutor(SlabValues):
         """Rows i to j of dL/dy; on the way, their share of the gradients of the readers' weights."""
         kernels, pushed = self.kernels, self.states[unit].pushed
         total = None if pushed is None else cut_rows(pushed, i, j)
-        for reader, source in readers:
+        for reader, source in sorted(readers, key=_is_pool):  # a pool adds to what is there already
             dz = self.states[reader].dz
             assert dz is not None
             if isinstance(reader, PoolUnit):
-                part = kernels.pool_backward(cut_rows(dz, i // 2, j // 2), inner_rows(y, margin))
+                coarse = cut_rows(dz, i // 2, j // 2)
+                if total is not None:
+                    kernels.add_pool_backward(total, coarse, inner_rows(y, margin))
+                    continue
+                part = kernels.pool_backward(coarse, inner_rows(y, margin))
             else:
                 assert isinstance(reader, ConvUnit)
                 if reader.conv.weight.requires_grad:
@@ -188,16 +191,13 @@ class SlabExecutor(SlabValues):
                 if reader.conv.weight.requires_grad:
                     self._add_weight(reader, source, cut_rows(dz, i, j), *self._operand(reader, source, i, j))
                 fine = self._input_rows(reader, source, i, j)
-                a, b = (0, state.shape[2]) if self._is_whole(reader, i, j) else coarse_rows(i, j, state.shape[2])
-                found = kernels.upsample_backward(self._padded(fine, i - 2 * a, 2 * b - j))
+                if state.pushed is None and self._is_whole(reader, i, j):
+                    state.pushed = kernels.upsample_backward(fine)
+                else:
+                    if state.pushed is None:
+                        state.pushed = kernels.zeros(state.shape, fine)
+                    kernels.add_upsample_backward(state.pushed, fine, i, j)
                 del fine
-                if state.pushed is None and (a, b) == (0, state.shape[2]):
-                    state.pushed = found
-                    continue
-                if state.pushed is None:
-                    state.pushed = kernels.zeros(state.shape, found)
-                kernels.add(cut_rows(state.pushed, a, b), kernels.cast(found, state.pushed.dtype))
-                del found
 
     def _lender(self, unit: Unit, readers: list[tuple[Unit, Source]]) -> ConvUnit | None:
         """A reader whose dz nobody reads after this unit, so that the unit's gradient may be written over it."""
@@ -213,15 +213,21 @@ class SlabExecutor(SlabValues):
                 return reader
         return None
 
-    def _add_sums(self, unit: ConvUnit, sums: Sums | None, gradient: Tensor, z: Tensor | None) -> Sums | None:
-        """The sums of the norm's backward pass with those of some rows."""
+    def _through_activation(
+        self, unit: ConvUnit, sums: Sums | None, gradient: Tensor, y: Tensor, z: Tensor | None
+    ) -> tuple[Tensor, Sums | None]:
+        """The gradient of some rows through the mask, and the sums of the norm's backward pass with those of them."""
         scale, statistics = self._scale(unit, ALL), self.states[unit].statistics
-        if scale is None or statistics is None or z is None:
-            return None
         kernels = self.kernels
-        found = kernels.norm_sums(kernels.cast(gradient, z.dtype), z, statistics, scale[2], ALL)
+        if scale is None or statistics is None or z is None:
+            return kernels.mask(gradient, y, unit.slope), None
+        gradient, found = kernels.masked_sums(gradient, y, z, scale, statistics, unit.slope)
         if sums is None:
-            return found
+            return gradient, found
         kernels.add(sums[0], found[0])
         kernels.add(sums[1], found[1])
-        return sums
+        return gradient, sums
+
+
+def _is_pool(reader: tuple[Unit, Source]) -> bool:
+    return isinstance(reader[0], PoolUnit)

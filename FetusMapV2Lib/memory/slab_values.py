@@ -124,7 +124,7 @@ class SlabValues(UnitExecutor):
             z = self._convolve(unit, i, j)
             return self._padded(self._activate(unit, z, ALL, in_place=True), before, after)
         assert isinstance(unit, PoolUnit)
-        return self._padded(self.kernels.pool(self.value(unit.sources[0].unit, 2 * i, 2 * j)), before, after)
+        return self._padded(self._pool_rows(unit.sources[0].unit, 2 * i, 2 * j), before, after)
 
     def _activated(self, unit: ConvUnit, z: Tensor, before: int, after: int) -> Tensor:
         """The value of rows whose z is at hand and must stay, with rows of zeros around it."""
@@ -162,12 +162,19 @@ class SlabValues(UnitExecutor):
         result: Tensor | None = None
         for i, j in self._slabs(unit):
             if self._is_whole(unit, i, j):
-                return self.kernels.pool(self.read_whole(source))
-            part = self.kernels.pool(self.value(source, 2 * i, 2 * j))
+                return self._pool_rows(source, 0, self._rows(source))
+            part = self._pool_rows(source, 2 * i, 2 * j)
             result = self._collected(result, part, i, j, self._rows(unit))
             del part
         assert result is not None
         return result
+
+    def _pool_rows(self, source: Unit, i: int, j: int) -> Tensor:
+        """The pooled rows i to j of a unit's value."""
+        state = self.states[source]
+        if isinstance(source, ConvUnit) and state.y is None and state.z is not None and not is_plain(source):
+            return self.kernels.pool_activated(cut_rows(state.z, i, j), self._scale(source, ALL), source.slope)
+        return self.kernels.pool(self.value(source, i, j))
 
     def _convolved(self, unit: ConvUnit) -> Tensor:
         """The whole output of a convolution."""

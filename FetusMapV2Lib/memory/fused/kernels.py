@@ -109,6 +109,43 @@ class FusedKernels(TorchKernels):
         plain = super().pool_backward
         return _run(lambda: operations.pool_backward(gradient, y, None, None), lambda: plain(gradient, y), gradient, y)
 
+    def pool_activated(self, z: Tensor, scale: Scale | None, slope: float | None) -> Tensor:
+        """Max pooling by two of act(norm(z))."""
+        plain = super().pool_activated
+        return _run(lambda: operations.pool(z, scale, slope), lambda: plain(z, scale, slope), z)
+
+    def masked_sums(
+        self, gradient: Tensor, y: Tensor, z: Tensor, scale: Scale, statistics: Statistics, slope: float | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The gradient through the activation, in place, and the sums that the norm's backward pass needs of it."""
+        plain = super().masked_sums
+
+        def fused() -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            sums = operations.gradient_sums(
+                gradient, z, statistics.mean, scale[2], scale=scale, slope=slope, masked=gradient
+            )
+            return gradient, sums
+
+        return _run(fused, lambda: plain(gradient, y, z, scale, statistics, slope), gradient, z)
+
+    def add_pool_backward(self, into: Tensor, gradient: Tensor, y: Tensor) -> None:
+        """Add the gradient of the pooled tensor's source y."""
+        plain = super().add_pool_backward
+
+        def fused() -> None:
+            operations.pool_backward(gradient, y, None, None, into=into)
+
+        _run(fused, lambda: plain(into, gradient, y), into, gradient, y)
+
+    def add_upsample_backward(self, into: Tensor, gradient: Tensor, i: int, j: int) -> None:
+        """Add what rows i to j of the upsampled tensor give to the gradient of its source, which `into` is whole."""
+        plain = super().add_upsample_backward
+
+        def fused() -> None:
+            operations.upsample_backward(gradient, into=into, rows=(i, j))
+
+        _run(fused, lambda: plain(into, gradient, i, j), into, gradient)
+
     def upsample(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Trilinear, by two."""
         plain = super().upsample

@@ -139,6 +139,7 @@ def gradient_sums(
     *,
     scale: Scale | None = None,
     slope: float | None = None,
+    masked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sums of g and of g zhat per channel, g being the gradient behind the activation; 2 T (5 to 11 T by single ones).
 
@@ -151,12 +152,13 @@ def gradient_sums(
         inverse: inverse deviation of the norm, shaped as `mean` is.
         scale: of the norm, needed with a slope; see `activate`.
         slope: of the activation below zero.
+        masked: where g is written to, which may be over `gradient`: 1 T more.
 
     Returns:
         Two float32 tensors, shaped as `mean` is.
     """
     kernels = _pointwise()
-    g, x = _rows(gradient), _rows(z)
+    g, x, target = _rows(gradient), _rows(z), _rows(gradient if masked is None else masked)
     a, b, _ = _flat(scale, mean)
     per_sample = x.channels if mean.dim() == 2 else 0
     block_v, block_c = x.tile()
@@ -164,8 +166,10 @@ def gradient_sums(
     sums = z.new_empty((2, x.samples, programs, x.channels), dtype=torch.float32)
     with torch.cuda.device_of(z):
         kernels.gradient_sums[(programs, -(-x.channels // block_c), x.samples)](
-            gradient, z, sums, a, b, mean.contiguous(), inverse.contiguous(), _slope(slope), x.voxels, g.sample,
-            x.sample, per_sample, **_units(x.channels, g_step=g.step, z_step=x.step), ACTIVATION=slope is not None,
+            gradient, z, gradient if masked is None else masked, sums, a, b, mean.contiguous(), inverse.contiguous(),
+            _slope(slope), x.voxels, g.sample, x.sample, target.sample, per_sample,
+            **_units(x.channels, g_step=g.step, z_step=x.step, out_step=target.step),
+            ACTIVATION=slope is not None, WRITE=masked is not None,
             BLOCK_V=block_v, BLOCK_C=block_c,
         )  # fmt: skip
     plain, with_z = sums.sum((2,) if mean.dim() == 2 else (1, 2), dtype=torch.float64).float()

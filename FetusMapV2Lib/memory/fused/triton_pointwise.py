@@ -105,14 +105,14 @@ def merge_moments(
     )
 
 
-@triton.jit(do_not_specialize=["voxels", "channels", "g_step", "z_step"])
+@triton.jit(do_not_specialize=["voxels", "channels", "g_step", "z_step", "out_step"])
 def gradient_sums(
-    gradient, z, sums, a, b, mean, inverse, slope, voxels, g_sample, z_sample, scale_sample,
-    channels, g_step, z_step,
-    UNIT: tl.constexpr, ACTIVATION: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_C: tl.constexpr,
+    gradient, z, out, sums, a, b, mean, inverse, slope, voxels, g_sample, z_sample, out_sample, scale_sample,
+    channels, g_step, z_step, out_step,
+    UNIT: tl.constexpr, ACTIVATION: tl.constexpr, WRITE: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Per program and channel: sums of g and of g zhat, g being the gradient behind the activation."""
-    channels, g_step, z_step = channels * UNIT, g_step * UNIT, z_step * UNIT
+    """Per program and channel: sums of g and of g zhat, g being the gradient behind the activation; g itself to out."""
+    channels, g_step, z_step, out_step = channels * UNIT, g_step * UNIT, z_step * UNIT, out_step * UNIT
     p, programs = tl.program_id(0), tl.num_programs(0)
     n = tl.program_id(2).to(tl.int64)
     v = tl.arange(0, BLOCK_V)[:, None]
@@ -131,14 +131,17 @@ def gradient_sums(
         x = tl.load(z + n * z_sample + start * z_step + v * z_step + c, mask=inside, other=0.0).to(tl.float32)
         if ACTIVATION:
             g = tl.where(x * scale + shift > 0, g, g * slope)
+        if WRITE:
+            place = out + n * out_sample + start * out_step + v * out_step + c
+            tl.store(place, g.to(out.dtype.element_ty), mask=inside)
         plain += g
         with_z += g * (x - centre)
         start += programs * BLOCK_V
-    place = (n * programs + p) * channels + channel
+    row = (n * programs + p) * channels + channel
     size = tl.num_programs(2).to(tl.int64) * programs * channels
     deviation = tl.load(inverse + n * scale_sample + channel, mask=channel < channels, other=0.0)
-    tl.store(sums + place, tl.sum(plain, axis=0), mask=channel < channels)
-    tl.store(sums + size + place, tl.sum(with_z, axis=0) * deviation, mask=channel < channels)
+    tl.store(sums + row, tl.sum(plain, axis=0), mask=channel < channels)
+    tl.store(sums + size + row, tl.sum(with_z, axis=0) * deviation, mask=channel < channels)
 
 
 @triton.jit(do_not_specialize=["voxels", "channels", "g_step", "z_step", "out_step"])

@@ -69,6 +69,18 @@ def test_every_operation_agrees_with_the_plain_one():
     )
     assert torch.allclose(fused.upsample(z, _twice), upsampled, atol=1e-6)
     assert torch.allclose(fused.upsample_backward(upsampled), plain.upsample_backward(upsampled), atol=1e-5)
+    assert torch.equal(fused.pool_activated(z, scale, 0.0), plain.pool_activated(z, scale, 0.0))
+    one, other = g.clone(memory_format=torch.channels_last_3d), g.clone()
+    masked, found = fused.masked_sums(one, expected, z, scale, known, 0.0)
+    wanted, others = plain.masked_sums(other, expected, z, scale, known, 0.0)
+    assert masked is one and torch.allclose(masked, wanted)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, others, strict=True))
+    fused.add_pool_backward(one, pooled, z)
+    plain.add_pool_backward(other, pooled, z)
+    assert torch.allclose(one, other, atol=1e-6)
+    fused.add_upsample_backward(one, upsampled[:, :, 2:6], 2, 6)
+    plain.add_upsample_backward(other, upsampled[:, :, 2:6], 2, 6)
+    assert torch.allclose(one, other, atol=1e-5)
     assert not availability._failures
 
 
@@ -123,7 +135,16 @@ def test_the_slab_executor_with_fused_kernels_is_as_exact_in_float32(monkeypatch
 
 def _counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often the executor calls each fused operation."""
-    names = ("activate", "moments", "gradient_sums", "gradient_of_z", "pool", "pool_backward", "upsample_backward")
+    names = (
+        "activate",
+        "moments",
+        "gradient_sums",
+        "gradient_of_z",
+        "pool",
+        "pool_backward",
+        "upsample_backward",
+        "upsample",
+    )
     calls = dict.fromkeys(names, 0)
     for name in calls:
         monkeypatch.setattr(operations, name, _counting(calls, name, getattr(operations, name)))

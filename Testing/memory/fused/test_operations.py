@@ -133,6 +133,13 @@ def test_gradient_through_activation_and_norm(device, dtype, slope, shape, per_s
         for part in (slice(0, 1), slice(1, None))
     ]
     plain, with_z = (a + b for a, b in zip(*sums, strict=True))
+    if slope is not None:
+        masked = upstream.clone()
+        whole = operations.gradient_sums(masked, z, statistics.mean, scale[2], scale=scale, slope=slope, masked=masked)
+        assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(whole, (plain, with_z), strict=True))
+        y = normalised(z.double(), gamma, beta, None, per_sample)
+        sure = y.abs() > 1e-4
+        assert close(masked[sure], torch.where(y > 0, 1.0, slope)[sure] * upstream.double()[sure], dtype)
     total = (s.sum(0) if per_sample else s for s in (with_z, plain))
     assert all(close(found, wanted, torch.float32) for found, wanted in zip(total, expected[1:], strict=True))
     found = operations.gradient_of_z(
