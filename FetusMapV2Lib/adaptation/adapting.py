@@ -24,6 +24,7 @@ from FetusMapV2Lib.adaptation.planning import (
     Plan,
     claim,
     finish,
+    measured_once,
     parts_of,
     planned,
     read_plan,
@@ -197,13 +198,11 @@ class _Adaptation:
         if plan is not None:
             return plan, make_rehearsal(folder, plan.rehearsal, self.start, say=self._progress)
         self._progress("simulating", 0.0)
-        seconds = make_case(folder, 0, self.start)
-        count = rehearsal_count(self.options, seconds)
+        case_s = measured_once(self.work / "case-seconds.json", lambda: make_case(folder, 0, self.start))
+        count = rehearsal_count(self.options, case_s)
         rehearsal = make_rehearsal(folder, count, self.start, say=lambda what, part: self._progress(what, 0.1 * part))
         self._progress("the model before", 0.1)
-        seen_at = time.monotonic()
-        self._see(self.start, self.cases, "before")
-        estimate_s = (time.monotonic() - seen_at) / len(self.cases)
+        estimate_s = measured_once(self.work / "estimate-seconds.json", self._estimate_seconds)
         given = self.options.steps and self.options.folds
         step_s = 0.0 if given else self._step_seconds(rehearsal)
         gone = time.monotonic() - self.started
@@ -211,6 +210,12 @@ class _Adaptation:
         write_plan(self.work, plan)
         self.say(f"{plan.folds} folds and the final training, {plan.steps} steps each; {count} simulated cases.")
         return plan, rehearsal
+
+    def _estimate_seconds(self) -> float:
+        """Seconds of an estimate, from those of all cases by the model before."""
+        began = time.monotonic()
+        self._see(self.start, self.cases, "before")
+        return (time.monotonic() - began) / len(self.cases)
 
     def _step_seconds(self, rehearsal: Rehearsal) -> float:
         """Seconds of a training step."""

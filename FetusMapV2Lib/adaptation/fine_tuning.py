@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from FetusMapV2Lib.training.run_record import Run
 from FetusMapV2Lib.training.starting_point import StartingPoint
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
-#: Share of the samples that show the site's own cases.
+#: Least share of the samples that show the site's own cases.
 _OWN_SHARE = 0.6
 #: Of the recipe a model was trained with, what is other when it is fine-tuned.
 _CHANGES = {
@@ -122,5 +123,5 @@ def averaged(start: Model, tuned: Model, share: float) -> Model:
 
 def _mixed(own: Sequence[Case], rehearsed: Sequence[Case]) -> list[Case]:
     """The cases of an epoch: those of the site as often as makes up their share."""
-    times = max(1, round(_OWN_SHARE / (1 - _OWN_SHARE) * len(rehearsed) / len(own)))
+    times = max(1, math.ceil(_OWN_SHARE / (1 - _OWN_SHARE) * len(rehearsed) / len(own)))
     return [*own] * times + [*rehearsed]

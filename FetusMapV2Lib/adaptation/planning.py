@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from FetusMapV2Lib.adaptation import rehearsal
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.errors import OutputError, UserError
-from FetusMapV2Lib.core.json_files import read_json_object
+from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.serialisation import from_json
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.training.case_folder import Case
@@ -104,6 +105,21 @@ def planned(
             remedy=f"Give at least {int(needed) + 1}, or use a computer with a GPU",
         )
     return Plan(rehearsed, folds, steps, step, estimate)
+
+
+def measured_once(path: Path, measure: Callable[[], float]) -> float:
+    """Seconds that were measured, of this call or an earlier one: what is done already takes no time when resumed.
+
+    Args:
+        path: the file that keeps them.
+        measure: gives them.
+    """
+    if path.is_file():
+        what, remedy = "a measured time", "Remove it"
+        return float(field(read_json_object(path, what, remedy=remedy), "seconds", float, where=path, remedy=remedy))
+    seconds = measure()
+    write_json(path, {"seconds": seconds})
+    return seconds
 
 
 def read_plan(work: Path) -> Plan | None:

@@ -169,12 +169,17 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(adapted: Path, start: Path,
     assert load_model(result.model).checksum == load_model(adapted / "model.safetensors").checksum
 
 
-def test_negatives_are_tested_on_and_counted(start: Path, site: Path, tmp_path: Path) -> None:
+def test_negatives_are_tested_on_and_folds_are_planned_by_measured_times(
+    start: Path, site: Path, tmp_path: Path
+) -> None:
     write_toy_cases(tmp_path / "toys", 6, seed=30)
     (tmp_path / "negatives").mkdir()
     (tmp_path / "toys" / "case-05.nrrd").rename(tmp_path / "negatives" / "empty.nrrd")
     write_simulated(tmp_path / "out")
-    adapt(site, tmp_path / "out", options(start, negatives=tmp_path / "negatives"))
+    said: list[str] = []
+    measuring = options(start, negatives=tmp_path / "negatives", folds=None, steps=4)
+    adapt(site, tmp_path / "out", measuring, say=said.append)
+    assert said[0].startswith("5 folds and the final training, 4 steps each")
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
     alarms = [row["n"] for row in rows if row["measure"] == "false_alarms"]
     assert alarms == ["2", "1"]

@@ -15,7 +15,7 @@ from FetusMapV2Lib.adaptation.fine_tuning import averaged
 from FetusMapV2Lib.adaptation.judging import Side, judge
 from FetusMapV2Lib.adaptation.observing import Seen
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
-from FetusMapV2Lib.adaptation.planning import FEWEST_STEPS, MOST_STEPS, parts_of, planned
+from FetusMapV2Lib.adaptation.planning import FEWEST_STEPS, MOST_STEPS, measured_once, parts_of, planned
 from FetusMapV2Lib.adaptation.recalibrating import recalibrated
 from FetusMapV2Lib.adaptation.rehearsal import make_rehearsal
 from FetusMapV2Lib.core.errors import UserError
@@ -70,6 +70,12 @@ def test_too_little_time_is_said_with_what_is_needed() -> None:
     needed = float(error.value.remedy.split()[3].rstrip(","))
     plan = planned(AdaptationOptions(minutes=needed), 10, 5, 20, (30.0, 2.0, 1.0))
     assert plan.steps >= FEWEST_STEPS
+
+
+def test_times_are_measured_once(tmp_path: Path) -> None:
+    """A case that was simulated before the process was killed would seem to take no time."""
+    times = iter([2.5, 0.0])
+    assert [measured_once(tmp_path / "time.json", lambda: next(times)) for _ in range(2)] == [2.5, 2.5]
 
 
 def test_five_cases_are_left_out_one_or_two_at_a_time() -> None:
