@@ -43,7 +43,7 @@ def simulate(
     annotated: Annotated[
         bool, typer.Option("--annotated", help="Landmarks as people would set them, not where they are.")
     ] = False,
-    styles: Annotated[str, typer.Option("--styles", help="Vendor styles: training, held-out, A, B or C.")] = "training",
+    styles: Annotated[str, typer.Option("--styles", help="Styles: training, held-out, wide, A, B or C.")] = "training",
     renderer: Annotated[
         str,
         typer.Option(

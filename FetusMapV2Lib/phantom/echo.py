@@ -63,10 +63,12 @@ class Echoes:
     tissue: torch.Tensor
 
 
-def _properties(tissue_map: torch.Tensor, block: int, slab: int = 32) -> torch.Tensor:
+def _properties(tissue_map: torch.Tensor, block: int, fluid: float = 0.0, slab: int = 32) -> torch.Tensor:
     """Block means (1, 3, k, j, i) of scattered power, attenuation and ln(impedance) of a label map."""
+    power = torch.from_numpy(tissues.ECHOGENICITY.copy()) ** 2
+    power[1:].clamp_(min=fluid**2)
     table = torch.stack([
-        torch.from_numpy(tissues.ECHOGENICITY.copy()) ** 2,
+        power,
         torch.from_numpy(tissues.ATTENUATION.copy()),
         torch.from_numpy(tissues.IMPEDANCE.copy()).log(),
     ]).to(tissue_map.device)  # fmt: skip
@@ -82,12 +84,17 @@ def _properties(tissue_map: torch.Tensor, block: int, slab: int = 32) -> torch.T
     return out
 
 
-def sample_medium(tissue_map: torch.Tensor, spacing_mm: float, probe: Probe, grid: BeamGrid) -> Medium:
-    """Acoustic properties along the beams, interpolated from a label map [k, j, i] (uint8)."""
+def sample_medium(
+    tissue_map: torch.Tensor, spacing_mm: float, probe: Probe, grid: BeamGrid, fluid: float = 0.0
+) -> Medium:
+    """Acoustic properties along the beams, interpolated from a label map [k, j, i] (uint8).
+
+    `fluid` is the least amplitude of any echo, see `VendorStyle`.
+    """
     block = max(1, round(_FINEST_MM / spacing_mm))
     if min(tissue_map.shape) < 2 * block:
         block = 1
-    properties = _properties(tissue_map, block)
+    properties = _properties(tissue_map, block, fluid)
     shape = tissue_map.shape
     points = probe.points(grid.r[:, None, None], grid.theta[None, :, None], grid.phi[None, None, :])
     # (i, j, k) mm from the box centre -> -1..1 between the outer faces of the averaged map's voxels.

@@ -35,6 +35,7 @@ class VendorStyle:
         reverberation: amplitude of the repeated echo of an interface relative to the first.
         dropout: 0..1, share of the aperture in poor contact.
         texture_db: standard deviation of the slow variation of echogenicity within a tissue, dB.
+        fluid: least RMS amplitude of the echo of fluids, relative to soft tissue: particles, haze, too much gain.
     """
 
     name: str = "A"
@@ -57,6 +58,7 @@ class VendorStyle:
     reverberation: float = 0.06
     dropout: float = 0.06
     texture_db: float = 3.2
+    fluid: float = 0.0
 
 
 STYLES: Mapping[str, VendorStyle] = {
@@ -116,11 +118,13 @@ class StyleMix:
         weights: relative frequency of each style of `STYLES`.
         jitter: range of |jitter| in units of the jitter's half-width; (0, 1) fills the whole range.
         blend: True draws a mixture of two different styles (weights 0.35..0.65) instead of one of them.
+        wide: True draws the settings of operator and patient over ranges far beyond any jitter (`_WIDE`).
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(STYLES, 1.0))
     jitter: tuple[float, float] = (0.0, 1.0)
     blend: bool = False
+    wide: bool = False
 
 
 TRAINING_MIX = StyleMix()
@@ -128,8 +132,26 @@ TRAINING_MIX = StyleMix()
 HELD_OUT_MIX = StyleMix(jitter=(0.6, 1.25), blend=True)
 
 
+#: What networks of one simulator break on: gain, saturation, haze, fluid that is not black.
+WIDE_MIX = StyleMix(wide=True)
+# Ranges of the wide mix.
+_WIDE: Mapping[str, tuple[float, float]] = {
+    "grey": (18.0, 150.0),
+    "dynamic_range_db": (34.0, 80.0),
+    "gamma": (0.9, 2.6),
+    "clutter_db": (-28.0, -8.0),
+    "noise_db": (-28.0, -8.0),
+    "speckle_filter": (0.0, 0.9),
+    "dropout": (0.0, 0.3),
+    "tgc_error_db": (-9.0, 9.0),
+    "specular": (0.2, 2.2),
+    "reverberation": (0.0, 0.2),
+}
+# Half of the wide pictures have echoing fluid, from faint to nearly as bright as the fetus.
+_ECHOING = (0.04, 0.45)
+
 #: The mixes by name.
-MIXES: Mapping[str, StyleMix] = {"training": TRAINING_MIX, "held-out": HELD_OUT_MIX}
+MIXES: Mapping[str, StyleMix] = {"training": TRAINING_MIX, "held-out": HELD_OUT_MIX, "wide": WIDE_MIX}
 
 
 def sample_style(generator: torch.Generator, mix: StyleMix = TRAINING_MIX) -> VendorStyle:
@@ -151,7 +173,17 @@ def sample_style(generator: torch.Generator, mix: StyleMix = TRAINING_MIX) -> Ve
         value = getattr(centre, name) + sign * size * half_width
         least, most = _LIMITS.get(name, (-float("inf"), float("inf")))
         changes[name] = min(max(value, least), most)
-    return _with(centre, changes)
+    return _with(centre, changes | (_widened(generator) if mix.wide else {}))
+
+
+def _widened(generator: torch.Generator) -> dict[str, float]:
+    draw = torch.rand(len(_WIDE) + 2, generator=generator, device=generator.device).tolist()
+    changes = {
+        name: low + (high - low) * share for (name, (low, high)), share in zip(_WIDE.items(), draw, strict=False)
+    }
+    echoes, level = draw[-2:]
+    low, high = _ECHOING
+    return changes | {"fluid": low * (high / low) ** level if echoes < 0.5 else 0.0}
 
 
 def blended(first: VendorStyle, second: VendorStyle, share: float) -> VendorStyle:

@@ -61,7 +61,8 @@ def acquire_envelope(
     if not spacing_mm > 0:
         raise UserError("the voxel size is not positive", where=f"{spacing_mm} mm", remedy="pass it in mm")
     grid = beam_grid(probe, style, tissue_map.device, spacing_mm)
-    parts = echoes(sample_medium(tissue_map, spacing_mm, probe, grid), probe, style, grid, generator)
+    medium = sample_medium(tissue_map, spacing_mm, probe, grid, style.fluid)
+    parts = echoes(medium, probe, style, grid, generator)
     return speckle_envelope(parts.scatter, parts.specular, grid, generator), grid, parts
 
 

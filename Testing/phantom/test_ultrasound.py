@@ -274,6 +274,16 @@ def test_clutter_noise_and_dropout_show() -> None:
     assert low["dropout"] < low["plain"] - 2
 
 
+def test_echoing_fluid_is_as_bright_as_asked_for() -> None:
+    labels = scene(SHAPE, SPACING)
+    k, j, i = coordinates()
+    inside = (labels == int(Tissue.FLUID)) & ((k**2 + j**2 + i**2) < 20**2)
+    maternal = field_of_view(SHAPE, SPACING, PROBE) & (labels == int(Tissue.MATERNAL))
+    dark, echoing = (acquire(labels, SPACING, PROBE, replace(PLAIN, fluid=f), seeded()).float() for f in (0.0, 0.3))
+    assert float(dark[inside].median()) < 10
+    assert 15 < float(echoing[inside].median()) < 0.8 * float(echoing[maternal].median())
+
+
 def test_dropout_is_the_share_of_the_aperture_in_poor_contact() -> None:
     grid = beam_grid(PROBE, PLAIN)
     for dropout in (0.1, 0.3):

@@ -14,6 +14,7 @@ from FetusMapV2Lib.phantom.style import (
     HELD_OUT_MIX,
     STYLES,
     TRAINING_MIX,
+    WIDE_MIX,
     StyleMix,
     VendorStyle,
     blended,
@@ -109,6 +110,16 @@ def test_training_mix_draws_all_styles_near_their_centres() -> None:
         assert 45 <= style.dynamic_range_db <= 75
         assert abs(style.dynamic_range_db - STYLES[style.name].dynamic_range_db) <= 4
     assert len({style.grey for style in drawn}) == 90
+
+
+def test_the_wide_mix_goes_far_beyond_the_training_mix() -> None:
+    generator = torch.Generator().manual_seed(2)
+    training, wide = ([sample_style(generator, mix) for _ in range(120)] for mix in (TRAINING_MIX, WIDE_MIX))
+    for name, factor in (("grey", 2.0), ("dynamic_range_db", 1.5), ("clutter_db", 1.3), ("gamma", 2.0)):
+        spreads = [np.ptp([getattr(style, name) for style in styles]) for styles in (training, wide)]
+        assert spreads[1] > factor * spreads[0], name
+    assert not any(style.fluid for style in training)
+    assert 0.3 < np.mean([style.fluid > 0 for style in wide]) < 0.7
 
 
 def test_weights_choose_styles() -> None:
