@@ -10,12 +10,12 @@ that was cut goes on. The model file is not changed.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from volume_changes import FACTORS, Scene
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -33,6 +33,9 @@ from FetusMapV2Lib.models.world_calibration import (
 )
 from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a script, it finds its neighbours as the tests do
+from benchmarks.volume_changes import FACTORS, Scene
 
 #: Never used for training or calibration.
 SEED = 910_001

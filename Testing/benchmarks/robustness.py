@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from volume_changes import FACTORS, QUICK_FACTORS, Change, Scene
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
@@ -42,6 +42,9 @@ from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.phantom.rendering import SHARES
 from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case, write_case
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a script, it finds its neighbours as the tests do
+from benchmarks.volume_changes import FACTORS, QUICK_FACTORS, Change, Scene
 
 #: Never used for training or calibration.
 SEED = 880_001

@@ -24,14 +24,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import checkpoint_parts
-import robustness
-
 from FetusMapV2Lib.core.stop_signals import Stopped
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.preset import load_preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a script, it finds its neighbours as the tests do
+from benchmarks import checkpoint_parts, robustness
 
 #: Of the training cases; those that models are measured and calibrated on have others.
 SEED = 3

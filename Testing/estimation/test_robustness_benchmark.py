@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import robustness
+from benchmarks.volume_changes import FACTORS, Scene, coarser, field
 from training.toy_cases import BODY
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import robustness
-from volume_changes import FACTORS, Scene, coarser, field
 
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks import checkpoint_parts
+from benchmarks import train_simulated_3 as benchmark
+from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.training.checkpoints import read_checkpoint
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-
-import checkpoint_parts
-import train_simulated_3 as benchmark
-from training.toy_cases import write_toy_cases
 
 
 def test_a_file_is_whole_again_after_its_parts_were_carried(tmp_path: Path) -> None:
