@@ -64,6 +64,7 @@ class State:
         z: a convolution's output before the norm.
         y: the unit's value.
         statistics: of the norm.
+        scale: of the norm, see `TorchKernels.scale_and_shift`.
         pushed: gradient of y that readers have already added up here.
         dz: gradient of z (of y where there is no norm), from which the unit's sources pull theirs.
         host: z in host memory.
@@ -75,6 +76,7 @@ class State:
     z: Tensor | None = None
     y: Tensor | None = None
     statistics: Statistics | None = None
+    scale: tuple[Tensor, Tensor, Tensor] | None = None
     pushed: Tensor | None = None
     dz: Tensor | None = None
     host: Parked | None = None
@@ -231,13 +233,20 @@ class UnitExecutor(ABC):
         return self.dtype or volume.dtype
 
     def _scale(self, unit: ConvUnit, channels: slice) -> tuple[Tensor, Tensor, Tensor] | None:
-        if unit.norm is None:
+        """Of the norm; that of all channels is found once in a pass, not anew for each slab."""
+        state, norm = self.states[unit], unit.norm
+        if norm is None:
             return None
-        statistics, norm = self.states[unit].statistics, unit.norm
+        if channels == ALL and state.scale is not None:
+            return state.scale
+        statistics = state.statistics
         assert statistics is not None
         gamma = None if norm.weight is None else self.kernels.parameter(norm.weight)
         beta = None if norm.bias is None else self.kernels.parameter(norm.bias)
-        return self.kernels.scale_and_shift(statistics, gamma, beta, norm.eps, channels)
+        scale = self.kernels.scale_and_shift(statistics, gamma, beta, norm.eps, channels)
+        if channels == ALL:
+            state.scale = scale
+        return scale
 
     def _activate(self, unit: ConvUnit, z: Tensor, channels: slice, in_place: bool) -> Tensor:
         if is_plain(unit):

@@ -68,8 +68,8 @@ class FusedHead:
     def _logits(self, y: Tensor) -> Tensor:
         return self.kernels.conv(y, self.weight, self.bias, self.head.conv)
 
-    def _gradient(self, rows: slice, first: bool) -> Tensor:
-        """dL/d(norm's output) of a slab; on the first round the head's own gradients are summed too."""
+    def _gradient(self, rows: slice, first: bool) -> tuple[Tensor, Tensor]:
+        """The body's value of a slab and its gradient; on the first round the head's own gradients are summed too."""
         kernels, head = self.kernels, self.head
         y = self._value(rows)
         upstream = self.loss.gradient(self._logits(y), rows)
@@ -79,9 +79,7 @@ class FusedHead:
                 self.gradients.add(head.conv.weight, (ALL,), found)
             if head.conv.bias is not None:
                 self.gradients.add(head.conv.bias, (ALL,), kernels.bias_gradient(upstream, head.conv.bias))
-        gradient = kernels.input_gradient(upstream, self.weight, tuple(y.shape), head.conv)
-        del upstream
-        return kernels.mask(gradient, y, self.body.slope)
+        return y, kernels.input_gradient(upstream, self.weight, tuple(y.shape), head.conv)
 
     def _sums(self) -> tuple[Tensor, Tensor] | None:
         """Sums over the grid that the norm's backward pass needs, and the head's gradients."""
@@ -90,9 +88,10 @@ class FusedHead:
             return None
         total: tuple[Tensor, Tensor] | None = None
         for rows in self.rows:
-            gradient = self._gradient(rows, first=True)
+            y, gradient = self._gradient(rows, first=True)
             z = self.kernels.cast(self.z[:, :, rows], self.type)
-            found = self.kernels.norm_sums(gradient, z, statistics, self.scale[2], ALL)
+            gradient, found = self.kernels.masked_sums(gradient, y, z, self.scale, statistics, self.body.slope)
+            del y
             if total is None:
                 total = found
             else:
@@ -102,7 +101,9 @@ class FusedHead:
         return total
 
     def _write(self, rows: slice, sums: tuple[Tensor, Tensor] | None) -> None:
-        gradient = self._gradient(rows, first=sums is None)
+        y, gradient = self._gradient(rows, first=sums is None)
+        gradient = self.kernels.mask(gradient, y, self.body.slope)
+        del y
         z = self.z[:, :, rows]
         if sums is None:
             self.kernels.copy(z, gradient)
