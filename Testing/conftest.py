@@ -43,6 +43,7 @@ QUICK = (
     "imaging/test_writing.py",
     "network/test_heatmap.py",
     "network/test_unet.py",
+    "phantom/test_build.py",
     "phantom/test_fetus.py",
     "phantom/test_ultrasound_probe.py",
     "memory/paper/test_graph.py",

@@ -91,8 +91,9 @@ def _write(rows: dict[str, list[tuple[list[np.ndarray], str]]], path: Path) -> N
 
 
 def _middle(case: SimulatedCase) -> np.ndarray:
-    """The middle coronal slice of a volume."""
-    return case.volume.array[:, case.volume.shape[1] // 2]
+    """The coronal slice of a volume with most bright echoes: it shows bones where there are any."""
+    bright = np.percentile(case.volume.array, 99.5)
+    return max(np.moveaxis(case.volume.array, 1, 0), key=lambda part: int((part > bright).sum()))
 
 
 def _slices(case: SimulatedCase, template: np.ndarray) -> list[np.ndarray]:
