@@ -19,12 +19,13 @@ from FetusMapV2Lib.core.packages import require_package
 if TYPE_CHECKING:
     from torch import nn
 
+    from FetusMapV2Lib.memory.machine import Machine
     from FetusMapV2Lib.memory.plan import MemoryPlan
     from FetusMapV2Lib.training.preset import Preset
 
 MaxSlowdownOption = Annotated[
     Optional[float],
-    typer.Option("--max-slowdown", min=1, help="Most operations a step may take, relative to those without a plan."),
+    typer.Option("--max-slowdown", min=1, help="Longest that a step may take, relative to plain PyTorch."),
 ]
 
 
@@ -46,6 +47,14 @@ def plan(
     scheme: Annotated[
         str, typer.Option("--scheme", help="A scheme of the paper instead of the best plan: gcp, rev or gcp+rev.")
     ] = "",
+    machine: Annotated[
+        str,
+        typer.Option(
+            "--machine",
+            help="What the plan is for: auto (this computer's GPU, measured once; an H200 where there is none), cpu "
+            "(this computer's, measured once), h100, h200, or a file of speeds.",
+        ),
+    ] = "auto",
     batch: Annotated[int, typer.Option("--batch", min=0, help="Volumes at once (0: the preset's).")] = 0,
     inference: Annotated[bool, typer.Option("--inference", help="Plan an estimate, not a training step.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON and nothing else.")] = False,
@@ -54,6 +63,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show how a preset's network is run within a memory budget, and what that costs."""
+    from FetusMapV2Lib.memory.machine import Machine
     from FetusMapV2Lib.memory.planner import plan_inference
 
     if picture is not None:
@@ -66,13 +76,14 @@ def plan(
         raise InputError("a scheme of the paper is planned as it is", where="--scheme", remedy=remedy)
     chosen, network = _chosen(preset, input_size, memory_budget, max_slowdown, batch)
     budget = chosen.memory.budget_bytes
+    speeds = Machine() if scheme else _machine(machine, network, chosen)
     allowed: frozenset[str] | None = None
     if inference:
-        found = plan_inference(network, chosen.input_size, budget_bytes=budget, batch=max(1, batch))
+        found = plan_inference(network, chosen.input_size, budget_bytes=budget, batch=max(1, batch), machine=speeds)
     elif scheme:
         found = _plan_scheme(chosen, network, scheme)
     else:
-        found, allowed = _plan_training(chosen, network, allow or [], without or [])
+        found, allowed = _plan_training(chosen, network, allow or [], without or [], speeds)
     if picture is not None:
         from FetusMapV2Lib.evaluation.memory_figure import write_memory_figure
 
@@ -82,9 +93,9 @@ def plan(
         return
     if found.segments:
         print_table(_table(found))
-    _print_cost(found, network, chosen)
+    _print_cost(found, network, chosen, speeds)
     if allowed is not None and budget is not None:
-        size = "x".join(str(n) for n in _largest(chosen, network, found, allowed))
+        size = "x".join(str(n) for n in _largest(chosen, network, found, allowed, speeds))
         print_message(f"Largest input of this shape that trains in the budget: {size}.")
     if picture is not None:
         print_message(f"Picture written to {picture}")
@@ -113,8 +124,25 @@ def _chosen(
     return found, build_network(network_config(found, default_schema().count))
 
 
+def _machine(name: str, network: nn.Module, preset: Preset) -> Machine:
+    """The speeds that a plan rests on."""
+    from FetusMapV2Lib.memory.machine_files import machine_named, precision_name
+    from FetusMapV2Lib.memory.measured_machine import machine_for
+
+    if name in ("auto", "cpu"):
+        return machine_for(
+            network,
+            preset.input_size,
+            device="cpu" if name == "cpu" else "cuda",
+            batch=preset.run.batch_size,
+            autocast=preset.run.autocast,
+            tell=print_message,
+        )
+    return machine_named(name, precision_name("cuda", preset.run.autocast))
+
+
 def _plan_training(
-    preset: Preset, network: nn.Module, allow: list[str], without: list[str]
+    preset: Preset, network: nn.Module, allow: list[str], without: list[str], machine: Machine
 ) -> tuple[MemoryPlan, frozenset[str]]:
     """The plan and its allowed strategies: those on the device, or all exact ones if these do not suffice."""
     from FetusMapV2Lib.memory.plan import BudgetError
@@ -124,9 +152,9 @@ def _plan_training(
     check_strategies([*allow, *without])
     gentle, all_exact = (names.union(allow) - set(without) for names in (ON_DEVICE, EXACT))
     try:
-        return plan_step(preset, network, allowed=gentle), gentle
+        return plan_step(preset, network, allowed=gentle, machine=machine), gentle
     except BudgetError:
-        return plan_step(preset, network, allowed=all_exact), all_exact
+        return plan_step(preset, network, allowed=all_exact, machine=machine), all_exact
 
 
 def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
@@ -139,24 +167,23 @@ def _plan_scheme(preset: Preset, network: nn.Module, scheme: str) -> MemoryPlan:
     return plan_framework(network, preset.input_size, scheme, batch=preset.run.batch_size, budget_bytes=rest)
 
 
-def _largest(preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: frozenset[str]) -> tuple[int, int, int]:
+def _largest(
+    preset: Preset, network: nn.Module, plan: MemoryPlan, allowed: frozenset[str], machine: Machine
+) -> tuple[int, int, int]:
     """The largest input of the plan's shape that trains in the preset's budget; the plan's own at least."""
-    from FetusMapV2Lib.memory.plan import BudgetError
-    from FetusMapV2Lib.memory.planner import largest_input
+    from FetusMapV2Lib.memory.planner import largest_size
     from FetusMapV2Lib.training.pose_module import unplanned_bytes
 
-    try:
-        found = largest_input(
-            network,
-            budget_bytes=(preset.memory.budget_bytes or 0) - unplanned_bytes(preset, network),
-            aspect=plan.input_size,
-            max_slowdown=preset.memory.max_slowdown or None,
-            allowed=allowed,
-            batch=plan.batch,
-            autocast=preset.run.autocast,
-        ).input_size
-    except BudgetError:  # its search is less thorough than the plan's
-        return plan.input_size
+    found = largest_size(
+        network,
+        budget_bytes=(preset.memory.budget_bytes or 0) - unplanned_bytes(preset, network),
+        aspect=plan.input_size,
+        max_slowdown=preset.memory.max_slowdown or None,
+        allowed=allowed,
+        batch=plan.batch,
+        autocast=preset.run.autocast,
+        machine=machine,
+    )
     return max(found, plan.input_size)
 
 
@@ -176,14 +203,14 @@ def _table(plan: MemoryPlan) -> Table:
 
 #: From the table "What a GPU measured" of docs/memory.md.
 _MEASURED = (
-    "Time: measured for the paper's network at 176x112x112 on an NVIDIA H200 (TF32), a step by the default plan took "
-    "1.66x that of plain training at 34 % of its memory, checkpoints per level 1.30x at 69 %, GCP + REV 1.72x at 69 % "
-    "(the paper: 1.24x at 57 %). Your GPU and network differ."
+    "Measured for the paper's network at 176x112x112 on an NVIDIA H200 (TF32): checkpoints per level 1.30x the time of "
+    "plain PyTorch at 69 % of its memory, GCP + REV 1.72x at 69 % (the paper: 1.24x at 57 %)."
 )
+_DERIVED = "The table's speeds are derived from measured steps of plain PyTorch; slabs were not measured on a GPU."
 
 
-def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
-    """Peak, operations, measured times, transfers, and what the figures do not include."""
+def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset, machine: Machine) -> None:
+    """Peak, operations, times, transfers, and what the figures do not include."""
     from FetusMapV2Lib.memory.plan import shown_bytes
     from FetusMapV2Lib.network.unet import parameter_bytes
     from FetusMapV2Lib.training.pose_module import unplanned_bytes
@@ -193,8 +220,10 @@ def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
     out.print(f"Peak: {shown_bytes(cost.peak_bytes)} ({100 * cost.peak_share:.1f} % of "
               f"{shown_bytes(cost.vanilla_peak_bytes)} without a plan)")  # fmt: skip
     out.print(f"Operations: {cost.flops / 1e12:.2f} TFLOP ({cost.flops_ratio:.2f}x), counted, which is not time")
-    if training:
-        out.print(_MEASURED, soft_wrap=True)
+    if cost.told_seconds:
+        out.print(f"Time: {cost.told_seconds}", soft_wrap=True)
+    if training and not machine.measured:
+        out.print(f"{_DERIVED if cost.told_seconds else ''} {_MEASURED}".strip(), soft_wrap=True)
     if cost.transferred_bytes:
         out.print(
             f"Host memory: {shown_bytes(cost.host_bytes)}, moved each step: {shown_bytes(cost.transferred_bytes)}"
@@ -205,7 +234,12 @@ def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset) -> None:
         wanted = {"averaged weights": preset.run.average_decay > 0, "discriminators": preset.adversarial.active}
         what = " and ".join(name for name, there in wanted.items() if there).capitalize()
         out.print(f"{what} of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
-    out.print("The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True)
+    if machine.measured or machine.workspace_share:
+        out.print(f"The workspace of convolutions is part of the peak ({machine.basis})")
+    else:
+        out.print(
+            "The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True
+        )
     if plan.reversible:
         out.print(
             f"Passes to be made reversible, which changes the network: {', '.join(plan.reversible)}", soft_wrap=True

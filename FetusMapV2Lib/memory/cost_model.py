@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 
@@ -9,9 +13,10 @@ from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
-from FetusMapV2Lib.memory.plan import Choices
-from FetusMapV2Lib.memory.shape_tensors import Ledger, ShapeKernels, ShapeLoss
-from FetusMapV2Lib.memory.units import UnitGraph
+from FetusMapV2Lib.memory.operations import Operation
+from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
+from FetusMapV2Lib.memory.shape_tensors import Ledger, ShapeKernels, ShapeLoss, ShapeTensor
+from FetusMapV2Lib.memory.units import ConvUnit, UnitGraph
 
 Size = tuple[int, int, int]
 
@@ -64,7 +69,7 @@ class CostModel:
         return {unit.name: executor.states[unit].shape for unit in self.graph.units}
 
     def _run(self, choices: Choices) -> Ledger:
-        ledger = Ledger()
+        ledger = Ledger(workspace=self.machine.workspace)
         kernels = ShapeKernels(ledger)
         module = self.graph.module
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
@@ -91,9 +96,36 @@ class CostModel:
 
     def _optimise(self, kernels: ShapeKernels) -> None:
         kernels.label("optimiser")
+        kernels.ledger.work(*self._optimiser_work())
         largest = max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
         kernels.ledger.brief(2 * largest)
         kernels.label("")
+
+    def _optimiser_work(self) -> tuple[str, ShapeTensor, int]:
+        """Adam reads parameters, gradients and two moments, and writes all but the gradients."""
+        trained = sum(p.numel() for p in self.graph.module.parameters() if p.requires_grad)
+        return "optimiser", ShapeTensor((trained,), torch.float32, None), 7 * 4 * trained
+
+    def plain_seconds(self, channels_last: bool = False) -> float:
+        """Predicted duration in plain PyTorch; that of the most similar choices where the machine does not know it."""
+        voxels = self.batch * math.prod(self.input_size)
+        found = self.machine.plain_seconds(voxels, self.vanilla().flops, channels_last) if self.training else None
+        if found is None:
+            return self.seconds(self.like_plain)
+        if not self.machine.measured:  # a table's steps include the optimiser, and are of large inputs
+            return max(found, self.price(self.like_plain).launches * self.machine.launch_s)
+        optimiser = Ledger()
+        optimiser.work(*self._optimiser_work())
+        return found + self.machine.seconds(optimiser)
+
+    @cached_property
+    def like_plain(self) -> Choices:
+        """The choices nearest to plain autograd."""
+        units = {
+            unit.name: UnitChoice(Storage.BOTH if isinstance(unit, ConvUnit) else Storage.KEPT)
+            for unit in self.graph.units
+        }
+        return Choices(units=units, in_place=False, split_concat=False, fused_head=False)
 
     def _whole_loss(self, kernels: ShapeKernels, output: Tensor) -> Tensor:
         """A loss on stored heatmaps: the maps, their probabilities and their gradient."""
@@ -105,11 +137,19 @@ class CostModel:
         given: Tensor = kernels.cast(gradient, output.dtype)
         return given
 
-    def vanilla(self, timeline: bool = False) -> Measured:
-        """Plain autograd with the plain loss (log-softmax times a stored target) and Adam, or plain inference."""
+    def vanilla(self) -> Measured:
+        """Plain autograd with the plain loss (log-softmax times a stored target) and Adam, or plain inference.
+
+        With the course of its live bytes; remembered.
+        """
+        return self._vanilla
+
+    @cached_property
+    def _vanilla(self) -> Measured:
         twin = on_meta(self.graph.module)
         shape = (self.batch, self.graph.input_channels, *self.input_size)
-        return (step_without_data if self.training else _vanilla_inference)(twin, shape, timeline)
+        run = step_without_data if self.training else _inference_without_data
+        return run(twin, shape, True, self.machine.plain_workspace)
 
 
 def _flags(choices: Choices) -> tuple[object, ...]:
@@ -120,16 +160,23 @@ def _flags(choices: Choices) -> tuple[object, ...]:
         choices.head_rows,
         choices.slab_rows,
         choices.streamed_to_host,
+        choices.channels_last,
     )
 
 
-def step_without_data(twin: nn.Module, shape: tuple[int, ...], timeline: bool = False) -> Measured:
+def step_without_data(
+    twin: nn.Module,
+    shape: tuple[int, ...],
+    timeline: bool = False,
+    workspace: Callable[[Operation], int] | None = None,
+) -> Measured:
     """A training step of a network on the meta device with the plain loss (log-softmax times a stored target) and Adam.
 
     Args:
         twin: see `meter.on_meta`.
         shape: of the input (B, C, K, J, I).
         timeline: keep the course of the live bytes.
+        workspace: see `PeakMeter`.
     """
     optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], foreach=False)
 
@@ -143,7 +190,7 @@ def step_without_data(twin: nn.Module, shape: tuple[int, ...], timeline: bool = 
     for parameter in optimiser.param_groups[0]["params"]:
         parameter.grad = torch.zeros_like(parameter)
     optimiser.step()  # makes its state
-    meter = PeakMeter("meta", timeline)
+    meter = PeakMeter("meta", timeline, workspace)
     meter.count(list(twin.parameters()), [list(state.values()) for state in optimiser.state.values()])
     with meter:
         optimiser.zero_grad()
@@ -153,8 +200,10 @@ def step_without_data(twin: nn.Module, shape: tuple[int, ...], timeline: bool = 
     return Measured(meter.peak, meter.flops, (*before, ("optimiser", meter.current)) if timeline else ())
 
 
-def _vanilla_inference(twin: nn.Module, shape: tuple[int, ...], timeline: bool) -> Measured:
-    meter = PeakMeter("meta", timeline)
+def _inference_without_data(
+    twin: nn.Module, shape: tuple[int, ...], timeline: bool, workspace: Callable[[Operation], int]
+) -> Measured:
+    meter = PeakMeter("meta", timeline, workspace)
     meter.count(list(twin.parameters()))
     with torch.no_grad(), meter:
         twin(torch.empty(shape, device="meta"))

@@ -60,7 +60,7 @@ class Execution:
         Raises:
             UserError: a streamed plan is asked for the input's gradient, or does not fit the network.
         """
-        if choices.by_rows and not choices.slab_rows:
+        if (choices.by_rows or choices.channels_last) and not choices.slab_rows:
             return SlabExecutor(self.graph, choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
         if not choices.slab_rows:
             return ChannelExecutor(self.graph, choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 
 from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.executor import Executor
@@ -42,7 +44,9 @@ class ManagedNetwork:
             _ = self._execution.top  # complains where it does not fit
         self._host: dict[torch.device, HostMemory] = {}
         by_segments = plan.executor is ExecutorKind.SEGMENTS
-        self._plain: nn.Module = segmented(network, plan.partition) if by_segments else network
+        self._plain: Callable[[Tensor], Tensor] = segmented(network, plan.partition) if by_segments else network
+        if plan.executor is ExecutorKind.VANILLA and plan.choices.channels_last:
+            self._plain = partial(channels_innermost, network)
 
     @torch.compiler.disable
     def __call__(self, volume: Tensor) -> Tensor:
@@ -78,12 +82,22 @@ class ManagedNetwork:
         dtype = torch.get_autocast_dtype(kind) if autocast else None
         wants_input = keep and volume.requires_grad
         choices = self.plan.choices
-        inner = choices.by_rows and (choices.channels_last or kind == "cuda")
+        inner = choices.channels_last or (choices.by_rows and kind == "cuda")
         layout = torch.channels_last_3d if inner else torch.contiguous_format
         if volume.device not in self._host:
             self._host[volume.device] = HostMemory(volume.device)
         kernels = kernels_for(volume.device, layout, self._host[volume.device])
         return self._execution.executor(choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
+
+
+def channels_innermost(network: nn.Module, volume: Tensor) -> Tensor:
+    """A network's output, computed with the channels innermost in memory; its own weights stay as they lie."""
+    arranged = {
+        name: value.contiguous(memory_format=torch.channels_last_3d) if value.dim() == 5 else value
+        for name, value in network.named_parameters()
+    }
+    result: Tensor = functional_call(network, arranged, (volume.contiguous(memory_format=torch.channels_last_3d),))
+    return result
 
 
 def slab_loss(logits: Tensor, head_loss: HeadLoss) -> Tensor:

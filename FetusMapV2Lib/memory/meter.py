@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from FetusMapV2Lib.memory.operations import Operation
 
 _ROUND = 512  # the CUDA allocator hands out multiples of this
 
@@ -27,11 +29,17 @@ class PeakMeter(TorchDispatchMode):
     Args:
         device_type: count only storages on such devices ("cuda", "cpu", "meta"); None = all.
         timeline: keep (operation, live bytes) after every operation.
+        workspace: bytes that a convolution allocates for a moment.
     """
 
-    def __init__(self, device_type: str | None = None, timeline: bool = False) -> None:
+    def __init__(
+        self,
+        device_type: str | None = None,
+        timeline: bool = False,
+        workspace: Callable[[Operation], int] | None = None,
+    ) -> None:
         super().__init__()
-        self.device_type = device_type
+        self.device_type, self.workspace = device_type, workspace
         self.current = self.peak = self.flops = 0
         self.timeline: list[tuple[str, int]] | None = [] if timeline else None
         self._live: dict[int, int] = {}
@@ -54,6 +62,9 @@ class PeakMeter(TorchDispatchMode):
                 self._add(value)
         name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
         self.flops += operation_flops(func, args, kwargs, result)
+        convolution = None if self.workspace is None else _convolution(func, args, result)
+        if self.workspace is not None and convolution is not None:
+            self.peak = max(self.peak, self.current + self.workspace(convolution))
         self._note(name)
         return result
 
@@ -77,6 +88,17 @@ class PeakMeter(TorchDispatchMode):
             self.peak = self.current
         if self.timeline is not None:
             self.timeline.append((name, self.current))
+
+
+def _convolution(func: Any, args: Sequence[Any], result: Any) -> Operation | None:
+    """A call of a convolution or its backward pass as an operation of the executors."""
+    if func is torch.ops.aten.convolution.default:
+        z, weight, steps = result, args[1], (*args[3], *args[5])
+        return Operation("conv", tuple(z.shape), z.dtype, 0, 0, tuple(weight.shape), steps)
+    if func is torch.ops.aten.convolution_backward.default:
+        dz, weight, steps = args[0], args[2], (*args[4], *args[6])
+        return Operation("input_gradient", tuple(dz.shape), dz.dtype, 0, 0, tuple(weight.shape), steps)
+    return None
 
 
 def operation_flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> int:

@@ -104,8 +104,7 @@ class Choices:
         fused_head: head and loss are one operation.
         head_rows: rows of a slab of the fused head along the first axis.
         slab_rows: rows of a streamed slab; 0 = no streaming.
-        channels_last: tensors lie with their channels innermost, as they do on a GPU, on a CPU too; for networks that
-            are cut in rows.
+        channels_last: tensors lie with their channels innermost; networks that are cut in rows do so on a GPU anyway.
         streamed_to_host: full-resolution tensors that streaming writes to host memory instead of making them again.
     """
 
@@ -180,10 +179,12 @@ class Prediction:
     """What one step (forward, loss, backward, Adam; or one inference) costs.
 
     Attributes:
-        peak_bytes: of live tensors, parameters and optimiser state included, convolution workspace not.
+        peak_bytes: of live tensors, parameters, optimiser state and, where the machine is known, the workspace of
+            convolutions included.
         vanilla_peak_bytes: the same without a plan.
         flops, vanilla_flops: of all convolutions.
         seconds, vanilla_seconds: predicted durations, None where the machine's speed was not given.
+        basis: what they rest on: "measured", "from table" or "assumed", and of which device; "" = not known.
         host_bytes: held in host memory at most.
         transferred_bytes: between device and host in one step, both ways.
         timeline, vanilla_timeline: (what runs, live bytes) over the step.
@@ -199,6 +200,15 @@ class Prediction:
     transferred_bytes: int = 0
     timeline: tuple[tuple[str, int], ...] = ()
     vanilla_timeline: tuple[tuple[str, int], ...] = ()
+    basis: str = ""
+
+    @property
+    def told_seconds(self) -> str:
+        """Predicted duration beside plain PyTorch's and what it rests on; "" where speeds are only assumed."""
+        if self.seconds is None or not self.vanilla_seconds or self.basis.startswith("assumed") or not self.basis:
+            return ""
+        ratio = self.seconds / self.vanilla_seconds
+        return f"{self.seconds:.3g} s predicted, {ratio:.2f}x plain PyTorch ({self.basis})"
 
     @property
     def peak_share(self) -> float:
@@ -240,19 +250,20 @@ class MemoryPlan:
     @property
     def manages(self) -> bool:
         """Whether the network runs otherwise than it is."""
-        return self.executor is not ExecutorKind.VANILLA
+        return self.executor is not ExecutorKind.VANILLA or self.choices.channels_last
 
     def summary(self) -> str:
         """One sentence for logs and result files."""
         size = "x".join(str(n) for n in self.input_size)
         cost = self.prediction
-        if not self.manages:
-            return f"no memory management at {size}: peak {shown_bytes(cost.peak_bytes)}"
+        if self.executor is ExecutorKind.VANILLA:
+            inner = ", channels innermost" if self.choices.channels_last else ""
+            return f"no memory management at {size}: peak {shown_bytes(cost.peak_bytes)}{inner}"
         words = (
             f"{self.executor.words} plan at {size}: peak {shown_bytes(cost.peak_bytes)} instead of "
             f"{shown_bytes(cost.vanilla_peak_bytes)} ({100 * cost.peak_share:.0f} %)"
         )
-        words += f", {cost.flops_ratio:.2f}x the operations (counted; time is another matter)"
+        words += f", {cost.told_seconds or f'{cost.flops_ratio:.2f}x the operations (counted; time is another matter)'}"
         if cost.transferred_bytes:
             words += f", {shown_bytes(cost.transferred_bytes)} to and from host memory a step"
         return words

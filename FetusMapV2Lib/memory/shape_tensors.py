@@ -36,6 +36,7 @@ class Ledger:
         moved: bytes read and written by everything that is not a convolution.
         launches: operations started.
         operations: how often each was done.
+        workspace: bytes that a convolution allocates for a moment.
         transferred: bytes between device and host.
         host, host_peak: bytes in host memory.
         timeline: (label, greatest live bytes while it ran).
@@ -47,6 +48,7 @@ class Ledger:
     moved: int = 0
     launches: int = 0
     operations: Counter[Operation] = field(default_factory=Counter)
+    workspace: Callable[[Operation], int] = lambda operation: 0
     transferred: int = 0
     host: int = 0
     host_peak: int = 0
@@ -78,7 +80,9 @@ class Ledger:
         """Count a convolution or a gradient of one; two operations per weight and voxel of `z`, its output."""
         flops = 2 * weight.numel() * z.shape[0] * math.prod(z.shape[2:])
         steps = (*conv.stride, *conv.dilation)
-        self._count(Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps))
+        operation = Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps)
+        self._count(operation)
+        self.brief(self.workspace(operation))
 
     def _count(self, operation: Operation) -> None:
         self.operations[operation] += 1
@@ -214,14 +218,16 @@ class ShapeKernels(TorchKernels):
     def weight_gradient(self, dz: Any, x: Any, weight: Any, conv: Convolution) -> Any:
         """Allocate a gradient of the shape and type of `weight`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
+        result = self.new(weight.shape, weight.dtype)
         self.ledger.convolve("weight_gradient", dz, weight, conv)
-        return self.new(weight.shape, weight.dtype)
+        return result
 
     def input_gradient(self, dz: Any, weight: Any, shape: tuple[int, ...], conv: Convolution) -> Any:
         """Allocate a gradient of `shape`; as many operations as the forward pass."""
         self._weight_cast(weight, dz.dtype)
+        result = self.new(shape, dz.dtype)
         self.ledger.convolve("input_gradient", dz, weight, conv)
-        return self.new(shape, dz.dtype)
+        return result
 
     def bias_gradient(self, dz: Any, bias: Any) -> Any:
         """Allocate a gradient like `bias`; one pass that reads `dz`."""

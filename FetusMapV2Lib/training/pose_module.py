@@ -17,6 +17,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.measured_machine import machine_for
 from FetusMapV2Lib.memory.paper.framework import plan_framework
 from FetusMapV2Lib.memory.plan import BudgetError, ExecutorKind, MemoryPlan, shown_bytes
 from FetusMapV2Lib.memory.planner import plan_training
@@ -204,6 +205,7 @@ def plan_step(
     *,
     allowed: frozenset[str] | None = None,
     device: torch.device | str = "cuda",
+    machine: Machine | None = None,
 ) -> MemoryPlan:
     """The memory plan of a preset's training step.
 
@@ -213,6 +215,7 @@ def plan_step(
         network: of the preset.
         allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's default.
         device: that the step will run on.
+        machine: its speeds; None = a GPU that is there is measured once, another device's are from a table.
 
     Raises:
         BudgetError: nothing fits the budget.
@@ -235,7 +238,7 @@ def plan_step(
             allowed=allowed,
             batch=preset.run.batch_size,
             autocast=preset.run.autocast,
-            machine=Machine.of(device),
+            machine=machine or _machine_of(preset, network, device),
         )
     except BudgetError as error:
         smallest = error.smallest_bytes + unplanned
@@ -245,6 +248,13 @@ def plan_step(
             smallest,
             error.remedy,
         ) from error
+
+
+def _machine_of(preset: Preset, network: nn.Module, device: torch.device | str) -> Machine:
+    """Speeds of the device that a preset trains on."""
+    there = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    batch, autocast = preset.run.batch_size, preset.run.autocast
+    return machine_for(network, preset.input_size, device=device, batch=batch, autocast=autocast, measure=there)
 
 
 @lru_cache(maxsize=8)

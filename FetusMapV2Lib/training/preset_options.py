@@ -290,8 +290,8 @@ class MemoryOptions(Checked):
 
     Attributes:
         budget: for everything on the device, e.g. "8GiB"; "" = no limit.
-        max_slowdown: greatest ratio of a step's operations to those without a plan, at least 1, 0 = any; alone it asks
-            for the least memory within it.
+        max_slowdown: longest that a step may take by prediction, relative to plain PyTorch, at least 1, 0 = any;
+            alone it asks for the least memory within it.
         scheme: "" = the best plan, or a scheme of the paper: "gcp", checkpoints alone, together with
             reversible blocks if the network has them (`memory.paper.framework`).
     """

@@ -30,16 +30,32 @@ def run(small: Path):
 def test_table_names_every_unit_and_the_cost(run):
     result = run()
     assert result.exit_code == 0, result.output
-    told = ("Peak:", "TFLOP", "10-25 %", "In short:", "plain network", "1.66x", "not time")
-    for word in ("down.0.first", "up.0.convs.second", *told):
+    told = (
+        "Peak:",
+        "TFLOP",
+        "workspace of convolutions is part of the peak",
+        "In short:",
+        "plain network",
+        "1.72x",
+        "not time",
+        "from table, NVIDIA H200",
+    )
+    for word in ("down.0.first", "up.0.convs.second", "from table, NVIDIA H200", *told):
         assert word in result.output
 
 
 def test_json_is_a_plan_and_nothing_else(run):
-    result = run("--json", "--max-slowdown", "1.1")
+    result = run("--json", "--max-slowdown", "2")
     plan = MemoryPlan.from_dict(json.loads(result.stdout))
     assert plan.input_size == (48, 32, 32)
-    assert plan.prediction.flops_ratio <= 1.1
+    assert plan.prediction.seconds <= 2 * plan.prediction.vanilla_seconds
+
+
+@pytest.mark.parametrize("machine,basis", [("h100", "from table, NVIDIA H100 80GB"), ("cpu", "measured, ")])
+def test_a_machine_is_chosen(run, monkeypatch, machine, basis):
+    monkeypatch.setattr("FetusMapV2Lib.memory.measured_machine.LIMIT_S", 0.3)
+    plan = MemoryPlan.from_dict(json.loads(run("--json", "--machine", machine).stdout))
+    assert plan.prediction.basis.startswith(basis)
 
 
 def test_a_budget_tells_the_largest_input_and_a_picture_shows_it(run, tmp_path: Path):
@@ -77,6 +93,7 @@ def test_a_scheme_of_the_paper(run):
         (("--memory-budget", "apples"), "not an amount of memory"),
         (("--input-size", "101,64,64"), "does not fit the network"),
         (("--without", "magic"), "unknown strategy"),
+        (("--machine", "magic"), "unknown machine"),
         (("--preset", "nothing-of-the-kind"), "nothing-of-the-kind"),
     ],
 )

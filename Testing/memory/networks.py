@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction, Storage, UnitChoice
@@ -14,6 +16,11 @@ from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (24, 16, 40)
+
+#: A machine on which operations alone take time, and slices of channels may be thin.
+COUNTED = Machine(
+    flops_per_s=1.0, bytes_per_s=math.inf, transfer_per_s=math.inf, launch_s=0.0, by_rows=False, slice_channels=4
+)
 CHAIN = ("down.0.first", "down.0.second")  # short enough to be recomputed wherever they are read
 
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.memory_bench.measuring import measure_step
-from memory.networks import plan_of, slabs, small_unet
+from memory.networks import COUNTED, plan_of, slabs, small_unet
 from memory.optimum import StorageProgramme, base_choices
 from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.machine import Machine
+from FetusMapV2Lib.memory.machine_files import machine_named
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
 from FetusMapV2Lib.memory.plan import (
@@ -76,25 +77,46 @@ def paper_network() -> UNet3d:
 
 
 @pytest.fixture(scope="module")
-def leanest(paper_network) -> MemoryPlan:
-    return plan_training(paper_network, PAPER_SIZE)
+def gpu() -> Machine:
+    """The shipped speeds of an H200, without the workspace of its convolutions, which no meter sees."""
+    return replace(machine_named("h200", "tf32"), workspace_share=0.0, plain_workspace_share=0.0)
 
 
-def test_paper_network_needs_a_third(leanest):
-    """At most 31 % of plain autograd's live bytes for at most 1.1 times the operations (paper: 57 %)."""
-    assert leanest.prediction.peak_share <= 0.31
-    assert leanest.prediction.flops_ratio <= 1.1
+@pytest.fixture(scope="module")
+def leanest(paper_network, gpu) -> MemoryPlan:
+    return plan_training(paper_network, PAPER_SIZE, machine=gpu)
 
 
-def test_no_convolution_of_a_gpu_gets_slices_too_thin_for_its_tensor_cores(paper_network, leanest):
-    """Slices of 3-10 channels cost ten times the step on an H200; of 16 and more, 1.7 times."""
-    machine = Machine.of("cuda")
-    assert machine == Machine()
-    assert machine.slice_channels == 16
-    shapes = CostModel(build_units(paper_network), PAPER_SIZE).shapes()
-    sliced = {name: one.chunks for name, one in leanest.choices.units.items() if one.chunks > 1}
-    assert sliced
-    assert all(shapes[name][1] // chunks >= 16 for name, chunks in sliced.items())
+def test_paper_network_needs_a_quarter(leanest):
+    """At most 25 % of plain autograd's live bytes for at most 1.1 times its time by the table (paper: 57 %)."""
+    assert leanest.prediction.peak_share <= 0.25
+    assert leanest.prediction.seconds <= 1.1 * leanest.prediction.vanilla_seconds
+    assert leanest.prediction.basis == "from table, NVIDIA H200"
+
+
+def test_a_gpu_gets_slabs_of_rows_and_no_slices_of_channels(leanest):
+    """Slices of 3-10 channels cost ten times the step on an H200."""
+    units = leanest.choices.units.values()
+    assert leanest.choices.by_rows and leanest.choices.channels_last
+    assert {choice.chunks for choice in units} == {1}
+    assert all(choice.rows % 2 == 0 for choice in units)
+
+
+def test_more_memory_than_plain_training_needs_buys_the_fastest_way(paper_network, gpu):
+    """Channels innermost took 0.082 s on an H200, plain PyTorch 0.117 s."""
+    plan = plan_training(paper_network, PAPER_SIZE, machine=gpu, budget_bytes=10**10)
+    assert plan.executor == "vanilla" and plan.choices.channels_last and plan.manages
+    assert plan.prediction.seconds == pytest.approx(0.082, rel=0.01)
+    assert plan.prediction.vanilla_seconds == pytest.approx(0.117, rel=0.01)
+
+
+def test_workspace_is_part_of_the_peak(paper_network, gpu):
+    """Measured on an H200: 7.41 GB in plain PyTorch."""
+    told = machine_named("h200", "tf32")
+    models = [CostModel(build_units(paper_network), PAPER_SIZE, machine=machine) for machine in (gpu, told)]
+    assert models[1].vanilla().peak_bytes == pytest.approx(7.41e9, rel=0.02)
+    counted, with_workspace = (model.price(Choices()).peak for model in models)
+    assert with_workspace > counted
 
 
 def test_prediction_is_what_the_meter_measures(paper_network, leanest):
@@ -160,7 +182,7 @@ def test_search_is_near_the_best_of_all_choices(limit):
     """Every way to store every unit of a small UNet is priced: the search ends within 2 % of the least peak."""
     network = UNet3d(1, 8, (12, 24))
     size = (96, 64, 64)
-    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, machine=COUNTED, max_slowdown=limit)
     graph = build_units(network)
     cost_model = CostModel(graph, size)
     free = [unit.name for unit in graph.units if unit not in graph.head]
@@ -180,7 +202,7 @@ def programme():
     """Of a UNet with four levels, with the search's other choices at 1.25x."""
     network = UNet3d(1, 8, (12, 24, 48, 96))
     size = (96, 64, 64)
-    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=1.25)
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, machine=COUNTED, max_slowdown=1.25)
     graph = build_units(network)
     free = [unit.name for unit in graph.units if unit not in graph.head]
     never = {"down.0.first", "down.0.second"}
@@ -192,7 +214,7 @@ def programme():
 @pytest.mark.parametrize("limit", [1.02, 1.1, 1.25, 1.4])
 def test_search_is_near_the_optimum_of_a_mixed_integer_programme(programme, limit):
     network, size, best = programme
-    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, max_slowdown=limit)
+    plan = plan_training(network, size, allowed=_WITHOUT_CHUNKS, machine=COUNTED, max_slowdown=limit)
     optimum = best.solve(plan.prediction.flops)
     price = best.cost_model.price(optimum.choices)
     assert price.peak == pytest.approx(optimum.peak_bytes, rel=0.01)  # what the programme believes is so
@@ -220,7 +242,7 @@ def test_impossible_budget_tells_the_smallest():
 
 def test_strategies_can_be_switched_off():
     network = UNet3d(widths=(8, 16, 24, 32))
-    size, fine = (96, 64, 64), Machine(slice_channels=4)  # this network is too narrow for the slices of a GPU
+    size, fine = (96, 64, 64), COUNTED
     everything = plan_training(network, size, machine=fine).prediction.peak_bytes
     for name in ("checkpoint", "in-place", "channel-chunks"):
         allowed = EXACT - {"host-offload", "slab-streaming", name}

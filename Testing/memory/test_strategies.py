@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from memory.networks import COUNTED
 
 from FetusMapV2Lib.memory import strategies
 from FetusMapV2Lib.memory.cost_model import CostModel
-from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named
@@ -17,8 +18,6 @@ from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (96, 64, 64)
-#: The network of these tests is too narrow for the slices that a GPU asks for.
-FINE = Machine(slice_channels=4)
 WITH_MOVES = [name for name, one in STRATEGIES.items() if not one.changes_network]
 
 
@@ -29,11 +28,12 @@ def network() -> UNet3d:
 
 @pytest.fixture(scope="module")
 def space(network) -> Space:
-    return Space(CostModel(build_units(network), SIZE, machine=FINE), named(set(EXACT)))
+    return Space(CostModel(build_units(network), SIZE, machine=COUNTED), named(set(EXACT)))
 
 
-def best_with(network: UNet3d, names: frozenset[str], slowdown: float = 4.0) -> Choices:
-    return plan_training(network, SIZE, allowed=names, max_slowdown=slowdown, machine=FINE).choices
+def best_with(network: UNet3d, names: frozenset[str], slowdown: float = 4.0, by_rows: bool = False) -> Choices:
+    machine = replace(COUNTED, by_rows=by_rows)
+    return plan_training(network, SIZE, allowed=names, max_slowdown=slowdown, machine=machine).choices
 
 
 def test_every_file_is_a_registered_strategy():
@@ -50,7 +50,8 @@ def test_it_saves_memory(network, space, name):
     if name == "slab-streaming":
         allowed |= {"host-offload"}
     slowdown = 1.02 if name == "host-offload" else 4.0  # where operations are free, recomputing saves as much
-    with_it, without = (best_with(network, frozenset(names), slowdown) for names in (allowed, allowed - {name}))
+    rows = name == "row-slabs"
+    with_it, without = (best_with(network, frozenset(names), slowdown, rows) for names in (allowed, allowed - {name}))
     assert space.cost_model.price(with_it).peak < space.cost_model.price(without).peak
 
 
@@ -59,7 +60,7 @@ def test_what_is_switched_off_is_in_no_plan(network, name):
     allowed = (EXACT | {"reduced-storage"}) - {name}
     if name == "recompute-norm":
         allowed -= {"checkpoint", "reduced-storage", "slab-streaming"}  # they, too, keep one tensor of a unit
-    choices = best_with(network, frozenset(allowed))
+    choices = best_with(network, frozenset(allowed), by_rows=name == "row-slabs")
     units = choices.units.values()
     used = {
         "in-place": choices.in_place,
@@ -67,9 +68,10 @@ def test_what_is_switched_off_is_in_no_plan(network, name):
         "fused-head": choices.fused_head,
         "recompute-norm": any(
             makes_two(unit) and choices.of(unit.name).storage is Storage.KEPT
-            for unit in Space(CostModel(build_units(network), SIZE, machine=FINE), []).free
+            for unit in Space(CostModel(build_units(network), SIZE, machine=COUNTED), []).free
         ),
         "checkpoint": any(unit.storage in (Storage.RECOMPUTED, Storage.NEVER) for unit in units),
+        "row-slabs": choices.by_rows,
         "channel-chunks": any(unit.chunks > 1 for unit in units),
         "host-offload": any(unit.host for unit in units) or bool(choices.streamed_to_host),
         "reduced-storage": any(unit.reduced for unit in units),

@@ -15,6 +15,7 @@ from FetusMapV2Lib.memory.strategies.no_concat import NoConcat
 from FetusMapV2Lib.memory.strategies.recompute_norm import RecomputeNorm
 from FetusMapV2Lib.memory.strategies.reduced_storage import ReducedStorage
 from FetusMapV2Lib.memory.strategies.reversible_blocks import ReversibleBlocks
+from FetusMapV2Lib.memory.strategies.row_slabs import RowSlabs
 from FetusMapV2Lib.memory.strategies.slab_streaming import SlabStreaming
 
 __all__ = ["EXACT", "ON_DEVICE", "STRATEGIES", "Space", "Strategy", "check_strategies", "named"]
@@ -29,6 +30,7 @@ STRATEGIES: dict[str, Strategy] = {
         RecomputeNorm(),
         Checkpoint(),
         ChannelChunks(),
+        RowSlabs(),
         HostOffload(),
         ReducedStorage(),
         SlabStreaming(),

@@ -1,4 +1,4 @@
-"""Work on a slice of channels at a time, so that temporary tensors are small; coarser levels get fewer slices.
+"""Work on a slice of channels at a time, so that temporary tensors are small; fewer on coarser levels; for CPUs.
 
 Saves most of what a unit needs while it runs; costs more, smaller operations.
 """
@@ -24,13 +24,23 @@ class ChannelChunks(Strategy):
 
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
         """Some numbers of slices at the top, half as many on every coarser level."""
+        if not _helps(space):
+            return patterns
         return [_sliced(pattern, top, space) for pattern in patterns for top in _TOP_LEVEL]
 
     def moves(self, choices: Choices, space: Space) -> Iterator[Choices]:
         """Twice or half as many on one level."""
+        if space.cost_model.machine.by_rows and not choices.slab_rows:
+            return
         for level in space.levels:
             for factor in (2, 0.5):
                 yield _scaled(choices, level, factor, space)
+
+
+def _helps(space: Space) -> bool:
+    """Whether slices serve the machine, or the levels below a streamed one."""
+    streams = any(strategy.name == "slab-streaming" for strategy in space.allowed)
+    return streams or not space.cost_model.machine.by_rows
 
 
 def _sliced(choices: Choices, top: int, space: Space) -> Choices:

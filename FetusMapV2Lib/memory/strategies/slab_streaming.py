@@ -33,7 +33,11 @@ class SlabStreaming(Strategy):
         stores: list[tuple[str, ...]] = [()]
         if any(strategy.name == "host-offload" for strategy in space.allowed):
             stores.append(_TO_HOST)
-        on_device = [pattern for pattern in patterns if not any(choice.host for choice in pattern.units.values())]
+        on_device = [
+            pattern
+            for pattern in patterns
+            if not pattern.by_rows and not any(choice.host for choice in pattern.units.values())
+        ]
         return [
             *patterns,
             *(

@@ -1,0 +1,255 @@
+"""The search for a plan: strategies propose patterns, which are priced, and changes that improve the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.meter import Measured
+from FetusMapV2Lib.memory.plan import (
+    BudgetError,
+    Choices,
+    ExecutorKind,
+    MemoryPlan,
+    Prediction,
+    UnitChoice,
+    shown_bytes,
+)
+from FetusMapV2Lib.memory.segment_table import segment_plans
+from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, Space, named
+from FetusMapV2Lib.memory.strategies.base import with_unit
+from FetusMapV2Lib.memory.units import OpaqueUnit
+
+#: Duration of a step, relative to plain PyTorch, when neither a budget nor a limit is given.
+DEFAULT_SLOWDOWN = 1.1
+
+_EVALUATIONS = 90  # prices looked at in one search: bounds the planning time
+
+
+class PlanSearch:
+    """One search for a way to run a network.
+
+    Args:
+        cost_model: of the network at a size.
+        budget: greatest peak in bytes, None = none.
+        max_slowdown: greatest ratio of a step's predicted duration to plain PyTorch's; None = 1.1 without a budget.
+        allowed: names of strategies, None = those on the device, then all exact ones.
+    """
+
+    def __init__(
+        self,
+        cost_model: CostModel,
+        budget: int | None,
+        max_slowdown: float | None,
+        allowed: frozenset[str] | None,
+    ) -> None:
+        self.cost_model, self.graph, self.budget = cost_model, cost_model.graph, budget
+        if max_slowdown is None and budget is None and cost_model.training:
+            max_slowdown = DEFAULT_SLOWDOWN
+        self.max_slowdown = float("inf") if max_slowdown is None else max_slowdown
+        rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
+        self.rounds = [Space(cost_model, named(names)) for names in rounds]
+        if budget is not None:  # the last resort
+            self.rounds.append(Space(cost_model, named(rounds[-1]), thin_slices=True))
+        self.space = self.rounds[0]
+
+    @cached_property
+    def vanilla(self) -> Measured:
+        """Plain autograd."""
+        return self.cost_model.vanilla()
+
+    @cached_property
+    def max_seconds(self) -> float:
+        """Longest that a step may take."""
+        return self.max_slowdown * self.cost_model.plain_seconds() if self._limited else float("inf")
+
+    def _check_trace(self) -> None:
+        """Refuse a network that tracing has misread, by a question about its input's type for example."""
+        choices = Choices(fused_head=False)
+        again = sum(unit.name in self._opaque_names for unit in self.graph.units)  # opaque units run twice in training
+        found = self.cost_model.price(choices).flops
+        if found < 0.999 * self.vanilla.flops or (not again and found > 1.001 * self.vanilla.flops):
+            raise UserError(
+                "the network does something else when it is traced than when it runs",
+                remedy="Memory plans need a forward pass without questions about types, shapes or values",
+            )
+
+    @property
+    def _opaque_names(self) -> set[str]:
+        return {unit.name for unit in self.graph.units if isinstance(unit, OpaqueUnit) and unit.needs_gradient}
+
+    def plan(self) -> MemoryPlan:
+        """The plan."""
+        self._check_trace()
+        if self.budget is not None and self.vanilla.peak_bytes <= self.budget:
+            return self._fastest()
+        if self.budget is None and not self.cost_model.training:
+            return self._result(self._fastest_inference())
+        smallest: int | None = None
+        for space in self.rounds:
+            self.space = space
+            effort = _EVALUATIONS if self.budget is None else _EVALUATIONS // 3
+            leanest = self._search(self._memory_score, self._patterns(), effort)
+            peak = self.cost_model.price(leanest).peak
+            smallest = peak if smallest is None else min(smallest, peak)
+            if self.budget is None:
+                return self._result(leanest) if peak < self.vanilla.peak_bytes else self._fastest()
+            if peak <= self.budget:
+                return self._result(self._search(self._time_score, [*self._patterns(), leanest], 2 * effort))
+        raise self._refusal(smallest or 0)
+
+    def leanest(self, evaluations: int) -> Choices:
+        """The choices of the least peak that a short search finds."""
+        self.space = self.rounds[0]
+        return self._search(self._memory_score, self._patterns(), evaluations)
+
+    def patterns(self) -> list[Choices]:
+        """Ways that a search on the device alone starts from, plain autograd's first."""
+        self.space = self.rounds[0]
+        return self._patterns()
+
+    def _fastest(self) -> MemoryPlan:
+        """Plain PyTorch, with the channels innermost or not, or the fastest pattern where times are measured."""
+        model = self.cost_model
+        ways = [Choices()]
+        if model.training and model.machine.by_rows:
+            ways.append(Choices(channels_last=True))
+        seconds = [model.plain_seconds(way.channels_last) for way in ways]
+        quickest = seconds.index(min(seconds))
+        if model.machine.measured and model.training:
+            limit = self.vanilla.peak_bytes if self.budget is None else self.budget
+            fitting = [way for way in self.patterns() if model.price(way).peak <= limit]
+            best = min(fitting, key=model.seconds, default=None)
+            if best is not None and model.seconds(best) < seconds[quickest]:
+                return self._result(best)
+        return self._vanilla_plan(ways[quickest], seconds[quickest])
+
+    def _refusal(self, smallest: int) -> BudgetError:
+        size = "x".join(str(n) for n in self.cost_model.input_size)
+        told, needed = shown_bytes(self.budget or 0), shown_bytes(smallest)
+        return BudgetError(
+            f"{self._purpose} at {size} does not fit {told}: at least {needed} are needed",
+            smallest,
+            remedy="Give more memory or a smaller input size" + (", or allow more time" if self._limited else ""),
+        )
+
+    @property
+    def _limited(self) -> bool:
+        return self.max_slowdown != float("inf")
+
+    # -- search ------------------------------------------------------------------------------------------------
+
+    def _memory_score(self, choices: Choices) -> tuple[float, ...]:
+        price = self.cost_model.price(choices)
+        seconds = self.cost_model.machine.seconds(price)
+        return (max(0.0, seconds - self.max_seconds), price.peak, seconds)
+
+    def _time_score(self, choices: Choices) -> tuple[float, ...]:
+        price = self.cost_model.price(choices)
+        seconds = self.cost_model.machine.seconds(price)
+        over = max(0.0, price.peak - (self.budget or 0)), max(0.0, seconds - self.max_seconds)
+        return (*over, seconds, price.peak)
+
+    def _search(
+        self,
+        score: Callable[[Choices], tuple[float, ...]],
+        starts: list[Choices],
+        evaluations: int = _EVALUATIONS,
+    ) -> Choices:
+        """The best start, improved by single changes until none helps or the effort is spent."""
+        best = min(starts, key=score)
+        end = self.cost_model.evaluations + evaluations
+        improved = True
+        while improved and self.cost_model.evaluations < end:
+            improved = False
+            for changed in self._changes(best):
+                if self.cost_model.evaluations >= end:
+                    break
+                if score(changed) < score(best):
+                    best, improved = changed, True
+        return best
+
+    def _patterns(self) -> list[Choices]:
+        """Ways that suit encoder-decoder networks, from the fastest to the leanest."""
+        units = {unit.name: UnitChoice(self.space.storages(unit)[0]) for unit in self.graph.units}
+        inner = self.cost_model.machine.by_rows and self.cost_model.training
+        patterns = [Choices(units=units, in_place=False, split_concat=False, fused_head=False, channels_last=inner)]
+        for strategy in self.space.allowed:
+            patterns = strategy.spread(patterns, self.space)
+        return patterns
+
+    def _changes(self, choices: Choices) -> Iterator[Choices]:
+        """Neighbours: a setting of the whole network, or one unit's storage."""
+        for strategy in self.space.allowed:
+            yield from strategy.moves(choices, self.space)
+        for unit in self.space.free:
+            current = choices.of(unit.name)
+            for storage in self.space.storages(unit):
+                if storage is not current.storage:
+                    yield with_unit(choices, unit.name, replace(current, storage=storage))
+            for strategy in self.space.allowed:
+                yield from strategy.unit_moves(choices, unit)
+
+    # -- results -----------------------------------------------------------------------------------------------
+
+    def _fastest_inference(self) -> Choices:
+        return min(self._patterns()[:1], key=self.cost_model.seconds)
+
+    def _vanilla_plan(self, choices: Choices, seconds: float) -> MemoryPlan:
+        prediction = Prediction(
+            peak_bytes=self.vanilla.peak_bytes,
+            vanilla_peak_bytes=self.vanilla.peak_bytes,
+            flops=self.vanilla.flops,
+            vanilla_flops=self.vanilla.flops,
+            seconds=seconds,
+            vanilla_seconds=self.cost_model.plain_seconds(),
+            timeline=self.vanilla.timeline,
+            vanilla_timeline=self.vanilla.timeline,
+            basis=self._basis,
+        )
+        return MemoryPlan(
+            self.cost_model.input_size,
+            self.cost_model.batch,
+            self._purpose,
+            ExecutorKind.VANILLA,
+            (),
+            prediction,
+            choices,
+        )
+
+    @property
+    def _purpose(self) -> str:
+        return "training" if self.cost_model.training else "inference"
+
+    @property
+    def _basis(self) -> str:
+        machine = self.cost_model.machine
+        return f"{machine.basis}, {machine.name}"
+
+    def _result(self, choices: Choices) -> MemoryPlan:
+        price = self.cost_model.price(choices)
+        prediction = Prediction(
+            peak_bytes=price.peak,
+            vanilla_peak_bytes=self.vanilla.peak_bytes,
+            flops=price.flops,
+            vanilla_flops=self.vanilla.flops,
+            seconds=self.cost_model.machine.seconds(price),
+            vanilla_seconds=self.cost_model.plain_seconds(),
+            host_bytes=price.host_peak,
+            transferred_bytes=price.transferred,
+            timeline=tuple(price.timeline),
+            vanilla_timeline=self.vanilla.timeline,
+            basis=self._basis,
+        )
+        return MemoryPlan(
+            self.cost_model.input_size,
+            self.cost_model.batch,
+            self._purpose,
+            choices.executor,
+            tuple(segment_plans(self.space, choices)),
+            prediction,
+            choices,
+        )
