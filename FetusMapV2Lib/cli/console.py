@@ -62,6 +62,8 @@ out = _PlainConsole()
 log = _PlainConsole(stderr=True)
 #: What is printed on standard error, for a log file; nothing else writes to it.
 _RECORD = logging.getLogger("fetusmap")
+_RECORD.propagate = False
+_RECORD.setLevel(logging.CRITICAL + 1)  # without a log file, logging would print the lines a second time
 
 
 @dataclass
@@ -95,7 +97,6 @@ def set_verbosity(*, verbose: bool, quiet: bool, log_file: Path | None) -> None:
         for logger in (_RECORD, library):
             logger.removeHandler(handler)
         handler.close()
-    _RECORD.propagate = False
     if log_file is None:
         _RECORD.setLevel(logging.CRITICAL + 1)
         return

@@ -43,6 +43,14 @@ def test_as_a_module_a_mistake_is_one_line_and_exit_code_2(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_command_that_does_not_exist_is_said_once(tmp_path) -> None:
+    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
+    usage, error = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert usage.startswith("Usage: ") and error.startswith("Error: No such command")
+
+
 def test_version(fetusmap) -> None:
     answer = fetusmap("--version")
     assert (answer.code, answer.out) == (0, f"FetusMapV2 {__version__}\n")
