@@ -96,7 +96,11 @@ class TorchKernels:
 
     def weight_gradient(self, dz: Tensor, x: Tensor, weight: Tensor, conv: Convolution) -> Tensor:
         """From the output's gradient and the input, in the weight's type."""
-        return self._backward(dz, x.to(dz.dtype), weight, conv, (False, True))[1].to(weight.dtype)
+        kernels, x = self, x.to(dz.dtype)
+        if dz.device.type == "cpu" and dz.dtype in (torch.bfloat16, torch.float16):
+            # with the channels innermost, PyTorch 2.13 leaves the gradient of small tensors uninitialised
+            kernels, dz, x = TorchKernels(), dz.contiguous(), x.contiguous()
+        return kernels._backward(dz, x, weight, conv, (False, True))[1].to(weight.dtype)
 
     def input_gradient(self, dz: Tensor, weight: Tensor, shape: tuple[int, ...], conv: Convolution) -> Tensor:
         """From the output's gradient; the input's values are not needed, only its shape."""

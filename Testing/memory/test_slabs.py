@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import build_units
 from FetusMapV2Lib.network.unet import DoubleConv, UNet3d
@@ -157,3 +158,17 @@ def test_the_papers_network_in_a_quarter_of_the_memory():
     price, vanilla = model.price(Choices(units=units)), model.vanilla()
     assert price.peak <= 0.25 * vanilla.peak_bytes
     assert price.flops <= 1.1 * vanilla.flops
+
+
+def test_a_bfloat16_weight_gradient_on_a_cpu_with_the_channels_innermost():
+    """Where PyTorch's own, for a weight that lies alike, is left uninitialised."""
+    draw = torch.Generator().manual_seed(0)
+    x, dz = (
+        torch.randn(1, 8, 2, 2, 4, generator=draw).bfloat16().contiguous(memory_format=torch.channels_last_3d)
+        for _ in range(2)
+    )
+    conv = nn.Conv3d(8, 8, 3, padding=1, bias=False)
+    weight = conv.weight.detach()
+    found = TorchKernels(torch.channels_last_3d).weight_gradient(dz, x, weight, conv)
+    expected = TorchKernels().weight_gradient(dz.double(), x.double(), weight.double(), conv)
+    assert error(found, expected) < 0.01
