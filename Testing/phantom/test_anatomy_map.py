@@ -77,7 +77,7 @@ def test_organs_lie_on_their_side(scenes: list[Scene]) -> None:
     for scene in scenes:
         heart, liver = scene.centre(Tissue.HEART), scene.centre(Tissue.LIVER)
         assert heart[0] > 0.5
-        assert liver[0] < -0.3
+        assert liver[0] < heart[0] - 0.8  # the warp of a body shifts both
         assert heart[2] > liver[2]  # cranial
         stomach = scene.geometry.place.inverse().points(
             max(
