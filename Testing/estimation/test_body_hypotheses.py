@@ -24,7 +24,7 @@ def template():
 
 
 def _body(seed):
-    return np.asarray(sample_fetus(np.random.default_rng(seed)).pose)
+    return np.asarray(sample_fetus(np.random.default_rng(seed), anatomy="2026-1").pose)
 
 
 def _placed(seed):

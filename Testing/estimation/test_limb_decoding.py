@@ -26,7 +26,7 @@ HEAD_AND_TRUNK = list(SCHEMA.rows("ht"))
 
 
 def body(seed):
-    return np.asarray(sample_fetus(np.random.default_rng(seed)).pose)
+    return np.asarray(sample_fetus(np.random.default_rng(seed), anatomy="2026-1").pose)
 
 
 LIBRARY = np.stack([body(seed) for seed in range(100, 130)])
