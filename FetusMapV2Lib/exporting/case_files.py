@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
@@ -19,6 +20,7 @@ from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.study import Study, day_of, read_study
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.reporting.crl_view import crl_view
 from FetusMapV2Lib.reporting.report import Picture, Report
 
 #: A shorter name may be a word of a sentence, and identifies nobody.
@@ -84,8 +86,16 @@ class CaseFiles:
             study=self._study,
             dates=self.dates,
             pictures=self._pictures,
+            crl_view=self.crl_view,
         )
         return report if options.identifiers else report.without_identifiers()
+
+    @cached_property
+    def crl_view(self) -> CrlView | None:
+        """What the volume tells of the image of the crown-rump length; None without a volume or a fetus."""
+        if self.volume is None or not self.estimate.has_pose:
+            return None
+        return crl_view(self.volume, self.estimate.pose)
 
     @cached_property
     def dates(self) -> KnownDates | None:
@@ -135,11 +145,12 @@ def _write_landmarks(case: CaseFiles, path: Path) -> None:
 
 
 def _write_csv(case: CaseFiles, path: Path) -> None:
-    write_text(path, measurements_csv(measurements(case.estimate.pose), case.estimate.pose.doubt))
+    pose = case.estimate.pose
+    write_text(path, measurements_csv(measurements(pose), pose.doubt, crl_quality(pose, case.crl_view)))
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:
-    write_json(path, results_document(case.estimate, case.dates))
+    write_json(path, results_document(case.estimate, case.dates, case.crl_view))
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.known_dates import KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
@@ -50,12 +51,13 @@ def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = (
     return notes
 
 
-def measurements_csv(found: Measurements, doubt: str = "") -> str:
+def measurements_csv(found: Measurements, doubt: str = "", quality: Sequence[Check] = ()) -> str:
     """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity, remark and grade of presence.
 
     Args:
         found: the measurements.
         doubt: why the pose that they are of is doubtful (`Pose.doubt`).
+        quality: the criteria of the image of the crown-rump length.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -70,20 +72,23 @@ def measurements_csv(found: Measurements, doubt: str = "") -> str:
         remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
         name, interval = f"Gestational age ({d.name})", _cell(d.combined_days, 1)
         writer.writerow([name, _cell(d.days, 1), "d", interval, "90 %", d.valid, remark, grade])
-    for c in found.checks:
+    for c in (*found.checks, *quality):
         fits = "" if c.verdict == "unknown" else not c.doubtful
-        remark = f"{c.remark}; usual {_cell(c.limits[0], 1)} to {_cell(c.limits[1], 1)} {c.unit}; {c.source}"
+        remark = f"{c.remark}; {_usual(c)}{c.source}"
         writer.writerow([c.name, _cell(c.value, 1), c.unit, _cell(c.uncertainty, 1), "90 %", fits, remark, grade])
     writer.writerow(["Note", "", "", "", "", "", f"{RESEARCH_USE} {JOINT_CENTRES}", ""])
     return out.getvalue()
 
 
-def results_document(estimate: Estimate, dates: KnownDates | None = None) -> dict[str, Any]:
+def results_document(
+    estimate: Estimate, dates: KnownDates | None = None, view: CrlView | None = None
+) -> dict[str, Any]:
     """The JSON of an estimate: landmarks (RAS mm), measurements, plane, ages, model and device.
 
     Args:
         estimate: the estimate.
         dates: of the pregnancy; with them, what they decide.
+        view: what the volume tells of the image of the crown-rump length.
     """
     document = {
         "software": SOFTWARE,
@@ -103,7 +108,9 @@ def results_document(estimate: Estimate, dates: KnownDates | None = None) -> dic
     values: dict[str, Any] = to_json(document, digits=_DIGITS)
     if not estimate.has_pose:
         return values
-    return values | _pose_document(estimate.pose) | ({} if dates is None else _dates_document(estimate.pose, dates))
+    quality = [_check_document(check) for check in crl_quality(estimate.pose, view)]
+    values |= _pose_document(estimate.pose) | {"crl_quality": to_json(quality, digits=_DIGITS)}
+    return values | ({} if dates is None else _dates_document(estimate.pose, dates))
 
 
 def _dates_document(pose: Pose, dates: KnownDates) -> dict[str, Any]:
@@ -215,3 +222,11 @@ def _plane_document(plane: Plane | None) -> dict[str, Any] | None:
 
 def _cell(value: float | None, digits: int) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _usual(check: Check) -> str:
+    """The limits of a check in words; empty if there are none."""
+    low, high = (_cell(limit, 1) for limit in check.limits)
+    if low and high:
+        return f"usual {low} to {high} {check.unit}; "
+    return f"at least {low} {check.unit}; " if low else f"up to {high} {check.unit}; " if high else ""

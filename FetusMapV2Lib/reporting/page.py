@@ -32,15 +32,15 @@ _MAP_SIZE, _MAP_SCALE = (880, 360), 2.5
 _STYLE = """
 body { font-family: Arial, Helvetica, "DejaVu Sans", sans-serif; font-size: 9pt; color: #1a1d23; background: #ffffff; }
 h1 { font-size: 17pt; margin: 0; }
-h2 { font-size: 11pt; margin-top: 12px; margin-bottom: 4px; color: #1f3a5f; }
+h2 { font-size: 11pt; margin-top: 8px; margin-bottom: 3px; color: #1f3a5f; }
 p { margin-top: 3px; margin-bottom: 3px; }
-td, th { padding: 1px 8px 1px 0; text-align: left; vertical-align: top; }
+td, th { font-size: 8pt; padding: 1px 8px 1px 0; text-align: left; vertical-align: top; }
 th { color: #5b6472; font-weight: normal; }
 .head { border-bottom: 1px solid #9aa4b2; }
 .notice { background-color: #fff3cd; color: #6b4e00; font-weight: bold; padding: 6px; }
 .doubt { color: #9c1c12; }
 .doubtful { background-color: #fbe3e0; color: #9c1c12; font-weight: bold; padding: 6px; }
-.small { font-size: 7.5pt; color: #5b6472; }
+.small { font-size: 7pt; color: #5b6472; }
 .number { text-align: right; }
 """.strip()
 _SCREEN_STYLE = f"body {{ max-width: {_WIDTH}px; margin: 24px auto; padding: 0 16px; }}"
@@ -61,6 +61,7 @@ def report_page(report: Report, *, screen: bool = True) -> str:
         _patient_and_case(report),
         _measurements(report),
         _dates(report),
+        _quality(report),
         _doubts(report),
         _map(report),
         _pictures(report),
@@ -221,14 +222,20 @@ def _dates(report: Report) -> str:
     return f"<h2>Dates</h2><table width='100%'>{_head_row(columns)}{''.join(rows)}</table>{_small(notes)}"
 
 
+def _quality(report: Report) -> str:
+    """The criteria of the image of the crown-rump length."""
+    head = _head_row((("Criterion", 29), ("Value", 9), ("± (90 %)", 9), ("Usual", 15), ("Remark", 38)))
+    known = [check for check in report.crl_quality if math.isfinite(check.value)]
+    others = "; ".join(f"{check.name}: {check.remark}" for check in report.crl_quality if check not in known)
+    table = f"<table width='100%'>{head}{''.join(map(_check_row, known))}</table>" if known else ""
+    return f"<h2>Image of the crown-rump length</h2>{table}" + (_small(f"{others}.") if others else "")
+
+
 def _doubts(report: Report) -> str:
-    """Every check that failed, with its reference."""
-    doubts = report.measurements.doubts
+    """Every check that failed."""
+    doubts = [check for check in (*report.measurements.checks, *report.crl_quality) if check.doubtful]
     unknown = [check for check in report.measurements.checks if check.verdict == "unknown"]
-    lines = [
-        f'<p class="doubt"><b>{escape(check.name)}</b>: {escape(check.remark)}.</p>' + _small(check.source)
-        for check in doubts
-    ]
+    lines = [f'<p class="doubt"><b>{escape(check.name)}</b>: {escape(check.remark)}.</p>' for check in doubts]
     if not doubts:
         lines.append("<p>No check raised a doubt.</p>")
     if unknown:
@@ -288,7 +295,7 @@ def _landmarks(report: Report) -> str:
 
 def _sources(report: Report) -> str:
     ages = [f"{dating.name}: {dating.source}" for dating in report.measurements.datings]
-    limits = dict.fromkeys(check.source for check in report.measurements.checks)
+    limits = dict.fromkeys(check.source for check in (*report.measurements.checks, *report.crl_quality))
     explained = (
         "± is half of the 90 % interval. For lengths, angles and differences it comes from the landmark radii; for "
         "ages from the scatter of single fetuses and the uncertainty of the length together."
@@ -316,7 +323,8 @@ def _amount(value: float | None, unit: str) -> str:
 
 def _limits(check: Check) -> str:
     low, high = (_amount(limit, check.unit) for limit in check.limits)
-    return f"{low} to {high}".replace(" ", _NO_BREAK) if low and high else _NOTHING
+    text = f"{low} to {high}" if low and high else f"at least {low}" if low else f"up to {high}" if high else _NOTHING
+    return text.replace(" ", _NO_BREAK)
 
 
 def _number(value: float | None, digits: int) -> str:

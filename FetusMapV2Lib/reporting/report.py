@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
+from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
+from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
@@ -42,6 +44,7 @@ class Report:
         study: patient and study, if the input was DICOM and they are not withheld.
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
+        crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
 
@@ -57,6 +60,7 @@ class Report:
     study: Study | None = None
     dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
+    crl_view: CrlView | None = None
     identifiers_left_out: bool = False
 
     @cached_property
@@ -67,6 +71,11 @@ class Report:
             InputError: an unknown dating formula.
         """
         return measurements(self.pose, self.formula)
+
+    @cached_property
+    def crl_quality(self) -> tuple[Check, ...]:
+        """The criteria of the image of the crown-rump length."""
+        return crl_quality(self.pose, self.crl_view)
 
     @cached_property
     def date_decision(self) -> DateDecision | None:

@@ -16,6 +16,7 @@ import pytest
 from core.folders import visible
 from training.toy_cases import BODY
 
+from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -27,6 +28,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting import RESULT_KINDS, ExportOptions, export, export_paths
 from FetusMapV2Lib.exporting.result_document import measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.volume import Volume
 
 SCHEMA = default_schema()
 
@@ -284,3 +286,18 @@ def test_what_dates_decide_is_in_the_document() -> None:
     assert document["decides"] == "conception" and document["days"] == 84 and document["due"] == "2026-09-13"
     assert document["ages"][0]["origin"] == "conception" and document["crl_centile"] is not None
     assert "dates" not in results_document(estimate())
+
+
+def test_the_criteria_of_the_crown_rump_image_are_in_document_and_table(tmp_path: Path) -> None:
+    view = CrlView(9.0, -2.0, 300.0, 6.0, 0.2)
+    quality = crl_quality(estimate().pose, view)
+    entries = results_document(estimate(), view=view)["crl_quality"]
+    rows = table(measurements_csv(measurements(estimate().pose), quality=quality))
+    for check, entry in zip(quality, entries, strict=True):
+        assert (entry["key"], entry["verdict"], entry["source"]) == (check.key, check.verdict, check.source)
+        assert rows[check.name]["valid"] == ("" if check.verdict == "unknown" else str(not check.doubtful))
+    assert entries[3]["verdict"] == "flagged" and entries[3]["value"] == -2.0
+    assert entries[0]["usual_range"][0] is None and entries[2]["usual_range"][1] is None
+    assert "at least 50.0 %; " in rows["Share of the field"]["remark"]
+    export(estimate(), Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4), "v"), tmp_path, ExportOptions())
+    assert len(strict(tmp_path / "v.measurements.json")["crl_quality"]) == len(quality)

@@ -12,6 +12,7 @@ import pytest
 from reporting.samples import STATES, png, pose, report
 
 from FetusMapV2Lib import __version__
+from FetusMapV2Lib.anatomy.crl_quality import CrlView
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.page import report_page
 from FetusMapV2Lib.reporting.report import Picture, Report
@@ -209,3 +210,17 @@ def test_dates_say_what_decides_and_when_birth_is_due() -> None:
     hidden = report_page(report(dates=dates).without_identifiers())
     assert "<h2>Dates</h2>" not in hidden and "2026-09-13" not in hidden
     assert "<h2>Dates</h2>" not in report_page(report())
+
+
+def test_the_image_of_the_length_is_judged_criterion_by_criterion() -> None:
+    page = Page(report_page(report(crl_view=CrlView(9.0, -2.0, 300.0, 6.0, 0.2))))
+    assert page.row("Crown to border of the field")[1:] == [
+        "9.0 mm",
+        "1.5 mm",
+        "at least 1.5 mm",
+        "inside the field of view",
+    ]
+    assert page.row("Rump to border of the field")[4] == "outside the field of view"
+    assert page.row("Angle crown - upper spine - rump")[3] == "–"
+    assert "Beam to the crown-rump line: not judged: the volume does not tell" in page.text
+    assert "Rump to border of the field: outside the field of view." in page.text.split("To look at again")[1]

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import unicodedata
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
 from reporting.samples import STUDY, png, report
 
+from FetusMapV2Lib.anatomy.crl_quality import CrlView
+from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.pdf import print_pdf
@@ -42,7 +44,8 @@ def test_the_report_fits_three_sheets_of_a4(qt, tmp_path: Path) -> None:
     from pypdf import PdfReader
 
     pictures = [Picture(title, png(300, 312)) for title in ("Skeleton", "Midsagittal", "Coronal", "Transverse")]
-    print_pdf(report(pictures=pictures), tmp_path / "Bericht ü.pdf", qt)
+    view, dates = CrlView(9.0, -2.0, 300.0, 6.0, 0.2), KnownDates(date(2024, 1, 31))
+    print_pdf(report(pictures=pictures, crl_view=view, dates=dates), tmp_path / "Bericht ü.pdf", qt)
     for sheet in PdfReader(tmp_path / "Bericht ü.pdf").pages:
         assert [float(side) for side in sheet.mediabox[2:]] == pytest.approx([595, 842], abs=1)
     first, second, third = sheets_of(tmp_path / "Bericht ü.pdf")
@@ -53,6 +56,9 @@ def test_the_report_fits_three_sheets_of_a4(qt, tmp_path: Path) -> None:
         "Fall <7> & Co",
         "Crown-rump length",
         "toy (0123)",
+        "outside the field of view",
+        "small in the field of view: magnify",
+        "Birth due",
     ):
         assert text in first
     assert "Guide map" in second and "Transverse" in second
