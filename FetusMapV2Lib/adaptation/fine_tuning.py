@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.models.model_file import Model, load_model
-from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.models.weight_averaging import between
 from FetusMapV2Lib.training.case_folder import Case
 from FetusMapV2Lib.training.fitting import fit_run
 from FetusMapV2Lib.training.preset import Preset
@@ -115,10 +114,7 @@ def averaged(start: Model, tuned: Model, share: float) -> Model:
         tuned: the model after fine-tuning.
         share: of the second, 0-1.
     """
-    before, after = start.network.state_dict(), tuned.network.state_dict()
-    network: UNet3d = copy.deepcopy(start.network)
-    network.load_state_dict({name: torch.lerp(value, after[name], share) for name, value in before.items()})
-    return replace(start, network=network.eval(), checksum="")
+    return replace(start, network=between(start.network, tuned.network, share), checksum="")
 
 
 def _mixed(own: Sequence[Case], rehearsed: Sequence[Case]) -> list[Case]:

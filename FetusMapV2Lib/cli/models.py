@@ -61,6 +61,22 @@ def add_poses(
     print_message(f"{added} poses added, {len(extended.poses)} in all: {output}")
 
 
+@models_app.command("average")
+def average(
+    first: Annotated[str, typer.Argument(help="Name or path of a model, such as the start of a training.")],
+    second: Annotated[str, typer.Argument(help="Name or path of a model of the same network, such as its result.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
+    share: Annotated[float, typer.Option("--share", help="Of the second model's weights, 0-1.")] = 0.5,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a model whose weights lie between those of two; it has to be calibrated."""
+    from FetusMapV2Lib.models.weight_averaging import average_models
+
+    average_models(first, second, output, share, half_precision=half, overwrite=overwrite)
+    print_message(f"{output}: written; calibrate it next (`fetusmap calibrate`)")
+
+
 @models_app.command("verify")
 def verify_models(
     model: Annotated[Optional[str], typer.Argument(help="Name or path; all models of the index if left out.")] = None,

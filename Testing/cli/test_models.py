@@ -67,3 +67,31 @@ def test_a_site_extends_the_pose_library(fetusmap, model_file: Path, tmp_path: P
     empty.mkdir()
     assert fetusmap("models", "add-poses", model, empty, "-o", tmp_path / "x.safetensors").code == 2
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    import torch
+
+    from FetusMapV2Lib.models.model_file import save_model
+    from FetusMapV2Lib.network.unet import UNet3d
+
+    model = load_model(model_file)
+    torch.manual_seed(7)
+    other = replace(model, network=UNet3d(widths=(2, 3, 4)), checksum="")
+    save_model(tmp_path / "other.safetensors", other)
+    between = tmp_path / "between.safetensors"
+    answer = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between, "--share", "0.25")
+    assert answer.code == 0 and "calibrate it next" in answer.err
+    found = load_model(between)
+    for name, value in found.network.state_dict().items():
+        expected = 0.75 * model.network.state_dict()[name] + 0.25 * other.network.state_dict()[name]
+        torch.testing.assert_close(value, expected)
+    assert "0.25 of this training's" in found.info.training["averaged"]
+    again = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between)
+    assert again.code == 2 and "--overwrite" in again.errors()[0]
+    wrong = fetusmap("models", "average", model_file, "simulated-2", "-o", tmp_path / "no.safetensors")
+    assert wrong.code == 2 and "different networks" in wrong.errors()[0]
+    outside = fetusmap("models", "average", model_file, model_file, "-o", tmp_path / "no.safetensors", "--share", "2")
+    assert outside.code == 2 and not (tmp_path / "no.safetensors").exists()

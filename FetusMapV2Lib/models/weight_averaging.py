@@ -1,0 +1,76 @@
+"""A model between two: a fine-tuned one that has not forgotten what it started from (Wortsman et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from FetusMapV2Lib.core.atomic_files import ensure_absent
+from FetusMapV2Lib.core.errors import ModelError
+from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.model_file import Model, load_model, save_model
+from FetusMapV2Lib.models.model_index import find_model
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def between(first: Network, second: Network, share: float) -> Network:
+    """A network with weights between those of two, in evaluation mode; `share` is that of the second, 0-1."""
+    before, after = first.state_dict(), second.state_dict()
+    network = copy.deepcopy(first)
+    network.load_state_dict({name: torch.lerp(value, after[name], share) for name, value in before.items()})
+    return network.eval()
+
+
+def average_models(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    share: float,
+    *,
+    half_precision: bool = False,
+    overwrite: bool = False,
+) -> Model:
+    """Write a model whose weights lie between those of two, and which is otherwise the second.
+
+    Neither of their calibrations holds for it, so it has none.
+
+    Args:
+        first: name or path of a model.
+        second: of another one with the same network.
+        output: the file to write.
+        share: of the second, 0-1.
+        half_precision: store the weights as float16.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The model as it was written.
+
+    Raises:
+        ModelError: a model cannot be read, their networks differ, or the share is not between 0 and 1.
+        OutputError: the file exists, or cannot be written.
+    """
+    if not 0 <= share <= 1:
+        raise ModelError(f"a share of {share:g} is not between 0 and 1", remedy="Use for example 0.5")
+    ensure_absent(Path(output), overwrite)
+    one, other = load_model(find_model(first)), load_model(find_model(second))
+    if one.info.network != other.info.network:
+        raise ModelError("the two models have different networks", where=second, remedy="Average a model and its start")
+    note = f"the weights are {share:g} of this training's and {1 - share:g} of those of {one.info.name}"
+    info = replace(
+        other.info,
+        training={**other.info.training, "averaged": note},
+        evaluation={},
+        weights="float16" if half_precision else other.info.weights,
+    )
+    averaged = replace(
+        other, network=between(one.network, other.network, share), info=info, calibration=uncalibrated(), checksum=""
+    )
+    save_model(output, averaged)
+    return averaged
