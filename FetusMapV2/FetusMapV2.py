@@ -165,9 +165,9 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.selectDefaultVolume()
 
     def selectDefaultVolume(self) -> None:
-        """Select the volume of the slice views, or else the first one, unless a volume is selected already."""
-        volume = _firstOffered(self.ui.inputSelector, view_orientation.shownVolume())
-        self.state.patient.setDefaults(volume, _firstOffered(self.ui.sequenceSelector))
+        """Select the volume of the slice views, or else the newest, unless a volume is selected already."""
+        volume = _newestOffered(self.ui.inputSelector, view_orientation.shownVolume())
+        self.state.patient.setDefaults(volume, _newestOffered(self.ui.sequenceSelector))
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         before = self.state.parameterNode
@@ -183,8 +183,8 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.state.followParameters()
 
 
-def _firstOffered(selector: slicer.qMRMLNodeComboBox, preferred: slicer.vtkMRMLNode | None = None) -> Any:
-    """The preferred node if a selector offers it, or else the first one; None without any.
+def _newestOffered(selector: slicer.qMRMLNodeComboBox, preferred: slicer.vtkMRMLNode | None = None) -> Any:
+    """The preferred node if a selector offers it, or else the newest; None without any.
 
     The scene is searched, because the selector may not have been updated yet.
     """
@@ -194,7 +194,7 @@ def _firstOffered(selector: slicer.qMRMLNodeComboBox, preferred: slicer.vtkMRMLN
         for node in slicer.util.getNodesByClass(kind)
         if not node.GetHideFromEditors() and not any(map(node.IsA, selector.hideChildNodeTypes))
     ]
-    return preferred if preferred in found else next(iter(found), None)
+    return preferred if preferred in found else next(reversed(found), None)
 
 
 class FetusMapV2Logic(ScriptedLoadableModuleLogic, SequenceEstimation):

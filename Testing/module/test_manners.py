@@ -176,6 +176,27 @@ def test_label_maps_are_neither_offered_nor_chosen(open_window, scene):
     assert open_window().module_widget.ui.inputSelector.currentNode() is volume
 
 
+def test_the_volume_in_the_views_or_else_the_newest_is_chosen(open_window, scene):
+    import slicer
+    from FetusMapV2Panel import selftest
+
+    _older, newest = selftest.addVolume(scene), selftest.addVolume(scene)
+    slicer.util.setSliceViewerLayers(background=None)
+    assert open_window().module_widget.ui.inputSelector.currentNode() is newest
+    scene.Clear(0)
+    shown, _newest = selftest.addVolume(scene), selftest.addVolume(scene)
+    slicer.util.setSliceViewerLayers(background=shown)
+    assert open_window().module_widget.ui.inputSelector.currentNode() is shown
+
+
+def test_measurements_stand_above_the_list_of_landmarks(ui, main_window):
+    layout = ui.resultsCollapsibleButton.parent().parent().layout()
+    parts = [section.widget for section in main_window.module_widget.sections]
+    names = [type(section).__name__ for section in main_window.module_widget.sections]
+    places = {name: layout.indexOf(part) for name, part in zip(names, parts, strict=True)}
+    assert places["EstimateSection"] < places["MeasurementsSection"] < places["LandmarksSection"]
+
+
 # ---- what it costs, and what it leaves
 
 

@@ -11,8 +11,8 @@ from FetusMapV2Panel.sections.report import ReportSection
 SECTIONS = (
     InstallSection,
     EstimateSection,
-    LandmarksSection,
     MeasurementsSection,
+    LandmarksSection,
     MovementSection,
     ReportSection,
 )
