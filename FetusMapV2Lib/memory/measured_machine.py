@@ -150,7 +150,7 @@ class _Measurement:
             ways["plain, channels last"] = lambda twin: lambda volume: channels_innermost(twin, volume)
         ways["units"] = lambda twin: ManagedNetwork(twin, self._plan_of_units(size))
         repeats = 5 if self.device.type == "cuda" else 3
-        found = []
+        found: list[StepTiming] = []
         for way, call in ways.items():
             if found and time.perf_counter() + found[-1].seconds > self.end:
                 break

@@ -7,12 +7,14 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 
 from FetusMapV2Lib.memory.operations import CONVOLUTIONS, Operation
 
 _Points = list[tuple[float, float]]
+_Sizes = tuple[tuple[int, ...], tuple[int, ...]]  # of a weight, of a plane
 _OTHER_KERNEL = 10.0  # distance between convolutions whose kernels differ in size
 
 
@@ -200,7 +202,7 @@ def _flops(group: tuple[object, ...], rows: float) -> float:
 
 def _distance(one: tuple[object, ...], other: tuple[object, ...]) -> float:
     """How unlike two convolutions are: octaves of channels, and a little of the plane's size."""
-    (_, _, weight, _, plane), (_, _, weight2, _, plane2) = one, other
-    channels = sum(abs(math.log2(a / b)) for a, b in zip(weight[:2], weight2[:2], strict=True))  # type: ignore[index]
-    size = abs(math.log2(math.prod(plane) / math.prod(plane2)))  # type: ignore[call-overload]
-    return channels + 0.25 * size + (_OTHER_KERNEL if weight[2:] != weight2[2:] else 0.0)  # type: ignore[index]
+    (weight, plane), (weight2, plane2) = (cast("_Sizes", (group[2], group[4])) for group in (one, other))
+    channels = sum(abs(math.log2(a / b)) for a, b in zip(weight[:2], weight2[:2], strict=True))
+    size = abs(math.log2(math.prod(plane) / math.prod(plane2)))
+    return channels + 0.25 * size + (_OTHER_KERNEL if weight[2:] != weight2[2:] else 0.0)
