@@ -7,15 +7,28 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple
 
 import torch
 
 from FetusMapV2Lib.memory.operations import CONVOLUTIONS, Operation
 
 _Points = list[tuple[float, float]]
-_Sizes = tuple[tuple[int, ...], tuple[int, ...]]  # of a weight, of a plane
 _OTHER_KERNEL = 10.0  # distance between convolutions whose kernels differ in size
+
+
+class _Group(NamedTuple):
+    """Convolutions that differ by their rows alone; `plane` is batch and the last two axes."""
+
+    kind: str
+    dtype: str
+    weight: tuple[int, ...]
+    steps: tuple[int, ...]
+    plane: tuple[int, ...]
+
+    def flops(self, rows: float) -> float:
+        """Operations on so many rows."""
+        return 2 * math.prod(self.weight) * math.prod(self.plane) * rows
 
 
 @dataclass(frozen=True)
@@ -100,11 +113,11 @@ class Timings:
     def workspace(self, operation: Operation) -> int:
         """Bytes that a convolution allocates for a moment."""
         rows = operation.shape[2]
-        near = [timing for timing in self.operations if _group(timing) == _group_of(operation)]
-        if not near:
+        near = self._workspaces.get(_group_of(operation))
+        if near is None:
             return 0
-        closest = min(near, key=lambda timing: abs(timing.shape[2] - rows))
-        return int(closest.workspace * min(1.0, rows / closest.shape[2]))
+        height, count = min(near, key=lambda known: abs(known[0] - rows))
+        return int(count * min(1.0, rows / height))
 
     def step(self, way: str) -> StepTiming | None:
         """The whole step of a kind."""
@@ -115,13 +128,22 @@ class Timings:
         return {}
 
     @cached_property
-    def _groups(self) -> dict[tuple[object, ...], _Points]:
+    def _groups(self) -> dict[_Group, _Points]:
         """(rows, seconds) of the same convolution in slabs of several heights."""
-        groups: dict[tuple[object, ...], _Points] = {}
+        groups: dict[_Group, _Points] = {}
         for timing in self.operations:
             if timing.kind in CONVOLUTIONS:
                 groups.setdefault(_group(timing), []).append((timing.shape[2], timing.seconds))
         return {group: sorted(points) for group, points in groups.items()}
+
+    @cached_property
+    def _workspaces(self) -> dict[_Group, list[tuple[int, int]]]:
+        """(rows, bytes) of the same."""
+        groups: dict[_Group, list[tuple[int, int]]] = {}
+        for timing in self.operations:
+            if timing.kind in CONVOLUTIONS:
+                groups.setdefault(_group(timing), []).append((timing.shape[2], timing.workspace))
+        return groups
 
     @cached_property
     def _passes(self) -> dict[tuple[str, str], _Points]:
@@ -141,7 +163,7 @@ class Timings:
         if not similar:
             return self.launch_s + operation.flops / self._flops_per_s
         closest = min(similar, key=lambda other: _distance(group, other))
-        return self.launch_s + operation.flops * self._along(self._groups[closest], rows) / _flops(closest, rows)
+        return self.launch_s + operation.flops * self._along(self._groups[closest], rows) / closest.flops(rows)
 
     def _pass(self, operation: Operation) -> float:
         points = self._passes.get((operation.kind, dtype_name(operation.dtype)))
@@ -183,26 +205,20 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _group_of(operation: Operation) -> tuple[object, ...]:
+def _group_of(operation: Operation) -> _Group:
     batch, _, _, *plane = operation.shape
-    return (operation.kind, dtype_name(operation.dtype), operation.weight, operation.steps, (batch, *plane))
+    kind, dtype = operation.kind, dtype_name(operation.dtype)
+    return _Group(kind, dtype, operation.weight, operation.steps, (batch, *plane))
 
 
-def _group(timing: Timing) -> tuple[object, ...]:
-    if timing.kind not in CONVOLUTIONS:
-        return ()
+def _group(timing: Timing) -> _Group:
     batch, _, _, *plane = timing.shape
-    return (timing.kind, timing.dtype, timing.weight, timing.steps, (batch, *plane))
+    return _Group(timing.kind, timing.dtype, timing.weight, timing.steps, (batch, *plane))
 
 
-def _flops(group: tuple[object, ...], rows: float) -> float:
-    _, _, weight, _, plane = group
-    return 2 * math.prod(weight) * math.prod(plane) * rows  # type: ignore[call-overload, no-any-return]
-
-
-def _distance(one: tuple[object, ...], other: tuple[object, ...]) -> float:
+def _distance(one: _Group, other: _Group) -> float:
     """How unlike two convolutions are: octaves of channels, and a little of the plane's size."""
-    (weight, plane), (weight2, plane2) = (cast("_Sizes", (group[2], group[4])) for group in (one, other))
-    channels = sum(abs(math.log2(a / b)) for a, b in zip(weight[:2], weight2[:2], strict=True))
-    size = abs(math.log2(math.prod(plane) / math.prod(plane2)))
-    return channels + 0.25 * size + (_OTHER_KERNEL if weight[2:] != weight2[2:] else 0.0)
+    pairs = zip(one.weight[:2], other.weight[:2], strict=True)
+    channels = sum(abs(math.log2(mine / its)) for mine, its in pairs)
+    size = abs(math.log2(math.prod(one.plane) / math.prod(other.plane)))
+    return channels + 0.25 * size + (_OTHER_KERNEL if one.weight[2:] != other.weight[2:] else 0.0)

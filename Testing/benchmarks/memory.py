@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from memory_bench import tables, timing
+from memory_bench import device, device_tables, tables, timing
 from memory_bench.records import Records, put_between_markers, size_name
 from memory_bench.schemes import BY_KEY, SCHEMES, STRATEGY_STEPS, Scheme, Size, available
 
@@ -27,7 +27,10 @@ CPU_SIZE, CPU_WIDTHS = (96, 64, 64), (16, 32, 64, 128, 256)
 
 _PAPER = ("gcp-valid", "rev", "gcp-rev")
 _CPU = ("vanilla", "checkpoint-block", "checkpoint-level", *_PAPER, "lean", "lean-host", "streamed-host", "streamed")
-_GPU = ("vanilla", "checkpoint-level", *_PAPER, "lean", "streamed-host")
+_GPU = (
+    "vanilla", "lean", "fast", "checkpoint-level", "vanilla-last", *_PAPER, "streamed-host", "compiled", "compiled-0.5"
+)  # fmt: skip
+_PROFILED = ("vanilla", "lean", "fast")
 
 
 def main() -> None:
@@ -86,11 +89,25 @@ def time(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
 
 
 def gpu(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
-    """Everything that needs a GPU, in one call."""
+    """Everything that needs a GPU, in one call; what matters most comes first."""
     schemes = _chosen(arguments, [BY_KEY[key] for key in _GPU])
     sizes = [arguments.size] if arguments.size else [SIZES[0], SIZES[2]]
-    rows = timing.on_device(records, schemes, sizes, arguments.widths or PAPER_WIDTHS, arguments.device)
-    return {"gpu": timing.device_table(rows, schemes)}
+    widths, on = arguments.widths or PAPER_WIDTHS, arguments.device
+    seconds = arguments.measuring
+    best = device.ceilings(records, on, arguments.side)
+    small, *large = [device.cells([size], widths, on, seconds) for size in sizes]
+    rows = [device.run_cell(records, cell, schemes, arguments.rounds) for cell in small if records.time_left]
+    room = device.largest(records, arguments.budget_gb * 1e9, arguments.size or ASPECT, widths, on)
+    whole = [device.native(records, arguments.size or NATIVE, widths, on, kind) for kind in ("tf32", "bf16")]
+    for cells in large:
+        rows += [device.run_cell(records, cell, schemes, arguments.rounds) for cell in cells if records.time_left]
+    return {
+        "gpu": device_tables.steps(rows, schemes),
+        "gpu native": device_tables.native(whole),
+        "gpu largest": device_tables.largest(room),
+        "gpu limits": device_tables.limits(rows, best, schemes),
+        "gpu profile": device_tables.profiles(rows, _PROFILED),
+    }
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Records], dict[str, str]]] = {
@@ -117,6 +134,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--widths", type=_numbers, default=None, help="channels per level")
     parser.add_argument("--budget-gb", type=float, default=8.0, help="for `largest`, in 10^9 bytes")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="for `gpu`")
+    parser.add_argument("--measuring", type=float, default=20.0, help="seconds for measuring a network, for `gpu`")
+    parser.add_argument("--rounds", type=int, default=device.ROUNDS, help="steps of each scheme, for `gpu`")
+    parser.add_argument("--side", type=int, default=8192, help="of matrices that show the device's best, for `gpu`")
     parser.add_argument("--repeats", type=int, default=7, help="for `time`")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds; rows left over wait")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.memory_bench import tables, timing
+from benchmarks.memory_bench import device, device_tables, tables, timing
 from benchmarks.memory_bench.fake import measured, measured_inference
 from benchmarks.memory_bench.records import Records, put_between_markers
-from benchmarks.memory_bench.schemes import BY_KEY, STRATEGY_STEPS, VANILLA, Setting
+from benchmarks.memory_bench.schemes import BY_KEY, STRATEGY_STEPS, VANILLA, Scheme, Setting
 from memory.networks import error, gradient_vector
 
 SIZE, WIDTHS = (16, 16, 16), (4, 8, 8)
@@ -98,16 +99,43 @@ def test_sizes_grow_along_the_aspect_to_the_budget(tmp_path):
     assert "| 64x32x48 |" in table
 
 
-def test_cpu_times_and_the_gpu_part_run_here(tmp_path):
+def test_cpu_times_are_interleaved():
     schemes = [VANILLA, BY_KEY["lean"]]
     row = timing.on_cpu(schemes, SIZE, WIDTHS, repeats=2)
     assert [len(values) for values in row["seconds"].values()] == [2, 2]
     assert "| vanilla | " in timing.cpu_table(row, schemes)
-    rows = timing.on_device(Records(tmp_path), schemes, [SIZE], WIDTHS, "cpu")
-    assert len(rows) == len(schemes) * len(timing.PRECISIONS)
-    fp32 = next(row for row in rows if row["scheme"] == "lean" and row["precision"] == "fp32")
-    assert fp32["predicted_bytes"] == pytest.approx(fp32["peak_bytes"], rel=0.1)
-    assert timing.device_table(rows, schemes).count("\n") == 2 + len(rows)
+
+
+def test_the_gpu_part_runs_here_and_goes_on_where_it_was_cut(tmp_path, monkeypatch):
+    """The same code on a CPU: every table, failures of single schemes, and a call without time."""
+    monkeypatch.setenv("FETUSMAPV2_DATA", str(tmp_path / "cache"))
+    broken = Scheme("compiled", "torch.compile", lambda setting: 1 / 0, "peer")
+    schemes = [VANILLA, BY_KEY["lean"], BY_KEY["fast"], BY_KEY["vanilla-last"], broken]
+    cell = device.cells([SIZE], WIDTHS, "cpu", 0.05)[0]
+    none = device.run_cell(Records(tmp_path, seconds=0), cell, schemes)
+    assert not none["schemes"]
+    row = device.run_cell(Records(tmp_path), cell, schemes, rounds=1)
+    stored = json.loads((tmp_path / "16x16x16-tf32.json").read_text())
+    assert stored["schemes"].keys() == row["schemes"].keys() == {scheme.key for scheme in schemes}
+    again = device.run_cell(Records(tmp_path), cell, schemes, rounds=2)
+    for key, found in again["schemes"].items():
+        if key != "compiled":
+            assert len(found["seconds"]) == 2 and found["seconds"][0] == row["schemes"][key]["seconds"][0]
+            assert found["profile"] and found["peak_bytes"] > 0
+    lean = again["schemes"]["lean"]
+    assert lean["basis"].startswith("measured") and lean["predicted_s"] > 0
+    assert lean["predicted_bytes"] == pytest.approx(lean["peak_bytes"], rel=0.2)  # one tensor of so few
+    table = device_tables.steps([again], schemes)
+    assert table.count("\n") == 2 + len(schemes)
+    assert "ZeroDivisionError: division by zero" in table
+    assert device_tables.profiles([again], ["lean"]).count("\n") == 2 + 6
+    best = device.ceilings(Records(tmp_path), "cpu", side=32)
+    assert device_tables.limits([again], best, schemes).count("\n") >= 4
+    assert "16x16x16, tf32" in device_tables.native([device.native(Records(tmp_path), SIZE, WIDTHS, "cpu", "tf32")])
+    budget = 3 * lean["peak_bytes"]
+    found = device.largest(Records(tmp_path), budget, SIZE, WIDTHS, "cpu")
+    assert 0 < found["peak_bytes"] <= budget
+    assert "million voxels" in device_tables.largest(found)
 
 
 def test_rows_are_kept_and_time_is_limited(tmp_path):

@@ -27,13 +27,18 @@ class Records:
         self.folder = folder
         self._end = time.monotonic() + seconds
 
+    @property
+    def time_left(self) -> bool:
+        """Whether more may be measured in this call."""
+        return time.monotonic() <= self._end
+
     def row(self, name: str, measure: Callable[[], Row]) -> Row | None:
         """The row of this name: read, or measured and written; None when there is no time left for it."""
         path = self.folder / f"{name}.json"
         if path.exists():
             stored: Row = json.loads(path.read_text(encoding="utf-8"))
             return stored
-        if time.monotonic() > self._end:
+        if not self.time_left:
             print(f"{name}: no time left, call again", flush=True)
             return None
         started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.measured_machine import machine_for
 from FetusMapV2Lib.memory.paper.framework import COUPLINGS, DEPTH, plan_framework
 from FetusMapV2Lib.memory.paper.reversible import convert, find_passes
 from FetusMapV2Lib.memory.plan import MemoryPlan, Prediction
@@ -31,6 +33,11 @@ from .peers import has_memcnn, memcnn_network, partitioned
 Size = tuple[int, int, int]
 SIGMA = 2.0
 
+#: Where nothing is run, plans are for slices of channels, and limited in counted operations.
+COUNTED = Machine(flops_per_s=1.0, bytes_per_s=math.inf, transfer_per_s=math.inf, launch_s=0.0, by_rows=False)
+_COUNTED_LIMIT = 1.25
+_STREAMED_LIMIT = 40.0  # of seconds: streaming is measured however slow it is
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -42,6 +49,7 @@ class Setting:
         device: "meta" within a `FakeTensorMode`, "cpu" or "cuda".
         autocast: type of convolutions, None = float32.
         landmarks: heatmaps.
+        measuring_s: time for measuring the network on the device before plans are made, 0 = a table's speeds.
     """
 
     size: Size
@@ -49,6 +57,17 @@ class Setting:
     device: str = "meta"
     autocast: torch.dtype | None = None
     landmarks: int = 22
+    measuring_s: float = 0.0
+
+    def machine(self) -> Machine:
+        """That plans are made for."""
+        if self.device == "meta":
+            return COUNTED
+        if not self.measuring_s and self.device == "cpu":
+            return Machine.cpu()
+        network = Setting(self.size, self.widths, landmarks=self.landmarks, device="cpu").network()
+        options = {"measure": self.measuring_s > 0, "limit_s": self.measuring_s}
+        return machine_for(network, self.size, device=self.device, autocast=self.autocast, **options)
 
     def network(self) -> UNet3d:
         """The paper's detector, the same weights every time."""
@@ -66,12 +85,14 @@ class Job:
         loss: (volume, truth) to the scalar loss; truth is a dense target (1, L, K, J, I), or points (1, L, 3).
         dense: which of the two.
         plan: that it runs by, if it is one of ours.
+        kept: inputs that every step takes, where they are made once.
     """
 
     network: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]
     dense: bool = True
     plan: MemoryPlan | None = None
+    kept: tuple[Tensor, ...] = ()
     optimiser: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +149,32 @@ def plain_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Eq. 5 as one writes it down, mean over landmarks: logits and a stored target, both (B, L, K, J, I)."""
     log_probability = torch.log_softmax(logits.float().flatten(2), -1)
     return -(log_probability * target.flatten(2)).sum() / (target.shape[0] * target.shape[1])
+
+
+def channels_last(setting: Setting) -> Job:
+    """The network as it is, its weights with the channels innermost; `cudnn.benchmark` while it runs."""
+    network = setting.network().to(memory_format=torch.channels_last_3d)
+
+    def loss(volume: Tensor, target: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=torch.backends.cudnn.allow_tf32):
+            return plain_loss(network(volume.contiguous(memory_format=torch.channels_last_3d)), target)
+
+    return Job(network, loss)
+
+
+def compiled(setting: Setting, budget: float = 1.0) -> Job:
+    """The network and its loss by torch.compile, under a share of the activations; compiled in its first step."""
+    import torch._functorch.config as settings
+
+    network = setting.network()
+    run = torch.compile(lambda volume, target: plain_loss(network(volume), target))
+
+    def loss(volume: Tensor, target: Tensor) -> Tensor:
+        with settings.patch(activation_memory_budget=budget):
+            result: Tensor = run(volume, target)
+            return result
+
+    return Job(network, loss)
 
 
 def _by_plain_loss(network: nn.Module) -> Job:
@@ -204,7 +251,7 @@ def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job
 
 def searched_checkpoints(setting: Setting) -> Job:
     """Nothing but checkpoints, as in GCP, but chosen by the peak that they really give."""
-    options = {"allowed": frozenset({"checkpoint"}), "max_slowdown": 4 / 3}
+    options = {"allowed": frozenset({"checkpoint"}), "max_slowdown": 4 / 3, "machine": COUNTED}
     return _by_plain_loss_of(
         setting.network(), plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, **options)
     )
@@ -224,8 +271,20 @@ def activation_budget(setting: Setting, budget: float) -> Job:
 
 def planned(setting: Setting, **options: Any) -> Job:
     """Ours, by a plan; options of `planner.plan_training`. The loss is the product's, met slab by slab."""
-    machine = Machine.of(setting.device)
-    plan = plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, machine=machine, **options)
+    if setting.device == "meta":
+        options.setdefault("max_slowdown", _COUNTED_LIMIT)
+    elif "slab-streaming" in (options.get("allowed") or ()):
+        options["max_slowdown"] = _STREAMED_LIMIT
+    options["machine"] = setting.machine()
+    share = options.pop("share", None)
+    if share is not None:
+        plain = plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, machine=options["machine"])
+        options["budget_bytes"] = int(share * plain.prediction.vanilla_peak_bytes)
+    return by_plan(setting, plan_of(setting.size, setting.widths, setting.landmarks, setting.autocast, **options))
+
+
+def by_plan(setting: Setting, plan: MemoryPlan) -> Job:
+    """Ours, by a plan that is there."""
     network = setting.network()
     managed, loss = ManagedNetwork(network, plan), HeatmapLoss(SIGMA)
 
@@ -283,12 +342,20 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("rev", "REV wherever it may", reversible, "paper"),
     Scheme("rev-chosen", "REV where the peak falls", functools.partial(framework, scheme="rev"), "paper"),
     Scheme("gcp-rev", "GCP + REV (steps 1-3)", functools.partial(framework, scheme="gcp+rev"), "paper"),
-    _ours("lean", "default plan: on the device, <= 1.25x"),
-    _ours("lean-host", "whole tensors, host memory allowed, <= 1.25x", EXACT - {"slab-streaming"}),
-    _ours("streamed-host", "slab streaming, host memory, <= 1.25x", EXACT),
-    _ours("streamed", "slab streaming, all recomputed, <= 4x", EXACT - {"host-offload"}, max_slowdown=4.0),
+    _ours("lean", "default plan: on the device"),
+    _ours("lean-host", "whole tensors, host memory allowed", EXACT - {"slab-streaming"}),
+    _ours("streamed-host", "slab streaming, host memory", EXACT),
+    _ours("streamed", "slab streaming, all recomputed", EXACT - {"host-offload"}, max_slowdown=4.0),
     _ours("bf16-storage", "default plan + bfloat16 storage", ON_DEVICE | {"reduced-storage"}),
     _ours("streamed-bf16", "slab streaming, host memory + bfloat16 storage", EXACT | {"reduced-storage"}),
+)
+
+#: Only worth running on a GPU.
+DEVICE_SCHEMES: tuple[Scheme, ...] = (
+    Scheme("vanilla-last", "vanilla, channels_last_3d, cudnn.benchmark", channels_last, "peer"),
+    Scheme("compiled", "torch.compile", compiled, "peer"),
+    Scheme("compiled-0.5", "torch.compile, activation budget 0.5", functools.partial(compiled, budget=0.5), "peer"),
+    _ours("fast", "fast plan: least time within 45 %", share=0.45),
 )
 
 _ADDED = ("recompute-norm", "in-place", "no-concat", "fused-head", "channel-chunks", "checkpoint")
@@ -302,7 +369,7 @@ STRATEGY_STEPS: tuple[Scheme, ...] = (
     ),
 )
 
-BY_KEY = {scheme.key: scheme for scheme in (*SCHEMES, *STRATEGY_STEPS)}
+BY_KEY = {scheme.key: scheme for scheme in (*SCHEMES, *DEVICE_SCHEMES, *STRATEGY_STEPS)}
 
 
 def available(schemes: Iterable[Scheme]) -> list[Scheme]:
