@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.execution import Execution
+from FetusMapV2Lib.memory.ledger import Ledger
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.shape_tensors import Ledger, ShapeKernels, ShapeLoss, ShapeTensor
+from FetusMapV2Lib.memory.shape_tensors import ShapeKernels, ShapeLoss, ShapeTensor
 from FetusMapV2Lib.memory.units import ConvUnit, UnitGraph
 
 Size = tuple[int, int, int]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from FetusMapV2Lib.memory.ledger import Ledger
 from FetusMapV2Lib.memory.operations import Operation
-from FetusMapV2Lib.memory.shape_tensors import Ledger
 from FetusMapV2Lib.memory.timings import Timings
 
 

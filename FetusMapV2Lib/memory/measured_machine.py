@@ -77,7 +77,8 @@ def machine_for(
         return known or table
     tell(f"Measuring this network's operations on {key['device']}: once, at most {limit_s:.0f} s")
     try:
-        found = _Measurement(network, input_size, table, device, batch, autocast, limit_s).run()
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # a training draws what it would anyway
+            found = _Measurement(network, input_size, table, device, batch, autocast, limit_s).run()
     except (RuntimeError, ValueError) as error:  # no memory left, an operation that the device lacks
         tell(
             f"It could not be measured ({next(iter(str(error).splitlines()), '')}): plans rest on {table.basis} speeds"

@@ -7,9 +7,7 @@ point operations it does and how many bytes it moves; what dies is found by refe
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,100 +16,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
+from FetusMapV2Lib.memory.ledger import Ledger, LedgerMemory
 from FetusMapV2Lib.memory.meter import PeakMeter
-from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.rows import Convolution
 from FetusMapV2Lib.memory.units import OpaqueUnit
-
-_ROUND = 512  # the CUDA allocator hands out multiples of this
-
-
-@dataclass
-class Ledger:
-    """What a walk has cost so far.
-
-    Attributes:
-        current, peak: live bytes.
-        flops: of convolutions.
-        moved: bytes read and written by everything that is not a convolution.
-        launches: operations started.
-        operations: how often each was done.
-        workspace: bytes that a convolution allocates for a moment.
-        transferred: bytes between device and host.
-        host, host_peak: bytes in host memory.
-        timeline: (label, greatest live bytes while it ran).
-    """
-
-    current: int = 0
-    peak: int = 0
-    flops: int = 0
-    moved: int = 0
-    launches: int = 0
-    operations: Counter[Operation] = field(default_factory=Counter)
-    workspace: Callable[[Operation], int] = lambda operation: 0
-    transferred: int = 0
-    host: int = 0
-    host_peak: int = 0
-    timeline: list[tuple[str, int]] = field(default_factory=list)
-    _label: str = ""
-    _label_peak: int = 0
-
-    def take(self, count: int) -> None:
-        """Allocate."""
-        self.current += count
-        self.peak = max(self.peak, self.current)
-        self._label_peak = max(self._label_peak, self.current)
-
-    def take_host(self, count: int) -> None:
-        """Allocate in host memory."""
-        self.host += count
-        self.host_peak = max(self.host_peak, self.host)
-
-    def brief(self, count: int) -> None:
-        """Allocate and free at once."""
-        self.take(count)
-        self.current -= count
-
-    def work(self, kind: str, x: Any, moved: int, flops: int = 0) -> None:
-        """Count one operation on a tensor `x` that reads and writes `moved` bytes."""
-        self._count(Operation(kind, x.shape, x.dtype, moved, flops))
-
-    def convolve(self, kind: str, z: Any, weight: Any, conv: Any) -> None:
-        """Count a convolution or a gradient of one; two operations per weight and voxel of `z`, its output."""
-        flops = 2 * weight.numel() * z.shape[0] * math.prod(z.shape[2:])
-        steps = (*conv.stride, *conv.dilation)
-        operation = Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps)
-        self._count(operation)
-        self.brief(self.workspace(operation))
-
-    def _count(self, operation: Operation) -> None:
-        self.operations[operation] += 1
-        self.launches += 1
-        self.moved += operation.moved
-        self.flops += operation.flops
-
-    def label(self, name: str) -> None:
-        """Begin a new line of the timeline."""
-        if self._label:
-            self.timeline.append((self._label, self._label_peak))
-        self._label, self._label_peak = name, self.current
-
-
-class _Memory:
-    """Bytes that are live as long as somebody refers to them."""
-
-    __slots__ = ("count", "host", "ledger")
-
-    def __init__(self, ledger: Ledger, count: int, host: bool = False) -> None:
-        self.ledger, self.host = ledger, host
-        self.count = -(-count // _ROUND) * _ROUND
-        (ledger.take_host if host else ledger.take)(self.count)
-
-    def __del__(self) -> None:
-        if self.host:
-            self.ledger.host -= self.count
-        else:
-            self.ledger.current -= self.count
 
 
 class ShapeTensor:
@@ -119,7 +27,7 @@ class ShapeTensor:
 
     __slots__ = ("dtype", "memory", "shape")
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, memory: _Memory | None) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, memory: LedgerMemory | None) -> None:
         self.shape, self.dtype, self.memory = shape, dtype, memory
 
     device = torch.device("cpu")
@@ -163,7 +71,7 @@ class ShapeKernels(TorchKernels):
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
         """A shape tensor with memory."""
-        return ShapeTensor(tuple(shape), dtype, _Memory(self.ledger, math.prod(shape) * dtype.itemsize))
+        return ShapeTensor(tuple(shape), dtype, LedgerMemory(self.ledger, math.prod(shape) * dtype.itemsize))
 
     def empty(self, shape: tuple[int, ...], like: Any, dtype: torch.dtype | None = None) -> Any:
         """Allocate; costs no operation."""
@@ -306,7 +214,7 @@ class ShapeKernels(TorchKernels):
     def pool_backward(self, gradient: Any, y: Any) -> Any:
         """Allocate a gradient like `y`; the pooled values and their places are recomputed and live meanwhile."""
         pooled = gradient.numel()
-        places = _Memory(self.ledger, pooled * (8 + y.dtype.itemsize))
+        places = LedgerMemory(self.ledger, pooled * (8 + y.dtype.itemsize))
         result = self.new(y.shape, y.dtype)
         self.ledger.work("pool_backward", y, 2 * y.bytes + 3 * gradient.bytes)
         del places
@@ -347,7 +255,7 @@ class ShapeKernels(TorchKernels):
     def to_host(self, x: Any) -> Any:
         """Allocate in host memory and count the transfer."""
         self.ledger.transferred += x.bytes
-        return ShapeTensor(x.shape, x.dtype, _Memory(self.ledger, x.bytes, host=True))
+        return ShapeTensor(x.shape, x.dtype, LedgerMemory(self.ledger, x.bytes, host=True))
 
     def to_device(self, host: Any, device: torch.device) -> Any:
         """Allocate on the device and count the transfer."""
@@ -379,7 +287,9 @@ class ShapeKernels(TorchKernels):
 
     def host_room(self, shape: tuple[int, ...], like: Any) -> Any:
         """Allocate in host memory."""
-        return ShapeTensor(shape, like.dtype, _Memory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True))
+        return ShapeTensor(
+            shape, like.dtype, LedgerMemory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True)
+        )
 
     def rows_to_host(self, host: Any, i: int, j: int, rows: Any) -> None:
         """Count the transfer of `rows`."""

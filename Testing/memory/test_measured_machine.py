@@ -115,11 +115,13 @@ def test_a_device_is_measured_once(network, folder):
     assert fast.seconds <= fast.vanilla_seconds
 
 
-def test_measuring_leaves_the_network_alone(network, folder):
+def test_measuring_leaves_the_network_and_random_numbers_alone(network, folder):
     before = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
     machine_for(network, SIZE, device="cpu", limit_s=0.1, tell=lambda line: None)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def kept(network: UNet3d) -> tuple[dict[str, str], Machine]:

@@ -41,7 +41,7 @@ STRATEGIES: dict[str, Strategy] = {
 #: Strategies whose gradients equal the unmanaged network's up to rounding, without touching the network.
 EXACT: frozenset[str] = frozenset(name for name, one in STRATEGIES.items() if one.exact and not one.changes_network)
 
-#: Those of them that are tried first; what they save costs little time.
+#: Those of them that are tried first: they need no host memory.
 ON_DEVICE: frozenset[str] = frozenset(name for name in EXACT if STRATEGIES[name].on_device)
 
 

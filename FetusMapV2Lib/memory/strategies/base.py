@@ -67,7 +67,7 @@ class Strategy:
         name: on the command line and in plans.
         summary: what it does, one line.
         exact: gradients stay those of the unmanaged network up to rounding.
-        on_device: it needs no host memory and hardly any time; such strategies are tried first.
+        on_device: it needs no host memory; such strategies are tried first.
         changes_network: it trains another network.
     """
 

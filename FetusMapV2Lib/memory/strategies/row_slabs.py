@@ -13,7 +13,7 @@ from FetusMapV2Lib.memory.strategies.base import Space, Strategy
 
 #: Heights of slabs on the finest level that a search starts from; 0 = whole.
 _HEIGHTS = (0, 32, 16, 8)
-_LEAST = 2
+_LEAST = 4
 _LEVELS = 2  # that are cut at first; tensors of coarser ones are small
 
 
