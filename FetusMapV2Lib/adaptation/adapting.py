@@ -122,7 +122,7 @@ def _earlier(folder: Path, outcome: dict[str, list[str]]) -> Adapted:
 def _checked_start(options: AdaptationOptions) -> Model:
     model = load_model(find_model(options.model))
     if model.calibration is None or not model.calibration.cases:
-        remedy = "Calibrate it first (`fetusmap calibrate`), or start from another model"
+        remedy = "Calibrate it first, or start from another model"
         raise ModelError("the model to start from is not calibrated", where=model.info.name, remedy=remedy)
     fine_tuning_preset(model, torch.device("cpu"), 1)
     return model

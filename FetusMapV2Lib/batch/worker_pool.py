@@ -141,7 +141,7 @@ class WorkerPool:
         if not worker.was_ready:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_STARTS:
-                raise UserError(f"no process can be started ({reason})", remedy="Try --jobs 1, or `fetusmap estimate`")
+                raise UserError(f"no process can be started ({reason})", remedy="Try one process at a time")
             return worker.task
         if worker.task is None:
             return None
@@ -149,7 +149,7 @@ class WorkerPool:
         given_up = task.losses >= MOST_LOSSES
         problem = f"the process that worked on it was lost ({reason})"
         row = {"software": SOFTWARE} | ({"file": str(task.case.path.absolute())} if self._settings.identifiers else {})
-        remedy = ". It was tried twice; --retry tries it again" if given_up else ""
+        remedy = ". It was tried twice and is given up" if given_up else ""
         yield {"case": task.case.key, "outcome": "lost", "problem": problem + remedy, "row": row}
         return None if given_up else task
 
@@ -175,7 +175,7 @@ class _Worker:
         try:
             self._popen = start_python(module)
         except (OSError, ValueError) as error:
-            raise UserError(f"no process can be started ({error})", remedy="Try `fetusmap estimate`") from error
+            raise UserError(f"no process can be started ({error})", remedy="Estimate the volumes one by one") from error
         self._last = time.monotonic()
         threading.Thread(target=self._read, args=(self._popen.stdout, messages), daemon=True).start()
         self._logging = threading.Thread(target=self._read_log, args=(self._popen.stderr,), daemon=True)
@@ -205,7 +205,7 @@ class _Worker:
         self._logging.join(_END_S)
         code = self._popen.returncode
         if code in (-9, 137):
-            return "it was killed, perhaps for lack of memory: try fewer --jobs"
+            return "it was killed, perhaps for lack of memory: fewer at once need less"
         log = printable(" ".join(self._log.split())[-160:])
         how = "it closed its output" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"{how}: {log}" if log else how

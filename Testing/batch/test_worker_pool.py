@@ -56,7 +56,7 @@ def test_a_case_that_ends_its_process_is_tried_again_and_then_given_up(pool_of) 
         "kill": ["lost", "lost"], "crash once": ["lost", "found"],
     }  # fmt: skip
     problems = {record["case"]: record["problem"] for record in records if record["outcome"] == "lost"}
-    assert "lack of memory" in problems["kill"] and "tried twice; --retry" in problems["kill"]
+    assert "lack of memory" in problems["kill"] and "tried twice and is given up" in problems["kill"]
     assert "exit code 3: Segmentation fault in the reader" in problems["crash once"]
 
 
