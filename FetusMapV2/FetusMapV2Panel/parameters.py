@@ -67,6 +67,7 @@ class DatingFormula(enum.Enum):
 
     INTERGROWTH21 = "intergrowth21"
     ROBINSON = "robinson"
+    FMF = "fmf"
     HADLOCK = "hadlock"
 
     def label(self) -> str:
@@ -74,6 +75,7 @@ class DatingFormula(enum.Enum):
         texts = {
             DatingFormula.INTERGROWTH21: _("INTERGROWTH-21st (2014)"),
             DatingFormula.ROBINSON: _("Robinson and Fleming (1975)"),
+            DatingFormula.FMF: _("FMF (45–84 mm)"),
             DatingFormula.HADLOCK: _("Hadlock (1992)"),
         }
         return texts[self]

@@ -1,4 +1,4 @@
-"""Gestational age from the crown-rump length, by three published formulas.
+"""Gestational age from the crown-rump length, by four published formulas.
 
 Each result carries its uncertainty, the range the formula was made for, and its source.
 """
@@ -28,6 +28,7 @@ class Dating:
         interval_days: half-width of the 90 % interval of a single fetus, in days.
         length_days: the same from the uncertainty of the length alone, None if that is unknown.
         valid: the CRL lies inside `valid_range_mm`; outside, the value is an extrapolation.
+        formula: the equation, for people.
         source: the publication.
     """
 
@@ -38,6 +39,7 @@ class Dating:
     length_days: float | None
     valid: bool
     valid_range_mm: tuple[float, float]
+    formula: str
     source: str
 
     @property
@@ -60,6 +62,7 @@ class _Formula:
     days: Callable[[float], float]
     sd_days: Callable[[float], float]
     valid_range_mm: tuple[float, float]
+    equation: str
     source: str
 
 
@@ -80,6 +83,10 @@ def _robinson_sd(_crl: float) -> float:
     return 4.7 / _Z95
 
 
+def _fmf_days(crl: float) -> float:
+    return 8.052 * math.sqrt(1.037 * crl) + 23.53
+
+
 def _hadlock_days(crl: float) -> float:
     c = crl / 10
     return 7 * math.exp(1.684969 + 0.315646 * c - 0.049306 * c**2 + 0.004057 * c**3 - 0.000120456 * c**4)
@@ -96,6 +103,7 @@ _FORMULAS = {
         _intergrowth_days,
         _intergrowth_sd,
         (15.0, 95.0),
+        "d = 40.9041 + 3.21585 √CRL + 0.348956 CRL",
         "Papageorghiou et al., Ultrasound Obstet Gynecol 2014;44:641-648",
     ),
     "robinson": _Formula(
@@ -103,13 +111,23 @@ _FORMULAS = {
         _robinson_days,
         _robinson_sd,
         (7.0, 80.0),
+        "d = 23.73 + 8.052 √(1.037 CRL)",
         "Robinson and Fleming, Br J Obstet Gynaecol 1975;82:702-710",
+    ),
+    "fmf": _Formula(
+        "FMF",
+        _fmf_days,
+        _robinson_sd,
+        (45.0, 84.0),
+        "d = 23.53 + 8.052 √(1.037 CRL)",
+        "Robinson and Fleming 1975 as the calculator of the Fetal Medicine Foundation has it; ± as theirs",
     ),
     "hadlock": _Formula(
         "Hadlock",
         _hadlock_days,
         _hadlock_sd,
         (2.0, 120.0),
+        "ln(weeks) = 1.684969 + 0.315646 c - 0.049306 c² + 0.004057 c³ - 0.000120456 c⁴, c = CRL in cm",
         "Hadlock et al., Radiology 1992;182:501-505",
     ),
 }
@@ -132,6 +150,8 @@ def gestational_age(crl_mm: float, formula: str = "intergrowth21", crl_uncertain
       gigs, after the same paper, answers.
     - ``robinson``: d = 8.052 sqrt(1.037 CRL) + 23.73, +-4.7 days (95 %, one measurement), made
       for 6-14 weeks; its table runs from 7 to 80 mm (Robinson and Fleming 1975).
+    - ``fmf``: d = 8.052 sqrt(1.037 CRL) + 23.53, as the calculator of the Fetal Medicine Foundation has it, for 45 to
+      84 mm, the lengths of its screening at 11-13 weeks; it names no spread, so that of Robinson and Fleming stands.
     - ``hadlock``, c in cm: ln(weeks) = 1.684969 + 0.315646 c - 0.049306 c^2 + 0.004057 c^3 - 0.000120456 c^4,
       2 SD = 8 % of the age, CRL of 2 mm to 12 cm (Hadlock et al. 1992).
 
@@ -153,6 +173,7 @@ def gestational_age(crl_mm: float, formula: str = "intergrowth21", crl_uncertain
         length_days=_length_days(chosen, crl_mm, crl_uncertainty_mm) if usable else None,
         valid=low <= crl_mm <= high,
         valid_range_mm=chosen.valid_range_mm,
+        formula=chosen.equation,
         source=chosen.source,
     )
 

@@ -61,7 +61,7 @@ def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
 
     Args:
         pose: of one fetus; what needs a missing landmark is NaN or None.
-        formula: key of the dating formula that `Measurements.dating` gives: "intergrowth21", "robinson" or "hadlock".
+        formula: key of the dating formula that `Measurements.dating` gives, one of `dating.FORMULAS`.
 
     Raises:
         InputError: an unknown dating formula.

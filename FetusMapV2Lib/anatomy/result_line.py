@@ -6,11 +6,12 @@ Panel, browser and report show the same line; a user interface passes its transl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from FetusMapV2Lib.anatomy.measurements import Measurements
+from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 
 LineGrade = Literal["fine", "review", "doubtful"]
@@ -49,13 +50,16 @@ class ResultLine:
         return SIGNS[self.grade]
 
 
-def result_line(pose: Pose, found: Measurements, translate: Callable[[str], str] = str) -> ResultLine:
+def result_line(
+    pose: Pose, found: Measurements, translate: Callable[[str], str] = str, *, quality: Sequence[Check] = ()
+) -> ResultLine:
     """The line of a pose and its measurements.
 
     Args:
         pose: RAS mm.
         found: everything derived from it.
         translate: from the English texts to those that are shown.
+        quality: the criteria of the image of the crown-rump length; a doubt about it asks for a look, too.
     """
     _ = translate
     doubtful, missing = int(pose.doubtful.sum()), int((~pose.present).sum())
@@ -63,7 +67,8 @@ def result_line(pose: Pose, found: Measurements, translate: Callable[[str], str]
     landmarks = ", ".join(text.format(count) for count, text in counts if count) or _("all landmarks clear")
     if pose.doubt:
         landmarks = _("fetus doubtful")
-    review = doubtful or missing or found.doubts or not found.dating.valid
+    doubts = found.doubts or any(check.doubtful for check in quality)
+    review = doubtful or missing or doubts or not found.dating.valid
     return ResultLine(
         crl=_crl(found, _),
         age=_age(found, _),

@@ -64,7 +64,7 @@ def estimate(
         typer.Option("--shared", help="Let other users of this computer read the results."),
     ] = False,
     dating: Annotated[
-        str, typer.Option("--dating", help="Formula that the report puts first: intergrowth21, robinson or hadlock.")
+        str, typer.Option("--dating", help="Formula the report puts first: intergrowth21, robinson, fmf or hadlock.")
     ] = "intergrowth21",
     examined: Annotated[
         Optional[str], typer.Option("--examined", metavar="DATE", help="Day of the volume; default that of the study.")

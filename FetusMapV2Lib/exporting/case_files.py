@@ -20,6 +20,7 @@ from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.study import Study, day_of, read_study
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.reporting.crl_picture import crl_picture
 from FetusMapV2Lib.reporting.crl_view import crl_view
 from FetusMapV2Lib.reporting.report import Picture, Report
 
@@ -86,6 +87,7 @@ class CaseFiles:
             study=self._study,
             dates=self.dates,
             pictures=self._pictures,
+            crl_image=self._crl_image,
             crl_view=self.crl_view,
         )
         return report if options.identifiers else report.without_identifiers()
@@ -96,6 +98,12 @@ class CaseFiles:
         if self.volume is None or not self.estimate.has_pose:
             return None
         return crl_view(self.volume, self.estimate.pose)
+
+    @property
+    def _crl_image(self) -> str:
+        if self.volume is None:
+            return ""
+        return crl_picture(self.volume, self.estimate.pose, measurements(self.estimate.pose).crl)
 
     @cached_property
     def dates(self) -> KnownDates | None:

@@ -33,5 +33,6 @@ def pyside_printing() -> SimpleNamespace:
         QTextDocument=QtGui.QTextDocument,
         QPageSize=QtGui.QPageSize,
         QMarginsF=QtCore.QMarginsF,
+        QSizeF=QtCore.QSizeF,
         QPrinter=QtPrintSupport.QPrinter,
     )

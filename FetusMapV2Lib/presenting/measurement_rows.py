@@ -57,7 +57,12 @@ def measurement_rows(measured: Measurements) -> list[MeasurementRow]:
 
 def formula_name(key: str) -> str:
     """The name of a dating formula in the user's language."""
-    names = {"intergrowth21": _("INTERGROWTH-21st"), "robinson": _("Robinson"), "hadlock": _("Hadlock")}
+    names = {
+        "intergrowth21": _("INTERGROWTH-21st"),
+        "robinson": _("Robinson"),
+        "fmf": _("FMF"),
+        "hadlock": _("Hadlock"),
+    }
     return names[key]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,12 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.label_layout import spread
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
+from FetusMapV2Lib.reporting.svg import circle, document, line, rectangle, text
 
 Array = NDArray[np.float64]
 
-_BACKGROUND, _WHITE, _GREY = "#161a22", "#f2f4f7", "#a3adbd"
+#: Relative luminance that a line on white has at most: a contrast of three to one (WCAG 2.1, graphical objects).
+_LIGHTEST = 0.30
 _LINE_HEIGHT = 17.0
 _TITLE_HEIGHT, _FOOT_HEIGHT = 34.0, 26.0
 _SMALLEST_HEIGHT_MM = 20.0
@@ -35,6 +36,20 @@ class _View:
     right: Array
     up: Array
     labelled: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """Of ground, texts and remarks, and whether bright landmarks are darkened for it."""
+
+    ground: str
+    text: str
+    remark: str
+    darkened: bool
+
+
+_DARK = _Colours("#161a22", "#f2f4f7", "#a3adbd", darkened=False)
+_LIGHT = _Colours("#ffffff", "#1a1d23", "#5b6472", darkened=True)
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ def guide_map(
     scale: float = 1.0,
     names: bool = True,
     states: Sequence[str] = (),
+    light: bool = False,
 ) -> str:
     """The map of a pose as an SVG document.
 
@@ -72,7 +88,9 @@ def guide_map(
         scale: the document's own size is `size` times this.
         names: names of the landmarks, or only their numbers where there is little room.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; all count as estimated if not given.
+        light: on white, for print, with bright colours darkened.
     """
+    colours = _LIGHT if light else _DARK
     schema = pose.schema
     width, height = size
     views = _views(fetal_axes(plane), schema)
@@ -80,16 +98,11 @@ def guide_map(
     frames = _frames(views, schema, names, width, height)
     room = frames[0].width - 2 * frames[0].margin
     mm = _pixels_per_mm(pose.positions, views, room, height - _TITLE_HEIGHT - _FOOT_HEIGHT)
-    parts = [f'<rect width="{width}" height="{height}" fill="{_BACKGROUND}"/>']
+    parts = [rectangle(0, 0, width, height, colours.ground)]
     for view, frame in zip(views, frames, strict=True):
-        parts += _drawing(view, pose, schema, vouched, names, mm, frame)
-    parts += _scale_bar(mm, frames[0])
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * scale:.0f}" height="{height * scale:.0f}" '
-        f'viewBox="0 0 {width} {height}" font-family="Arial, Helvetica, DejaVu Sans, sans-serif" font-size="12">'
-        + "".join(parts)
-        + "</svg>"
-    )
+        parts += _drawing(view, pose, vouched, names, mm, frame, colours)
+    parts += _scale_bar(mm, frames[0], colours)
+    return document(parts, size, scale)
 
 
 def _views(axes: Axes, schema: Schema) -> tuple[_View, _View]:
@@ -125,16 +138,16 @@ def _pixels_per_mm(positions: Array, views: Sequence[_View], width: float, heigh
 def _drawing(
     view: _View,
     pose: Pose,
-    schema: Schema,
     vouched: NDArray[np.bool_],
     names: bool,
     mm: float,
     frame: _Frame,
+    colours: _Colours,
 ) -> list[str]:
-    parts = [_text(frame.middle, 21, view.title, _WHITE, "middle", weight="bold", size=14)]
-    foot = frame.height - 9
-    parts.append(_text(frame.left + 12, foot, view.ends[0], _GREY, "start"))
-    parts.append(_text(frame.left + frame.width - 12, foot, view.ends[1], _GREY, "end"))
+    parts = [text(frame.middle, 21, view.title, colours.text, "middle", "bold", 14)]
+    foot, schema = frame.height - 9, pose.schema
+    parts.append(text(frame.left + 12, foot, view.ends[0], colours.remark))
+    parts.append(text(frame.left + frame.width - 12, foot, view.ends[1], colours.remark, "end"))
     present = np.flatnonzero(pose.present)
     if not len(present):
         return parts
@@ -144,14 +157,17 @@ def _drawing(
     there = set(present.tolist())
     for edge in schema.edges:
         if edge.start in there and edge.end in there:
-            colour = _colour(schema, schema.rows(edge.group)[0])
-            parts.append(_line(points[edge.start], points[edge.end], colour, 3.0))
-    parts += [_dot(points[row], _colour(schema, row), filled=bool(vouched[row])) for row in present.tolist()]
+            colour = _colour(schema, schema.rows(edge.group)[0], colours)
+            parts.append(line(points[edge.start], points[edge.end], colour, 3.0))
+    for row in present.tolist():
+        colour = _colour(schema, row, colours)
+        fill = colour if vouched[row] else colours.ground
+        parts.append(circle(points[row], 3.6, fill=fill, stroke=colour, width=1.8))
     rows = [row for row in view.labelled if row in there]
-    return parts + _labels(rows, points, schema, names, frame)
+    return parts + _labels(rows, points, schema, names, frame, colours)
 
 
-def _labels(rows: list[int], points: Array, schema: Schema, names: bool, frame: _Frame) -> list[str]:
+def _labels(rows: list[int], points: Array, schema: Schema, names: bool, frame: _Frame, colours: _Colours) -> list[str]:
     """Two columns beside the drawing, each label on the side of its point, as near to it as the other labels allow."""
     parts = []
     top, bottom = _TITLE_HEIGHT + _LINE_HEIGHT / 2, frame.height - _FOOT_HEIGHT - _LINE_HEIGHT / 2
@@ -161,10 +177,10 @@ def _labels(rows: list[int], points: Array, schema: Schema, names: bool, frame: 
         heights = spread(points[members, 1] if members else np.zeros(0), top, bottom, _LINE_HEIGHT)
         x = frame.left + frame.width - 10 if on_right else frame.left + 10
         for row, y in zip(members, heights, strict=True):
-            text = _label(schema, row, names)
-            inner = x - _text_room(text) if on_right else x + _text_room(text)
-            parts.append(_line((inner, y), points[row], _colour(schema, row), 0.8, opacity=0.75))
-            parts.append(_text(x, y + 4, text, _WHITE, "end" if on_right else "start"))
+            words = _label(schema, row, names)
+            inner = x - _text_room(words) if on_right else x + _text_room(words)
+            parts.append(line((inner, y), points[row], _colour(schema, row, colours), 0.8, opacity=0.75))
+            parts.append(text(x, y + 4, words, colours.text, "end" if on_right else "start"))
     return parts
 
 
@@ -178,35 +194,23 @@ def _text_room(text: str) -> float:
     return 6.4 * len(text) + 6.0
 
 
-def _scale_bar(mm: float, frame: _Frame) -> list[str]:
+def _scale_bar(mm: float, frame: _Frame, colours: _Colours) -> list[str]:
     half, y = 5 * mm, frame.height - 9
     return [
-        _line((frame.middle - half, y), (frame.middle + half, y), _WHITE, 2.0),
-        _text(frame.middle, y - 5, "10 mm", _WHITE, "middle", size=11),
+        line((frame.middle - half, y), (frame.middle + half, y), colours.text, 2.0),
+        text(frame.middle, y - 5, "10 mm", colours.text, "middle", size=11),
     ]
 
 
-def _colour(schema: Schema, row: int) -> str:
-    red, green, blue = (round(255 * channel) for channel in schema.landmarks[row].colour)
+def _colour(schema: Schema, row: int, colours: _Colours) -> str:
+    channels = np.asarray(schema.landmarks[row].colour, dtype=np.float64)
+    if colours.darkened:
+        # luminance goes about with the power 2.2 of the channels
+        channels = channels * min(1.0, (_LIGHTEST / max(_luminance(channels), 1e-6)) ** (1 / 2.2))
+    red, green, blue = np.round(255 * channels).astype(int).tolist()
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _line(
-    start: Sequence[float] | Array, end: Sequence[float] | Array, colour: str, width: float, opacity: float = 1.0
-) -> str:
-    return (
-        f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
-        f'stroke="{colour}" stroke-width="{width}" stroke-opacity="{opacity}" stroke-linecap="round"/>'
-    )
-
-
-def _dot(centre: Array, colour: str, *, filled: bool) -> str:
-    fill, at = colour if filled else _BACKGROUND, f'cx="{centre[0]:.1f}" cy="{centre[1]:.1f}"'
-    return f'<circle {at} r="3.6" fill="{fill}" stroke="{colour}" stroke-width="1.8"/>'
-
-
-def _text(x: float, y: float, text: str, colour: str, anchor: str, weight: str = "normal", size: int = 12) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}" '
-        f'font-size="{size}">{escape(text)}</text>'
-    )
+def _luminance(channels: Array) -> float:
+    """Relative luminance of an sRGB colour (0..1), 0..1; equation of WCAG 2.1 with a plain power of 2.2."""
+    return float(np.asarray([0.2126, 0.7152, 0.0722]) @ channels**2.2)

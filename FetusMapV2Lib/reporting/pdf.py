@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.errors import OutputError
-from FetusMapV2Lib.reporting.page import report_page
+from FetusMapV2Lib.reporting.page import MARGIN, PAPERS, Paper, report_page
 from FetusMapV2Lib.reporting.report import Report
+from FetusMapV2Lib.reporting.sheet import PICTURE_WIDTHS
 
 
-def print_pdf(report: Report, path: Path, qt: Any) -> None:
-    """Print the page of a report on A4 sheets.
+def print_pdf(report: Report, path: Path, qt: Any, paper: Paper = "a4") -> None:
+    """Print the page of a report; its first sheet holds all that goes into the record.
 
     Args:
         report: what is printed.
         path: the file; an existing one is replaced.
-        qt: a namespace with Qt's QTextDocument, QPrinter and, from Qt 6 on, QPageSize and QMarginsF; a Qt application
-            is running.
+        qt: a namespace with Qt's QTextDocument, QPrinter, QSizeF and, from Qt 6 on, QPageSize and QMarginsF; a Qt
+            application is running.
+        paper: size of the sheets.
 
     Raises:
         OutputError: Qt wrote no file.
@@ -30,9 +32,9 @@ def print_pdf(report: Report, path: Path, qt: Any) -> None:
     printer = qt.QPrinter(qt.QPrinter.HighResolution)
     printer.setOutputFormat(qt.QPrinter.PdfFormat)
     printer.setOutputFileName(str(path))
-    _use_whole_sheet(printer, qt)
-    document = qt.QTextDocument()
-    document.setHtml(report_page(report, screen=False))
+    _use_whole_sheet(printer, qt, paper)
+    document = _document(qt, paper)
+    document.setHtml(report_page(report, screen=False, paper=paper, picture_width=_fitting_width(report, qt, paper)))
     # PythonQt names the method as C++ does; PySide6 kept its name from Python 2
     (document.print_ if hasattr(document, "print_") else document.print)(printer)
     if not path.is_file() or not path.stat().st_size:
@@ -47,11 +49,30 @@ def _without_day(pdf: bytes) -> bytes:
     return re.sub(rb"(xmp:\w+Date\W{1,3}\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d", rb"\g<1>-01-01T00:00:00", pdf)
 
 
-def _use_whole_sheet(printer: Any, qt: Any) -> None:
-    """A4 without margins: Qt adds 2 cm of its own around a document."""
+def _document(qt: Any, paper: Paper) -> Any:
+    """An empty document on sheets of this size; Qt scales it to the printer, whatever the resolution of either."""
+    document = qt.QTextDocument()
+    document.setDocumentMargin(MARGIN)
+    document.setPageSize(qt.QSizeF(*PAPERS[paper]))
+    return document
+
+
+def _fitting_width(report: Report, qt: Any, paper: Paper) -> int:
+    """The largest pictures with which the first sheet is one page, the smallest if none of them fits."""
+    for width in PICTURE_WIDTHS[:-1]:
+        document = _document(qt, paper)
+        document.setHtml(report_page(report, screen=False, paper=paper, picture_width=width, with_details=False))
+        if document.pageCount() == 1:
+            return width
+    return PICTURE_WIDTHS[-1]
+
+
+def _use_whole_sheet(printer: Any, qt: Any, paper: Paper) -> None:
+    """Sheets without margins: the document has its own."""
     if hasattr(printer, "setPaperSize"):  # Qt 5, as in Slicer 5.10
-        printer.setPaperSize(qt.QPrinter.A4)
+        printer.setPaperSize(qt.QPrinter.A4 if paper == "a4" else qt.QPrinter.Letter)
         printer.setPageMargins(0.0, 0.0, 0.0, 0.0, qt.QPrinter.Millimeter)
     else:
-        printer.setPageSize(qt.QPageSize(qt.QPageSize.A4))
+        size = qt.QPageSize.A4 if paper == "a4" else qt.QPageSize.Letter
+        printer.setPageSize(qt.QPageSize(size))
         printer.setPageMargins(qt.QMarginsF(0.0, 0.0, 0.0, 0.0))

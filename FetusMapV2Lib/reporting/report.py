@@ -40,10 +40,14 @@ class Report:
         model: name and identity of the model; empty if unknown.
         device: where the network ran.
         warnings: of the engine.
+        model_card: what the model was trained on, one sentence; empty if unknown.
         operator: who looked at the landmarks.
+        institution: where; empty if it is not named or withheld.
+        comment: of the examiner; empty if there is none or it is withheld.
         study: patient and study, if the input was DICOM and they are not withheld.
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
+        crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.
         crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
@@ -56,10 +60,14 @@ class Report:
     model: str = ""
     device: str = ""
     warnings: Sequence[str] = ()
+    model_card: str = ""
     operator: str = ""
+    institution: str = ""
+    comment: str = ""
     study: Study | None = None
     dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
+    crl_image: str = ""
     crl_view: CrlView | None = None
     identifiers_left_out: bool = False
 
@@ -118,5 +126,14 @@ class Report:
         return sum(state in VOUCHED_STATES for state in self.states)
 
     def without_identifiers(self) -> Report:
-        """The same report without patient, study, reader, day and name of the volume."""
-        return replace(self, name="", operator="", study=None, dates=None, identifiers_left_out=True)
+        """The same report without patient, study, reader, place, comment, day and name of the volume."""
+        return replace(
+            self,
+            name="",
+            operator="",
+            institution="",
+            comment="",
+            study=None,
+            dates=None,
+            identifiers_left_out=True,
+        )

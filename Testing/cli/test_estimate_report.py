@@ -42,8 +42,8 @@ def test_a_report_of_a_dicom_volume_belongs_to_its_patient(fetusmap, sees_balls,
     structured, source = pydicom.dcmread(tmp_path / "out" / "doe.sr.dcm"), pydicom.dcmread(dicom_file)
     assert structured.PatientID == "P-17" and structured.StudyInstanceUID == source.StudyInstanceUID
     html = (tmp_path / "out" / "doe.report.html").read_text(encoding="utf-8")
-    assert "Doe, Jane" in html and "Gestational age, Hadlock (chosen)" in html
-    assert html.count("data:image/png") == 4 and html.count("data:image/svg+xml") == 1
+    assert "Doe, Jane" in html and "Hadlock (chosen)" in html
+    assert html.count("data:image/png") == 4 and html.count("data:image/svg+xml") == 6
     bundle = json.loads((tmp_path / "out" / "doe.fhir.json").read_text(encoding="utf-8"))
     assert any(entry["resource"]["resourceType"] == "Patient" for entry in bundle["entry"])
 

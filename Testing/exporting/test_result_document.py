@@ -113,7 +113,7 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
     rows = table((tmp_path / "case.measurements.csv").read_text(encoding="utf-8"))
     document = strict(tmp_path / "case.measurements.json")
     found = measurements(one.pose)
-    assert len(found.lengths) == 5 and len(found.datings) == 3
+    assert len(found.lengths) == 5 and len(found.datings) == 4
     for measurement, entry in zip(found.lengths, document["measurements"], strict=True):
         assert entry["value_mm"] == pytest.approx(measurement.value_mm, abs=1e-3)
         assert float(rows[measurement.name]["value"]) == pytest.approx(measurement.value_mm, abs=0.051)

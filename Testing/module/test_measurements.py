@@ -43,7 +43,7 @@ def pose_of(window) -> Pose:
 def test_the_chosen_formula_comes_first_in_bold_and_stays_with_the_scene(window):
     ui = window.module_widget.ui
     assert ui.formulaComboBox.currentText.startswith("INTERGROWTH")
-    ui.formulaComboBox.setCurrentIndex(2)
+    ui.formulaComboBox.setCurrentIndex(3)
     assert list(table(window))[1:4] == ["Age, Hadlock", "Age, INTERGROWTH-21st", "Age, Robinson"]
     assert ui.resultsTable.item(1, 1).font().bold() and not ui.resultsTable.item(2, 1).font().bold()
     dating = measurements(pose_of(window), formula="hadlock").dating

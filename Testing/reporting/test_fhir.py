@@ -82,6 +82,7 @@ def test_ages_tell_formula_and_source() -> None:
     codes = {
         "INTERGROWTH-21st": ["18185-9"],
         "Robinson and Fleming": ["18185-9", "11914-9"],
+        "FMF": ["18185-9"],
         "Hadlock": ["18185-9", "11910-7"],
     }
     for dating in case.measurements.datings:

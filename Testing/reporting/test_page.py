@@ -72,38 +72,42 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
 
 def test_the_pictures_are_in_it(page: Page) -> None:
     kinds = [image["src"].split(";")[0] for image in page.images]
-    assert kinds == ["data:image/svg+xml", "data:image/png", "data:image/png"]
-    assert base64.b64decode(page.images[1]["src"].split(",")[1]) == png()
-    assert b"<svg" in base64.b64decode(page.images[0]["src"].split(",")[1])
+    assert kinds == ["data:image/svg+xml"] * 5 + ["data:image/png"] * 2
+    assert base64.b64decode(page.images[-1]["src"].split(",")[1]) == png()
+    assert all(b"<svg" in base64.b64decode(image["src"].split(",")[1]) for image in page.images[:5])
     assert all(image["alt"] for image in page.images)
     assert "Midsagittal" in page.text and "Coronal" in page.text
 
 
 def test_tall_and_wide_views_fit_their_place() -> None:
     page = Page(report_page(report(pictures=(Picture("tall", png(100, 400)), Picture("wide", png(400, 100))))))
-    tall, wide = (float(image["width"]) for image in page.images[1:])
-    assert tall * 4 <= 275 and wide == 262
+    tall, wide = ((float(image["width"]), float(image["height"])) for image in page.images[-2:])
+    assert tall == (75, 300) and wide == (330, 82)
 
 
 def test_the_table_holds_the_findings(page: Page) -> None:
     found = report().measurements
     crl, *bones = found.lengths
-    assert page.row("Crown-rump length")[1:3] == [f"{crl.value_mm:.1f} mm", f"{crl.uncertainty_mm:.1f} mm"]
+    assert page.row("Crown-rump length")[1] == f"{crl.value_mm:.1f} ± {crl.uncertainty_mm:.1f} mm"
     for bone in bones:
         cells = page.row(f"{bone.name} *")
-        assert cells[1:3] == [f"{bone.value_mm:.1f} mm", f"{bone.uncertainty_mm:.1f} mm"]
-        assert cells[4] == "fits the CRL" and " to " in cells[3]
+        assert cells[1] == f"{bone.value_mm:.1f} ± {bone.uncertainty_mm:.1f} mm"
+        assert cells[3] == "fits the CRL" and " to " in cells[2]
     for dating in found.datings:
-        name = f"Gestational age, {dating.name}" + (" (chosen)" if dating is found.dating else "")
-        assert page.row(name)[1:3] == [dating.weeks_text, f"{dating.combined_days:.0f} d"]
-    assert page.row("Neck flexion")[4] == "neutral"
+        name = dating.name + (" (chosen)" if dating is found.dating else "")
+        low, high = dating.valid_range_mm
+        expected = [dating.weeks_text, f"{dating.combined_days:.0f} d", f"CRL {low:g} to {high:g} mm"]
+        assert [cell.replace("\u00a0", " ") for cell in page.row(name)[1:4]] == expected
+        assert dating.formula in page.text and dating.source in page.text
+    assert page.row("Neck flexion")[3] == "neutral"
     assert "joint centres" in page.text
 
 
 def test_the_chosen_formula_comes_first() -> None:
     page = Page(report_page(report(formula="hadlock")))
-    ages = [row[0] for row in page.rows if row and row[0].startswith("Gestational age")]
-    assert ages[0] == "Gestational age, Hadlock (chosen)" and len(ages) == 3
+    start = next(place for place, row in enumerate(page.rows) if row and row[0] == "Gestational age")
+    names = [row[0] for row in page.rows[start + 1 : start + 5]]
+    assert names == ["Hadlock (chosen)", "INTERGROWTH-21st", "Robinson and Fleming", "FMF"]
 
 
 def test_research_use_model_and_software_are_told(page: Page) -> None:
@@ -149,16 +153,17 @@ def test_doubts_are_listed_with_their_source() -> None:
     page = Page(report_page(doubtful))
     assert "Femora, left minus right: " in page.text and "left shorter than right" in page.text
     assert "De Biasio" in page.text and "No check raised a doubt" not in page.text
-    assert "No check raised a doubt." in Page(report_page(report())).text
+    assert "No check raised a doubt." in Page(report_page(report(warnings=()))).text
 
 
 def test_a_pose_with_gaps_is_reported_without_numbers_that_are_none() -> None:
     page = Page(report_page(report(pose=pose(0, 12, 17), states=())))
     assert "nan" not in page.text.lower()
     assert page.row("Crown-rump length")[1] == "–"
-    assert page.row("Gestational age, INTERGROWTH-21st (chosen)")[1] == "–"
-    assert page.row("Left femur *")[4] == "not checked: a landmark is missing"
-    assert "Not checked: " in page.text
+    assert page.row("INTERGROWTH-21st (chosen)")[1] == "–"
+    assert page.row("Left femur *")[3] == "not checked"
+    assert "Left femur for the CRL: not checked: a landmark is missing." in page.text
+    assert "CRL missing" in page.text
     assert "19 of 22 found" in page.text
     assert sum(row[2] == "missing" for row in page.rows if len(row) == 8) == 3
 
@@ -167,13 +172,14 @@ def test_a_pose_without_confidence_or_radius() -> None:
     bare = Report(pose=pose().with_positions(pose().positions), created=report().created)
     bare = Report(pose=type(bare.pose)(bare.pose.positions), created=bare.created)
     page = Page(report_page(bare))
-    assert page.row("Crown-rump length")[2] == ""
+    assert "±" not in page.row("Crown-rump length")[1]
     assert "Views" not in page.text and "Volume" not in page.text
 
 
 def test_the_margins_of_a_window_are_not_those_of_a_sheet() -> None:
-    assert "@media screen" in report_page(report())
-    assert "@media" not in report_page(report(), screen=False)
+    assert "@media screen" in report_page(report()) and "size: A4" in report_page(report())
+    assert "size: letter" in report_page(report(), paper="letter")
+    assert "@media" not in report_page(report(), screen=False) and "@page" not in report_page(report(), screen=False)
     assert len(re.findall("page-break-before", report_page(report()))) == 2
 
 
@@ -182,7 +188,7 @@ def test_numbers_follow_the_pose() -> None:
     moved[0] += [0, 0, 5.0]
     crl = np.linalg.norm(moved[0] - moved[9])
     page = Page(report_page(report(pose=pose().with_positions(moved))))
-    assert page.row("Crown-rump length")[1] == f"{crl:.1f} mm"
+    assert page.row("Crown-rump length")[1].startswith(f"{crl:.1f} ± ")
 
 
 def test_every_picture_has_a_paragraph_or_a_cell_of_its_own(page: Page) -> None:
@@ -193,7 +199,8 @@ def test_every_picture_has_a_paragraph_or_a_cell_of_its_own(page: Page) -> None:
 def test_a_doubtful_fetus_is_told_on_top_and_at_every_landmark() -> None:
     doubt = "A score of 0.77 < 0.80."
     page = Page(report_page(report(pose=replace(pose(), doubt=doubt))))
-    assert page.rows[2] == [f"Doubtful. {doubt}"]
+    (line,) = [row[0] for row in page.rows if row and row[0].startswith("?")]
+    assert line.endswith("fetus doubtful") and doubt in page.text.split("Measurements")[0]
     assert ["Fetus", "doubtful"] in page.rows
     assert sum("doubtful" in row for row in page.rows if len(row) == 8) == STATES.count("estimated")
     assert "doubtful" not in Page(report_page(report())).text.lower()
@@ -204,23 +211,44 @@ def test_dates_say_what_decides_and_when_birth_is_due() -> None:
 
     from FetusMapV2Lib.anatomy.known_dates import KnownDates
 
-    dates = KnownDates(date(2026, 3, 1), last_period=date(2025, 11, 1), conceived=date(2025, 12, 21))
+    dates = KnownDates(date(2026, 3, 1), last_period=date(2025, 12, 5), conceived=date(2025, 12, 21))
     page = report_page(report(dates=dates))
-    assert "<h2>Dates</h2>" in page and "2026-09-13" in page and "12w0d" in page and "conception decides" in page
+    assert "2026-09-13" in page and "12w0d" in page and "conception decides" in page
+    assert "length +6\u00a0d, limit 7\u00a0d" in page and "centile (z " in page
     hidden = report_page(report(dates=dates).without_identifiers())
-    assert "<h2>Dates</h2>" not in hidden and "2026-09-13" not in hidden
-    assert "<h2>Dates</h2>" not in report_page(report())
+    assert "Birth due" not in hidden and "2026-09-13" not in hidden and "2026-03-01" not in hidden
+    assert "Birth due" not in report_page(report())
 
 
 def test_the_image_of_the_length_is_judged_criterion_by_criterion() -> None:
     page = Page(report_page(report(crl_view=CrlView(9.0, -2.0, 300.0, 6.0, 0.2))))
-    assert page.row("Crown to border of the field")[1:] == [
-        "9.0 mm",
-        "1.5 mm",
-        "at least 1.5 mm",
-        "inside the field of view",
-    ]
-    assert page.row("Rump to border of the field")[4] == "outside the field of view"
-    assert page.row("Angle crown - upper spine - rump")[3] == "–"
+    assert page.row("Crown to border of the field")[1:] == ["9.0 mm", "≥ 1.5 mm", "✓ fine"]
+    assert page.row("Rump to border of the field")[1:] == ["-2.0 mm", "≥ 1.5 mm", "! review"]
+    assert page.row("Angle crown - upper spine - rump")[2:] == ["–", "– not judged"]
+    assert len([check for check in report().crl_quality if page.row(check.name)]) == 8
     assert "Beam to the crown-rump line: not judged: the volume does not tell" in page.text
     assert "Rump to border of the field: outside the field of view." in page.text.split("To look at again")[1]
+
+
+def test_above_84_mm_the_head_decides() -> None:
+    long = report(pose=pose(factor=1.6))
+    assert long.measurements.crl.value_mm > 84
+    assert "Above a CRL of 84 mm the head circumference decides" in report_page(long)
+    assert "head circumference decides" not in report_page(report())
+
+
+def test_who_examined_where_and_a_line_to_sign() -> None:
+    page = Page(report_page(report(institution="Universitätsfrauenklinik", comment="Placenta <anterior>.")))
+    signed = next(row for row in page.rows if row and row[0].startswith("Dr. Ärztin"))
+    assert [cell.strip("\u00a0") for cell in signed] == ["Dr. Ärztin", "Universitätsfrauenklinik", "", ""]
+    assert ["Examiner", "Institution", "Date", "Signature"] in page.rows
+    assert "Placenta <anterior>." in page.text
+    hidden = report_page(report(institution="Uniklinik", comment="Frau X.").without_identifiers())
+    assert "Uniklinik" not in hidden and "Frau X" not in hidden
+
+
+def test_the_first_sheet_says_that_there_is_more() -> None:
+    warnings = tuple(f"remark number {number}" for number in range(9))
+    page = report_page(report(warnings=warnings))
+    first, details = page.split("Details</p>")
+    assert "4 more on page 2." in first and "remark number 8" not in first and "remark number 8" in details

@@ -13,12 +13,13 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
-from reporting.samples import STUDY, png, report
+from reporting.samples import STUDY, png, pose, report
 
 from FetusMapV2Lib.anatomy.crl_quality import CrlView
 from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.pdf import print_pdf
 from FetusMapV2Lib.reporting.report import Picture
 
@@ -40,14 +41,17 @@ def sheets_of(path: Path) -> list[str]:
     return [" ".join(unicodedata.normalize("NFKC", text).split()) for text in texts]
 
 
-def test_the_report_fits_three_sheets_of_a4(qt, tmp_path: Path) -> None:
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+def test_the_record_is_one_sheet_and_the_details_another(qt, tmp_path: Path, paper) -> None:
     from pypdf import PdfReader
 
     pictures = [Picture(title, png(300, 312)) for title in ("Skeleton", "Midsagittal", "Coronal", "Transverse")]
     view, dates = CrlView(9.0, -2.0, 300.0, 6.0, 0.2), KnownDates(date(2024, 1, 31))
-    print_pdf(report(pictures=pictures, crl_view=view, dates=dates), tmp_path / "Bericht ü.pdf", qt)
+    whole = report(pictures=pictures, crl_view=view, dates=dates, crl_image=guide_map(pose(), None, size=(480, 320)))
+    print_pdf(whole, tmp_path / "Bericht ü.pdf", qt, paper)
+    size = {"a4": [595, 842], "letter": [612, 792]}[paper]
     for sheet in PdfReader(tmp_path / "Bericht ü.pdf").pages:
-        assert [float(side) for side in sheet.mediabox[2:]] == pytest.approx([595, 842], abs=1)
+        assert [float(side) for side in sheet.mediabox[2:]] == pytest.approx(size, abs=1)
     first, second, third = sheets_of(tmp_path / "Bericht ü.pdf")
     for text in (
         "Fetal pose report",
@@ -59,10 +63,12 @@ def test_the_report_fits_three_sheets_of_a4(qt, tmp_path: Path) -> None:
         "outside the field of view",
         "small in the field of view: magnify",
         "Birth due",
+        "neutral · all landmarks clear",
+        "Signature",
     ):
         assert text in first
-    assert "Guide map" in second and "Transverse" in second
-    assert "Umbilical cord insertion" in third and RESEARCH_USE in third
+    assert "Guide map" in second and "Umbilical cord insertion" in second and "Formulas and sources" in second
+    assert "Transverse" in third and RESEARCH_USE in third
 
 
 def test_names_in_other_scripts_are_text(qt, tmp_path: Path) -> None:
@@ -90,6 +96,7 @@ def test_the_guide_map_is_printed_finely(qt, tmp_path: Path) -> None:
     print_pdf(report(pictures=()), tmp_path / "r.pdf", qt)
     (image,) = PdfReader(tmp_path / "r.pdf").pages[1].images
     assert image.image.width >= 2000
+    assert len(PdfReader(tmp_path / "r.pdf").pages[0].images) == 4
 
 
 def test_a_pdf_that_cannot_be_written_is_an_error(qt, tmp_path: Path) -> None:
@@ -102,12 +109,12 @@ _PRINT_BY_QT5 = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from PyQt5 import QtGui, QtPrintSupport, QtWidgets
+from PyQt5 import QtCore, QtGui, QtPrintSupport, QtWidgets
 from reporting.samples import png, report
 from FetusMapV2Lib.reporting.pdf import print_pdf
 from FetusMapV2Lib.reporting.report import Picture
 application = QtWidgets.QApplication(sys.argv[:1])
-qt = SimpleNamespace(QTextDocument=QtGui.QTextDocument, QPrinter=QtPrintSupport.QPrinter)
+qt = SimpleNamespace(QTextDocument=QtGui.QTextDocument, QPrinter=QtPrintSupport.QPrinter, QSizeF=QtCore.QSizeF)
 print_pdf(report(pictures=[Picture("Transverse", png(300, 312))] * 4), Path(sys.argv[1]), qt)
 """
 
@@ -118,6 +125,6 @@ def test_qt_5_prints_the_same_sheets(tmp_path: Path) -> None:
     folders = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "QT_QPA_PLATFORM": "offscreen"}
     subprocess.run(command, check=True, env=environment)
-    _first, second, third = sheets_of(tmp_path / "r.pdf")
-    assert "Guide map" in second and "Transverse" in second
-    assert "Umbilical cord insertion" in third
+    first, second, third = sheets_of(tmp_path / "r.pdf")
+    assert "Signature" in first and "Guide map" in second and "Umbilical cord insertion" in second
+    assert "Transverse" in third
