@@ -25,6 +25,7 @@ from FetusMapV2Lib.cli.plan import plan
 from FetusMapV2Lib.cli.presets import presets
 from FetusMapV2Lib.cli.reproduce import reproduce
 from FetusMapV2Lib.cli.running import run
+from FetusMapV2Lib.cli.serve import serve
 from FetusMapV2Lib.cli.settings_file import find_settings, read_settings
 from FetusMapV2Lib.cli.simulate import simulate
 from FetusMapV2Lib.cli.supervisor import supervised
@@ -60,6 +61,7 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "fetusmap batch cases.csv --output results --shard 3/16",
         "find scans -name '*.nrrd' | fetusmap batch - --output results",
     ),
+    serve: ("fetusmap serve scans", "fetusmap serve scan.nrrd --port 8700"),
     evaluate: ("fetusmap evaluate held-out --model simulated-2 --model run/model.safetensors --output tables",),
     reproduce: (),
     presets: (),

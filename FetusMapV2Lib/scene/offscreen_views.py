@@ -75,7 +75,7 @@ class OffscreenView:
 class SliceView(OffscreenView):
     """A slice view, like Red, Yellow and Green."""
 
-    _MANAGERS = ("vtkMRMLModelSliceDisplayableManager", "vtkMRMLMarkupsDisplayableManager")
+    _MANAGERS: tuple[str, ...] = ("vtkMRMLModelSliceDisplayableManager", "vtkMRMLMarkupsDisplayableManager")
 
     def __init__(self, scene: slicer.vtkMRMLScene, name: str, size: tuple[int, int]) -> None:
         super().__init__(scene, self._MANAGERS, size)

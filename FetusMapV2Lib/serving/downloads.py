@@ -1,0 +1,63 @@
+"""The files of the open case that a browser can download, by the same export as everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.core.atomic_files import safe_stem
+from FetusMapV2Lib.exporting import ExportOptions, Kind, export
+from FetusMapV2Lib.serving.open_case import OpenCase
+
+
+@dataclass(frozen=True)
+class Download:
+    """One button of the page.
+
+    Attributes:
+        kind: of `exporting`.
+        title: on the button.
+        media_type: of the file.
+    """
+
+    kind: Kind
+    title: str
+    media_type: str
+
+
+DOWNLOADS: dict[str, Download] = {
+    "pdf": Download("pdf", "Report (PDF)", "application/pdf"),
+    "csv": Download("csv", "Table (CSV)", "text/csv"),
+    "landmarks": Download("landmarks", "Landmarks (JSON)", "application/json"),
+    "scene": Download("scene", "Slicer scene (.mrb)", "application/octet-stream"),
+}
+
+
+def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Path:
+    """Write one file of a case as it is now.
+
+    Args:
+        name: one of `DOWNLOADS`.
+        case: the open case.
+        formula: key of the dating formula that a report puts first.
+        folder: for the file.
+
+    Raises:
+        UserError: there is no pose, or a package is missing.
+    """
+    estimate, kind = case.current(), DOWNLOADS[name].kind
+    assert case.poses is not None
+    options = ExportOptions(
+        kinds=(kind,),
+        stem=safe_stem(case.name),
+        dating=formula,
+        source=case.source if case.source.exists() else None,
+        states=case.poses.states(),
+    )
+    return export(estimate, case.volume, folder, options)[kind]
+
+
+def listed_downloads() -> list[dict[str, Any]]:
+    """Name and title of each button."""
+    return [{"name": name, "title": download.title} for name, download in DOWNLOADS.items()]

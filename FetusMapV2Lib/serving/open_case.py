@@ -1,0 +1,227 @@
+"""`OpenCase`: the one patient that a tab shows: volume, scene, views, pose, and the steps on it. Without trame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.requests import RefineRequest
+from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene import ownership, undo_history
+from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Lib.scene.live_views import LiveViews
+from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
+from FetusMapV2Lib.scene.volume_nodes import add_volume_node
+
+#: Steps on the selected landmarks, by the name that a page calls them.
+STEPS: dict[str, Callable[[LandmarkEditor, list[int]], None]] = {
+    "confirm": lambda editor, rows: editor.confirm(rows),
+    "withdraw": lambda editor, rows: editor.confirm(rows, confirmed=False),
+    "missing": lambda editor, rows: editor.set_missing(rows),
+    "lock": lambda editor, rows: editor.lock(rows),
+    "unlock": lambda editor, rows: editor.lock(rows, locked=False),
+    "reset": lambda editor, rows: editor.reset(rows),
+    "reset_all": lambda editor, rows: editor.reset(),
+    "swap_arms": lambda editor, rows: editor.swap_sides(["arms"]),
+    "swap_legs": lambda editor, rows: editor.swap_sides(["legs"]),
+    "swap_all": lambda editor, rows: editor.swap_sides(),
+}
+
+
+class OpenCase:
+    """A volume with its pose, in a scene of its own.
+
+    Attributes:
+        name: of the case, as it is shown.
+        volume: the volume.
+        source: the file or folder that it was read from.
+        views: the four views of its scene.
+        estimate: the last answer of the engine for it; None before.
+        poses: the live nodes of the pose; None without one.
+
+    Args:
+        volume: the volume.
+        source: the file or folder that it was read from.
+        on_pose: called after every change of the pose.
+        on_view: called with the name of a view that has to be drawn again.
+    """
+
+    def __init__(
+        self, volume: Volume, source: Path, on_pose: Callable[[], None], on_view: Callable[[str], None]
+    ) -> None:
+        self.name, self.volume, self.source = volume.name, volume, source
+        self.estimate: Estimate | None = None
+        self.poses: PoseScene | None = None
+        self._editor: LandmarkEditor | None = None
+        self._on_pose = on_pose
+        self.scene = new_scene()
+        self._volume_node = add_volume_node(self.scene, volume)
+        self.views = LiveViews(self.scene, on_view)
+        self.views.show_volume(self._volume_node)
+
+    # --- the pose
+
+    def show(self, estimate: Estimate) -> None:
+        """Show the answer of the engine; without a fetus an earlier pose goes, as it is not the result.
+
+        Showing a pose is a step that can be undone.
+        """
+        self.estimate = estimate
+        if not estimate.has_pose:
+            self._close_pose()
+            return
+        undo_history.enable(self.scene)
+        undo_history.save_state(self.scene)
+        if self.poses is not None:
+            self.poses.set_pose(estimate.pose, estimate.model)
+        else:
+            fetus = f"{self.name} fetus"
+            self._keep(PoseScene.create(
+                self.scene, estimate.pose, volume_node=self._volume_node, name=fetus, model=estimate.model
+            ))  # fmt: skip
+        self.views.show_pose(estimate.pose)
+
+    def show_seen(self) -> None:
+        """Show, as doubtful, what the network saw although it found no fetus.
+
+        Raises:
+            InputError: nothing was seen.
+        """
+        if self.estimate is None or self.estimate.seen is None:
+            raise InputError("nothing was seen in this volume", where=self.name)
+        self.show(self.estimate.showing_what_was_seen())
+
+    def restore(self, landmarks: Path) -> None:
+        """Show a pose that was saved with the states of its landmarks.
+
+        Raises:
+            InputError: the file holds no landmarks of this schema.
+        """
+        read_markups(landmarks)  # the checks, with their messages
+        markups = application_of(self.scene).modules["Markups"]
+        node = self.scene.GetNodeByID(markups.LoadMarkups(str(landmarks), f"{self.name} fetus"))
+        if node is None:
+            raise InputError("the landmarks cannot be read", where=landmarks, remedy="Estimate the pose again")
+        schema = default_schema()
+        poses = PoseScene.attach(self.scene, node, schema)
+        ownership.assign_volume(node, self._volume_node)
+        self._keep(poses)
+        self.views.show_pose(poses.pose())
+
+    def notes(self) -> list[str]:
+        """What is known of each landmark, for a file from which `restore` continues."""
+        assert self.poses is not None
+        return [note.text() for note in self.poses.current().notes()]
+
+    # --- steps
+
+    def step(self, name: str, rows: list[int]) -> None:
+        """Take one of `STEPS`; nothing without a pose."""
+        if self._editor is not None and name in STEPS:
+            STEPS[name](self._editor, rows)
+
+    def undo(self) -> None:
+        """Undo one step."""
+        self._travel(undo_history.undo)
+
+    def redo(self) -> None:
+        """Redo one step."""
+        self._travel(undo_history.redo)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier state."""
+        return undo_history.can_undo(self.scene)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undone state."""
+        return undo_history.can_redo(self.scene)
+
+    def focus(self, row: int) -> None:
+        """Turn the views to a landmark; nothing if it is missing."""
+        position = self.poses.pose().positions[row] if self.poses is not None else np.full(3, np.nan)
+        if np.isfinite(position).all():
+            self.views.focus(position)
+
+    def refinement(self) -> RefineRequest:
+        """What to ask the engine for a refinement around the landmarks that were set by hand.
+
+        Raises:
+            InputError: none was.
+        """
+        pinned = self._editor.pinned() if self._editor is not None else ()
+        if self.poses is None or not pinned:
+            remedy = "Drag a landmark to its place, or confirm one, and try again"
+            raise InputError("no landmark is set by hand yet", remedy=remedy)
+        return RefineRequest(self.volume, Estimate.given(self.poses.pose(), self.poses.model), tuple(pinned))
+
+    def refined(self, estimate: Estimate) -> int:
+        """Show a refinement; the number of landmarks that it moved."""
+        if self.poses is None or self._editor is None:
+            return 0
+        before = self.poses.pose().positions
+        self._editor.apply_refinement(estimate.pose)
+        return int((np.nan_to_num(np.linalg.norm(self.poses.pose().positions - before, axis=1)) > 0).sum())
+
+    def current(self) -> Estimate:
+        """The pose as it is now, with device and warnings of its estimate.
+
+        Raises:
+            InputError: there is no pose.
+        """
+        if self.poses is None:
+            raise InputError("there is no pose yet", where=self.name, remedy="Estimate it first")
+        given = Estimate.given(self.poses.pose(), self.poses.model)
+        if self.estimate is None:
+            return given
+        return replace(given, device=self.estimate.device, warnings=self.estimate.warnings)
+
+    def close(self) -> None:
+        """Release scene and views."""
+        self._on_pose = _nothing
+        if self.poses is not None:
+            self.poses.close()
+        self.views.close()
+        close_scene(self.scene)
+
+    # --- helpers
+
+    def _travel(self, go: Callable[[Any], None]) -> None:
+        """Undo or redo; the step may take the pose away or bring it back."""
+        go(self.scene)
+        landmarks = ownership.poses_of(self.scene, self._volume_node)
+        if self.poses is not None and not self.poses.is_open:
+            self.poses = self._editor = None
+        if self.poses is None and landmarks:
+            self._keep(PoseScene.attach(self.scene, landmarks[-1], default_schema()))
+        self._on_pose()
+
+    def _keep(self, poses: PoseScene) -> None:
+        self.poses, self._editor = poses, LandmarkEditor(poses)
+        poses.add_listener(lambda changed: self._on_pose())
+        self._on_pose()
+
+    def _close_pose(self) -> None:
+        """Remove the pose; the result is that there is none."""
+        poses, self.poses, self._editor = self.poses, None, None
+        if poses is not None:
+            nodes = poses.all_nodes
+            poses.close()
+            for node in nodes:
+                self.scene.RemoveNode(node)
+            undo_history.clear(self.scene)
+        self._on_pose()
+
+
+def _nothing() -> None:
+    """After a case was closed, its nodes tell nobody."""

@@ -1,0 +1,169 @@
+"""The layout of the page: the panel on the left, the four views on the right, one above the other on a tablet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trame.ui.vuetify3 import VAppLayout
+from trame.widgets import html, rca
+from trame.widgets import vuetify3 as v3
+
+from FetusMapV2Lib.anatomy.dating import FORMULAS
+from FetusMapV2Lib.presenting.measurement_rows import formula_name
+from FetusMapV2Lib.serving.downloads import listed_downloads
+from FetusMapV2Lib.serving.view_area import ViewArea
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class _Module:
+    """Script and style of the page, served by this process: a page loads nothing from elsewhere."""
+
+    serve = {"fetusmap": str(_STATIC)}  # noqa: RUF012  # trame reads them from here
+    scripts = ["fetusmap/page.js"]  # noqa: RUF012
+    styles = ["fetusmap/page.css"]  # noqa: RUF012
+
+
+_SMALL: dict[str, Any] = {"size": "small", "variant": "tonal"}
+
+
+def build_page(server: Any, areas: Mapping[str, ViewArea]) -> None:
+    """Build the page of a trame server, with these areas for the views."""
+    server.enable_module(_Module)
+    server.state.trame__title = "FetusMapV2"
+    server.state.formulas = [{"title": formula_name(key), "value": key} for key in FORMULAS]
+    server.state.downloads = listed_downloads()
+    config = {"theme": {"defaultTheme": "system"}}
+    layout = VAppLayout(server, vuetify_config=config, theme=("theme || undefined",))
+    with layout, html.Div(classes="fm-page"):
+        with html.Div(classes="fm-panel"):
+            _head()
+            _estimate()
+            _result()
+            _landmarks()
+            _files()
+        with html.Div(classes="fm-views"):
+            for name, area in areas.items():
+                _view(name, area)
+
+
+def _view(name: str, area: ViewArea) -> None:
+    focus = f"trigger('focus', ['{name}', {{}}])"
+    with html.Div(
+        classes="fm-view",
+        raw_attrs=[f'data-view="{name}"'],
+        mouseenter=focus.format("true"),
+        mouseleave=focus.format("false"),
+    ):
+        html.Span(name, classes="fm-name")
+        rca.RemoteControlledArea(
+            name=area.name, display="image", send_mouse_move=True, event_throttle_ms=10, style="width:100%;height:100%"
+        )
+
+
+def _head() -> None:
+    html.Div("{{ research }}", classes="fm-research")
+    with html.Div(classes="fm-row"):
+        html.Span("{{ case_name || 'No volume is open' }}", classes="fm-patient", style="flex:1")
+        v3.VBtn(
+            "Light / dark",
+            click="theme = $event.view.getComputedStyle($event.target).colorScheme === 'dark' ? 'light' : 'dark'",
+            **_SMALL,
+        )
+
+
+def _estimate() -> None:
+    with html.Div(classes="fm-row"):
+        with html.Label(classes="fm-file"):
+            html.Input(type="file", multiple=True, change="utils.fetusmap.chosen($event)", disabled=("running",))
+            html.Span(
+                "Open a volume …", classes="v-btn v-btn--size-default v-btn--variant-tonal v-btn--density-default"
+            )
+        v3.VBtn("Estimate pose", click="trigger('estimate')", disabled=("!case_name || running",), color="primary")
+        v3.VBtn("Show what was seen", v_show="can_show_seen && !running", click="trigger('show_seen')", **_SMALL)
+    with html.Div(v_show="running"):
+        v3.VProgressLinear(model_value=("fraction",), height=8, color="primary")
+        with html.Div(classes="fm-row"):
+            html.Span("{{ stage }}", classes="fm-small fm-stage", style="flex:1")
+            v3.VBtn("Cancel", click="trigger('cancel')", v_show="cancellable", **_SMALL)
+    html.Div("{{ message }}", v_show="message", classes=("{'fm-message': true, error: is_error}",), role="status")
+
+
+def _result() -> None:
+    html.Div("{{ sign }} {{ line }}", v_show="line", classes=("['fm-line', grade]",))
+    with html.Div(v_show="has_pose"):
+        html.H2("Measurements")
+        with html.Div(classes="fm-row"):
+            v3.VSelect(
+                v_model="formula", items=("formulas",), label="Dating formula", density="compact", hide_details=True,
+                variant="outlined",
+            )  # fmt: skip
+            v3.VBtn("Planes of the fetus", click="trigger('planes', ['fetus'])", **_SMALL)
+            v3.VBtn("Axes of the volume", click="trigger('planes', ['volume'])", **_SMALL)
+        with (
+            html.Table(classes="fm-measurements"),
+            html.Tbody(),
+            html.Tr(
+                v_for="row in measurement_rows",
+                key="row.name",
+                title=("row.tip",),
+                classes=("{strong: row.strong, doubtful: row.doubtful}",),
+            ),
+        ):
+            html.Td("{{ row.name }}")
+            html.Td("{{ row.value }}")
+            html.Td("{{ row.remark }}")
+        html.Div("* Between joint centres: longer than the ossified shaft that charts use.", classes="fm-small")
+
+
+def _landmarks() -> None:
+    with html.Div(v_show="has_pose"):
+        html.H2("Landmarks")
+        html.Div("{{ summary }}", classes="fm-small")
+        with html.Div(classes="fm-row"):
+            v3.VBtn("Undo", click="trigger('undo')", disabled=("!can_undo",), **_SMALL)
+            v3.VBtn("Redo", click="trigger('redo')", disabled=("!can_redo",), **_SMALL)
+            v3.VBtn("Next doubtful", click="trigger('next_doubtful')", disabled=("!can.next_doubtful",), **_SMALL)
+            confirm = "trigger('step', [can.is_confirmed ? 'withdraw' : 'confirm'])"
+            v3.VBtn(
+                "{{ can.is_confirmed ? 'Withdraw' : 'Confirm' }}", click=confirm, disabled=("!can.confirm",), **_SMALL
+            )
+            v3.VBtn("Missing", click="trigger('step', ['missing'])", disabled=("!can.mark_missing",), **_SMALL)
+            v3.VBtn("Reset", click="trigger('step', ['reset'])", disabled=("!can.reset",), **_SMALL)
+            v3.VBtn("Refine", click="trigger('refine')", disabled=("!can.refine",), **_SMALL)
+            v3.VBtn("Swap arms", click="trigger('step', ['swap_arms'])", disabled=("!can.edit",), **_SMALL)
+            v3.VBtn("Swap legs", click="trigger('step', ['swap_legs'])", disabled=("!can.edit",), **_SMALL)
+            v3.VBtn("Swap all sides", click="trigger('step', ['swap_all'])", disabled=("!can.edit",), **_SMALL)
+        html.Div(v_html=("definition",), classes="fm-small")
+        with (
+            html.Table(classes="fm-landmarks"),
+            html.Tbody(),
+            html.Template(v_for="line in landmark_rows", key="line.key"),
+        ):
+            with html.Tr(v_if="line.group", classes="group"):
+                html.Td("{{ line.group }}", colspan=3)
+            with html.Tr(
+                v_else=True,
+                title=("line.tip",),
+                classes=("{landmark: true, doubtful: line.doubtful, selected: selected.includes(line.row)}",),
+                click="trigger('select', [line.row, $event.ctrlKey || $event.metaKey])",
+            ):
+                with html.Td():
+                    html.Span(classes="fm-swatch", style=("'background:' + line.colour",))
+                    html.Span("{{ line.name }}")
+                html.Td("{{ line.confidence }}")
+                html.Td("{{ line.state }}")
+
+
+def _files() -> None:
+    with html.Div(v_show="has_pose"):
+        html.H2("Files")
+        with html.Div(classes="fm-row"):
+            v3.VBtn("{{ one.title }}", v_for="one in downloads", key="one.name", href=("'files/' + one.name",),
+                    raw_attrs=["download"], disabled=("running",), **_SMALL)  # fmt: skip
+        html.H2("Details")
+        with html.Table(classes="fm-details"), html.Tbody(), html.Tr(v_for="pair in details", key="pair[0]"):
+            html.Td("{{ pair[0] }}")
+            html.Td("{{ pair[1] }}")

@@ -1,0 +1,374 @@
+"""The process of one tab: a trame server on this computer alone, the open case, and one job at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trame.app import get_server
+
+from FetusMapV2Lib.anatomy.dating import FORMULAS
+from FetusMapV2Lib.core.errors import Cancelled, UserError
+from FetusMapV2Lib.core.jobs import POLL_S, Job
+from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.core.safe_text import printable_sentence
+from FetusMapV2Lib.estimation.requests import EstimateRequest
+from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.presenting.durations import remaining_seconds
+from FetusMapV2Lib.presenting.estimate_text import warnings_text
+from FetusMapV2Lib.remote.client import RemoteEngine
+from FetusMapV2Lib.scene.live_views import without_log
+from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.open_case import OpenCase
+from FetusMapV2Lib.serving.page import build_page
+from FetusMapV2Lib.serving.routes import add_routes
+from FetusMapV2Lib.serving.session_options import SessionOptions
+from FetusMapV2Lib.serving.view_area import ViewArea
+
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+#: A job, from the functions that report its progress and ask whether it was cancelled.
+Work = Callable[[OnProgress, ShouldCancel], Job[T]]
+
+VIEW_NAMES = ("Red", "3D", "Yellow", "Green")
+#: Seconds between two reports of progress to the page.
+_REPORT_S = 0.1
+
+
+class Session:
+    """What one tab shows and does.
+
+    Attributes:
+        options: what the tab may do.
+        secret: that requests have to carry.
+        case: the open case; None before one was opened.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.options, self.secret = options, options.secret
+        self.case: OpenCase | None = None
+        self.server = get_server("fetusmap", client_type="vue3")
+        self._engine = RemoteEngine(options.model, options.device, options.memory_budget)
+        self._cancel = False
+        self._durations: list[float] = []
+        self._reported = 0.0
+        self.areas = {name: ViewArea(name) for name in VIEW_NAMES}
+        self.state = self.server.state
+        self.state.update(_START)
+        self.state.research = RESEARCH_USE
+        self._add_triggers()
+        build_page(self.server, self.areas)
+        self.server.controller.on_server_bind.add(lambda server: add_routes(server.app, self))
+        self.server.controller.on_server_ready.add(self._on_ready)
+
+    @property
+    def formula(self) -> str:
+        """Key of the dating formula that comes first."""
+        return str(self.state.formula)
+
+    async def run(self) -> None:
+        """Serve until the process is ended."""
+        await self.server.start(
+            port=0,
+            host="127.0.0.1",
+            exec_mode="coroutine",
+            open_browser=False,
+            show_connection_info=False,
+            disable_logging=True,
+            timeout=0,
+        )
+
+    def close(self) -> None:
+        """End the engine and release the case."""
+        self._engine.close()
+        if self.case is not None:
+            self.case.close()
+
+    # --- opening
+
+    async def open(self, path: Path) -> None:
+        """Read a volume and show it in place of the open one.
+
+        Raises:
+            UserError: a job runs, or the file holds no usable volume; the open case stays.
+        """
+        if self.state.running:
+            raise UserError("a job is running", remedy="Cancel it or wait for its end")
+        with self._running("reading the volume", cancellable=False):
+            volume = await asyncio.get_running_loop().run_in_executor(None, read_volume, path)
+            self._show_case(OpenCase(volume, path, self._on_pose, self._on_view))
+        self.say("\n".join(volume.warnings))
+
+    def _show_case(self, case: OpenCase) -> None:
+        """Nothing of the case before stays: neither views nor texts."""
+        for area in self.areas.values():
+            area.show(None)
+        before, self.case = self.case, case
+        if before is not None:
+            before.close()
+        self.state.update({**_START_OF_CASE, "case_name": case.name, "page_title": f"{case.name} – FetusMapV2"})
+        for name, area in self.areas.items():
+            area.show(case.views.views[name])
+        self._on_pose()
+
+    # --- jobs
+
+    async def estimate(self) -> None:
+        """Estimate the pose in the open volume."""
+        case = self.case
+        if case is None or self.state.running:
+            return
+        started = time.monotonic()
+        request = EstimateRequest(case.volume)
+        estimate = await self._job(lambda progress, cancel: self._engine.submit(request, progress, cancel))
+        if estimate is None or case is not self.case:
+            return
+        self._durations = [*self._durations, time.monotonic() - started][-5:]
+        case.show(estimate)
+        warnings = warnings_text(estimate)
+        if estimate.has_pose:
+            self.say(warnings)
+        else:
+            self.say(f"{estimate.reason}\n{warnings}".strip(), is_error=True)
+        self._on_pose()
+
+    async def refine(self) -> None:
+        """Refine the pose around the landmarks that were set by hand."""
+        case = self.case
+        if case is None or self.state.running:
+            return
+        request = case.refinement()
+        estimate = await self._job(lambda progress, cancel: self._engine.submit(request, progress, cancel))
+        if estimate is not None and case is self.case:
+            count = case.refined(estimate)
+            self.say("\n".join([f"{count} landmarks moved." if count else "No landmark moved.", *estimate.warnings]))
+
+    def cancel(self) -> None:
+        """Ask the running job to stop."""
+        self._cancel = True
+
+    async def _job(self, work: Work[T]) -> T | None:
+        """The result of a job; None if it was cancelled or went wrong, which the page says."""
+        self._cancel, started = False, time.monotonic()
+        usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else None
+
+        def progress(fraction: float, stage: str) -> None:
+            now = time.monotonic()
+            if now - self._reported < _REPORT_S:
+                return
+            self._reported = now
+            remaining = remaining_seconds(now - started, fraction, usual)
+            with self.state as state:
+                state.fraction, state.stage = round(100 * fraction), shown.stage_shown(stage, remaining)
+
+        with self._running("starting the pose engine"):
+            job = work(progress, lambda: self._cancel)
+            while not job.step():
+                await asyncio.sleep(POLL_S)
+            return job.result()
+        return None
+
+    @contextlib.contextmanager
+    def _running(self, stage: str, *, cancellable: bool = True) -> Generator[None, None, None]:
+        """Lock the page while a job runs, and say how it went wrong."""
+        with self.state as state:
+            state.update({"running": True, "cancellable": cancellable, "fraction": 0, "stage": stage, "message": ""})
+        self._show_actions()
+        try:
+            yield
+        except Cancelled:
+            self.say("Cancelled; everything is as it was.")
+        except UserError as error:
+            self.say(error.line(with_option=False), is_error=True)
+        except Exception as error:
+            _LOG.exception("a job failed")
+            self.say(f"Something went wrong: {error}.", is_error=True)
+        finally:
+            self.state.update({"running": False, "fraction": 0, "stage": ""})
+            self._show_actions()
+
+    # --- what the page shows
+
+    def say(self, text: str, *, is_error: bool = False) -> None:
+        """Show a message below the buttons."""
+        with self.state as state:
+            state.message, state.is_error = printable_sentence(text), is_error
+
+    def _on_view(self, name: str) -> None:
+        self.areas[name].draw()
+
+    def _on_pose(self) -> None:
+        """The pose has changed, also within a drag: new numbers go out before new pictures."""
+        case = self.case
+        if case is None:
+            return
+        poses = case.poses
+        with self.state as state:
+            if poses is None:
+                state.update({**shown.NO_POSE, "selected": [], "has_pose": False})
+            else:
+                values = shown.pose_shown(poses.current(), case.estimate, poses.model, self.formula)
+                state.update({**values, "has_pose": True})
+            state.can_show_seen = poses is None and case.estimate is not None and case.estimate.seen is not None
+        self._show_actions()
+
+    def _show_actions(self) -> None:
+        case, busy = self.case, bool(self.state.running)
+        poses = case.poses if case is not None else None
+        with self.state as state:
+            snapshot = poses.current() if poses is not None else None
+            state.can = shown.actions_shown(snapshot, state.selected, is_busy=busy)
+            state.can_undo = case is not None and not busy and case.can_undo
+            state.can_redo = case is not None and not busy and case.can_redo
+            state.definition = shown.definition_shown(state.selected)
+
+    # --- what the page calls
+
+    def _add_triggers(self) -> None:
+        for name, action in {
+            "estimate": lambda: self._later(self.estimate()),
+            "refine": lambda: self._later(self.refine()),
+            "cancel": self.cancel,
+            "step": self._step,
+            "undo": lambda: self._travel("undo"),
+            "redo": lambda: self._travel("redo"),
+            "select": self._select,
+            "next_doubtful": self._next_doubtful,
+            "planes": self._show_planes,
+            "show_seen": lambda: self._guarded(lambda case: case.show_seen()),
+            "focus": lambda name, focused: self.areas[name].focus(focused),
+        }.items():
+            self.server.trigger(name)(action)
+        self.state.change("formula")(lambda **_: self._on_pose())
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a job; the page goes on meanwhile."""
+        task = asyncio.get_running_loop().create_task(self._said(work))
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+
+    async def _said(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except UserError as error:
+            self.say(error.line(with_option=False), is_error=True)
+
+    def _guarded(self, action: Callable[[OpenCase], Any]) -> None:
+        """Act on the open case unless a job runs; a mistake of the user becomes a message."""
+        if self.case is None or self.state.running:
+            return
+        try:
+            action(self.case)
+        except UserError as error:
+            self.say(error.line(with_option=False), is_error=True)
+        self._show_actions()
+
+    def _step(self, name: str) -> None:
+        rows = [int(row) for row in self.state.selected]
+        self._guarded(lambda case: case.step(name, rows))
+
+    def _travel(self, direction: str) -> None:
+        self._guarded(lambda case: case.undo() if direction == "undo" else case.redo())
+
+    def _select(self, row: int, extend: bool = False) -> None:
+        """Select a landmark of the list, and turn the views to it."""
+        chosen = set(self.state.selected) ^ {row} if extend else {row}
+        with self.state as state:
+            state.selected = sorted(chosen)
+        self._show_actions()
+        if self.case is not None and self.case.poses is not None and not extend:
+            self.case.focus(row)
+
+    def _next_doubtful(self) -> None:
+        poses = self.case.poses if self.case is not None else None
+        if poses is None:
+            return
+        row = shown.next_doubtful(poses.current(), self.state.selected[0] if self.state.selected else None)
+        if row is not None:
+            self._select(row)
+
+    def _show_planes(self, which: str) -> None:
+        def turn(case: OpenCase) -> None:
+            pose = case.poses.pose() if case.poses is not None else None
+            if which == "fetus" and pose is not None:
+                case.views.show_planes(pose)
+            else:
+                case.views.show_axes(pose)
+
+        self._guarded(turn)
+
+    def _on_ready(self, **_: Any) -> None:
+        for area in self.areas.values():
+            self.server.controller.rc_area_register(area.adapter)
+        _announce(self.server.port)
+        if self.options.file:
+            self._later(self.open(Path(self.options.file)))
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+#: What the page knows before anything was opened; what belongs to a case starts anew with each one.
+_START_OF_CASE: dict[str, Any] = {
+    **shown.NO_POSE,
+    "has_pose": False,
+    "selected": [],
+    "definition": "",
+    "message": "",
+    "is_error": False,
+    "can_show_seen": False,
+    "can": shown.actions_shown(None, [], is_busy=False),
+    "can_undo": False,
+    "can_redo": False,
+}
+_START: dict[str, Any] = {
+    **_START_OF_CASE,
+    "case_name": "",
+    "page_title": "FetusMapV2",
+    "running": False,
+    "cancellable": True,
+    "fraction": 0,
+    "stage": "",
+    "formula": FORMULAS[0],
+    "theme": "",
+    "cases": [],
+}
+
+
+def _announce(port: int) -> None:
+    """Tell the front door where this process listens."""
+    print(json.dumps({"port": port}), flush=True)
+
+
+def _end_with_input() -> None:
+    """End this process, with its engine, when the front door has ended or closed the input."""
+    while os.read(0, 1 << 12):  # not sys.stdin, whose lock would outlive this thread
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve one tab; the options come as a line on standard input."""
+    options = SessionOptions.read(sys.stdin.buffer.readline())
+    os.environ["WSLINK_READY_MSG"] = ""
+    sys.argv = sys.argv[:1]  # trame reads its own options there
+    without_log()
+    threading.Thread(target=_end_with_input, daemon=True).start()
+
+    async def serve() -> None:
+        session = Session(options)
+        try:
+            await session.run()
+        finally:
+            session.close()
+
+    asyncio.run(serve())

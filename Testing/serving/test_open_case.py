@@ -1,0 +1,136 @@
+"""The case that a tab shows: its pose, steps, undo, and what remains of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import slicer
+
+from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
+from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
+from FetusMapV2Lib.serving.open_case import OpenCase
+
+
+@pytest.fixture
+def desk(patients) -> Iterator[SimpleNamespace]:
+    """An open case, with what it has told: how often the pose changed, and the views to draw."""
+    heard = SimpleNamespace(poses=0, views=set())
+
+    def on_pose() -> None:
+        heard.poses += 1
+
+    case = OpenCase(patients[0].volume(), patients[0].volume_path, on_pose, heard.views.add)
+    truth = patients[0].pose()
+    heard.case = case
+    heard.estimate = Estimate.given(Pose(truth.positions, np.linspace(0.9, 0.3, 22), np.full(22, 2.0)), "a model")
+    yield heard
+    case.close()
+
+
+def values(case: OpenCase) -> dict:
+    return shown.pose_shown(case.poses.current(), case.estimate, case.poses.model, "intergrowth21")
+
+
+def test_an_estimate_is_shown_in_views_line_and_tables(desk):
+    desk.case.show(desk.estimate)
+    assert desk.poses == 1 and desk.views == {"Red", "Yellow", "Green", "3D"}
+    seen = values(desk.case)
+    assert seen["line"].startswith("CRL ") and seen["grade"] == "review"
+    assert [row["name"] for row in seen["measurement_rows"]][:1] == ["Crown-rump length"]
+    listed = [line for line in seen["landmark_rows"] if "row" in line]
+    assert len(listed) == 22 and listed[0]["name"] == "1 Cranial crest" and listed[0]["confidence"] == "90%"
+    assert sum(line["doubtful"] for line in listed) == int((np.linspace(0.9, 0.3, 22) < 0.5).sum())
+
+
+def test_a_step_changes_the_list_and_is_undone_and_redone(desk):
+    desk.case.show(desk.estimate)
+    desk.case.step("confirm", [0])
+    assert desk.case.poses.states()[0] == "confirmed"
+    desk.case.undo()
+    assert desk.case.poses.states()[0] == "estimated" and desk.case.can_redo
+    desk.case.redo()
+    assert desk.case.poses.states()[0] == "confirmed"
+
+
+def test_undoing_the_estimate_takes_the_pose_away_and_redo_brings_it_back(desk):
+    desk.case.show(desk.estimate)
+    desk.case.undo()
+    assert desk.case.poses is None
+    before = desk.poses
+    desk.case.redo()
+    assert desk.case.poses is not None and desk.poses > before
+    np.testing.assert_allclose(desk.case.poses.pose().positions, desk.estimate.pose.positions, atol=1e-6)
+
+
+def test_a_moved_landmark_moves_the_length_and_tells_the_page(desk):
+    desk.case.show(desk.estimate)
+    length, before = values(desk.case)["line"], desk.poses
+    desk.case.poses.landmarks_node.SetNthControlPointPositionWorld(0, 0.0, 0.0, 0.0)
+    assert desk.poses > before and values(desk.case)["line"] != length
+    assert desk.case.poses.states()[0] == "edited"
+
+
+def test_no_fetus_leaves_no_pose_of_an_earlier_estimate(desk):
+    desk.case.show(desk.estimate)
+    nothing = Estimate.given(Pose(np.full((22, 3), np.nan)), "a model")
+    desk.case.show(Estimate(**{**nothing.__dict__, "status": "none", "reason": "No fetus was found."}))
+    assert desk.case.poses is None and not desk.case.can_undo
+    assert not nodes_by_class(desk.case.scene, "vtkMRMLMarkupsNode")
+    with pytest.raises(InputError, match="nothing was seen"):
+        desk.case.show_seen()
+
+
+def test_a_saved_pose_is_restored_with_its_states(desk, tmp_path: Path):
+    desk.case.show(desk.estimate)
+    desk.case.step("confirm", [2])
+    desk.case.step("missing", [5])
+    write_markups(tmp_path / "work.mrk.json", desk.case.poses.pose(), descriptions=desk.case.notes())
+    states = desk.case.poses.states()
+    again = OpenCase(desk.case.volume, desk.case.source, lambda: None, lambda name: None)
+    try:
+        again.restore(tmp_path / "work.mrk.json")
+        assert again.poses.states() == states and again.poses.volume_node is not None
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize("name", ["csv", "landmarks", "scene"])
+def test_files_are_of_the_pose_as_it_is_now(desk, tmp_path: Path, name):
+    with pytest.raises(InputError, match="there is no pose yet"):
+        write_download(name, desk.case, "intergrowth21", tmp_path)
+    desk.case.show(desk.estimate)
+    desk.case.step("confirm", [0])
+    path = write_download(name, desk.case, "intergrowth21", tmp_path)
+    assert path.stat().st_size > 0 and path.parent == tmp_path
+    if name == "landmarks":
+        assert "confirmed" in path.read_text(encoding="utf-8")
+    assert DOWNLOADS[name].media_type
+
+
+def test_refinement_needs_a_landmark_that_was_set_by_hand(desk):
+    with pytest.raises(InputError, match="set by hand"):
+        desk.case.refinement()
+    desk.case.show(desk.estimate)
+    desk.case.step("confirm", [0, 3])
+    assert desk.case.refinement().pinned == (1, 4)
+    moved = desk.estimate.pose.positions + 1.0
+    assert desk.case.refined(Estimate.given(Pose(moved), "a model")) == 20
+
+
+def test_a_closed_case_leaves_nothing(patients):
+    calls: list[str] = []
+    case = OpenCase(patients[0].volume(), patients[0].volume_path, lambda: calls.append("pose"), calls.append)
+    scene = case.scene
+    case.close()
+    calls.clear()
+    assert isinstance(scene, slicer.vtkMRMLScene) and not nodes_by_class(scene, "vtkMRMLScalarVolumeNode")
+    assert not calls

@@ -1,0 +1,157 @@
+"""The page in a real browser: Debian's chromium, driven by Playwright; two tabs with two patients."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra test)")
+pytest.importorskip("trame_rca", reason="needs trame (extra serve)")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs chromium (make system-packages)"),
+]
+expect = sync_api.expect
+#: Milliseconds for what takes long: the start of a process, an estimate.
+LONG = 120_000
+
+
+@pytest.fixture(scope="module")
+def address(patients) -> Iterator[str]:
+    """The page of `fetusmap serve FILE`, a process of its own as a user starts it."""
+    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "serve", str(patients[0].volume_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            line = server.stdout.readline()
+            yield re.search(r"http://\S+", line)[0]
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser(address) -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield running.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, address) -> Any:
+    """A tab in which the volume of the command is open and its pose estimated."""
+    page = browser.new_page()
+    page.goto(address)
+    expect(page.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
+    estimate(page)
+    return page
+
+
+def estimate(page: Any) -> None:
+    page.get_by_role("button", name="Estimate pose").click()
+    expect(page.locator(".fm-line")).to_contain_text("CRL", timeout=LONG)
+
+
+def line_of(page: Any) -> str:
+    return page.locator(".fm-line").inner_text()
+
+
+def landmark(page: Any, name: str) -> Any:
+    return page.locator("tr.landmark", has_text=name)
+
+
+def drag(page: Any, name: str, view: str) -> None:
+    """Drag a landmark by the mouse; selecting it puts it into the middle of the views, once these are drawn."""
+    box = page.locator(f'[data-view="{view}"]').bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    landmark(page, name).click()
+    deadline = time.monotonic() + LONG / 1000
+    while "edited" not in landmark(page, name).inner_text():
+        assert time.monotonic() < deadline, "the landmark cannot be dragged"
+        page.mouse.move(x - 40, y - 40)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for step in range(1, 5):
+            page.mouse.move(x + 10 * step, y - 5 * step)
+        page.mouse.up()
+        with contextlib.suppress(AssertionError):
+            expect(landmark(page, name)).to_contain_text("edited", timeout=1000)
+
+
+def test_an_estimate_is_cancelled_and_the_page_is_as_it_was(browser, address) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    expect(page.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
+    page.get_by_role("button", name="Estimate pose").click()
+    page.get_by_role("button", name="Cancel").click(timeout=LONG)
+    expect(page.locator(".fm-message")).to_contain_text("Cancelled", timeout=LONG)
+    expect(page.locator(".fm-line")).to_be_hidden()
+    expect(page.get_by_role("button", name="Estimate pose")).to_be_enabled()
+    page.close()
+
+
+def test_a_pose_is_shown_dragged_undone_and_confirmed(tab) -> None:
+    estimated = line_of(tab)
+    assert re.search(r"CRL \d+\.\d ± \d+\.\d mm · \d+w\d", estimated)
+    assert tab.locator("tr.landmark").count() == 22
+    drag(tab, "1 Cranial crest", "Green")
+    assert line_of(tab) != estimated
+    tab.get_by_role("button", name="Undo").click()
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("estimated")
+    expect(tab.locator(".fm-line")).to_have_text(estimated)
+    tab.keyboard.press("Control+y")
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("edited")
+    tab.get_by_role("button", name="Confirm").click()
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
+    tab.get_by_role("button", name="Missing").click()
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("missing")
+    expect(tab.locator(".fm-line")).to_contain_text("CRL missing")
+    tab.keyboard.press("Control+z")
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
+    tab.get_by_role("button", name="Refine").click()
+    expect(tab.locator(".fm-message")).to_contain_text("moved", timeout=LONG)
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
+
+
+def test_files_are_downloaded(tab, tmp_path: Path) -> None:
+    beginnings = {"pdf": b"%PDF", "csv": b"", "landmarks": b"{", "scene": b"PK"}
+    for kind, beginning in beginnings.items():
+        with tab.expect_download(timeout=LONG) as download:
+            tab.locator(f'a[href="files/{kind}"]').click()
+        assert download.value.suggested_filename.startswith("case-0000.")
+        content = Path(download.value.path()).read_bytes()
+        assert len(content) > 500 and content.startswith(beginning)
+
+
+def test_two_tabs_show_two_patients_and_a_reload_keeps_the_work(tab, browser, address, patients) -> None:
+    first = line_of(tab)
+    other = browser.new_page()
+    other.goto(address)
+    expect(other.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
+    expect(other.locator(".fm-line")).to_be_hidden()  # nothing of the other tab's pose
+    other.locator("input[type=file]").set_input_files(patients[1].volume_path)
+    expect(other.locator(".fm-patient")).to_have_text("case-0001", timeout=LONG)
+    estimate(other)
+    assert line_of(other) != first
+    expect(tab.locator(".fm-patient")).to_have_text("case-0000")
+    assert line_of(tab) == first
+    tab.reload()
+    expect(tab.locator(".fm-line")).to_have_text(first, timeout=LONG)
+    expect(tab.locator(".fm-patient")).to_have_text("case-0000")
+    # a file that is no volume leaves all as it is
+    shown = line_of(other)
+    other.locator("input[type=file]").set_input_files(patients[1].truth_path)
+    expect(other.locator(".fm-message")).to_be_visible(timeout=LONG)
+    expect(other.locator(".fm-patient")).to_have_text("case-0001")
+    assert line_of(other) == shown
+    other.close()
