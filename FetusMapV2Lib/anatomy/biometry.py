@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
-from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.pose import HAND_RADIUS90_MM, Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 
 #: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
@@ -41,9 +41,11 @@ class Measurement:
 
     Attributes:
         value_mm: NaN if a landmark is missing.
-        uncertainty_mm: half-width of the 90 % interval, or None without landmark radii.
+        uncertainty_mm: half-width of the 90 % interval, or None without landmark radii; an end that a person set
+            counts with `pose.HAND_RADIUS90_MM`.
         rows: pose rows of the two ends.
         note: on how to interpret the value.
+        placed_by_hand: whether a person set an end.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Measurement:
     uncertainty_mm: float | None
     rows: tuple[int, int]
     note: str
+    placed_by_hand: bool = False
 
 
 def measure(pose: Pose) -> tuple[Measurement, ...]:
@@ -101,12 +104,13 @@ def neck_uncertainty_deg(pose: Pose) -> float | None:
     """
     schema = pose.schema
     rows = [*schema.face_rows, *schema.trunk_frame_rows]
-    if pose.radius90_mm is None:
+    radii = pose.assumed_radius90_mm
+    if radii is None:
         return None
     points = pose.positions[rows]
     moves = np.eye(points.size).reshape(-1, *points.shape) * _STEP_MM
     turned = (_neck_angles(points + moves) - _neck_angles(points) + 180.0) % 360.0 - 180.0
-    deviations = np.repeat(pose.radius90_mm[rows] / RADIUS90_IN_SD, 3)
+    deviations = np.repeat(radii[rows] / RADIUS90_IN_SD, 3)
     spread = float(np.linalg.norm(turned / _STEP_MM * deviations))
     return Z90 * spread if math.isfinite(spread) else None
 
@@ -145,8 +149,11 @@ def _crl_note(flexion: float) -> str:
 def _measurement(pose: Pose, key: str, name: str, rows: tuple[int, int], note: str) -> Measurement:
     start, end = rows
     value = float(np.linalg.norm(pose.positions[end] - pose.positions[start]))
-    uncertainty = None
-    if pose.radius90_mm is not None:
-        combined = float(np.hypot(pose.radius90_mm[start], pose.radius90_mm[end])) * Z90 / RADIUS90_IN_SD
+    uncertainty, radii = None, pose.assumed_radius90_mm
+    by_hand = bool(pose.placed_by_hand[[start, end]].any())
+    if radii is not None:
+        combined = float(np.hypot(radii[start], radii[end])) * Z90 / RADIUS90_IN_SD
         uncertainty = combined if math.isfinite(value) and math.isfinite(combined) else None
-    return Measurement(key, name, value, uncertainty, rows, note)
+    if by_hand:
+        note += f"; an end set by hand counts with a 90 % radius of {HAND_RADIUS90_MM:g} mm"
+    return Measurement(key, name, value, uncertainty, rows, note, by_hand)

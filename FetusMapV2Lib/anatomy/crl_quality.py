@@ -85,8 +85,9 @@ def _plane(pose: Pose) -> Check:
     plane, limit = pose.midsagittal_plane, math.nan
     rows = [row for row in pose.schema.midsagittal_rows if pose.present[row]]
     freedom = len(rows) - 3
-    if plane is not None and pose.radius90_mm is not None and freedom > 0:
-        variance = float(np.mean((pose.radius90_mm[rows] / RADIUS90_IN_SD) ** 2))
+    radii = pose.assumed_radius90_mm
+    if plane is not None and radii is not None and freedom > 0:
+        variance = float(np.mean((radii[rows] / RADIUS90_IN_SD) ** 2))
         largest = freedom * (1 - 2 / (9 * freedom) + Z90 * math.sqrt(2 / (9 * freedom))) ** 3
         limit = math.sqrt(variance * largest / len(rows))
     value = math.nan if plane is None else plane.residual_mm
@@ -130,18 +131,20 @@ def _cranial_dorsal_hip(pose: Pose) -> Check:
 
 def _angle_uncertainty(pose: Pose, rows: tuple[int, int, int]) -> float | None:
     """Half-width of the 90 % interval of the angle from the landmark radii, to first order; None without radii."""
-    if pose.radius90_mm is None:
+    radii = pose.assumed_radius90_mm
+    if radii is None:
         return None
     before, points = cranial_dorsal_hip_deg(pose.positions, rows), pose.positions[list(rows)]
     moves = np.eye(points.size).reshape(-1, *points.shape) * _STEP_MM
     turned = np.array([cranial_dorsal_hip_deg(points + move, (0, 1, 2)) - before for move in moves])
-    spread = float(np.linalg.norm(turned / _STEP_MM * np.repeat(pose.radius90_mm[list(rows)] / RADIUS90_IN_SD, 3)))
+    spread = float(np.linalg.norm(turned / _STEP_MM * np.repeat(radii[list(rows)] / RADIUS90_IN_SD, 3)))
     return Z90 * spread if math.isfinite(spread) else None
 
 
 def _inside(pose: Pose, end: str, row: int, value: float) -> Check:
     """An end of the length is certainly inside the field if its whole 90 % sphere is."""
-    radius = 0.0 if pose.radius90_mm is None else float(np.nan_to_num(pose.radius90_mm[row]))
+    radii = pose.assumed_radius90_mm
+    radius = 0.0 if radii is None else float(np.nan_to_num(radii[row]))
     verdict = _verdict(value, radius, (radius, math.nan))
     words = {
         "fine": "inside the field of view",

@@ -16,6 +16,14 @@ from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 
 #: A landmark with a lower confidence counts as doubtful.
 DOUBTFUL_CONFIDENCE = 0.5
+#: 90 % radius of a landmark that a person set, mm. Two observers of a crown-rump length agree within 2.35 mm in 95 % of
+#: cases: with independent errors of both ends and both observers, a standard deviation of 0.60 mm along the line. 90 %
+#: of an isotropic Gaussian in space lie within 2.50 of them.
+HAND_RADIUS90_MM = 1.5
+HAND_RADIUS_SOURCE = (
+    "limits of agreement of two observers of a crown-rump length, ± 2.35 mm (BMC Pregnancy Childbirth 2018, "
+    "doi 10.1186/s12884-018-1769-2)"
+)
 _MOST_SHOWN = 0.99
 
 
@@ -75,6 +83,20 @@ class Pose:
     def present(self) -> np.ndarray:
         """(N,) bool: which landmarks have a position."""
         return np.asarray(np.isfinite(self.positions).all(axis=1))
+
+    @property
+    def placed_by_hand(self) -> np.ndarray:
+        """(N,) bool: which landmarks are present without a radius, though others have one or had one."""
+        if self.radius90_mm is None:
+            return np.zeros(len(self.positions), dtype=bool)
+        return np.asarray(self.present & np.isnan(self.radius90_mm))
+
+    @property
+    def assumed_radius90_mm(self) -> np.ndarray | None:
+        """(N,) the radii, with `HAND_RADIUS90_MM` where a person set the landmark; None if radii are unknown."""
+        if self.radius90_mm is None:
+            return None
+        return np.where(self.placed_by_hand, HAND_RADIUS90_MM, self.radius90_mm)
 
     @property
     def doubtful(self) -> np.ndarray:

@@ -115,8 +115,7 @@ def _length(length: Measurement) -> str:
 
 
 def _edited(length: Measurement) -> str:
-    # a landmark that was placed by hand has no radius
-    return _("set by hand") if math.isfinite(length.value_mm) and length.uncertainty_mm is None else ""
+    return _("set by hand") if length.placed_by_hand and math.isfinite(length.value_mm) else ""
 
 
 def _amount(value: float, uncertainty: float | None, unit: str) -> str:

@@ -8,7 +8,7 @@ from base64 import b64encode
 from html import escape
 
 from FetusMapV2Lib.anatomy.plausibility import Check
-from FetusMapV2Lib.anatomy.pose import shown_confidence
+from FetusMapV2Lib.anatomy.pose import HAND_RADIUS90_MM, HAND_RADIUS_SOURCE, shown_confidence
 from FetusMapV2Lib.core.notices import HANDEDNESS, RESEARCH_USE
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.reporting.blocks import (
@@ -142,7 +142,8 @@ def _sources(report: Report) -> str:
     sources = dict.fromkeys(check.source for check in (*report.measurements.checks, *report.crl_quality))
     explained = (
         "± is half of the 90 % interval. For lengths, angles and differences it comes from the landmark radii; for "
-        "ages from the scatter of single fetuses and the uncertainty of the length together."
+        "ages from the scatter of single fetuses and the uncertainty of the length together. A landmark that a person "
+        f"set counts with a radius of {HAND_RADIUS90_MM:g} mm: {HAND_RADIUS_SOURCE}."
     )
     lines = (f"{explained} {HANDEDNESS}", *ages, f"{'. '.join(sources)}.")
     return heading("Formulas and sources") + "".join(map(small, lines))

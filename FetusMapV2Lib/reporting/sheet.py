@@ -157,7 +157,7 @@ def _measurements(report: Report) -> str:
 def _length_row(length: Measurement, check: Check | None) -> str:
     value = with_uncertainty(length.value_mm, length.uncertainty_mm, "mm")
     if check is None:
-        return row((length.name, value, "", "straight line"))
+        return row((length.name, value, "", "an end set by hand" if length.placed_by_hand else "straight line"))
     return row((f"{length.name} *", value, limits(check), _short(check)), doubtful=check.doubtful)
 
 

@@ -55,6 +55,23 @@ def test_a_missing_end_gives_nan_and_no_uncertainty():
     assert by_key(Pose(body))["crl"].uncertainty_mm is None
 
 
+def test_an_end_set_by_hand_has_the_uncertainty_of_an_observer():
+    radii = np.ones(22)
+    radii[0] = np.nan
+    found = by_key(Pose(standing_body(), radius90_mm=radii))
+    assert found["crl"].placed_by_hand and "set by hand counts with a 90 % radius of 1.5 mm" in found["crl"].note
+    assert found["crl"].uncertainty_mm == pytest.approx(math.hypot(1.5, 1.0) * Z90 / RADIUS90_IN_SD)
+    assert not found["left_femur"].placed_by_hand
+    # both ends by two observers: the published limits of agreement of 95 %
+    both = by_key(Pose(standing_body(), radius90_mm=np.full(22, np.nan)))["crl"]
+    assert both.uncertainty_mm / Z90 * math.sqrt(2) * 1.96 == pytest.approx(2.35, abs=0.02)
+
+
+def test_without_any_radius_nobody_is_said_to_have_set_an_end():
+    found = by_key(Pose(standing_body()))["crl"]
+    assert not found.placed_by_hand and found.uncertainty_mm is None
+
+
 def test_the_uncertainty_covers_90_percent_of_simulated_errors():
     body, rng = standing_body(), np.random.default_rng(0)
     radii = np.linspace(1, 4, 22)

@@ -156,7 +156,8 @@ def test_the_neck_uncertainty_is_unknown_where_radii_or_landmarks_are():
     assert neck_uncertainty_deg(Pose(body)) is None
     radii = np.ones(22)
     radii[4] = np.nan
-    assert neck_uncertainty_deg(Pose(body, radius90_mm=radii)) is None
+    by_hand, by_model = (neck_uncertainty_deg(Pose(body, radius90_mm=one)) for one in (radii, np.ones(22)))
+    assert by_hand > by_model, "a point set by hand has the radius of an observer, 1.5 mm"
     body[8] = np.nan
     assert neck_uncertainty_deg(Pose(body, radius90_mm=np.ones(22))) is None
 
@@ -165,7 +166,7 @@ def test_findings_carry_the_checks_and_the_chosen_formula():
     pose = Pose(standing_body() * 1.2, radius90_mm=np.full(22, 2.0))
     found = measurements(pose, formula="hadlock")
     assert found.dating.key == "hadlock"
-    assert found.dating is found.datings[2]
+    assert found.dating is found.datings[3]
     assert found.dating.length_days is not None
     assert [check.key for check in found.checks][-1] == "neck_posture"
     assert found.checks[-1].value == found.neck_flexion_deg
