@@ -1,0 +1,341 @@
+"""The outline of head or abdomen in a volume: searched along rays from the middle, and fitted with an ellipse.
+
+The skull is the brightest shell; the abdomen ends where bright becomes dark. What is hidden or touched by something
+else is left out of the fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from FetusMapV2Lib.anatomy.ellipse import Ellipse, fit_ellipse_robustly
+from FetusMapV2Lib.anatomy.standard_planes import HEAD_HEIGHT, SectionPlane
+from FetusMapV2Lib.imaging.sampling import greys_at
+from FetusMapV2Lib.imaging.volume import Volume
+
+Array = NDArray[np.float64]
+Kind = Literal["head", "abdomen"]
+
+_RAYS = 72
+_CIRCLE = np.stack([f(np.arange(_RAYS) * (2 * np.pi / _RAYS)) for f in (np.cos, np.sin, np.zeros_like)], axis=1)
+_STEP_MM = 0.2
+#: Smoothing along a ray, and the stretches whose means are compared on both sides of an edge.
+_SMOOTH_MM, _STRETCH_MM = 0.3, 1.2
+#: Sections above and below the plane that are searched with it, mm.
+_SLAB_MM = (-2.0, -1.0, 0.0, 1.0, 2.0)
+#: The same for the last fit of the head, which is round above and below its largest section.
+_RING_MM = (-0.8, -0.4, 0.0, 0.4, 0.8)
+#: Latitudes of the head that are searched, sine of the angle over the plane: the brain case without the face.
+_LATITUDES = (-0.25, -0.1, 0.0, 0.1, 0.25, 0.45, 0.65)
+#: Echoes of the skull are about this wide, mm.
+_SHELL_MM = 0.8
+#: The outer table of the skull lies this far outside the brightest place of its echo, mm; the skin's surface is where
+#: the mean profile has fallen to this share of its height. Greys are logarithms of amplitudes: half the grey lies far
+#: outside half the amplitude. Both were set on simulated volumes that are in no table.
+_OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.72
+#: Edges are searched within these shares of the expected distance, one after the other.
+_WINDOWS = (0.22, 0.16, 0.12, 0.08, 0.08)
+#: Shifts, in half axes, and factors of the size that are tried first, from coarse to fine.
+_SEARCH = (
+    (0.22, (0.76, 0.84, 0.92, 1.0, 1.08, 1.16, 1.26)),
+    (0.10, (0.94, 1.0, 1.06)),
+    (0.05, (0.97, 1.0, 1.03)),
+)
+#: Strength of an edge, in units of the picture's contrast, that is seen at all, and that is clear.
+_LEAST_STRENGTH, _CLEAR = 0.08, 0.5
+#: What one standard deviation from the expected place or size costs, in strength.
+_PRIOR = 0.02
+#: An edge belongs to the ellipse within this share of its shorter half axis.
+_TOLERANCE = 0.08
+_ROUNDS = 10
+#: Reach of the mean profile on both sides of the outline, mm.
+_PROFILE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An outline that was found.
+
+    Attributes:
+        ellipse: in the plane.
+        plane: where it lies: the proposed one, moved to the largest section for the head.
+        seen: share of the rays, 0-1, on which an edge lies on the ellipse.
+        widest_gap_deg: widest angle without one.
+        residual_mm: root mean square distance of these edges from the ellipse.
+    """
+
+    ellipse: Ellipse
+    plane: SectionPlane
+    seen: float
+    widest_gap_deg: float
+    residual_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Rays:
+    """Starts (N, 3), unit directions (N, 3), and the distances (N,) at which the surface is expected; rings of rays."""
+
+    starts: Array
+    directions: Array
+    distances: Array
+
+    @classmethod
+    def to(cls, starts: Array, reach: Array) -> _Rays:
+        distances = np.linalg.norm(reach, axis=1)
+        return cls(starts, reach / distances[:, None], distances)
+
+    def every(self, step: int) -> _Rays:
+        """Every so many rays."""
+        return _Rays(self.starts[::step], self.directions[::step], self.distances[::step])
+
+    def points(self, distances: Array) -> Array:
+        """(N, 3) or (N, R, 3) points on the rays."""
+        shape = (len(self.starts),) + (1,) * (distances.ndim - 1) + (3,)
+        return np.asarray(self.starts.reshape(shape) + self.directions.reshape(shape) * distances[..., None])
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """An ellipsoid (head) or an elliptic cylinder (abdomen) in the coordinates of a plane, mm."""
+
+    kind: Kind
+    centre: Array
+    radii: Array
+
+    def rays(self) -> _Rays:
+        """Rays from the middle to the surface: of the brain case by latitude, or across the trunk by height."""
+        if self.kind == "head":
+            unit = np.concatenate([_CIRCLE * math.sqrt(1 - s * s) + [0, 0, s] for s in _LATITUDES])
+            reach = unit * self.radii
+            return _Rays.to(np.broadcast_to(self.centre, reach.shape), reach)
+        return self.ring(_SLAB_MM)
+
+    def ring(self, heights_mm: tuple[float, ...]) -> _Rays:
+        """Rays across the body at some heights over its middle; the outline is taken as the same on all."""
+        starts = np.concatenate([np.tile(self.centre + np.array([0, 0, h]), (_RAYS, 1)) for h in heights_mm])
+        return _Rays.to(starts, np.tile(_CIRCLE * self.radii, (len(heights_mm), 1)))
+
+
+def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
+    """The outline of the skull (outer edge) or of the skin of the abdomen in a plane; None where no edge is seen.
+
+    An ellipsoid (head) or a short elliptic cylinder (abdomen) of the expected size is moved and scaled to where most
+    of its surface lies on an edge. Then edges are searched along rays in a window that becomes narrower while the body
+    is fitted anew, with outliers left out. At last the edges in the plane itself give the ellipse.
+
+    Args:
+        volume: ultrasound.
+        plane: proposed by `standard_planes`.
+    """
+    reader = _Reader(volume, plane)
+    model = reader.searched()
+    for window in _WINDOWS:
+        edges = reader.edges(model, window)
+        following = _fitted(model, edges)
+        if following is None:
+            return None
+        model = following
+    return reader.outline(model)
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Edges on rays: points (N, 3) in the plane's coordinates, strengths (N,) in units of the picture's contrast."""
+
+    points: Array
+    strengths: Array
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        return self.strengths > _LEAST_STRENGTH
+
+
+class _Reader:
+    """Reads a volume along the rays of a model."""
+
+    def __init__(self, volume: Volume, plane: SectionPlane) -> None:
+        self.volume, self.plane = volume, plane
+        self.kind: Kind = "head" if plane.key == "head" else "abdomen"
+        half_x, half_y = plane.half_axes_mm
+        height = HEAD_HEIGHT * half_y
+        self.first = _Model(self.kind, np.zeros(3), np.array([half_x, half_y, height]))
+        greys = self._greys(self.first.rays(), np.arange(-0.5, 0.5, 0.1) * half_y)
+        known = greys[np.isfinite(greys)]
+        self.contrast = max(float(np.ptp(np.percentile(known, [10, 90]))) if known.size else 0.0, 1.0)
+
+    def _greys(self, rays: _Rays, steps: Array) -> Array:
+        """(N, R) greys at the expected distance + `steps` along the rays."""
+        points = rays.points(rays.distances[:, None] + steps)
+        return greys_at(self.volume, self.plane.to_world(points.reshape(-1, 3))).reshape(points.shape[:2])
+
+    def _strength(self, greys: Array, step: float) -> Array:
+        """(N, R) how much each place of a profile is the edge that is looked for, in units of the contrast."""
+        width = max(1, round(_STRETCH_MM / step))
+        before, after = _means(greys, width)
+        if self.kind == "head":
+            gap = max(1, round(_SHELL_MM / step))
+            inner = np.concatenate([np.full_like(before[:, :gap], np.nan), before[:, :-gap]], axis=1)
+            outer = np.concatenate([after[:, gap:], np.full_like(after[:, :gap], np.nan)], axis=1)
+            return (greys - 0.6 * inner - 0.4 * np.where(np.isfinite(outer), outer, inner)) / self.contrast
+        return (before - after) / self.contrast
+
+    def score(self, model: _Model) -> float:
+        """Mean strength of the edge on the surface of a model; a strong edge counts no more than a clear one."""
+        steps = np.arange(-2.4, 2.41, 0.4)
+        greys = self._greys(model.rays().every(2), steps)
+        strength = self._strength(greys, 0.4)[:, len(steps) // 2]
+        return float(np.mean(np.clip(np.nan_to_num(strength, nan=0.0), 0.0, _CLEAR)))
+
+    def searched(self) -> _Model:
+        """The expected model where it lies on most of an edge: shifts and sizes from coarse to fine."""
+        best, size = self.first, self.plane.half_axes_mm[1]
+        held = self.score(best)
+        for share, scales in _SEARCH:
+            reach = share * size
+            around = best
+            shifts = np.array(list(itertools.product((-reach, 0.0, reach), repeat=3 if self.kind == "head" else 2)))
+            shifts = shifts if shifts.shape[1] == 3 else np.column_stack([shifts, np.zeros(len(shifts))])
+            for shift, scale in itertools.product(shifts, scales):
+                tried = _Model(self.kind, around.centre + shift, around.radii * scale)
+                found = self.score(tried) - self._unlikely(tried)
+                if found > held:
+                    best, held = tried, found
+        return best
+
+    def _unlikely(self, model: _Model) -> float:
+        """What a model loses by being far from the expected one."""
+        shift = np.linalg.norm(model.centre) / (0.2 * self.plane.half_axes_mm[1])
+        growth = math.log(model.radii[1] / self.first.radii[1]) / 0.15
+        return 0.5 * _PRIOR * float(shift**2 + growth**2)
+
+    def edges(self, model: _Model, window: float) -> _Edges:
+        """The clearest edge on each ray, within a share of the expected distance."""
+        return self._edges_on(model.rays(), window)
+
+    def _edges_on(self, rays: _Rays, window: float) -> _Edges:
+        half = window * float(rays.distances.max())
+        margin = _STRETCH_MM + _SHELL_MM
+        steps = np.arange(-half - margin, half + margin + _STEP_MM / 2, _STEP_MM)
+        greys = self._greys(rays, steps)
+        strength = self._strength(_smoothed(greys), _STEP_MM)
+        strength = np.where(np.isfinite(strength), strength, -1.0)
+        wanted = np.where(np.abs(steps) <= half, strength * np.exp(-0.5 * (steps / (0.7 * half)) ** 2), -1.0)
+        at = np.clip(wanted.argmax(axis=1), 1, len(steps) - 2)
+        rows = np.arange(len(at))
+        low, mid, high = strength[rows, at - 1], strength[rows, at], strength[rows, at + 1]
+        bend = low - 2 * mid + high
+        fine = np.where(bend < 0, 0.5 * (low - high) / np.where(bend < 0, bend, 1.0), 0.0).clip(-0.5, 0.5)
+        reach = rays.distances + steps[at] + fine * _STEP_MM
+        return _Edges(rays.points(reach), mid)
+
+    def outline(self, model: _Model) -> Outline | None:
+        """The ellipse in the plane through the middle of the model."""
+        plane = replace(self.plane, origin=self.plane.to_world(np.array([[0.0, 0.0, model.centre[2]]]))[0])
+        heights = _RING_MM if self.kind == "head" else _SLAB_MM
+        rays = model.ring(heights)
+        edges = self._edges_on(rays, _WINDOWS[-1])
+        points, seen = edges.points[:, :2], edges.seen
+        found = fit_ellipse_robustly(points[seen]) if seen.sum() > _RAYS else None
+        if found is None:
+            return None
+        ellipse = found[0]
+        residuals = ellipse.residuals_mm(points)
+        on_it = seen & (np.abs(residuals) < _TOLERANCE * ellipse.minor_mm)
+        shown = on_it.reshape(len(heights), _RAYS).mean(axis=0) >= 0.5
+        spread = float(np.sqrt(np.mean(residuals[on_it] ** 2))) if on_it.any() else math.nan
+        beyond = self._edge_offset(rays, edges, on_it)
+        outer = replace(ellipse, major_mm=ellipse.major_mm + beyond, minor_mm=ellipse.minor_mm + beyond)
+        return Outline(outer, plane, float(shown.mean()), _widest_gap(shown), spread)
+
+    def _edge_offset(self, rays: _Rays, edges: _Edges, on_it: NDArray[np.bool_]) -> float:
+        """How far the outer edge lies outside the clearest places, mm; for the skin from the mean profile there."""
+        if self.kind == "head" or not on_it.any():
+            return _OUTER_TABLE_MM
+        steps = np.arange(-_PROFILE_MM, _PROFILE_MM + 0.05, 0.1)
+        reach = np.linalg.norm(edges.points - rays.starts, axis=1)
+        greys = self._greys(_Rays(rays.starts[on_it], rays.directions[on_it], reach[on_it]), steps)
+        profile = gaussian_filter1d(np.nanmean(greys, axis=0), 2.0)
+        top = int(np.argmax(np.where(steps <= 0, profile, -np.inf)))
+        dark = float(profile[top:].min())
+        below = np.flatnonzero(profile[top:] <= dark + _SKIN_LEVEL * (profile[top] - dark))
+        return float(steps[top + below[0]]) if len(below) else 0.0
+
+
+def _fitted(model: _Model, edges: _Edges) -> _Model | None:
+    """The model through the edges, outliers left out."""
+    points = edges.points[edges.seen]
+    if len(points) < _RAYS:
+        return None
+    if model.kind == "abdomen":
+        found = fit_ellipse_robustly(points[:, :2])
+        if found is None:
+            return None
+        ellipse = found[0]
+        # the search goes on from an ellipse along the plane's axes; only the last fit keeps its turn
+        half_x, half_y = np.abs(ellipse.points(np.linspace(0, 2 * np.pi, 72)) - [ellipse.x_mm, ellipse.y_mm]).max(
+            axis=0
+        )
+        centre = np.array([ellipse.x_mm, ellipse.y_mm, 0.0])
+        return _Model(model.kind, centre, np.array([half_x, half_y, model.radii[2]]))
+    return _ellipsoid_through(points, model)
+
+
+def _ellipsoid_through(points: Array, model: _Model) -> _Model | None:
+    """The ellipsoid along the plane's axes through points: a weighted algebraic fit, reweighted by Tukey's biweight."""
+    local = (points - model.centre) / model.radii
+    weights = np.ones(len(local))
+    centre, radii = np.zeros(3), np.ones(3)
+    for _ in range(_ROUNDS):
+        design = np.concatenate([local**2, local], axis=1) * weights[:, None]
+        solved, *_ = np.linalg.lstsq(design, weights, rcond=None)
+        squares, linear = solved[:3], solved[3:]
+        if not (squares > 0).all():
+            return None
+        centre = -linear / (2 * squares)
+        level = 1 + float(squares @ centre**2)
+        radii = np.sqrt(level / squares)
+        distances = np.linalg.norm((local - centre) / radii, axis=1) - 1
+        spread = max(float(np.median(np.abs(distances))) / 0.6745, 1e-3)
+        weights = np.clip(1 - (distances / (4.685 * spread)) ** 2, 0.0, None)
+    return _Model(model.kind, model.centre + centre * model.radii, radii * model.radii)
+
+
+def _means(greys: Array, width: int) -> tuple[Array, Array]:
+    """Mean of the `width` samples before, and after, each sample of (N, R); NaN near the ends and outside."""
+    known = np.isfinite(greys)
+    total = np.cumsum(np.where(known, greys, 0.0), axis=1)
+    count = np.cumsum(known, axis=1)
+    total = np.concatenate([np.zeros((len(greys), 1)), total], axis=1)
+    count = np.concatenate([np.zeros((len(greys), 1), dtype=count.dtype), count], axis=1)
+    whole = np.where(
+        count[:, width:] - count[:, :-width] == width, (total[:, width:] - total[:, :-width]) / width, np.nan
+    )  # of samples k to k + width - 1
+    missing = np.full((len(greys), width), np.nan)
+    before = np.concatenate([missing, whole], axis=1)[:, : greys.shape[1]]
+    after = np.concatenate([whole[:, 1:], missing], axis=1)[:, : greys.shape[1]]
+    return before, after
+
+
+def _smoothed(greys: Array) -> Array:
+    """Profiles smoothed along the ray and between neighbours of one ring."""
+    known = np.isfinite(greys)
+    rings = np.where(known, greys, 0.0).reshape(-1, _RAYS, greys.shape[1])
+    rings = gaussian_filter1d(rings, _SMOOTH_MM / _STEP_MM, axis=2, mode="nearest")
+    rings = gaussian_filter1d(rings, 1.0, axis=1, mode="wrap")
+    return np.where(known, rings.reshape(greys.shape), np.nan)
+
+
+def _widest_gap(shown: NDArray[np.bool_]) -> float:
+    """The widest angle, degrees, between neighbouring rays that show an edge."""
+    found = np.flatnonzero(shown)
+    if not len(found):
+        return 360.0
+    steps = np.diff(np.append(found, found[0] + len(shown)))
+    return float((steps.max() - 1) * 360 / len(shown))
