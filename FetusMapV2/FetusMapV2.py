@@ -28,6 +28,8 @@ except ModuleNotFoundError:  # run from the source tree, where the library lies 
 
 from FetusMapV2Panel import pose_ownership, sample_data, saved_settings, view_orientation
 from FetusMapV2Panel.activity import ActivityStrip
+from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.colours import PaletteObserver
 from FetusMapV2Panel.estimation import EngineLoader
 from FetusMapV2Panel.module_tests import FetusMapV2Test
 from FetusMapV2Panel.movement import SequenceEstimation
@@ -35,6 +37,8 @@ from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
 from FetusMapV2Panel.sections import SECTIONS
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import PanelState
+
+from FetusMapV2Lib.presenting.tones import Tone
 
 __all__ = ["FetusMapV2", "FetusMapV2Logic", "FetusMapV2Test", "FetusMapV2Widget"]
 
@@ -75,6 +79,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         frame = slicer.util.loadUI(self.resourcePath("UI/FetusMapV2.ui"))
         self.layout.addWidget(frame)
         self.activity = ActivityStrip(self.state, frame)
+        self._palette = PaletteObserver(frame, lambda: self.state.announce(Change.COLOURS_CHANGED))
         self.sections = [self._addSection(kind, frame.layout()) for kind in SECTIONS]
         self.ui = slicer.util.childWidgetVariables(frame)
         for event, slot in (
@@ -108,6 +113,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in self.sections:
             section.close()
         self.activity.close()
+        self._palette.close()
         self.logic.close()
 
     def enter(self) -> None:
@@ -152,7 +158,7 @@ class FetusMapV2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         others = self.state.patient.afterUndo()
         if others:
             names = ", ".join(pose_ownership.displayName(node) for node in others)
-            self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names))
+            self.state.say(_("This step changed the pose of {0}, which is hidden.").format(names), Tone.WARNING)
 
     def initializeParameterNode(self) -> None:
         known = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")

@@ -9,6 +9,7 @@ import slicer
 
 from FetusMapV2Lib.presenting.durations import duration_text
 from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.colours import textColour
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.widget_widths import wrappable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _ = translator(__name__)
 
-_ERROR_COLOUR, _NOTE_COLOUR = "#b3261e", "#8a5a00"
+_BOX = "#messageWidget {{ border: 1px solid {0}; border-radius: 4px; }}"
 
 
 class ActivityStrip:
@@ -33,13 +34,14 @@ class ActivityStrip:
         self._state, self._frame = state, frame
         self._ui = slicer.util.childWidgetVariables(frame)
         self._ui.cancelButton.connect("clicked(bool)", lambda checked=False: state.cancel())
+        self._ui.messageButton.connect("clicked(bool)", self._onRemedy)
         self._stopListening = state.addListener(self.onChange)
         self._show()
 
     def onChange(self, change: Change) -> None:
         if change is Change.PROGRESS_CHANGED:
             self._showProgress()
-        elif change in (Change.RUNNING_CHANGED, Change.MESSAGE_CHANGED):
+        elif change in (Change.RUNNING_CHANGED, Change.MESSAGE_CHANGED, Change.COLOURS_CHANGED):
             self._show()
 
     def close(self) -> None:
@@ -51,12 +53,26 @@ class ActivityStrip:
         for widget in (self._ui.progressBar, self._ui.stageLabel, self._ui.cancelButton):
             widget.setVisible(running)
         self._ui.cancelButton.setEnabled(self._state.cancellable)
-        colour = _ERROR_COLOUR if self._state.isError else _NOTE_COLOUR
-        self._ui.messageLabel.setText(wrappable(text))
-        self._ui.messageLabel.setStyleSheet(f"color: {colour}; font-weight: 600;")
-        self._ui.messageLabel.setVisible(bool(text))
+        self._showMessage(text)
         self._ui.activityWidget.setVisible(running or bool(text))
         self._showProgress()
+
+    def _showMessage(self, text: str) -> None:
+        """Show the message with the sign and the colour of its tone, and the button of its remedy."""
+        tone, remedy = self._state.tone, self._state.remedy
+        colour = textColour(tone, self._frame)
+        self._ui.messageWidget.setStyleSheet(_BOX.format(colour))
+        self._ui.messageSignLabel.setText(tone.value)
+        self._ui.messageLabel.setText(wrappable(text))
+        for label in (self._ui.messageSignLabel, self._ui.messageLabel):
+            label.setStyleSheet(f"color: {colour}; font-weight: 600;")
+        self._ui.messageButton.setText(remedy.text if remedy is not None else "")
+        self._ui.messageButton.setVisible(remedy is not None)
+        self._ui.messageWidget.setVisible(bool(text))
+
+    def _onRemedy(self, checked: bool = False) -> None:
+        if self._state.remedy is not None:
+            self._state.remedy.apply()
 
     def _showProgress(self) -> None:
         self._ui.progressBar.setValue(round(100 * self._state.fraction))

@@ -15,4 +15,5 @@ class Change(enum.Enum):
     RUNNING_CHANGED = "a job started or ended"
     PROGRESS_CHANGED = "the job made progress"
     MESSAGE_CHANGED = "the message of the panel changed"
+    COLOURS_CHANGED = "the application has another palette, such as a dark one"
     SOFTWARE_INSTALLED = "Python packages or models were installed"

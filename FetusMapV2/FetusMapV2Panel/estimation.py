@@ -350,6 +350,8 @@ def _volumeOf(node: VolumeNode, mirrored: bool) -> Volume:
     from FetusMapV2Lib.imaging.volume_checks import checked
     from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
     from FetusMapV2Lib.scene.volume_nodes import volume_from_node
+    from FetusMapV2Lib.scene.voxel_size import is_voxel_size_given
 
-    volume = checked(volume_from_node(node))
+    given = is_voxel_size_given(node, pose_ownership.browserOf(node))
+    volume = checked(volume_from_node(node), spacing_given=given)
     return volume if mirrored == is_handedness_corrected(node) else volume.mirrored()

@@ -6,6 +6,7 @@ import ctk
 import qt
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
@@ -35,7 +36,7 @@ class ModelChoice:
             for entry in list_models():
                 self._combo.addItem(entry.name, entry.name)
         except UserError as error:
-            self._state.say(error.line(with_option=False), isError=True)
+            self._state.say(error.line(with_option=False), Tone.ERROR)
         self._combo.addItem(_("A file …"), _FILE)
         self.update()
 

@@ -96,10 +96,11 @@ class SequenceEstimation(PoseEstimation):
         from FetusMapV2Lib.estimation.sequence import sequence_job
         from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
         from FetusMapV2Lib.scene.volume_sequences import VolumeFrames
+        from FetusMapV2Lib.scene.voxel_size import is_voxel_size_given
 
         if browser is None:
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
-        frames = VolumeFrames(browser)
+        frames = VolumeFrames(browser, spacing_given=is_voxel_size_given(None, browser))
         frames.mirrored = settings.mirrored != is_handedness_corrected(frames.proxy_node)
         estimates = yield from sequence_job(
             self.engine(settings.engine),

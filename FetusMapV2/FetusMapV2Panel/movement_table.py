@@ -5,12 +5,11 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.presenting.movement_rows import MovementRow
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.text_table import Style, TextTable
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
-
-_MOVING_COLOUR = "#b3571e"
 
 
 def movementTable(table: qt.QTableWidget) -> TextTable[MovementRow]:
@@ -19,4 +18,4 @@ def movementTable(table: qt.QTableWidget) -> TextTable[MovementRow]:
 
 
 def _style(row: MovementRow, column: int) -> Style:
-    return Style(_MOVING_COLOUR if row.moves else None)
+    return Style(Tone.FINDING if row.moves else None)

@@ -8,6 +8,7 @@ import qt
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+from FetusMapV2Lib.presenting.durations import seconds_elsewhere
 from FetusMapV2Lib.presenting.estimate_text import resource_text
 from FetusMapV2Panel import durations, requirements
 from FetusMapV2Panel.jobs import BackgroundJob
@@ -59,13 +60,23 @@ class ResourceLine:
 
     def show(self) -> None:
         """Show the answer, with the time that estimates have taken so far."""
-        self._say(resource_text(self._resources, self.usualSeconds()) if self._resources is not None else "")
+        if self._resources is None:
+            self._say("")
+        else:
+            self._say(resource_text(self._resources, self.usualSeconds(), self._secondsElsewhere()))
 
     def usualSeconds(self) -> float | None:
         """How long an estimate usually takes, None if unknown."""
         if self._resources is None or self._state.parameterNode is None:
             return None
         return durations.usualSeconds(durations.kindOf(self._resources, Settings.of(self._state.parameterNode)))
+
+    def _secondsElsewhere(self) -> float | None:
+        """How long an estimate took on another computer; None if these settings were not measured."""
+        parameters = self._state.parameterNode
+        if self._resources is None or parameters is None or parameters.model or parameters.memoryBudget:
+            return None
+        return seconds_elsewhere(self._resources.device, parameters.refine.value)
 
     def stopAsking(self) -> None:
         """Cancel the question, because the engine is needed for something else; an answer is kept."""

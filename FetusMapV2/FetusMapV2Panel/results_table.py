@@ -5,12 +5,11 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.presenting.measurement_rows import MeasurementRow
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.text_table import Style, TextTable
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
-
-_DOUBTFUL_COLOUR = "#b3261e"
 
 
 def resultsTable(table: qt.QTableWidget) -> TextTable[MeasurementRow]:
@@ -19,4 +18,4 @@ def resultsTable(table: qt.QTableWidget) -> TextTable[MeasurementRow]:
 
 
 def _style(row: MeasurementRow, column: int) -> Style:
-    return Style(_DOUBTFUL_COLOUR if row.doubtful and column > 0 else None, row.strong)
+    return Style(Tone.WARNING if row.doubtful and column > 0 else None, row.strong)

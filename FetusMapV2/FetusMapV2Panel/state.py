@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import slicer
@@ -18,6 +19,7 @@ from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.presenting.durations import remaining_seconds
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.patient import Patient
@@ -37,6 +39,19 @@ _ = translator(__name__)
 Work = Callable[[OnProgress, ShouldCancel], "Generator[None, None, None] | None"]
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """The button beside a message.
+
+    Attributes:
+        text: its text.
+        apply: called when it is clicked.
+    """
+
+    text: str
+    apply: Callable[[], None]
+
+
 class PanelState:
     """Shared by all sections.
 
@@ -51,7 +66,8 @@ class PanelState:
         stage: name of its stage.
         remaining: seconds that it will still take, None if unknown.
         message: the last message.
-        isError: whether that is an error.
+        tone: what that message is.
+        remedy: what its button does; None without one.
         speaker: the section of the job or of the message, None at first.
 
     Args:
@@ -61,10 +77,12 @@ class PanelState:
     def __init__(self, logic: SequenceEstimation) -> None:
         self.logic = logic
         self.parameterNode: FetusMapV2ParameterNode | None = None
-        self.patient = Patient(logic, self.announce, lambda line: self.say(line, isError=bool(line)))
-        self.running = self.closed = self.isError = False
+        self.patient = Patient(logic, self.announce, lambda line: self.say(line, Tone.ERROR))
+        self.running = self.closed = False
         self.cancellable = True
         self.fraction, self.stage, self.message = 0.0, "", ""
+        self.tone = Tone.NOTE
+        self.remedy: Remedy | None = None
         self.remaining: float | None = None
         self.speaker: Section | None = None
         self._cancelRequested = False
@@ -92,6 +110,11 @@ class PanelState:
         self._listeners.clear()
         if self._job is not None:
             self._job.cancel()
+
+    @property
+    def isError(self) -> bool:
+        """Whether the message is an error."""
+        return bool(self.message) and self.tone is Tone.ERROR
 
     # --- settings and the shown pose
 
@@ -165,18 +188,27 @@ class PanelState:
         if isinstance(error, Cancelled):
             self.say(_("Cancelled; the scene is as it was."))
         elif isinstance(error, UserError):
-            self.say(error.line(with_option=False), isError=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
         else:
             logging.error("FetusMapV2: a job failed", exc_info=error)
-            self.say(_("Something went wrong: {0}. The log has the details.").format(error), isError=True)
+            self.say(_("Something went wrong: {0}. The log has the details.").format(error), Tone.ERROR)
 
     def cancel(self) -> None:
         """Ask the running job to stop."""
         self._cancelRequested = True
 
-    def say(self, text: str, isError: bool = False, section: Section | None = None) -> None:
-        """Show a message below a section; no dialog, which would wait for a click."""
-        self.message, self.isError = printable_sentence(text), isError
+    def say(
+        self, text: str, tone: Tone = Tone.NOTE, section: Section | None = None, remedy: Remedy | None = None
+    ) -> None:
+        """Show a message below a section; no dialog, which would wait for a click.
+
+        Args:
+            text: the message; none if it is empty.
+            tone: what it is.
+            section: the section that it belongs to; the last one by default.
+            remedy: a button beside it, for what the message asks for.
+        """
+        self.message, self.tone, self.remedy = printable_sentence(text), tone, remedy
         self.speaker = section or self.speaker
         self.announce(Change.MESSAGE_CHANGED)
 

@@ -8,6 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 import qt
 
+from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Panel.colours import cellColour
+
 _MIN_HEIGHT = 60
 
 
@@ -22,9 +25,9 @@ class TextRow(Protocol):
 
 @dataclass(frozen=True)
 class Style:
-    """How a cell is drawn; without a colour in that of the palette."""
+    """How a cell is drawn; without a tone in the colour of the palette."""
 
-    colour: str | None = None
+    tone: Tone | None = None
     bold: bool = False
 
 
@@ -73,6 +76,11 @@ class TextTable(Generic[_Row]):
             if isResized or row != before[index]:
                 self._showRow(index, row)
 
+    def updateColours(self) -> None:
+        """Draw all rows again; call after a change of the palette."""
+        for index, row in enumerate(self._shown):
+            self._showRow(index, row)
+
     def _showRow(self, index: int, row: _Row) -> None:
         for column, text in enumerate(row.cells()):
             item = self._table.item(index, column)
@@ -82,10 +90,12 @@ class TextTable(Generic[_Row]):
             item.setText(text)
             item.setToolTip(row.tip)
             style, font = self._style(row, column), item.font()
-            colour = qt.QBrush(qt.QColor(style.colour)) if style.colour is not None else None
-            item.setData(qt.Qt.ForegroundRole, colour)
+            item.setData(qt.Qt.ForegroundRole, self._brush(style.tone))
             font.setBold(style.bold)
             item.setFont(font)
+
+    def _brush(self, tone: Tone | None) -> qt.QBrush | None:
+        return None if tone is None else qt.QBrush(qt.QColor(cellColour(tone, self._table)))
 
     def _fitHeight(self) -> None:
         """Call before the rows have texts: each is one line high, whatever the texts are."""

@@ -6,8 +6,28 @@ from FetusMapV2Lib.presenting.translation import translator
 
 _ = translator(__name__)
 
+#: Seconds of an estimate with the bundled model by device and refinement, for a computer that has made none yet: on two
+#: cores and on an NVIDIA H200 (docs/accuracy.md, "Speed").
+_ELSEWHERE = {
+    ("cpu", "off"): 2.0,
+    ("cpu", "prior"): 2.0,
+    ("cpu", "full"): 30.0,
+    ("cuda", "off"): 0.4,
+    ("cuda", "prior"): 0.4,
+    ("cuda", "full"): 0.8,
+}
 #: A job must have run this long and got this far before its own speed predicts its end.
 _MIN_SECONDS, _MIN_FRACTION = 3.0, 0.1
+
+
+def seconds_elsewhere(device: str, refine: str) -> float | None:
+    """How long an estimate with the bundled model took on another computer; None if it was not measured.
+
+    Args:
+        device: as the engine names it, e.g. "cpu" or "cuda:0".
+        refine: the refinement, "off", "prior" or "full".
+    """
+    return _ELSEWHERE.get((device.split(":")[0], refine))
 
 
 def remaining_seconds(elapsed: float, fraction: float, usual: float | None) -> float | None:

@@ -31,17 +31,22 @@ def warnings_text(estimate: Estimate) -> str:
     return "\n".join(lines)
 
 
-def resource_text(resources: ResourceEstimate, usual_seconds: float | None) -> str:
+def resource_text(
+    resources: ResourceEstimate, usual_seconds: float | None, elsewhere_seconds: float | None = None
+) -> str:
     """On which device an estimate will run and why, its duration and its memory.
 
     Args:
         resources: what the engine expects.
-        usual_seconds: the usual duration of such estimates; None if unknown.
+        usual_seconds: the usual duration of such estimates on this computer; None if unknown.
+        elsewhere_seconds: that on another computer, for the first estimate; None if unknown.
     """
     device = _("the processor (CPU)") if resources.device == "cpu" else resources.device
     sentences = [_("Runs on {0}: {1}.").format(device, resources.device_reason)]
     if usual_seconds is not None:
         sentences.append(_("Takes about {0}.").format(duration_text(usual_seconds)))
+    elif elsewhere_seconds is not None:
+        sentences.append(_("Took about {0} on another computer.").format(duration_text(elsewhere_seconds)))
     else:
         sentences.append(_("The duration is known after the first estimate."))
     if resources.memory_bytes is not None and resources.device_bytes is not None:

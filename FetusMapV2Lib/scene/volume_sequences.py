@@ -85,13 +85,14 @@ class VolumeFrames(VolumeSequence):
     Attributes:
         proxy_node: the volume node in which they are shown.
         mirrored: give their mirror images (`Volume.mirrored`).
+        spacing_given: the user gave their voxel size, see `checked`.
 
     Raises:
         InputError: the browser shows no volumes.
     """
 
-    def __init__(self, browser: Any, *, mirrored: bool = False) -> None:
-        self.mirrored = mirrored
+    def __init__(self, browser: Any, *, mirrored: bool = False, spacing_given: bool = False) -> None:
+        self.mirrored, self.spacing_given = mirrored, spacing_given
         sequence = _volume_sequence(browser) if browser is not None else None
         if sequence is None:
             where = node_name(browser) if browser is not None else None
@@ -110,8 +111,14 @@ class VolumeFrames(VolumeSequence):
         volume = volume_from_node(node)
         if self.proxy_node is not None:  # a frame has no parent transform of its own
             volume = volume.with_(ijk_to_ras=parent_to_world(self.proxy_node) @ volume.ijk_to_ras)
-        volume = checked(volume)
+        volume = checked(volume, spacing_given=self.spacing_given)
         return volume.mirrored() if self.mirrored else volume
+
+
+def frame_nodes(browser: Any) -> list[Any]:
+    """The volume nodes in which a browser keeps its frames; changes of the proxy node do not reach them."""
+    sequence = _volume_sequence(browser)
+    return [] if sequence is None else [sequence.GetNthDataNode(n) for n in range(sequence.GetNumberOfDataNodes())]
 
 
 def frame_times(browser: Any) -> NDArray[np.float64] | None:

@@ -86,6 +86,8 @@ def test_long_names_and_paths_leave_the_panel_as_narrow_as_it_is(open_window, sc
     import slicer
     from FetusMapV2Panel import selftest
 
+    from FetusMapV2Lib.presenting.tones import Tone
+
     widths = []
     for name, path in (("short", "/short"), (LONG, "/" + "/".join(12 * ["a folder of some depth"]) + "/" + 60 * "y")):
         scene.Clear(0)
@@ -100,7 +102,7 @@ def test_long_names_and_paths_leave_the_panel_as_narrow_as_it_is(open_window, sc
         ui.modelComboBox.addItem(name)
         ui.savedSettingsComboBox.addItem(name)
         window.click(ui.estimateButton)
-        state.say(f"{path}/{name}.nrrd: the file cannot be read.", isError=True)
+        state.say(f"{path}/{name}.nrrd: the file cannot be read.", Tone.ERROR)
         slicer.app.processEvents()
         widths.append(window.module_widget.parent.minimumSizeHint().width())
     short, long = widths

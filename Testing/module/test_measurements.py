@@ -53,6 +53,10 @@ def test_the_chosen_formula_comes_first_in_bold_and_stays_with_the_scene(window)
 
 
 def test_checks_follow_an_edit(window):
+    from FetusMapV2Panel.colours import cellColour
+
+    from FetusMapV2Lib.presenting.tones import Tone
+
     landmarks = window.module_widget.state.parameterNode.landmarks
     before = table(window)
     assert before["Femora, left − right"][1] == "sides agree"
@@ -64,7 +68,7 @@ def test_checks_follow_an_edit(window):
     assert after["Left femur*"][1] == "short for CRL"
     row = list(after).index("Left femur*")
     item = window.module_widget.ui.resultsTable.item(row, 1)
-    assert item.foreground().color().name() == "#b3261e"
+    assert item.foreground().color().name() == cellColour(Tone.WARNING, window.module_widget.ui.resultsTable)
     assert "Chen" in item.toolTip() and "Usual: " in item.toolTip()
 
 

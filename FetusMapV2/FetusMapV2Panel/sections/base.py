@@ -5,9 +5,10 @@ from __future__ import annotations
 import qt
 import slicer
 
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel import widget_widths
 from FetusMapV2Panel.changes import Change
-from FetusMapV2Panel.state import PanelState, Work
+from FetusMapV2Panel.state import PanelState, Remedy, Work
 
 
 class Section:
@@ -40,9 +41,9 @@ class Section:
         """Release nodes and views; called when the panel closes."""
         self._stopListening()
 
-    def say(self, text: str, isError: bool = False) -> None:
-        """Show a message below this section."""
-        self.state.say(text, isError, section=self)
+    def say(self, text: str, tone: Tone = Tone.NOTE, remedy: Remedy | None = None) -> None:
+        """Show a message below this section, see `PanelState.say`."""
+        self.state.say(text, tone, section=self, remedy=remedy)
 
     def run(self, work: Work, usualSeconds: float | None = None, cancellable: bool = True) -> bool:
         """Run a long job with progress and Cancel below this section, see `PanelState.run`."""

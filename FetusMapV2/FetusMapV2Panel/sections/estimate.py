@@ -9,6 +9,7 @@ import qt
 
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings, view_orientation
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.model_choice import ModelChoice
@@ -19,6 +20,7 @@ from FetusMapV2Panel.saved_settings_choice import SavedSettingsChoice
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
+from FetusMapV2Panel.voxel_size import VoxelSize
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
@@ -38,6 +40,7 @@ class EstimateSection(Section):
         self._setups = SavedSettingsChoice(state, self.ui)
         self._resourceLine = ResourceLine(state, self.ui.resourceLabel)
         self._patient = PatientLine(state, self.ui.patientLabel, self.ui.patientButton)
+        self._voxelSize = VoxelSize(state, self.ui, self.onEstimate)
         self._shownWarnings: tuple[str, Estimate | None] = ("", None)
         self._unseen: Outcome | None = None  # the last one without a fetus
         self.ui.estimateButton.connect("clicked(bool)", self.onEstimate)
@@ -69,6 +72,8 @@ class EstimateSection(Section):
         ):
             self._patient.update()
             self._updateSeenButton()
+        if change in (Change.VOLUME_SELECTED, Change.RUNNING_CHANGED):
+            self._voxelSize.update()
         if change is Change.POSE_EDITED and self._patient.showsDoubt:
             self._patient.update()
 
@@ -82,7 +87,7 @@ class EstimateSection(Section):
         if self.state.parameterNode is None or self.state.running:
             return
         if self._models.problem():
-            self.say(self._models.problem(), isError=True)
+            self.say(self._models.problem(), Tone.ERROR)
             return
         saved_settings.saveLastUsed(Settings.of(self.state.parameterNode))
         self.run(self._estimate, usualSeconds=self._resourceLine.usualSeconds())
@@ -118,14 +123,17 @@ class EstimateSection(Section):
         warnings = warnings_text(outcome.estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
-            self.say(_hiddenOutcomeText(outcome), isError=outcome.poseScene is None)
+            self.say(_hiddenOutcomeText(outcome), Tone.FINDING)
         elif outcome.poseScene is None:
-            self.say(f"{outcome.estimate.reason}\n{warnings}".strip(), isError=True)
+            self._sayWarnings(f"{outcome.estimate.reason}\n{warnings}".strip(), Tone.FINDING)
         else:
             self._shownWarnings = (warnings, outcome.estimate)
-            self.say(warnings)
+            self._sayWarnings(warnings, Tone.WARNING)
             view_orientation.showPose(outcome.inputVolume, outcome.estimate.pose)
         self._updateSeenButton()
+
+    def _sayWarnings(self, text: str, tone: Tone) -> None:
+        self.say(text, tone, self._voxelSize.remedyFor(text))
 
     def _updateSeenButton(self) -> None:
         """Offer what was seen as long as the chosen volume is the one that was estimated last, without a fetus."""

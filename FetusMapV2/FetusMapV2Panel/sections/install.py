@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel import requirements
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.requirements import Log
@@ -59,7 +60,7 @@ class InstallSection(Section):
             if folder is not None:
                 onProgress(0.9, _("installing models"))
                 models = yield from self.state.logic.installModels(folder)
-            self.say(_installedText(models))
+            self.say(_installedText(models), Tone.SUCCESS)
             self.state.announce(Change.SOFTWARE_INSTALLED)
 
         self.ui.installLogEdit.clear()

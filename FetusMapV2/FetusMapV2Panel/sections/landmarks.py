@@ -14,6 +14,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.landmark_actions import possible_actions
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html, landmark_rows, summary_text
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -197,7 +198,7 @@ class LandmarksSection(Section):
         try:
             go(slicer.mrmlScene, self.state.patient.volume)
         except UserError as error:
-            self.say(error.line(with_option=False), isError=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
         self._updateButtons()
 
     # --- placing
@@ -234,7 +235,8 @@ class LandmarksSection(Section):
         )
         if not self.state.closed and self.state.poseScene is poseScene:
             moved = np.linalg.norm(poseScene.pose().positions - before, axis=1)
-            self.say("\n".join([_movedText(moved), *refined.warnings]))
+            tone = Tone.WARNING if refined.warnings else Tone.SUCCESS
+            self.say("\n".join([_movedText(moved), *refined.warnings]), tone)
 
 
 def _hasLetter(widget: Any) -> bool:

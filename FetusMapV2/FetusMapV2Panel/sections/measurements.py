@@ -10,6 +10,7 @@ from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.presenting.estimate_text import detail_rows
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel import saved_settings, view_orientation
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.guide_map_picture import showGuideMap
@@ -56,6 +57,8 @@ class MeasurementsSection(Section):
     def onChange(self, change: Change) -> None:
         if change in (Change.SHOWN_POSE_CHANGED, Change.POSE_EDITED, Change.PARAMETERS_CHANGED):
             self._show()
+        if change is Change.COLOURS_CHANGED:
+            self._table.updateColours()
         if change is Change.SHOWN_POSE_CHANGED:
             self.ui.guideMapLabel.clear()  # at once, even if collapsed: it shows another pose
 
@@ -71,7 +74,7 @@ class MeasurementsSection(Section):
     def onShowPlanes(self, *planes: FetalPlane) -> None:
         pose = self.state.pose()
         if pose is not None and not view_orientation.showPlanes(pose, *planes):
-            self.say(_("Open a slice view first, for example with the layout Four-Up."))
+            self.say(_("Open a slice view first, for example with the layout Four-Up."), Tone.WARNING)
 
     def _show(self) -> None:
         pose, parameters = self.state.pose(), self.state.parameterNode

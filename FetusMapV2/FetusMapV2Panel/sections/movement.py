@@ -14,6 +14,7 @@ from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.movement_rows import frame_text, movement_rows
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
 from FetusMapV2Lib.scene.observations import Observations
@@ -68,6 +69,8 @@ class MovementSection(Section):
     def onChange(self, change: Change) -> None:
         if change is Change.PARAMETERS_CHANGED:
             self._followParameters()
+        if change is Change.COLOURS_CHANGED:
+            self._table.updateColours()
         if change is Change.SHOWN_POSE_CHANGED:
             self._hideCharts()
         if change in (
@@ -115,7 +118,7 @@ class MovementSection(Section):
         try:
             self._setPoseSequence(self.state.logic.poseSequenceOf(browser))
         except UserError as error:
-            self.say(error.line(with_option=False), isError=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
 
     def _setPoseSequence(self, poseSequence: PoseSequence | None) -> None:
         """Show the poses of a sequence; None if it has none yet."""
@@ -165,9 +168,9 @@ class MovementSection(Section):
             self._setPoseSequence(outcome.poseSequence)
         self.state.patient.addEstimate(pose_ownership.volumeOf(outcome.browser), fetus, None)
         if fetus is None:
-            self.say(outcome.reason, isError=True)
+            self.say(outcome.reason, Tone.FINDING)
             return
-        self.say(_outcomeText(outcome))
+        self.say(*_outcomeMessage(outcome))
         pose = fetus.pose()
         if self.state.poseScene is fetus and pose.present.any():
             view_orientation.showPose(fetus.volume_node, pose)
@@ -208,9 +211,9 @@ class MovementSection(Section):
         try:
             write_movement_table(self._shown.movement(), path)
         except UserError as error:
-            self.say(error.line(with_option=False), isError=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
         else:
-            self.say(_("Written: {0}").format(path))
+            self.say(_("Written: {0}").format(path), Tone.SUCCESS)
 
     # --- the widgets
 
@@ -245,7 +248,7 @@ class MovementSection(Section):
         self._table.show(movement_rows(movement, frame))
 
 
-def _outcomeText(outcome: SequenceOutcome) -> str:
+def _outcomeMessage(outcome: SequenceOutcome) -> tuple[str, Tone]:
     """The number of frames with a fetus, and the warnings about the sequence."""
     count, found = len(outcome.estimates), outcome.found
     lines = [_("A fetus was found in {0} of {1} frames.").format(found, count)]
@@ -256,4 +259,4 @@ def _outcomeText(outcome: SequenceOutcome) -> str:
     lines += dict.fromkeys(warning for estimate in outcome.estimates for warning in estimate.warnings)
     if outcome.poseSequence is not None and outcome.poseSequence.times_s is None:
         lines.append(_("The times of the frames are unknown: speeds are per frame."))
-    return "\n".join(lines)
+    return "\n".join(lines), Tone.SUCCESS if len(lines) == 1 else Tone.WARNING

@@ -17,6 +17,7 @@ from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.publishing import next_name
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 from FetusMapV2Panel import pose_ownership, saved_settings, view_pictures
 from FetusMapV2Panel.changes import Change
@@ -103,7 +104,7 @@ class ReportSection(Section):
         saved_settings.savePreferences(parameters)
         self._page = paths.get("html") or paths.get("pdf")
         names = ", ".join(path.name for path in paths.values())
-        self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))))
+        self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))), Tone.SUCCESS)
 
     def _estimate(self, poseScene: PoseScene, volumeNode: VolumeNode | None) -> Estimate:
         """The pose as it is in the scene now, with device and warnings of its estimate."""
@@ -153,7 +154,7 @@ class ReportSection(Section):
         write_training_case(folder, name, volume, poseScene.pose(), annotation, private=not _shared())
         self.ui.trainingFolderEdit.addCurrentPathToHistory()
         text = _("Saved as {0}: {1} of {2} landmarks were set or confirmed by hand; the others are omitted.")
-        self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)))
+        self.say(text.format(name, sum(state in VOUCHED_STATES for state in states), len(states)), Tone.SUCCESS)
 
     def _updateButtons(self) -> None:
         ready = self.state.poseScene is not None and self.state.parameterNode is not None and not self.state.running

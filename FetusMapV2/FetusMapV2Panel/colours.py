@@ -1,0 +1,50 @@
+"""Colours of texts, from the palette that the application has now: a light one, a dark one, or any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+
+from FetusMapV2Lib.presenting.tones import READABLE_CONTRAST, Tone, contrast
+
+
+def textColour(tone: Tone, widget: qt.QWidget) -> str:
+    """The colour of a text in a label or another widget without a background of its own."""
+    return tone.colour(_name(widget, qt.QPalette.Window))
+
+
+def cellColour(tone: Tone, table: qt.QWidget) -> str:
+    """The colour of a text in a table or list, which can be read in every second row as well."""
+    base, alternate = _name(table, qt.QPalette.Base), _name(table, qt.QPalette.AlternateBase)
+    colour = tone.colour(base)
+    return colour if contrast(colour, alternate) >= READABLE_CONTRAST else tone.colour(alternate)
+
+
+class PaletteObserver(qt.QObject):
+    """Calls a function when a widget gets another palette, as all do when the application's changes.
+
+    Args:
+        widget: the widget; no child of it may change its palette in the call.
+        onChange: the function.
+    """
+
+    def __init__(self, widget: qt.QWidget, onChange: Callable[[], None]) -> None:
+        qt.QObject.__init__(self)
+        self._widget, self._onChange = widget, onChange
+        widget.installEventFilter(self)
+
+    def close(self) -> None:
+        """Stop observing."""
+        self._widget.removeEventFilter(self)
+
+    def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
+        """Called by Qt with every event of the widget."""
+        if event.type() == qt.QEvent.PaletteChange:
+            self._onChange()
+        return False
+
+
+def _name(widget: qt.QWidget, role: int) -> str:
+    name: str = widget.palette.color(role).name()
+    return name
