@@ -6,12 +6,12 @@ from FetusMapV2Lib.presenting.translation import translator
 
 _ = translator(__name__)
 
-#: Seconds of an estimate with the bundled model by device and refinement, for a computer that has made none yet: on two
-#: cores and on an NVIDIA H200 (docs/accuracy.md, "Speed").
+#: Seconds of an estimate with the bundled model by device and refinement, for a computer that has made none yet: a
+#: volume of 176 x 112 x 112 voxels on two cores, and docs/accuracy.md, "Time", for an NVIDIA H200.
 _ELSEWHERE = {
     ("cpu", "off"): 2.0,
     ("cpu", "prior"): 2.0,
-    ("cpu", "full"): 30.0,
+    ("cpu", "full"): 20.0,
     ("cuda", "off"): 0.4,
     ("cuda", "prior"): 0.4,
     ("cuda", "full"): 0.8,

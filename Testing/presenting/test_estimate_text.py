@@ -12,6 +12,7 @@ from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
+from FetusMapV2Lib.presenting.durations import seconds_elsewhere
 from FetusMapV2Lib.presenting.estimate_text import detail_rows, resource_text, warnings_text
 
 GPU = ResourceEstimate("cuda:0 (NVIDIA T4)", "a CUDA GPU is available", "stand-in", 2**30, 16 * 2**30, "")
@@ -40,6 +41,13 @@ def estimate(arms: float = 0.9) -> Estimate:
 )
 def test_resources_in_one_line(resources: ResourceEstimate, usual: float | None, text: str) -> None:
     assert resource_text(resources, usual) == text
+
+
+def test_the_first_estimate_is_told_the_time_of_another_computer() -> None:
+    line = resource_text(GPU, None, seconds_elsewhere(GPU.device, "full"))
+    assert "Took about 1 s on another computer." in line and "known" not in line
+    assert "Takes about 3 min." in resource_text(GPU, 200.0, 1.0)
+    assert seconds_elsewhere("mps", "off") is None
 
 
 def test_uncertain_sides_are_a_warning() -> None:
