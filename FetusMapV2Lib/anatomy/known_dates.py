@@ -14,7 +14,7 @@ from typing import Literal
 from FetusMapV2Lib.anatomy.dating import Dating, expected_crl_mm
 from FetusMapV2Lib.core.errors import InputError
 
-Origin = Literal["conception", "scan", "last_period", "crl"]
+Origin = Literal["conception", "scan", "last_period", "crl", "head"]
 
 RULE_SOURCE = "ACOG Committee Opinion 700, Obstet Gynecol 2017;129:e150-e154"
 HEAD_SOURCE = "ISUOG, Ultrasound Obstet Gynecol 2013;41:102-113"
@@ -32,6 +32,7 @@ _NAMES: dict[Origin, str] = {
     "scan": "earlier scan",
     "last_period": "last menstrual period",
     "crl": "crown-rump length",
+    "head": "head circumference",
 }
 
 
@@ -74,13 +75,13 @@ class KnownDates:
 
 @dataclass(frozen=True)
 class KnownAge:
-    """A gestational age that is known otherwise, beside that of the crown-rump length.
+    """A gestational age that is known otherwise, beside the measured one.
 
     Attributes:
         origin: what it comes from.
         name: the same in words.
         days: at the examination.
-        difference_days: age by crown-rump length minus this one, NaN without a length.
+        difference_days: measured age minus this one, NaN without a measurement.
         limit_days: a larger difference redates the pregnancy; None = no difference does.
     """
 
@@ -124,30 +125,40 @@ class DateDecision:
         return 50.0 * (1.0 + math.erf(self.z / math.sqrt(2.0)))
 
 
-def decide_dates(dates: KnownDates, dating: Dating, crl_mm: float) -> DateDecision:
+def decide_dates(dates: KnownDates, dating: Dating, crl_mm: float, head: Dating | None = None) -> DateDecision:
     """The age that counts.
 
     Conception counts always, then an earlier scan, as a due date is not changed by a later one; then the last period,
-    unless the crown-rump length differs by more than 5 days until 8w6d, or 7 days after that; then the length.
+    unless the measured age differs by more than 5 days until 8w6d, or 7 days after that; then the measured age. That is
+    the age by crown-rump length, and above `LONGEST_CRL_MM` the age by head circumference, where that was measured.
 
     Args:
         dates: that are known.
         dating: by the crown-rump length.
         crl_mm: the length, NaN if it is unknown.
+        head: by the head circumference, None if it was not measured.
     """
+    by_head = measured_by_head(crl_mm, head)
+    if by_head and head is not None:
+        dating = head
     ages = tuple(
         KnownAge(origin, _NAMES[origin], days, dating.days - days, _limit(origin, days))
         for origin, days in dates.ages().items()
     )
-    decides, reason = _decision(ages, dating)
+    decides, reason = _decision(ages, dating, "head" if by_head else "crl")
     known = next((age for age in ages if age.origin == decides), None)
     days = float(known.days) if known is not None else dating.days
     due = dates.examined + timedelta(days=TERM_DAYS - round(days)) if math.isfinite(days) else None
     remarks = []
-    if decides == "crl" and crl_mm > LONGEST_CRL_MM:
+    if not by_head and decides == "crl" and crl_mm > LONGEST_CRL_MM:
         remarks.append(f"Above a CRL of {LONGEST_CRL_MM:g} mm the head circumference dates better ({HEAD_SOURCE}).")
     z = _z(crl_mm, days) if known is not None else math.nan
     return DateDecision(ages, decides, reason, days, due, z, tuple(remarks))
+
+
+def measured_by_head(crl_mm: float, head: Dating | None) -> bool:
+    """Whether the measured age is that of the head circumference (ISUOG 2013: above a CRL of 84 mm)."""
+    return crl_mm > LONGEST_CRL_MM and head is not None and math.isfinite(head.days)
 
 
 def _limit(origin: Origin, days: int) -> int | None:
@@ -156,15 +167,15 @@ def _limit(origin: Origin, days: int) -> int | None:
     return next((limit for last, limit in _LIMITS if days <= last), None)
 
 
-def _decision(ages: tuple[KnownAge, ...], dating: Dating) -> tuple[Origin, str]:
+def _decision(ages: tuple[KnownAge, ...], dating: Dating, measured: Origin) -> tuple[Origin, str]:
     for age in ages:
         if age.origin in ("conception", "scan"):
             return age.origin, f"The {age.name} decides: a later length does not change it ({RULE_SOURCE})."
         if age.limit_days is not None and not age.agrees:
             reason = f"differs by {abs(age.difference_days):.0f} days, more than {age.limit_days}"
-            return "crl", f"The crown-rump length decides: the {age.name} {reason} ({RULE_SOURCE})."
-        return age.origin, f"The {age.name} decides: the crown-rump length agrees ({RULE_SOURCE})."
-    return "crl", f"The crown-rump length decides: nothing else is known ({dating.name})."
+            return measured, f"The {_NAMES[measured]} decides: the {age.name} {reason} ({RULE_SOURCE})."
+        return age.origin, f"The {age.name} decides: the {_NAMES[measured]} agrees ({RULE_SOURCE})."
+    return measured, f"The {_NAMES[measured]} decides: nothing else is known ({dating.name})."
 
 
 def _z(crl_mm: float, days: float) -> float:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.anatomy.measurements import measurements
@@ -17,6 +18,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
+from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.study import Study, day_of, read_study
 from FetusMapV2Lib.imaging.volume import Volume
@@ -88,6 +90,7 @@ class CaseFiles:
             dates=self.dates,
             pictures=self._pictures,
             crl_image=self._crl_image,
+            sections=self.sections,
             crl_view=self.crl_view,
         )
         return report if options.identifiers else report.without_identifiers()
@@ -98,6 +101,13 @@ class CaseFiles:
         if self.volume is None or not self.estimate.has_pose:
             return None
         return crl_view(self.volume, self.estimate.pose)
+
+    @cached_property
+    def sections(self) -> HeadAndAbdomen | None:
+        """Head and abdomen measured in the volume; None without a volume or a fetus."""
+        if self.volume is None or not self.estimate.has_pose:
+            return None
+        return measure_head_and_abdomen(self.volume, self.estimate.pose)
 
     @property
     def _crl_image(self) -> str:
@@ -154,11 +164,11 @@ def _write_landmarks(case: CaseFiles, path: Path) -> None:
 
 def _write_csv(case: CaseFiles, path: Path) -> None:
     pose = case.estimate.pose
-    write_text(path, measurements_csv(measurements(pose), pose.doubt, crl_quality(pose, case.crl_view)))
+    write_text(path, measurements_csv(measurements(pose), pose.doubt, crl_quality(pose, case.crl_view), case.sections))
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:
-    write_json(path, results_document(case.estimate, case.dates, case.crl_view))
+    write_json(path, results_document(case.estimate, case.dates, case.crl_view, case.sections))
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:

@@ -13,7 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen, SectionSize
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
+from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.head_dating import age_by_head
 from FetusMapV2Lib.anatomy.known_dates import KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.planes import Plane
@@ -51,13 +54,16 @@ def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = (
     return notes
 
 
-def measurements_csv(found: Measurements, doubt: str = "", quality: Sequence[Check] = ()) -> str:
+def measurements_csv(
+    found: Measurements, doubt: str = "", quality: Sequence[Check] = (), sections: HeadAndAbdomen | None = None
+) -> str:
     """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity, remark and grade of presence.
 
     Args:
         found: the measurements.
         doubt: why the pose that they are of is doubtful (`Pose.doubt`).
         quality: the criteria of the image of the crown-rump length.
+        sections: head and abdomen measured in the volume.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -67,6 +73,9 @@ def measurements_csv(found: Measurements, doubt: str = "", quality: Sequence[Che
         writer.writerow(["Fetus", "", "", "", "", False, doubt, grade])
     for m in found.lengths:
         writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note, grade])
+    for size in () if sections is None else sections.sizes:
+        value, plus_minus = _cell(size.value_mm, 1), _cell(size.uncertainty_mm, 1)
+        writer.writerow([size.name, value, "mm", plus_minus, "90 %", "", size.note, grade])
     for d in found.known_datings:
         low, high = d.valid_range_mm
         remark = f"{d.weeks_text}; valid for CRL {low:g}-{high:g} mm; {d.source}"
@@ -81,7 +90,10 @@ def measurements_csv(found: Measurements, doubt: str = "", quality: Sequence[Che
 
 
 def results_document(
-    estimate: Estimate, dates: KnownDates | None = None, view: CrlView | None = None
+    estimate: Estimate,
+    dates: KnownDates | None = None,
+    view: CrlView | None = None,
+    sections: HeadAndAbdomen | None = None,
 ) -> dict[str, Any]:
     """The JSON of an estimate: landmarks (RAS mm), measurements, plane, ages, model and device.
 
@@ -89,6 +101,7 @@ def results_document(
         estimate: the estimate.
         dates: of the pregnancy; with them, what they decide.
         view: what the volume tells of the image of the crown-rump length.
+        sections: head and abdomen measured in the volume.
     """
     document = {
         "software": SOFTWARE,
@@ -110,12 +123,28 @@ def results_document(
         return values
     quality = [_check_document(check) for check in crl_quality(estimate.pose, view)]
     values |= _pose_document(estimate.pose) | {"crl_quality": to_json(quality, digits=_DIGITS)}
-    return values | ({} if dates is None else _dates_document(estimate.pose, dates))
+    head = None
+    if sections is not None:
+        values["head_and_abdomen"] = to_json([_size_document(size) for size in sections.sizes], digits=_DIGITS)
+        hc = sections.head.sizes[0]
+        head = age_by_head(hc.value_mm, hc.uncertainty_mm) if hc.measured else None
+        values["gestational_age"] += [] if head is None else [to_json(_dating_document(head), digits=_DIGITS)]
+    return values | ({} if dates is None else _dates_document(estimate.pose, dates, head))
 
 
-def _dates_document(pose: Pose, dates: KnownDates) -> dict[str, Any]:
+def _size_document(size: SectionSize) -> dict[str, Any]:
+    return {
+        "key": size.key,
+        "name": size.name,
+        "value_mm": size.value_mm,
+        "uncertainty_mm": size.uncertainty_mm,
+        "note": size.note,
+    }
+
+
+def _dates_document(pose: Pose, dates: KnownDates, head: Dating | None) -> dict[str, Any]:
     found = measurements(pose)
-    decision = decide_dates(dates, found.dating, found.crl.value_mm)
+    decision = decide_dates(dates, found.dating, found.crl.value_mm, head)
     document = {
         "examined": dates.examined.isoformat(),
         "ages": decision.ages,
@@ -157,21 +186,7 @@ def _pose_document(pose: Pose) -> dict[str, Any]:
             for m in found.lengths
         ],
         "bone_length_note": JOINT_CENTRES,
-        "gestational_age": [
-            {
-                "key": d.key,
-                "formula": d.name,
-                "days": d.days,
-                "weeks": d.weeks_text,
-                "interval_days": d.combined_days,
-                "interval_of_a_fetus_days": d.interval_days,
-                "interval_of_the_length_days": d.length_days,
-                "valid": d.valid,
-                "valid_range_mm": d.valid_range_mm,
-                "source": d.source,
-            }
-            for d in found.known_datings
-        ],
+        "gestational_age": [_dating_document(dating) for dating in found.known_datings],
         "neck_flexion_deg": found.neck_flexion_deg,
         "checks": [_check_document(check) for check in found.checks],
         "midsagittal_plane": _plane_document(found.plane),
@@ -180,6 +195,21 @@ def _pose_document(pose: Pose) -> dict[str, Any]:
     if found.plane is not None:
         values["midsagittal_plane"]["normal_to_left"] = to_json(found.plane.normal, digits=_UNIT_DIGITS)
     return values
+
+
+def _dating_document(dating: Dating) -> dict[str, Any]:
+    return {
+        "key": dating.key,
+        "formula": dating.name,
+        "days": dating.days,
+        "weeks": dating.weeks_text,
+        "interval_days": dating.combined_days,
+        "interval_of_a_fetus_days": dating.interval_days,
+        "interval_of_the_length_days": dating.length_days,
+        "valid": dating.valid,
+        "valid_range_mm": dating.valid_range_mm,
+        "source": dating.source,
+    }
 
 
 def _check_document(check: Check) -> dict[str, Any]:

@@ -113,6 +113,18 @@ def limits(check: Check) -> str:
     return f"≥{NO_BREAK}{low}" if low else f"≤{NO_BREAK}{high}" if high else NOTHING
 
 
+def usual(check: Check) -> str:
+    """The limits of a check whose unit stands beside its value: without millimetres."""
+    return limits(check).replace(f"{NO_BREAK}mm", "")
+
+
+def ordinal(value: float) -> str:
+    """A number of an order, e.g. ``21st``."""
+    whole = round(value)
+    last = whole % 10 if whole % 100 not in (11, 12, 13) else 0
+    return f"{whole}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
 def number(value: float | None, digits: int) -> str:
     """A number with so many digits; a dash if it is unknown."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -130,7 +130,7 @@ def _scale_bar(grid: Grid) -> list[str]:
 def _off_plane(plane: Plane, ends: Array) -> list[str]:
     distances = np.abs(plane.distances_mm(ends))
     far = [f"{name} {mm:.0f} mm" for name, mm in zip(("crown", "rump"), distances, strict=True) if round(mm) >= 1]
-    return _label(SIZE[0] - 14, 22, f"off the plane: {', '.join(far)}", _WHITE, "end") if far else []
+    return _label(14, 46, f"off the plane: {', '.join(far)}", _WHITE) if far else []
 
 
 def _label(

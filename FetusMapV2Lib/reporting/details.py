@@ -7,7 +7,7 @@ import struct
 from base64 import b64encode
 from html import escape
 
-from FetusMapV2Lib.anatomy.plausibility import Check
+from FetusMapV2Lib.anatomy.growth_charts import INTERGROWTH_SOURCE, NICHD_SOURCE
 from FetusMapV2Lib.anatomy.pose import HAND_RADIUS90_MM, HAND_RADIUS_SOURCE, shown_confidence
 from FetusMapV2Lib.core.notices import HANDEDNESS, RESEARCH_USE
 from FetusMapV2Lib.core.version import SOFTWARE
@@ -79,14 +79,20 @@ def _remarks(report: Report) -> str:
     """Every doubt and every warning, and what was not checked."""
     checks = (*report.measurements.checks, *report.crl_quality)
     lines = [small(report.doubt)] if report.doubt else []
-    lines += [_remark(check) for check in checks if check.doubtful]
+    lines += [_remark(check.name, check.remark) for check in checks if check.doubtful]
     lines += [small(text) for text in report.remarks]
-    lines += [_remark(check) for check in checks if check.verdict == "unknown"]
+    unjudged: dict[str, list[str]] = {}
+    for check in checks:
+        if check.verdict == "unknown":
+            unjudged.setdefault(check.remark, []).append(check.name)
+    lines += [_remark(", ".join(names), remark) for remark, names in unjudged.items()]
+    sizes = [] if report.sections is None else [section.sizes[0] for section in report.sections.sections]
+    lines += [small(f"{size.name}: {size.note}.") for size in sizes]
     return heading("Remarks") + "".join(lines)
 
 
-def _remark(check: Check) -> str:
-    return f'<p class="small"><b>{escape(check.name)}</b>: {escape(check.remark)}.</p>'
+def _remark(names: str, remark: str) -> str:
+    return f'<p class="small"><b>{escape(names)}</b>: {escape(remark)}.</p>'
 
 
 def _map(report: Report) -> str:
@@ -134,16 +140,19 @@ def _landmarks(report: Report) -> str:
     head = head_row((*columns, ("R (mm)", 8), ("A (mm)", 8), ("S (mm)", 8)))
     assumed = any(mark.assumed for mark in report.pose.schema.landmarks)
     note = "† The paper does not name this landmark; its definition is assumed." if assumed else ""
-    return heading("Landmarks") + table(head, rows) + (small(note) if note else "")
+    return heading("Landmarks") + f'<div class="dense">{table(head, rows)}</div>' + (small(note) if note else "")
 
 
 def _sources(report: Report) -> str:
-    ages = [f"{dating.name}: {dating.formula}. {dating.source}" for dating in report.measurements.datings]
+    datings = (*report.measurements.datings, *([] if report.head_age is None else [report.head_age]))
+    ages = [f"{dating.name}: {dating.formula}. {dating.source}" for dating in datings]
     sources = dict.fromkeys(check.source for check in (*report.measurements.checks, *report.crl_quality))
     explained = (
         "± is half of the 90 % interval. For lengths, angles and differences it comes from the landmark radii; for "
         "ages from the scatter of single fetuses and the uncertainty of the length together. A landmark that a person "
         f"set counts with a radius of {HAND_RADIUS90_MM:g} mm: {HAND_RADIUS_SOURCE}."
     )
+    charts = (NICHD_SOURCE, INTERGROWTH_SOURCE) if report.sections is not None else ()
+    sources |= dict.fromkeys(charts)
     lines = (f"{explained} {HANDEDNESS}", *ages, f"{'. '.join(sources)}.")
     return heading("Formulas and sources") + "".join(map(small, lines))

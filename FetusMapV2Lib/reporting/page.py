@@ -26,6 +26,7 @@ p { margin-top: 2px; margin-bottom: 2px; }
 .picture { margin: 0; }
 td, th { font-size: 10px; padding: 1px 6px 1px 0; text-align: left; vertical-align: top; }
 th { color: #4d5563; font-weight: normal; }
+.dense td { font-size: 9px; padding-top: 0; padding-bottom: 0; }
 .columns td { padding-top: 0; padding-bottom: 0; }
 .head { border-bottom: 1px solid #9aa4b2; }
 .notice { font-size: 10px; background-color: #fff3cd; color: #6b4e00; font-weight: bold; padding: 3px; }

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
+from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
-from FetusMapV2Lib.anatomy.dating import FORMULAS
-from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates
+from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
+from FetusMapV2Lib.anatomy.head_dating import age_by_head
+from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates, measured_by_head
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -48,6 +50,7 @@ class Report:
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
         crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.
+        sections: head and abdomen measured in the volume; None without one.
         crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
@@ -68,6 +71,7 @@ class Report:
     dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
     crl_image: str = ""
+    sections: HeadAndAbdomen | None = None
     crl_view: CrlView | None = None
     identifiers_left_out: bool = False
 
@@ -86,12 +90,28 @@ class Report:
         return crl_quality(self.pose, self.crl_view)
 
     @cached_property
+    def head_age(self) -> Dating | None:
+        """The age by the head circumference; None if it was not measured."""
+        sizes = () if self.sections is None else self.sections.head.sizes
+        found = next((size for size in sizes if size.key == "hc" and size.measured), None)
+        return None if found is None else age_by_head(found.value_mm, found.uncertainty_mm)
+
+    @property
+    def days(self) -> float:
+        """The gestational age that counts, in days; NaN if it is unknown."""
+        if self.date_decision is not None:
+            return self.date_decision.days
+        found = self.measurements
+        head = self.head_age if measured_by_head(found.crl.value_mm, self.head_age) else None
+        return found.dating.days if head is None else head.days
+
+    @cached_property
     def date_decision(self) -> DateDecision | None:
         """Which date decides and when birth is due; None if not even the day of the examination is known."""
         if self.dates is None:
             return None
         found = self.measurements
-        return decide_dates(self.dates, found.dating, found.crl.value_mm)
+        return decide_dates(self.dates, found.dating, found.crl.value_mm, self.head_age)
 
     @cached_property
     def _study_and_remarks(self) -> tuple[Study | None, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
+from FetusMapV2Lib.anatomy.body_sections import SectionSize
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.known_dates import HEAD_SOURCE, LONGEST_CRL_MM
 from FetusMapV2Lib.anatomy.plausibility import Check
@@ -28,17 +29,19 @@ from FetusMapV2Lib.reporting.blocks import (
     image,
     limits,
     main_heading,
+    ordinal,
     row,
     side_by_side,
     small,
     table,
+    usual,
     with_uncertainty,
 )
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import Report
 
 #: Width of the two pictures beside each other at most and at least, pixels; they shrink where a sheet is short.
-PICTURE_WIDTHS = (340, 320, 300, 280, 260, 240)
+PICTURE_WIDTHS = (342, 321, 300, 279, 258, 240)
 #: Characters and lines that the sheet has room for.
 _LONG, _SHORT, _LONGEST_COMMENT, _MOST_FLAGS, _LONGEST_FLAG = 60, 34, 420, 6, 110
 _VERDICTS = {"fine": "✓ fine", "borderline": "! borderline", "flagged": "! review", "unknown": "– not judged"}
@@ -125,8 +128,7 @@ def _pictures(report: Report, width: int) -> str:
 def _charts(report: Report) -> str:
     found = report.measurements
     crl, *bones = found.lengths
-    days = found.dating.days if report.date_decision is None else report.date_decision.days
-    drawn = [("Crown-rump length", charts.crl_chart(crl, days))]
+    drawn = [("Crown-rump length", charts.crl_chart(crl, report.days))]
     for bone in ("femur", "humerus"):
         pair = [one for one in bones if one.key.endswith(bone)]
         drawn.append((bone.capitalize(), charts.bone_chart(bone, pair, crl)))
@@ -140,7 +142,9 @@ def _place_on_chart(report: Report) -> str:
     """Centile of the length, where an age is known that does not come from it."""
     decision = report.date_decision
     if decision is not None and math.isfinite(decision.z):
-        return f"Crown-rump length at the age by other dates: {decision.centile:.0f}. centile (z {decision.z:+.1f})."
+        return (
+            f"Crown-rump length at the age by other dates: {ordinal(decision.centile)} centile (z {decision.z:+.1f})."
+        )
     return "No other date is known: the age comes from the length itself, which then lies near the 50th centile."
 
 
@@ -149,8 +153,9 @@ def _measurements(report: Report) -> str:
     checks = {check.key: check for check in found.checks}
     crl, *bones = found.lengths
     rows = [_length_row(crl, None), *(_length_row(bone, checks[f"{bone.key}_for_crl"]) for bone in bones)]
+    rows += [] if report.sections is None else [_size_row(size, report.days) for size in report.sections.sizes]
     rows += [_check_row(checks[key]) for key in ("femur_difference", "humerus_difference", "neck_posture")]
-    head = head_row((("Measurement", 31), ("± 90 %", 22), ("Usual", 23), ("Remark", 24)))
+    head = head_row((("Measurement", 33), ("± 90 %", 22), ("Usual", 19), ("Remark", 26)))
     return heading("Measurements") + table(head, rows) + small(f"* {JOINT_CENTRES}")
 
 
@@ -158,12 +163,26 @@ def _length_row(length: Measurement, check: Check | None) -> str:
     value = with_uncertainty(length.value_mm, length.uncertainty_mm, "mm")
     if check is None:
         return row((length.name, value, "", "an end set by hand" if length.placed_by_hand else "straight line"))
-    return row((f"{length.name} *", value, limits(check), _short(check)), doubtful=check.doubtful)
+    return row((f"{length.name} *", value, usual(check), _short(check)), doubtful=check.doubtful)
+
+
+def _size_row(size: SectionSize, days: float) -> str:
+    """A size of head or abdomen, and where it lies on the chart at the age that counts."""
+    name = size.name.partition(",")[0]
+    value = with_uncertainty(size.value_mm, size.uncertainty_mm, "mm")
+    if not size.measured:
+        return row((name, value, "", elided(size.note.partition(":")[0], _SHORT)))
+    place = next(iter(size.places(days)), None)
+    if place is None:
+        return row((name, value, NOTHING, ""))
+    usual_range = f"{place.low_mm:.1f}{NO_BREAK}to{NO_BREAK}{place.high_mm:.1f}"
+    outside = not place.low_mm <= size.value_mm <= place.high_mm
+    return row((name, value, usual_range, f"{ordinal(place.centile)}, {place.chart}"), doubtful=outside)
 
 
 def _check_row(check: Check) -> str:
     value = with_uncertainty(check.value, check.uncertainty, check.unit)
-    return row((check.name, value, limits(check), _short(check)), doubtful=check.doubtful)
+    return row((check.name, value, usual(check), _short(check)), doubtful=check.doubtful)
 
 
 def _short(check: Check) -> str:
@@ -176,20 +195,24 @@ def _dating(report: Report) -> str:
     found = report.measurements
     ages = [found.dating, *(dating for dating in found.datings if dating is not found.dating)]
     rows = [_age_row(dating, chosen=dating is found.dating) for dating in ages]
+    above = found.crl.value_mm > LONGEST_CRL_MM
+    if report.head_age is not None and (above or report.head_age.valid):
+        rows.append(_age_row(report.head_age, chosen=False, of="HC"))
     rows += _known_ages(report)
     head = head_row((("Gestational age", 36), ("Age", 18), ("± 90 %", 13), ("Made for / remark", 33)))
     notes = [] if report.date_decision is None else [report.date_decision.reason]
-    if found.crl.value_mm > LONGEST_CRL_MM:
-        notes.append(f"Above a CRL of {LONGEST_CRL_MM:g} mm the head circumference decides ({HEAD_SOURCE}).")
+    if above:
+        measured = "" if report.head_age is not None else ", which was not measured"
+        notes.append(f"Above a CRL of {LONGEST_CRL_MM:g} mm the head circumference decides{measured} ({HEAD_SOURCE}).")
     return heading("Dating") + table(head, rows) + "".join(map(small, notes))
 
 
-def _age_row(dating: Dating, *, chosen: bool) -> str:
+def _age_row(dating: Dating, *, chosen: bool, of: str = "CRL") -> str:
     name = f"{dating.name} (chosen)" if chosen else dating.name
     low, high = dating.valid_range_mm
     if not dating.weeks_text:
         return row((name, NOTHING, "", "no crown-rump length"))
-    remark = f"CRL {low:g} to {high:g} mm" if dating.valid else f"outside its {low:g} to {high:g} mm"
+    remark = f"{of} {low:g} to {high:g} mm" if dating.valid else f"outside its {low:g} to {high:g} mm"
     return row((name, dating.weeks_text, amount(dating.combined_days, "d"), remark), doubtful=not dating.valid)
 
 
@@ -200,7 +223,7 @@ def _known_ages(report: Report) -> list[str]:
     rows = []
     for age in decision.ages:
         known = math.isfinite(age.difference_days)
-        remark = f"length {age.difference_days:+.0f}{NO_BREAK}d" if known else ""
+        remark = f"measured {age.difference_days:+.0f}{NO_BREAK}d" if known else ""
         if known and age.limit_days is not None:
             remark += f", limit {age.limit_days}{NO_BREAK}d"
         rows.append(row((f"By {age.name}", _weeks(age.days), "", remark), doubtful=not age.agrees))

@@ -97,3 +97,17 @@ def test_dates_as_text() -> None:
     for text in ("2026-02-01", "2026-02-01=8w7d", "2026-02-01=59"):
         with pytest.raises(InputError, match="no scan"):
             parsed_scan(text, "--earlier-scan")
+
+
+def test_above_84_mm_the_measured_age_is_that_of_the_head() -> None:
+    from FetusMapV2Lib.anatomy.head_dating import age_by_head
+
+    day, head = date(2026, 3, 1), age_by_head(104.0)
+    long, short = gestational_age(88.0), gestational_age(70.0)
+    alone = decide_dates(KnownDates(day), long, 88.0, head)
+    assert (alone.decides, alone.days) == ("head", head.days) and "head circumference decides" in alone.reason
+    assert not alone.remarks and math.isnan(alone.z)
+    assert decide_dates(KnownDates(day), long, 88.0).remarks
+    assert decide_dates(KnownDates(day), short, 70.0, head).decides == "crl"
+    agreed = decide_dates(KnownDates(day, last_period=date(2025, 11, 20)), long, 88.0, head)
+    assert agreed.decides == "last_period" and agreed.ages[0].difference_days == head.days - agreed.ages[0].days

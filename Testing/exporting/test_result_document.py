@@ -301,3 +301,18 @@ def test_the_criteria_of_the_crown_rump_image_are_in_document_and_table(tmp_path
     assert "at least 50.0 %; " in rows["Share of the field"]["remark"]
     export(estimate(), Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4), "v"), tmp_path, ExportOptions())
     assert len(strict(tmp_path / "v.measurements.json")["crl_quality"]) == len(quality)
+
+
+def test_head_and_abdomen_are_in_table_and_document_with_the_age_of_the_head() -> None:
+    from reporting.samples import sections
+
+    found = sections()
+    document = results_document(estimate(), sections=found)
+    sizes = {one["key"]: one for one in document["head_and_abdomen"]}
+    hc = found.head.sizes[0]
+    assert sizes["hc"]["value_mm"] == pytest.approx(hc.value_mm, abs=1e-3) and sizes["ac"]["value_mm"] is None
+    head = document["gestational_age"][-1]
+    assert head["key"] == "head" and head["valid"] and "2016;48:719-726" in head["source"]
+    rows = list(csv.reader(io.StringIO(measurements_csv(measurements(estimate().pose), sections=found))))
+    assert ["Head circumference", f"{hc.value_mm:.1f}", "mm"] in [row[:3] for row in rows]
+    assert "head_and_abdomen" not in results_document(estimate())

@@ -12,6 +12,8 @@ import numpy as np
 from anatomy.bodies import standing_body
 from pydicom.uid import generate_uid
 
+from FetusMapV2Lib.anatomy.body_sections import BodySection, HeadAndAbdomen
+from FetusMapV2Lib.anatomy.ellipse import Ellipse
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.study import SourceImage, Study
 from FetusMapV2Lib.reporting.report import Picture, Report
@@ -56,6 +58,12 @@ def pose(*missing: int, factor: float = 1.25) -> Pose:
     confidence, radius = np.full(22, 0.9), np.full(22, 1.5)
     confidence[list(missing)] = radius[list(missing)] = np.nan
     return Pose(positions, confidence, radius)
+
+
+def sections() -> HeadAndAbdomen:
+    """A measured head of about 14 weeks, and an abdomen that is not seen."""
+    head = BodySection("head", None, Ellipse(0.0, 0.0, 18.5, 14.0, 0.0), 0.9)
+    return HeadAndAbdomen(head, BodySection("abdomen", None, reason="the edge of the skin is not seen"))
 
 
 def report(**changes: Any) -> Report:

@@ -90,10 +90,12 @@ def test_an_end_that_lies_beside_the_plane_is_told() -> None:
 
 
 def test_labels_are_apart_inside_the_picture_and_off_the_callipers() -> None:
-    of = replace(pose(), radius90_mm=np.full(22, 9.9))
+    beside = pose().positions.copy()
+    beside[[0, 9], 0] += [12.0, -12.0]
+    of = replace(pose(), positions=beside, radius90_mm=np.full(22, 9.9))
     root = drawn(bright_where(np.zeros(3)), of)
     boxes = [tuple(float(one.get(name)) for name in ("x", "y", "width", "height")) for one in root.iter(f"{SVG}rect")]
-    assert len(boxes) == 4
+    assert len(boxes) == 5
     for number, (x, y, width, height) in enumerate(boxes):
         assert x >= 0 and y >= 0 and x + width <= SIZE[0] and y + height <= SIZE[1]
         for left, top, wide, high in boxes[number + 1 :]:
