@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +65,7 @@ def demo(
         print_message(f"Without a Slicer scene and pictures: {left_out}", "yellow")
     elif result.has_pose:
         out.print(f"Scene and picture: {output / stem}.mrb, .png", soft_wrap=True)
+    out.print(f"See and correct it in a browser: {_serving(output)}", soft_wrap=True)
 
 
 def _why_no_views() -> str:
@@ -72,3 +75,14 @@ def _why_no_views() -> str:
     except UserError as error:
         return error.line()
     return ""
+
+
+def _serving(output: Path) -> str:
+    """The command that serves the page, preceded by what installs it where that is missing."""
+    program = Path(sys.argv[0])
+    if program.stem != "fetusmap":  # started in another way
+        program = Path("fetusmap")
+    elif program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    install = "" if find_spec("trame") is not None else 'pip install ".[serve]", then '
+    return f"{install}{program} serve {output}"

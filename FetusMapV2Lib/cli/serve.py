@@ -26,6 +26,10 @@ def serve(
     cases: Annotated[
         Optional[Path], typer.Argument(metavar="[CASES|FILE]", help="A folder of volumes for a work list, or a volume.")
     ] = None,
+    output: Annotated[
+        Optional[Path],
+        typer.Option("--output", "-o", metavar="FOLDER", help="Work on CASES; default: fetusmap-results in it."),
+    ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0 = any free one.")] = 8600,
     host: Annotated[
         str, typer.Option("--host", help="Address to bind to; other than this computer's own, it needs --token.")
@@ -56,8 +60,11 @@ def serve(
     if cases is not None and not cases.exists():
         raise InputError("no such file or folder", where=cases, remedy="Check the path")
     is_list = cases is not None and cases.is_dir()
+    results = _results(cases, output) if is_list else ""
     session = SessionOptions(
         secret="",
+        cases=str(cases.absolute()) if cases is not None and is_list else "",
+        results=results,
         file="" if cases is None or is_list else str(cases.absolute()),
         model=None if model is None else absolute_model(model),
         device=device,
@@ -65,6 +72,22 @@ def serve(
     )
     door = DoorOptions(host, port, token or "", tabs, 60 * keep)
     asyncio.run(_serve(door, session))
+
+
+def _results(cases: Path | None, output: Path | None) -> str:
+    """The folder for the work on a folder of volumes, which has at least one.
+
+    Raises:
+        UserError: there is no volume, or the folder for results cannot be used.
+    """
+    from FetusMapV2Lib.core.atomic_files import usable_folder
+    from FetusMapV2Lib.serving.work_list import WorkList
+
+    assert cases is not None
+    results = (output or cases / "fetusmap-results").absolute()
+    WorkList(cases, results)
+    usable_folder(results, private=True)
+    return str(results)
 
 
 def _require_packages() -> None:

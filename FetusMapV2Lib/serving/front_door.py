@@ -43,8 +43,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-#: Seconds between two looks for tabs that nobody needs any more; an empty tab is kept this long.
-_SWEEP_S, _EMPTY_S = 5.0, 60.0
+#: Seconds between two looks for tabs that nobody needs any more; a tab whose work is in files is kept this long.
+_SWEEP_S, _SAVED_S = 5.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class DoorOptions:
         port: 0 = any free one.
         token: that a browser has to bring.
         most_tabs: processes at once.
-        keep_s: seconds for which the work of a closed tab is kept.
+        keep_s: seconds for which work in a closed tab is kept that is in no file.
     """
 
     host: str = "127.0.0.1"
@@ -86,6 +86,7 @@ class FrontDoor:
         self._client: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Future[None]] = set()
         self.port = door.port
 
     @property
@@ -130,16 +131,14 @@ class FrontDoor:
         """End all tabs and stop to listen."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-        self.end_tabs()
+        for name in list(self._tabs):
+            self._end(name)
+        if self._ending:
+            await asyncio.wait(self._ending)
         if self._client is not None:
             await self._client.close()
         if self._runner is not None:
             await self._runner.cleanup()
-
-    def end_tabs(self) -> None:
-        """End the processes of all tabs."""
-        while self._tabs:
-            self._tabs.popitem()[1].end()
 
     # --- who may come in
 
@@ -247,9 +246,15 @@ class FrontDoor:
 
     def _forget_ended(self) -> None:
         for name, tab in list(self._tabs.items()):
-            kept_s = self._door.keep_s if tab.has_case else min(_EMPTY_S, self._door.keep_s)
+            kept_s = self._door.keep_s if tab.has_unsaved else min(_SAVED_S, self._door.keep_s)
             if tab.idle_s > kept_s or not tab.is_running:
-                self._tabs.pop(name).end()
+                self._end(name)
+
+    def _end(self, name: str) -> None:
+        """End the process of a tab, in a thread: it may have work to save."""
+        ending = asyncio.get_running_loop().run_in_executor(None, self._tabs.pop(name).end)
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
 
 @contextlib.asynccontextmanager

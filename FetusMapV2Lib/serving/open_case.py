@@ -46,6 +46,8 @@ class OpenCase:
         source: the file or folder that it was read from.
         views: the four views of its scene.
         estimate: the last answer of the engine for it; None before.
+        device: where the pose was estimated; empty if unknown.
+        warnings: of that estimate.
         poses: the live nodes of the pose; None without one.
 
     Args:
@@ -60,6 +62,7 @@ class OpenCase:
     ) -> None:
         self.name, self.volume, self.source = volume.name, volume, source
         self.estimate: Estimate | None = None
+        self.device, self.warnings = "", tuple[str, ...]()
         self.poses: PoseScene | None = None
         self._editor: LandmarkEditor | None = None
         self._on_pose = on_pose
@@ -75,7 +78,7 @@ class OpenCase:
 
         Showing a pose is a step that can be undone.
         """
-        self.estimate = estimate
+        self.estimate, self.device, self.warnings = estimate, estimate.device, estimate.warnings
         if not estimate.has_pose:
             self._close_pose()
             return
@@ -182,9 +185,7 @@ class OpenCase:
         if self.poses is None:
             raise InputError("there is no pose yet", where=self.name, remedy="Estimate it first")
         given = Estimate.given(self.poses.pose(), self.poses.model)
-        if self.estimate is None:
-            return given
-        return replace(given, device=self.estimate.device, warnings=self.estimate.warnings)
+        return replace(given, device=self.device, warnings=self.warnings)
 
     def close(self) -> None:
         """Release scene and views."""

@@ -40,6 +40,7 @@ def build_page(server: Any, areas: Mapping[str, ViewArea]) -> None:
     with layout, html.Div(classes="fm-page"):
         with html.Div(classes="fm-panel"):
             _head()
+            _work_list()
             _estimate()
             _result()
             _landmarks()
@@ -72,6 +73,27 @@ def _head() -> None:
             click="theme = $event.view.getComputedStyle($event.target).colorScheme === 'dark' ? 'light' : 'dark'",
             **_SMALL,
         )
+
+
+def _work_list() -> None:
+    with html.Details(v_show="work_items.length", open=True):
+        html.Summary("Work list: {{ work_summary }}", classes="fm-work")
+        with html.Div(classes="fm-list"), html.Table(classes="fm-cases"), html.Tbody(), html.Tr(
+            v_for="(item, number) in work_items",
+            key="item[0]",
+            classes=("{case: true, selected: number === work_number}",),
+            click="running || trigger('open_item', [number])",
+        ):  # fmt: skip
+            html.Td("{{ item[0] }}")
+            html.Td("{{ item[1] }}")
+        with html.Div(classes="fm-row"):
+            v3.VBtn("Next case", click="trigger('next_item')", disabled=("running",), **_SMALL)
+            v3.VBtn(
+                "Save training case",
+                click="trigger('save_case')",
+                disabled=("running || !has_pose || work_number < 0",),
+                **_SMALL,
+            )
 
 
 def _estimate() -> None:

@@ -1,48 +1,35 @@
-"""The process of one tab: a trame server on this computer alone, the open case, and one job at a time."""
+"""`Session`: what one tab shows and does: the open case, one job at a time, and the calls of the page."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import logging
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from trame.app import get_server
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS
-from FetusMapV2Lib.core.errors import Cancelled, UserError
-from FetusMapV2Lib.core.jobs import POLL_S, Job
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.reading import read_volume
-from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
 from FetusMapV2Lib.remote.client import RemoteEngine
-from FetusMapV2Lib.scene.live_views import without_log
 from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.job_runner import JobRunner
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.page import build_page
 from FetusMapV2Lib.serving.routes import add_routes
 from FetusMapV2Lib.serving.session_options import SessionOptions
 from FetusMapV2Lib.serving.view_area import ViewArea
-
-_LOG = logging.getLogger(__name__)
-T = TypeVar("T")
-#: A job, from the functions that report its progress and ask whether it was cancelled.
-Work = Callable[[OnProgress, ShouldCancel], Job[T]]
+from FetusMapV2Lib.serving.work_keeper import WorkKeeper
+from FetusMapV2Lib.serving.work_list import WorkList, vouched
 
 VIEW_NAMES = ("Red", "3D", "Yellow", "Green")
-#: Seconds between two reports of progress to the page.
-_REPORT_S = 0.1
 
 
 class Session:
@@ -59,13 +46,13 @@ class Session:
         self.case: OpenCase | None = None
         self.server = get_server("fetusmap", client_type="vue3")
         self._engine = RemoteEngine(options.model, options.device, options.memory_budget)
-        self._cancel = False
-        self._durations: list[float] = []
-        self._reported = 0.0
         self.areas = {name: ViewArea(name) for name in VIEW_NAMES}
         self.state = self.server.state
         self.state.update(_START)
         self.state.research = RESEARCH_USE
+        self._jobs = JobRunner(self.state, lambda text, is_error: self.say(text, is_error=is_error), self._show_actions)
+        self._work = WorkKeeper(_work_list(options), self._on_saved)
+        self._show_work_list()
         self._add_triggers()
         build_page(self.server, self.areas)
         self.server.controller.on_server_bind.add(lambda server: add_routes(server.app, self))
@@ -89,7 +76,8 @@ class Session:
         )
 
     def close(self) -> None:
-        """End the engine and release the case."""
+        """Save the work, end the engine and release the case."""
+        self._work.leave()
         self._engine.close()
         if self.case is not None:
             self.case.close()
@@ -102,12 +90,38 @@ class Session:
         Raises:
             UserError: a job runs, or the file holds no usable volume; the open case stays.
         """
-        if self.state.running:
+        with self._opening():
+            case = await self._read(path)
+            self._work.leave()
+            self._show_case(case)
+            self.say("\n".join(case.volume.warnings))
+        _announce(unsaved=self.case is not None and self._work.number is None)
+
+    async def open_item(self, number: int) -> None:
+        """Open a case of the work list, with the work that was done on it before.
+
+        Raises:
+            UserError: see `open`; or the case is open in another tab.
+        """
+        if number == self._work.number:
+            return
+        with self._opening(), self._work.lock(number) as lock:
+            case = await self._read(self._work.path(number))
+            self._work.leave()
+            self._show_case(case)
+            self.say("\n".join(case.volume.warnings))
+            self._work.take(number, case, lock)
+        _announce(unsaved=self.case is not None and self._work.number is None)
+        self._show_work_list()
+
+    def _opening(self) -> contextlib.AbstractContextManager[None]:
+        if self._jobs.is_busy:
             raise UserError("a job is running", remedy="Cancel it or wait for its end")
-        with self._running("reading the volume", cancellable=False):
-            volume = await asyncio.get_running_loop().run_in_executor(None, read_volume, path)
-            self._show_case(OpenCase(volume, path, self._on_pose, self._on_view))
-        self.say("\n".join(volume.warnings))
+        return self._jobs.running("reading the volume", cancellable=False)
+
+    async def _read(self, path: Path) -> OpenCase:
+        volume = await asyncio.get_running_loop().run_in_executor(None, read_volume, path)
+        return OpenCase(volume, path, self._on_pose, self._on_view)
 
     def _show_case(self, case: OpenCase) -> None:
         """Nothing of the case before stays: neither views nor texts."""
@@ -126,14 +140,14 @@ class Session:
     async def estimate(self) -> None:
         """Estimate the pose in the open volume."""
         case = self.case
-        if case is None or self.state.running:
+        if case is None or self._jobs.is_busy:
             return
-        started = time.monotonic()
         request = EstimateRequest(case.volume)
-        estimate = await self._job(lambda progress, cancel: self._engine.submit(request, progress, cancel))
+        estimate = await self._jobs.run(
+            lambda progress, cancel: self._engine.submit(request, progress, cancel), "estimate"
+        )
         if estimate is None or case is not self.case:
             return
-        self._durations = [*self._durations, time.monotonic() - started][-5:]
         case.show(estimate)
         warnings = warnings_text(estimate)
         if estimate.has_pose:
@@ -145,57 +159,37 @@ class Session:
     async def refine(self) -> None:
         """Refine the pose around the landmarks that were set by hand."""
         case = self.case
-        if case is None or self.state.running:
+        if case is None or self._jobs.is_busy:
             return
         request = case.refinement()
-        estimate = await self._job(lambda progress, cancel: self._engine.submit(request, progress, cancel))
+        estimate = await self._jobs.run(
+            lambda progress, cancel: self._engine.submit(request, progress, cancel), "refine"
+        )
         if estimate is not None and case is self.case:
             count = case.refined(estimate)
             self.say("\n".join([f"{count} landmarks moved." if count else "No landmark moved.", *estimate.warnings]))
 
-    def cancel(self) -> None:
-        """Ask the running job to stop."""
-        self._cancel = True
+    async def save_training_case(self) -> None:
+        """Save the open case of the work list for training."""
+        if self.case is None or self._jobs.is_busy:
+            return
+        with self._jobs.running("writing the case", cancellable=False):
+            name, count = self._work.save_training_case(), vouched(self.case)
+            text = "Saved as {0}: {1} landmarks were set or confirmed by hand; the others are omitted."
+            self.say(text.format(name, count))
 
-    async def _job(self, work: Work[T]) -> T | None:
-        """The result of a job; None if it was cancelled or went wrong, which the page says."""
-        self._cancel, started = False, time.monotonic()
-        usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else None
+    def _on_saved(self, problem: str) -> None:
+        if problem:
+            self.say(problem, is_error=True)
+        self._show_work_list()
 
-        def progress(fraction: float, stage: str) -> None:
-            now = time.monotonic()
-            if now - self._reported < _REPORT_S:
-                return
-            self._reported = now
-            remaining = remaining_seconds(now - started, fraction, usual)
-            with self.state as state:
-                state.fraction, state.stage = round(100 * fraction), shown.stage_shown(stage, remaining)
-
-        with self._running("starting the pose engine"):
-            job = work(progress, lambda: self._cancel)
-            while not job.step():
-                await asyncio.sleep(POLL_S)
-            return job.result()
-        return None
-
-    @contextlib.contextmanager
-    def _running(self, stage: str, *, cancellable: bool = True) -> Generator[None, None, None]:
-        """Lock the page while a job runs, and say how it went wrong."""
+    def _show_work_list(self) -> None:
+        items = self._work.items()
         with self.state as state:
-            state.update({"running": True, "cancellable": cancellable, "fraction": 0, "stage": stage, "message": ""})
-        self._show_actions()
-        try:
-            yield
-        except Cancelled:
-            self.say("Cancelled; everything is as it was.")
-        except UserError as error:
-            self.say(error.line(with_option=False), is_error=True)
-        except Exception as error:
-            _LOG.exception("a job failed")
-            self.say(f"Something went wrong: {error}.", is_error=True)
-        finally:
-            self.state.update({"running": False, "fraction": 0, "stage": ""})
-            self._show_actions()
+            state.work_items = [[item.name, item.state] for item in items]
+            state.work_number = -1 if self._work.number is None else self._work.number
+            counts = {one: sum(item.state == one for item in items) for one in dict.fromkeys(i.state for i in items)}
+            state.work_summary = " · ".join(f"{count} {one}" for one, count in counts.items())
 
     # --- what the page shows
 
@@ -220,10 +214,11 @@ class Session:
                 values = shown.pose_shown(poses.current(), case.estimate, poses.model, self.formula)
                 state.update({**values, "has_pose": True})
             state.can_show_seen = poses is None and case.estimate is not None and case.estimate.seen is not None
+        self._work.note_change()
         self._show_actions()
 
     def _show_actions(self) -> None:
-        case, busy = self.case, bool(self.state.running)
+        case, busy = self.case, self._jobs.is_busy
         poses = case.poses if case is not None else None
         with self.state as state:
             snapshot = poses.current() if poses is not None else None
@@ -238,7 +233,10 @@ class Session:
         for name, action in {
             "estimate": lambda: self._later(self.estimate()),
             "refine": lambda: self._later(self.refine()),
-            "cancel": self.cancel,
+            "cancel": self._jobs.cancel,
+            "open_item": lambda number: self._later(self.open_item(number)),
+            "next_item": lambda: self._later(self._open_next()),
+            "save_case": lambda: self._later(self.save_training_case()),
             "step": self._step,
             "undo": lambda: self._travel("undo"),
             "redo": lambda: self._travel("redo"),
@@ -250,6 +248,17 @@ class Session:
         }.items():
             self.server.trigger(name)(action)
         self.state.change("formula")(lambda **_: self._on_pose())
+
+    async def _open_next(self) -> None:
+        """Open the next case of the list that is not done."""
+        items = self._work.items()
+        first = 0 if self._work.number is None else self._work.number + 1
+        order = [*range(first, len(items)), *range(first)]
+        number = next((one for one in order if items[one].state != "confirmed"), None)
+        if number is None:
+            self.say("All cases are confirmed.")
+        else:
+            await self.open_item(number)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a job; the page goes on meanwhile."""
@@ -265,7 +274,7 @@ class Session:
 
     def _guarded(self, action: Callable[[OpenCase], Any]) -> None:
         """Act on the open case unless a job runs; a mistake of the user becomes a message."""
-        if self.case is None or self.state.running:
+        if self.case is None or self._jobs.is_busy:
             return
         try:
             action(self.case)
@@ -310,7 +319,7 @@ class Session:
     def _on_ready(self, **_: Any) -> None:
         for area in self.areas.values():
             self.server.controller.rc_area_register(area.adapter)
-        _announce(self.server.port)
+        _announce(port=self.server.port)
         if self.options.file:
             self._later(self.open(Path(self.options.file)))
 
@@ -340,35 +349,16 @@ _START: dict[str, Any] = {
     "stage": "",
     "formula": FORMULAS[0],
     "theme": "",
-    "cases": [],
+    "work_items": [],
+    "work_number": -1,
+    "work_summary": "",
 }
 
 
-def _announce(port: int) -> None:
-    """Tell the front door where this process listens."""
-    print(json.dumps({"port": port}), flush=True)
+def _work_list(options: SessionOptions) -> WorkList | None:
+    return WorkList(Path(options.cases), Path(options.results)) if options.cases else None
 
 
-def _end_with_input() -> None:
-    """End this process, with its engine, when the front door has ended or closed the input."""
-    while os.read(0, 1 << 12):  # not sys.stdin, whose lock would outlive this thread
-        pass
-    os._exit(0)
-
-
-def main() -> None:
-    """Serve one tab; the options come as a line on standard input."""
-    options = SessionOptions.read(sys.stdin.buffer.readline())
-    os.environ["WSLINK_READY_MSG"] = ""
-    sys.argv = sys.argv[:1]  # trame reads its own options there
-    without_log()
-    threading.Thread(target=_end_with_input, daemon=True).start()
-
-    async def serve() -> None:
-        session = Session(options)
-        try:
-            await session.run()
-        finally:
-            session.close()
-
-    asyncio.run(serve())
+def _announce(**values: Any) -> None:
+    """Tell the front door where this process listens, or whether it holds work that is in no file."""
+    print(json.dumps(values), flush=True)

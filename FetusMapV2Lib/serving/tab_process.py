@@ -28,7 +28,7 @@ class TabProcess:
     Attributes:
         connections: web sockets that are open now.
         left_at: when the last connection ended, by `time.monotonic`.
-        has_case: whether a case is open in it.
+        has_unsaved: whether it holds work that is in no file.
 
     Args:
         options: what the tab may do; the secret is replaced by a new one.
@@ -41,11 +41,11 @@ class TabProcess:
         self._options = replace(options, secret=secrets.token_urlsafe(24))
         self.connections = 0
         self.left_at = time.monotonic()
-        self.has_case = False
+        self.has_unsaved = False
         self._port: int | None = None
         self._heard = threading.Event()
         try:
-            self._popen = start_python("FetusMapV2Lib.serving.session")
+            self._popen = start_python("FetusMapV2Lib.serving.session_process")
         except (OSError, ValueError) as error:
             raise UserError(f"no further tab can be opened ({error})") from error
         assert self._popen.stdin is not None
@@ -86,7 +86,7 @@ class TabProcess:
         return self._port
 
     def end(self) -> None:
-        """End the process and its engine: without input it ends by itself, and then its engine does."""
+        """End the process and its engine, and wait for it: without input it saves its work and ends by itself."""
         assert self._popen.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._popen.stdin.close()
@@ -94,16 +94,18 @@ class TabProcess:
             self._popen.wait(_END_S)
         except subprocess.TimeoutExpired:
             kill_tree(self._popen)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_END_S)
         self._heard.set()
 
     def _read_messages(self) -> None:
-        """Read its port and what it tells of its case; other lines are of libraries."""
+        """Read its port and what it tells of its work; other lines are of libraries."""
         assert self._popen.stdout is not None
         for line in self._popen.stdout:
             with contextlib.suppress(ValueError, TypeError, AttributeError):
                 message = json.loads(line)
                 self._port = message.get("port", self._port)
-                self.has_case = bool(message.get("has_case", self.has_case))
+                self.has_unsaved = bool(message.get("unsaved", self.has_unsaved))
             if self._port is not None:
                 self._heard.set()
         self._heard.set()

@@ -15,6 +15,7 @@ def test_the_demonstration(fetusmap, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"case-0000.nrrd", "case-0000.estimate.mrb", "case-0000.estimate.png"} <= names
     assert "case-0000.estimate.report.html" in names
+    assert answer.out.rstrip().endswith(f"fetusmap serve {tmp_path / 'demo'}")
     again = fetusmap("demo", "--output", tmp_path / "demo")
     assert again.code == 2 and "--overwrite" in again.errors()[0]
 

@@ -98,6 +98,7 @@ def test_an_empty_tab_that_was_left_ends() -> None:
             place = answer.headers["Location"]
         (tab,) = door._tabs.values()
         door._forget_ended()
+        await asyncio.wait(door._ending)
         async with client.get(address + place) as answer:
             return answer.status, tab.is_running
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from FetusMapV2Lib.imaging.case_search import find_cases
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra test)")
 pytest.importorskip("trame_rca", reason="needs trame (extra serve)")
 
@@ -29,8 +31,9 @@ LONG = 120_000
 
 @pytest.fixture(scope="module")
 def address(patients) -> Iterator[str]:
-    """The page of `fetusmap serve FILE`, a process of its own as a user starts it."""
-    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "serve", str(patients[0].volume_path), "--port", "0"]
+    """The page of `fetusmap serve CASES`, a process of its own as a user starts it."""
+    folder = patients[0].volume_path.parent
+    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "serve", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             line = server.stdout.readline()
@@ -49,11 +52,16 @@ def browser(address) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def tab(browser, address) -> Any:
-    """A tab in which the volume of the command is open and its pose estimated."""
+    """A tab in which the first case is open; the tests go on with it, one after the other, as a user does."""
+    return opened(browser, address, "case-0000")
+
+
+def opened(browser: Any, address: str, name: str) -> Any:
+    """A new tab with a case of the work list."""
     page = browser.new_page()
     page.goto(address)
-    expect(page.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
-    estimate(page)
+    page.locator("tr.case", has_text=name).click(timeout=LONG)
+    expect(page.locator(".fm-patient")).to_have_text(name, timeout=LONG)
     return page
 
 
@@ -88,19 +96,16 @@ def drag(page: Any, name: str, view: str) -> None:
             expect(landmark(page, name)).to_contain_text("edited", timeout=1000)
 
 
-def test_an_estimate_is_cancelled_and_the_page_is_as_it_was(browser, address) -> None:
-    page = browser.new_page()
-    page.goto(address)
-    expect(page.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
-    page.get_by_role("button", name="Estimate pose").click()
-    page.get_by_role("button", name="Cancel").click(timeout=LONG)
-    expect(page.locator(".fm-message")).to_contain_text("Cancelled", timeout=LONG)
-    expect(page.locator(".fm-line")).to_be_hidden()
-    expect(page.get_by_role("button", name="Estimate pose")).to_be_enabled()
-    page.close()
+def test_an_estimate_is_cancelled_and_the_page_is_as_it_was(tab) -> None:
+    tab.get_by_role("button", name="Estimate pose").click()
+    tab.get_by_role("button", name="Cancel").click(timeout=LONG)
+    expect(tab.locator(".fm-message")).to_contain_text("Cancelled", timeout=LONG)
+    expect(tab.locator(".fm-line")).to_be_hidden()
+    expect(tab.get_by_role("button", name="Estimate pose")).to_be_enabled()
 
 
 def test_a_pose_is_shown_dragged_undone_and_confirmed(tab) -> None:
+    estimate(tab)
     estimated = line_of(tab)
     assert re.search(r"CRL \d+\.\d ± \d+\.\d mm · \d+w\d", estimated)
     assert tab.locator("tr.landmark").count() == 22
@@ -133,12 +138,29 @@ def test_files_are_downloaded(tab, tmp_path: Path) -> None:
         assert len(content) > 500 and content.startswith(beginning)
 
 
+def test_a_case_is_saved_for_training_and_found_again(tab, patients) -> None:
+    tab.get_by_role("button", name="Save training case").click()
+    expect(tab.locator(".fm-message")).to_contain_text("Saved as case-0000", timeout=LONG)
+    expect(tab.locator("tr.case", has_text="case-0000")).to_contain_text("confirmed")
+    results = patients[0].volume_path.parent / "fetusmap-results"
+    (saved,) = find_cases(results / "training-cases")
+    assert saved.pose().present.sum() == 1
+    line = line_of(tab)
+    tab.get_by_role("button", name="Next case").click()
+    expect(tab.locator(".fm-patient")).to_have_text("case-0001", timeout=LONG)
+    expect(tab.locator(".fm-line")).to_be_hidden()
+    tab.locator("tr.case", has_text="case-0000").click()
+    expect(tab.locator(".fm-line")).to_have_text(line, timeout=LONG)
+    expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
+
+
 def test_two_tabs_show_two_patients_and_a_reload_keeps_the_work(tab, browser, address, patients) -> None:
     first = line_of(tab)
-    other = browser.new_page()
-    other.goto(address)
-    expect(other.locator(".fm-patient")).to_have_text("case-0000", timeout=LONG)
+    other = opened(browser, address, "case-0001")
     expect(other.locator(".fm-line")).to_be_hidden()  # nothing of the other tab's pose
+    other.locator("tr.case", has_text="case-0000").click()
+    expect(other.locator(".fm-message")).to_contain_text("in use", timeout=LONG)
+    expect(other.locator(".fm-patient")).to_have_text("case-0001")
     other.locator("input[type=file]").set_input_files(patients[1].volume_path)
     expect(other.locator(".fm-patient")).to_have_text("case-0001", timeout=LONG)
     estimate(other)
