@@ -11,6 +11,8 @@ class Change(enum.Enum):
     VOLUME_SELECTED = "another volume, or none, is selected"
     SHOWN_POSE_CHANGED = "another pose, or none, is shown"
     POSE_EDITED = "landmarks of the shown pose moved or changed their state"
+    LANDMARK_SELECTED = "another landmark is the current one"
+    LANDMARK_SOUGHT = "the user goes to the current landmark"
     PARAMETERS_CHANGED = "a setting changed, or the parameter node was replaced"
     RUNNING_CHANGED = "a job started or ended"
     PROGRESS_CHANGED = "the job made progress"

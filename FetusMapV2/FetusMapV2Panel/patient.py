@@ -136,7 +136,9 @@ class Patient:
         self._selected = _identifiers(parameters)
         shown = self._show(self._poseSceneToShow(landmarks, volume))
         changed = [Change.VOLUME_SELECTED] if self._selected[0] != before[0] else []
-        return [*changed, Change.SHOWN_POSE_CHANGED] if shown or changed else []
+        # a frame without a pose may be one without a fetus, or one that was not estimated yet
+        isOther = shown or bool(changed) or (frameIsNew and self.poseScene is None)
+        return [*changed, Change.SHOWN_POSE_CHANGED] if isOther else []
 
     def _selectVolumeOf(self, parameters: FetusMapV2ParameterNode, landmarksAreNew: bool, browserIsNew: bool) -> None:
         owner = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import slicer
 
+from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.listeners import Listeners
@@ -20,6 +21,7 @@ from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.patient import Patient
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.pose import Pose
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.scene.pose_scene import PoseScene
+    from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
     from FetusMapV2Panel.movement import SequenceEstimation
     from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
     from FetusMapV2Panel.sections.base import Section
@@ -69,6 +72,7 @@ class PanelState:
         tone: what that message is.
         remedy: what its button does; None without one.
         speaker: the section of the job or of the message, None at first.
+        currentLandmark: the row of the landmark that was selected last, in the list, a view or by a link.
 
     Args:
         logic: the module's logic.
@@ -85,6 +89,8 @@ class PanelState:
         self.remedy: Remedy | None = None
         self.remaining: float | None = None
         self.speaker: Section | None = None
+        self.currentLandmark: int | None = None
+        self._measured: tuple[PoseSnapshot, str, Measurements] | None = None
         self._cancelRequested = False
         self._job: BackgroundJob[None] | None = None
         self._started = 0.0
@@ -131,6 +137,29 @@ class PanelState:
     def pose(self) -> Pose | None:
         """The shown pose as it is now, None without one."""
         return self.poseScene.pose() if self.poseScene is not None else None
+
+    def measured(self) -> Measurements | None:
+        """All that is derived from the shown pose, computed once after each change; None without a pose or settings."""
+        if self.poseScene is None or self.parameterNode is None:
+            self._measured = None
+            return None
+        snapshot, formula = self.poseScene.current(), self.parameterNode.datingFormula.value
+        if self._measured is None or self._measured[0] is not snapshot or self._measured[1] != formula:
+            self._measured = (snapshot, formula, measurements(snapshot.pose, formula=formula))
+        return self._measured[2]
+
+    def selectLandmark(self, row: int) -> None:
+        """Make a landmark the current one."""
+        self.currentLandmark = row
+        self.announce(Change.LANDMARK_SELECTED)
+
+    def goToLandmark(self, row: int) -> None:
+        """Make a landmark the current one and move the slice views to it, if it is present."""
+        self.selectLandmark(row)
+        self.announce(Change.LANDMARK_SOUGHT)
+        pose = self.pose()
+        if pose is not None and pose.present[row]:
+            focus_on(slicer.mrmlScene, pose.positions[row])
 
     def setParameterNode(self, parameterNode: FetusMapV2ParameterNode | None) -> None:
         """Use other settings, None while a scene closes."""

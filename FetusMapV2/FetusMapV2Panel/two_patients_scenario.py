@@ -252,6 +252,9 @@ class TwoPatientsScenario:
             found = [secret for secret in patient.secrets if secret in text]
             expect(patient is shown or not found, f"the panel contains {found}")
         expect((self._ui.resultsTable.rowCount > 0) == (shown is not None), "the table belongs to the shown pose")
+        line = self._ui.resultLabel.text
+        expect(("CRL" in line) == (shown is not None), f"the line of the result belongs to the shown pose: {line}")
+        expect(shown is None or shown.crl() in line, f"the line has the length of the shown pose: {line}")
         expect(shown is None or shown.crl() in text, "the length of the shown pose is in the panel")
         expected = {shown.side} if shown is not None else set()
         for view, sides in synthetic_patients.sidesInViews().items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import slicer
 import vtk
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtTest import QTest
 
 from bench import modules
@@ -128,6 +128,14 @@ class MainWindow(QtWidgets.QMainWindow):
         QTest.mouseClick(button, QtCore.Qt.LeftButton)
         slicer.app.processEvents()
 
+    def click_link(self, label, target: str) -> None:
+        """A real left click on a link of a label, where its text is laid out."""
+        self._scroll.ensureWidgetVisible(label)
+        at = _place_of_link(label, target)
+        QTest.mouseMove(label, at)
+        QTest.mouseClick(label, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, at)
+        slicer.app.processEvents()
+
     def click_item(self, view, index) -> None:
         """A real left click on an item of a list, table or tree, given by its model index."""
         view.scrollTo(index)
@@ -189,3 +197,24 @@ class MainWindow(QtWidgets.QMainWindow):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not self.grab().save(str(path)):
             raise OSError(f"cannot write {path}")
+
+
+def _place_of_link(label, target: str) -> QtCore.QPoint:
+    """The middle of a link in a label, found by laying its text out as the label does."""
+    document = QtGui.QTextDocument()
+    document.setDocumentMargin(0)
+    document.setDefaultFont(label.font)
+    document.setHtml(label.text)
+    space = label.contentsRect()
+    document.setTextWidth(space.width())
+    layout = document.documentLayout()
+    height = round(layout.documentSize().height())
+    top = space.top() + max(0, (space.height() - height) // 2)
+    found = [
+        (x, y) for y in range(height) for x in range(space.width()) if layout.anchorAt(QtCore.QPointF(x, y)) == target
+    ]
+    if not found:
+        raise ValueError(f"{label.objectName} has no link {target!r}")
+    middle = found[len(found) // 2][1]
+    columns = [x for x, y in found if y == middle]
+    return QtCore.QPoint(space.left() + columns[len(columns) // 2], top + middle)

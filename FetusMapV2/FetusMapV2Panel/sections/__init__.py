@@ -6,11 +6,13 @@ from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
 from FetusMapV2Panel.sections.movement import MovementSection
 from FetusMapV2Panel.sections.report import ReportSection
+from FetusMapV2Panel.sections.result import ResultSection
 
 #: To add one: write it, and name it here.
 SECTIONS = (
     InstallSection,
     EstimateSection,
+    ResultSection,
     MeasurementsSection,
     LandmarksSection,
     MovementSection,

@@ -14,12 +14,12 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.landmark_actions import possible_actions
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, definition_html, landmark_rows, summary_text
+from FetusMapV2Lib.presenting.linked_line import next_row
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.observations import Observations
-from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.landmark_list import LandmarkList
 from FetusMapV2Panel.parameters import Settings
@@ -85,6 +85,10 @@ class LandmarksSection(Section):
             self._showPose()
         elif change is Change.POSE_EDITED:
             self._showRows()
+        elif change is Change.LANDMARK_SELECTED:
+            self._showCurrent()
+        elif change is Change.LANDMARK_SOUGHT:
+            self.ui.landmarksCollapsibleButton.collapsed = False
         elif change is Change.RUNNING_CHANGED:
             self._placing.stop()
             self._updateButtons()
@@ -157,27 +161,26 @@ class LandmarksSection(Section):
 
     def onCurrent(self, row: int) -> None:
         """Move the views to a landmark that was clicked in the list or reached by an arrow key."""
-        self._updateButtons()
-        position = self._editor.fetus.pose().positions[row] if self._editor is not None else np.full(3, np.nan)
-        if np.isfinite(position).all():
-            focus_on(slicer.mrmlScene, position)
+        self.state.goToLandmark(row)
 
     def onGrabbed(self, caller: slicer.vtkMRMLMarkupsFiducialNode, event: str) -> None:
         """Select a landmark that is grabbed in a view, so that keys apply to it."""
         row = grabbed_row(caller)
         if row is not None and row != self._list.current():
+            self.state.selectLandmark(row)
+
+    def _showCurrent(self) -> None:
+        """Select the current landmark in the list."""
+        row = self.state.currentLandmark
+        if row is not None and row != self._list.current():
             self._list.select(row)
+        self._updateButtons()
 
     def onNextDoubtful(self, checked: bool = False) -> None:
-        current = self._list.current()
-        if not self._rows:
-            return
-        order = [row for group in self._schema.groups for row in self._schema.rows(group)]
-        start = order.index(current) + 1 if current is not None else 0
-        row = next((row for row in order[start:] + order[:start] if self._rows[row].doubtful), None)
+        doubtful = [number for number, row in enumerate(self._rows) if row.doubtful]
+        row = next_row(doubtful, self._list.current(), self._schema)
         if row is not None:
-            self._list.select(row)
-            self.onCurrent(row)
+            self.state.goToLandmark(row)
 
     # --- steps
 

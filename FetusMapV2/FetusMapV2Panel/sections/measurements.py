@@ -6,7 +6,7 @@ from html import escape
 
 import qt
 
-from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
+from FetusMapV2Lib.anatomy.measurements import Measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.presenting.estimate_text import detail_rows
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
@@ -77,10 +77,8 @@ class MeasurementsSection(Section):
             self.say(_("Open a slice view first, for example with the layout Four-Up."), Tone.WARNING)
 
     def _show(self) -> None:
-        pose, parameters = self.state.pose(), self.state.parameterNode
-        self._measured = None
-        if pose is not None and parameters is not None:
-            self._measured = measurements(pose, formula=parameters.datingFormula.value)
+        pose = self.state.pose()
+        self._measured = self.state.measured()
         self._table.show(measurement_rows(self._measured) if self._measured is not None else [])
         self.ui.detailsLabel.setText(self._details(pose))
         if not self._mapTimer.isActive():
