@@ -93,6 +93,7 @@ class FetusMapV2ParameterNode:
         refine: the refinement of the pose after the network.
         mirrored: the device delivers mirrored volumes; their handedness is corrected.
         model: name in the index or path of a model; empty for the default one.
+        turnSlices: after an estimate the slice views show the planes of the fetus, not the axes of the volume.
         datingFormula: the formula whose gestational age comes first.
         reportPage, reportPdf, reportTable, reportDicom, reportFhir: the files of a report.
         reportWithoutIdentifiers: omit patient, study, reader and the name of the volume from the report.
@@ -107,6 +108,7 @@ class FetusMapV2ParameterNode:
     refine: Refine = Refine.OFF
     mirrored: bool = False
     model: str = ""
+    turnSlices: bool = True
     datingFormula: DatingFormula = DatingFormula.INTERGROWTH21
     reportPage: bool = True
     reportPdf: bool = True

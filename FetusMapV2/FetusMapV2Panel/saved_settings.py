@@ -14,6 +14,7 @@ _PREFERENCES = "FetusMapV2/Preferences"
 #: Parameters that are stored as preferences, with the function that reads them from JSON.
 _PREFERRED = {
     "datingFormula": DatingFormula,
+    "turnSlices": bool,
     "reportPage": bool,
     "reportPdf": bool,
     "reportTable": bool,
@@ -56,7 +57,7 @@ def remove(name: str) -> None:
 
 
 def savePreferences(parameterNode: FetusMapV2ParameterNode) -> None:
-    """Store the dating formula and the files of a report for the next scene."""
+    """Store the dating formula, what views show and the files of a report for the next scene."""
     values = {name: getattr(parameterNode, name) for name in _PREFERRED}
     plain = {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
     slicer.app.userSettings().setValue(_PREFERENCES, json.dumps(plain))

@@ -23,6 +23,7 @@ from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.fetal_views import FetalViews
 from FetusMapV2Panel.jobs import BackgroundJob
 from FetusMapV2Panel.patient import Patient
 from FetusMapV2Panel.translations import translator
@@ -72,6 +73,7 @@ class PanelState:
         tone: what that message is.
         remedy: what its button does; None without one.
         speaker: the section of the job or of the message, None at first.
+        views: how the slice views are turned.
         currentLandmark: the row of the landmark that was selected last, in the list, a view or by a link.
 
     Args:
@@ -90,6 +92,7 @@ class PanelState:
         self.remaining: float | None = None
         self.speaker: Section | None = None
         self.currentLandmark: int | None = None
+        self.views = FetalViews(self)
         self._measured: tuple[PoseSnapshot, str, Measurements] | None = None
         self._cancelRequested = False
         self._job: BackgroundJob[None] | None = None

@@ -9,11 +9,12 @@ import math
 import numpy as np
 import slicer
 
+from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.slice_turning import turn_slice
-from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint
 from FetusMapV2Panel.nodes import VolumeNode
 
 # Square views need no room for names beside the fetus.
@@ -82,6 +83,20 @@ def showPlanes(pose: Pose, *planes: FetalPlane) -> bool:
         if plane in planes:
             turn_slice(shown.get(plane.value) or next(iter(shown.values())), slice_pose)
     return True
+
+
+def turnToFetus(pose: Pose) -> bool:
+    """Turn each open slice view to its plane of the fetus, or the only one to the midsagittal plane.
+
+    Returns:
+        False if no slice view is open, or the pose has no midsagittal plane.
+    """
+    if slicer.app.layoutManager() is None or pose.midsagittal_plane is None:
+        return False
+    nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    shown = {node.GetLayoutName() for node in nodes if node.IsMappedInLayout()}
+    own = [plane for plane in FetalPlane if plane.value in shown]
+    return showPlanes(pose, *own if len(shown) > 1 else [FetalPlane.MIDSAGITTAL])
 
 
 def resetOrientations(pose: Pose | None) -> None:

@@ -13,9 +13,9 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util import numpy_support
 
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.scene.scene_files import application_of
 from FetusMapV2Lib.scene.slice_turning import turn_slice
-from FetusMapV2Lib.scene.viewpoints import SlicePose
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

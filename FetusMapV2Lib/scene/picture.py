@@ -17,6 +17,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose, slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
@@ -28,7 +29,7 @@ from FetusMapV2Lib.scene.drawing import Canvas, Image
 from FetusMapV2Lib.scene.offscreen_views import SliceView, ThreeDView
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import open_scene
-from FetusMapV2Lib.scene.viewpoints import SlicePose, Viewpoint, best_viewpoint, slice_poses
+from FetusMapV2Lib.scene.viewpoints import Viewpoint, best_viewpoint
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 Array = NDArray[np.float64]

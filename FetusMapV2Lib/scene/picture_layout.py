@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.label_layout import place_labels
 from FetusMapV2Lib.scene.appearance import CRL_COLOUR, DOUBTFUL_COLOUR
 from FetusMapV2Lib.scene.drawing import Canvas, Colour, Image, text_width
-from FetusMapV2Lib.scene.viewpoints import SlicePose
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.scene.viewpoints import SlicePose
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 
 
 def turn_slice(slice_node: Any, cut: SlicePose) -> None:

@@ -79,7 +79,7 @@ def measure(moves: int) -> tuple[np.ndarray, np.ndarray]:
     positions = fetus.pose().positions
 
     def show(point: np.ndarray) -> None:
-        red.view.logic.SetSliceOffset(point[2])
+        red.view.node.JumpSlice(*point)
         slicer.app.processEvents()
 
     aside = positions + 12.0 * np.eye(3)[2]  # above the crest, so that nothing else is near

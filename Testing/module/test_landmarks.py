@@ -73,7 +73,7 @@ class Panel:
         """Bring a landmark into the red view."""
         import slicer
 
-        self.window.views["Red"].view.logic.SetSliceOffset(self.position(row)[2])
+        self.window.views["Red"].view.node.JumpSlice(*self.position(row))
         slicer.app.processEvents()
 
     def drag(self, row: int, by_pixels=(40, -20)) -> np.ndarray:

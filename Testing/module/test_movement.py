@@ -117,7 +117,7 @@ def test_dragging_a_landmark_changes_this_frame_alone(moving_window):
     ui = window.module_widget.ui
     ui.frameSlider.setValue(2)
     before, angle = wrist(fetus), table(window)["Left elbow flexion"][NOW]
-    window.views["Red"].view.logic.SetSliceOffset(before[2])
+    window.views["Red"].view.node.JumpSlice(*before)
     slicer.app.processEvents()
     window.drag("Red", before, (40, 10))
     moved = wrist(fetus)

@@ -71,7 +71,7 @@ def test_dragging_a_landmark_in_the_red_view_moves_node_and_table(open_window, v
     window = open_window()
     landmarks = estimate(window)
     before, text = position(landmarks, 0), crl_text(window)
-    window.views["Red"].view.logic.SetSliceOffset(before[2])
+    window.views["Red"].view.node.JumpSlice(*before)
     slicer.app.processEvents()
     released = window.drag("Red", before, (60, -30))
     after = position(landmarks, 0)

@@ -13,6 +13,7 @@ import pytest
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -21,7 +22,7 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import picture_layout
 from FetusMapV2Lib.scene.drawing import Canvas, text_mask, text_width
 from FetusMapV2Lib.scene.picture import check_rendering, write_picture
-from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint
 
 SCHEMA = default_schema()
 

@@ -9,6 +9,7 @@ import pytest
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes, midsagittal_plane
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -16,7 +17,6 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.picture import view_pictures
 from FetusMapV2Lib.scene.slice_turning import turn_slice
-from FetusMapV2Lib.scene.viewpoints import slice_poses
 
 
 @pytest.mark.parametrize("size", [(300, 300), (500, 250), (200, 600)])

@@ -7,6 +7,7 @@ from FetusMapV2Panel.sections.measurements import MeasurementsSection
 from FetusMapV2Panel.sections.movement import MovementSection
 from FetusMapV2Panel.sections.report import ReportSection
 from FetusMapV2Panel.sections.result import ResultSection
+from FetusMapV2Panel.sections.views import ViewsSection
 
 #: To add one: write it, and name it here.
 SECTIONS = (
@@ -14,6 +15,7 @@ SECTIONS = (
     EstimateSection,
     ResultSection,
     MeasurementsSection,
+    ViewsSection,
     LandmarksSection,
     MovementSection,
     ReportSection,

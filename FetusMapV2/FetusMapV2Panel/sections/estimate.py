@@ -10,7 +10,7 @@ import qt
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
 from FetusMapV2Lib.presenting.tones import Tone
-from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings, view_orientation
+from FetusMapV2Panel import durations, pose_ownership, requirements, saved_settings
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.model_choice import ModelChoice
 from FetusMapV2Panel.parameters import Settings
@@ -59,7 +59,7 @@ class EstimateSection(Section):
             self._models.fill()
             self._resourceLine.update()
         if change is Change.VOLUME_SELECTED:
-            view_orientation.showVolume(self.state.patient.volume)
+            self.state.views.showVolume()
             if not self.state.running:
                 self.say("")  # the message was about another volume
         if change is Change.SHOWN_POSE_CHANGED:
@@ -129,7 +129,7 @@ class EstimateSection(Section):
         else:
             self._shownWarnings = (warnings, outcome.estimate)
             self._sayWarnings(warnings, Tone.WARNING)
-            view_orientation.showPose(outcome.inputVolume, outcome.estimate.pose)
+            self.state.views.showPose(outcome.inputVolume, outcome.estimate.pose)
         self._updateSeenButton()
 
     def _sayWarnings(self, text: str, tone: Tone) -> None:

@@ -1,4 +1,4 @@
-"""The section that measures: table and guide map updated with every edit, planes of the fetus, details."""
+"""The section that measures: table and guide map updated with every edit, and details."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from FetusMapV2Lib.anatomy.measurements import Measurements
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.presenting.estimate_text import detail_rows
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
-from FetusMapV2Lib.presenting.tones import Tone
-from FetusMapV2Panel import saved_settings, view_orientation
+from FetusMapV2Panel import saved_settings
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.results_table import resultsTable
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.view_orientation import FetalPlane
 from FetusMapV2Panel.widget_widths import wrappable
 
 _ = translator(__name__)
@@ -35,16 +33,6 @@ class MeasurementsSection(Section):
         Section.__init__(self, state, widget)
         self._measured: Measurements | None = None
         self._table = resultsTable(self.ui.resultsTable)
-        for button, planes in (
-            (self.ui.midsagittalButton, (FetalPlane.MIDSAGITTAL,)),
-            (self.ui.coronalButton, (FetalPlane.CORONAL,)),
-            (self.ui.transverseButton, (FetalPlane.TRANSVERSE,)),
-            (self.ui.allPlanesButton, tuple(FetalPlane)),
-        ):
-            button.connect("clicked(bool)", lambda checked, planes=planes: self.onShowPlanes(*planes))
-        self.ui.ownAxesButton.connect(
-            "clicked(bool)", lambda checked: view_orientation.resetOrientations(self.state.pose())
-        )
         self.ui.formulaComboBox.connect("activated(int)", self.onFormulaChosen)
         # drawn at intervals during a drag, not with every move
         self._mapTimer = qt.QTimer(widget)
@@ -71,11 +59,6 @@ class MeasurementsSection(Section):
         self._mapTimer.stop()
         Section.close(self)
 
-    def onShowPlanes(self, *planes: FetalPlane) -> None:
-        pose = self.state.pose()
-        if pose is not None and not view_orientation.showPlanes(pose, *planes):
-            self.say(_("Open a slice view first, for example with the layout Four-Up."), Tone.WARNING)
-
     def _show(self) -> None:
         pose = self.state.pose()
         self._measured = self.state.measured()
@@ -83,13 +66,6 @@ class MeasurementsSection(Section):
         self.ui.detailsLabel.setText(self._details(pose))
         if not self._mapTimer.isActive():
             self._mapTimer.start()
-        for button in (
-            self.ui.midsagittalButton,
-            self.ui.coronalButton,
-            self.ui.transverseButton,
-            self.ui.allPlanesButton,
-        ):
-            button.setEnabled(pose is not None)
 
     def _showMap(self) -> None:
         """Draw the guide map, unless it is collapsed."""

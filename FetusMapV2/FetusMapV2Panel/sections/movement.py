@@ -18,7 +18,7 @@ from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene import movement_nodes
 from FetusMapV2Lib.scene.node_names import node_name
 from FetusMapV2Lib.scene.observations import Observations
-from FetusMapV2Panel import pose_ownership, requirements, view_orientation
+from FetusMapV2Panel import pose_ownership, requirements
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.movement_table import movementTable
 from FetusMapV2Panel.nodes import BrowserNode
@@ -173,7 +173,7 @@ class MovementSection(Section):
         self.say(*_outcomeMessage(outcome))
         pose = fetus.pose()
         if self.state.poseScene is fetus and pose.present.any():
-            view_orientation.showPose(fetus.volume_node, pose)
+            self.state.views.showPose(fetus.volume_node, pose)
 
     # --- frames
 
