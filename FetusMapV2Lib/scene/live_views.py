@@ -13,13 +13,14 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.offscreen_views import OffscreenView, SliceView, ThreeDView
 from FetusMapV2Lib.scene.slice_focus import focus_on
 from FetusMapV2Lib.scene.slice_turning import turn_slice
-from FetusMapV2Lib.scene.viewpoints import best_viewpoint, slice_poses
+from FetusMapV2Lib.scene.viewpoints import best_viewpoint
 
 Array = NDArray[np.float64]
 
