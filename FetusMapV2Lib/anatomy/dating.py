@@ -19,6 +19,14 @@ _Z95 = 1.9599640
 _LARGEST_CRL_MM = 1000.0
 
 
+def weeks_and_days(days: float) -> str:
+    """Weeks and days, rounded to the day, e.g. ``12w3d``; empty for NaN."""
+    if not math.isfinite(days):
+        return ""
+    weeks, rest = divmod(math.floor(days + 0.5), 7)
+    return f"{weeks}w{rest}d"
+
+
 @dataclass(frozen=True)
 class Dating:
     """A gestational age.
@@ -50,10 +58,7 @@ class Dating:
     @property
     def weeks_text(self) -> str:
         """Weeks and days, rounded to the day, e.g. ``12w3d``; empty if the age is unknown."""
-        if not math.isfinite(self.days):
-            return ""
-        weeks, days = divmod(math.floor(self.days + 0.5), 7)
-        return f"{weeks}w{days}d"
+        return weeks_and_days(self.days)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from FetusMapV2Lib.cli.console import (
     progress_bar,
     reporter,
 )
+from FetusMapV2Lib.cli.examination_options import ExaminationOptions
 from FetusMapV2Lib.cli.items import Attempt, CommandItems
 from FetusMapV2Lib.cli.patterns import expanded
 from FetusMapV2Lib.cli.result_names import NeutralNames, refuse_others, reserve_names
@@ -33,7 +34,6 @@ from FetusMapV2Lib.core.publishing import ensure_replaceable, is_complete
 from FetusMapV2Lib.core.safe_text import printable
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.anatomy.known_dates import KnownDates
     from FetusMapV2Lib.core.progress import OnProgress
     from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.engine import PoseEngine
@@ -80,6 +80,16 @@ def estimate(
         Optional[str],
         typer.Option("--earlier-scan", metavar="DATE=AGE", help="An earlier scan and its age, 2026-01-31=8w3d."),
     ] = None,
+    earlier: Annotated[
+        Optional[str],
+        typer.Option(
+            "--earlier", metavar="FILE", help="Earlier results (.measurements.json), to tell the growth since."
+        ),
+    ] = None,
+    comment: Annotated[Optional[str], typer.Option("--comment", help="A comment for the report.")] = None,
+    examiner: Annotated[Optional[str], typer.Option("--examiner", help="Who examined, for the report.")] = None,
+    institution: Annotated[Optional[str], typer.Option("--institution", help="Where, for the report.")] = None,
+    paper: Annotated[str, typer.Option("--paper", help="Size of the report's sheets: a4 or letter.")] = "a4",
     spacing: Annotated[
         Optional[str],
         typer.Option("--spacing", help="Override the voxel spacing: one number or I,J,K in mm."),
@@ -125,9 +135,10 @@ def estimate(
     reading = {"spacing": parsed_spacing(spacing), "mirrored": mirrored, "kretz_handedness": kretz_handedness}
     _check_conventions(kretz_handedness, frame_interval)
     chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
-    options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared)
-    dates = _known_dates(files, examined, last_period, conceived, earlier_scan)
-    options = replace(options, overwrite=overwrite, dates=dates)
+    signed = {"operator": examiner or "", "institution": institution or "", "paper": paper}
+    options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared, **signed)
+    told = ExaminationOptions(examined, last_period, conceived, earlier_scan, earlier, comment)
+    options = replace(options, overwrite=overwrite, **told.checked(files, identifiers=not without_identifiers))
     mode, presence = check_mode(refine), PresenceRule(presence_threshold, accept_doubtful, show_seen)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)
     files, batch = expanded(files), CommandItems("files")
@@ -179,33 +190,6 @@ def _export_options(chosen: dict[str, bool], **options: Any) -> ExportOptions:
     found = ExportOptions(kinds, **options)  # type: ignore[arg-type]  # the kinds of this command
     found.check()
     return found
-
-
-def _known_dates(
-    files: list[str], examined: str | None, last_period: str | None, conceived: str | None, scan: str | None
-) -> KnownDates | None:
-    """Dates of the pregnancy; they belong to one patient.
-
-    Raises:
-        InputError: one is no date, there are several files, or the day of the volume is not known.
-    """
-    from FetusMapV2Lib.anatomy.known_dates import KnownDates, parsed_date, parsed_scan
-    from FetusMapV2Lib.imaging.study import day_of, read_study
-
-    if not any((examined, last_period, conceived, scan)):
-        return None
-    if len(files) > 1:
-        remedy = "Estimate the volume of one patient at a time"
-        raise InputError("dates belong to one patient", where="--last-period and the like", remedy=remedy)
-    day = parsed_date(examined, "--examined") if examined else day_of(read_study(Path(files[0])))
-    if day is None:
-        raise InputError("the day of the volume is not known", where=files[0], remedy="Add --examined 2026-01-31")
-    return KnownDates(
-        day,
-        None if last_period is None else parsed_date(last_period, "--last-period"),
-        None if conceived is None else parsed_date(conceived, "--conceived"),
-        None if scan is None else parsed_scan(scan, "--earlier-scan"),
-    )
 
 
 def _check_names(output: str, kept_and_replaced: bool, key_without_numbers: bool) -> None:

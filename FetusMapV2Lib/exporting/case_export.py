@@ -38,7 +38,8 @@ def export(
 
     Raises:
         OutputError: a file exists and may not be replaced (nothing is changed then), or cannot be written.
-        UserError: a package is missing, the dating formula is unknown, or there is nothing to write.
+        UserError: a package is missing, the dating formula is unknown, the earlier examination cannot be compared, or
+            there is nothing to write.
 
     Examples:
         >>> paths = fm.export(estimate, case.volume, "results", fm.ExportOptions(kinds=("landmarks", "csv", "fhir")))
@@ -52,6 +53,7 @@ def export(
     if not case.kinds:
         problem = "no fetus was found, so there is nothing to write" if options.kinds else "no kind of file was chosen"
         raise InputError(problem, where=stem, remedy="Export the measurements as JSON, which say so")
+    case.ensure_comparable()
     # a report alone does not replace the results beside it
     publication = stem if "json" in options.kinds else f"{stem}.report"
     with _published(folder, publication, export_paths(folder, stem, options), options) as staging:
@@ -107,6 +109,7 @@ def export_sequence(
         for number, (name, estimate) in enumerate(zip(stems, estimates, strict=True)):
             if estimate.status != "unreadable":
                 case = CaseFiles(estimate, frames[number], name, each)
+                case.ensure_comparable()
                 (case if options.identifiers else case.anonymous()).write(staging)
         if "scene" in options.kinds and any(estimate.has_pose for estimate in estimates):
             _write_scene(staging / f"{stem}.mrb", movement, estimates, frames)

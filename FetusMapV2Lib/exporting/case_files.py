@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
@@ -16,6 +17,7 @@ from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.exporting.examination_document import examination_document
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
 from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
@@ -24,6 +26,7 @@ from FetusMapV2Lib.imaging.study import Study, day_of, read_study
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.crl_picture import crl_picture
 from FetusMapV2Lib.reporting.crl_view import crl_view
+from FetusMapV2Lib.reporting.earlier import ensure_earlier
 from FetusMapV2Lib.reporting.report import Picture, Report
 
 #: A shorter name may be a word of a sentence, and identifies nobody.
@@ -54,6 +57,16 @@ class CaseFiles:
         volume = None if self.volume is None else self.volume.with_(name=self.stem, source="")
         return replace(self, estimate=estimate, volume=volume, options=replace(self.options, source=None, study=None))
 
+    def ensure_comparable(self) -> None:
+        """Refuse an earlier examination of another patient, or of no earlier day.
+
+        Raises:
+            InputError: see `reporting.earlier.ensure_earlier`.
+        """
+        if self.options.earlier is not None and self.options.identifiers:
+            examined = None if self.dates is None else self.dates.examined
+            ensure_earlier(self.options.earlier, self._study, examined)
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that there is something to write for: without a fetus, the JSON that says so."""
@@ -74,7 +87,12 @@ class CaseFiles:
 
     @cached_property
     def report(self) -> Report:
-        """The report of the case."""
+        """The report of the case, with its pictures."""
+        return replace(self.record, pictures=self._pictures, crl_image=self._crl_image, crl_view=self.crl_view)
+
+    @cached_property
+    def record(self) -> Report:
+        """The report of the case without what is drawn or read off the image."""
         options, estimate = self.options, self.estimate
         report = Report(
             pose=estimate.pose,
@@ -86,12 +104,13 @@ class CaseFiles:
             device=estimate.device,
             warnings=estimate.warnings,
             operator=options.operator,
+            institution=options.institution,
+            comment=options.comment,
+            earlier=options.earlier,
             study=self._study,
             dates=self.dates,
-            pictures=self._pictures,
-            crl_image=self._crl_image,
             sections=self.sections,
-            crl_view=self.crl_view,
+            paper=options.paper,
         )
         return report if options.identifiers else report.without_identifiers()
 
@@ -168,7 +187,14 @@ def _write_csv(case: CaseFiles, path: Path) -> None:
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:
-    write_json(path, results_document(case.estimate, case.dates, case.crl_view, case.sections))
+    write_json(path, _document(case))
+
+
+def _document(case: CaseFiles) -> dict[str, Any]:
+    document = results_document(case.estimate, case.dates, case.crl_view, case.sections)
+    if case.estimate.has_pose and case.options.identifiers:
+        document["examination"] = examination_document(case.record)
+    return document
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:

@@ -11,10 +11,12 @@ from FetusMapV2Lib.anatomy.dating import FORMULAS, check_formula
 from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.packages import require_package
+from FetusMapV2Lib.reporting.paper import PAPERS, Paper
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.imaging.point_notes import PointState
     from FetusMapV2Lib.imaging.study import Study
+    from FetusMapV2Lib.reporting.earlier import EarlierExamination
     from FetusMapV2Lib.reporting.report import Picture, Report
 
 Kind = Literal["landmarks", "csv", "json", "scene", "picture", "html", "pdf", "dicom", "fhir"]
@@ -60,6 +62,10 @@ class ExportOptions:
         dates: of the pregnancy, for due date and centile; None = the day of the study alone, if that is known.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
         operator: who looked at the landmarks.
+        institution: where the examination took place.
+        comment: of the examiner.
+        earlier: an earlier examination of the same patient, to tell the growth since.
+        paper: size of the sheets of the report, "a4" or "letter".
         pictures: views for the report; None = drawn off-screen.
         print_pdf: prints the report as PDF; None = printed by PySide6.
         on_remark: called with a sentence for each value that a report omits because it cannot be right.
@@ -80,6 +86,10 @@ class ExportOptions:
     dates: KnownDates | None = None
     states: Sequence[PointState] = ()
     operator: str = ""
+    institution: str = ""
+    comment: str = ""
+    earlier: EarlierExamination | None = None
+    paper: Paper = "a4"
     pictures: Sequence[Picture] | None = None
     print_pdf: PrintPdf | None = None
     on_remark: Callable[[str], None] | None = None
@@ -105,6 +115,8 @@ class ExportOptions:
             UserError: a package is missing, or the dating formula is unknown.
         """
         check_formula(self.dating)
+        if self.paper not in PAPERS:
+            raise InputError(f"there is no paper '{self.paper}'", remedy=f"Use {' or '.join(PAPERS)}")
         drawn = self.pictures is None and self.shows_pictures
         if drawn or "scene" in self.kinds or "picture" in self.kinds:
             require_package("slicer", "A scene, picture or report", "slicer")

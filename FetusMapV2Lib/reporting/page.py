@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Literal
 
 from FetusMapV2Lib.reporting.blocks import WIDTH, without_controls
 from FetusMapV2Lib.reporting.details import details
+from FetusMapV2Lib.reporting.paper import PAPERS
 from FetusMapV2Lib.reporting.report import Report
 from FetusMapV2Lib.reporting.sheet import PICTURE_WIDTHS, sheet
-
-Paper = Literal["a4", "letter"]
-#: Width and height of the sheets that a report is printed on, CSS pixels at 96 an inch, and their names in CSS.
-PAPERS: dict[Paper, tuple[float, float]] = {"a4": (793.7, 1122.5), "letter": (816.0, 1056.0)}
-_CSS_NAMES = {"a4": "A4", "letter": "letter"}
-#: Margin of a sheet: 12 mm.
-MARGIN = 45
 
 # sizes in pixels: a page is laid out the same whatever resolution a screen or a printer claims
 _STYLE = """
@@ -46,7 +39,6 @@ def report_page(
     report: Report,
     *,
     screen: bool = True,
-    paper: Paper = "a4",
     picture_width: int = PICTURE_WIDTHS[0],
     with_details: bool = True,
 ) -> str:
@@ -55,7 +47,6 @@ def report_page(
     Args:
         report: what it says.
         screen: with margins for the window of a browser; without them for Qt, which would print them too.
-        paper: that a browser prints it on.
         picture_width: of the pictures on the first sheet, pixels.
         with_details: whether the sheets behind the first one follow.
     """
@@ -64,7 +55,7 @@ def report_page(
     style = _STYLE
     if screen:
         style += (
-            f"\n@page {{ size: {_CSS_NAMES[paper]}; margin: 12mm; }}"
+            f"\n@page {{ size: {PAPERS[report.paper][2]}; margin: 12mm; }}"
             f"\n@media screen {{ body {{ width: {WIDTH}px; margin: 24px auto; padding: 0 16px; }} }}"
         )
     return (

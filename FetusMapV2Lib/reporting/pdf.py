@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.errors import OutputError
-from FetusMapV2Lib.reporting.page import MARGIN, PAPERS, Paper, report_page
+from FetusMapV2Lib.reporting.page import report_page
+from FetusMapV2Lib.reporting.paper import MARGIN, PAPERS, Paper
 from FetusMapV2Lib.reporting.report import Report
 from FetusMapV2Lib.reporting.sheet import PICTURE_WIDTHS
 
 
-def print_pdf(report: Report, path: Path, qt: Any, paper: Paper = "a4") -> None:
+def print_pdf(report: Report, path: Path, qt: Any) -> None:
     """Print the page of a report; its first sheet holds all that goes into the record.
 
     Args:
@@ -24,7 +25,6 @@ def print_pdf(report: Report, path: Path, qt: Any, paper: Paper = "a4") -> None:
         path: the file; an existing one is replaced.
         qt: a namespace with Qt's QTextDocument, QPrinter, QSizeF and, from Qt 6 on, QPageSize and QMarginsF; a Qt
             application is running.
-        paper: size of the sheets.
 
     Raises:
         OutputError: Qt wrote no file.
@@ -32,9 +32,9 @@ def print_pdf(report: Report, path: Path, qt: Any, paper: Paper = "a4") -> None:
     printer = qt.QPrinter(qt.QPrinter.HighResolution)
     printer.setOutputFormat(qt.QPrinter.PdfFormat)
     printer.setOutputFileName(str(path))
-    _use_whole_sheet(printer, qt, paper)
-    document = _document(qt, paper)
-    document.setHtml(report_page(report, screen=False, paper=paper, picture_width=_fitting_width(report, qt, paper)))
+    _use_whole_sheet(printer, qt, report.paper)
+    document = _document(qt, report.paper)
+    document.setHtml(report_page(report, screen=False, picture_width=_fitting_width(report, qt)))
     # PythonQt names the method as C++ does; PySide6 kept its name from Python 2
     (document.print_ if hasattr(document, "print_") else document.print)(printer)
     if not path.is_file() or not path.stat().st_size:
@@ -53,15 +53,15 @@ def _document(qt: Any, paper: Paper) -> Any:
     """An empty document on sheets of this size; Qt scales it to the printer, whatever the resolution of either."""
     document = qt.QTextDocument()
     document.setDocumentMargin(MARGIN)
-    document.setPageSize(qt.QSizeF(*PAPERS[paper]))
+    document.setPageSize(qt.QSizeF(*PAPERS[paper][:2]))
     return document
 
 
-def _fitting_width(report: Report, qt: Any, paper: Paper) -> int:
+def _fitting_width(report: Report, qt: Any) -> int:
     """The largest pictures with which the first sheet is one page, the smallest if none of them fits."""
     for width in PICTURE_WIDTHS[:-1]:
-        document = _document(qt, paper)
-        document.setHtml(report_page(report, screen=False, paper=paper, picture_width=width, with_details=False))
+        document = _document(qt, report.paper)
+        document.setHtml(report_page(report, screen=False, picture_width=width, with_details=False))
         if document.pageCount() == 1:
             return width
     return PICTURE_WIDTHS[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ from functools import cached_property
 from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
+from FetusMapV2Lib.anatomy.growth import Growth, Size, growth
 from FetusMapV2Lib.anatomy.head_dating import age_by_head
 from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates, measured_by_head
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
@@ -18,6 +20,8 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
+from FetusMapV2Lib.reporting.earlier import EarlierExamination, unchecked_patient
+from FetusMapV2Lib.reporting.paper import Paper
 from FetusMapV2Lib.reporting.values import checked_study
 
 
@@ -50,8 +54,10 @@ class Report:
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
         crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.
+        earlier: an examination before this one; None without one, or if it is withheld.
         sections: head and abdomen measured in the volume; None without one.
         crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
+        paper: size of the sheets that it is printed on.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
 
@@ -71,8 +77,10 @@ class Report:
     dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
     crl_image: str = ""
+    earlier: EarlierExamination | None = None
     sections: HeadAndAbdomen | None = None
     crl_view: CrlView | None = None
+    paper: Paper = "a4"
     identifiers_left_out: bool = False
 
     @cached_property
@@ -95,6 +103,14 @@ class Report:
         sizes = () if self.sections is None else self.sections.head.sizes
         found = next((size for size in sizes if size.key == "hc" and size.measured), None)
         return None if found is None else age_by_head(found.value_mm, found.uncertainty_mm)
+
+    @cached_property
+    def growth(self) -> tuple[Growth, ...]:
+        """Since the earlier examination; empty without one."""
+        if self.earlier is None or self.dates is None:
+            return ()
+        between = (self.dates.examined - self.earlier.day).days
+        return growth(self.earlier.sizes, sizes_of(self.measurements, self.sections), between, self.days)
 
     @property
     def days(self) -> float:
@@ -126,7 +142,9 @@ class Report:
     def remarks(self) -> tuple[str, ...]:
         """Warnings of the engine, and the values that the report omits because they cannot be right."""
         read = self.study.remarks if self.study is not None else ()
-        return tuple(dict.fromkeys((*self.warnings, *read, *self._study_and_remarks[1])))
+        unchecked = "" if self.earlier is None else unchecked_patient(self.earlier, self.study)
+        told = (*self.warnings, *read, *self._study_and_remarks[1], unchecked)
+        return tuple(dict.fromkeys(filter(None, told)))
 
     @property
     def doubt(self) -> str:
@@ -155,5 +173,13 @@ class Report:
             comment="",
             study=None,
             dates=None,
+            earlier=None,
             identifiers_left_out=True,
         )
+
+
+def sizes_of(found: Measurements, sections: HeadAndAbdomen | None) -> dict[str, Size]:
+    """Every size of one examination that was measured, by its key."""
+    sizes = {one.key: Size(one.value_mm, one.uncertainty_mm) for one in found.lengths if math.isfinite(one.value_mm)}
+    measured = () if sections is None else (size for size in sections.sizes if size.measured)
+    return sizes | {size.key: Size(size.value_mm, size.uncertainty_mm) for size in measured}

@@ -11,7 +11,7 @@ from html import escape
 
 from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.body_sections import SectionSize
-from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.dating import Dating, weeks_and_days
 from FetusMapV2Lib.anatomy.known_dates import HEAD_SOURCE, LONGEST_CRL_MM
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.result_line import result_line
@@ -56,7 +56,7 @@ def sheet(report: Report, picture_width: int = PICTURE_WIDTHS[0]) -> str:
         picture_width: of the picture of the length and of the skeleton, pixels.
     """
     left = [_measurements(report), _dating(report)]
-    right = [_quality(report), _flags(report)]
+    right = [_quality(report), _growth(report), _flags(report)]
     parts = [
         _heading(report),
         _identity(report),
@@ -226,14 +226,9 @@ def _known_ages(report: Report) -> list[str]:
         remark = f"measured {age.difference_days:+.0f}{NO_BREAK}d" if known else ""
         if known and age.limit_days is not None:
             remark += f", limit {age.limit_days}{NO_BREAK}d"
-        rows.append(row((f"By {age.name}", _weeks(age.days), "", remark), doubtful=not age.agrees))
-    rows.append(row(("Birth due", str(decision.due), "", f"counts {_weeks(round(decision.days))}")))
+        rows.append(row((f"By {age.name}", weeks_and_days(age.days), "", remark), doubtful=not age.agrees))
+    rows.append(row(("Birth due", str(decision.due), "", f"counts {weeks_and_days(decision.days)}")))
     return rows
-
-
-def _weeks(days: int) -> str:
-    weeks, rest = divmod(days, 7)
-    return f"{weeks}w{rest}d"
 
 
 def _quality(report: Report) -> str:
@@ -247,6 +242,23 @@ def _quality(report: Report) -> str:
         for check in report.crl_quality
     ]
     return heading("Quality") + table(head, rows)
+
+
+def _growth(report: Report) -> str:
+    """How every size grew since the earlier examination, a day, beside what the charts expect."""
+    if report.earlier is None or report.dates is None:
+        return ""
+    days = (report.dates.examined - report.earlier.day).days
+    rows = []
+    for one in report.growth:
+        expected = NOTHING if one.expected_mm is None else f"{one.expected_mm:.2f}"
+        grown = f"{one.per_day_mm:.2f}"
+        if one.uncertainty_mm is not None:
+            grown += f"{NO_BREAK}±{NO_BREAK}{one.uncertainty_mm:.2f}"
+        rows.append(row((one.name, f"{one.before_mm:.1f}", f"{one.now_mm:.1f}", grown, expected)))
+    head = head_row((("Growth (mm)", 40), ("Before", 13), ("Now", 12), ("A day", 22), ("Usual", 13)))
+    then = f" at {report.earlier.weeks}" if report.earlier.weeks else ""
+    return heading(f"Since {report.earlier.day}{then}, {days} days") + table(head, rows)
 
 
 def _flags(report: Report) -> str:

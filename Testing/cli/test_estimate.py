@@ -462,7 +462,7 @@ def test_dates_of_the_pregnancy_belong_to_one_patient(fetusmap, sees_balls, tmp_
     written = json.loads((tmp_path / "out" / "a.measurements.json").read_text(encoding="utf-8"))
     assert written["dates"]["ages"][0]["days"] == 84 and written["dates"]["examined"] == "2026-03-01"
     both = fetusmap("estimate", tmp_path / "a.nrrd", tmp_path / "b.nrrd", "-o", tmp_path / "both", *known)
-    assert both.code == 2 and "belong to one patient" in both.errors()[0]
+    assert both.code == 2 and "belongs to one patient" in both.errors()[0]
     unknown = fetusmap("estimate", tmp_path / "a.nrrd", "-o", tmp_path / "no", "--conceived", "2026-01-01")
     assert unknown.code == 2 and "--examined" in unknown.errors()[0]
     hidden = fetusmap("estimate", tmp_path / "a.nrrd", "-o", tmp_path / "hidden", *known, "--without-identifiers")

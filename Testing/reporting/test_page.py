@@ -178,7 +178,7 @@ def test_a_pose_without_confidence_or_radius() -> None:
 
 def test_the_margins_of_a_window_are_not_those_of_a_sheet() -> None:
     assert "@media screen" in report_page(report()) and "size: A4" in report_page(report())
-    assert "size: letter" in report_page(report(), paper="letter")
+    assert "size: letter" in report_page(report(paper="letter"))
     assert "@media" not in report_page(report(), screen=False) and "@page" not in report_page(report(), screen=False)
     assert len(re.findall("page-break-before", report_page(report()))) == 2
 

@@ -48,7 +48,7 @@ def test_the_record_is_one_sheet_and_the_details_another(qt, tmp_path: Path, pap
     pictures = [Picture(title, png(300, 312)) for title in ("Skeleton", "Midsagittal", "Coronal", "Transverse")]
     view, dates = CrlView(9.0, -2.0, 300.0, 6.0, 0.2), KnownDates(date(2024, 1, 31))
     whole = report(pictures=pictures, crl_view=view, dates=dates, crl_image=guide_map(pose(), None, size=(480, 320)))
-    print_pdf(whole, tmp_path / "Bericht ü.pdf", qt, paper)
+    print_pdf(replace(whole, paper=paper), tmp_path / "Bericht ü.pdf", qt)
     size = {"a4": [595, 842], "letter": [612, 792]}[paper]
     for sheet in PdfReader(tmp_path / "Bericht ü.pdf").pages:
         assert [float(side) for side in sheet.mediabox[2:]] == pytest.approx(size, abs=1)
