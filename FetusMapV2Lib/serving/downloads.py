@@ -27,7 +27,7 @@ class Download:
 
 
 DOWNLOADS: dict[str, Download] = {
-    "pdf": Download("pdf", "Report (PDF)", "application/pdf"),
+    "pdf": Download("pdf", "Sheet (PDF)", "application/pdf"),
     "csv": Download("csv", "Table (CSV)", "text/csv"),
     "landmarks": Download("landmarks", "Landmarks (JSON)", "application/json"),
     "scene": Download("scene", "Slicer scene (.mrb)", "application/octet-stream"),
@@ -52,7 +52,7 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
         kinds=(kind,),
         stem=safe_stem(case.name),
         dating=formula,
-        source=case.source if case.source.exists() else None,
+        study=case.study,
         states=case.poses.states(),
     )
     return export(estimate, case.volume, folder, options)[kind]

@@ -14,14 +14,15 @@ from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.core.jobs import POLL_S, Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.durations import remaining_seconds
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.serving.shown import stage_shown
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 #: A job, from the functions that report its progress and ask whether it was cancelled.
 Work = Callable[[OnProgress, ShouldCancel], Job[T]]
-#: Shows a message, and whether it is an error.
-Say = Callable[[str, bool], None]
+#: Shows a message in a tone.
+Say = Callable[[str, Tone], None]
 
 #: Seconds between two reports of progress to the page.
 _REPORT_S = 0.1
@@ -89,12 +90,12 @@ class JobRunner:
         try:
             yield
         except Cancelled:
-            self._say("Cancelled; everything is as it was.", False)
+            self._say("Cancelled; everything is as it was.", Tone.NOTE)
         except UserError as error:
-            self._say(error.line(with_option=False), True)
+            self._say(error.line(with_option=False), Tone.ERROR)
         except Exception as error:
             _LOG.exception("a job failed")
-            self._say(f"Something went wrong: {error}.", True)
+            self._say(f"Something went wrong: {error}.", Tone.ERROR)
         finally:
             with self._state as state:
                 state.update({"running": False, "fraction": 0, "stage": ""})

@@ -14,10 +14,14 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import RefineRequest
 from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership, undo_history
+from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
 from FetusMapV2Lib.scene.live_views import LiveViews
+from FetusMapV2Lib.scene.observations import Observations
+from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
@@ -55,23 +59,42 @@ class OpenCase:
         source: the file or folder that it was read from.
         on_pose: called after every change of the pose.
         on_view: called with the name of a view that has to be drawn again.
+        on_grabbed: called with the row of a landmark that the mouse has grabbed.
+        study: patient and study of a DICOM volume.
     """
 
     def __init__(
-        self, volume: Volume, source: Path, on_pose: Callable[[], None], on_view: Callable[[str], None]
+        self,
+        volume: Volume,
+        source: Path,
+        on_pose: Callable[[], None],
+        on_view: Callable[[str], None],
+        on_grabbed: Callable[[int], None] = lambda row: None,
+        study: Study | None = None,
     ) -> None:
-        self.name, self.volume, self.source = volume.name, volume, source
+        self.name, self.volume, self.source, self.study = volume.name, volume, source, study
         self.estimate: Estimate | None = None
         self.device, self.warnings = "", tuple[str, ...]()
         self.poses: PoseScene | None = None
         self._editor: LandmarkEditor | None = None
-        self._on_pose = on_pose
+        self._on_pose, self._on_grabbed = on_pose, on_grabbed
+        self._grabs = Observations()
+        self._placement: Placement | None = None
         self.scene = new_scene()
         self._volume_node = add_volume_node(self.scene, volume)
         self.views = LiveViews(self.scene, on_view)
         self.views.show_volume(self._volume_node)
 
     # --- the pose
+
+    @property
+    def patient(self) -> str:
+        """Name, date of birth and day of the study, where the volume has them."""
+        if self.study is None:
+            return ""
+        born = f"born {self.study.readable_birth_date}" if self.study.readable_birth_date else ""
+        named = (self.study.readable_name, self.study.patient_id, born, self.study.readable_date)
+        return " · ".join(filter(None, named))
 
     def show(self, estimate: Estimate) -> None:
         """Show the answer of the engine; without a fetus an earlier pose goes, as it is not the result.
@@ -91,7 +114,7 @@ class OpenCase:
             self._keep(PoseScene.create(
                 self.scene, estimate.pose, volume_node=self._volume_node, name=fetus, model=estimate.model
             ))  # fmt: skip
-        self.views.show_pose(estimate.pose)
+        self._turn_views()
 
     def show_seen(self) -> None:
         """Show, as doubtful, what the network saw although it found no fetus.
@@ -118,7 +141,7 @@ class OpenCase:
         poses = PoseScene.attach(self.scene, node, schema)
         ownership.assign_volume(node, self._volume_node)
         self._keep(poses)
-        self.views.show_pose(poses.pose())
+        self._turn_views()
 
     def notes(self) -> list[str]:
         """What is known of each landmark, for a file from which `restore` continues."""
@@ -149,6 +172,23 @@ class OpenCase:
     def can_redo(self) -> bool:
         """Whether there is an undone state."""
         return undo_history.can_redo(self.scene)
+
+    @property
+    def is_placing(self) -> bool:
+        """Whether the next click in a view places a landmark."""
+        return self._placement is not None and self._placement.is_running
+
+    def place(self, row: int) -> None:
+        """Let the next click in a view place a landmark; `stop_placing` leaves it where it was."""
+        self.stop_placing()
+        if self.poses is not None:
+            self._placement = Placement(self.poses, row, lambda placed: self._on_pose())
+
+    def stop_placing(self) -> None:
+        """Place no landmark any more."""
+        if self._placement is not None:
+            self._placement.cancel()
+        self._placement = None
 
     def focus(self, row: int) -> None:
         """Turn the views to a landmark; nothing if it is missing."""
@@ -189,7 +229,9 @@ class OpenCase:
 
     def close(self) -> None:
         """Release scene and views."""
+        self.stop_placing()
         self._on_pose = _nothing
+        self._grabs.clear()
         if self.poses is not None:
             self.poses.close()
         self.views.close()
@@ -197,8 +239,16 @@ class OpenCase:
 
     # --- helpers
 
+    def _turn_views(self) -> None:
+        """Show the planes of the fetus in the slices, and the upright fetus in 3D."""
+        assert self.poses is not None
+        pose = self.poses.pose()
+        self.views.show_pose(pose)
+        self.views.show_planes(pose)
+
     def _travel(self, go: Callable[[Any], None]) -> None:
         """Undo or redo; the step may take the pose away or bring it back."""
+        self.stop_placing()
         go(self.scene)
         landmarks = ownership.poses_of(self.scene, self._volume_node)
         if self.poses is not None and not self.poses.is_open:
@@ -210,7 +260,14 @@ class OpenCase:
     def _keep(self, poses: PoseScene) -> None:
         self.poses, self._editor = poses, LandmarkEditor(poses)
         poses.add_listener(lambda changed: self._on_pose())
+        self._grabs.clear()
+        self._grabs.observe(poses.landmarks_node, poses.landmarks_node.PointStartInteractionEvent, self._on_grab)
         self._on_pose()
+
+    def _on_grab(self, caller: Any, event: str, index: Any = None) -> None:
+        row = grabbed_row(caller)
+        if row is not None:
+            self._on_grabbed(row)
 
     def _close_pose(self) -> None:
         """Remove the pose; the result is that there is none."""

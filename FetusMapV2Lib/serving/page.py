@@ -60,14 +60,16 @@ def _view(name: str, area: ViewArea) -> None:
     ):
         html.Span(name, classes="fm-name")
         rca.RemoteControlledArea(
-            name=area.name, display="image", send_mouse_move=True, event_throttle_ms=10, style="width:100%;height:100%"
+            name=area.name, display="image", send_mouse_move=True, event_throttle_ms=30, style="width:100%;height:100%"
         )
 
 
 def _head() -> None:
     html.Div("{{ research }}", classes="fm-research")
     with html.Div(classes="fm-row"):
-        html.Span("{{ case_name || 'No volume is open' }}", classes="fm-patient", style="flex:1")
+        with html.Div(style="flex:1"):
+            html.Div("{{ case_name || 'No volume is open' }}", classes="fm-patient")
+            html.Div("{{ patient }}", v_show="patient", classes="fm-study")
         v3.VBtn(
             "Light / dark",
             click="theme = $event.view.getComputedStyle($event.target).colorScheme === 'dark' ? 'light' : 'dark'",
@@ -100,9 +102,7 @@ def _estimate() -> None:
     with html.Div(classes="fm-row"):
         with html.Label(classes="fm-file"):
             html.Input(type="file", multiple=True, change="utils.fetusmap.chosen($event)", disabled=("running",))
-            html.Span(
-                "Open a volume …", classes="v-btn v-btn--size-default v-btn--variant-tonal v-btn--density-default"
-            )
+            html.Span("Open a volume …", classes="fm-open")
         v3.VBtn("Estimate pose", click="trigger('estimate')", disabled=("!case_name || running",), color="primary")
         v3.VBtn("Show what was seen", v_show="can_show_seen && !running", click="trigger('show_seen')", **_SMALL)
     with html.Div(v_show="running"):
@@ -110,11 +110,22 @@ def _estimate() -> None:
         with html.Div(classes="fm-row"):
             html.Span("{{ stage }}", classes="fm-small fm-stage", style="flex:1")
             v3.VBtn("Cancel", click="trigger('cancel')", v_show="cancellable", **_SMALL)
-    html.Div("{{ message }}", v_show="message", classes=("{'fm-message': true, error: is_error}",), role="status")
+    html.Div("{{ message }}", v_show="message", classes=("['fm-message', message_tone]",), role="status")
 
 
 def _result() -> None:
-    html.Div("{{ sign }} {{ line }}", v_show="line", classes=("['fm-line', grade]",))
+    with html.Div(classes=("['fm-line', line_tone]",)):
+        html.Span("{{ line_sign }} ")
+        with html.Template(v_for="(part, number) in line_parts", key="number"):
+            html.Span(" · ", v_if="number")
+            html.A(
+                "{{ part.text }}",
+                v_if="part.rows.length",
+                title=("part.tip",),
+                click="trigger('go_to_next', [part.rows])",
+                classes="fm-link",
+            )
+            html.Span("{{ part.text }}", v_else=True, title=("part.tip",))
     with html.Div(v_show="has_pose"):
         html.H2("Measurements")
         with html.Div(classes="fm-row"):
@@ -153,6 +164,14 @@ def _landmarks() -> None:
                 "{{ can.is_confirmed ? 'Withdraw' : 'Confirm' }}", click=confirm, disabled=("!can.confirm",), **_SMALL
             )
             v3.VBtn("Missing", click="trigger('step', ['missing'])", disabled=("!can.mark_missing",), **_SMALL)
+            v3.VBtn(
+                "{{ is_placing ? 'Click in a view …' : 'Place' }}",
+                click="trigger('place')",
+                disabled=("!can.place && !is_placing",),
+                **_SMALL,
+            )
+            lock = "trigger('step', [can.is_locked ? 'unlock' : 'lock'])"
+            v3.VBtn("{{ can.is_locked ? 'Unlock' : 'Lock' }}", click=lock, disabled=("!can.lock",), **_SMALL)
             v3.VBtn("Reset", click="trigger('step', ['reset'])", disabled=("!can.reset",), **_SMALL)
             v3.VBtn("Refine", click="trigger('refine')", disabled=("!can.refine",), **_SMALL)
             v3.VBtn("Swap arms", click="trigger('step', ['swap_arms'])", disabled=("!can.edit",), **_SMALL)

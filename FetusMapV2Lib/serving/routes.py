@@ -18,6 +18,7 @@ from aiohttp import BodyPartReader, web
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.staging import owned_folder
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
 from FetusMapV2Lib.serving.session_options import SECRET_HEADER
 
@@ -47,7 +48,7 @@ class Session(Protocol):
     async def open(self, path: Path) -> None:
         """Read a volume and show it."""
 
-    def say(self, text: str, *, is_error: bool = False) -> None:
+    def say(self, text: str, tone: Tone = Tone.NOTE) -> None:
         """Show a message."""
 
 
@@ -83,9 +84,9 @@ async def _receive(request: web.Request, session: Session) -> None:
                 raise InputError("no file arrived", remedy="Drop a volume on the page")
             await session.open(headers[0] if headers else paths[0] if len(paths) == 1 else folder)
     except UserError as error:
-        session.say(error.line(with_option=False), is_error=True)
+        session.say(error.line(with_option=False), Tone.ERROR)
     except OSError as error:
-        session.say(f"The file cannot be stored ({error.strerror or error}).", is_error=True)
+        session.say(f"The file cannot be stored ({error.strerror or error}).", Tone.ERROR)
 
 
 async def _saved(request: web.Request, folder: Path) -> list[Path]:
@@ -122,7 +123,7 @@ async def _send(kind: str, session: Session) -> web.StreamResponse:
             path = write_download(kind, session.case, session.formula, folder)
             content = path.read_bytes()
     except UserError as error:
-        session.say(error.line(with_option=False), is_error=True)
+        session.say(error.line(with_option=False), Tone.ERROR)
         raise web.HTTPConflict(text=error.line(with_option=False)) from error
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.name)}",

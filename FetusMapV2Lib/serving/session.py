@@ -11,15 +11,19 @@ from typing import Any
 
 from trame.app import get_server
 
-from FetusMapV2Lib.anatomy.dating import FORMULAS
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.imaging.study import read_study
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
+from FetusMapV2Lib.presenting.linked_line import next_row
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.first_values import START, START_OF_CASE
 from FetusMapV2Lib.serving.job_runner import JobRunner
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.page import build_page
@@ -48,9 +52,9 @@ class Session:
         self._engine = RemoteEngine(options.model, options.device, options.memory_budget)
         self.areas = {name: ViewArea(name) for name in VIEW_NAMES}
         self.state = self.server.state
-        self.state.update(_START)
+        self.state.update(START)
         self.state.research = RESEARCH_USE
-        self._jobs = JobRunner(self.state, lambda text, is_error: self.say(text, is_error=is_error), self._show_actions)
+        self._jobs = JobRunner(self.state, self.say, self._show_actions)
         self._work = WorkKeeper(_work_list(options), self._on_saved)
         self._show_work_list()
         self._add_triggers()
@@ -94,7 +98,7 @@ class Session:
             case = await self._read(path)
             self._work.leave()
             self._show_case(case)
-            self.say("\n".join(case.volume.warnings))
+            self.say("\n".join(case.volume.warnings), Tone.WARNING)
         _announce(unsaved=self.case is not None and self._work.number is None)
 
     async def open_item(self, number: int) -> None:
@@ -109,19 +113,22 @@ class Session:
             case = await self._read(self._work.path(number))
             self._work.leave()
             self._show_case(case)
-            self.say("\n".join(case.volume.warnings))
+            self.say("\n".join(case.volume.warnings), Tone.WARNING)
             self._work.take(number, case, lock)
         _announce(unsaved=self.case is not None and self._work.number is None)
         self._show_work_list()
 
     def _opening(self) -> contextlib.AbstractContextManager[None]:
+        self._stop_placing()
         if self._jobs.is_busy:
             raise UserError("a job is running", remedy="Cancel it or wait for its end")
         return self._jobs.running("reading the volume", cancellable=False)
 
     async def _read(self, path: Path) -> OpenCase:
-        volume = await asyncio.get_running_loop().run_in_executor(None, read_volume, path)
-        return OpenCase(volume, path, self._on_pose, self._on_view)
+        loop = asyncio.get_running_loop()
+        volume = await loop.run_in_executor(None, read_volume, path)
+        study = await loop.run_in_executor(None, read_study, path)
+        return OpenCase(volume, path, self._on_pose, self._on_view, self._on_grabbed, study)
 
     def _show_case(self, case: OpenCase) -> None:
         """Nothing of the case before stays: neither views nor texts."""
@@ -130,7 +137,14 @@ class Session:
         before, self.case = self.case, case
         if before is not None:
             before.close()
-        self.state.update({**_START_OF_CASE, "case_name": case.name, "page_title": f"{case.name} – FetusMapV2"})
+        self.state.update(
+            {
+                **START_OF_CASE,
+                "case_name": case.name,
+                "patient": case.patient,
+                "page_title": f"{case.name} – FetusMapV2",
+            }
+        )
         for name, area in self.areas.items():
             area.show(case.views.views[name])
         self._on_pose()
@@ -142,6 +156,7 @@ class Session:
         case = self.case
         if case is None or self._jobs.is_busy:
             return
+        self._stop_placing()
         request = EstimateRequest(case.volume)
         estimate = await self._jobs.run(
             lambda progress, cancel: self._engine.submit(request, progress, cancel), "estimate"
@@ -151,9 +166,9 @@ class Session:
         case.show(estimate)
         warnings = warnings_text(estimate)
         if estimate.has_pose:
-            self.say(warnings)
+            self.say(warnings, Tone.WARNING)
         else:
-            self.say(f"{estimate.reason}\n{warnings}".strip(), is_error=True)
+            self.say(f"{estimate.reason}\n{warnings}".strip(), Tone.FINDING)
         self._on_pose()
 
     async def refine(self) -> None:
@@ -161,6 +176,7 @@ class Session:
         case = self.case
         if case is None or self._jobs.is_busy:
             return
+        self._stop_placing()
         request = case.refinement()
         estimate = await self._jobs.run(
             lambda progress, cancel: self._engine.submit(request, progress, cancel), "refine"
@@ -176,11 +192,11 @@ class Session:
         with self._jobs.running("writing the case", cancellable=False):
             name, count = self._work.save_training_case(), vouched(self.case)
             text = "Saved as {0}: {1} landmarks were set or confirmed by hand; the others are omitted."
-            self.say(text.format(name, count))
+            self.say(text.format(name, count), Tone.SUCCESS)
 
     def _on_saved(self, problem: str) -> None:
         if problem:
-            self.say(problem, is_error=True)
+            self.say(problem, Tone.ERROR)
         self._show_work_list()
 
     def _show_work_list(self) -> None:
@@ -193,10 +209,11 @@ class Session:
 
     # --- what the page shows
 
-    def say(self, text: str, *, is_error: bool = False) -> None:
-        """Show a message below the buttons."""
+    def say(self, text: str, tone: Tone = Tone.NOTE) -> None:
+        """Show a message below the buttons, with the sign of its tone; an empty one removes the last."""
         with self.state as state:
-            state.message, state.is_error = printable_sentence(text), is_error
+            state.message = f"{tone.value} {printable_sentence(text)}" if text else ""
+            state.message_tone = tone.name.lower()
 
     def _on_view(self, name: str) -> None:
         self.areas[name].draw()
@@ -209,7 +226,8 @@ class Session:
         poses = case.poses
         with self.state as state:
             if poses is None:
-                state.update({**shown.NO_POSE, "selected": [], "has_pose": False})
+                values = shown.no_pose_shown(case.estimate, has_volume=True)
+                state.update({**values, "selected": [], "has_pose": False})
             else:
                 values = shown.pose_shown(poses.current(), case.estimate, poses.model, self.formula)
                 state.update({**values, "has_pose": True})
@@ -218,13 +236,16 @@ class Session:
         self._show_actions()
 
     def _show_actions(self) -> None:
-        case, busy = self.case, self._jobs.is_busy
+        case = self.case
+        placing = case is not None and case.is_placing
+        busy = self._jobs.is_busy or placing
         poses = case.poses if case is not None else None
         with self.state as state:
             snapshot = poses.current() if poses is not None else None
             state.can = shown.actions_shown(snapshot, state.selected, is_busy=busy)
             state.can_undo = case is not None and not busy and case.can_undo
             state.can_redo = case is not None and not busy and case.can_redo
+            state.is_placing = placing
             state.definition = shown.definition_shown(state.selected)
 
     # --- what the page calls
@@ -242,6 +263,9 @@ class Session:
             "redo": lambda: self._travel("redo"),
             "select": self._select,
             "next_doubtful": self._next_doubtful,
+            "go_to_next": self._go_to_next,
+            "place": self._place,
+            "stop_placing": self._stop_placing,
             "planes": self._show_planes,
             "show_seen": lambda: self._guarded(lambda case: case.show_seen()),
             "focus": lambda name, focused: self.areas[name].focus(focused),
@@ -270,7 +294,7 @@ class Session:
         try:
             await work
         except UserError as error:
-            self.say(error.line(with_option=False), is_error=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
 
     def _guarded(self, action: Callable[[OpenCase], Any]) -> None:
         """Act on the open case unless a job runs; a mistake of the user becomes a message."""
@@ -279,7 +303,7 @@ class Session:
         try:
             action(self.case)
         except UserError as error:
-            self.say(error.line(with_option=False), is_error=True)
+            self.say(error.line(with_option=False), Tone.ERROR)
         self._show_actions()
 
     def _step(self, name: str) -> None:
@@ -298,13 +322,39 @@ class Session:
         if self.case is not None and self.case.poses is not None and not extend:
             self.case.focus(row)
 
-    def _next_doubtful(self) -> None:
-        poses = self.case.poses if self.case is not None else None
-        if poses is None:
-            return
-        row = shown.next_doubtful(poses.current(), self.state.selected[0] if self.state.selected else None)
+    def _go_to_next(self, rows: list[int]) -> None:
+        """Go to the landmark of these that follows the selected one in the list."""
+        row = next_row(rows, self.state.selected[0] if self.state.selected else None, default_schema())
         if row is not None:
             self._select(row)
+
+    def _next_doubtful(self) -> None:
+        poses = self.case.poses if self.case is not None else None
+        if poses is not None:
+            self._go_to_next(shown.doubtful_rows(poses.current()))
+
+    def _place(self) -> None:
+        """Let the next click place the selected landmark, or give that up."""
+        case, selected = self.case, self.state.selected
+        if case is None or self._jobs.is_busy:
+            return
+        if case.is_placing or len(selected) != 1:
+            case.stop_placing()
+            self.say("")
+        else:
+            name = default_schema().landmarks[selected[0]].name
+            case.place(selected[0])
+            self.say(f"Click in a view where {name} is. A right click or Esc cancels.")
+        self._show_actions()
+
+    def _stop_placing(self) -> None:
+        if self.case is not None and self.case.is_placing:
+            self._place()
+
+    def _on_grabbed(self, row: int) -> None:
+        with self.state as state:
+            state.selected = [row]
+        self._show_actions()
 
     def _show_planes(self, which: str) -> None:
         def turn(case: OpenCase) -> None:
@@ -325,34 +375,6 @@ class Session:
 
 
 _tasks: set[asyncio.Task[None]] = set()
-
-#: What the page knows before anything was opened; what belongs to a case starts anew with each one.
-_START_OF_CASE: dict[str, Any] = {
-    **shown.NO_POSE,
-    "has_pose": False,
-    "selected": [],
-    "definition": "",
-    "message": "",
-    "is_error": False,
-    "can_show_seen": False,
-    "can": shown.actions_shown(None, [], is_busy=False),
-    "can_undo": False,
-    "can_redo": False,
-}
-_START: dict[str, Any] = {
-    **_START_OF_CASE,
-    "case_name": "",
-    "page_title": "FetusMapV2",
-    "running": False,
-    "cancellable": True,
-    "fraction": 0,
-    "stage": "",
-    "formula": FORMULAS[0],
-    "theme": "",
-    "work_items": [],
-    "work_number": -1,
-    "work_summary": "",
-}
 
 
 def _work_list(options: SessionOptions) -> WorkList | None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Lib.anatomy.result_line import result_line
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.presenting.durations import duration_text
@@ -21,14 +20,12 @@ from FetusMapV2Lib.presenting.landmark_rows import (
     landmark_rows,
     summary_text,
 )
+from FetusMapV2Lib.presenting.linked_line import LinkedLine, line_of_no_fetus, line_of_pose, line_without_result
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 
 #: What the page shows without a pose.
 NO_POSE: dict[str, Any] = {
-    "line": "",
-    "grade": "",
-    "sign": "",
     "measurement_rows": [],
     "landmark_rows": [],
     "summary": "",
@@ -47,16 +44,32 @@ def pose_shown(snapshot: PoseSnapshot, estimate: Estimate | None, model: str, fo
     """
     pose = snapshot.pose
     found = measurements(pose, formula=formula)
-    line, rows = result_line(pose, found), landmark_rows(snapshot)
+    rows = landmark_rows(snapshot)
     return {
-        "line": line.text,
-        "grade": line.grade,
-        "sign": line.sign,
+        **line_shown(line_of_pose(pose, found)),
         "measurement_rows": [asdict(row) for row in measurement_rows(found)],
         "landmark_rows": listed(rows, snapshot.provenance.schema),
         "summary": summary_text(rows),
         "details": [list(pair) for pair in detail_rows(pose, estimate, model)],
     }
+
+
+def no_pose_shown(estimate: Estimate | None, *, has_volume: bool) -> dict[str, Any]:
+    """The same without a pose: the line says why there is none.
+
+    Args:
+        estimate: the last estimate of the volume; None before.
+        has_volume: whether a volume is open.
+    """
+    found_none = estimate is not None and not estimate.has_pose
+    line = line_of_no_fetus() if found_none else line_without_result(has_volume=has_volume)
+    return {**NO_POSE, **line_shown(line)}
+
+
+def line_shown(line: LinkedLine) -> dict[str, Any]:
+    """The result line with its parts, each with the landmarks that a click on it leads to."""
+    parts = [{"text": part.text, "rows": list(part.rows), "tip": part.tip} for part in line.parts]
+    return {"line_parts": parts, "line_sign": line.sign, "line_tone": line.tone.name.lower()}
 
 
 def listed(rows: Sequence[LandmarkRow], schema: Schema) -> list[dict[str, Any]]:
@@ -94,12 +107,9 @@ def definition_shown(selected: Sequence[int]) -> str:
     return "Select a landmark to see its definition and to move the views to it."
 
 
-def next_doubtful(snapshot: PoseSnapshot, current: int | None) -> int | None:
-    """The doubtful landmark after the current one, in the order of the list; None if there is none."""
-    rows, schema = landmark_rows(snapshot), snapshot.provenance.schema
-    order = [row for group in schema.groups for row in schema.rows(group)]
-    start = order.index(current) + 1 if current is not None else 0
-    return next((row for row in order[start:] + order[:start] if rows[row].doubtful), None)
+def doubtful_rows(snapshot: PoseSnapshot) -> list[int]:
+    """The doubtful landmarks."""
+    return [number for number, row in enumerate(landmark_rows(snapshot)) if row.doubtful]
 
 
 def stage_shown(stage: str, remaining: float | None) -> str:

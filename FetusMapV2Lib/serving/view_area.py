@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from trame_rca.utils import RcaViewAdapter
 from FetusMapV2Lib.scene.live_views import LiveSliceView, LiveThreeDView
 
 #: Pictures a second of the view under the mouse, and of the others, which must not hold up the numbers.
-FOCUSED_FPS, OTHER_FPS = 20.0, 5.0
-_INTERACTIVE_QUALITY, _STILL_QUALITY = 60, 92
+FOCUSED_FPS, OTHER_FPS = 15.0, 3.0
+#: JPEG quality of pictures in motion and at rest. With the same for both, a change is drawn once.
+_FOCUSED_QUALITY, _OTHER_QUALITY = (60, 92), (88, 88)
+_NUMBERS_FIRST_S = 0.005
 #: A view is drawn with this many pixels at most; a screen of high density enlarges it.
 _MOST_PIXELS = 1_000_000
 
@@ -31,11 +34,12 @@ class ViewArea:
         self._view: LiveSliceView | LiveThreeDView | None = None
         self._window: VtkRemoteControlledArea | None = None
         self._size = (400, 400)
+        self._drawing: asyncio.TimerHandle | None = None
         self._scheduler = RcaImageRenderScheduler(
             self,
             target_fps=OTHER_FPS,
-            interactive_quality=_INTERACTIVE_QUALITY,
-            still_quality=_STILL_QUALITY,
+            interactive_quality=_OTHER_QUALITY[0],
+            still_quality=_OTHER_QUALITY[1],
             rca_encoder="jpeg",
         )
         self.adapter = RcaViewAdapter(self, name, scheduler=self._scheduler, do_schedule_render_on_interaction=False)
@@ -50,12 +54,19 @@ class ViewArea:
         self.draw()
 
     def draw(self) -> None:
-        """Send a picture soon."""
+        """Send a picture soon, but after the numbers that changed with it: drawing holds up the whole process."""
+        if self._drawing is None:
+            self._drawing = asyncio.get_running_loop().call_later(_NUMBERS_FIRST_S, self._draw)
+
+    def _draw(self) -> None:
+        self._drawing = None
         self._scheduler.schedule_render()
 
     def focus(self, focused: bool) -> None:
         """Send more pictures while the mouse is over the view."""
         self._scheduler.target_fps = FOCUSED_FPS if focused else OTHER_FPS
+        self._scheduler.update_quality(*(_FOCUSED_QUALITY if focused else _OTHER_QUALITY))
+        self.draw()
 
     # --- what trame-rca asks of an area
 

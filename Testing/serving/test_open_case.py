@@ -40,11 +40,16 @@ def values(case: OpenCase) -> dict:
     return shown.pose_shown(case.poses.current(), case.estimate, case.poses.model, "intergrowth21")
 
 
+def line_of(seen: dict) -> str:
+    return " · ".join(part["text"] for part in seen["line_parts"])
+
+
 def test_an_estimate_is_shown_in_views_line_and_tables(desk):
     desk.case.show(desk.estimate)
     assert desk.poses == 1 and desk.views == {"Red", "Yellow", "Green", "3D"}
     seen = values(desk.case)
-    assert seen["line"].startswith("CRL ") and seen["grade"] == "review"
+    assert line_of(seen).startswith("CRL ") and seen["line_tone"] == "warning"
+    assert [part["rows"] for part in seen["line_parts"] if "doubtful" in part["text"]] == [[*range(15, 22)]]
     assert [row["name"] for row in seen["measurement_rows"]][:1] == ["Crown-rump length"]
     listed = [line for line in seen["landmark_rows"] if "row" in line]
     assert len(listed) == 22 and listed[0]["name"] == "1 Cranial crest" and listed[0]["confidence"] == "90%"
@@ -73,9 +78,9 @@ def test_undoing_the_estimate_takes_the_pose_away_and_redo_brings_it_back(desk):
 
 def test_a_moved_landmark_moves_the_length_and_tells_the_page(desk):
     desk.case.show(desk.estimate)
-    length, before = values(desk.case)["line"], desk.poses
+    length, before = line_of(values(desk.case)), desk.poses
     desk.case.poses.landmarks_node.SetNthControlPointPositionWorld(0, 0.0, 0.0, 0.0)
-    assert desk.poses > before and values(desk.case)["line"] != length
+    assert desk.poses > before and line_of(values(desk.case)) != length
     assert desk.case.poses.states()[0] == "edited"
 
 
