@@ -9,13 +9,13 @@ from FetusMapV2Lib.imaging.outlines import find_outline
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: An outline counts as measured if its edge is seen on so much of it, and nowhere missing over a wider angle (degrees).
-LEAST_SEEN, WIDEST_GAP_DEG = 0.6, 90.0
+LEAST_SEEN, WIDEST_GAP_DEG = 0.75, 90.0
 #: A circumference that differs by more than this factor from the usual one at the crown-rump length is no outline.
 _LARGEST_FACTOR = 1.6
 
 
 def measure_head_and_abdomen(volume: Volume, pose: Pose) -> HeadAndAbdomen:
-    """HC, BPD, OFD and AC of a pose in its volume.
+    """HC, BPD, OFD and AC of a pose in its volume; nothing of a doubtful pose.
 
     Args:
         volume: that the pose was estimated in.
@@ -24,6 +24,9 @@ def measure_head_and_abdomen(volume: Volume, pose: Pose) -> HeadAndAbdomen:
     Returns:
         Sections with ellipses; where an edge is not seen, a section without one says why.
     """
+    if pose.doubt:
+        reason = "it is doubtful whether the landmarks are those of a fetus"
+        return HeadAndAbdomen(BodySection("head", None, reason=reason), BodySection("abdomen", None, reason=reason))
     return HeadAndAbdomen(_section("head", head_plane(pose), volume), _section("abdomen", abdomen_plane(pose), volume))
 
 

@@ -29,7 +29,7 @@ _STEP_MM = 0.2
 #: Smoothing along a ray, and the stretches whose means are compared on both sides of an edge.
 _SMOOTH_MM, _STRETCH_MM = 0.3, 1.2
 #: Sections above and below the plane that are searched with it, mm.
-_SLAB_MM = (-2.0, -1.0, 0.0, 1.0, 2.0)
+_SLAB_MM = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 #: The same for the last fit of the head, which is round above and below its largest section.
 _RING_MM = (-0.8, -0.4, 0.0, 0.4, 0.8)
 #: Latitudes of the head that are searched, sine of the angle over the plane: the brain case without the face.
@@ -39,19 +39,21 @@ _SHELL_MM = 0.8
 #: The outer table of the skull lies this far outside the brightest place of its echo, mm; the skin's surface is where
 #: the mean profile has fallen to this share of its height. Greys are logarithms of amplitudes: half the grey lies far
 #: outside half the amplitude. Both were set on simulated volumes that are in no table.
-_OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.72
+_OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.75
 #: Edges are searched within these shares of the expected distance, one after the other.
 _WINDOWS = (0.22, 0.16, 0.12, 0.08, 0.08)
-#: Shifts, in half axes, and factors of the size that are tried first, from coarse to fine.
+#: Factors of the expected size from which a search starts.
+_SIZES = (0.82, 1.0, 1.2)
+#: Shifts, in half axes, and factors of the size that are tried, from coarse to fine.
 _SEARCH = (
-    (0.22, (0.76, 0.84, 0.92, 1.0, 1.08, 1.16, 1.26)),
-    (0.10, (0.94, 1.0, 1.06)),
+    (0.22, (0.94, 1.0, 1.06)),
+    (0.10, (0.96, 1.0, 1.04)),
     (0.05, (0.97, 1.0, 1.03)),
 )
 #: Strength of an edge, in units of the picture's contrast, that is seen at all, and that is clear.
 _LEAST_STRENGTH, _CLEAR = 0.08, 0.5
 #: What one standard deviation from the expected place or size costs, in strength.
-_PRIOR = 0.02
+_PRIOR = 0.04
 #: An edge belongs to the ellipse within this share of its shorter half axis.
 _TOLERANCE = 0.08
 _ROUNDS = 10
@@ -135,14 +137,8 @@ def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
         plane: proposed by `standard_planes`.
     """
     reader = _Reader(volume, plane)
-    model = reader.searched()
-    for window in _WINDOWS:
-        edges = reader.edges(model, window)
-        following = _fitted(model, edges)
-        if following is None:
-            return None
-        model = following
-    return reader.outline(model)
+    fitted = [model for model in map(reader.fitted, reader.searched()) if model is not None]
+    return reader.outline(max(fitted, key=reader.score)) if fitted else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,24 +175,30 @@ class _Reader:
         """(N, R) how much each place of a profile is the edge that is looked for, in units of the contrast."""
         width = max(1, round(_STRETCH_MM / step))
         before, after = _means(greys, width)
-        if self.kind == "head":
-            gap = max(1, round(_SHELL_MM / step))
-            inner = np.concatenate([np.full_like(before[:, :gap], np.nan), before[:, :-gap]], axis=1)
-            outer = np.concatenate([after[:, gap:], np.full_like(after[:, :gap], np.nan)], axis=1)
-            return (greys - 0.6 * inner - 0.4 * np.where(np.isfinite(outer), outer, inner)) / self.contrast
-        return (before - after) / self.contrast
+        if self.kind == "abdomen":
+            return (before - after) / self.contrast
+        gap = max(1, round(_SHELL_MM / step))
+        missing = np.full_like(before[:, :gap], np.nan)
+        inner = np.concatenate([missing, before[:, :-gap]], axis=1)
+        outer = np.concatenate([after[:, gap:], missing], axis=1)
+        # a bright wall around the fluid stands out from one side only
+        return (greys - np.fmax(inner, outer)) / self.contrast
 
     def score(self, model: _Model) -> float:
         """Mean strength of the edge on the surface of a model; a strong edge counts no more than a clear one."""
         steps = np.arange(-2.4, 2.41, 0.4)
-        greys = self._greys(model.rays().every(2), steps)
+        greys = self._greys(model.rays().every(4), steps)
         strength = self._strength(greys, 0.4)[:, len(steps) // 2]
         return float(np.mean(np.clip(np.nan_to_num(strength, nan=0.0), 0.0, _CLEAR)))
 
-    def searched(self) -> _Model:
-        """The expected model where it lies on most of an edge: shifts and sizes from coarse to fine."""
-        best, size = self.first, self.plane.half_axes_mm[1]
-        held = self.score(best)
+    def searched(self) -> list[_Model]:
+        """For each of some sizes the expected model, moved and scaled to where most of it lies on an edge."""
+        found = [self._searched(_Model(self.kind, self.first.centre, self.first.radii * scale)) for scale in _SIZES]
+        return list(dict.fromkeys(found))
+
+    def _searched(self, start: _Model) -> _Model:
+        """Shifts and sizes from coarse to fine."""
+        best, held, size = start, self._likely(start), self.plane.half_axes_mm[1]
         for share, scales in _SEARCH:
             reach = share * size
             around = best
@@ -204,20 +206,28 @@ class _Reader:
             shifts = shifts if shifts.shape[1] == 3 else np.column_stack([shifts, np.zeros(len(shifts))])
             for shift, scale in itertools.product(shifts, scales):
                 tried = _Model(self.kind, around.centre + shift, around.radii * scale)
-                found = self.score(tried) - self._unlikely(tried)
+                found = self._likely(tried)
                 if found > held:
                     best, held = tried, found
         return best
+
+    def fitted(self, model: _Model) -> _Model | None:
+        """A model fitted to edges in windows that become narrower; None where too few are seen."""
+        for window in _WINDOWS:
+            following = _fitted(model, self._edges_on(model.rays(), window))
+            if following is None:
+                return None
+            model = following
+        return model
+
+    def _likely(self, model: _Model) -> float:
+        return self.score(model) - self._unlikely(model)
 
     def _unlikely(self, model: _Model) -> float:
         """What a model loses by being far from the expected one."""
         shift = np.linalg.norm(model.centre) / (0.2 * self.plane.half_axes_mm[1])
         growth = math.log(model.radii[1] / self.first.radii[1]) / 0.15
         return 0.5 * _PRIOR * float(shift**2 + growth**2)
-
-    def edges(self, model: _Model, window: float) -> _Edges:
-        """The clearest edge on each ray, within a share of the expected distance."""
-        return self._edges_on(model.rays(), window)
 
     def _edges_on(self, rays: _Rays, window: float) -> _Edges:
         half = window * float(rays.distances.max())
