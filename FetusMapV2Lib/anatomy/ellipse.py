@@ -16,9 +16,9 @@ MINIMUM_POINTS = 6
 _TUKEY = 4.685
 #: The median of absolute values of a normal distribution, in standard deviations.
 _MEDIAN_IN_SD = 0.6745
-_ROUNDS = 12
+_ROUNDS = 8
 #: Ellipses through so few points are tried first, so many of them.
-_FEW_POINTS, _SUBSETS = 8, 60
+_FEW_POINTS, _SUBSETS = 8, 24
 
 
 @dataclass(frozen=True)

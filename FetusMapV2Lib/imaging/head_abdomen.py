@@ -9,7 +9,7 @@ from FetusMapV2Lib.imaging.outlines import find_outline
 from FetusMapV2Lib.imaging.volume import Volume
 
 #: An outline counts as measured if its edge is seen on so much of it, and nowhere missing over a wider angle (degrees).
-LEAST_SEEN, WIDEST_GAP_DEG = 0.75, 90.0
+LEAST_SEEN, WIDEST_GAP_DEG = 0.7, 90.0
 #: A circumference that differs by more than this factor from the usual one at the crown-rump length is no outline.
 _LARGEST_FACTOR = 1.6
 

@@ -41,14 +41,13 @@ _SHELL_MM = 0.8
 #: outside half the amplitude. Both were set on simulated volumes that are in no table.
 _OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.75
 #: Edges are searched within these shares of the expected distance, one after the other.
-_WINDOWS = (0.22, 0.16, 0.12, 0.08, 0.08)
+_WINDOWS = (0.22, 0.14, 0.08)
 #: Factors of the expected size from which a search starts.
 _SIZES = (0.82, 1.0, 1.2)
 #: Shifts, in half axes, and factors of the size that are tried, from coarse to fine.
 _SEARCH = (
     (0.22, (0.94, 1.0, 1.06)),
     (0.10, (0.96, 1.0, 1.04)),
-    (0.05, (0.97, 1.0, 1.03)),
 )
 #: Strength of an edge, in units of the picture's contrast, that is seen at all, and that is clear.
 _LEAST_STRENGTH, _CLEAR = 0.08, 0.5
