@@ -99,7 +99,7 @@ def run_installed(installed: Path, tmp_path: Path, engine: str) -> str:
     environment = dict(os.environ, PYTHONPATH=str(bench), QT_QPA_PLATFORM="offscreen", PYTHONSAFEPATH="1")
     command = [sys.executable, "-c", _ESTIMATE, str(installed), engine]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert "ROWS 11" in result.stdout, result.stdout + result.stderr
+    assert "ROWS 12" in result.stdout, result.stdout + result.stderr
     return result.stdout
 
 

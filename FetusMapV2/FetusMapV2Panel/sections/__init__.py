@@ -1,6 +1,7 @@
 """The sections of the panel, in the order of the work."""
 
 from FetusMapV2Panel.sections.estimate import EstimateSection
+from FetusMapV2Panel.sections.examination import ExaminationSection
 from FetusMapV2Panel.sections.install import InstallSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
@@ -18,5 +19,6 @@ SECTIONS = (
     ViewsSection,
     LandmarksSection,
     MovementSection,
+    ExaminationSection,
     ReportSection,
 )

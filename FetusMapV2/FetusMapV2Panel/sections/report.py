@@ -26,6 +26,7 @@ from FetusMapV2Panel.nodes import VolumeNode
 from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
+from FetusMapV2Panel.sections.examination import notedOptions
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.estimate import Estimate
     from FetusMapV2Lib.exporting import ExportOptions
     from FetusMapV2Lib.exporting.options import Kind
+    from FetusMapV2Lib.reporting.paper import Paper
     from FetusMapV2Lib.reporting.report import Picture
     from FetusMapV2Lib.scene.pose_scene import PoseScene
 
@@ -125,12 +127,15 @@ class ReportSection(Section):
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
         identifiers = not parameters.reportWithoutIdentifiers
+        study = studyOf(volumeNode) if volumeNode is not None and identifiers else None
         return ExportOptions(
             overwrite=self.ui.replaceReportCheckBox.checked,
             shared=_shared(),
             dating=parameters.datingFormula.value,
             identifiers=identifiers,
-            study=studyOf(volumeNode) if volumeNode is not None and identifiers else None,
+            study=study,
+            paper=_paper(),
+            **(notedOptions(volumeNode, study) if identifiers else {}),
             states=poseScene.states(),
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
@@ -226,6 +231,11 @@ def _documents() -> Path:
 def _shared() -> bool:
     """Whether other users of this computer may read the files, from the user's settings; not by default."""
     return str(slicer.app.userSettings().value(_SHARED_SETTING)).lower() in ("true", "1")
+
+
+def _paper() -> Paper:
+    """The sheets of the user's country."""
+    return "letter" if qt.QLocale().measurementSystem() == qt.QLocale.ImperialUSSystem else "a4"
 
 
 def _reader() -> str:
