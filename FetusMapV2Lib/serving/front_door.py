@@ -11,6 +11,7 @@ import contextlib
 import hmac
 import html
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from FetusMapV2Lib.serving.tab_process import TabProcess
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+#: Of this computer; they are bound to, and cannot be opened.
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _COOKIE_S = 30 * 24 * 3600
 #: Headers that concern one connection and are not passed on.
@@ -92,7 +95,8 @@ class FrontDoor:
     @property
     def address(self) -> str:
         """The address to open, with the token."""
-        host = f"[{self._door.host}]" if ":" in self._door.host else self._door.host
+        host = socket.gethostname() if self._door.host in _EVERY_ADDRESS else self._door.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}/?token={self._token}"
 
     @property

@@ -133,7 +133,12 @@ def _result() -> None:
                 v_model="formula", items=("formulas",), label="Dating formula", density="compact", hide_details=True,
                 variant="outlined",
             )  # fmt: skip
-            v3.VBtn("Planes of the fetus", click="trigger('planes', ['fetus'])", **_SMALL)
+            v3.VBtn(
+                "Planes of the fetus",
+                title="Midsagittal, coronal and transverse slices",
+                click="trigger('planes', ['fetus'])",
+                **_SMALL,
+            )
             v3.VBtn("Axes of the volume", click="trigger('planes', ['volume'])", **_SMALL)
         with (
             html.Table(classes="fm-measurements"),
@@ -156,14 +161,26 @@ def _landmarks() -> None:
         html.H2("Landmarks")
         html.Div("{{ summary }}", classes="fm-small")
         with html.Div(classes="fm-row"):
-            v3.VBtn("Undo", click="trigger('undo')", disabled=("!can_undo",), **_SMALL)
-            v3.VBtn("Redo", click="trigger('redo')", disabled=("!can_redo",), **_SMALL)
-            v3.VBtn("Next doubtful", click="trigger('next_doubtful')", disabled=("!can.next_doubtful",), **_SMALL)
+            v3.VBtn("Undo", title="Ctrl+Z", click="trigger('undo')", disabled=("!can_undo",), **_SMALL)
+            v3.VBtn("Redo", title="Ctrl+Y", click="trigger('redo')", disabled=("!can_redo",), **_SMALL)
+            v3.VBtn(
+                "Next doubtful",
+                title="Select the next landmark of low confidence",
+                click="trigger('next_doubtful')",
+                disabled=("!can.next_doubtful",),
+                **_SMALL,
+            )
             confirm = "trigger('step', [can.is_confirmed ? 'withdraw' : 'confirm'])"
             v3.VBtn(
                 "{{ can.is_confirmed ? 'Withdraw' : 'Confirm' }}", click=confirm, disabled=("!can.confirm",), **_SMALL
             )
-            v3.VBtn("Missing", click="trigger('step', ['missing'])", disabled=("!can.mark_missing",), **_SMALL)
+            v3.VBtn(
+                "Missing",
+                title="The landmark is not visible in the volume",
+                click="trigger('step', ['missing'])",
+                disabled=("!can.mark_missing",),
+                **_SMALL,
+            )
             v3.VBtn(
                 "{{ is_placing ? 'Click in a view …' : 'Place' }}",
                 click="trigger('place')",
@@ -173,7 +190,13 @@ def _landmarks() -> None:
             lock = "trigger('step', [can.is_locked ? 'unlock' : 'lock'])"
             v3.VBtn("{{ can.is_locked ? 'Unlock' : 'Lock' }}", click=lock, disabled=("!can.lock",), **_SMALL)
             v3.VBtn("Reset", click="trigger('step', ['reset'])", disabled=("!can.reset",), **_SMALL)
-            v3.VBtn("Refine", click="trigger('refine')", disabled=("!can.refine",), **_SMALL)
+            v3.VBtn(
+                "Refine",
+                title="Move the other landmarks to fit those that were set by hand",
+                click="trigger('refine')",
+                disabled=("!can.refine",),
+                **_SMALL,
+            )
             v3.VBtn("Swap arms", click="trigger('step', ['swap_arms'])", disabled=("!can.edit",), **_SMALL)
             v3.VBtn("Swap legs", click="trigger('step', ['swap_legs'])", disabled=("!can.edit",), **_SMALL)
             v3.VBtn("Swap all sides", click="trigger('step', ['swap_all'])", disabled=("!can.edit",), **_SMALL)

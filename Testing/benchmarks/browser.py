@@ -113,7 +113,7 @@ def take_pictures(browser: Browser, page: Page, folder: Path) -> None:
         page.get_by_role("button", name="Planes of the fetus").click()
         page.evaluate("window.scrollTo(0, 0); document.querySelector('.fm-panel').scrollTo(0, 0)")
         page.wait_for_timeout(3000)
-        page.screenshot(path=str(folder / f"{name}.png"))
+        page.screenshot(path=str(folder / f"{name}.jpg"), type="jpeg", quality=80)
 
 
 def main() -> None:

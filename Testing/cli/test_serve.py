@@ -53,3 +53,11 @@ def test_it_answers_on_this_computer_and_ends_with_ctrl_c() -> None:
         server.send_signal(signal.SIGINT)
         _, errors = server.communicate(timeout=60)
     assert server.returncode == 130 and "Traceback" not in errors and "Stopped" in errors
+
+
+def test_the_command_line_loads_trame_for_this_command_alone() -> None:
+    code = (
+        "import sys, FetusMapV2Lib.cli.app; print(sorted({'trame', 'aiohttp', 'slicer', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "[]", done.stderr

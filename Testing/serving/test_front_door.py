@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_port_in_use_is_one_line() -> None:
     assert line.startswith("127.0.0.1:") and "Choose another port (--port)." in line and "\n" not in line
 
 
-def test_a_tab_has_a_process_that_answers_the_front_door_alone_and_ends_with_it() -> None:
+def test_a_tab_has_a_process_that_answers_the_front_door_alone() -> None:
     async def visit(client: aiohttp.ClientSession, door: FrontDoor, address: str) -> list[Any]:
         async with client.get(f"{address}/?token={TOKEN}") as answer:
             page, place = await answer.text(), answer.url
@@ -84,12 +85,21 @@ def test_a_tab_has_a_process_that_answers_the_front_door_alone_and_ends_with_it(
             parts = script.status, nothing.status
         async with client.get(f"{address}/") as full:  # the cookie is enough; but there is no room
             crowded = full.status
-        return [page, place.path, refused, parts, crowded, tab]
+        tab._popen.kill()  # a crash
+        tab._popen.wait()
+        async with client.get(place) as answer:
+            crashed = answer.status, await answer.text()
+        return [page, place.path, refused, parts, crowded, crashed]
 
-    page, path, refused, parts, crowded, tab = visited(visit, most_tabs=1)
+    page, path, refused, parts, crowded, crashed = visited(visit, most_tabs=1)
     assert 'id="app"' in page and path.startswith("/tab/") and path.endswith("/")
     assert refused == (403, 403) and parts == (200, 404) and crowded == 503
-    assert not tab.is_running
+    assert crashed[0] == 410 and "the process of this tab has ended" in crashed[1]
+
+
+def test_the_address_of_a_computer_that_others_reach_has_its_name() -> None:
+    door = FrontDoor(DoorOptions(host="0.0.0.0", token=TOKEN), SessionOptions(secret=""))
+    assert socket.gethostname() in door.address and "0.0.0.0" not in door.address
 
 
 def test_an_empty_tab_that_was_left_ends() -> None:
