@@ -16,6 +16,7 @@ from FetusMapV2Lib.anatomy.plausibility import LONGEST_JOINT_TO_SHAFT, Check, ch
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.shafts import expected_shaft
+from FetusMapV2Lib.phantom.sizes import sample_size
 
 CRL, FEMUR, HUMERUS = 68.0, 13.5, 14.0
 
@@ -174,6 +175,21 @@ def test_findings_carry_the_checks_and_the_chosen_formula():
     short[17] = short[16] + 0.2 * (short[17] - short[16])  # the left knee next to the hip
     doubts = {check.key for check in measurements(replace(pose, positions=short)).doubts}
     assert doubts == {"femur_difference", "left_femur_for_crl"}
+
+
+def test_bones_of_bodies_after_another_chart_are_not_doubted() -> None:
+    """The simulator's femora follow NICHD, which has shorter ones than the chart of the checks at 12 weeks."""
+    generator = np.random.default_rng(7001)
+    verdicts = []
+    for _ in range(100):
+        size = sample_size(generator, anatomy="2026-2")
+        found = checks(
+            crl=size.crl, left_femur=size.femur_joint, right_femur=size.femur_joint,
+            left_humerus=size.humerus_joint, right_humerus=size.humerus_joint,
+        )  # fmt: skip
+        verdicts += [check.verdict for key, check in found.items() if key.endswith("_for_crl")]
+    checked = [verdict for verdict in verdicts if verdict != "unknown"]
+    assert len(checked) > 200 and checked.count("fine") / len(checked) >= 0.95
 
 
 def test_where_the_body_lies_does_not_matter():
