@@ -64,7 +64,7 @@ def _print_figures(comparison: Comparison) -> None:
     from FetusMapV2Lib.evaluation.comparison import RESEARCH_ONLY, with_bounds
 
     volumes = comparison.cases.volumes
-    head = ("model", "ED (mm)", "AUC", "fetus found", "doubtful", "in 90 % radius", "ECE")
+    head = ("model", "ED (mm)", "AUC", "found", "doubtful", "in 90 % radius", "ECE", "CRL ICC", "plane right")
     table = Table(*head, title=f"On {volumes}", caption=RESEARCH_ONLY)
     for one in comparison.models:
         table.add_row(
@@ -75,5 +75,7 @@ def _print_figures(comparison: Comparison) -> None:
             with_bounds(one.doubtful, percent),
             percent(one.table.mean.coverage),
             decimal(one.confidence_error),
+            decimal(one.agreement["crl"].icc_agreement.value),
+            percent(one.plane_right.value),
         )
     print_table(table)

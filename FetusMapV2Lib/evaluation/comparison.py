@@ -24,6 +24,7 @@ from FetusMapV2Lib.evaluation.accuracy_table import (
     markdown_table,
     percent,
 )
+from FetusMapV2Lib.evaluation.agreement import ANCHORS, PLANE_DEG, PLANE_MM
 from FetusMapV2Lib.evaluation.case_set import CaseSet
 from FetusMapV2Lib.evaluation.model_scores import RATES, ModelScores, score_model
 from FetusMapV2Lib.evaluation.predictions import Prediction
@@ -56,6 +57,7 @@ class Comparison:
         if self.tests:
             parts += ["## Models compared", self._tests()]
         parts += ["## Lengths, plane and sides", self._applications(), self._sides()]
+        parts += ["## Agreement with the annotated length", self._agreement(), self._anchors()]
         for model in self.models:
             parts += [f"## Landmarks: {model.name}", _landmark_table(model)]
         return "\n\n".join(parts) + "\n"
@@ -168,6 +170,25 @@ class Comparison:
         ]
         return markdown_table(("Mean absolute error", *(model.name for model in self.models)), rows)
 
+    def _agreement(self) -> str:
+        head = ("Estimate minus annotation", "cases", "bias (mm)", "lower limit", "upper limit", "ICC(2,1)", "ICC(3,1)")
+        rows = []
+        for model in self.models:
+            for key, one in model.agreement.items():
+                bounds = (with_bounds(part, decimal) for part in (one.bias, one.lower, one.upper))
+                correlations = (with_bounds(part, _three) for part in (one.icc_agreement, one.icc_consistency))
+                rows.append((f"{model.name}: {APPLICATION_NAMES[key]}", str(one.cases), *bounds, *correlations))
+        return markdown_table(head, rows) + (
+            "\n\n95 % of differences lie between the limits (Bland and Altman 1999). ICC(2,1) is absolute agreement "
+            "of single measurements, ICC(3,1) forgives a constant difference (Shrout and Fleiss 1979)."
+        )
+
+    def _anchors(self) -> str:
+        within = f"Midsagittal plane within {PLANE_DEG:g} deg and {PLANE_MM:g} mm"
+        ours = [(f"{within}, {model.name}", with_bounds(model.plane_right, percent), "-") for model in self.models]
+        published = [(anchor.what, anchor.value, anchor.source) for anchor in ANCHORS]
+        return markdown_table(("Beside published figures of real volumes", "", "source"), [*ours, *published])
+
     def _sides(self) -> str:
         rows = [
             (name, *(with_bounds(model.swaps[key], percent) for model in self.models))
@@ -265,6 +286,10 @@ def _csv(lines: Sequence[Sequence[str]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _p(value: float) -> str:

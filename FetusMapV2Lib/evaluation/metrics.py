@@ -154,6 +154,13 @@ def application_errors_by_case(predictions: np.ndarray, truths: np.ndarray, sche
     return {key: np.array(values) for key, values in errors.items()}
 
 
+def lengths_by_case(poses: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
+    """Crown-rump length, femora and humeri of each pose, mm: key -> (C,), NaN where a landmark is missing."""
+    measured = [measure(Pose(positions, schema=schema)) for positions in _stack(poses)]
+    keys = ("crl", *schema.bones)
+    return {key: np.array([one[place].value_mm for one in measured]) for place, key in enumerate(keys)}
+
+
 def _plane_errors(estimate: np.ndarray, truth: np.ndarray, schema: Schema) -> tuple[float, float]:
     found, wanted = midsagittal_plane(estimate, schema), midsagittal_plane(truth, schema)
     if found is None or wanted is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation import metrics
 from FetusMapV2Lib.evaluation.accuracy_table import AccuracyTable, accuracy_table
+from FetusMapV2Lib.evaluation.agreement import PLANE_DEG, PLANE_MM, Agreement, agreement
 from FetusMapV2Lib.evaluation.case_set import CaseSet
 from FetusMapV2Lib.evaluation.predictions import Prediction
 from FetusMapV2Lib.evaluation.statistics import Interval, mean_interval, mean_intervals, row_means, share_interval
@@ -39,6 +40,9 @@ class ModelScores:
         intervals: column of `table` -> an interval per landmark, and that of the mean row.
         swaps: see `metrics.swaps_by_case`.
         applications: mean absolute errors, see `metrics.application_errors_by_case`.
+        agreement: of the lengths with those of the truth, see `agreement.agreement`.
+        plane_right: share of the cases with a fetus whose midsagittal plane lies within `agreement.PLANE_DEG` and
+            `PLANE_MM` of the true one; no plane counts as wrong.
         found: share of the cases with a fetus in which one was found.
         doubtful: share of the cases with a fetus in which it was doubtful.
         false_alarms: share of the cases without a fetus in which one was found.
@@ -56,6 +60,8 @@ class ModelScores:
     intervals: Mapping[str, tuple[tuple[Interval, ...], Interval]]
     swaps: Mapping[str, Interval]
     applications: Mapping[str, Interval]
+    agreement: Mapping[str, Agreement]
+    plane_right: Interval
     found: Interval
     false_alarms: Interval
     case_ed_mm: Array
@@ -76,6 +82,13 @@ class ModelScores:
         for column, (_, mean) in self.intervals.items():
             yield column, mean
         yield from self.applications.items()
+        yield "plane_right", self.plane_right
+        for key, one in self.agreement.items():
+            yield f"{key}_bias_mm", one.bias
+            yield f"{key}_lower_limit_mm", one.lower
+            yield f"{key}_upper_limit_mm", one.upper
+            yield f"{key}_icc_2_1", one.icc_agreement
+            yield f"{key}_icc_3_1", one.icc_consistency
         for key, interval in self.swaps.items():
             yield f"swapped_{key}", interval
         yield "fetus_found", self.found
@@ -113,6 +126,7 @@ def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Predic
     sure, close = confidence[told], distances[told] <= CLOSE_ENOUGH_MM
     swaps = metrics.swaps_by_case(positions, truths, schema)
     applications = metrics.application_errors_by_case(positions, truths, schema)
+    lengths, true_lengths = (metrics.lengths_by_case(poses, schema) for poses in (positions, truths))
     return ModelScores(
         name=name,
         refine=refine,
@@ -120,6 +134,8 @@ def score_model(name: str, refine: str, cases: CaseSet, answers: Sequence[Predic
         intervals={column: _intervals(column, value, seed) for column, value in values.items()},
         swaps={key: _share(cases_with) for key, cases_with in swaps.items()},
         applications={key: mean_interval(errors, seed=seed) for key, errors in applications.items()},
+        agreement={key: agreement(true_lengths[key], lengths[key]) for key in lengths},
+        plane_right=_planes_right(applications),
         found=share_interval(sum(answer.found for answer in there), len(there)),
         false_alarms=share_interval(sum(answer.found for answer in empty), len(empty)),
         case_ed_mm=row_means(finite),
@@ -136,6 +152,12 @@ def _intervals(column: str, values: Array, seed: int) -> tuple[tuple[Interval, .
     """Per landmark and in the mean; within a distance or not is a share of cases for each landmark."""
     each, mean = mean_intervals(values, seed=seed)
     return (tuple(_share(hits) for hits in values.T) if column.startswith("sr_") else each), mean
+
+
+def _planes_right(errors: Mapping[str, Array]) -> Interval:
+    angle, distance = errors["plane_angle_deg"], errors["plane_distance_mm"]
+    right = (angle <= PLANE_DEG) & (distance <= PLANE_MM)  # NaN, no plane, compares false
+    return share_interval(int(right.sum()), len(right))
 
 
 def _share(cases_with: Array) -> Interval:

@@ -208,3 +208,21 @@ def test_figures_draw_every_model_and_survive_gaps(tmp_path: Path, two: Comparis
     write_skeleton_figure(tmp_path / "skeletons.png", names, truths[:3] + 1.0, gaps[:3], "heading", SCHEMA)
     write_skeleton_figure(tmp_path / "single.png", names[:1], truths[:1] + 1.0, truths[:1], "heading", SCHEMA)
     assert (tmp_path / "skeletons.png").stat().st_size > (tmp_path / "single.png").stat().st_size > 10_000
+
+
+def test_agreement_and_planes_stand_beside_published_figures(two: Comparison) -> None:
+    page = two.markdown()
+    assert "## Agreement with the annotated length" in page and "Crown-rump length (mm)" in page
+    assert "1.81 mm" in page and "91.27 %" in page and "0.992" in page
+    measures = {row["measure"] for row in csv.DictReader(io.StringIO(two.summary_csv()))}
+    assert {"crl_bias_mm", "crl_icc_2_1", "left_femur_upper_limit_mm", "plane_right"} <= measures
+    assert all(model.agreement["crl"].cases == COUNT for model in two.models)
+
+
+def test_a_perfect_estimate_agrees_and_its_planes_are_right(truths: np.ndarray) -> None:
+    turned = truths.copy()
+    turned[0] = np.nan
+    answered = {"exact": answers(truths), "one without a plane": answers(turned)}
+    exact, other = compare(cases_of(truths), answered, dict.fromkeys(answered, "off")).models
+    assert exact.agreement["crl"].icc_agreement.value == 1.0 and exact.plane_right.value == 1.0
+    assert other.plane_right.value == pytest.approx(1 - 1 / COUNT) and other.agreement["crl"].cases == COUNT - 1
