@@ -18,6 +18,7 @@ from FetusMapV2Lib.core.atomic_files import write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting.examination_document import examination_document
+from FetusMapV2Lib.exporting.model_card import model_card
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
 from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
@@ -101,6 +102,7 @@ class CaseFiles:
             formula=options.dating,
             states=options.states,
             model=estimate.model,
+            model_card=model_card(estimate.model),
             device=estimate.device,
             warnings=estimate.warnings,
             operator=options.operator,

@@ -41,9 +41,9 @@ from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import Report
 
 #: Width of the two pictures beside each other at most and at least, pixels; they shrink where a sheet is short.
-PICTURE_WIDTHS = (342, 321, 300, 279, 258, 240)
+PICTURE_WIDTHS = (342, 300, 258, 216, 174, 132)
 #: Characters and lines that the sheet has room for.
-_LONG, _SHORT, _LONGEST_COMMENT, _MOST_FLAGS, _LONGEST_FLAG = 60, 34, 420, 6, 110
+_LONG, _SHORT, _LONGEST_COMMENT, _MOST_FLAGS, _LONGEST_FLAG = 60, 34, 320, 6, 90
 _VERDICTS = {"fine": "✓ fine", "borderline": "! borderline", "flagged": "! review", "unknown": "– not judged"}
 _MAP_SIZE = (480, 320)
 
@@ -53,7 +53,7 @@ def sheet(report: Report, picture_width: int = PICTURE_WIDTHS[0]) -> str:
 
     Args:
         report: what it says.
-        picture_width: of the picture of the length and of the skeleton, pixels.
+        picture_width: of the picture of the length and of the skeleton, pixels; charts shrink with them.
     """
     left = [_measurements(report), _dating(report)]
     right = [_quality(report), _growth(report), _flags(report)]
@@ -62,8 +62,8 @@ def sheet(report: Report, picture_width: int = PICTURE_WIDTHS[0]) -> str:
         _identity(report),
         _line(report),
         _pictures(report, picture_width),
-        _charts(report),
-        side_by_side(("".join(left), "".join(right)), (54, 46)),
+        _charts(report, picture_width),
+        side_by_side(("".join(left), "".join(right)), (56, 44)),
         _comment(report),
         _signature(report),
         _foot(report),
@@ -125,14 +125,14 @@ def _pictures(report: Report, width: int) -> str:
     return side_by_side(cells, (50, 50) if len(cells) == 2 else (100,))
 
 
-def _charts(report: Report) -> str:
+def _charts(report: Report, picture_width: int) -> str:
     found = report.measurements
     crl, *bones = found.lengths
     drawn = [("Crown-rump length", charts.crl_chart(crl, report.days))]
     for bone in ("femur", "humerus"):
         pair = [one for one in bones if one.key.endswith(bone)]
         drawn.append((bone.capitalize(), charts.bone_chart(bone, pair, crl)))
-    width = (WIDTH - 24) // len(drawn)
+    width = min((WIDTH - 24) // len(drawn), picture_width * 2 // 3 + 24)
     height = round(width * charts.SIZE[1] / charts.SIZE[0])
     cells = [image(svg, f"{name} on its reference chart", width, height) for name, svg in drawn]
     return side_by_side(cells, (34, 33, 33)) + small(_place_on_chart(report))
@@ -145,6 +145,8 @@ def _place_on_chart(report: Report) -> str:
         return (
             f"Crown-rump length at the age by other dates: {ordinal(decision.centile)} centile (z {decision.z:+.1f})."
         )
+    if decision is not None and decision.decides not in ("crl", "head"):
+        return "The age that counts lies beyond the chart: no centile."
     return "No other date is known: the age comes from the length itself, which then lies near the 50th centile."
 
 
@@ -155,7 +157,7 @@ def _measurements(report: Report) -> str:
     rows = [_length_row(crl, None), *(_length_row(bone, checks[f"{bone.key}_for_crl"]) for bone in bones)]
     rows += [] if report.sections is None else [_size_row(size, report.days) for size in report.sections.sizes]
     rows += [_check_row(checks[key]) for key in ("femur_difference", "humerus_difference", "neck_posture")]
-    head = head_row((("Measurement", 33), ("± 90 %", 22), ("Usual", 19), ("Remark", 26)))
+    head = head_row((("Measurement", 30), ("± 90 %", 24), ("Usual", 22), ("Remark", 24)))
     return heading("Measurements") + table(head, rows) + small(f"* {JOINT_CENTRES}")
 
 

@@ -158,3 +158,14 @@ def test_importing_it_imports_nothing_that_draws() -> None:
     program = f"import sys, FetusMapV2Lib.exporting.case_export; sys.exit(', '.join({heavy} & {{*sys.modules}}) or 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_report_says_what_the_bundled_model_was_trained_on(tmp_path: Path) -> None:
+    from FetusMapV2Lib.models.model_index import list_models
+
+    default = next(entry for entry in list_models() if entry.default)
+    estimate = Estimate.given(pose(), f"{default.name} ({default.sha256[:12]})")
+    page = export(estimate, None, tmp_path, options(("html",)))["html"].read_text(encoding="utf-8")
+    assert default.description in page
+    other = export(Estimate.given(pose(), "my own (0123)"), None, tmp_path / "b", options(("html",)))["html"]
+    assert "Model card" not in other.read_text(encoding="utf-8")

@@ -13,15 +13,16 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
-from reporting.samples import STUDY, png, pose, report
+from reporting.samples import STUDY, png, pose, report, sections
 
 from FetusMapV2Lib.anatomy.crl_quality import CrlView
 from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.reporting.earlier import EarlierExamination
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.pdf import print_pdf
-from FetusMapV2Lib.reporting.report import Picture
+from FetusMapV2Lib.reporting.report import Picture, Report, sizes_of
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,34 @@ def sheets_of(path: Path) -> list[str]:
 
     texts = (sheet.extract_text() for sheet in PdfReader(path).pages)
     return [" ".join(unicodedata.normalize("NFKC", text).split()) for text in texts]
+
+
+def texts_of(path: Path, qt) -> list[list]:
+    """Where every run of text stands on each sheet, in points from the lower left; a little less than its letters."""
+    from pypdf import PdfReader
+    from PySide6.QtCore import QRectF
+    from PySide6.QtGui import QFont, QFontMetricsF
+
+    sheets = []
+    for sheet in PdfReader(path).pages:
+        boxes: list = []
+
+        def note(text, user, matrix, _font, size, boxes=boxes) -> None:
+            words = text.strip("\n")
+            if not words.strip():
+                return
+            scale = abs(user[0]) or 1.0
+            font = QFont("DejaVu Sans")
+            font.setPixelSize(100)
+            height = size * scale * abs(matrix[3] or 1.0)
+            width = QFontMetricsF(font).horizontalAdvance(words.rstrip()) * height / 100
+            left = user[4] + user[0] * matrix[4] + user[2] * matrix[5]
+            base = user[5] + user[1] * matrix[4] + user[3] * matrix[5]
+            boxes.append(QRectF(left, base, 0.95 * width, 0.5 * height))
+
+        sheet.extract_text(visitor_text=note)
+        sheets.append(boxes)
+    return sheets
 
 
 @pytest.mark.parametrize("paper", ["a4", "letter"])
@@ -128,3 +157,55 @@ def test_qt_5_prints_the_same_sheets(tmp_path: Path) -> None:
     first, second, third = sheets_of(tmp_path / "r.pdf")
     assert "Signature" in first and "Guide map" in second and "Umbilical cord insertion" in second
     assert "Transverse" in third
+
+
+def crowded() -> Report:
+    """A report in which every text is as long as German ones, or longer, and everything is flagged."""
+    word = "Schwangerschaftsvorsorgeuntersuchungsergebnis"
+    beside = pose(factor=1.6).positions.copy()
+    beside[[1, 4, 7], 0] += [9.0, -9.0, 9.0]
+    study = replace(
+        STUDY,
+        patient_name=f"{word}-{word}^Maximiliane Friederike^Prof. Dr. Dr.",
+        description=f"{word} {word}"[:64],
+        referring_physician=f"{word}^Prof. Dr. med. Maximilian"[:64],
+        patient_id="1234567890" * 6,
+    )
+    before = sizes_of(report(pose=pose()).measurements, sections())
+    earlier = EarlierExamination(date(2024, 1, 3), ("", "", ""), before, "12w3d")
+    dates = KnownDates(date(2024, 1, 31), date(2023, 10, 2), date(2023, 10, 30), (date(2023, 12, 1), 60))
+    return report(
+        pose=pose(factor=1.6).with_positions(beside),
+        name=f"{word} {word} {word}",
+        operator=f"Prof. Dr. med. {word}",
+        institution=f"Universitätsklinikum {word} Abteilung {word}",
+        comment=f"{word} " * 40,
+        model="m" * 90,
+        model_card=f"{word} " * 20,
+        warnings=tuple(f"{number} {word} {word} {word}" for number in range(9)),
+        study=study,
+        dates=dates,
+        earlier=earlier,
+        sections=sections(),
+        crl_view=CrlView(-9.0, -2.0, 900.0, 6.0, 0.2),
+        crl_image=guide_map(pose(), None, size=(480, 320)),
+        pictures=(),
+    )
+
+
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+def test_the_record_stays_one_sheet_however_much_there_is_to_say(qt, tmp_path: Path, paper) -> None:
+    print_pdf(replace(crowded(), paper=paper), tmp_path / "r.pdf", qt)
+    first, *others = sheets_of(tmp_path / "r.pdf")
+    assert "Signature" in first and "Details" not in first and "more on page 2" in first
+    assert "Details" in others[0] and "Since 2024-01-03 at 12w3d, 28 days" in first
+
+
+def test_no_text_lies_over_another(qt, tmp_path: Path) -> None:
+    for whole in (crowded(), report(pictures=(), crl_view=CrlView(9.0, 8.0, 90.0, 6.0, 0.2))):
+        print_pdf(whole, tmp_path / "r.pdf", qt)
+        for sheet in texts_of(tmp_path / "r.pdf", qt)[:2]:
+            assert len(sheet) > 20
+            for number, one in enumerate(sheet):
+                for other in sheet[number + 1 :]:
+                    assert not one.intersects(other), (one, other)
