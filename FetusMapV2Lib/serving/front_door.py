@@ -47,7 +47,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 #: Seconds between two looks for tabs that nobody needs any more; a tab whose work is in files is kept this long.
-_SWEEP_S, _SAVED_S = 5.0, 20.0
+_SWEEP_S, _SAVED_S = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,11 @@ class FrontDoor:
         tab = self._tabs.get(request.match_info["tab"])
         if tab is None:
             return _page(410, "This tab was closed for a long time, and its process has ended.", link=True)
+        async with _counted(tab):
+            return await self._answer(request, tab)
+
+    async def _answer(self, request: web.Request, tab: TabProcess) -> web.StreamResponse:
+        """The answer of the process of a tab; a page that says so if it gives none."""
         try:
             target = f"127.0.0.1:{await tab.port()}/{request.match_info['path'] or 'index.html'}"
             if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -231,7 +236,7 @@ class FrontDoor:
         assert self._client is not None
         browser = web.WebSocketResponse(max_msg_size=0, compress=False, heartbeat=30.0)
         await browser.prepare(request)
-        async with _counted(tab), self._client.ws_connect(url, headers=tab.headers, max_msg_size=0) as process:
+        async with self._client.ws_connect(url, headers=tab.headers, max_msg_size=0) as process:
             pumps = [asyncio.ensure_future(_pump(*ends)) for ends in ((browser, process), (process, browser))]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -267,8 +272,7 @@ async def _counted(tab: TabProcess) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        tab.connections -= 1
-        tab.left()
+        tab.leave()
 
 
 async def _pump(

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import shutil
 from collections.abc import Awaitable, Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
-from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.staging import owned_folder
 from FetusMapV2Lib.presenting.tones import Tone
@@ -30,6 +30,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Headers of volumes whose voxels lie in a file beside them.
 _HEADERS = (".nhdr", ".mhd", ".hdr")
 _MOST_FILES = 5000
+#: Characters that a name of a file cannot have on some system.
+_UNUSABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
+_LONGEST_NAME = 200
 _CHUNK = 1 << 20
 #: Free bytes that an upload leaves on the disk.
 _KEPT_FREE = 1 << 30
@@ -97,7 +100,9 @@ async def _saved(request: web.Request, folder: Path) -> list[Path]:
             continue
         if len(paths) == _MOST_FILES:
             raise InputError(f"more than {_MOST_FILES} files", remedy="Choose the files of one volume")
-        path = folder / _plain_name(part.filename, len(paths))
+        path = folder / plain_name(part.filename, len(paths))
+        if path in paths:
+            raise InputError("two files have this name", where=path.name, remedy="Choose the files of one volume")
         with path.open("wb") as file:
             while chunk := await part.read_chunk(_CHUNK):
                 if shutil.disk_usage(folder).free < _KEPT_FREE:
@@ -107,11 +112,10 @@ async def _saved(request: web.Request, folder: Path) -> list[Path]:
     return paths
 
 
-def _plain_name(name: str, number: int) -> str:
-    """A name without folders that keeps its endings, since a header names the file of its voxels."""
-    last = PurePath(name.replace("\\", "/")).name
-    stem, dot, endings = last.partition(".")
-    return f"{safe_stem(stem, f'file-{number}')}{dot}{safe_stem(endings, 'x') if endings else ''}"
+def plain_name(name: str, number: int) -> str:
+    """A name without folders that is otherwise kept, since a header names the file of its voxels."""
+    last = _UNUSABLE.sub("_", name.replace("\\", "/").rpartition("/")[2])
+    return last if last.strip(". ") and len(last.encode()) <= _LONGEST_NAME else f"file-{number}"
 
 
 async def _send(kind: str, session: Session) -> web.StreamResponse:

@@ -26,8 +26,8 @@ class TabProcess:
     """A running process with its port, and how many connections the front door holds to it.
 
     Attributes:
-        connections: web sockets that are open now.
-        left_at: when the last connection ended, by `time.monotonic`.
+        connections: requests and web sockets that are open now.
+        left_at: when the last of them ended, by `time.monotonic`.
         has_unsaved: whether it holds work that is in no file.
 
     Args:
@@ -67,11 +67,12 @@ class TabProcess:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last connection; 0 while there is one."""
+        """Seconds since a browser was there; 0 while one is connected."""
         return 0.0 if self.connections else time.monotonic() - self.left_at
 
-    def left(self) -> None:
-        """Note that a connection has ended."""
+    def leave(self) -> None:
+        """Note the end of a request or web socket."""
+        self.connections -= 1
         self.left_at = time.monotonic()
 
     async def port(self) -> int:

@@ -97,6 +97,20 @@ def test_a_tab_has_a_process_that_answers_the_front_door_alone() -> None:
     assert crashed[0] == 410 and "the process of this tab has ended" in crashed[1]
 
 
+def test_a_tab_that_starts_slowly_is_not_taken_for_one_that_was_left() -> None:
+    async def visit(client: aiohttp.ClientSession, door: FrontDoor, address: str) -> int:
+        async with client.get(f"{address}/?token={TOKEN}", allow_redirects=False) as answer:
+            place = answer.headers["Location"]
+        asked = asyncio.ensure_future(client.get(address + place))
+        while not next(iter(door._tabs.values())).connections:
+            await asyncio.sleep(0.01)
+        door._forget_ended()
+        async with await asked as answer:
+            return answer.status
+
+    assert visited(visit, keep_s=0.0) == 200
+
+
 def test_the_address_of_a_computer_that_others_reach_has_its_name() -> None:
     door = FrontDoor(DoorOptions(host="0.0.0.0", token=TOKEN), SessionOptions(secret=""))
     assert socket.gethostname() in door.address and "0.0.0.0" not in door.address
