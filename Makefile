@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists screenshots \
-	benchmark-accuracy benchmark-speed bare-root clean
+	benchmark-accuracy benchmark-speed bare-root container-root clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ test-lowest:
 # Both commands on a Debian that has nothing but the packages of Testing/packaging/debian-packages.txt; needs root.
 bare-root:
 	Testing/packaging/bare_root.sh
+
+# What examples/cluster/Dockerfile does, in such a root, and a batch in it; needs root.
+container-root:
+	Testing/packaging/bare_root.sh --container
 
 # The documentation as a site in build/site.
 docs: setup

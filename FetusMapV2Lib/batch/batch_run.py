@@ -12,7 +12,7 @@ from FetusMapV2Lib.batch.journal import DONE, MOST_LOSSES, Journal, Record, reco
 from FetusMapV2Lib.batch.rows import row_of_document
 from FetusMapV2Lib.batch.summary_page import summary_page
 from FetusMapV2Lib.batch.tables import write_csv_table, write_parquet_table
-from FetusMapV2Lib.batch.worker_pool import Task, WorkerPool
+from FetusMapV2Lib.batch.tasks import Pool, Task
 from FetusMapV2Lib.core.atomic_files import atomic_write
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
@@ -71,28 +71,22 @@ def plan_batch(
 
 
 def run_batch(
-    plan: BatchPlan,
-    settings: BatchSettings,
-    journal: Journal,
-    jobs: int,
-    *,
-    pool: WorkerPool | None = None,
-    on_stage: Callable[[BatchCase, str], None] | None = None,
+    plan: BatchPlan, journal: Journal, pool: Pool, *, on_stage: Callable[[BatchCase, str], None] | None = None
 ) -> Iterator[Record]:
     """Process the cases of a plan, and write each record to the journal before it is yielded.
 
     Args:
         plan: what is to be done.
-        settings: of the batch.
         journal: see `Journal`.
-        jobs: processes at once.
-        pool: that processes them; by default one on this computer.
-        on_stage: see `WorkerPool.run`.
+        pool: that processes them; not begun yet. Without cases it is never begun.
+        on_stage: see `Pool.run`.
 
     Raises:
         UserError: no process can be started, the model cannot be loaded, or the journal cannot be written.
     """
-    with pool or WorkerPool(settings, min(jobs, max(1, len(plan.tasks)))) as workers:
+    if not plan.tasks:
+        return
+    with pool as workers:
         for record in workers.run(plan.tasks, on_stage):
             journal.add(record)
             yield record

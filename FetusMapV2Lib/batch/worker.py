@@ -29,7 +29,7 @@ def main() -> None:
     threading.Thread(target=_read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = from_json(BatchSettings, json.loads(lines.get()))
     try:
-        engine = _loaded(settings)
+        engine = loaded_engine(settings)
     except Exception as error:
         shown = as_user_error(error)
         _send(out, {"failed": shown.problem, "where": shown.where, "remedy": shown.remedy})
@@ -63,7 +63,8 @@ def _own_output() -> TextIO:
     return os.fdopen(own, "w", encoding="utf-8", newline="\n")
 
 
-def _loaded(settings: BatchSettings) -> PoseEngine:
+def loaded_engine(settings: BatchSettings) -> PoseEngine:
+    """The engine of a process of a batch; it has the threads that the settings say."""
     import torch
 
     from FetusMapV2Lib.estimation.engine import PoseEngine

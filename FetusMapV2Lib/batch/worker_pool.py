@@ -13,40 +13,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, Any
 
 from FetusMapV2Lib.batch.case_work import BatchSettings
 from FetusMapV2Lib.batch.cases import BatchCase
-from FetusMapV2Lib.batch.journal import MOST_LOSSES, Record
+from FetusMapV2Lib.batch.journal import Record
+from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
-from FetusMapV2Lib.core.version import SOFTWARE
 
-#: Seconds without a message after which a process that works on a case counts as hung.
-PATIENCE_S = 1800.0
 #: Processes in succession that may end before they are ready, and seconds that each end is waited for.
 _MOST_STARTS, _END_S = 3, 2.0
 _LAST_LOG = 300
 _TICK_S = 0.5
 _WORKER = "FetusMapV2Lib.batch.worker"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A case to be processed, and what is known of earlier tries.
-
-    Attributes:
-        case: the case.
-        losses: processes that were lost while they worked on it.
-        thumbnail: see `case_work.process_case`.
-    """
-
-    case: BatchCase
-    losses: int = 0
-    thumbnail: bool = False
 
 
 class WorkerPool:
@@ -86,15 +69,15 @@ class WorkerPool:
             UserError: no process can be started, or the model cannot be loaded.
         """
         waiting, again = iter(tasks), deque[Task]()
-        task = _next(again, waiting)
+        task = next_task(again, waiting)
         while task is not None or any(worker.task for worker in self._workers):
             while task is not None and (worker := self._free()) is not None:
                 worker.give(task)
-                task = _next(again, waiting)
+                task = next_task(again, waiting)
             lost = yield from self._receive(on_stage)
             if lost is not None:
                 again.append(lost)
-            task = task or _next(again, waiting)
+            task = task or next_task(again, waiting)
 
     def _free(self) -> _Worker | None:
         """A process without a case; a new one if there may be more."""
@@ -145,19 +128,9 @@ class WorkerPool:
             return worker.task
         if worker.task is None:
             return None
-        task = Task(worker.task.case, worker.task.losses + 1, worker.task.thumbnail)
-        given_up = task.losses >= MOST_LOSSES
-        problem = f"the process that worked on it was lost ({reason})"
-        row = {"software": SOFTWARE} | ({"file": str(task.case.path.absolute())} if self._settings.identifiers else {})
-        remedy = ". It was tried twice and is given up" if given_up else ""
-        yield {"case": task.case.key, "outcome": "lost", "problem": problem + remedy, "row": row}
-        return None if given_up else task
-
-
-def _next(again: deque[Task], waiting: Iterator[Task]) -> Task | None:
-    """The next task: new ones first, so that a poisonous case does not stop the others."""
-    found = next(waiting, None)
-    return found if found is not None else (again.popleft() if again else None)
+        record, again = after_loss(worker.task, reason, self._settings)
+        yield record
+        return again
 
 
 class _Worker:

@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.batch.case_work import BatchSettings
     from FetusMapV2Lib.batch.cases import FoundCases
     from FetusMapV2Lib.batch.journal import Journal, Record
+    from FetusMapV2Lib.batch.tasks import Pool
 
 #: Words for outcomes in the last line.
 _WORDS = {"found": "found", "doubtful": "doubtful", "none": "without a fetus", "refused": "refused", "lost": "given up"}
@@ -42,7 +44,16 @@ def batch(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for results and table.")],
     model: ModelOption = None,
     device: DeviceOption = "auto",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes at once.")] = 1,
+    jobs: Annotated[
+        Optional[int], typer.Option("--jobs", "-j", min=1, help="Processes at once; 1, on a cluster as many as fit.")
+    ] = None,
+    ray: Annotated[
+        Optional[str],
+        typer.Option("--ray", metavar="ADDRESS", help="Use a Ray cluster: auto, an address, or local."),
+    ] = None,
+    engine_cpus: Annotated[
+        int, typer.Option("--engine-cpus", min=1, help="Cores of each engine on a Ray cluster.")
+    ] = 2,
     shard: Annotated[
         Optional[str],
         typer.Option("--shard", metavar="I/N", help="Process the I-th of N parts, for arrays of cluster jobs."),
@@ -91,7 +102,7 @@ def batch(
     presence = PresenceRule(presence_threshold, accept_doubtful)
     settings = _settings(
         output, {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report},
-        model=model, device=device, memory_budget=memory_budget, refine=refine, jobs=jobs,
+        model=model, device=device, memory_budget=memory_budget, refine=refine, jobs=jobs or 1,
         identifiers=not without_identifiers, shared=shared, overwrite=overwrite, kretz_handedness=kretz_handedness,
         presence=presence,
     )  # fmt: skip
@@ -102,14 +113,15 @@ def batch(
     if without_identifiers:
         _check_names(found)
     events = _Events(as_json)
+    where = _Where(jobs, settings.threads) if ray is None else _Where(jobs, engine_cpus, ray)
     if dry_run:
-        events.plan(plan_batch(found.cases, settings, None), found, settings, jobs)
+        events.plan(plan_batch(found.cases, settings, None), found, where)
         return
     usable_folder(output, private=not shared)
     with Journal(output / journal_name(part), private=not shared) as journal:
         plan = plan_batch(found.cases, settings, journal, retry=retry)
-        events.plan(plan, found, settings, jobs)
-        counts = _run(plan, settings, journal, jobs, events)
+        events.plan(plan, found, where)
+        counts = _run(plan, settings, journal, where, events)
     wrong = _finish(output, part, plan, found, counts, events, private=not shared)
     if wrong:
         raise typer.Exit(2)
@@ -170,13 +182,58 @@ def _check_names(found: FoundCases) -> None:
             raise InputError("results without identifiers need names of their own", where=case.path, remedy=remedy)
 
 
-def _run(plan: BatchPlan, settings: BatchSettings, journal: Journal, jobs: int, events: _Events) -> Counter[str]:
+@dataclass(frozen=True)
+class _Where:
+    """Where a batch runs: processes of this computer, or engines of a Ray cluster.
+
+    Attributes:
+        jobs: at once; None = one process, or as many engines as the cluster has room for.
+        threads: of one of them.
+        address: of the cluster, None = this computer.
+    """
+
+    jobs: int | None
+    threads: int
+    address: str | None = None
+
+    def pool(self, settings: BatchSettings, cases: int) -> Pool:
+        """That processes so many cases."""
+        if self.address is None:
+            from FetusMapV2Lib.batch.worker_pool import WorkerPool
+
+            return WorkerPool(settings, min(self.jobs or 1, max(1, cases)))
+        from FetusMapV2Lib.batch.ray_pool import EngineRoom, RayPool
+
+        return RayPool(settings, self.address, EngineRoom(self.threads, at_most=self.jobs))
+
+    def values(self) -> dict[str, Any]:
+        """For programs."""
+        return {"jobs": self.jobs or 1} if self.address is None else {"jobs": self.jobs, "ray": self.address}
+
+    def told(self) -> str:
+        """In words, with the memory that it needs."""
+        from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL, PROCESS_BYTES
+        from FetusMapV2Lib.memory.plan import shown_bytes
+
+        each = PROCESS_BYTES + BYTES_PER_VOXEL * _VOXELS
+        if self.address is None:
+            jobs = self.jobs or 1
+            return f"{jobs} processes with {self.threads} threads each, about {shown_bytes(jobs * each)}"
+        most = f"at most {self.jobs}" if self.jobs else "as many as fit"
+        return (
+            f"engines on the Ray cluster {printable(self.address)}, {most}, "
+            f"with {self.threads} cores and about {shown_bytes(each)} each"
+        )
+
+
+def _run(plan: BatchPlan, settings: BatchSettings, journal: Journal, where: _Where, events: _Events) -> Counter[str]:
     from FetusMapV2Lib.batch.batch_run import run_batch
 
+    pool = where.pool(settings, len(plan.tasks))
     last: dict[str, str] = {}
     with _bar() as bar:
         task = bar.add_task("", total=len(plan.tasks))
-        for record in run_batch(plan, settings, journal, jobs, on_stage=events.stage):
+        for record in run_batch(plan, journal, pool, on_stage=events.stage):
             done = record["case"] not in last
             last[record["case"]] = record["outcome"]
             bar.update(task, advance=1 if done else 0, description=events.counted(last))
@@ -219,24 +276,22 @@ class _Events:
         self._as_json = as_json
         self._start = time.monotonic()
 
-    def plan(self, plan: BatchPlan, found: FoundCases, settings: BatchSettings, jobs: int) -> None:
+    def plan(self, plan: BatchPlan, found: FoundCases, where: _Where) -> None:
         """What is going to be done."""
-        from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL, PROCESS_BYTES
-        from FetusMapV2Lib.memory.plan import shown_bytes
-
         for path, reason in found.refused:
             print_message(f"{printable(path)}: {reason}", "yellow")
         for case in plan.given_up:
             print_message(
                 f"{printable(str(case.path))}: given up, as its process was lost twice; see --retry", "yellow"
             )
-        needed = jobs * (PROCESS_BYTES + BYTES_PER_VOXEL * _VOXELS)
         self._say(
             "start",
-            {"cases": len(found.cases), "to_do": len(plan.tasks), "done_before": len(plan.finished), "jobs": jobs},
-            f"{len(found.cases)} cases: {len(plan.tasks)} to do, {len(plan.finished)} done before; "
-            f"{jobs} processes with {settings.threads} threads each, about {shown_bytes(needed)}",
-        )
+            {
+                "cases": len(found.cases), "to_do": len(plan.tasks), "done_before": len(plan.finished),
+                **where.values(),
+            },
+            f"{len(found.cases)} cases: {len(plan.tasks)} to do, {len(plan.finished)} done before; {where.told()}",
+        )  # fmt: skip
 
     def stage(self, case: Any, stage: str) -> None:
         """A case has reached a stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from typing import Any
 
@@ -10,6 +11,8 @@ from cli.synthetic_balls import layout
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.batch import worker
+from FetusMapV2Lib.batch.ray_engine import RayEngine, computer_of_this_engine
+from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import LocalEngine
@@ -34,6 +37,16 @@ class InstantEngine(LocalEngine):
     def resource_estimate(self, voxels: int, refine: str = "off") -> ResourceEstimate:
         """See `PoseEngine.resource_estimate`."""
         return ResourceEstimate("cpu", "a test", "instant", None, None, "")
+
+
+class InstantRayEngine(RayEngine):
+    """The same on a Ray cluster."""
+
+    def load(self) -> dict[str, Any]:
+        """As `RayEngine.load`."""
+        self._settings.output.mkdir(parents=True, exist_ok=True)
+        self._engine = InstantEngine()
+        return {"ready": os.getpid(), "computer": computer_of_this_engine(), "software": SOFTWARE}
 
 
 def main() -> None:

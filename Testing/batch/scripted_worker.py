@@ -25,12 +25,13 @@ def main() -> None:
     for line in sys.stdin:
         case = json.loads(line)["case"]
         print(json.dumps({"stage": "reading", "fraction": 0.0}), flush=True)
-        _act(case["name"], Path(settings["output"]))
+        act(case["name"], Path(settings["output"]))
         outcome, row = ("refused" if "bad" in case["name"] else "found"), {"seconds": 0.0, "reason": str(os.getpid())}
         print(json.dumps({"record": {"case": case["name"], "outcome": outcome, "row": row}}), flush=True)
 
 
-def _act(name: str, folder: Path) -> None:
+def act(name: str, folder: Path) -> None:
+    """End or silence this process, as the name says."""
     mark = folder / f"{name}.tried"
     if "once" in name and mark.exists():
         return

@@ -10,7 +10,8 @@ import pytest
 
 from FetusMapV2Lib.batch.case_work import BatchSettings
 from FetusMapV2Lib.batch.cases import BatchCase
-from FetusMapV2Lib.batch.worker_pool import Task, WorkerPool
+from FetusMapV2Lib.batch.tasks import Task
+from FetusMapV2Lib.batch.worker_pool import WorkerPool
 from FetusMapV2Lib.core.errors import UserError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Runs `make demo` and `make test-quick` on a bare Debian: a fresh root with the packages of debian-packages.txt alone.
 #
-# Usage: bare_root.sh [FOLDER]    (as root, with debootstrap; FOLDER takes the root, about 7 GB, and is kept)
+# With --container, the steps of examples/cluster/Dockerfile instead, and then a batch, also by Ray, as its user.
+#
+# Usage: bare_root.sh [--container] [FOLDER]    (as root, with debootstrap; FOLDER takes the root, about 7 GB, and is kept)
 # The mirror and all settings of apt and pip are this machine's; the project is what git has committed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +16,11 @@ if [ "${IN_OWN_MOUNTS:-}" != yes ]; then # what is mounted below is unmounted wi
   IN_OWN_MOUNTS=yes exec unshare --mount --propagation private "$0" "$@"
 fi
 
+container=no
+if [ "${1:-}" = --container ]; then
+  container=yes
+  shift
+fi
 if [ $# -gt 0 ]; then
   root=$1
   mkdir -p "$root"
@@ -52,13 +59,27 @@ inside() { # with settings of pip and proxies, and nothing else of this machine'
 timed() {
   started=$(date +%s)
   echo "== $*"
-  inside --userspec=somebody "$root" "$@"
+  inside --userspec="$user" "$root" "$@"
   echo "== $*: $(($(date +%s) - started)) s"
 }
-inside "$root" /project/Testing/packaging/system_packages.sh install >/dev/null
+user=somebody
 # pip's settings, and the certificates and wheels that they name
 take /etc/pip.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
   $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true)
+if [ $container = yes ]; then # the image python:3.12-slim has Python; this root gets Debian's
+  inside "$root" apt-get -qq update
+  inside "$root" apt-get -qq --yes install python3-venv >/dev/null
+  user=root
+  timed sh /project/examples/cluster/install.sh /project
+  user=fetusmap
+  fetusmap=/opt/fetusmap/bin/fetusmap
+  timed $fetusmap simulate /tmp/volumes --count 3 --size 70,60,60 --spacing 2.0
+  timed $fetusmap batch /tmp/volumes --output /tmp/results --device cpu
+  timed $fetusmap batch /tmp/volumes --output /tmp/results-of-ray --device cpu --ray local
+  du -sh "$root/opt/fetusmap"
+  exit
+fi
+inside "$root" /project/Testing/packaging/system_packages.sh install >/dev/null
 inside "$root" useradd --no-create-home --home-dir /project --uid 1000 somebody
 chown -R 1000:1000 "$root/project"
 timed make -C /project setup
