@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from FetusMapV2Lib.anatomy.activity import Activity, classify
 from FetusMapV2Lib.anatomy.joint_angles import JointAngle, angle_list, angle_uncertainty, joint_angles
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
 from FetusMapV2Lib.anatomy.schema import Schema
@@ -82,6 +83,7 @@ class Movement:
         turning: (T,) degrees per unit of time that the body turns in the world.
         moving: (T, P) bool.
         periods: in the order of parts and times.
+        activity: rest and activity, and the kind of each movement.
     """
 
     times: np.ndarray
@@ -95,6 +97,7 @@ class Movement:
     turning: np.ndarray
     moving: np.ndarray
     periods: tuple[Period, ...]
+    activity: Activity
 
     def periods_of(self, part: str) -> tuple[Period, ...]:
         """The periods of one part."""
@@ -142,6 +145,8 @@ def analyse_movement(
         parts,
     )
     moving = np.stack([_moving(*column) for column in zip(speeds.T, noise.T, strict=True)], axis=1)
+    flags = {part.key: column for part, column in zip(parts, moving.T, strict=True)}
+    known = np.isfinite(speeds).any(axis=1)
     return Movement(
         times=times,
         time_unit="frame" if times_s is None else "s",
@@ -154,6 +159,7 @@ def analyse_movement(
         turning=turning_speed(trunk.turns, times),
         moving=moving,
         periods=_periods(moving, speeds, times, parts),
+        activity=classify(points, trunk.positions, trunk.turns, times, flags, known, schema),
     )
 
 

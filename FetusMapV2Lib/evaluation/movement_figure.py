@@ -75,17 +75,22 @@ def _angle_panels(movement: Movement) -> list[tuple[str, list[int]]]:
 def _draw_angles(axes: Any, movement: Movement, panel: tuple[str, list[int]]) -> None:
     title, columns = panel
     curves = smoothed(movement.angles)
-    shown = movement.angles[:, columns]
+    ends = []
     for column in columns:
         colour, dashes = _STYLES[movement.angle_list[column].group]
         values, interval = movement.angles[:, column], movement.angle_intervals[:, column]
-        axes.fill_between(movement.times, values - interval, values + interval, color=colour, alpha=0.10, linewidth=0)
+        low, high = values - interval, values + interval
+        if movement.angle_list[column].group != "ht":  # a joint bends between straight and folded
+            low, high = np.maximum(low, 0.0), np.minimum(high, 180.0)
+        ends += [low, high, values]
+        axes.fill_between(movement.times, low, high, color=colour, alpha=0.10, linewidth=0)
         axes.plot(movement.times, values, ".", color=colour, markersize=4)
         axes.plot(movement.times, curves[:, column], color=colour, linestyle=dashes, linewidth=1.5)
-    if np.isfinite(shown).any():  # the intervals may be far wider than what there is to see
-        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-        margin = max(15.0, 0.25 * (high - low))
-        axes.set_ylim(low - margin, high + margin)
+    shown = np.concatenate(ends)
+    if np.isfinite(shown).any():
+        least, most = float(np.nanmin(shown)), float(np.nanmax(shown))
+        span = max(most - least, 30.0)
+        axes.set_ylim(least - 0.05 * span, most + 0.3 * span)  # room for the name
     _finish(axes, title)
 
 
@@ -93,7 +98,12 @@ def _draw_turning(axes: Any, movement: Movement) -> None:
     colour, dashes = _MIDDLE
     axes.plot(movement.times, movement.turning, color=colour, linestyle=dashes, linewidth=1.6)
     axes.plot(movement.times, movement.turning, ".", color=colour, markersize=4)
-    axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1], 1e-3))  # room for the name
+    axes.set_ylim(0, 1.6 * max(axes.get_ylim()[1], 1e-3))  # room for the name and the kinds of movement
+    half = 0.5 * _step(movement.times)
+    for event in movement.activity.events:
+        axes.axvspan(event.start - half, event.end + half, color=colour, alpha=0.12, linewidth=0)
+        middle = (event.start + event.end) / 2
+        axes.text(middle, 0.72, event.kind, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=9)
     _finish(axes, f"Whole body turns, degrees/{movement.time_unit}")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.anatomy import movement as rules
+from FetusMapV2Lib.anatomy.activity import SOURCE
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import HALF_WINDOW
 from FetusMapV2Lib.core.notices import RESEARCH_USE
@@ -40,7 +41,8 @@ def movement_csv(movement: Movement, estimates: Sequence[Estimate] = ()) -> str:
         header += [f"{angle.key}_deg", f"{angle.key}_plus_minus_deg"]
     for part in movement.part_list:
         header += [f"{part.key}_speed_{unit}", f"{part.key}_noise_{unit}", f"{part.key}_moves"]
-    header += [f"body_turning_deg_per_{movement.time_unit}", "fetus", "note"]
+    header += [f"body_turning_deg_per_{movement.time_unit}", "activity", "fetus", "note"]
+    kinds = _kinds(movement)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -53,7 +55,7 @@ def movement_csv(movement: Movement, estimates: Sequence[Estimate] = ()) -> str:
             known = math.isfinite(speed)
             row += [_cell(speed, 2), _cell(noise, 2), str(int(moves)) if known else ""]
         grade = estimates[frame].status if estimates and estimates[frame].has_pose else ""
-        row += [_cell(movement.turning[frame], 2), grade, RESEARCH_USE if frame == 0 else ""]
+        row += [_cell(movement.turning[frame], 2), kinds[frame], grade, RESEARCH_USE if frame == 0 else ""]
         writer.writerow(row)
     return out.getvalue()
 
@@ -92,6 +94,7 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
             }
             for column, part in enumerate(movement.part_list)
         ],
+        "activity": _activity_document(movement),
         "frames": [
             {
                 "frame": number,
@@ -108,6 +111,26 @@ def movement_document(movement: Movement, estimates: Sequence[Estimate]) -> dict
     }
     values: dict[str, Any] = to_json(document, digits=_DIGITS)
     return values
+
+
+def _kinds(movement: Movement) -> list[str]:
+    """Per frame "rest", the kind of the movement, or nothing where it is not known."""
+    known = movement.activity.known
+    kinds = ["rest" if seen else "" for seen in known]
+    for event in movement.activity.events:
+        kinds[event.first : event.last + 1] = [event.kind] * (event.last + 1 - event.first)
+    return kinds
+
+
+def _activity_document(movement: Movement) -> dict[str, Any]:
+    activity = movement.activity
+    return {
+        "counts": activity.counts,
+        "active_share": activity.active_share,
+        "longest_rest": activity.longest_rest,
+        "events": activity.events,
+        "note": SOURCE,
+    }
 
 
 def speed_unit(movement: Movement) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from FetusMapV2Lib.anatomy.activity import Event
 from FetusMapV2Lib.anatomy.movement import Movement, Period
 from FetusMapV2Lib.presenting.translation import translator
 
@@ -46,7 +47,32 @@ def movement_rows(movement: Movement | None, frame: int) -> list[MovementRow]:
         return []
     speeds = [_speed_row(movement, number, frame) for number in range(len(movement.part_list))]
     angles = [_angle_row(movement, number, frame) for number in range(len(movement.angle_list))]
-    return [*speeds, _turning_row(movement, frame), *angles]
+    return [*_activity_rows(movement, frame), *speeds, _turning_row(movement, frame), *angles]
+
+
+def _activity_rows(movement: Movement, frame: int) -> list[MovementRow]:
+    """Rest or activity, and each kind of movement that occurred with its count and times."""
+    activity = movement.activity
+    now = next((event for event in activity.events if event.first <= frame <= event.last), None)
+    names = {
+        "arm": _("Arm alone"),
+        "leg": _("Leg alone"),
+        "trunk": _("Trunk"),
+        "jump": _("Jump"),
+        "other": _("Several limbs or head"),
+    }
+    state = _NO_VALUE if not activity.known[frame] else _("rest") if now is None else names[now.kind]
+    share = activity.active_share
+    tip = _("Kinds of movement of the late first trimester after Hata; a moving probe may look like one of the trunk.")
+    whole = _("{0:.0f} % active").format(100 * share) if math.isfinite(share) else _NO_VALUE
+    longest = activity.longest_rest
+    rest = _("longest rest {0:.1f} {1}").format(longest, _time_unit(movement)) if math.isfinite(longest) else ""
+    rows = [MovementRow(_("Activity"), state, whole, rest, tip, now is not None)]
+    for kind, count in activity.counts.items():
+        if count:
+            spans = "; ".join(_span(event, movement) for event in activity.events if event.kind == kind)
+            rows.append(MovementRow(names[kind], whole=_("{0} times").format(count), periods=spans, tip=tip))
+    return rows
 
 
 def _speed_row(movement: Movement, number: int, frame: int) -> MovementRow:
@@ -104,7 +130,7 @@ def frame_text(movement: Movement | None, frame: int, count: int) -> str:
     return _("{0}, {1:.2f} s").format(text, movement.times[frame])
 
 
-def _span(period: Period, movement: Movement) -> str:
+def _span(period: Period | Event, movement: Movement) -> str:
     if movement.time_unit == "s":
         return _("{0:.1f}–{1:.1f} s").format(period.start, period.end)
     return _("frames {0}–{1}").format(period.first + 1, period.last + 1)

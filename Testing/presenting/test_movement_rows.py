@@ -20,7 +20,10 @@ def test_the_part_that_moves_has_periods_and_a_range() -> None:
     arm = rows["Left arm"]
     assert arm.moves and arm.now.endswith("mm/s") and arm.whole.startswith("up to ") and arm.periods.endswith(" s")
     assert arm.tip.startswith("Speed relative to the trunk. Noise: ")
-    assert not any(row.moves for row in rows.values() if row is not arm)
+    activity = rows["Activity"]
+    assert activity.moves and activity.now == "Arm alone" and activity.whole.endswith(" % active")
+    assert rows["Arm alone"].whole == "1 times" and rows["Arm alone"].periods.endswith(" s")
+    assert not any(row.moves for row in rows.values() if row not in (arm, activity))
     assert "±" in rows["Left elbow flexion"].now
 
 
