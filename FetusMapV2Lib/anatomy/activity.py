@@ -35,6 +35,8 @@ _LONGEST_PAUSE = 1
 #: A trunk moves if it bends or turns by so many degrees, and a body jumps if its trunk is displaced by such a share of
 #: its own length (upper thoracic to lumbosacral spine), each at least so many standard deviations of its noise.
 _BENDS_DEG, _TURNS_DEG, _JUMPS_SHARE, _LEAST_NOISES = 10.0, 12.0, 0.20, 4.0
+#: Frames before and after in which a trunk has to move to be active; single frames turn by about this much too much.
+_WINDOW, _GRAIN_DEG = 2, 1.0
 #: Limbs that reach less than this share of the most moving one only go along.
 _GOES_ALONG = 0.5
 
@@ -91,8 +93,8 @@ def classify(
 ) -> Activity:  # fmt: skip
     """Events of a sequence and their kinds.
 
-    An event is a run of frames in which a part moves. It is a jump if the trunk as a whole is displaced far; else a
-    movement of the trunk if that bends or turns; else of arms or of legs if only these reach far.
+    An event is a run of frames in which a limb, the head or the trunk moves. It is a jump if the trunk as a whole is
+    displaced far; else a movement of the trunk if that bends or turns; else of arms or of legs if only these reach far.
 
     Args:
         positions: (T, N, 3) RAS mm.
@@ -103,8 +105,10 @@ def classify(
         known: (T,) whether the frame can be judged.
         schema: of the landmarks.
     """
-    active = np.any(list(moving.values()), axis=0)
     paths = _Paths.of(positions, aligned, turns, schema)
+    # a body that drifts with the probe is at rest: the trunk must move clearly within a second or so
+    seen_from_the_trunk = [flags for key, flags in moving.items() if key != "body"]
+    active = np.any([*seen_from_the_trunk, paths.trunk_moves()], axis=0)
     events = []
     for first, last in _joined(active):
         parts = tuple(key for key, flags in moving.items() if flags[first : last + 1].any())
@@ -148,6 +152,21 @@ class _Paths:
         bend = _relative_turn(aligned[:, above], aligned[:, below])
         reach = {key: aligned[:, list(schema.rows(group)[1:])] for key, group in groups.items()}
         return cls(middle, turns, bend, reach)
+
+    def trunk_moves(self) -> NDArray[np.bool_]:
+        """(T,) whether the trunk is displaced, bends or turns by half of what makes an event, within a few frames."""
+        count = len(self.middle)
+        spans = [slice(max(frame - _WINDOW, 0), frame + _WINDOW + 1) for frame in range(count)]
+        least = [_LEAST_NOISES * _noise(path) for path in (self.middle, self.bend)]
+        return np.array(
+            [
+                _range(self.middle[span]) > max(_JUMPS_SHARE / 2, least[0])
+                or _range(self.bend[span]) > max(_BENDS_DEG / 2, least[1])
+                or _turned(self.turn[span]) > _TURNS_DEG / 2 + 2 * _GRAIN_DEG
+                for span in spans
+            ],
+            dtype=bool,
+        )
 
     def kind(self, first: int, last: int, parts: tuple[str, ...]) -> Kind:
         """Of the event between two frames, both included."""

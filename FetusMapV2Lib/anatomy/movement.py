@@ -131,8 +131,7 @@ def analyse_movement(
     points = np.asarray(positions, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (schema.count, 3):
         raise ValueError(f"positions must have the shape (T, {schema.count}, 3), found {points.shape}")
-    times = np.arange(len(points)) if times_s is None else times_s
-    times = np.asarray(times, dtype=np.float64)
+    times: np.ndarray = np.asarray(np.arange(len(points)) if times_s is None else times_s, dtype=np.float64)
     if times.shape != points.shape[:1] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise ValueError("times must be one finite number per frame, and increase")
     radii = known_radii(radius90_mm, points)

@@ -181,7 +181,7 @@ class _Reader:
         inner = np.concatenate([missing, before[:, :-gap]], axis=1)
         outer = np.concatenate([after[:, gap:], missing], axis=1)
         # a bright wall around the fluid stands out from one side only
-        return (greys - np.fmax(inner, outer)) / self.contrast
+        return np.asarray((greys - np.fmax(inner, outer)) / self.contrast)
 
     def score(self, model: _Model) -> float:
         """Mean strength of the edge on the surface of a model; a strong edge counts no more than a clear one."""

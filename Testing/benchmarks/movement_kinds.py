@@ -1,6 +1,6 @@
 """How well kinds of movement are told apart, on simulated poses of known movements with the errors of landmarks.
 
-    .venv/bin/python Testing/benchmarks/movement_kinds.py [--sequences 40]
+    .venv/bin/python Testing/benchmarks/movement_kinds.py [--sequences 25]
 
 Poses and errors only, no pictures: each sequence has two movements of each kind in random order, at four frames a
 second. An event counts for the true movement that it overlaps most; events at rest are false, movements without one are
@@ -31,7 +31,7 @@ RADIUS90_MM = 2.5
 def main() -> None:
     """Print a table for each error."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sequences", type=int, default=40)
+    parser.add_argument("--sequences", type=int, default=25)
     sequences = parser.parse_args().sequences
     for error in ERRORS_MM:
         print(f"\nErrors of {error:g} mm per axis and frame, {sequences} sequences\n")

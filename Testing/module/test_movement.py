@@ -80,10 +80,11 @@ def test_estimating_all_frames_shows_who_moves(moving_window):
     assert window.module_widget.state.poseScene is fetus.pose_scene
     lines = table(window)
     assert lines["Left arm"][NOW].endswith("mm/s") and lines["Left arm"][MOVES] == "0.0–1.2 s"
-    assert not any(line[MOVES] for name, line in lines.items() if name != "Left arm")
+    assert lines["Activity"][NOW] == "Arm alone" and lines["Arm alone"][ALL] == "1 times"
+    assert not any(line[MOVES] for name, line in lines.items() if name not in ("Left arm", "Arm alone", "Activity"))
     assert "±" in lines["Left elbow flexion"][NOW]
     assert lines["Left elbow flexion"][ALL] != lines["Right elbow flexion"][ALL]
-    assert len(lines) == 7 + 9
+    assert len(lines) == 2 + 7 + 9
     assert ui.exportMovementButton.enabled and ui.showChartButton.enabled
     assert ui.resultsTable.rowCount > 0, "the measurements of the shown frame"
 
