@@ -46,15 +46,21 @@ MODELS_RULE = PresenceRule()
 
 @dataclass(frozen=True)
 class PresenceThresholds:
-    """Detection scores from which a fetus is found, and from which it is doubtful; lower ones are none."""
+    """Detection scores from which a fetus is found, and from which it is doubtful; lower ones are none.
+
+    Attributes:
+        found, doubtful: the scores.
+        limbs_count: whether arms or legs have to stand out as well for a fetus to be found.
+    """
 
     found: float
     doubtful: float
+    limbs_count: bool = True
 
     def with_rule(self, rule: PresenceRule) -> PresenceThresholds:
         """The thresholds where a rule may set another one; no score is doubtful that the rule calls found."""
         found = self.found if rule.threshold is None else rule.threshold
-        return PresenceThresholds(found, min(found, self.doubtful))
+        return PresenceThresholds(found, min(found, self.doubtful), self.limbs_count and rule.threshold is None)
 
 
 def detection_score_of(views: Sequence[ViewPrediction]) -> float:
@@ -73,8 +79,18 @@ def torso_mass(view: ViewPrediction) -> float:
     return max(mass, 0.0)
 
 
+def limb_mass(view: ViewPrediction) -> float:
+    """Probability mass around arms or legs in a view, whichever stand out more, 0-1: a body may be shown in part."""
+    schema = default_schema()
+    arms, legs = ([*schema.rows(f"l{limb}"), *schema.rows(f"r{limb}")] for limb in "al")
+    return max(float(view.peak_mass[rows].mean()) for rows in (arms, legs))
+
+
 def grade_presence(view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds) -> tuple[Status, str]:
     """The grade of presence and why it is not "found", one sentence with the score and the threshold.
+
+    What looks like head and trunk may be a head alone, a spine or an organ: with arms and legs so faint that their mass
+    and the score do not reach the threshold together, half each, it is doubtful.
 
     Args:
         view: the last one.
@@ -91,6 +107,13 @@ def grade_presence(view: ViewPrediction, detection_score: float, thresholds: Pre
             "doubtful",
             f"It is doubtful whether this is a fetus: {_below(detection_score, thresholds.found)} from which a fetus "
             "counts as found; check every landmark.",
+        )
+    limbs = limb_mass(view)
+    if thresholds.limbs_count and (detection_score + limbs) / 2 < thresholds.found:
+        return (
+            "doubtful",
+            f"It is doubtful whether this is a fetus: head and trunk stand out with a score of {detection_score:.2f}, "
+            f"but neither arms nor legs do ({limbs:.2f}); check every landmark.",
         )
     return "found", ""
 

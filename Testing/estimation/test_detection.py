@@ -20,7 +20,7 @@ from FetusMapV2Lib.estimation.detection import (
 from FetusMapV2Lib.estimation.estimate import ViewPrediction
 
 
-def view(trunk_mass: float = 0.9, limb_mass: float = 0.1, length_mm: float | None = 60.0) -> ViewPrediction:
+def view(trunk_mass: float = 0.9, limb_mass: float = 0.85, length_mm: float | None = 60.0) -> ViewPrediction:
     mass = np.full(22, limb_mass)
     mass[list(default_schema().rows("ht"))] = trunk_mass
     frame = None if length_mm is None else BodyFrame(np.zeros(3), np.eye(3), length_mm)
@@ -52,6 +52,21 @@ def test_a_score_has_one_of_three_grades(score: float, status: str) -> None:
     assert (reason == "") == (status == "found")
 
 
+@pytest.mark.parametrize(
+    ("score", "limbs", "status"), [(0.82, 0.7, "doubtful"), (0.82, 0.79, "found"), (0.95, 0.7, "found")]
+)
+def test_a_head_and_a_trunk_without_limbs_are_doubtful(score: float, limbs: float, status: str) -> None:
+    grade, reason = grade_presence(view(limb_mass=limbs), score, THRESHOLDS)
+    assert grade == status
+    assert ("neither arms nor legs" in reason) == (status == "doubtful")
+
+
+def test_legs_outside_the_picture_leave_the_arms_to_go_by() -> None:
+    mass = view().peak_mass.copy()
+    mass[[*default_schema().rows("ll"), *default_schema().rows("rl")]] = 0.05
+    assert grade_presence(replace(view(), peak_mass=mass), 0.9, THRESHOLDS)[0] == "found"
+
+
 def test_the_reason_names_the_score_and_the_threshold_that_it_misses() -> None:
     assert "0.77, below the 0.80 from which" in grade_presence(view(), 0.77, THRESHOLDS)[1]
     assert "0.54, below the 0.75 that" in grade_presence(view(), 0.54, THRESHOLDS)[1]
@@ -67,7 +82,13 @@ def test_a_fetus_of_10_to_15_weeks_is_15_to_140_mm_long(length_mm: float | None,
 
 @pytest.mark.parametrize(("asked", "found", "doubtful"), [(None, 0.8, 0.75), (0.9, 0.9, 0.75), (0.6, 0.6, 0.6)])
 def test_a_rule_may_set_another_threshold(asked: float | None, found: float, doubtful: float) -> None:
-    assert THRESHOLDS.with_rule(PresenceRule(asked)) == PresenceThresholds(found, doubtful)
+    assert THRESHOLDS.with_rule(PresenceRule(asked)) == PresenceThresholds(found, doubtful, asked is None)
+
+
+def test_a_score_that_the_user_chose_counts_whatever_the_limbs_are() -> None:
+    headlike = view(limb_mass=0.3)
+    assert grade_presence(headlike, 0.82, THRESHOLDS)[0] == "doubtful"
+    assert grade_presence(headlike, 0.82, THRESHOLDS.with_rule(PresenceRule(0.8)))[0] == "found"
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan])
