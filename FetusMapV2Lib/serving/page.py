@@ -85,6 +85,7 @@ def _work_list() -> None:
             key="item[0]",
             classes=("{case: true, selected: number === work_number}",),
             click="running || trigger('open_item', [number])",
+            tabindex=0,
         ):  # fmt: skip
             html.Td("{{ item[0] }}")
             html.Td("{{ item[1] }}")
@@ -115,7 +116,7 @@ def _estimate() -> None:
 
 def _result() -> None:
     with html.Div(classes=("['fm-line', line_tone]",)):
-        html.Span("{{ line_sign }} ")
+        html.Span("{{ line_sign }}", classes="fm-sign")
         with html.Template(v_for="(part, number) in line_parts", key="number"):
             html.Span(" · ", v_if="number")
             html.A(
@@ -213,6 +214,7 @@ def _landmarks() -> None:
                 title=("line.tip",),
                 classes=("{landmark: true, doubtful: line.doubtful, selected: selected.includes(line.row)}",),
                 click="trigger('select', [line.row, $event.ctrlKey || $event.metaKey])",
+                tabindex=0,
             ):
                 with html.Td():
                     html.Span(classes="fm-swatch", style=("'background:' + line.colour",))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import shutil
 import statistics
@@ -131,10 +132,11 @@ def main() -> None:
         with served(folder) as address:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 800})
+            print(f"Load of this computer: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             print(f"| a volume of {' x '.join(map(str, shape[::-1]))} voxels | |\n|---|---|")
             for what, seconds in opened(page, address).items():
                 print(f"| {what} | {seconds:.1f} s |")
-            for view in ("Green", "3D"):
+            for view in ("Green", "Yellow"):
                 report(f"from a drag in {view} to new numbers", drag_times(page, "1 Cranial crest", view))
             if options.pictures:
                 take_pictures(browser, page, options.pictures)

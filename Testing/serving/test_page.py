@@ -194,7 +194,7 @@ def test_a_case_is_saved_for_training_and_found_again(tab, patients) -> None:
     tab.get_by_role("button", name="Next case").click()
     expect(tab.locator(".fm-patient")).to_have_text("case-0001")
     expect(tab.locator(".fm-line")).to_contain_text("No result yet")
-    tab.locator("tr.case", has_text="case-0000").click()
+    tab.locator("tr.case", has_text="case-0000").press("Enter")  # by the keyboard too
     expect(tab.locator(".fm-line")).to_have_text(line)
     expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
 

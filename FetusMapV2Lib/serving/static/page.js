@@ -33,6 +33,7 @@
   });
   window.addEventListener("keydown", (event) => {
     if (event.target.closest("input, textarea")) return;
+    if (event.key === "Enter" && event.target.matches("tr[tabindex]")) event.target.click();
     if (event.key === "Escape") window.trame.trigger("stop_placing");
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() === "z") {
