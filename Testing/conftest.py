@@ -1,7 +1,9 @@
 """What all tests share: no waiting for the disk, a user without models, the quick tests, the order of all."""
 
+import contextlib
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif is_quick(place_of(item)):
             item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: item.path not in slow_files)
+    if len({item.path.relative_to(HERE).parts[0] for item in items}) > 1:
+        # Some rooms draw by Mesa, others load Triton, whose LLVM ends a process in which Mesa's has drawn before.
+        with contextlib.suppress(ImportError):
+            import_module("triton")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.shape_prior import PseudoLabels, ShapePrior
 from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.memory.compiler import load_compiler
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import MemoryPlan
 from FetusMapV2Lib.network.heatmap import decode
@@ -130,6 +131,7 @@ class Tuning:
         before_step: Callable[[int], None] | None,
     ) -> Tuned | None:
         """The CPU waits for the device twice: for what the labels come from, and for what all steps have seen."""
+        load_compiler()
         optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=_BETAS)
         rows = sorted({*self.prior.registration_rows(self.pinned), *self.prior.refined_rows(self.pinned)})
         channels = torch.tensor([self.channels[row] for row in rows]).to(batch.device)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
+from FetusMapV2Lib.memory.compiler import uncompiled
 from FetusMapV2Lib.memory.execution import Execution
 from FetusMapV2Lib.memory.executor import Executor
 from FetusMapV2Lib.memory.fused.kernels import kernels_for
@@ -48,7 +49,7 @@ class ManagedNetwork:
         if plan.executor is ExecutorKind.VANILLA and plan.choices.channels_last:
             self._plain = partial(channels_innermost, network)
 
-    @torch.compiler.disable
+    @uncompiled
     def __call__(self, volume: Tensor) -> Tensor:
         """Volume (B, C, K, J, I) to the network's output; differentiable once."""
         if self._execution is None:
@@ -56,7 +57,7 @@ class ManagedNetwork:
             return result
         return self._pass(volume, lambda executor: executor.output(volume.detach()), keep=torch.is_grad_enabled())
 
-    @torch.compiler.disable
+    @uncompiled
     def loss(self, volume: Tensor, head_loss: HeadLoss) -> Tensor:
         """The scalar loss of the network's output; head and loss are one operation where the plan says so."""
         if self._execution is None or not self._execution.fuses_head(self.plan.choices):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from FetusMapV2Lib.memory.compiler import flop_formulas, load_compiler
 from FetusMapV2Lib.memory.operations import Operation
 
 _ROUND = 512  # the CUDA allocator hands out multiples of this
@@ -107,7 +107,7 @@ def operation_flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], r
     `FlopCounterMode` itself is a dispatch mode of its own that attributes operations to modules; the meter needs the
     number for each operation beside its memory.
     """
-    formula = flop_registry.get(getattr(func, "_overloadpacket", None))
+    formula = flop_formulas().get(getattr(func, "_overloadpacket", None))
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 
 
@@ -133,6 +133,7 @@ class Measured:
 
 def on_meta(network: torch.nn.Module) -> torch.nn.Module:
     """A network's twin without data, for measuring at any size; the weights are not copied."""
+    load_compiler()  # computing without data does so
     twins: dict[int, Any] = {
         id(p): torch.nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in network.parameters()
     }

@@ -145,6 +145,10 @@ class UNet3d(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if (
+            self.head.weight.is_meta
+        ):  # weights to come from a file; on the meta device, torch's compiler would draw them
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv3d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -5,6 +5,8 @@ Used for pictures; the application has its own views.
 
 from __future__ import annotations
 
+import contextlib
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ class OffscreenView:
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, managers: tuple[str, ...], size: tuple[int, int]) -> None:
+        with contextlib.suppress(ImportError):
+            import_module("triton")  # trainings load it; its LLVM would end a process in which Mesa's has drawn before
         self.size = size
         self.application = application_of(scene)
         self.renderer = vtk.vtkRenderer()

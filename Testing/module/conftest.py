@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,9 +19,6 @@ MODULE = ROOT / "FetusMapV2" / "FetusMapV2.py"
 @pytest.fixture(scope="session")
 def application() -> Any:
     """The mini-Slicer, started once."""
-    with contextlib.suppress(ImportError):
-        import triton  # noqa: F401 - torch does so later; then its LLVM ends a process in which Mesa's has drawn
-
     from bench import application as bench_application
 
     if str(MODULE.parent) not in sys.path:

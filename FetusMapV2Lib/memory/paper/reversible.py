@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.compiler import uncompiled
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -89,7 +90,7 @@ class ReversibleBlock(nn.Module):
         """What the forward pass does, in order."""
         return [step for f, g in zip(self.f, self.g, strict=True) for step in (_Step(f, 0), _Step(g, 1))]
 
-    @torch.compiler.disable
+    @uncompiled
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to the same shape, C even; float32 where x is of lower precision.
 
@@ -140,7 +141,7 @@ class Recomputed(nn.Module):
         self.__dict__["_whole"] = module  # not as a child: the names stay
         self.managed = managed
 
-    @torch.compiler.disable
+    @uncompiled
     def forward(self, x: Tensor) -> Tensor:
         """What the module gives."""
         if not (self.managed and torch.is_grad_enabled()):
@@ -266,7 +267,8 @@ def _half_width(conv: nn.Module, norm: nn.Module) -> nn.Sequential:
         padding_mode=conv.padding_mode,
         **place,
     )
-    nn.init.kaiming_normal_(new_conv.weight, nonlinearity="relu")
+    if not new_conv.weight.is_meta:
+        nn.init.kaiming_normal_(new_conv.weight, nonlinearity="relu")
     new_norm = type(norm)(half, norm.eps, norm.momentum, norm.affine, norm.track_running_stats, **place)
     parts = OrderedDict(conv=new_conv, norm=new_norm, act=nn.ReLU(inplace=True))
     return nn.Sequential(parts)  # type: ignore[arg-type]
