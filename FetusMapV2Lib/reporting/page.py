@@ -16,7 +16,7 @@ body { font-family: Arial, Helvetica, "DejaVu Sans", sans-serif; font-size: 11px
 .name { font-size: 19px; font-weight: bold; margin: 0; color: #1f3a5f; }
 .title { font-size: 12px; font-weight: bold; margin-top: 6px; margin-bottom: 1px; color: #1f3a5f; }
 p { margin-top: 2px; margin-bottom: 2px; }
-.picture { margin: 0; }
+.picture { margin-top: 0; margin-bottom: 2px; }
 td, th { font-size: 10px; padding: 1px 6px 1px 0; text-align: left; vertical-align: top; }
 th { color: #4d5563; font-weight: normal; }
 .dense td { font-size: 9px; padding-top: 0; padding-bottom: 0; }

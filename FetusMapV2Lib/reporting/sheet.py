@@ -145,7 +145,9 @@ def _place_on_chart(report: Report) -> str:
         return (
             f"Crown-rump length at the age by other dates: {ordinal(decision.centile)} centile (z {decision.z:+.1f})."
         )
-    if decision is not None and decision.decides not in ("crl", "head"):
+    if decision is not None and decision.decides == "head":
+        return "The age that counts is that of the head circumference; no other date is known."
+    if decision is not None and decision.decides != "crl":
         return "The age that counts lies beyond the chart: no centile."
     return "No other date is known: the age comes from the length itself, which then lies near the 50th centile."
 
@@ -266,12 +268,23 @@ def _growth(report: Report) -> str:
 def _flags(report: Report) -> str:
     """What deserves a look, each on a line of its own."""
     doubts = [check for check in (*report.measurements.checks, *report.crl_quality) if check.doubtful]
-    found = [f"{check.name}: {check.remark}." for check in doubts] + list(report.remarks)
+    found = [f"{check.name}: {check.remark}." for check in doubts] + _landmarks(report) + list(report.remarks)
     shown = found[:_MOST_FLAGS] if len(found) <= _MOST_FLAGS else found[: _MOST_FLAGS - 1]
     lines = [f'<p class="flag">! {escape(elided(text, _LONGEST_FLAG))}</p>' for text in shown]
     if len(shown) < len(found):
         lines.append(f'<p class="flag">! {len(found) - len(shown)} more on page 2.</p>')
     return heading("To look at again") + ("".join(lines) or "<p>No check raised a doubt.</p>")
+
+
+def _landmarks(report: Report) -> list[str]:
+    """Which landmarks are doubtful and which are missing, by their numbers; those of a doubtful fetus are all."""
+    pose = report.pose
+    groups = {"Doubtful": pose.doubtful & (not report.doubt), "Missing": ~pose.present}
+    named = {
+        title: ", ".join(f"{mark.number} {mark.name}" for mark in pose.schema.landmarks if rows[mark.row])
+        for title, rows in groups.items()
+    }
+    return [f"{title}: {names}." for title, names in named.items() if names]
 
 
 def _comment(report: Report) -> str:

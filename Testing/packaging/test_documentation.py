@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import FetusMapV2Lib
+from FetusMapV2Lib.core.notices import RESEARCH_USE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -98,3 +99,12 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_others(tmp_p
     assert "# 5. Refinement around it" in (tmp_path / "site" / "python.html").read_text(encoding="utf-8")
     reference = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
     assert all(f'id="FetusMapV2Lib.{name}"' in reference for name in FetusMapV2Lib._MODULES)
+
+
+@pytest.mark.parametrize("name", ["single", "long"])
+def test_the_reports_in_the_documents_have_the_record_on_one_sheet(name: str) -> None:
+    from pypdf import PdfReader
+
+    sheets = [page.extract_text() for page in PdfReader(ROOT / "docs" / "examples" / f"{name}.report.pdf").pages]
+    assert len(sheets) == 2 and "Signature" in sheets[0] and "Details" in sheets[1]
+    assert RESEARCH_USE in " ".join(sheets[0].split()) and (ROOT / "docs" / "examples" / f"{name}.png").is_file()

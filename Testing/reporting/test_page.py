@@ -265,3 +265,13 @@ def test_head_and_abdomen_stand_with_their_charts_and_the_head_dates_a_long_fetu
     assert ages and "HC 98 to 334" in ages[0][3].replace("\u00a0", " ")
     assert "which was not measured" not in page.text
     assert "which was not measured" in Page(report_page(report(pose=pose(factor=1.6)))).text
+
+
+def test_doubtful_and_missing_landmarks_are_named_on_the_sheet() -> None:
+    confidence = np.full(22, 0.9)
+    confidence[[3, 7]] = 0.3
+    doubtful = replace(pose(12), confidence=np.where(np.arange(22) == 12, np.nan, confidence))
+    sheet = report_page(report(pose=doubtful, states=())).split("Details</p>")[0]
+    assert "Doubtful: 4 Nasal bone, 8 Umbilical cord insertion." in sheet and "Missing: 13 Left wrist." in sheet
+    every = report_page(report(pose=replace(pose(), doubt="It is doubtful."))).split("Details</p>")[0]
+    assert "Doubtful: 1" not in every
