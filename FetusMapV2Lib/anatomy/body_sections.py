@@ -12,9 +12,9 @@ from FetusMapV2Lib.anatomy.standard_planes import SectionPlane
 
 SectionKey = Literal["head", "abdomen"]
 
-#: Half-width of the 90 % interval of a circumference that was found, as a share of it: nine of ten errors on simulated
-#: volumes with estimated poses were smaller (Testing/benchmarks/head_abdomen.py).
-FOUND_SHARE: dict[str, float] = {"head": 0.04, "abdomen": 0.06}
+#: Half-width of the 90 % interval of a size that was found, as a share of it: nine of ten errors on simulated volumes of
+#: two formers were smaller (Testing/benchmarks/head_abdomen.py).
+FOUND_SHARE: dict[str, float] = {"hc": 0.04, "bpd": 0.10, "ofd": 0.10, "ac": 0.08}
 _NAMES = {
     "hc": "Head circumference",
     "bpd": "Biparietal diameter, outer to outer",
@@ -94,7 +94,7 @@ class BodySection:
         if self.by_hand:
             return SectionSize(key, _NAMES[key], values[key], None, "ellipse set by hand")
         note = f"ellipse found in the volume, edge seen on {100 * self.seen:.0f} % of it"
-        return SectionSize(key, _NAMES[key], values[key], FOUND_SHARE[self.key] * values[key], note)
+        return SectionSize(key, _NAMES[key], values[key], FOUND_SHARE[key] * values[key], note)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ def test_the_head_has_three_sizes_and_the_abdomen_one():
     assert (bpd.value_mm, ofd.value_mm) == (18.0, 24.0)
     assert hc.value_mm == ac.value_mm == pytest.approx(66.3, abs=0.1)
     assert hc.uncertainty_mm == pytest.approx(0.04 * hc.value_mm)
-    assert ac.uncertainty_mm > hc.uncertainty_mm
+    assert ac.uncertainty_mm > hc.uncertainty_mm and bpd.uncertainty_mm == pytest.approx(1.8)
     assert "90 %" in hc.note
 
 

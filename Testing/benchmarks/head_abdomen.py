@@ -44,10 +44,16 @@ def main() -> None:
     for index, renderer in itertools.product(range(arguments.cases), RENDERERS):
         known = _known(arguments.output, engine, renderer, index, arguments.spacing)
         volume = read_volume(_volume_path(arguments.output, renderer, index))
-        measured = {name: sizes(volume, Pose(np.array(pose))) for name, pose in known["poses"].items()}
+        measured = {name: sizes(volume, _pose(known, name)) for name in known["poses"]}
         records.append(known | {"measured": measured})
         print(renderer, index, _case_line(records[-1]), flush=True)
     print(report(records))
+
+
+def _pose(known: dict, name: str) -> Pose:
+    """A pose of a case; in a doubtful one nothing is measured."""
+    doubt = known["found"] if name == "estimated" and known["found"] != "found" else ""
+    return Pose(np.array(known["poses"][name]), doubt=doubt)
 
 
 def _volume_path(output: Path, renderer: str, index: int) -> Path:
