@@ -1,8 +1,8 @@
 """How a pose looks in Slicer's views: sizes, colours and visibility.
 
 Slicer's markups have one colour per node, not per point. So the points and their names are white, a doubtful point
-is pink, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as rings around the
-points in slice views.
+is pink, and the skeleton, a model, carries the colour of each limb: as tubes in 3D views, as lines that are projected
+onto the slice in slice views. Names are shown by a point list of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import slicer
 import vtk
 
+from FetusMapV2Lib.scene.limb_lines import SHADE_ARRAY
 from FetusMapV2Lib.scene.skeleton import COLOUR_ARRAY
 
 Colour = tuple[float, float, float]
@@ -28,41 +29,66 @@ PLANE_COLOUR: Colour = (0.72, 0.78, 0.84)
 POINT_SIZE_MM = 1.5
 TEXT_SCALE = 2.4
 LINE_DIAMETER_MM = 0.35
+SLICE_LINE_PIXELS = 3
+CALLIPER_SIZE_MM = 2.5
+CALLIPER_TEXT_SCALE = 3.0
 #: Attribute of display nodes that `hide` has hidden.
 _HIDDEN = "FetusMapV2.Hidden"
 
 
 def show_landmarks(display: Any) -> None:
-    """Small white spheres in 3D, thin crosses in slices, names beside them, also visible behind other objects."""
+    """Small white spheres in 3D, thin crosses in slices, also visible behind other objects."""
     display.SetSelectedColor(*WHITE)
     display.SetColor(*DOUBTFUL_COLOUR)
     display.SetActiveColor(*ACTIVE_COLOUR)
     display.SetGlyphTypeFromString("CrossDot2D")
     display.UseGlyphScaleOff()
     display.SetGlyphSize(POINT_SIZE_MM)
-    display.SetTextScale(TEXT_SCALE)
-    display.SetPointLabelsVisibility(True)
-    display.SetPropertiesLabelVisibility(False)
     display.SetOccludedVisibility(True)
     display.SetOccludedOpacity(0.6)
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+
+
+def show_names(display: Any) -> None:
+    """Names beside points that are themselves invisible."""
+    _single_colour(display, WHITE)
+    _without_text(display)
+    display.SetPointLabelsVisibility(True)
+    display.SetTextScale(TEXT_SCALE)
+    display.SetOccludedVisibility(True)
+    display.SetOccludedOpacity(1.0)
     _readable_text(display)
 
 
 def show_skeleton(display: Any, colours: Any) -> None:
-    """Limb colours from the colour table; outlines in slice views."""
-    # A table, not RGB values: with those, slice views log an error for every picture they draw.
-    display.SetAndObserveColorNodeID(colours.GetID())
-    display.SetActiveScalar(COLOUR_ARRAY, vtk.vtkAssignAttribute.POINT_DATA)
-    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
-    display.SetScalarRange(0.0, colours.GetNumberOfColors() - 1.0)
-    display.SetScalarVisibility(True)
-    display.SetVisibility2D(True)
-    display.SetSliceDisplayModeToIntersection()
-    display.SetSliceIntersectionThickness(2)
+    """Limb colours from the colour table, in 3D; in slices see `show_slice_skeleton`."""
+    _coloured_by(display, colours, COLOUR_ARRAY)
+    display.SetVisibility2D(False)
     display.SetAmbient(0.25)
     display.SetDiffuse(0.8)
     display.SetSpecular(0.15)
     display.SetPower(12.0)
+
+
+def show_slice_skeleton(display: Any, shades: Any, view: Any) -> None:
+    """Lines projected onto the slice of one view, nothing in 3D."""
+    _coloured_by(display, shades, SHADE_ARRAY)
+    display.SetVisibility3D(False)
+    display.SetVisibility2D(True)
+    display.AddViewNodeID(view.GetID())
+    display.SetSliceDisplayModeToProjection()
+    display.SetSliceIntersectionThickness(SLICE_LINE_PIXELS)
+
+
+def _coloured_by(display: Any, table: Any, array: str) -> None:
+    """The colours of a table."""
+    # A table, not RGB values: with those, slice views log an error for every picture they draw.
+    display.SetAndObserveColorNodeID(table.GetID())
+    display.SetActiveScalar(array, vtk.vtkAssignAttribute.POINT_DATA)
+    display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
+    display.SetScalarRange(0.0, table.GetNumberOfColors() - 1.0)
+    display.SetScalarVisibility(True)
 
 
 def show_plane(display: Any) -> None:
@@ -88,13 +114,19 @@ def show_trace(display: Any) -> None:
 
 
 def show_line(display: Any, *, main: bool) -> None:
-    """The CRL line is shown in 3D and slices; bone lengths are hidden, as they lie on their bones."""
+    """The CRL is a calliper with its value; bone lengths are hidden, as they lie on their bones."""
     _single_colour(display, CRL_COLOUR)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(LINE_DIAMETER_MM)
     display.SetOpacity(0.9)
     display.SetVisibility(main)
     _without_text(display)
+    if main:
+        display.SetGlyphTypeFromString("Cross2D")
+        display.SetGlyphSize(CALLIPER_SIZE_MM)
+        display.SetPropertiesLabelVisibility(True)
+        display.SetTextScale(CALLIPER_TEXT_SCALE)
+        _readable_text(display)
 
 
 def _single_colour(display: Any, colour: Colour) -> None:
@@ -104,7 +136,7 @@ def _single_colour(display: Any, colour: Colour) -> None:
 
 
 def _without_text(display: Any) -> None:
-    """Values are shown in the table: a second text would overlap the names of the landmarks."""
+    """Neither names nor values, and points that cannot be seen."""
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     display.UseGlyphScaleOff()

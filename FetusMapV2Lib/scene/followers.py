@@ -1,4 +1,4 @@
-"""`Followers`: the nodes that follow the landmarks of a pose: skeleton, midsagittal plane, its trace, lengths."""
+"""`Followers`: the nodes that follow the landmarks of a pose: skeletons, names, plane, trace, lengths."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from vtk.util import numpy_support
 
 from FetusMapV2Lib.anatomy.planes import Plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
-from FetusMapV2Lib.scene import pose_nodes
+from FetusMapV2Lib.scene import appearance, pose_nodes
 from FetusMapV2Lib.scene.control_points import set_world_position, world_to_local
 from FetusMapV2Lib.scene.node_names import label_points_by_number, remove_percent_signs
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
+from FetusMapV2Lib.scene.slice_skeletons import SliceSkeletons
 
 Array = NDArray[np.float64]
 
@@ -28,12 +29,18 @@ class Followers:
     def __init__(self, scene: slicer.vtkMRMLScene, landmarks: Any, schema: Schema) -> None:
         self._scene, self._landmarks, self._schema = scene, landmarks, schema
         self._mesh = SkeletonMesh(schema)
+        self.in_slices = SliceSkeletons(scene, landmarks, schema)
         self._plane: Plane | None = None
 
     @property
     def skeleton(self) -> Any:
         """The vtkMRMLModelNode of the skeleton."""
         return self._landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
+
+    @property
+    def names(self) -> Any:
+        """The vtkMRMLMarkupsFiducialNode of the names."""
+        return self._landmarks.GetNodeReference(pose_nodes.NAMES_REFERENCE)
 
     @property
     def plane(self) -> Any:
@@ -58,6 +65,13 @@ class Followers:
         if self.skeleton is None:
             node = pose_nodes.add_skeleton(scene, name, self._mesh.polydata, self._colours(name))
             landmarks.SetNodeReferenceID(pose_nodes.SKELETON_REFERENCE, node.GetID())
+        if self.names is None:
+            landmarks.SetNodeReferenceID(
+                pose_nodes.NAMES_REFERENCE, pose_nodes.add_names(scene, name, self._schema).GetID()
+            )
+            for display in appearance.displays([landmarks]):
+                display.SetPointLabelsVisibility(False)
+        self.in_slices.add_missing(name)
         if self.plane is None:
             landmarks.SetNodeReferenceID(pose_nodes.PLANE_REFERENCE, pose_nodes.add_plane(scene, name).GetID())
         if self.trace is None:
@@ -77,7 +91,6 @@ class Followers:
         node = self._landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
         if node is None:
             node = pose_nodes.add_colours(self._scene, name, self._schema)
-            node.SetUndoEnabled(True)
             self._landmarks.SetNodeReferenceID(pose_nodes.COLOURS_REFERENCE, node.GetID())
         return node
 
@@ -94,6 +107,9 @@ class Followers:
             if skeleton.GetPolyData() is not self._mesh.polydata:
                 skeleton.SetAndObservePolyData(self._mesh.polydata)
             self._mesh.update(world_to_local(skeleton, world), force=force)
+        self.in_slices.move(world, force=force)
+        if self.names is not None:
+            _place_names(self.names, world, changed)
         self._update_plane(snapshot.pose.midsagittal_plane, force=force)
         for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
@@ -107,6 +123,14 @@ class Followers:
             _place_plane(self.plane, plane)
         if self.trace is not None:
             _place_trace(self.trace, plane)
+
+
+def _place_names(node: Any, world: Array, changed: NDArray[np.bool_]) -> None:
+    """Move the names of landmarks that changed."""
+    before = node.StartModify()
+    for row in np.flatnonzero(changed).tolist():
+        set_world_position(node, row, world[row])
+    node.EndModify(before)
 
 
 def _place_line(node: Any, start: Array, end: Array) -> None:

@@ -64,11 +64,12 @@ def restore(landmarks: Any) -> None:
     for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
         _restore_display(node, links.displays.get(node.GetID()))
     reconnect_meshes(landmarks)
-    skeleton = landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE)
-    colours = landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
-    for display in appearance.displays([skeleton] if skeleton is not None and colours is not None else []):
-        if display.GetColorNode() is None:
-            display.SetAndObserveColorNodeID(colours.GetID())
+    colours, shades = (landmarks.GetNodeReference(role) for role in pose_nodes.TABLE_REFERENCES)
+    for model in models_of(landmarks):
+        table = shades if model.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) == pose_nodes.SLICE_SKELETON_ROLE else colours
+        for display in appearance.displays([model] if table is not None else []):
+            if display.GetScalarVisibility() and display.GetColorNode() is None:
+                display.SetAndObserveColorNodeID(table.GetID())
 
 
 def reconnect_meshes(landmarks: Any) -> None:
@@ -81,8 +82,7 @@ def reconnect_meshes(landmarks: Any) -> None:
 
 def models_of(landmarks: Any) -> list[Any]:
     """The model nodes of a pose."""
-    found = (landmarks.GetNodeReference(role) for role in (pose_nodes.SKELETON_REFERENCE, pose_nodes.TRACE_REFERENCE))
-    return [node for node in found if node is not None]
+    return [node for node in pose_nodes.follower_nodes(landmarks) if node.IsA("vtkMRMLModelNode")]
 
 
 def _restore_references(landmarks: Any, stored: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The MRML nodes of a pose: created once, and found by reference after loading.
 
-The landmarks node refers to all others: skeleton, plane, lengths and volume.
+The landmarks node refers to all others: skeletons, names, plane, lengths and volume.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import appearance
 from FetusMapV2Lib.scene.control_points import list_problem, recreate_points
+from FetusMapV2Lib.scene.limb_lines import Colour, shades
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import label_points_by_number, node_name
 
@@ -24,12 +25,18 @@ Array = NDArray[np.float64]
 ROLE_ATTRIBUTE = "FetusMapV2.Role"
 SCHEMA_ATTRIBUTE = "FetusMapV2.Schema"
 LANDMARKS_ROLE = "landmarks"
+SLICE_SKELETON_ROLE = "slice_skeleton"
 SKELETON_REFERENCE = "FetusMapV2.Skeleton"
 COLOURS_REFERENCE = "FetusMapV2.Colours"
+#: Followed by the ID of the slice view.
+IN_SLICE_REFERENCE = "FetusMapV2.InSlice."
+SHADES_REFERENCE = "FetusMapV2.Shades"
+NAMES_REFERENCE = "FetusMapV2.Names"
 PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
 TRACE_REFERENCE = "FetusMapV2.MidsagittalTrace"
 LENGTH_REFERENCE = "FetusMapV2.Length."
 VOLUME_REFERENCE = "FetusMapV2.Volume"
+TABLE_REFERENCES = (COLOURS_REFERENCE, SHADES_REFERENCE)
 
 _LINE_NAMES = {
     "crl": "CRL",
@@ -54,14 +61,29 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
 def reference_roles(landmarks: Any) -> list[str]:
     """The roles under which a landmarks node refers to the nodes created for it."""
     roles = (landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles()))
-    single = (SKELETON_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, COLOURS_REFERENCE)
-    return [role for role in roles if role in single or role.startswith(LENGTH_REFERENCE)]
+    single = (SKELETON_REFERENCE, NAMES_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, *TABLE_REFERENCES)
+    return [role for role in roles if role in single or role.startswith((LENGTH_REFERENCE, IN_SLICE_REFERENCE))]
 
 
 def follower_nodes(landmarks: Any) -> list[Any]:
-    """The nodes that show the pose of a landmarks node: skeleton, plane, trace and lengths."""
-    found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role != COLOURS_REFERENCE)
+    """The nodes that show the pose of a landmarks node: skeletons, names, plane, trace and lengths."""
+    found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role not in TABLE_REFERENCES)
     return [node for node in found if node is not None]
+
+
+def remove_followers(scene: slicer.vtkMRMLScene, landmarks: Any) -> None:
+    """Remove the nodes of a pose whose landmarks were removed from the scene.
+
+    Undo, redo and closing remove and restore all nodes themselves.
+    """
+    if scene.IsUndoing() or scene.IsRedoing() or scene.IsClosing() or scene.IsRestoring():
+        return
+    for role in reference_roles(landmarks):
+        node = scene.GetNodeByID(landmarks.GetNodeReferenceID(role) or "")
+        if node is not None and (role in TABLE_REFERENCES or node.GetAttribute(ROLE_ATTRIBUTE)):
+            for display in appearance.displays([node] if node.IsA("vtkMRMLDisplayableNode") else []):
+                scene.RemoveNode(display)
+            scene.RemoveNode(node)
 
 
 def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:
@@ -112,16 +134,28 @@ def mark_as_landmarks(node: Any, schema: Schema) -> None:
 
 def add_colours(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
     """Add a hidden colour table with the colour of each landmark."""
+    return _add_table(scene, f"{name} colours", [(mark.name, (*mark.colour, 1.0)) for mark in schema.landmarks])
+
+
+def add_shades(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """Add a hidden colour table with the colours of the limbs from opaque to faint."""
+    rows = [(str(number), colour) for number, colour in enumerate(shades(schema))]
+    return _add_table(scene, f"{name} shades", rows)
+
+
+def _add_table(scene: slicer.vtkMRMLScene, name: str, rows: list[tuple[str, Colour]]) -> Any:
     node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
     node.UnRegister(None)
-    node.SetName(f"{name} colours")
+    node.SetName(name)
     node.SetTypeToUser()
     node.SetHideFromEditors(True)
-    node.SetNumberOfColors(schema.count)
-    for landmark in schema.landmarks:
-        node.SetColor(landmark.number - 1, landmark.name, *landmark.colour, 1.0)
-    node.GetLookupTable().SetRange(0.0, schema.count - 1.0)
-    return scene.AddNode(node)
+    node.SetNumberOfColors(len(rows))
+    for number, (label, colour) in enumerate(rows):
+        node.SetColor(number, label, *colour)
+    node.GetLookupTable().SetRange(0.0, len(rows) - 1.0)
+    added = scene.AddNode(node)
+    added.SetUndoEnabled(True)
+    return added
 
 
 def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData, colours: Any) -> Any:
@@ -131,6 +165,31 @@ def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyDat
     node.SetSelectable(False)
     node.SetAndObservePolyData(polydata)
     _with_display(node, lambda display: appearance.show_skeleton(display, colours))
+    return node
+
+
+def add_slice_skeleton(scene: slicer.vtkMRMLScene, name: str, view: Any, polydata: vtk.vtkPolyData, table: Any) -> Any:
+    """Add a hidden model node that shows the projected skeleton in one slice view."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton in {view.GetLayoutName()}")
+    node.SetAttribute(ROLE_ATTRIBUTE, SLICE_SKELETON_ROLE)
+    node.SetSelectable(False)
+    node.SetHideFromEditors(True)
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, lambda display: appearance.show_slice_skeleton(display, table, view))
+    return node
+
+
+def add_names(scene: slicer.vtkMRMLScene, name: str, schema: Schema) -> Any:
+    """Add a hidden, locked point list that shows the names of some landmarks; a point list shows all names or none."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} names")
+    label_points_by_number(node)
+    recreate_points(node, schema)
+    for row in range(schema.count):
+        node.SetNthControlPointVisibility(row, False)
+    node.SetAttribute(ROLE_ATTRIBUTE, "names")
+    node.SetHideFromEditors(True)
+    node.SetLocked(True)
+    _with_display(node, appearance.show_names)
     return node
 
 

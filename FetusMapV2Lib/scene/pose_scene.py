@@ -1,12 +1,12 @@
 """`PoseScene`: a pose as live MRML nodes.
 
-Points that can be dragged, and what follows them: skeleton, midsagittal plane, lengths, measurements.
+Points that can be dragged, and what follows them: skeletons, names, midsagittal plane, lengths, measurements.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, owner
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import pose_name, remove_percent_signs, safe_markups_name
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
@@ -56,6 +57,7 @@ class PoseScene:
         self._listeners = Listeners[PoseScene]()
         self._observations = Observations()
         self._follower_observations = Observations()
+        self._slice_observations = Observations()
         self._busy = False
         self._open = True
 
@@ -120,6 +122,16 @@ class PoseScene:
     def skeleton_node(self) -> Any:
         """The vtkMRMLModelNode of the skeleton, or None if the user deleted it."""
         return self._followers.skeleton
+
+    @property
+    def slice_skeleton_nodes(self) -> list[Any]:
+        """The vtkMRMLModelNodes of the projected skeleton, one per slice view."""
+        return self._followers.in_slices.nodes
+
+    @property
+    def names_node(self) -> Any:
+        """The vtkMRMLMarkupsFiducialNode that shows names, or None if a script deleted it."""
+        return self._followers.names
 
     @property
     def plane_node(self) -> Any:
@@ -211,6 +223,17 @@ class PoseScene:
             self._busy = busy
         self._update()
 
+    def show_names(self, rows: Collection[int]) -> None:
+        """Show the names of these landmarks alone."""
+        node = self.names_node
+        if node is None:
+            return
+        before = node.StartModify()
+        for row in range(self.schema.count):
+            if bool(node.GetNthControlPointVisibility(row)) != (row in rows):
+                node.SetNthControlPointVisibility(row, row in rows)
+        node.EndModify(before)
+
     # Listeners.
 
     def add_listener(self, callback: Listener) -> Callable[[], None]:
@@ -228,6 +251,7 @@ class PoseScene:
         self._open = False
         self._observations.clear()
         self._follower_observations.clear()
+        self._slice_observations.clear()
         self._listeners.notify(self)
         self._listeners.clear()
 
@@ -247,10 +271,16 @@ class PoseScene:
         others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
         observe(node, (*moved, *others), self._on_points)
         observe(scene, scene.StartCloseEvent, self._on_close)
+        observe(scene, scene.NodeAddedEvent, self._on_node_added)
         observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
         restored = (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent)
         observe(scene, restored, self._on_restored)
         self._observe_followers()
+        self._observe_slices()
+
+    def _observe_slices(self) -> None:
+        for view in nodes_by_class(self.scene, "vtkMRMLSliceNode"):
+            self._slice_observations.observe(view, vtk.vtkCommand.ModifiedEvent, self._on_slice)
 
     def _observe_followers(self) -> None:
         """Undo may have replaced them by others."""
@@ -276,6 +306,25 @@ class PoseScene:
     def _on_restored(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open:
             node_links.restore(self.landmarks_node)
+            self._add_slices()
+            self._observe_followers()
+            self._update(everything=True)
+
+    def _add_slices(self) -> None:
+        """Show the skeleton in slice views that were added, or whose nodes an undo took away."""
+        if self._followers.in_slices.add_missing(pose_name(self.landmarks_node)):
+            node_links.store(self.landmarks_node)
+        self._observe_slices()
+
+    def _on_slice(self, caller: Any, event: str, data: Any = None) -> None:
+        if self._open and not self._busy and not self.scene.IsImporting():
+            self._followers.in_slices.follow(caller)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_added(self, caller: Any, event: str, node: Any = None) -> None:
+        is_changing = self.scene.IsImporting() or self.scene.IsUndoing() or self.scene.IsRedoing()
+        if self._open and not is_changing and node is not None and node.IsA("vtkMRMLSliceNode"):
+            self._add_slices()
             self._observe_followers()
             self._update(everything=True)
 
@@ -292,6 +341,7 @@ class PoseScene:
     def _on_node_removed(self, caller: Any, event: str, data: Any = None) -> None:
         if not self.scene.IsNodePresent(self.landmarks_node):
             self.close()
+            pose_nodes.remove_followers(self.scene, self.landmarks_node)
 
     def _update(self, everything: bool = False) -> None:
         """Update all nodes that depend on the points, and call the listeners, if anything changed."""

@@ -49,7 +49,7 @@ def test_one_node_of_each_kind_and_one_line_per_length(scene: Any, pose: Pose) -
     assert fetus.plane_node.GetSizeMode() == fetus.plane_node.SizeModeAbsolute
     assert set(fetus.line_nodes) == {"crl", *SCHEMA.bones}
     assert all(node.GetLocked() for node in (fetus.plane_node, *fetus.line_nodes.values()))
-    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 7
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 8
     assert_followers_agree(fetus, pose.positions)
 
 
