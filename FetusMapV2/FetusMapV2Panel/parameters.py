@@ -94,6 +94,8 @@ class FetusMapV2ParameterNode:
         mirrored: the device delivers mirrored volumes; their handedness is corrected.
         model: name in the index or path of a model; empty for the default one.
         turnSlices: after an estimate the slice views show the planes of the fetus, not the axes of the volume.
+        showNames: views show the names of the landmarks of the selected group.
+        showSkeleton, showPlane, showCallipers: views show skeleton, midsagittal plane and measured lengths.
         datingFormula: the formula whose gestational age comes first.
         reportPage, reportPdf, reportTable, reportDicom, reportFhir: the files of a report.
         reportWithoutIdentifiers: omit patient, study, reader and the name of the volume from the report.
@@ -109,6 +111,10 @@ class FetusMapV2ParameterNode:
     mirrored: bool = False
     model: str = ""
     turnSlices: bool = True
+    showNames: bool = True
+    showSkeleton: bool = True
+    showPlane: bool = True
+    showCallipers: bool = True
     datingFormula: DatingFormula = DatingFormula.INTERGROWTH21
     reportPage: bool = True
     reportPdf: bool = True

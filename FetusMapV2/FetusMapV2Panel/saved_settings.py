@@ -15,6 +15,10 @@ _PREFERENCES = "FetusMapV2/Preferences"
 _PREFERRED = {
     "datingFormula": DatingFormula,
     "turnSlices": bool,
+    "showNames": bool,
+    "showSkeleton": bool,
+    "showPlane": bool,
+    "showCallipers": bool,
     "reportPage": bool,
     "reportPdf": bool,
     "reportTable": bool,

@@ -114,19 +114,28 @@ def show_trace(display: Any) -> None:
 
 
 def show_line(display: Any, *, main: bool) -> None:
-    """The CRL is a calliper with its value; bone lengths are hidden, as they lie on their bones."""
+    """The CRL is shown in 3D, see `show_calliper` for slices; bone lengths are hidden, as they lie on their bones."""
     _single_colour(display, CRL_COLOUR)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(LINE_DIAMETER_MM)
     display.SetOpacity(0.9)
     display.SetVisibility(main)
+    display.SetVisibility2D(False)
     _without_text(display)
-    if main:
-        display.SetGlyphTypeFromString("Cross2D")
-        display.SetGlyphSize(CALLIPER_SIZE_MM)
-        display.SetPropertiesLabelVisibility(True)
-        display.SetTextScale(CALLIPER_TEXT_SCALE)
-        _readable_text(display)
+
+
+def show_calliper(display: Any) -> None:
+    """A line between two crosses with its value, in slices."""
+    _single_colour(display, CRL_COLOUR)
+    _without_text(display)
+    display.SetVisibility3D(False)
+    display.SetCurveLineSizeMode(display.UseLineDiameter)
+    display.SetLineDiameter(LINE_DIAMETER_MM)
+    display.SetGlyphTypeFromString("Cross2D")
+    display.SetGlyphSize(CALLIPER_SIZE_MM)
+    display.SetPropertiesLabelVisibility(True)
+    display.SetTextScale(CALLIPER_TEXT_SCALE)
+    _readable_text(display)
 
 
 def _single_colour(display: Any, colour: Colour) -> None:
@@ -151,19 +160,24 @@ def _readable_text(display: Any) -> None:
         text.SetBackgroundOpacity(0.0)
 
 
-def hide(nodes: Iterable[Any]) -> None:
-    """Hide nodes until `show_again`, also in a scene that is saved meanwhile."""
+def hide(nodes: Iterable[Any], reason: str = _HIDDEN) -> None:
+    """Hide nodes until `show_again`, also in a scene that is saved meanwhile.
+
+    Args:
+        nodes: these.
+        reason: attribute that their display nodes get; nodes hidden for one reason stay hidden for it.
+    """
     for display in displays(nodes):
         if display.GetVisibility():
-            display.SetAttribute(_HIDDEN, "1")
+            display.SetAttribute(reason, "1")
             display.SetVisibility(False)
 
 
-def show_again(nodes: Iterable[Any]) -> None:
-    """Show what `hide` has hidden, but nothing that the user has hidden."""
+def show_again(nodes: Iterable[Any], reason: str = _HIDDEN) -> None:
+    """Show what `hide` has hidden for a reason, but nothing that the user has hidden."""
     for display in displays(nodes):
-        if display.GetAttribute(_HIDDEN):
-            display.RemoveAttribute(_HIDDEN)
+        if display.GetAttribute(reason):
+            display.RemoveAttribute(reason)
             display.SetVisibility(True)
 
 

@@ -43,6 +43,11 @@ class Followers:
         return self._landmarks.GetNodeReference(pose_nodes.NAMES_REFERENCE)
 
     @property
+    def calliper(self) -> Any:
+        """The vtkMRMLMarkupsLineNode of the crown-rump length in slices."""
+        return self._landmarks.GetNodeReference(pose_nodes.CALLIPER_REFERENCE)
+
+    @property
     def plane(self) -> Any:
         """The vtkMRMLMarkupsPlaneNode of the midsagittal plane."""
         return self._landmarks.GetNodeReference(pose_nodes.PLANE_REFERENCE)
@@ -80,6 +85,10 @@ class Followers:
             landmarks.SetNodeReferenceID(
                 pose_nodes.LENGTH_REFERENCE + key, pose_nodes.add_line(scene, name, key).GetID()
             )
+        if self.calliper is None:
+            landmarks.SetNodeReferenceID(pose_nodes.CALLIPER_REFERENCE, pose_nodes.add_calliper(scene).GetID())
+            for display in appearance.displays([self.lines["crl"]]):
+                display.SetVisibility2D(False)
         for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
             node.SetUndoEnabled(True)
             if node.IsA("vtkMRMLMarkupsNode"):
@@ -114,6 +123,10 @@ class Followers:
         for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
                 _place_line(lines[key], world[start], world[end])
+        start, end = self._schema.crl_rows
+        if self.calliper is not None and (changed[start] or changed[end]):
+            _place_line(self.calliper, world[start], world[end])
+            _write_length(self.calliper, world[start], world[end])
 
     def _update_plane(self, plane: Plane | None, *, force: bool) -> None:
         if same_plane(plane, self._plane) and not force:
@@ -140,6 +153,12 @@ def _place_line(node: Any, start: Array, end: Array) -> None:
     for row, point in enumerate((start, end)):
         set_world_position(node, row, point if complete else (math.nan,) * 3)
     node.EndModify(before)
+
+
+def _write_length(calliper: Any, start: Array, end: Array) -> None:
+    length = float(np.linalg.norm(start - end))
+    if math.isfinite(length):
+        calliper.SetName(f"CRL {length:.1f} mm")
 
 
 def _place_plane(node: Any, plane: Plane | None) -> None:

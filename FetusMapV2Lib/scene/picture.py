@@ -24,7 +24,7 @@ from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.scene import picture_layout
+from FetusMapV2Lib.scene import appearance, picture_layout
 from FetusMapV2Lib.scene.drawing import Canvas, Image
 from FetusMapV2Lib.scene.offscreen_views import SliceView, ThreeDView
 from FetusMapV2Lib.scene.pose_scene import PoseScene
@@ -138,8 +138,7 @@ def _draw_views(volume: Volume, pose: Pose, skeleton_size: tuple[int, int], plac
     with open_scene() as scene, _quiet():
         volume_node = add_volume_node(scene, volume)
         fetus = PoseScene.create(scene, pose, volume_node=volume_node)
-        fetus.landmarks_node.GetDisplayNode().SetPointLabelsVisibility(False)
-        fetus.skeleton_node.GetDisplayNode().SetSliceIntersectionThickness(2 * _OVERSAMPLING)
+        fetus.calliper_node.GetDisplayNode().SetPropertiesLabelVisibility(False)
         fetus.trace_node.GetDisplayNode().SetSliceIntersectionThickness(_OVERSAMPLING)
         image, pixels = _skeleton(scene, viewpoint, skeleton_size, pose.positions)
         canvas, panel = place(viewpoint.title, skeleton_size)
@@ -148,7 +147,8 @@ def _draw_views(volume: Volume, pose: Pose, skeleton_size: tuple[int, int], plac
         for cut in slices:
             canvas, panel = place(cut.title, picture_layout.SLICES[0].size)
             fetus.trace_node.GetDisplayNode().SetVisibility(cut is not slices[0])
-            image, pixels = _slice(scene, volume_node, cut, panel.size, pose.positions)
+            fetus.calliper_node.GetDisplayNode().SetVisibility(cut is slices[0])
+            image, pixels = _slice(fetus, volume_node, cut, panel.size)
             near = np.abs((pose.positions - cut.centre) @ np.cross(cut.right, cut.up)) <= _NEAR_MM
             pixels[~near] = np.nan
             picture_layout.add_slice(canvas, panel, image, pixels, cut, doubtful, schema)
@@ -167,13 +167,13 @@ def _skeleton(
         view.close()
 
 
-def _slice(
-    scene: slicer.vtkMRMLScene, volume_node: Any, cut: SlicePose, size: tuple[int, int], positions: Array
-) -> tuple[Image, Array]:
-    view = SliceView(scene, cut.title, (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+def _slice(fetus: PoseScene, volume_node: Any, cut: SlicePose, size: tuple[int, int]) -> tuple[Image, Array]:
+    view = SliceView(fetus.scene, cut.title, (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+    for display in appearance.displays(fetus.slice_skeleton_nodes):
+        display.SetSliceIntersectionThickness(appearance.SLICE_LINE_PIXELS * _OVERSAMPLING)
     try:
         view.look_at(volume_node, cut)
-        return _averaged(view.image()), view.to_pixels(positions) / _OVERSAMPLING
+        return _averaged(view.image()), view.to_pixels(fetus.snapshot.world) / _OVERSAMPLING
     finally:
         view.close()
 

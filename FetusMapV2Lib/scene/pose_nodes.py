@@ -26,17 +26,28 @@ ROLE_ATTRIBUTE = "FetusMapV2.Role"
 SCHEMA_ATTRIBUTE = "FetusMapV2.Schema"
 LANDMARKS_ROLE = "landmarks"
 SLICE_SKELETON_ROLE = "slice_skeleton"
+TRACE_ROLE = "midsagittal_trace"
+CALLIPER_ROLE = "calliper"
 SKELETON_REFERENCE = "FetusMapV2.Skeleton"
 COLOURS_REFERENCE = "FetusMapV2.Colours"
 #: Followed by the ID of the slice view.
 IN_SLICE_REFERENCE = "FetusMapV2.InSlice."
 SHADES_REFERENCE = "FetusMapV2.Shades"
 NAMES_REFERENCE = "FetusMapV2.Names"
+CALLIPER_REFERENCE = "FetusMapV2.Calliper"
 PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
 TRACE_REFERENCE = "FetusMapV2.MidsagittalTrace"
 LENGTH_REFERENCE = "FetusMapV2.Length."
 VOLUME_REFERENCE = "FetusMapV2.Volume"
 TABLE_REFERENCES = (COLOURS_REFERENCE, SHADES_REFERENCE)
+_SINGLE = (
+    SKELETON_REFERENCE,
+    NAMES_REFERENCE,
+    PLANE_REFERENCE,
+    TRACE_REFERENCE,
+    CALLIPER_REFERENCE,
+    *TABLE_REFERENCES,
+)
 
 _LINE_NAMES = {
     "crl": "CRL",
@@ -60,13 +71,16 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
 
 def reference_roles(landmarks: Any) -> list[str]:
     """The roles under which a landmarks node refers to the nodes created for it."""
-    roles = (landmarks.GetNthNodeReferenceRole(index) for index in range(landmarks.GetNumberOfNodeReferenceRoles()))
-    single = (SKELETON_REFERENCE, NAMES_REFERENCE, PLANE_REFERENCE, TRACE_REFERENCE, *TABLE_REFERENCES)
-    return [role for role in roles if role in single or role.startswith((LENGTH_REFERENCE, IN_SLICE_REFERENCE))]
+    # MRML lists roles that were merely asked for, too
+    count = landmarks.GetNumberOfNodeReferenceRoles()
+    roles = [
+        role for role in map(landmarks.GetNthNodeReferenceRole, range(count)) if landmarks.GetNodeReferenceID(role)
+    ]
+    return [role for role in roles if role in _SINGLE or role.startswith((LENGTH_REFERENCE, IN_SLICE_REFERENCE))]
 
 
 def follower_nodes(landmarks: Any) -> list[Any]:
-    """The nodes that show the pose of a landmarks node: skeletons, names, plane, trace and lengths."""
+    """The nodes that show the pose of a landmarks node: skeletons, names, plane, trace, lengths, calliper."""
     found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role not in TABLE_REFERENCES)
     return [node for node in found if node is not None]
 
@@ -213,7 +227,7 @@ def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
     Views draw it in a tenth of the time that they need for the outline of a plane node.
     """
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} midsagittal plane in slices")
-    node.SetAttribute(ROLE_ATTRIBUTE, "midsagittal_trace")
+    node.SetAttribute(ROLE_ATTRIBUTE, TRACE_ROLE)
     node.SetSelectable(False)
     polydata = vtk.vtkPolyData()
     polydata.SetPoints(vtk.vtkPoints())
@@ -225,18 +239,35 @@ def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
 def add_line(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
     """Add a locked line node with its length measurement."""
     label = _LINE_NAMES.get(key, key.replace("_", " "))
-    node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", f"{name} {label}")
+    node = _add_ends(scene, f"{name} {label}", f"length.{key}")
+    length = node.GetMeasurement("length")
+    if length is not None:
+        length.SetPrintFormat("%.1f mm")
+    _with_display(node, lambda display: appearance.show_line(display, main=key == "crl"))
+    return node
+
+
+def add_calliper(scene: slicer.vtkMRMLScene) -> Any:
+    """Add a hidden, locked line node that shows the crown-rump length in slices; its name is the text beside it."""
+    node = _add_ends(scene, "CRL", CALLIPER_ROLE)
+    node.SetHideFromEditors(True)
+    # the text of a measurement would have Slicer's precision and the name of the node
+    for index in range(node.GetNumberOfMeasurements()):
+        node.GetNthMeasurement(index).SetEnabled(False)
+    _with_display(node, appearance.show_calliper)
+    return node
+
+
+def _add_ends(scene: slicer.vtkMRMLScene, name: str, role: str) -> Any:
+    """Add a locked line node with two missing ends."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name)
     label_points_by_number(node)
-    node.SetAttribute(ROLE_ATTRIBUTE, f"length.{key}")
+    node.SetAttribute(ROLE_ATTRIBUTE, role)
     for end in ("start", "end"):
         row = node.AddControlPoint(0.0, 0.0, 0.0, end)
         node.SetNthControlPointPositionMissing(row)
     node.SetFixedNumberOfControlPoints(True)
     node.SetLocked(True)
-    length = node.GetMeasurement("length")
-    if length is not None:
-        length.SetPrintFormat("%.1f mm")
-    _with_display(node, lambda display: appearance.show_line(display, main=key == "crl"))
     return node
 
 

@@ -134,6 +134,11 @@ class PoseScene:
         return self._followers.names
 
     @property
+    def calliper_node(self) -> Any:
+        """The vtkMRMLMarkupsLineNode of the crown-rump length in slices, or None if a script deleted it."""
+        return self._followers.calliper
+
+    @property
     def plane_node(self) -> Any:
         """The vtkMRMLMarkupsPlaneNode of the midsagittal plane (normal to the fetal left), or None."""
         return self._followers.plane

@@ -1,6 +1,8 @@
 """`PoseVisibility`: a pose is drawn in views that show its own volume, and never over another volume.
 
 The layers of slice views tell which volumes they show; the view lists of display nodes restrict poses to views.
+The calliper of the crown-rump length is drawn in slices near the midsagittal plane alone, and the trace of that plane
+in all slices that cross it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 import slicer
 import vtk
 
-from FetusMapV2Lib.scene import appearance, ownership, pose_nodes
+from FetusMapV2Lib.scene import appearance, ownership, pose_nodes, slice_alignment
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.observations import Observations
 
@@ -37,6 +39,7 @@ class PoseVisibility:
         self._layer_observations = Observations()
         self._point_observations = Observations()
         self._layers: dict[str, frozenset[str]] = {}
+        self._aligned: dict[str, slice_alignment.Aligned] = {}
         # The user's own view list by display node: undo resets attributes but not view lists.
         self._users_views: dict[str, list[str]] = {}
         observe = self._observations.observe
@@ -59,8 +62,11 @@ class PoseVisibility:
         self._layers = _layers_by_view(scene)
         for landmarks in ownership.all_poses(scene):
             views = self._views_for(landmarks)
-            for display in appearance.displays(ownership.nodes_of(landmarks)):
-                self._restrict_to(display, views)
+            self._aligned[landmarks.GetID()] = aligned = slice_alignment.aligned_views(self._scene, landmarks)
+            for node in ownership.nodes_of(landmarks):
+                unfit = slice_alignment.unfit_views(node, aligned)
+                for display in appearance.displays([node]):
+                    self._restrict_to(display, self._without(views, unfit))
         if self._chosen is not None:
             ownership.show_only(scene, scene.GetNodeByID(self._chosen) if self._chosen else None)
 
@@ -100,18 +106,42 @@ class PoseVisibility:
         views = nodes_by_class(self._scene, "vtkMRMLAbstractViewNode")
         return [view.GetID() for view in views if view.GetID() not in others]
 
+    def _without(self, views: list[str] | None, unfit: frozenset[str]) -> list[str] | None:
+        if not unfit:
+            return views
+        if views is None:
+            views = [view.GetID() for view in nodes_by_class(self._scene, "vtkMRMLAbstractViewNode")]
+        return [view for view in views if view not in unfit]
+
     def _observe_layers(self) -> None:
-        """Observe the layers of all slice views, also of those that were added."""
+        """Observe layers and slices of all slice views, also of those that were added, and the planes of all poses."""
         found = nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")
+        slices = nodes_by_class(self._scene, "vtkMRMLSliceNode")
+        references = (node.GetNodeReference(pose_nodes.PLANE_REFERENCE) for node in ownership.all_poses(self._scene))
+        planes = [plane for plane in references if plane is not None]
         for node in self._layer_observations.subjects():
-            if node not in found:
+            if node not in (*found, *slices, *planes):
                 self._layer_observations.stop(node)
         for node in found:
             self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_layers)
+        for node in slices:
+            self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_turned)
+        for plane in planes:
+            self._layer_observations.observe(plane, plane.PointModifiedEvent, self._on_turned)
 
     def _on_layers(self, caller: Any, event: str, data: Any = None) -> None:
         if not self._is_changing() and _layers_by_view(self._scene) != self._layers:
             self.refresh()
+
+    def _on_turned(self, caller: Any, event: str, data: Any = None) -> None:
+        """Refresh when a slice or a midsagittal plane was turned so far that something is shown elsewhere."""
+        if self._is_changing():
+            return
+        for landmarks in ownership.all_poses(self._scene):
+            before = self._aligned.get(landmarks.GetID())
+            if before is not None and slice_alignment.aligned_views(self._scene, landmarks) != before:
+                self.refresh()
+                return
 
     @_WITH_NODE
     def _on_node(self, caller: Any, event: str, node: Any = None) -> None:

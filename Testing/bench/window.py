@@ -15,6 +15,8 @@ from bench import modules
 from bench.view_widgets import FourUpLayout
 
 _STEP_MS = 10
+#: Inside the box of a check box, from its left edge.
+_BOX_PIXELS = 8
 #: Qt's event loop holds the interpreter lock, here as in Slicer: other threads run only while a slot runs in Python.
 #: Polling is rare, so that threads do not depend on it.
 _POLL_MS = 50
@@ -123,9 +125,10 @@ class MainWindow(QtWidgets.QMainWindow):
         slicer.app.processEvents()
 
     def click(self, button) -> None:
-        """A real left click on a button."""
+        """A real left click on a button, on the box of a check box: its text may be narrower than the widget."""
         self._scroll.ensureWidgetVisible(button)
-        QTest.mouseClick(button, QtCore.Qt.LeftButton)
+        at = QtCore.QPoint(_BOX_PIXELS, button.height // 2) if button.inherits("QCheckBox") else button.rect.center()
+        QTest.mouseClick(button, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, at)
         slicer.app.processEvents()
 
     def click_link(self, label, target: str) -> None:

@@ -1,4 +1,4 @@
-"""Time from moving one landmark until skeleton, plane, lengths and measurements have followed.
+"""Time from moving one landmark until skeletons, names, plane, lengths, calliper and measurements have followed.
 
     python Testing/benchmarks/scene_update.py [--moves 1000]
 
@@ -52,6 +52,8 @@ def main() -> None:
     positions = random.normal(0, 20, (22, 3))
     path = random.normal(0, 20, (moves, 3))
     with open_scene() as scene:
+        for name in ("Red", "Yellow", "Green"):  # the projected skeleton in three slices
+            scene.AddNewNodeByClass("vtkMRMLSliceNode").SetLayoutName(name)
         bare = statistics.median(milliseconds(bare_node(scene, positions), path))
         fetus = PoseScene.create(scene, Pose(positions, np.full(22, 0.8), np.full(22, 2.0)))
         table: list[object] = []

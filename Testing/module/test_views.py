@@ -144,3 +144,84 @@ def test_frames_of_a_sequence_are_turned_too(open_window, scene):
     window.click(window.module_widget.ui.estimateFramesButton)
     assert window.wait_until(lambda: not window.module_widget.state.running)
     assert shows_planes(window, window.module_widget.state.pose())
+
+
+def boxes(window) -> dict:
+    from FetusMapV2Lib.scene.pose_parts import PosePart
+
+    ui = window.module_widget.ui
+    return {
+        PosePart.NAMES: ui.showNamesCheckBox,
+        PosePart.SKELETON: ui.showSkeletonCheckBox,
+        PosePart.PLANE: ui.showPlaneCheckBox,
+        PosePart.CALLIPERS: ui.showCallipersCheckBox,
+    }
+
+
+def visible(window) -> set[str]:
+    """The roles of the nodes of the shown pose that are visible."""
+    nodes = window.module_widget.state.poseScene.all_nodes
+    return {node.GetAttribute("FetusMapV2.Role") for node in nodes if node.GetDisplayNode().GetVisibility()}
+
+
+def test_each_part_has_a_switch_that_is_kept_and_holds_for_every_pose(window, scene):
+    from FetusMapV2Panel import selftest
+
+    estimate(window)
+    everything = visible(window)
+    for part, box in boxes(window).items():
+        assert box.checked
+        window.click(box)
+        assert visible(window) < everything, part
+        window.click(box)
+        assert visible(window) == everything, part
+    window.click(boxes(window)[next(iter(boxes(window)))])
+    window.click(window.module_widget.ui.showSkeletonCheckBox)
+    off = everything - {"names", "skeleton", "slice_skeleton"}
+    parameters = window.module_widget.state.parameterNode
+    own, other = parameters.inputVolume, selftest.addVolume(scene)
+    parameters.inputVolume = other
+    estimate(window)
+    assert visible(window) == off, "the next patient"
+    window.click(window.module_widget.ui.showSkeletonCheckBox)
+    parameters.inputVolume = own
+    assert visible(window) == everything - {"names"}, "switched on meanwhile"
+    scene.Clear(0)
+    window.module_widget.ui.inputSelector.setCurrentNode(selftest.addVolume(scene))
+    estimate(window)
+    assert visible(window) == everything - {"names"}, "the next scene"
+
+
+def named(window) -> list[int]:
+    names = window.module_widget.state.poseScene.names_node
+    return [row for row in range(names.GetNumberOfControlPoints()) if names.GetNthControlPointVisibility(row)]
+
+
+def test_names_are_those_of_the_selected_group(window):
+    from module.test_landmarks import SCHEMA, WRIST, Panel
+
+    estimate(window)
+    assert named(window) == [], "nothing overlaps before a landmark is selected"
+    panel = Panel(window)
+    panel.ui.landmarksCollapsibleButton.collapsed = False
+    panel.choose(WRIST)
+    assert named(window) == list(SCHEMA.rows("la"))
+    panel.choose(0)
+    assert named(window) == list(SCHEMA.rows("ht"))
+    estimate(window)
+    assert named(window) == list(SCHEMA.rows("ht")), "also after another estimate"
+
+
+def test_slices_show_the_skeleton_and_no_line_lies_across_the_plane_itself(window):
+    estimate(window)
+    fetus, views = window.module_widget.state.poseScene, {name: window.views[name].view.node for name in SLICES}
+    assert len(fetus.slice_skeleton_nodes) == len(SLICES)
+
+    def seen(node) -> set[str]:
+        display = node.GetDisplayNode()
+        return {name for name, view in views.items() if display.IsDisplayableInView(view.GetID())}
+
+    assert seen(fetus.trace_node) == {"Red", "Green"}
+    assert seen(fetus.calliper_node) == {"Yellow"}
+    window.click(window.module_widget.ui.ownAxesButton)
+    assert "Yellow" in seen(fetus.trace_node), "it crosses the plane now"

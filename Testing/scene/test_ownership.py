@@ -101,9 +101,24 @@ def test_one_pose_is_shown_and_what_the_user_hid_stays_hidden(scene: Any, patien
 def test_what_is_left_of_deleted_landmarks_is_hidden(scene: Any, patients: tuple[Patient, Patient]) -> None:
     (_, of_a), (_, of_b) = patients
     left = of_a.all_nodes[1:]
+    of_a.close()  # nothing observes the landmarks any more
     scene.RemoveNode(of_a.landmarks_node)
     ownership.show_only(scene, of_b)
     assert not any(node.GetDisplayNode().GetVisibility() for node in left)
+
+
+def test_deleted_landmarks_take_all_their_nodes_along(scene: Any, patients: tuple[Patient, Patient]) -> None:
+    (_, of_a), (_, of_b) = patients
+    scene.AddNewNodeByClass("vtkMRMLSliceNode").SetLayoutName("Red")
+    own = [scene.GetNodeByID(node.GetID()) for node in of_a.all_nodes]
+    assert len(own) == 12 and all(own)
+    scene.RemoveNode(of_a.landmarks_node)
+    assert not any(map(scene.IsNodePresent, own))
+    left = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    owners = {node.GetDisplayNodeID() for node in of_b.all_nodes}
+    displays = {node.GetID() for node in left if node.IsA("vtkMRMLModelDisplayNode")}
+    assert displays <= owners, "no display node without its node"
+    assert all(map(scene.IsNodePresent, of_b.all_nodes))
 
 
 def test_a_pose_is_drawn_over_its_own_volume_alone(

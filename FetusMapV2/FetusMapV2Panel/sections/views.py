@@ -5,6 +5,7 @@ from __future__ import annotations
 import qt
 
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.scene.pose_parts import PosePart, switch
 from FetusMapV2Panel import saved_settings, view_orientation
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.sections.base import Section
@@ -31,12 +32,16 @@ class ViewsSection(Section):
         for button, planes in self._planeButtons:
             button.connect("clicked(bool)", lambda checked, planes=planes: self.onShowPlanes(*planes))
         self.ui.ownAxesButton.connect("clicked(bool)", lambda checked: self.state.views.turnBack())
-        self.ui.turnSlicesCheckBox.connect("clicked(bool)", self.onSwitched)
+        for checkBox in self._switches():
+            checkBox.connect("clicked(bool)", self.onSwitched)
         self._updateButtons()
 
     def onChange(self, change: Change) -> None:
         if change in (Change.SHOWN_POSE_CHANGED, Change.PARAMETERS_CHANGED):
             self._updateButtons()
+            self._switchParts()
+        if change in (Change.SHOWN_POSE_CHANGED, Change.LANDMARK_SELECTED):
+            self._showNames()
 
     def onShowPlanes(self, *planes: FetalPlane) -> None:
         pose = self.state.pose()
@@ -47,6 +52,36 @@ class ViewsSection(Section):
         """Keep the user's choice for later scenes; that of a loaded scene is not kept."""
         if self.state.parameterNode is not None:
             saved_settings.savePreferences(self.state.parameterNode)
+
+    def _switches(self) -> tuple[qt.QCheckBox, ...]:
+        ui = self.ui
+        return (
+            ui.turnSlicesCheckBox,
+            ui.showNamesCheckBox,
+            ui.showSkeletonCheckBox,
+            ui.showPlaneCheckBox,
+            ui.showCallipersCheckBox,
+        )
+
+    def _switchParts(self) -> None:
+        """Show the parts of the shown pose that the settings ask for."""
+        parameters, poseScene = self.state.parameterNode, self.state.poseScene
+        if parameters is None or poseScene is None:
+            return
+        for part, on in (
+            (PosePart.NAMES, parameters.showNames),
+            (PosePart.SKELETON, parameters.showSkeleton),
+            (PosePart.PLANE, parameters.showPlane),
+            (PosePart.CALLIPERS, parameters.showCallipers),
+        ):
+            switch(poseScene, part, on=on)
+
+    def _showNames(self) -> None:
+        """Show the names of the group of the current landmark: all names at once would overlap."""
+        poseScene, row = self.state.poseScene, self.state.currentLandmark
+        if poseScene is not None:
+            schema = poseScene.schema
+            poseScene.show_names(() if row is None else schema.rows(schema.landmarks[row].group))
 
     def _updateButtons(self) -> None:
         for button, _planes in self._planeButtons:
