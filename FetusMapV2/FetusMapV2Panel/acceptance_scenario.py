@@ -5,6 +5,7 @@ The self-test inside Slicer and the tests of the repository run it, with differe
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _SCHEMA = default_schema()
 _CREST, _RUMP = _SCHEMA.index("cranial_crest"), _SCHEMA.index("rump")
 _POLL_MS, _TIMEOUT_S = 20, 600.0
+#: Cosine between the normals of planes that are the same to the eye; an edit turns the plane of the fetus a little.
+_PARALLEL = 0.999
 
 
 class AcceptanceScenario:
@@ -59,10 +62,11 @@ class AcceptanceScenario:
         """Run all steps in order."""
         self.cancelEstimate()
         self.estimate()
+        self.reviewDoubtfulLandmarks()
         self.correctTwoLandmarks()
         self.refineAroundCorrections()
         self.swapSidesUndoAndRedo()
-        self.showMidsagittalPlane()
+        self.switchViews()
         self.writeReport()
         self.saveAndReopenScene()
         self.estimateMovement()
@@ -86,7 +90,23 @@ class AcceptanceScenario:
         expect(self._state.poseScene is not None, f"no pose: {self._state.message}")
         expect(self._node().GetNumberOfControlPoints() == 22, "22 landmarks")
         expect(self._crl().endswith("mm"), f"a crown-rump length, not {self._crl()!r}")
+        expect(f"CRL {self._crl()} · " in self._line(), f"the line of the result has the length: {self._line()!r}")
+        expect(self._showsPlanes(), "each slice view shows its plane of the fetus")
+        expect(len(self._fetus().slice_skeleton_nodes) >= 3, "each slice view shows the projected skeleton")
         self._actions.screenshot("estimate", self._ui.resultsTable)
+
+    def reviewDoubtfulLandmarks(self) -> None:
+        """Go from the line of the result to each doubtful landmark; names are those of its group."""
+        doubtful = [row for row, one in enumerate(self._fetus().current().doubtful) if one]
+        for number in range(len(doubtful)):
+            self._actions.clickLink(self._ui.resultLabel, "doubtful")
+            row = self._state.currentLandmark
+            expect(row in doubtful, f"the link leads to a doubtful landmark, not to row {row}")
+            group = _SCHEMA.rows(_SCHEMA.landmarks[row or 0].group)
+            names = self._fetus().names_node
+            shown = [one for one in range(_SCHEMA.count) if names.GetNthControlPointVisibility(one)]
+            expect(shown == list(group), f"names of one group, not of {shown}")
+            expect(number > 0 or not self._ui.landmarksCollapsibleButton.collapsed, "the list is open")
 
     def correctTwoLandmarks(self) -> None:
         """Drag crown and rump: the length is updated, and the list shows which landmarks were edited."""
@@ -99,6 +119,8 @@ class AcceptanceScenario:
             expect(moved[row] > 0.5, f"{_SCHEMA.landmarks[row].name} follows the mouse")
             expect(np.delete(moved, row).max() == 0, "no other landmark moves")
             expect(self._crl() != length, "the length is updated")
+            expect(f"CRL {self._crl()} · " in self._line(), "the line of the result follows")
+            expect(self._fetus().calliper_node.GetName() == f"CRL {self._crl().split()[0]} mm", "the calliper follows")
             expect(self._fetus().states()[row] == "edited", "the landmark counts as edited")
         self._actions.screenshot("correct", self._ui.landmarksTree)
 
@@ -127,13 +149,23 @@ class AcceptanceScenario:
             self._actions.click(button)
             expect(np.allclose(self._positions(), expected, atol=1e-6, equal_nan=True), "undo and redo")
 
-    def showMidsagittalPlane(self) -> None:
-        """Show the midsagittal plane of the fetus in a slice view."""
-        self._show(self._ui.resultsCollapsibleButton)
+    def switchViews(self) -> None:
+        """Turn the slices back to the volume and to the fetus again; switch the parts of the pose off and on."""
+        self._show(self._ui.viewsCollapsibleButton)
+        self._actions.click(self._ui.ownAxesButton)
+        expect(not self._showsPlanes(), "the slice views show the axes of the volume")
+        self._actions.screenshot("axes", self._ui.ownAxesButton)
         self._actions.click(self._ui.allPlanesButton)
-        plane, matrix = midsagittal_plane(self._positions(), _SCHEMA), sliceNode("Yellow").GetSliceToRAS()
-        normal = np.array([matrix.GetElement(row, 2) for row in range(3)])
-        expect(plane is not None and abs(normal @ plane.normal) > 0.999, "the slice view shows the plane")
+        expect(self._showsPlanes(), "each slice view shows its plane of the fetus")
+        displays = [node.GetDisplayNode() for node in self._fetus().all_nodes]
+        before = [bool(display.GetVisibility()) for display in displays]
+        for box in (self._ui.showNamesCheckBox, self._ui.showSkeletonCheckBox, self._ui.showPlaneCheckBox):
+            self._actions.click(box)
+        off = [bool(display.GetVisibility()) for display in displays]
+        expect(off[0] and sum(off) < sum(before), "names, skeleton and plane are hidden, the landmarks are not")
+        for box in (self._ui.showNamesCheckBox, self._ui.showSkeletonCheckBox, self._ui.showPlaneCheckBox):
+            self._actions.click(box)
+        expect([bool(display.GetVisibility()) for display in displays] == before, "they are shown again")
         self._actions.screenshot("planes", self._ui.midsagittalButton)
 
     def writeReport(self) -> None:
@@ -219,7 +251,7 @@ class AcceptanceScenario:
 
     def _show(self, *opened: ctk.ctkCollapsibleButton) -> None:
         """Expand these parts of the panel and collapse the others."""
-        for name in ("estimate", "landmarks", "results", "movement", "report", "guideMap", "options"):
+        for name in ("estimate", "landmarks", "results", "views", "movement", "report", "guideMap", "options"):
             button = getattr(self._ui, f"{name}CollapsibleButton")
             button.collapsed = not any(button is one for one in opened)
         slicer.app.processEvents()
@@ -238,7 +270,24 @@ class AcceptanceScenario:
         """The crown-rump length in the table."""
         return self._ui.resultsTable.item(0, 1).text()
 
+    def _line(self) -> str:
+        """The line of the result as it is read."""
+        return re.sub("<[^>]*>", "", self._ui.resultLabel.text)
+
+    def _showsPlanes(self) -> bool:
+        """Whether the slice views show transverse, midsagittal and coronal plane of the fetus."""
+        plane = midsagittal_plane(self._positions(), _SCHEMA)
+        if plane is None:
+            return False
+        wanted = {"Red": plane.y_axis, "Yellow": plane.normal, "Green": plane.x_axis}
+        return all(abs(_normal(view) @ axis) > _PARALLEL for view, axis in wanted.items())
+
     def _item(self, row: int) -> qt.QTreeWidgetItem:
         group = _SCHEMA.landmarks[row].group
         branch = self._ui.landmarksTree.topLevelItem(_SCHEMA.groups.index(group))
         return branch.child(_SCHEMA.rows(group).index(row))
+
+
+def _normal(view: str) -> np.ndarray:
+    matrix = sliceNode(view).GetSliceToRAS()
+    return np.array([matrix.GetElement(row, 2) for row in range(3)])

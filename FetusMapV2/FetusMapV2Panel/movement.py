@@ -66,6 +66,7 @@ class SequenceEstimation(PoseEstimation):
         frameInterval: float | None = None,
         onProgress: OnProgress | None = None,
         shouldCancel: ShouldCancel | None = None,
+        showFrames: bool = False,
     ) -> Job[SequenceOutcome]:
         """A job that estimates the pose in every frame of a sequence browser and shows it in the browser's scene.
 
@@ -78,12 +79,14 @@ class SequenceEstimation(PoseEstimation):
             frameInterval: seconds between frames in place of the sequence's own times.
             onProgress: see `PoseEstimation.process`.
             shouldCancel: see `PoseEstimation.process`.
+            showFrames: let the browser show each frame while it is estimated, and at the end the one from before.
 
         Raises:
             UserError: by the job: there are no volumes, or the model or the device cannot be used.
             Cancelled: by the job: `shouldCancel` said yes or the sequence left the scene; the scene is as it was.
         """
-        return Job(self._processSequence(browser, settings or Settings(), frameInterval, onProgress, shouldCancel))
+        settings = settings or Settings()
+        return Job(self._processSequence(browser, settings, frameInterval, onProgress, shouldCancel, showFrames))
 
     def _processSequence(
         self,
@@ -92,6 +95,7 @@ class SequenceEstimation(PoseEstimation):
         frameInterval: float | None,
         onProgress: OnProgress | None,
         shouldCancel: ShouldCancel | None,
+        showFrames: bool,
     ) -> Generator[None, None, SequenceOutcome]:
         from FetusMapV2Lib.estimation.sequence import sequence_job
         from FetusMapV2Lib.scene.mirroring import is_handedness_corrected
@@ -102,13 +106,20 @@ class SequenceEstimation(PoseEstimation):
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
         frames = VolumeFrames(browser, spacing_given=is_voxel_size_given(None, browser))
         frames.mirrored = settings.mirrored != is_handedness_corrected(frames.proxy_node)
-        estimates = yield from sequence_job(
-            self.engine(settings.engine),
-            frames,
-            refine=settings.refine.mode,
-            on_progress=onProgress,
-            should_cancel=shouldCancel,
-        )
+        before = browser.GetSelectedItemNumber()
+        if showFrames:
+            frames.on_read = browser.SetSelectedItemNumber
+        try:
+            estimates = yield from sequence_job(
+                self.engine(settings.engine),
+                frames,
+                refine=settings.refine.mode,
+                on_progress=onProgress,
+                should_cancel=shouldCancel,
+            )
+        finally:
+            if showFrames and browser.GetScene() is not None:
+                browser.SetSelectedItemNumber(before)
         if browser.GetScene() is None:
             raise Cancelled("the sequence left the scene")
         shown = any(estimate.has_pose for estimate in estimates)

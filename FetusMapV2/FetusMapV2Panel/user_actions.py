@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,6 +16,10 @@ class UserActions(Protocol):
 
     def click(self, button: qt.QAbstractButton) -> None:
         """Click a button of the panel."""
+        ...
+
+    def clickLink(self, label: qt.QLabel, word: str) -> None:
+        """Click the link of a label whose text has a word."""
         ...
 
     def select(self, tree: qt.QTreeWidget, item: qt.QTreeWidgetItem) -> None:
@@ -35,6 +40,11 @@ class SlicerActions:
 
     def click(self, button: qt.QAbstractButton) -> None:
         button.click()
+        slicer.app.processEvents()
+
+    def clickLink(self, label: qt.QLabel, word: str) -> None:
+        signal = label.linkActivated
+        getattr(signal, "emit", signal)(linkTarget(label, word))  # PythonQt emits a signal that is called
         slicer.app.processEvents()
 
     def select(self, tree: qt.QTreeWidget, item: qt.QTreeWidgetItem) -> None:
@@ -60,6 +70,18 @@ class SlicerActions:
 
     def screenshot(self, name: str, widget: qt.QWidget) -> None:
         """The self-test saves none."""
+
+
+def linkTarget(label: qt.QLabel, word: str) -> str:
+    """The target of the link of a label whose text has a word.
+
+    Raises:
+        AssertionError: there is none.
+    """
+    found = re.search(rf'href="([^"]*)"[^>]*>[^<]*{word}', label.text)
+    if found is None:
+        raise AssertionError(f"no link with {word!r} in {label.text!r}")
+    return found[1]
 
 
 def expect(holds: bool, message: str) -> None:

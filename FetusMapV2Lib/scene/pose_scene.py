@@ -25,7 +25,7 @@ from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import pose_name, remove_percent_signs, safe_markups_name
-from FetusMapV2Lib.scene.observations import Observations
+from FetusMapV2Lib.scene.observations import Observations, with_node
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.provenance import Provenance
 
@@ -325,7 +325,7 @@ class PoseScene:
         if self._open and not self._busy and not self.scene.IsImporting():
             self._followers.in_slices.follow(caller)
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
+    @with_node
     def _on_node_added(self, caller: Any, event: str, node: Any = None) -> None:
         is_changing = self.scene.IsImporting() or self.scene.IsUndoing() or self.scene.IsRedoing()
         if self._open and not is_changing and node is not None and node.IsA("vtkMRMLSliceNode"):

@@ -7,7 +7,6 @@ in all slices that cross it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -15,14 +14,11 @@ import vtk
 
 from FetusMapV2Lib.scene import appearance, ownership, pose_nodes, slice_alignment
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
-from FetusMapV2Lib.scene.observations import Observations
+from FetusMapV2Lib.scene.observations import Observations, with_node
 
 #: Attribute of display nodes that are restricted to some views: their view list before.
 _VIEWS_BEFORE = "FetusMapV2.ViewsBefore"
 _ALL, _NOWHERE = "all", "FetusMapV2.NoView"
-
-#: Makes VTK pass the node of the event.
-_WITH_NODE: Callable[[Callable[..., None]], Callable[..., None]] = vtk.calldata_type(vtk.VTK_OBJECT)
 
 
 class PoseVisibility:
@@ -143,7 +139,7 @@ class PoseVisibility:
                 self.refresh()
                 return
 
-    @_WITH_NODE
+    @with_node
     def _on_node(self, caller: Any, event: str, node: Any = None) -> None:
         relevant = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
         if node is not None and not self._is_changing() and any(map(node.IsA, relevant)):

@@ -5,7 +5,7 @@ A sequence browser shows one frame of all its sequences at a time, in proxy node
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,7 @@ class VolumeFrames(VolumeSequence):
         proxy_node: the volume node in which they are shown.
         mirrored: give their mirror images (`Volume.mirrored`).
         spacing_given: the user gave their voxel size, see `checked`.
+        on_read: called with the number of a frame before it is read.
 
     Raises:
         InputError: the browser shows no volumes.
@@ -93,6 +94,7 @@ class VolumeFrames(VolumeSequence):
 
     def __init__(self, browser: Any, *, mirrored: bool = False, spacing_given: bool = False) -> None:
         self.mirrored, self.spacing_given = mirrored, spacing_given
+        self.on_read: Callable[[int], None] = lambda number: None
         sequence = _volume_sequence(browser) if browser is not None else None
         if sequence is None:
             where = node_name(browser) if browser is not None else None
@@ -105,6 +107,7 @@ class VolumeFrames(VolumeSequence):
         return int(self._master.GetNumberOfDataNodes())
 
     def _read(self, number: int) -> Volume:
+        self.on_read(number)
         node = self._sequence.GetDataNodeAtValue(self._master.GetNthIndexValue(number), False)
         if node is None:
             raise InputError(f"frame {number + 1} is missing", where=node_name(self._sequence), remedy=_REMEDY)

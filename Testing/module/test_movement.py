@@ -72,6 +72,28 @@ def test_the_button_waits_for_a_sequence(open_window, scene):
     assert ui.movementTable.rowCount == 0
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_each_frame_is_shown_while_it_is_estimated(open_window, browser, cancelled):
+    from FetusMapV2Panel import selftest
+
+    shown = []
+
+    class Engine(selftest.MovingEngineStandIn):
+        def _answer(self, volume, before, stages):
+            shown.append(browser.GetSelectedItemNumber())
+            if cancelled and len(shown) == 3:
+                window.module_widget.state.cancel()
+            return super()._answer(volume, before, stages)
+
+    window = open_window(Engine)
+    window.module_widget.ui.sequenceSelector.setCurrentNode(browser)
+    browser.SetSelectedItemNumber(4)
+    window.click(window.module_widget.ui.estimateFramesButton)
+    assert window.wait_until(lambda: not window.module_widget.state.running)
+    assert shown == ([0, 1, 2] if cancelled else [0, 1, 2, 3, 4, 5])
+    assert browser.GetSelectedItemNumber() == 4, "as before"
+
+
 def test_estimating_all_frames_shows_who_moves(moving_window):
     window = moving_window
     fetus = estimate(window)

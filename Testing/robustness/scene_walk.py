@@ -65,7 +65,7 @@ class Walk:
             _check_links(landmarks)
             self._check_views(landmarks)
         kept = len(nodes_by_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
-        assert kept == 7 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
+        assert kept == 9 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
 
     def close(self) -> None:
         """Follow no longer."""
@@ -193,14 +193,18 @@ class Walk:
 
 
 def _check_links(landmarks: Any) -> None:
-    assert len(pose_nodes.follower_nodes(landmarks)) == 8, "a node is gone"
+    views = nodes_by_class(landmarks.GetScene(), "vtkMRMLSliceNode")
+    assert len(pose_nodes.follower_nodes(landmarks)) == 10 + len(views), "a node is gone, or there are too many"
     for model in node_links.models_of(landmarks):
         display = model.GetDisplayNode()
         assert display is not None, "a display node is gone"
         assert display.GetInputMeshConnection() is model.GetMeshConnection(), "a mesh is not drawn"
-    display = landmarks.GetNodeReference(pose_nodes.SKELETON_REFERENCE).GetDisplayNode()
-    colours = landmarks.GetNodeReference(pose_nodes.COLOURS_REFERENCE)
-    assert colours is not None and display.GetColorNode() is colours, "the colours are gone"
+    colours, shades = map(landmarks.GetNodeReference, pose_nodes.TABLE_REFERENCES)
+    assert colours is not None, "the colours are gone"
+    for model in node_links.models_of(landmarks):
+        role, used = model.GetAttribute(pose_nodes.ROLE_ATTRIBUTE), model.GetDisplayNode().GetColorNode()
+        assert role != "skeleton" or used is colours, "the colours are gone"
+        assert role != pose_nodes.SLICE_SKELETON_ROLE or used is shades is not None, "the shades are gone"
 
 
 def walk(seed: int, steps: int) -> None:

@@ -15,6 +15,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene.pose_nodes import find_landmarks
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.scene_files import load_scene, save_scene
@@ -77,7 +78,7 @@ def test_stepping_through_the_frames_shows_each_pose_with_what_follows_it(fetus,
 
 
 def test_there_is_one_landmarks_node_for_all_frames(fetus, scene) -> None:
-    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+    assert len(find_landmarks(scene)) == 1
     assert fetus.browser.GetProxyNode(fetus.sequence) is fetus.pose_scene.landmarks_node
 
 

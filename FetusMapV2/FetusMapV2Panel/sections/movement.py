@@ -158,6 +158,7 @@ class MovementSection(Section):
             parameters.sequenceBrowser,
             settings=Settings.of(parameters),
             frameInterval=parameters.frameInterval or None,
+            showFrames=True,
             onProgress=onProgress,
             shouldCancel=shouldCancel,
         )

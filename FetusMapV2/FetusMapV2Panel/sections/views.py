@@ -53,7 +53,7 @@ class ViewsSection(Section):
         if self.state.parameterNode is not None:
             saved_settings.savePreferences(self.state.parameterNode)
 
-    def _switches(self) -> tuple[qt.QCheckBox, ...]:
+    def _switches(self) -> tuple[qt.QAbstractButton, ...]:
         ui = self.ui
         return (
             ui.turnSlicesCheckBox,
