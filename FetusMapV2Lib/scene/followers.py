@@ -18,6 +18,7 @@ from FetusMapV2Lib.scene.control_points import set_world_position, world_to_loca
 from FetusMapV2Lib.scene.node_names import label_points_by_number, remove_percent_signs
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
+from FetusMapV2Lib.scene.slice_alignment import into_nearest_slice
 from FetusMapV2Lib.scene.slice_skeletons import SliceSkeletons
 
 Array = NDArray[np.float64]
@@ -31,6 +32,7 @@ class Followers:
         self._mesh = SkeletonMesh(schema)
         self.in_slices = SliceSkeletons(scene, landmarks, schema)
         self._plane: Plane | None = None
+        self._ends: Array = np.full((2, 3), np.nan)
 
     @property
     def skeleton(self) -> Any:
@@ -123,10 +125,23 @@ class Followers:
         for key, (start, end) in pose_nodes.length_rows(self._schema).items():
             if key in lines and (changed[start] or changed[end]):
                 _place_line(lines[key], world[start], world[end])
-        start, end = self._schema.crl_rows
-        if self.calliper is not None and (changed[start] or changed[end]):
-            _place_line(self.calliper, world[start], world[end])
-            _write_length(self.calliper, world[start], world[end])
+        self._ends = world[list(self._schema.crl_rows)]
+        self._place_calliper()
+
+    def follow_slice(self, view: Any) -> None:
+        """Show the pose in a slice view whose slice may have moved."""
+        if self.in_slices.follow(view):
+            self._place_calliper()
+
+    def _place_calliper(self) -> None:
+        if self.calliper is None:
+            return
+        ends, length = self._ends, float(np.linalg.norm(self._ends[0] - self._ends[1]))
+        if math.isfinite(length):
+            self.calliper.SetName(f"CRL {length:.1f} mm")
+            if self._plane is not None:
+                ends = into_nearest_slice(self._scene, self._plane.normal, ends)
+        _place_line(self.calliper, *ends)
 
     def _update_plane(self, plane: Plane | None, *, force: bool) -> None:
         if same_plane(plane, self._plane) and not force:
@@ -153,12 +168,6 @@ def _place_line(node: Any, start: Array, end: Array) -> None:
     for row, point in enumerate((start, end)):
         set_world_position(node, row, point if complete else (math.nan,) * 3)
     node.EndModify(before)
-
-
-def _write_length(calliper: Any, start: Array, end: Array) -> None:
-    length = float(np.linalg.norm(start - end))
-    if math.isfinite(length):
-        calliper.SetName(f"CRL {length:.1f} mm")
 
 
 def _place_plane(node: Any, plane: Plane | None) -> None:

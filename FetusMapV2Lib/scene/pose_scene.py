@@ -323,7 +323,7 @@ class PoseScene:
 
     def _on_slice(self, caller: Any, event: str, data: Any = None) -> None:
         if self._open and not self._busy and not self.scene.IsImporting():
-            self._followers.in_slices.follow(caller)
+            self._followers.follow_slice(caller)
 
     @with_node
     def _on_node_added(self, caller: Any, event: str, node: Any = None) -> None:

@@ -11,11 +11,16 @@ import slicer
 
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
+from FetusMapV2Lib.scene.slice_skeletons import shown_slice
 
 #: A slice within this angle shows the plane itself, not a line where both meet.
 _IN_PLANE_COS = math.cos(math.radians(20.0))
 #: A calliper is read in slices within this angle.
 _NEAR_PLANE_COS = math.cos(math.radians(35.0))
+
+
+#: A calliper is shown in a slice that is this close to its ends.
+_NEAR_SLICE_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,29 @@ def aligned_views(scene: slicer.vtkMRMLScene, landmarks: Any) -> Aligned:
     if plane is None or plane.GetNthControlPointPositionStatus(0) != plane.PositionDefined:
         return Aligned()
     normal = np.array(plane.GetNormalWorld())
-    cosines = {view.GetID(): abs(_normal(view) @ normal) for view in nodes_by_class(scene, "vtkMRMLSliceNode")}
+    cosines = {view.GetID(): abs(shown_slice(view)[1] @ normal) for view in nodes_by_class(scene, "vtkMRMLSliceNode")}
     return Aligned(
         frozenset(view for view, cosine in cosines.items() if cosine > _IN_PLANE_COS),
         frozenset(view for view, cosine in cosines.items() if cosine < _NEAR_PLANE_COS),
     )
+
+
+def into_nearest_slice(scene: slicer.vtkMRMLScene, normal: Any, ends: Any) -> Any:
+    """The ends of a calliper, moved into the slice that shows them best; as they are without one.
+
+    Slicer draws the points and the text of a line in the slice that holds them, and nowhere else.
+
+    Args:
+        scene: the MRML scene with the slice views.
+        normal: (3,) unit normal of the midsagittal plane.
+        ends: (2, 3) RAS mm.
+    """
+    slices = [shown_slice(view) for view in nodes_by_class(scene, "vtkMRMLSliceNode") if view.IsMappedInLayout()]
+    origin, across = max(slices, key=lambda one: abs(one[1] @ normal), default=(np.zeros(3), np.zeros(3)))
+    away = (ends - origin) @ across
+    if abs(across @ normal) < _NEAR_PLANE_COS or np.abs(away).max() > _NEAR_SLICE_MM:
+        return ends
+    return ends - away[:, None] * across
 
 
 def unfit_views(node: Any, aligned: Aligned) -> frozenset[str]:
@@ -52,8 +75,3 @@ def unfit_views(node: Any, aligned: Aligned) -> frozenset[str]:
     if role == pose_nodes.CALLIPER_ROLE:
         return aligned.across
     return frozenset()
-
-
-def _normal(view: Any) -> Any:
-    matrix = view.GetSliceToRAS()
-    return np.array([matrix.GetElement(row, 2) for row in range(3)])

@@ -65,18 +65,19 @@ class SliceSkeletons:
             if node is not None:
                 lines = self._lines_of(node, role)
                 lines.move(positions, world_to_local(node, positions), force=force)
-                self._slices[role] = _slice(view)
+                self._slices[role] = shown_slice(view)
                 lines.fade(*self._slices[role])
 
-    def follow(self, view: Any) -> None:
-        """Fade the lines in a slice view whose slice may have moved."""
-        role, now = _role(view), _slice(view)
+    def follow(self, view: Any) -> bool:
+        """Fade the lines in a slice view; false if its slice has not moved."""
+        role, now = _role(view), shown_slice(view)
         before = self._slices.get(role)
         if before is not None and all(map(np.array_equal, now, before)):
-            return
+            return False
         if role in self._lines and self._landmarks.GetNodeReference(role) is not None:
             self._slices[role] = now
             self._lines[role].fade(*now)
+        return True
 
     def _lines_of(self, node: Any, role: str) -> LimbLines:
         """The lines that a node shows; undo and loading replace them."""
@@ -98,7 +99,7 @@ def _role(view: Any) -> str:
     return f"{pose_nodes.IN_SLICE_REFERENCE}{view.GetID()}"
 
 
-def _slice(view: Any) -> Slice:
+def shown_slice(view: Any) -> Slice:
     """A point and the normal of the slice that a view shows."""
     matrix = view.GetSliceToRAS()
     columns = [np.array([matrix.GetElement(row, column) for row in range(3)]) for column in (3, 2)]

@@ -3,6 +3,7 @@ the midsagittal plane itself."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,27 @@ def test_the_calliper_has_the_length_and_follows_every_edit(scene: Any, pose: Po
     assert set(status) == {fetus.calliper_node.PositionMissing}, "no calliper without an end"
     display = fetus.calliper_node.GetDisplayNode()
     assert display.GetPropertiesLabelVisibility() and not display.GetVisibility3D()
+
+
+def test_the_calliper_lies_in_the_slice_that_shows_it(scene: Any, pose: Pose) -> None:
+    view = add_slice(scene)
+    view.SetMappedInLayout(1)
+    fetus = PoseScene.create(scene, pose)
+    cut, plane = cuts(pose)[0], pose.midsagittal_plane
+
+    def ends() -> np.ndarray:
+        found = [[0.0] * 3, [0.0] * 3]
+        for row, point in enumerate(found):
+            fetus.calliper_node.GetNthControlPointPositionWorld(row, point)
+        return np.array(found)
+
+    for away, shown in ((0.0, True), (5.0, True), (30.0, False)):
+        turn_slice(view, replace(cut, centre=cut.centre + away * plane.normal))
+        distance = (ends() - cut.centre) @ plane.normal
+        np.testing.assert_allclose(distance, away if shown else 0.0, atol=1e-6)
+    turn_slice(view, cuts(pose)[2])
+    np.testing.assert_allclose(ends(), pose.positions[[0, 9]], atol=1e-6)
+    assert fetus.calliper_node.GetName() == f"CRL {fetus.measurements()[0].value_mm:.1f} mm"
 
 
 def test_names_are_shown_of_chosen_landmarks_alone(scene: Any, pose: Pose) -> None:
