@@ -7,16 +7,23 @@ import random
 
 import pytest
 import torch
-from memory.networks import CHAIN, error, gradient_vector, managed, run, slabs, small_unet, volume
+from memory.networks import CHAIN, SIZE, error, gradient_vector, managed, run, slabs, small_unet, volume
 from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import Choices, ExecutorKind, MemoryPlan, Prediction, Storage, UnitChoice
 from FetusMapV2Lib.memory.units import build_units
 
 WHOLE = [Storage.BOTH, Storage.KEPT, Storage.RECOMPUTED]
 #: How units are cut: slices of channels, rows of a slab, channels innermost.
-CUTS = {"whole": (1, 0, False), "channels": (3, 0, False), "rows": (1, 2, False), "rows, channels last": (1, 10, True)}
+CUTS = {
+    "whole": (1, 0, False),
+    "whole, channels last": (1, 0, True),
+    "channels": (3, 0, False),
+    "rows": (1, 2, False),
+    "rows, channels last": (1, 10, True),
+}
 by_cuts = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
 
 
@@ -45,6 +52,18 @@ def test_each_strategy_alone(network, reference, storage, cut, in_place, split):
     output, gradient = run(network, managed(network, choices), volume(batch=2))
     assert error(output, reference[0]) < 1e-12
     assert error(gradient, reference[1]) < 1e-12
+
+
+def test_channels_innermost_give_the_plain_gradients(network, reference):
+    """The fastest way of a GPU with memory enough: plain autograd in another layout; the weights stay as they lie."""
+    nothing = Prediction(1, 1, 1, 1)
+    plan = MemoryPlan(SIZE, 2, "training", ExecutorKind.VANILLA, (), nothing, Choices(channels_last=True))
+    strides = [parameter.stride() for parameter in network.parameters()]
+    output, gradient = run(network, ManagedNetwork(network, plan), volume(batch=2))
+    assert output.is_contiguous(memory_format=torch.channels_last_3d)
+    assert error(output, reference[0]) < 1e-12
+    assert error(gradient, reference[1]) < 1e-12
+    assert [parameter.stride() for parameter in network.parameters()] == strides
 
 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["channels", "rows"])
