@@ -69,7 +69,7 @@ def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume)
     assert ui.messageLabel.text == "Everything is installed."
     assert not ui.installCollapsibleButton.visible
     window.click(ui.estimateButton)
-    assert ui.resultsTable.rowCount == 11
+    assert ui.resultsTable.rowCount == 12
 
 
 def test_a_failed_installation_is_one_sentence_and_its_log_stays(bare, open_window, volume):
