@@ -12,7 +12,7 @@ from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.colours import textColour
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
-from FetusMapV2Panel.widget_widths import wrappable
+from FetusMapV2Panel.widget_widths import limitWidths, wrappable
 
 if TYPE_CHECKING:
     from FetusMapV2Panel.sections.base import Section
@@ -33,6 +33,7 @@ class ActivityStrip:
     def __init__(self, state: PanelState, frame: qt.QWidget) -> None:
         self._state, self._frame = state, frame
         self._ui = slicer.util.childWidgetVariables(frame)
+        self._fittings = limitWidths(self._ui.activityWidget)
         self._ui.cancelButton.connect("clicked(bool)", lambda checked=False: state.cancel())
         self._ui.messageButton.connect("clicked(bool)", self._onRemedy)
         self._stopListening = state.addListener(self.onChange)

@@ -25,24 +25,29 @@ class PaletteObserver(qt.QObject):
     """Calls a function when a widget gets another palette, as all do when the application's changes.
 
     Args:
-        widget: the widget; no child of it may change its palette in the call.
-        onChange: the function.
+        widget: the widget.
+        onChange: the function, called soon after.
     """
 
     def __init__(self, widget: qt.QWidget, onChange: Callable[[], None]) -> None:
         qt.QObject.__init__(self)
-        self._widget, self._onChange = widget, onChange
+        self._widget, self._onChange, self._closed = widget, onChange, False
         widget.installEventFilter(self)
 
     def close(self) -> None:
         """Stop observing."""
+        self._closed = True
         self._widget.removeEventFilter(self)
 
     def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
         """Called by Qt with every event of the widget."""
         if event.type() == qt.QEvent.PaletteChange:
-            self._onChange()
+            qt.QTimer.singleShot(0, self._notify)  # once its children have their palettes, too
         return False
+
+    def _notify(self) -> None:
+        if not self._closed:
+            self._onChange()
 
 
 def _name(widget: qt.QWidget, role: int) -> str:

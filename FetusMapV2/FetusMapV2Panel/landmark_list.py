@@ -5,12 +5,13 @@ Cells are created once; a drag updates only those of rows that changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import qt
 
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, confidence_tip, definition_html, group_name
+from FetusMapV2Panel.fitting import FittedColumns
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -54,11 +55,13 @@ class LandmarkList:
     def show(self, rows: list[LandmarkRow]) -> None:
         """Show these rows, one per landmark; none without a pose."""
         self._tree.setEnabled(bool(rows))
-        for number in range(self._schema.count):
-            row = rows[number] if rows else None
-            if row != self._shown[number]:
-                self._shown[number] = row
-                self._showRow(number, row)
+        wanted: Sequence[LandmarkRow | None] = rows or [None] * self._schema.count
+        changed = [number for number, row in enumerate(wanted) if row != self._shown[number]]
+        for number in changed:
+            self._shown[number] = wanted[number]
+            self._showRow(number, wanted[number])
+        if changed:
+            self._columns.measure(forget=False)
 
     def current(self) -> int | None:
         """The row of the current landmark; None without one."""
@@ -83,16 +86,14 @@ class LandmarkList:
         self._tree.setHeaderLabels([_("Landmark"), _("Confidence"), _("State")])
         self._tree.setIconSize(qt.QSize(_ICON_WIDTH, _ICON_HEIGHT))
         self._tree.setIndentation(_INDENTATION)
-        header = self._tree.header()
-        header.setStretchLastSection(True)
-        header.setSectionResizeMode(NAME, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(CONFIDENCE, qt.QHeaderView.ResizeToContents)
+        self._columns = FittedColumns(self._tree, self._tree.header(), 3, firm=[CONFIDENCE])
 
     def _fill(self) -> dict[int, qt.QTreeWidgetItem]:
         items = {}
         for group in self._schema.groups:
             branch = qt.QTreeWidgetItem(self._tree)
             branch.setText(NAME, group_name(group))
+            branch.setToolTip(NAME, group_name(group))
             branch.setFlags(qt.Qt.ItemIsEnabled)
             font = branch.font(NAME)
             font.setBold(True)
@@ -108,7 +109,7 @@ class LandmarkList:
         item.setText(NAME, f"{landmark.number} {landmark.name}")
         item.setIcon(NAME, qt.QIcon(_swatch(landmark.colour)))
         for column in (NAME, CONFIDENCE, STATE):
-            item.setToolTip(column, definition_html(landmark))
+            item.setToolTip(column, f"{landmark.number} {definition_html(landmark)}")
         return item
 
     def _showRow(self, number: int, row: LandmarkRow | None) -> None:

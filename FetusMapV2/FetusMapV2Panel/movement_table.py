@@ -14,7 +14,7 @@ _ = translator(__name__)
 
 def movementTable(table: qt.QTableWidget) -> TextTable[MovementRow]:
     """Speeds and angles at a frame in a table widget."""
-    return TextTable(table, [_("Part or joint"), _("This frame"), _("All frames"), _("Moves")], _style)
+    return TextTable(table, [_("Part or joint"), _("This frame"), _("All frames"), _("Moves")], _style, firm=[1])
 
 
 def _style(row: MovementRow, column: int) -> Style:

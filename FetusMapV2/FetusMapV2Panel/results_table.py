@@ -14,7 +14,7 @@ _ = translator(__name__)
 
 def resultsTable(table: qt.QTableWidget) -> TextTable[MeasurementRow]:
     """The measurements of a pose in a table widget."""
-    return TextTable(table, [_("Measurement"), _("Value ± 90 %"), _("Remark")], _style, fitsHeight=True)
+    return TextTable(table, [_("Measurement"), _("Value ± 90 %"), _("Remark")], _style, fitsHeight=True, firm=[1])
 
 
 def _style(row: MeasurementRow, column: int) -> Style:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ import qt
 
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.colours import cellColour
+from FetusMapV2Panel.fitting import FittedColumns
 
 _MIN_HEIGHT = 60
 
@@ -39,9 +40,10 @@ class TextTable(Generic[_Row]):
 
     Args:
         table: the widget.
-        headers: the titles of the columns; the last column takes the remaining width.
+        headers: the titles of the columns; long texts are cut in the middle, the tool tips have all of them.
         style: the style of a cell from its row and column.
         fitsHeight: whether the table is as tall as its rows, without a scroll bar.
+        firm: columns that are cut last, such as those with values.
     """
 
     def __init__(
@@ -50,15 +52,15 @@ class TextTable(Generic[_Row]):
         headers: Sequence[str],
         style: Callable[[_Row, int], Style],
         fitsHeight: bool = False,
+        firm: Collection[int] = (),
     ) -> None:
         self._table, self._style, self._fitsHeight = table, style, fitsHeight
         self._shown: list[_Row] = []
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(list(headers))
-        header = table.horizontalHeader()
-        for column in range(len(headers)):
-            isLast = column == len(headers) - 1
-            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if isLast else qt.QHeaderView.ResizeToContents)
+        table.setWordWrap(False)
+        table.setTabKeyNavigation(False)  # Tab leaves the table; arrow keys move in it
+        self._columns = FittedColumns(table, table.horizontalHeader(), len(headers), firm)
         table.verticalHeader().hide()
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
@@ -72,9 +74,11 @@ class TextTable(Generic[_Row]):
             self._table.setRowCount(len(rows))
             if self._fitsHeight:
                 self._fitHeight()
-        for index, row in enumerate(rows):
-            if isResized or row != before[index]:
-                self._showRow(index, row)
+        changed = [index for index, row in enumerate(rows) if isResized or row != before[index]]
+        for index in changed:
+            self._showRow(index, rows[index])
+        if changed:
+            self._columns.measure(forget=isResized)
 
     def updateColours(self) -> None:
         """Draw all rows again; call after a change of the palette."""
@@ -88,7 +92,7 @@ class TextTable(Generic[_Row]):
                 item = qt.QTableWidgetItem()
                 self._table.setItem(index, column, item)
             item.setText(text)
-            item.setToolTip(row.tip)
+            item.setToolTip(f"{text}\n{row.tip}".strip())
             style, font = self._style(row, column), item.font()
             item.setData(qt.Qt.ForegroundRole, self._brush(style.tone))
             font.setBold(style.bold)

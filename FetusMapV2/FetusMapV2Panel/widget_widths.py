@@ -8,22 +8,30 @@ import ctk
 import qt
 import slicer
 
-#: Characters of a name or path that are always visible.
-_MIN_CHARACTERS = 12
+from FetusMapV2Panel.fitting import fitContents
+
+#: Characters of a name, and of a path, that are always visible.
+_NAME_CHARACTERS, _PATH_CHARACTERS = 12, 8
 #: Longer words may be broken into pieces of the second length. Qt itself breaks paths at their slashes.
 _LONG_WORD, _PIECE = 50, 20
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
-def limitWidths(widget: qt.QWidget) -> None:
-    """Make combo boxes and path edits inside a widget cut long entries instead of growing with them."""
-    for child in slicer.util.findChildren(widget):
+def limitWidths(widget: qt.QWidget) -> list[qt.QObject]:
+    """Make combo boxes, path edits, buttons and rows inside a widget follow its width instead of widening it.
+
+    Returns:
+        What keeps them so; to be kept as long as the widget is shown.
+    """
+    children = slicer.util.findChildren(widget)
+    for child in children:
         if child.inherits("QComboBox"):  # a node selector contains one, too
             child.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
-            child.minimumContentsLength = _MIN_CHARACTERS
+            child.minimumContentsLength = _NAME_CHARACTERS
         elif child.inherits("ctkPathLineEdit"):
             child.sizeAdjustPolicy = ctk.ctkPathLineEdit.AdjustToMinimumContentsLength
-            child.minimumContentsLength = _MIN_CHARACTERS
+            child.minimumContentsLength = _PATH_CHARACTERS
+    return fitContents(children)
 
 
 def wrappable(text: str) -> str:

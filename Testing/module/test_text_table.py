@@ -19,7 +19,7 @@ def test_a_changed_verdict_marks_the_unchanged_value_as_well(application: Any) -
     table.show([MeasurementRow("Left femur*", "9.0 mm", "short for CRL", "Usual: 10 to 12 mm.", doubtful=True)])
     value = widget.item(0, 1)
     assert value.text() == "9.0 mm" and value.foreground().color().name() == doubtful
-    assert value.toolTip() == "Usual: 10 to 12 mm."
+    assert value.toolTip() == "9.0 mm\nUsual: 10 to 12 mm."
     table.show([MeasurementRow("Left femur*", "9.0 mm", "fits CRL", "Usual: 8 to 10 mm.")])
     assert value.foreground().color().name() != doubtful
 

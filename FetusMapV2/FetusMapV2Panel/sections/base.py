@@ -28,7 +28,7 @@ class Section:
     def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         self.state, self.widget = state, widget
         self.ui = slicer.util.childWidgetVariables(widget)
-        widget_widths.limitWidths(widget)
+        self._fittings = widget_widths.limitWidths(widget)
         self._stopListening = state.addListener(self.onChange)
 
     def onChange(self, change: Change) -> None:
