@@ -5,7 +5,7 @@ Each part observes the size of its widget. Nothing here makes a widget wider tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import qt
@@ -45,6 +45,17 @@ class _Fitting(qt.QObject):
     def wholeText(self) -> str:
         """The whole text, if a part of it is shown; else empty."""
         return ""
+
+
+class SizeObserver(_Fitting):
+    """Calls a function when a widget gets another size or larger letters."""
+
+    def __init__(self, widget: qt.QWidget, onChange: Callable[[], None]) -> None:
+        self._onChange = onChange
+        _Fitting.__init__(self, widget)
+
+    def fit(self) -> None:
+        self._onChange()
 
 
 class FittedColumns(_Fitting):

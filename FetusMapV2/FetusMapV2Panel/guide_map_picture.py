@@ -13,7 +13,7 @@ from FetusMapV2Lib.reporting.guide_map import guide_map
 #: Height over width, without and with names.
 _ASPECT, _ASPECT_WITH_NAMES = 0.62, 0.45
 #: Pixels; a map of the second width has room for the names of the landmarks.
-_MIN_WIDTH, _MIN_WIDTH_WITH_NAMES = 300, 760
+_MIN_WIDTH, _MIN_WIDTH_WITH_NAMES = 160, 760
 
 
 def showGuideMap(label: qt.QLabel, pose: Pose | None, plane: Plane | None, states: Sequence[str]) -> None:

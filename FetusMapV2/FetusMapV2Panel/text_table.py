@@ -10,7 +10,7 @@ import qt
 
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Panel.colours import cellColour
-from FetusMapV2Panel.fitting import FittedColumns
+from FetusMapV2Panel.fitting import FittedColumns, SizeObserver
 
 _MIN_HEIGHT = 60
 
@@ -60,6 +60,7 @@ class TextTable(Generic[_Row]):
         table.setHorizontalHeaderLabels(list(headers))
         table.setWordWrap(False)
         table.setTabKeyNavigation(False)  # Tab leaves the table; arrow keys move in it
+        self._letters = SizeObserver(table, self._fitHeight) if fitsHeight else None
         self._columns = FittedColumns(table, table.horizontalHeader(), len(headers), firm)
         table.verticalHeader().hide()
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
@@ -102,8 +103,9 @@ class TextTable(Generic[_Row]):
         return None if tone is None else qt.QBrush(qt.QColor(cellColour(tone, self._table)))
 
     def _fitHeight(self) -> None:
-        """Call before the rows have texts: each is one line high, whatever the texts are."""
         table = self._table
         table.resizeRowsToContents()
         height = table.horizontalHeader().height + 2 * table.frameWidth + table.verticalHeader().length()
-        table.setFixedHeight(max(height, _MIN_HEIGHT))
+        height = max(height, _MIN_HEIGHT)
+        if table.height != height:
+            table.setFixedHeight(height)

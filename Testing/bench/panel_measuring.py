@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,7 @@ def visible_widgets(panel: Any) -> list[Any]:
 
 def cut(panel: Any) -> Iterator[str]:
     """What does not fit: widgets that reach out of their parents, and texts that are cut without a tool tip."""
+    yield from _overlaps(panel)
     for one in visible_widgets(panel):
         name = f"{type(one).__name__} {one.objectName or one.parent().objectName}"
         parent = one.parentWidget()
@@ -36,8 +38,25 @@ def cut(panel: Any) -> Iterator[str]:
             yield f"{name}: needs {one.minimumSizeHint().width()} px of {one.width}"
 
 
+def _overlaps(panel: Any) -> Iterator[str]:
+    """Neighbours that lie on each other, because there is too little height."""
+    for parent in [panel, *visible_widgets(panel)]:
+        if parent.layout() is None:
+            continue
+        children = [parent.layout().itemAt(number).widget() for number in range(parent.layout().count())]
+        shown = [one for one in children if one is not None and one.isVisible()]
+        for first, second in itertools.pairwise(shown):
+            if first.geometry.intersects(second.geometry):
+                yield f"{first.objectName} and {second.objectName} overlap"
+
+
 def _cut_label(label: Any) -> Iterator[str]:
-    if not label.text or (label.pixmap is not None and not label.pixmap.isNull()):
+    if label.pixmap is not None and not label.pixmap.isNull():
+        wide = label.pixmap.deviceIndependentSize().width()
+        if wide > label.width:
+            yield f"its picture needs {wide} px of {label.width}"
+        return
+    if not label.text:
         return
     if not label.wordWrap:
         if label.sizeHint().width() > label.width:
@@ -50,6 +69,9 @@ def _cut_label(label: Any) -> Iterator[str]:
 
 def _cut_cells(view: Any) -> Iterator[str]:
     header = view.horizontalHeader() if isinstance(view, QtWidgets.QTableWidget) else view.header()
+    if isinstance(view, QtWidgets.QTableWidget) and view.minimumHeight == view.maximumHeight:
+        rows = view.verticalHeader().length()
+        yield from [f"rows take {rows} px of {view.viewport().height}"] if rows > view.viewport().height else []
     if header.length() > view.viewport().width:
         yield f"columns take {header.length()} px of {view.viewport().width}"
     for index, text, tip in _cells(view):

@@ -38,9 +38,13 @@ class Panel:
                 getattr(self.ui, name).collapsed = False
 
     def settle(self) -> None:
+        import qt
         import slicer
 
-        for _time in range(3):
+        for _time in range(6):  # heights follow widths level by level
+            slicer.app.processEvents()
+        if not self.ui.guideMapCollapsibleButton.collapsed:
+            qt.QTest.qWait(50)  # it is drawn at intervals
             slicer.app.processEvents()
 
     def new_volume(self) -> Any:

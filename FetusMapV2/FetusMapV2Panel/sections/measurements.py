@@ -12,6 +12,7 @@ from FetusMapV2Lib.presenting.estimate_text import detail_rows
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
 from FetusMapV2Panel import saved_settings
 from FetusMapV2Panel.changes import Change
+from FetusMapV2Panel.fitting import SizeObserver
 from FetusMapV2Panel.guide_map_picture import showGuideMap
 from FetusMapV2Panel.results_table import resultsTable
 from FetusMapV2Panel.sections.base import Section
@@ -39,6 +40,7 @@ class MeasurementsSection(Section):
         self._mapTimer.setSingleShot(True)
         self._mapTimer.setInterval(_MAP_INTERVAL_MS)
         self._mapTimer.connect("timeout()", self._showMap)
+        self._mapSize = SizeObserver(self.ui.guideMapLabel, self._mapTimer.start)
         self.ui.guideMapCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self._showMap())
         self._show()
 
