@@ -491,3 +491,28 @@ def test_a_reopened_scene_has_all_states_links_and_the_model(panel, scene, tmp_p
     panel.window.click(panel.ui.resetAllButton)
     np.testing.assert_allclose(panel.fetus.pose().positions, original, atol=1e-4)
     assert {panel.text(row) for row in range(22)} == {"estimated", "estimated, doubtful"}
+
+
+def test_confirming_landmarks_that_nobody_looked_at_asks_first(panel):
+    ui, click = panel.ui, panel.window.click
+    ui.landmarksTree.selectAll()
+    click(ui.confirmButton)
+    assert set(panel.fetus.states()) == {"estimated"} and not ui.confirmButton.checked
+    assert "were not looked at one by one" in ui.messageLabel.text and ui.messageSignLabel.text == "⚠"
+    assert ui.messageButton.text == "Confirm all 22"
+    click(ui.messageButton)
+    assert set(panel.fetus.states()) == {"confirmed"} and ui.messageLabel.text == ""
+    click(ui.undoButton)
+    assert set(panel.fetus.states()) == {"estimated"}
+
+
+def test_landmarks_that_were_looked_at_are_confirmed_without_a_question(panel):
+    ui, click = panel.ui, panel.window.click
+    trunk = ui.landmarksTree.topLevelItem(0)
+    for number in range(3):
+        ui.landmarksTree.setCurrentItem(trunk.child(number))
+    for number in range(3):
+        trunk.child(number).setSelected(True)
+    click(ui.confirmButton)
+    assert ui.messageLabel.text == ""
+    assert panel.fetus.states()[:4] == ("confirmed", "confirmed", "confirmed", "estimated")

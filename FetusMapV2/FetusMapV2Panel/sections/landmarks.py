@@ -26,7 +26,7 @@ from FetusMapV2Panel.parameters import Settings
 from FetusMapV2Panel.placing import LandmarkPlacing
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.shortcuts import LetterShortcuts
-from FetusMapV2Panel.state import PanelState
+from FetusMapV2Panel.state import PanelState, Remedy
 from FetusMapV2Panel.translations import translator
 
 _ = translator(__name__)
@@ -47,8 +47,12 @@ class LandmarksSection(Section):
         self._placing = LandmarkPlacing(state, self._onPlacingEnd)
         self._grabObservations = Observations()
         self._rows: list[LandmarkRow] = []
+        self._lookedAt: set[int] = set()  # rows of the shown pose that the user went to
         self._list = LandmarkList(self.ui.landmarksTree, self._schema, self.onCurrent, self._updateButtons)
-        self._letters = LetterShortcuts(button for button in vars(self.ui).values() if _hasLetter(button))
+        letters = [button for button in vars(self.ui).values() if _hasLetter(button)]
+        self._letters = LetterShortcuts(letters, self._showKeys)
+        self.ui.keysCheckBox.setChecked(True)
+        self.ui.keysCheckBox.connect("clicked(bool)", self._letters.setOn)
         self._escape = qt.QShortcut(widget)
         self._escape.setKey(qt.QKeySequence("Esc"))
         self._escape.connect("activated()", self._placing.stop)
@@ -110,6 +114,7 @@ class LandmarksSection(Section):
         poseScene = self.state.poseScene
         if self._editor is None or self._editor.fetus is not poseScene:
             self._placing.stop()
+            self._lookedAt = set()
             self._editor = LandmarkEditor(poseScene) if poseScene is not None else None
             self._observeGrabs(poseScene.landmarks_node if poseScene is not None else None)
         self._showRows()
@@ -157,6 +162,12 @@ class LandmarksSection(Section):
         self.ui.definitionLabel.setText(hint if row is None else definition_html(self._schema.landmarks[row]))
         self.ui.summaryLabel.setText(summary_text(self._rows))
 
+    def _showKeys(self, isOn: bool, isTyping: bool) -> None:
+        """Say whether the letter keys act on landmarks now."""
+        waiting, acting = _("wait while you type"), _("act on the selected landmarks")
+        text = _("off") if not isOn else waiting if isTyping else acting
+        self.ui.keysLabel.setText(_("Keys: {0}.").format(text))
+
     # --- the current landmark
 
     def onCurrent(self, row: int) -> None:
@@ -172,6 +183,8 @@ class LandmarksSection(Section):
     def _showCurrent(self) -> None:
         """Select the current landmark in the list."""
         row = self.state.currentLandmark
+        if row is not None:
+            self._lookedAt.add(row)
         if row is not None and row != self._list.current():
             self._list.select(row)
         self._updateButtons()
@@ -185,7 +198,21 @@ class LandmarksSection(Section):
     # --- steps
 
     def onConfirm(self, checked: bool) -> None:
-        self._edit(lambda editor, rows: editor.confirm(rows, checked))
+        """Confirm the selected landmarks; asks first if several of them were never looked at."""
+        rows = self._list.selected()
+        unseen = [row for row in rows if row not in self._lookedAt and self._rows[row].state == "estimated"]
+        if checked and len(unseen) > 1:
+            text = _("{0} of these {1} landmarks were not looked at one by one. Are they all in their places?")
+            confirm = Remedy(_("Confirm all {0}").format(len(rows)), lambda: self._confirmAll(rows))
+            self.say(text.format(len(unseen), len(rows)), Tone.WARNING, confirm)
+        else:
+            self._edit(lambda editor, rows: editor.confirm(rows, checked))
+        self._updateButtons()
+
+    def _confirmAll(self, rows: list[int]) -> None:
+        self.say("")
+        if self._editor is not None:
+            self._editor.confirm(rows)
         self._updateButtons()
 
     def onLock(self, checked: bool) -> None:
