@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists screenshots \
+.PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists translations screenshots \
 	benchmark-accuracy benchmark-speed bare-root container-root clean
 
 setup: $(STAMP)
@@ -67,6 +67,10 @@ docs: setup
 check-lists: setup
 	$(BIN)/python Testing/packaging/update_cmake_lists.py
 	$(BIN)/python Testing/packaging/draw_rooms.py
+
+# Collect the texts of the panel for its translations; new ones are marked as unfinished.
+translations: setup
+	$(BIN)/python Testing/packaging/update_translations.py
 
 screenshots: setup
 	FETUSMAPV2_PICTURES=docs/images QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/module/test_acceptance_scenario.py -k sample_data

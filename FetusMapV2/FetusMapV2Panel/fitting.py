@@ -69,7 +69,7 @@ class FittedColumns(_Fitting):
     """
 
     def __init__(
-        self, view: qt.QAbstractItemView, header: qt.QHeaderView, count: int, firm: Collection[int] = ()
+        self, view: qt.QTableWidget | qt.QTreeWidget, header: qt.QHeaderView, count: int, firm: Collection[int] = ()
     ) -> None:
         self._view, self._header, self._firm = view, header, firm
         self._natural = [0] * count

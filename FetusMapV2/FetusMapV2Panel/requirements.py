@@ -122,7 +122,14 @@ def installFromFolder(folder: Path, log: Log) -> None:
 
 
 def _pip(arguments: list[str]) -> None:
-    """Run Slicer's pip, which prints its output line by line; unlike slicer.util.pip_install it opens no dialog."""
+    """Run Slicer's pip, which prints its output line by line, without a dialog: by slicer.packaging (from 5.12 on)."""
+    try:
+        packaging = importlib.import_module("slicer.packaging")
+    except ModuleNotFoundError:
+        packaging = None
+    if packaging is not None and arguments[0] == "install":
+        packaging.pip_install(arguments[1:], show_progress=False, requester="FetusMapV2")
+        return
     run = getattr(slicer.util, "executePythonModule", None) or getattr(slicer.util, "_executePythonModule")  # noqa: B009
     run("pip", arguments)
 

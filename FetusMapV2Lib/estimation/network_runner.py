@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
@@ -204,6 +204,9 @@ class NetworkRunner:
         self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
 
+_OTHER_BUILD = "Install a PyTorch that is built for it (pytorch.org; in Slicer by the PyTorch extension)"
+
+
 def choose_device(device: str) -> tuple[torch.device, str]:
     """The torch device for "auto", "cpu", "cuda" or "cuda:N", and why it was chosen.
 
@@ -212,6 +215,9 @@ def choose_device(device: str) -> tuple[torch.device, str]:
     """
     if device == "auto":
         if torch.cuda.is_available():
+            unusable = _unusable_gpu(0)
+            if unusable:
+                return torch.device("cpu"), f"{unusable}. {_OTHER_BUILD}"
             return torch.device("cuda", 0), "a CUDA GPU is available"
         return torch.device("cpu"), "no CUDA GPU was found"
     # Not left to torch.device, which wraps numbers beyond 127 around.
@@ -223,7 +229,39 @@ def choose_device(device: str) -> tuple[torch.device, str]:
     number = int(named[1] or 0)
     if number >= torch.cuda.device_count():
         raise UserError("there is no such CUDA GPU", where=device, remedy="Use auto or cpu", option="--device")
+    unusable = _unusable_gpu(number)
+    if unusable:
+        raise UserError(unusable, where=device, remedy=f"{_OTHER_BUILD}, or use auto or cpu", option="--device")
     return torch.device("cuda", number), "chosen by the user"
+
+
+def lacks_kernels(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
+    """Whether a build of PyTorch has no kernels that a GPU can run ("no kernel image is available").
+
+    Args:
+        capability: compute capability of the GPU.
+        architectures: what the build was made for, as `torch.cuda.get_arch_list` names it: "sm_86" runs on GPUs of the
+            same first number from that capability on, "compute_90" on all from that capability on; none = unknown.
+    """
+    for name in architectures:
+        kind, _, number = name.partition("_")
+        major, minor = divmod(int(re.match(r"\d*", number)[0] or 0), 10)  # type: ignore[index]
+        if kind == "compute" and capability >= (major, minor):
+            return False
+        if kind == "sm" and capability[0] == major and capability[1] >= minor:
+            return False
+    return bool(architectures)
+
+
+def _unusable_gpu(number: int) -> str:
+    """Why PyTorch cannot use a GPU that is there; empty if it can."""
+    architectures = torch.cuda.get_arch_list()
+    capability = torch.cuda.get_device_capability(number) if architectures else (0, 0)
+    if not lacks_kernels(capability, architectures):
+        return ""
+    name, version = torch.cuda.get_device_name(number), ".".join(map(str, capability))
+    built = ", ".join(architectures)
+    return f"this PyTorch has no kernels for the GPU {name} (compute capability {version}; it is built for {built})"
 
 
 def describe_device(device: torch.device) -> str:

@@ -72,6 +72,22 @@ def test_the_panel_explains_and_installs_at_one_click(bare, open_window, volume)
     assert ui.resultsTable.rowCount == 12
 
 
+def test_slicer_installs_by_its_packaging_where_it_has_it(bare, open_window, volume, monkeypatch):
+    import slicer
+    from FetusMapV2Panel import requirements
+
+    def pip_install(arguments, *, show_progress, requester):
+        assert not show_progress and requester == "FetusMapV2"  # progress would be a modal dialog
+        bare.installed.append(" ".join(["packaging", *arguments]))
+        bare.missing.remove("safetensors")
+
+    monkeypatch.setitem(sys.modules, "slicer.packaging", SimpleNamespace(pip_install=pip_install))
+    monkeypatch.setattr(slicer.util, "executePythonModule", lambda *_given: pytest.fail("not by its own pip"))
+    requirements.installOnline(lambda line: None)
+    flags = "--no-deps --only-binary :all: --require-hashes"
+    assert bare.installed == ["torch>=2.6", f"packaging {flags} -r {requirements.pinned()}"]
+
+
 def test_a_failed_installation_is_one_sentence_and_its_log_stays(bare, open_window, volume):
     bare.fail = True
     window = open_window()

@@ -1,0 +1,58 @@
+"""A language of the panel from its .ts file, without Qt's compiler: for the texts of Python and of .ui files alike."""
+
+from __future__ import annotations
+
+import contextlib
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+from PySide6 import QtCore
+from slicer import i18n
+
+from bench import qt_shim
+
+
+class Translations(QtCore.QTranslator):
+    """Translates what a .ts file has finished translations of, and notes what it was asked in vain."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.missing = set()
+        self._texts = {}
+        for context in ET.parse(path).iter("context"):
+            for message in context.iter("message"):
+                translation = message.find("translation")
+                if translation.get("type") is None and translation.text:
+                    self._texts[context.findtext("name"), message.findtext("source")] = translation.text
+
+    def translate(self, context, text, disambiguation=None, n=-1):
+        return self._texts.get((context, text), "")
+
+    def isEmpty(self):
+        return False
+
+    def lookup(self, context, text):
+        """As slicer.i18n.translate: the text itself without a translation."""
+        found = self._texts.get((context, text))
+        if found is None:
+            self.missing.add((context, text))
+        return found if found is not None else text
+
+
+@contextlib.contextmanager
+def language(path: Path) -> Iterator[Translations]:
+    """Slicer in another language, for a while; panels loaded meanwhile are in it."""
+    from FetusMapV2Lib.presenting.translation import use_translations
+
+    translations, application = Translations(path), qt_shim.application()
+    before = i18n.translate
+    application.installTranslator(translations)
+    i18n.translate = translations.lookup
+    use_translations(translations.lookup)
+    try:
+        yield translations
+    finally:
+        application.removeTranslator(translations)
+        i18n.translate = before
+        use_translations(before)
