@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
@@ -34,6 +34,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         for test in (
             self.test_logic_measures_and_follows_an_edit,
             self.test_corrections_are_undone_and_redone,
+            self.test_an_estimate_is_undone_and_redone_with_its_display_nodes,
             self.test_report_is_written,
             self.test_no_nodes_are_added_without_a_fetus,
             self.test_each_frame_of_a_sequence_keeps_its_landmarks,
@@ -75,6 +76,20 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
             undo_history.redo(slicer.mrmlScene)
         self.assertEqual(poseScene.states(), states)
         self.assertEqual(poseScene.pose().positions[0].tolist(), after[0].tolist())
+
+    def test_an_estimate_is_undone_and_redone_with_its_display_nodes(self) -> None:
+        scene = slicer.mrmlScene
+        volumeNode = selftest.addVolume(scene)
+        poseScene = _found(_logic(selftest.EngineStandIn).process(volumeNode).result().poseScene)
+        identifiers, shown = [node.GetID() for node in poseScene.all_nodes], _visibilities(poseScene.all_nodes)
+        self.assertTrue(any(shown))
+        undo_history.undo(scene)
+        self.assertEqual({scene.GetNodeByID(identifier) for identifier in identifiers}, {None})
+        undo_history.redo(scene)
+        restored = [scene.GetNodeByID(identifier) for identifier in identifiers]
+        self.assertEqual(_visibilities(restored), shown)
+        meshes = [node.GetPolyData() for node in restored if node.IsA("vtkMRMLModelNode")]
+        self.assertTrue(meshes and all(mesh is not None and mesh.GetNumberOfPoints() for mesh in meshes))
 
     def test_report_is_written(self) -> None:
         volumeNode = selftest.addVolume(slicer.mrmlScene)
@@ -157,6 +172,11 @@ def _found(poseScene: PoseScene | None) -> PoseScene:
     if poseScene is None:
         raise AssertionError("no fetus was found")
     return poseScene
+
+
+def _visibilities(nodes: list[Any]) -> list[int | None]:
+    displays = [node.GetDisplayNode() for node in nodes]
+    return [None if display is None else display.GetVisibility() for display in displays]
 
 
 def _crl(poseScene: PoseScene) -> float:
