@@ -40,13 +40,13 @@ class JobRunner:
 
     def __init__(self, state: Any, say: Say, on_change: Callable[[], None]) -> None:
         self._state, self._say, self._on_change = state, say, on_change
-        self._cancelled = False
+        self._cancelled = self._busy = False
         self._durations: dict[str, list[float]] = {}
 
     @property
     def is_busy(self) -> bool:
         """Whether a job runs; nothing else may change the case meanwhile."""
-        return bool(self._state.running)
+        return self._busy  # not what the page says: a browser can change its state
 
     def cancel(self) -> None:
         """Ask the running job to stop."""
@@ -84,6 +84,7 @@ class JobRunner:
     @contextlib.contextmanager
     def running(self, stage: str, *, cancellable: bool = True) -> Generator[None, None, None]:
         """Lock the page during the block, and say how it went wrong."""
+        self._busy = True
         with self._state as state:
             state.update({"running": True, "cancellable": cancellable, "fraction": 0, "stage": stage, "message": ""})
         self._on_change()
@@ -97,6 +98,7 @@ class JobRunner:
             _LOG.exception("a job failed")
             self._say(f"Something went wrong: {error}.", Tone.ERROR)
         finally:
+            self._busy = False
             with self._state as state:
                 state.update({"running": False, "fraction": 0, "stage": ""})
             self._on_change()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from FetusMapV2Lib.serving.view_area import ViewArea
 from FetusMapV2Lib.serving.work_keeper import WorkKeeper
 from FetusMapV2Lib.serving.work_list import WorkList, vouched
 
+_LOG = logging.getLogger(__name__)
 VIEW_NAMES = ("Red", "3D", "Yellow", "Green")
 
 
@@ -81,7 +83,10 @@ class Session:
 
     def close(self) -> None:
         """Save the work, end the engine and release the case."""
-        self._work.leave()
+        try:
+            self._work.leave()
+        except UserError as error:
+            _LOG.error("%s", error.line(with_option=False))
         self._engine.close()
         if self.case is not None:
             self.case.close()
@@ -95,9 +100,9 @@ class Session:
             UserError: a job runs, or the file holds no usable volume; the open case stays.
         """
         with self._opening():
-            case = await self._read(path)
-            self._work.leave()
-            self._show_case(case)
+            self._show_case(await self._read(path))
+            assert self.case is not None
+            case = self.case
             self.say("\n".join(case.volume.warnings), Tone.WARNING)
         _announce(unsaved=self.case is not None and self._work.number is None)
 
@@ -110,9 +115,9 @@ class Session:
         if number == self._work.number:
             return
         with self._opening(), self._work.lock(number) as lock:
-            case = await self._read(self._work.path(number))
-            self._work.leave()
-            self._show_case(case)
+            self._show_case(await self._read(self._work.path(number)))
+            assert self.case is not None
+            case = self.case
             self.say("\n".join(case.volume.warnings), Tone.WARNING)
             self._work.take(number, case, lock)
         _announce(unsaved=self.case is not None and self._work.number is None)
@@ -131,7 +136,16 @@ class Session:
         return OpenCase(volume, path, self._on_pose, self._on_view, self._on_grabbed, study)
 
     def _show_case(self, case: OpenCase) -> None:
-        """Nothing of the case before stays: neither views nor texts."""
+        """Nothing of the case before stays: neither views nor texts.
+
+        Raises:
+            OutputError: the work on that cannot be saved; it stays.
+        """
+        try:
+            self._work.leave()
+        except UserError:
+            case.close()
+            raise
         for area in self.areas.values():
             area.show(None)
         before, self.case = self.case, case

@@ -30,6 +30,9 @@ class WorkKeeper:
         self._opened: OpenCase | None = None
         self._lock = contextlib.ExitStack()
         self._timer: asyncio.TimerHandle | None = None
+        self._unsaved = False
+        self._items: list[WorkItem] = []
+        self.look()
 
     @property
     def number(self) -> int | None:
@@ -37,8 +40,12 @@ class WorkKeeper:
         return None if self._list is None or self._case is None else self._list.cases.index(self._case)
 
     def items(self) -> list[WorkItem]:
-        """The lines of the list; none without a folder."""
-        return self._list.items() if self._list is not None else []
+        """The lines of the list, as `look` has found them; none without a folder."""
+        return self._items
+
+    def look(self) -> None:
+        """Look how far all cases are; other tabs work on them too."""
+        self._items = self._list.items() if self._list is not None else []
 
     def path(self, number: int) -> Path:
         """The volume of a case of the list."""
@@ -69,11 +76,16 @@ class WorkKeeper:
         case = self._list.cases[number]
         self._lock.push(lock.pop_all())
         self._list.restore(case, opened)
-        self._case, self._opened = case, opened
+        self._case, self._opened, self._unsaved = case, opened, False
+        self.look()
 
     def leave(self) -> None:
-        """Save and release the case."""
-        self.save()
+        """Save and release the case.
+
+        Raises:
+            OutputError: the work cannot be saved; the case is not left.
+        """
+        self._save()
         self._case = self._opened = None
         self._lock.close()
 
@@ -81,24 +93,33 @@ class WorkKeeper:
         """Save soon."""
         if self._case is None:
             return
+        self._unsaved = True
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(_SETTLE_S, self.save)
 
     def save(self) -> None:
-        """Save now what has changed."""
-        if self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
-        if self._list is None or self._case is None or self._opened is None:
-            return
+        """Save now what has changed; what cannot be saved is tried again with the next change."""
         try:
-            self._list.save(self._case, self._opened)
+            self._save()
         except UserError as error:
             self._on_saved(error.line(with_option=False))
         else:
             self._on_saved("")
+
+    def _save(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._unsaved and self._list is not None and self._case is not None and self._opened is not None:
+            self._list.save(self._case, self._opened)
+            self._unsaved = False
+            self._look_at_case()
+
+    def _look_at_case(self) -> None:
+        number = self.number
+        if self._list is not None and self._case is not None and number is not None:
+            self._items[number] = self._list.item(self._case)
 
     def save_training_case(self) -> str:
         """Save the case for training; its name there.
@@ -109,5 +130,7 @@ class WorkKeeper:
         if self._list is None or self._case is None or self._opened is None:
             raise UserError("this volume is in no work list", remedy="Start `fetusmap serve` with a folder of volumes")
         name = self._list.save_training_case(self._case, self._opened)
+        self._unsaved = False
+        self._look_at_case()
         self._on_saved("")
         return name

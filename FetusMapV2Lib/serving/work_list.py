@@ -64,7 +64,11 @@ class WorkList:
 
     def items(self) -> list[WorkItem]:
         """All lines, as the files are now."""
-        return [WorkItem(case.key, self._state(case)) for case in self.cases]
+        return [self.item(case) for case in self.cases]
+
+    def item(self, case: BatchCase) -> WorkItem:
+        """The line of one case, as its files are now."""
+        return WorkItem(case.key, self._state(case))
 
     @contextlib.contextmanager
     def taken(self, case: BatchCase) -> Iterator[None]:
