@@ -23,6 +23,7 @@ from FetusMapV2Lib.scene.live_views import LiveViews
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -83,6 +84,7 @@ class OpenCase:
         self.scene = new_scene()
         self._volume_node = add_volume_node(self.scene, volume)
         self.views = LiveViews(self.scene, on_view)
+        self._visibility = PoseVisibility(self.scene)
         self.views.show_volume(self._volume_node)
 
     # --- the pose
@@ -196,6 +198,13 @@ class OpenCase:
         if np.isfinite(position).all():
             self.views.focus(position)
 
+    def name_groups(self, rows: list[int]) -> None:
+        """Name the landmarks in the views that belong to the groups of these, and no others."""
+        if self.poses is not None:
+            schema = self.poses.schema
+            groups = {schema.landmarks[row].group for row in rows}
+            self.poses.show_names([one.row for one in schema.landmarks if one.group in groups])
+
     def refinement(self) -> RefineRequest:
         """What to ask the engine for a refinement around the landmarks that were set by hand.
 
@@ -234,6 +243,7 @@ class OpenCase:
         self._grabs.clear()
         if self.poses is not None:
             self.poses.close()
+        self._visibility.close()
         self.views.close()
         close_scene(self.scene)
 
@@ -259,6 +269,8 @@ class OpenCase:
 
     def _keep(self, poses: PoseScene) -> None:
         self.poses, self._editor = poses, LandmarkEditor(poses)
+        self._visibility.show_only(poses)
+        self.name_groups([])
         poses.add_listener(lambda changed: self._on_pose())
         self._grabs.clear()
         self._grabs.observe(poses.landmarks_node, poses.landmarks_node.PointStartInteractionEvent, self._on_grab)

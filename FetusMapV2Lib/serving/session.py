@@ -330,9 +330,7 @@ class Session:
     def _select(self, row: int, extend: bool = False) -> None:
         """Select a landmark of the list, and turn the views to it."""
         chosen = set(self.state.selected) ^ {row} if extend else {row}
-        with self.state as state:
-            state.selected = sorted(chosen)
-        self._show_actions()
+        self._mark(sorted(chosen))
         if self.case is not None and self.case.poses is not None and not extend:
             self.case.focus(row)
 
@@ -366,8 +364,15 @@ class Session:
             self._place()
 
     def _on_grabbed(self, row: int) -> None:
+        if self.state.selected != [row]:
+            self._mark([row])
+
+    def _mark(self, rows: list[int]) -> None:
+        """Mark landmarks in the list, and name their groups in the views."""
         with self.state as state:
-            state.selected = [row]
+            state.selected = rows
+        if self.case is not None:
+            self.case.name_groups(rows)
         self._show_actions()
 
     def _show_planes(self, which: str) -> None:

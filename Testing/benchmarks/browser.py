@@ -132,6 +132,7 @@ def main() -> None:
         with served(folder) as address:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.set_default_timeout(LONG)
             print(f"Load of this computer: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             print(f"| a volume of {' x '.join(map(str, shape[::-1]))} voxels | |\n|---|---|")
             for what, seconds in opened(page, address).items():
