@@ -125,4 +125,7 @@ def _label_colours(label: Any) -> list[str]:
 
 def _background(widget: Any) -> str:
     found = re.search(rf"background(?:-color)?:\s*({_COLOUR})", widget.styleSheet)
-    return found[1] if found else widget.palette.color(QPalette.Window).name()
+    behind = widget
+    while behind.styleSheet and behind.parentWidget() is not None:  # one with a style sheet keeps an old palette
+        behind = behind.parentWidget()
+    return found[1] if found else behind.palette.color(QPalette.Window).name()

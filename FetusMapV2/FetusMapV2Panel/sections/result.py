@@ -52,7 +52,7 @@ class ResultSection(Section):
 
     def _show(self) -> None:
         self._line, label = self._find(), self.ui.resultLabel
-        colour = textColour(self._line.tone, label)
+        colour = textColour(self._line.tone, self.widget)  # a label with a style sheet keeps an old palette
         html = _html(self._line, colour)
         if label.text != html:
             label.setText(html)
