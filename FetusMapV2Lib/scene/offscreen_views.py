@@ -33,8 +33,11 @@ class OffscreenView:
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, managers: tuple[str, ...], size: tuple[int, int]) -> None:
-        with contextlib.suppress(ImportError):
-            import_module("triton")  # trainings load it; its LLVM would end a process in which Mesa's has drawn before
+        # Trainings load Triton, whose LLVM would end a process in which Mesa's has drawn before. Inside Slicer, whose
+        # own views have drawn already, loading it now would do just that.
+        if not hasattr(slicer, "app"):
+            with contextlib.suppress(ImportError):
+                import_module("triton")
         self.size = size
         self.application = application_of(scene)
         self.renderer = vtk.vtkRenderer()

@@ -55,6 +55,9 @@ def _cut_label(label: Any) -> Iterator[str]:
         wide = label.pixmap.deviceIndependentSize().width()
         if wide > label.width:
             yield f"its picture needs {wide} px of {label.width}"
+        tall = label.pixmap.deviceIndependentSize().height()
+        if tall > label.height:
+            yield f"its picture needs {tall} px of height, has {label.height}"
         return
     if not label.text:
         return
