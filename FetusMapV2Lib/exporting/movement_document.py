@@ -119,7 +119,7 @@ def _kinds(movement: Movement) -> list[str]:
     kinds = ["rest" if seen else "" for seen in known]
     for event in movement.activity.events:
         kinds[event.first : event.last + 1] = [event.kind] * (event.last + 1 - event.first)
-    return kinds
+    return [kind if seen else "" for kind, seen in zip(kinds, known, strict=True)]
 
 
 def _activity_document(movement: Movement) -> dict[str, Any]:
