@@ -153,7 +153,6 @@ def test_the_first_run_tells_how_long_it_took_elsewhere(open_window, volume):
 
 def test_the_palette_decides_the_colours(open_window, volume):
     import qt
-    import slicer
 
     from FetusMapV2Lib.presenting.tones import Tone, contrast
 
@@ -165,11 +164,9 @@ def test_the_palette_decides_the_colours(open_window, volume):
     dark = qt.QPalette(qt.QColor("#353535"))
     try:
         application.setPalette(dark)
-        slicer.app.processEvents()
-        assert ui.messageLabel.styleSheet != light
+        assert window.wait_until(lambda: ui.messageLabel.styleSheet != light, 10)
         colour = ui.messageLabel.styleSheet.split(":")[1].split(";")[0].strip()
         assert contrast(colour, "#353535") >= 4.5
     finally:
         application.setPalette(before)
-        slicer.app.processEvents()
-    assert ui.messageLabel.styleSheet == light
+    assert window.wait_until(lambda: ui.messageLabel.styleSheet == light, 10)
