@@ -17,7 +17,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, InputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
-from FetusMapV2Panel import pose_ownership, requirements, view_orientation
+from FetusMapV2Panel import other_fetuses, pose_ownership, requirements, view_orientation
 from FetusMapV2Panel.parameters import EngineSettings, Settings
 from FetusMapV2Panel.translations import translator
 
@@ -43,6 +43,7 @@ class Outcome:
         inputVolume: the volume node that was estimated.
         estimate: what the engine answered.
         poseScene: the live nodes of the pose, None without a fetus.
+        others: the live nodes of further fetuses in the volume, in the order of `Estimate.others`.
         seconds: how long it took.
         frame: the frame of a sequence that was estimated; None for a single volume.
         mirrored: whether the volume was taken as mirrored.
@@ -51,6 +52,7 @@ class Outcome:
     inputVolume: VolumeNode
     estimate: Estimate
     poseScene: PoseScene | None
+    others: tuple[PoseScene, ...] = ()
     seconds: float = 0.0
     frame: int | None = None
     mirrored: bool = False
@@ -127,7 +129,8 @@ class PoseEstimation:
         estimate = yield from self.engine(settings.engine).submit(request, onProgress, shouldCancel)
         if inputVolume.GetScene() is None:
             raise Cancelled("the volume left the scene")
-        outcome = Outcome(inputVolume, estimate, None, time.monotonic() - started, frame, settings.mirrored)
+        seconds = time.monotonic() - started
+        outcome = Outcome(inputVolume, estimate, None, seconds=seconds, frame=frame, mirrored=settings.mirrored)
         return self._shown(outcome, landmarks)
 
     def showSeen(self, outcome: Outcome, landmarks: LandmarksNode | None = None) -> Outcome:
@@ -146,7 +149,8 @@ class PoseEstimation:
             pose_ownership.recordFetusFound(volume, estimate.has_pose, frame)
             if not estimate.has_pose:
                 return outcome
-            return replace(outcome, poseScene=self._show(estimate, volume, landmarks, outcome.mirrored))
+            poseScene, others = self._show(estimate, volume, landmarks, outcome.mirrored)
+            return replace(outcome, poseScene=poseScene, others=others)
 
     def refine(
         self,
@@ -292,11 +296,11 @@ class PoseEstimation:
 
     def _show(
         self, estimate: Estimate, inputVolume: VolumeNode, landmarks: LandmarksNode | None, mirrored: bool
-    ) -> PoseScene:
+    ) -> tuple[PoseScene, tuple[PoseScene, ...]]:
+        """The live nodes of the pose, and those of further fetuses, as one step that can be undone."""
         from FetusMapV2Lib.scene import undo_history
         from FetusMapV2Lib.scene.mirroring import set_handedness_corrected
         from FetusMapV2Lib.scene.node_names import node_name
-        from FetusMapV2Lib.scene.pose_scene import PoseScene
 
         scene = inputVolume.GetScene()
         assert scene is not None
@@ -304,21 +308,43 @@ class PoseEstimation:
         set_handedness_corrected(inputVolume, mirrored)
         undo_history.enable(scene)
         undo_history.save_state(scene)
+        name = _("{0} fetus").format(node_name(inputVolume))
+        # before the first one: of the poses of a volume the newest is shown
+        others = tuple(self._showOther(one, inputVolume, name, n) for n, one in enumerate(estimate.others, start=2))
         poseScene = self._poseSceneToUpdate(landmarks, inputVolume)
         if poseScene is not None:
             poseScene.set_pose(estimate.pose, estimate.model)
         else:
-            name = _("{0} fetus").format(node_name(inputVolume))
-            poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
-            self.keepPoseScene(poseScene)
-            pose_ownership.recordFrame(poseScene.landmarks_node, pose_ownership.shownFrame(inputVolume))
+            poseScene = self._create(estimate, inputVolume, name)
+        return poseScene, others
+
+    def _showOther(self, estimate: Estimate, inputVolume: VolumeNode, name: str, number: int) -> PoseScene:
+        """The live nodes of a further fetus: those of an earlier estimate with that number, or new ones."""
+        known = other_fetuses.landmarksOf(inputVolume, number)
+        if known is not None:
+            poseScene = self.poseSceneOf(known)
+            poseScene.set_pose(estimate.pose, estimate.model)
+            return poseScene
+        poseScene = self._create(estimate, inputVolume, other_fetuses.nameOf(name, number))
+        other_fetuses.recordNumber(poseScene.landmarks_node, number)
+        return poseScene
+
+    def _create(self, estimate: Estimate, inputVolume: VolumeNode, name: str) -> PoseScene:
+        from FetusMapV2Lib.scene.pose_scene import PoseScene
+
+        scene = inputVolume.GetScene()
+        assert scene is not None
+        poseScene = PoseScene.create(scene, estimate.pose, volume_node=inputVolume, name=name, model=estimate.model)
+        self.keepPoseScene(poseScene)
+        pose_ownership.recordFrame(poseScene.landmarks_node, pose_ownership.shownFrame(inputVolume))
         return poseScene
 
     def _poseSceneToUpdate(self, landmarks: LandmarksNode | None, inputVolume: VolumeNode) -> PoseScene | None:
         """The pose to write the result into; never one of another volume or frame."""
         if landmarks is None or not pose_ownership.belongsTo(landmarks, inputVolume):
             return None
-        return self.poseSceneOf(landmarks)
+        first = other_fetuses.firstOf(inputVolume) if other_fetuses.isOther(landmarks) else landmarks
+        return None if first is None else self.poseSceneOf(first)
 
     def _forgetRemoved(self) -> None:
         for identifier, poseScene in list(self._poseScenes.items()):

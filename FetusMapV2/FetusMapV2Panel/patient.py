@@ -186,7 +186,7 @@ class Patient:
         if poseScene is not None:
             self._noteShown(poseScene)
             if estimate is not None:
-                self._estimates.add(poseScene.landmarks_node, estimate)
+                self.keepEstimate(poseScene, estimate)
         if self._parameters is not None and self.volume is volume:
             landmarks = poseScene.landmarks_node if poseScene is not None else None
             fits = landmarks is not None and pose_ownership.belongsTo(landmarks, volume)
@@ -194,6 +194,10 @@ class Patient:
         self.synchronize()
         self._views.refresh()
         self._notify(Change.SHOWN_POSE_CHANGED)
+
+    def keepEstimate(self, poseScene: PoseScene, estimate: Estimate) -> None:
+        """Keep the estimate that produced a pose, which need not be shown."""
+        self._estimates.add(poseScene.landmarks_node, estimate)
 
     def lastShownOther(self, poses: list[LandmarksNode]) -> VolumeNode | None:
         """The volume shown last, or else the newest, among those of these poses except the selected; None without."""

@@ -82,12 +82,14 @@ def is_finished(case: BatchCase, settings: BatchSettings) -> bool:
     from FetusMapV2Lib.core.manifests import read_manifest, source_fingerprint
     from FetusMapV2Lib.core.publishing import is_complete
     from FetusMapV2Lib.exporting.case_export import export_paths
+    from FetusMapV2Lib.exporting.case_files import is_of_other_fetus
 
     folder = settings.folder(case)
     manifest = read_manifest(folder, case.name)
     if manifest is None or manifest.source not in ("", source_fingerprint(case.path)):
         return False
-    frames = sum(name.endswith(".mrk.json") for name in manifest.expected) or 1
+    landmark_files = [name for name in manifest.expected if name.endswith(".mrk.json")]
+    frames = sum(not is_of_other_fetus(name) for name in landmark_files) or 1
     expected = [path.name for path in export_paths(folder, case.name, settings.options(case), frames)]
     return is_complete(folder, case.name, expected)
 

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 #: Columns of the table, in their order.
 COLUMNS = (
-    "case", "file", "outcome", "reason", "frames", "presence", "crl_mm", "crl_plus_minus_mm", "age_days",
+    "case", "file", "outcome", "reason", "frames", "fetuses", "presence", "crl_mm", "crl_plus_minus_mm", "age_days",
     "age_plus_minus_days", "left_femur_mm", "right_femur_mm", "left_humerus_mm", "right_humerus_mm",
     "mean_confidence", "doubtful_landmarks", "missing_landmarks", "warnings", "seconds", "device", "model", "software",
 )  # fmt: skip
@@ -28,6 +28,7 @@ def row_of(estimate: Estimate) -> Row:
     row: Row = {
         "reason": estimate.reason,
         "frames": 1,
+        "fetuses": len(estimate.fetuses),
         "presence": _number(estimate.detection_score, 4),
         "warnings": " ".join(estimate.warnings),
         "seconds": round(sum(estimate.timings.values()), 3),
@@ -43,10 +44,11 @@ def row_of_sequence(estimates: Sequence[Estimate]) -> Row:
     found = [row for row, estimate in zip(rows, estimates, strict=True) if estimate.has_pose]
     medians = {name: _median([row.get(name) for row in found]) for name in COLUMNS if name not in rows[0] or found}
     kept = rows[0] if not found else found[0]
-    numbers = {name: value for name, value in medians.items() if value is not None and name != "frames"}
+    counts = {"frames": len(estimates), "fetuses": max(row["fetuses"] for row in rows)}
+    numbers = {name: value for name, value in medians.items() if value is not None and name not in counts}
     warnings = dict.fromkeys(estimate_warning for one in estimates for estimate_warning in one.warnings)
     seconds = round(sum(row["seconds"] for row in rows), 3)
-    return kept | numbers | {"frames": len(estimates), "warnings": " ".join(warnings), "seconds": seconds}
+    return kept | numbers | counts | {"warnings": " ".join(warnings), "seconds": seconds}
 
 
 def _pose_columns(estimate: Estimate) -> Row:
@@ -82,6 +84,7 @@ def row_of_document(document: Mapping[str, Any]) -> Row:
     row: Row = {
         "reason": document.get("reason", ""),
         "frames": 1,
+        "fetuses": document.get("fetuses", 1) if "landmarks" in document else 0,
         "presence": _number(document.get("presence"), 4),
         "warnings": " ".join(document.get("warnings", ())),
         "seconds": round(sum(document.get("seconds", {}).values()), 3),

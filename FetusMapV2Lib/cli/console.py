@@ -198,13 +198,17 @@ def print_result(stem: str, result: Estimate) -> None:
     if not result.has_pose:
         print_message(f"{stem}: {result.reason}")
         return
-    if result.pose.doubt:
-        print_message(f"{stem}: doubtful. {result.pose.doubt}", "yellow")
-    crl = measurements(result.pose).crl
+    lengths = []
+    for fetus in result.fetuses:
+        if fetus.pose.doubt:
+            print_message(f"{stem}: doubtful. {fetus.pose.doubt}", "yellow")
+        crl = measurements(fetus.pose).crl
+        length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
+        lengths.append(f"{'doubtful, ' if fetus.pose.doubt else ''}CRL {length}")
+    several = f"{len(lengths)} fetuses, " if len(lengths) > 1 else ""
     seconds = sum(result.timings.values())
-    length = with_interval(crl.value_mm, crl.uncertainty_mm, "mm")
-    grade = "doubtful, " if result.pose.doubt else ""
-    print_message(f"{stem}: {grade}CRL {length}, {seconds:.1f} s on {result.device} ({result.device_reason})")
+    ran = f"{seconds:.1f} s on {result.device} ({result.device_reason})"
+    print_message(f"{stem}: {several}{' and '.join(lengths)}, {ran}")
 
 
 @contextmanager

@@ -87,6 +87,9 @@ def estimate(
         ),
     ] = None,
     comment: Annotated[Optional[str], typer.Option("--comment", help="A comment for the report.")] = None,
+    chorionicity: Annotated[
+        Optional[str], typer.Option("--chorionicity", help="Of twins, as seen by you, for the report.")
+    ] = None,
     examiner: Annotated[Optional[str], typer.Option("--examiner", help="Who examined, for the report.")] = None,
     institution: Annotated[Optional[str], typer.Option("--institution", help="Where, for the report.")] = None,
     paper: Annotated[str, typer.Option("--paper", help="Size of the report's sheets: a4 or letter.")] = "a4",
@@ -137,7 +140,7 @@ def estimate(
     chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
     signed = {"operator": examiner or "", "institution": institution or "", "paper": paper}
     options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared, **signed)
-    told = ExaminationOptions(examined, last_period, conceived, earlier_scan, earlier, comment)
+    told = ExaminationOptions(examined, last_period, conceived, earlier_scan, earlier, comment, chorionicity)
     options = replace(options, overwrite=overwrite, **told.checked(files, identifiers=not without_identifiers))
     mode, presence = check_mode(refine), PresenceRule(presence_threshold, accept_doubtful, show_seen)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)

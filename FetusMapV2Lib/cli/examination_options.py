@@ -23,6 +23,7 @@ class ExaminationOptions:
         earlier_scan: a date and the age that it gave.
         earlier: result file of an earlier examination.
         comment: for the report.
+        chorionicity: of several fetuses, for the report.
     """
 
     examined: str | None
@@ -31,6 +32,7 @@ class ExaminationOptions:
     earlier_scan: str | None
     earlier: str | None
     comment: str | None
+    chorionicity: str | None = None
 
     def checked(self, files: list[str], *, identifiers: bool) -> dict[str, Any]:
         """The arguments of `ExportOptions` that they give.
@@ -47,12 +49,15 @@ class ExaminationOptions:
         if given and len(files) > 1:
             remedy = "Estimate the volume of one patient at a time"
             raise InputError("this belongs to one patient", where=", ".join(given), remedy=remedy)
-        if not identifiers and (self.earlier or self.comment):
-            where = " ".join(name for name in ("--earlier", "--comment") if self._of_one_patient[name])
+        if not identifiers and (self.earlier or self.comment or self.chorionicity):
+            where = " ".join(
+                name for name in ("--earlier", "--comment", "--chorionicity") if self._of_one_patient[name]
+            )
             remedy = "Leave one of the two out"
             raise InputError("this is of a patient", where=f"{where} --without-identifiers", remedy=remedy)
         dates = self._dates(files)
-        return {"dates": dates, "comment": self.comment or "", "earlier": self._earlier(files, dates)}
+        texts = {"comment": self.comment or "", "chorionicity": self.chorionicity or ""}
+        return {"dates": dates, "earlier": self._earlier(files, dates), **texts}
 
     @property
     def _of_one_patient(self) -> dict[str, str | None]:
@@ -63,6 +68,7 @@ class ExaminationOptions:
             "--earlier-scan": self.earlier_scan,
             "--earlier": self.earlier,
             "--comment": self.comment,
+            "--chorionicity": self.chorionicity,
         }
 
     def _dates(self, files: list[str]) -> KnownDates | None:

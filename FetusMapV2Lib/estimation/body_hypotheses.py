@@ -36,7 +36,7 @@ _APART_DEGREES = 35.0
 _APART_SHIFT = 0.35
 _BLUR_VOXELS = 1.0
 #: Numbers that describe a frame (`likely_frames`).
-_COLUMNS = 14
+_COLUMNS = 15
 
 
 def torso_rows(schema: Schema) -> tuple[int, ...]:
@@ -83,21 +83,34 @@ def likely_frames(maps: Tensor, grid: Grid, template: Array, count: int) -> Tens
         count: greatest number of frames.
 
     Returns:
-        (count, 14) float64 on the maps' device: centre (RAS mm), rotation, length, and 1, or 0 for a row without frame.
+        (count, 15) float64 on the maps' device: centre (RAS mm), rotation, length, 1, or 0 for a row without frame, and
+        by how much the heatmaps are higher where the frame puts their landmarks than flat ones (mean logarithm).
     """
     if not count:
         return torch.zeros(0, _COLUMNS, device=maps.device)
+    return torso_frames(torch.stack([maps[row] for row in torso_rows(default_schema())]), grid, template, count)
+
+
+def torso_frames(torso: Tensor, grid: Grid, template: Array, count: int) -> Tensor:
+    """`likely_frames` of the heatmaps of the torso alone, (L, K, J, I) in the order of `torso_rows`."""
+    logs = _log_maps(torso)
     rows = list(torso_rows(default_schema()))
-    logs = _log_maps(torch.stack([maps[row] for row in rows]))
     score = _Score(logs, grid, np.asarray(template, dtype=np.float64)[rows])
-    device = maps.device
+    device = torso.device
     first = _first_candidates(_centroid(logs) @ score.to_world[:, :3].T + score.to_world[:, 3], device)
     # Each start is refined alone: a likelier one must not displace one of the opposite orientation.
     starts, there = _distinct(first, score(first), _STARTS)
     for turns, steps in zip(*_random_steps(device), strict=True):
         starts = _refined(starts, turns, steps, score)
     chosen, kept = _distinct(starts, score(starts).where(there, -torch.inf), count)
-    columns = (chosen.centres, chosen.rotations.flatten(1), chosen.lengths[:, None], kept[:, None].double())
+    above_flat = score(chosen) / len(logs) + math.log(torso[0].numel())
+    columns = (
+        chosen.centres,
+        chosen.rotations.flatten(1),
+        chosen.lengths[:, None],
+        kept[:, None].double(),
+        above_flat[:, None],
+    )
     return torch.cat(columns, dim=1)
 
 

@@ -17,6 +17,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate, ViewPrediction
 from FetusMapV2Lib.estimation.limb_decoding import limb_pairs
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import surroundings_view
+from FetusMapV2Lib.estimation.second_body import LEAST_CLEARNESS, is_second_body
 from FetusMapV2Lib.estimation.view_reader import ViewReader
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
@@ -50,11 +51,13 @@ class SearchResult:
         views: what the network saw in each view, the last one the best.
         timings: seconds by stage.
         warnings: sentences for the user.
+        second: what the network saw of a second body, the last view the best; empty without one.
     """
 
     views: tuple[ViewPrediction, ...]
     timings: dict[str, float]
     warnings: tuple[str, ...]
+    second: tuple[ViewPrediction, ...] = ()
 
 
 class BodySearch:
@@ -73,13 +76,20 @@ class BodySearch:
         self._limbs = limb_pairs(model.poses, model.template, self._schema) if model.decodes_limbs else ()
         self._hopeless_peak_mass = _ABANDON_SHARE * detection_threshold
 
-    def run(self, volume: DeviceVolume, stages: Stages, previous: Estimate | None = None) -> SearchResult:
+    def run(
+        self,
+        volume: DeviceVolume,
+        stages: Stages,
+        previous: Estimate | None = None,
+        second_from: float = math.inf,
+    ) -> SearchResult:
         """Search one volume.
 
         Args:
             volume: of any size and orientation, where the network runs.
             stages: notified of each view.
             previous: estimate of the frame before; the body is searched near its pose first.
+            second_from: detection score of the body from which a second one is looked for.
 
         Raises:
             Cancelled: see `Stages`.
@@ -89,7 +99,18 @@ class BodySearch:
             views = [reader.patches(self._model.patch_spacing_mm, stages)]
         else:
             views = self._near_previous(reader, stages, previous) or self._in_whole_volume(reader, stages)
-        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings))
+        second = self._second_body(reader, views, stages) if detection_score_of(views) >= second_from else []
+        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second))
+
+    def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
+        """Close views of a second body; empty if the whole volume shows none, or they show the first one again."""
+        first = views[-1]
+        beside = reader.frame_beside(first)
+        if beside is None or beside[1] < LEAST_CLEARNESS:
+            return []
+        stages.reach(0.9, "looking for a second fetus")
+        (close,) = _followed(reader, [beside[0]], MAXIMUM_CLOSE_VIEWS, hopeless_peak_mass=self._hopeless_peak_mass)
+        return close if is_second_body(close[-1], first) else []
 
     def warm_up(self) -> tuple[str, ...]:
         """Look at an empty volume once in each way; what was done because the memory of the GPU was too small."""

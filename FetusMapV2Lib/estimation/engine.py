@@ -20,13 +20,15 @@ from FetusMapV2Lib.estimation.detection import (
     PresenceThresholds,
     detection_score_of,
     grade_presence,
+    torso_mass,
 )
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
-from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, ViewPrediction, check_mode
+from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, Status, ViewPrediction, check_mode
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
 from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expected_bytes
+from FetusMapV2Lib.estimation.second_body import SECOND_SEEN, grade_second
 from FetusMapV2Lib.imaging.fill_values import without_fill
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
@@ -148,12 +150,14 @@ class PoseEngine(LocalEngine):
         volume = without_fill(volume)
         stages = Stages(on_progress, should_cancel)
         placed = DeviceVolume(volume, self._runner.device)
-        search = self._search.run(placed, stages, before)
+        second_from = self._thresholds.with_rule(presence).doubtful
+        search = self._search.run(placed, stages, before, second_from)
         stages.reach(0.95, "measuring")
         warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *self._remarks, *volume.warnings]
         estimate = self._conclusion(search, presence, warnings)
         if refine != "off" and estimate.has_pose:
-            estimate = self._refiner.refine(placed, estimate, refine, (), stages)
+            others = [self._refiner.refine(placed, one, refine, (), stages) for one in estimate.others]
+            estimate = self._refiner.refine(placed, replace(estimate, others=tuple(others)), refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
 
@@ -227,10 +231,24 @@ class PoseEngine(LocalEngine):
 
     def _conclusion(self, search: SearchResult, presence: PresenceRule, warnings: list[str]) -> Estimate:
         """The estimate that a search leads to; `warnings` come before its own."""
-        last = search.views[-1]
         detection_score = detection_score_of(search.views)
-        status, reason = grade_presence(last, detection_score, self._thresholds.with_rule(presence))
+        status, reason = grade_presence(search.views[-1], detection_score, self._thresholds.with_rule(presence))
+        first = self._estimate_of(search.views, (status, reason), detection_score, presence)
         warnings = [*warnings, *search.warnings]
+        others: tuple[Estimate, ...] = ()
+        if search.second and first.has_pose:
+            warnings.append(SECOND_SEEN)
+            score = torso_mass(search.second[-1])
+            others = (self._estimate_of(search.second, grade_second(search.second[-1]), score, presence),)
+        warnings += first.warnings
+        estimate = replace(first, warnings=tuple(dict.fromkeys(warnings)), timings=search.timings, others=others)
+        return estimate.showing_what_was_seen() if presence.show_seen else estimate
+
+    def _estimate_of(
+        self, views: tuple[ViewPrediction, ...], grade: tuple[Status, str], score: float, presence: PresenceRule
+    ) -> Estimate:
+        """The estimate of one body, with the warnings that concern it alone."""
+        (status, reason), warnings, last = grade, [], views[-1]
         if status == "doubtful" and presence.accept_doubtful:
             warnings.append(f"{reason} {ACCEPTED}")
             status, reason = "found", ""
@@ -241,23 +259,22 @@ class PoseEngine(LocalEngine):
         pose = Pose(np.full((self._schema.count, 3), np.nan)) if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
-        estimate = Estimate(
+        return Estimate(
             pose=pose,
             status=status,
-            detection_score=detection_score,
+            detection_score=score,
             mean_peak_mass=last.mean_peak_mass,
             reason=reason,
             device=describe_device(self._runner.device),
             device_reason=self._runner.reason,
-            timings=search.timings,
-            warnings=tuple(dict.fromkeys(warnings)),
+            timings={},
+            warnings=tuple(warnings),
             model=self.model.identity,
-            views=search.views,
+            views=views,
             memory_plan=self.memory_plan,
             unfamiliarity=unfamiliarity,
             seen=seen if status == "none" else None,
         )
-        return estimate.showing_what_was_seen() if presence.show_seen else estimate
 
     def _pose(self, view: ViewPrediction, unfamiliarity: float) -> Pose:
         confidence = self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)

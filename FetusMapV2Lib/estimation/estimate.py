@@ -110,6 +110,7 @@ class Estimate:
         views: what the network saw in each view, first to last.
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
         refinement: what was done to the pose after the last view.
+        others: estimates of further fetuses in the same volume, each with a pose of its own and without others.
 
     Examples:
         >>> estimate.status, round(estimate.detection_score, 2), estimate.warnings
@@ -133,6 +134,13 @@ class Estimate:
     mean_peak_mass: float = math.nan
     unfamiliarity: float = math.nan
     seen: Pose | None = field(default=None, repr=False)
+    others: tuple[Estimate, ...] = field(default=(), repr=False)
+
+    @property
+    def fetuses(self) -> tuple[Estimate, ...]:
+        """The estimates of all fetuses in the volume that have a pose, this one first; each without others."""
+        alone = replace(self, others=()) if self.others else self
+        return tuple(one for one in (alone, *self.others) if one.has_pose)
 
     @property
     def found(self) -> bool:

@@ -23,6 +23,7 @@ from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
+from FetusMapV2Lib.estimation.second_body import frame_beside
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.network.heatmap import Decoded, decode_maps, log_probabilities, probabilities
@@ -80,6 +81,7 @@ class ViewReader:
         self._volume = volume
         self._schema = default_schema()
         self._inner = 0.0  # seconds of the stages inside the present one
+        self._whole: tuple[Tensor, Grid] | None = None  # heatmaps that hypotheses were read off, and their grid
 
     def whole(self) -> ViewPrediction:
         """The whole volume as the only view."""
@@ -88,6 +90,16 @@ class ViewReader:
     def whole_with_hypotheses(self, count: int) -> ViewPrediction:
         """The whole volume, with at most `count` body frames that explain its heatmaps."""
         return self._views("whole", [self._whole_grid()], (), count)[0]
+
+    def frame_beside(self, first: ViewPrediction) -> tuple[BodyFrame, float] | None:
+        """The likeliest body beside that of a view, and how clear it is (`second_body.frame_beside`).
+
+        None if `whole_with_hypotheses` has not been called.
+        """
+        if self._whole is None:
+            return None
+        with self._timed("reading heatmaps"):
+            return frame_beside(*self._whole, first, self._model.template)
 
     def close(self, frame: BodyFrame) -> ViewPrediction:
         """A close view along a body frame."""
@@ -159,6 +171,7 @@ class ViewReader:
     def _hypotheses(self, maps: Tensor, grid: Grid, count: int) -> Tensor:
         if self._model.anonymous_sides and count:  # either map of a pair may hold either limb
             maps = (maps + torch.stack([maps[row] for row in self._schema.mirror_rows])) / 2
+        self._whole = (maps, grid) if count else self._whole
         return likely_frames(maps, grid, self._model.template, count)
 
     def _read(self, view: View, grid: Grid, copies: Sequence[NDArray[np.float64]]) -> ViewPrediction:

@@ -26,6 +26,8 @@ def export(
 ) -> dict[Kind, Path]:
     """Write the files of an estimate, all or none; those of an earlier export do not stay beside the new ones.
 
+    Of further fetuses in the volume the same files are written beside them, called ``STEM.fetus-2``; one scene has all.
+
     Args:
         estimate: the estimate; without a fetus, only the JSON that says so is written. The files of a doubtful one
             say so in every place.
@@ -34,7 +36,7 @@ def export(
         options: which files, and what they may contain; None = landmarks and measurements.
 
     Returns:
-        The paths of the files written.
+        The paths of the files written of the first fetus.
 
     Raises:
         OutputError: a file exists and may not be replaced (nothing is changed then), or cannot be written.
@@ -57,7 +59,8 @@ def export(
     # a report alone does not replace the results beside it
     publication = stem if "json" in options.kinds else f"{stem}.report"
     with _published(folder, publication, export_paths(folder, stem, options), options) as staging:
-        (case if options.identifiers else case.anonymous()).write(staging)
+        for one in (case if options.identifiers else case.anonymous()).each_fetus():
+            one.write(staging)
     return {kind: folder / f"{stem}{SUFFIXES[kind]}" for kind in case.kinds}
 
 
@@ -110,7 +113,7 @@ def export_sequence(
             if estimate.status != "unreadable":
                 case = CaseFiles(estimate, frames[number], name, each)
                 case.ensure_comparable()
-                (case if options.identifiers else case.anonymous()).write(staging)
+                (case if options.identifiers else case.anonymous()).each_fetus()[0].write(staging)
         if "scene" in options.kinds and any(estimate.has_pose for estimate in estimates):
             _write_scene(staging / f"{stem}.mrb", movement, estimates, frames)
         written = sorted(path.name for path in staging.iterdir())

@@ -32,6 +32,8 @@ from FetusMapV2Lib.reporting.report import Picture, Report
 
 #: A shorter name may be a word of a sentence, and identifies nobody.
 _SHORTEST_NAME = 3
+#: Between the stem of a case and the number of a fetus that is not the first.
+_OTHER = ".fetus-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +45,36 @@ class CaseFiles:
         volume: that it was computed from; None if it is not available.
         stem: the beginning of the file names.
         options: of the export.
+        number: which fetus of the volume it is, from 1.
+        count: how many fetuses the volume shows.
+        fetuses: their cases in their order, without this field; empty if there is one.
     """
 
     estimate: Estimate
     volume: Volume | None
     stem: str
     options: ExportOptions
+    number: int = 1
+    count: int = 1
+    fetuses: tuple[CaseFiles, ...] = ()
+
+    def each_fetus(self) -> tuple[CaseFiles, ...]:
+        """The case of each fetus that the volume shows, this one first; those of the others have names of their own.
+
+        What a person did to the landmarks, given pictures and an earlier examination are of the first alone; the scene
+        has all of them.
+        """
+        shown = self.estimate.fetuses
+        if len(shown) < 2:
+            return (self,)
+        kinds = [kind for kind in self.options.kinds if kind != "scene"]
+        options = replace(self.options, kinds=kinds, states=(), pictures=None, earlier=None)
+        others = [
+            CaseFiles(one, self.volume, fetus_stem(self.stem, number), options, number, len(shown))
+            for number, one in enumerate(shown[1:], start=2)
+        ]
+        every = (replace(self, count=len(shown)), *others)
+        return tuple(replace(one, fetuses=every) for one in every)
 
     def anonymous(self) -> CaseFiles:
         """The case with its stem in place of the names of the volume and of its source file."""
@@ -89,7 +115,10 @@ class CaseFiles:
     @cached_property
     def report(self) -> Report:
         """The report of the case, with its pictures."""
-        return replace(self.record, pictures=self._pictures, crl_image=self._crl_image, crl_view=self.crl_view)
+        fetuses = [one.record for one in self.fetuses]
+        return replace(
+            self.record, fetuses=fetuses, pictures=self._pictures, crl_image=self._crl_image, crl_view=self.crl_view
+        )
 
     @cached_property
     def record(self) -> Report:
@@ -108,6 +137,8 @@ class CaseFiles:
             operator=options.operator,
             institution=options.institution,
             comment=options.comment,
+            chorionicity=options.chorionicity,
+            number=self.number,
             earlier=options.earlier,
             study=self._study,
             dates=self.dates,
@@ -164,6 +195,16 @@ class CaseFiles:
         return [Picture(title, png) for title, png in views]
 
 
+def fetus_stem(stem: str, number: int) -> str:
+    """The beginning of the file names of a fetus, from the stem of its case; that of the first is the stem itself."""
+    return stem if number == 1 else f"{stem}{_OTHER}{number}"
+
+
+def is_of_other_fetus(file: str) -> bool:
+    """Whether a file of an export, by its name, is of another fetus than the first."""
+    return re.search(rf"{re.escape(_OTHER)}\d+(\.|$)", file) is not None
+
+
 def without_file_name(estimate: Estimate, source: Path, name: str) -> Estimate:
     """The estimate with `name` in place of the name of the source file in its reason and warnings."""
 
@@ -175,7 +216,9 @@ def without_file_name(estimate: Estimate, source: Path, name: str) -> Estimate:
             text = re.sub(rf"(?<!\w){re.escape(stem)}(?!\w)", name, text)
         return text
 
-    return replace(estimate, reason=neutral(estimate.reason), warnings=tuple(map(neutral, estimate.warnings)))
+    others = tuple(without_file_name(other, source, name) for other in estimate.others)
+    warnings = tuple(map(neutral, estimate.warnings))
+    return replace(estimate, reason=neutral(estimate.reason), warnings=warnings, others=others)
 
 
 def _write_landmarks(case: CaseFiles, path: Path) -> None:
@@ -196,13 +239,18 @@ def _document(case: CaseFiles) -> dict[str, Any]:
     document = results_document(case.estimate, case.dates, case.crl_view, case.sections)
     if case.estimate.has_pose and case.options.identifiers:
         document["examination"] = examination_document(case.record)
-    return document
+    # the first file has all fetuses; that of another one is whole by itself
+    others = [_document(one) for one in case.fetuses if one.number > 1] if case.number == 1 else []
+    if case.count > 1 and case.options.identifiers:
+        document["chorionicity"] = case.options.chorionicity
+    return document | {"fetus": case.number, "fetuses": case.count, "other_fetuses": others}
 
 
 def _write_scene(case: CaseFiles, path: Path) -> None:
     from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 
-    write_pose_scene(path, _volume_of(case, path), case.estimate.pose)
+    others = [other.pose for other in case.estimate.fetuses[1:]]
+    write_pose_scene(path, _volume_of(case, path), case.estimate.pose, others=others)
 
 
 def _write_picture(case: CaseFiles, path: Path) -> None:

@@ -64,6 +64,7 @@ class ExportOptions:
         operator: who looked at the landmarks.
         institution: where the examination took place.
         comment: of the examiner.
+        chorionicity: of several fetuses, as the examiner tells it; nothing in the volume is measured for it.
         earlier: an earlier examination of the same patient, to tell the growth since.
         paper: size of the sheets of the report, "a4" or "letter".
         pictures: views for the report; None = drawn off-screen.
@@ -88,6 +89,7 @@ class ExportOptions:
     operator: str = ""
     institution: str = ""
     comment: str = ""
+    chorionicity: str = ""
     earlier: EarlierExamination | None = None
     paper: Paper = "a4"
     pictures: Sequence[Picture] | None = None

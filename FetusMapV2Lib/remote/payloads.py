@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: No coordinate, length, duration or count of an estimate is larger.
 _LARGEST = 1e6
+#: No volume shows more further fetuses.
+_MOST_OTHERS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +206,11 @@ def _volume_values(volume: Volume, voxels: Path) -> Any:
 
 def _estimate_values(estimate: Estimate) -> Any:
     """An estimate without its views and without the landmark schema, which both processes have."""
-    values = to_json(replace(estimate, views=()))
+    values = to_json(replace(estimate, views=(), others=()))
     for pose in (values["pose"], values["seen"]):
         if pose is not None:
             del pose["schema"]
-    return values
+    return values | {"others": [_estimate_values(other) for other in estimate.others]}
 
 
 def _checked_estimate(estimate: Estimate) -> Estimate:
@@ -222,7 +224,9 @@ def _checked_estimate(estimate: Estimate) -> Estimate:
     _check_within("number of iterations", np.array([refinement.iterations]), 0, _LARGEST)
     residuals = [one for one in (refinement.residual_before_mm, refinement.residual_after_mm) if one is not None]
     _check_within("residual", np.array(residuals), 0, _LARGEST)
-    return replace(estimate, views=())
+    if len(estimate.others) > _MOST_OTHERS or any(other.others for other in estimate.others):
+        raise MessageError(f"an estimate has more than {_MOST_OTHERS} others, or they have others")
+    return replace(estimate, views=(), others=tuple(map(_checked_estimate, estimate.others)))
 
 
 def _check_pose(pose: Pose) -> None:

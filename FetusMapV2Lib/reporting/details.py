@@ -27,6 +27,7 @@ from FetusMapV2Lib.reporting.blocks import (
 )
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import Picture, Report
+from FetusMapV2Lib.reporting.twins import twins_table
 
 #: Largest width and height of a view.
 _VIEW_BOX = (330, 300)
@@ -38,6 +39,7 @@ def details(report: Report) -> str:
     """The sheets behind the first one, as HTML."""
     parts = [
         main_heading("Details", new_sheet=True),
+        twins_table(report),
         side_by_side((_case(report), _remarks(report)), (50, 50)),
         _map(report),
         _landmarks(report),

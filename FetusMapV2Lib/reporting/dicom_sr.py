@@ -96,7 +96,7 @@ def _patient_and_study(dataset: Dataset, report: Report) -> None:
 def _series_and_document(dataset: Dataset, report: Report) -> None:
     dataset.SOPClassUID, dataset.SOPInstanceUID = COMPREHENSIVE_SR, generate_uid(prefix=None)
     dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber = "SR", generate_uid(prefix=None), 1
-    dataset.SeriesDescription = "Fetal pose report"
+    dataset.SeriesDescription = ", ".join(filter(None, ("Fetal pose report", report.fetus_name.lower())))
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.Manufacturer, dataset.ManufacturerModelName = "FetusMapV2 contributors", "FetusMapV2"
     dataset.SoftwareVersions = __version__
@@ -162,6 +162,8 @@ def _observers(report: Report) -> list[Dataset]:
 
 def _remarks(report: Report) -> Iterable[str]:
     yield RESEARCH_USE
+    if report.fetus_name:
+        yield f"{report.fetus_name} in this volume; the others have reports of their own."
     if report.doubt:
         yield f"Doubtful. {report.doubt}"
     yield JOINT_CENTRES

@@ -93,7 +93,7 @@ def _common(report: Report, device: str) -> dict[str, Any]:
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [{"system": _CATEGORY, "code": "imaging", "display": "Imaging"}]}],
-        "focus": [{"display": "Fetus"}],
+        "focus": [{"display": report.fetus_name or "Fetus"}],
         "issued": "" if report.identifiers_left_out else _instant(report),
         "effectiveDateTime": str(report.created.year) if report.identifiers_left_out else _instant(report),
         "device": {"reference": device},

@@ -58,6 +58,9 @@ class Report:
         sections: head and abdomen measured in the volume; None without one.
         crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
         paper: size of the sheets that it is printed on.
+        number: which fetus of the volume it is of, from 1.
+        fetuses: the reports of all fetuses in the volume, in their order; empty if there is one.
+        chorionicity: of several fetuses, as the examiner tells it; empty if it is not told or withheld.
         identifiers_left_out: whether patient, study, reader, day and name of the volume are withheld.
     """
 
@@ -81,6 +84,9 @@ class Report:
     sections: HeadAndAbdomen | None = None
     crl_view: CrlView | None = None
     paper: Paper = "a4"
+    number: int = 1
+    fetuses: Sequence[Report] = ()
+    chorionicity: str = ""
     identifiers_left_out: bool = False
 
     @cached_property
@@ -152,6 +158,11 @@ class Report:
         return self.pose.doubt
 
     @property
+    def fetus_name(self) -> str:
+        """Which fetus of several it is of, e.g. ``Fetus 2 of 2``; empty if the volume shows one."""
+        return f"Fetus {self.number} of {len(self.fetuses)}" if len(self.fetuses) > 1 else ""
+
+    @property
     def day(self) -> datetime:
         """When the report was created; without identifiers only the year, as the day may be that of the examination."""
         if not self.identifiers_left_out:
@@ -171,6 +182,7 @@ class Report:
             operator="",
             institution="",
             comment="",
+            chorionicity="",
             study=None,
             dates=None,
             earlier=None,

@@ -92,7 +92,7 @@ def _identity(report: Report) -> str:
             ("Referring physician", study.referring_physician.replace("^", " ").strip()),
         ]
     examined = "" if report.dates is None else str(report.dates.examined)
-    pairs += [("Volume", report.name), ("Examined", examined)]
+    pairs += [("Volume", report.name), ("Examined", examined), ("Fetus", report.fetus_name.removeprefix("Fetus "))]
     known = [(name, elided(text, _SHORT)) for name, text in pairs if text]
     rows = []
     for start in range(0, len(known), 4):

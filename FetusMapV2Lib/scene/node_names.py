@@ -72,6 +72,11 @@ def pose_name(landmarks: Any) -> str:
     return safe_markups_name(node_name(landmarks).removesuffix(" landmarks"))
 
 
+def other_fetus_name(name: str, number: int) -> str:
+    """The name of the nodes of a further fetus in a volume, from that of the first: ``Case fetus (fetus 2)``."""
+    return f"{name} (fetus {number})"
+
+
 def _shortened(name: str) -> str:
     room = _MOST_BYTES
     for index, one in enumerate(name):

@@ -10,6 +10,8 @@ import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.scene import ownership
+from FetusMapV2Lib.scene.node_names import other_fetus_name
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_sequence import PoseSequence
 from FetusMapV2Lib.scene.scene_files import bundle_target, open_scene, save_scene
@@ -23,9 +25,18 @@ def write_pose_scene(
     pose: Pose,
     *,
     name: str = "Fetus",
+    others: Sequence[Pose] = (),
     overwrite: bool = True,
 ) -> None:
     """Write an .mrb with a volume and the live nodes of a pose in it; whole or not at all.
+
+    Args:
+        path: of the file.
+        volume: that the pose belongs to.
+        pose: of the fetus, or of the first one.
+        name: of its nodes.
+        others: poses of further fetuses in the volume; their nodes are hidden, and numbered from 2 on.
+        overwrite: whether the file may exist.
 
     Raises:
         OutputError: as `save_scene`.
@@ -33,7 +44,15 @@ def write_pose_scene(
     target = bundle_target(path, overwrite)
     with open_scene() as scene:
         volume_node = add_volume_node(scene, volume)
-        PoseScene.create(scene, pose, volume_node=volume_node, name=name).close()
+        further = [
+            PoseScene.create(scene, one, volume_node=volume_node, name=other_fetus_name(name, number))
+            for number, one in enumerate(others, start=2)
+        ]
+        first = PoseScene.create(scene, pose, volume_node=volume_node, name=name)  # the newest is shown on loading
+        if further:
+            ownership.show_only(scene, first.landmarks_node)
+        for one in (first, *further):
+            one.close()
         save_scene(scene, target, overwrite=overwrite)
 
 

@@ -316,3 +316,15 @@ def test_an_unknown_option_is_refused(volume: Volume, tmp_path: Path) -> None:
         payloads.request_from("estimate", {**values, "speed": "high"})
     with pytest.raises(MessageError, match="refine"):
         payloads.request_from("estimate", {**values, "refine": "twice"})
+
+
+def test_a_second_fetus_travels_and_is_checked(estimate: Estimate) -> None:
+    both = replace(estimate, others=(replace(estimate, pose=Pose(BODY + 60.0), status="doubtful", reason="why"),))
+    (other,) = payloads.estimate_from(payloads.result_values(both)).others
+    assert np.allclose(other.pose.positions, BODY + 60.0) and (other.status, other.reason) == ("doubtful", "why")
+    for wrong in (replace(estimate, others=(both,)), replace(estimate, others=(estimate,) * 5)):
+        with pytest.raises(MessageError, match="others"):
+            payloads.estimate_from(payloads.result_values(wrong))
+    beyond = replace(estimate, others=(replace(estimate, pose=Pose(BODY, np.full(22, 1.5))),))
+    with pytest.raises(MessageError, match="confidence"):
+        payloads.estimate_from(payloads.result_values(beyond))

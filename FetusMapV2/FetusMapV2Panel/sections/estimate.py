@@ -121,6 +121,8 @@ class EstimateSection(Section):
     def _showOutcome(self, outcome: Outcome) -> None:
         self._unseen = outcome if outcome.estimate.seen is not None else None
         warnings = warnings_text(outcome.estimate)
+        for poseScene, estimate in zip(outcome.others, outcome.estimate.others, strict=False):
+            self.state.patient.keepEstimate(poseScene, estimate)
         self.state.patient.addEstimate(outcome.inputVolume, outcome.poseScene, outcome.estimate)
         if self.state.patient.volume is not outcome.inputVolume:
             self.say(_hiddenOutcomeText(outcome), Tone.FINDING)

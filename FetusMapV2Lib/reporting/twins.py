@@ -1,0 +1,55 @@
+"""Several fetuses in one volume, side by side: a column for each, how they differ, and what is told of them."""
+
+from __future__ import annotations
+
+import math
+
+from FetusMapV2Lib.anatomy.result_line import result_line
+from FetusMapV2Lib.reporting.blocks import NOTHING, head_row, heading, row, small, table, with_uncertainty
+from FetusMapV2Lib.reporting.report import Report
+
+#: From this difference of the crown-rump lengths, percent of the larger one, a specialist is asked.
+DISCORDANCE_LIMIT = 10.0
+GUIDELINE = "ISUOG Practice Guidelines: role of ultrasound in twin pregnancy, Ultrasound Obstet Gynecol 2016;47:247-263"
+_NOT_TOLD = "not told; it cannot be read off the landmarks"
+_ORDER = (
+    "The numbers are the order in which the fetuses were seen; they name no fetus in another volume or examination."
+)
+
+
+def twins_table(report: Report) -> str:
+    """A column for each fetus, as HTML; empty if the volume shows one."""
+    fetuses = report.fetuses
+    if len(fetuses) < 2:
+        return ""
+    names = [f"Fetus {number}" for number in range(1, len(fetuses) + 1)]
+    width = 70 // len(names)
+    rows = [row(("Presence", *("doubtful" if one.doubt else "found" for one in fetuses)), doubtful=_any_doubt(report))]
+    for index, length in enumerate(fetuses[0].measurements.lengths):
+        values = [one.measurements.lengths[index] for one in fetuses]
+        rows.append(row((length.name, *(with_uncertainty(one.value_mm, one.uncertainty_mm, "mm") for one in values))))
+    rows.append(row(("Gestational age", *(one.measurements.dating.weeks_text or NOTHING for one in fetuses))))
+    lines = [result_line(one.pose, one.measurements, quality=one.crl_quality) for one in fetuses]
+    rows.append(row(("Posture", *(line.posture or NOTHING for line in lines))))
+    rows.append(row(("Landmarks", *(line.landmarks for line in lines))))
+    head = head_row((("Measurement", 30), *((name, width) for name in names)))
+    notes = [f"Chorionicity and amnionicity: {report.chorionicity or _NOT_TOLD}.", *discordance(report), _ORDER]
+    return heading(f"{len(names)} fetuses") + table(head, rows) + "".join(map(small, notes))
+
+
+def discordance(report: Report) -> list[str]:
+    """How much the crown-rump lengths differ, and which one dates; empty unless two are known."""
+    lengths = [one.measurements.crl.value_mm for one in report.fetuses]
+    known = [length for length in lengths if math.isfinite(length)]
+    if len(known) < 2:
+        return []
+    percent = 100 * (max(known) - min(known)) / max(known)
+    advice = f", from {DISCORDANCE_LIMIT:g} % on a reason to ask a specialist" if percent >= DISCORDANCE_LIMIT else ""
+    return [
+        f"The crown-rump lengths differ by {percent:.0f} % of the larger one{advice}; the larger one dates a pregnancy "
+        f"that was conceived spontaneously ({GUIDELINE})."
+    ]
+
+
+def _any_doubt(report: Report) -> bool:
+    return any(one.doubt for one in report.fetuses)

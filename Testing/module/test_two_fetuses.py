@@ -1,0 +1,87 @@
+"""A volume with two fetuses: the second is said, and is a pose of its own that the user can choose, undo and save."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from FetusMapV2Lib.estimation.second_body import SECOND_SEEN
+from FetusMapV2Lib.scene import ownership
+
+ASIDE = np.array([40.0, 0.0, 0.0])
+
+
+@pytest.fixture
+def window(open_window, volume):
+    """A panel whose engine sees a second, doubtful fetus 40 mm beside the first."""
+    from FetusMapV2Panel.selftest import EngineStandIn
+
+    class Twins(EngineStandIn):
+        def _answer(self, volume, before, stages):
+            first = super()._answer(volume, before, stages)
+            pose = replace(first.pose, positions=first.pose.positions + ASIDE, doubt="It is doubtful.")
+            second = replace(first, pose=pose, status="doubtful", reason="It is doubtful.")
+            return replace(first, warnings=(SECOND_SEEN,), others=(second,))
+
+    window = open_window()
+    window.module_widget.logic.useEngines(Twins)
+    return window
+
+
+def landmarks_of(window):
+    return window.module_widget.state.parameterNode.landmarks
+
+
+def poses(scene):
+    return {node.GetName(): node for node in ownership.all_poses(scene)}
+
+
+def points(landmarks):
+    return np.array([landmarks.GetNthControlPointPositionWorld(row) for row in range(22)])
+
+
+def is_drawn(landmarks):
+    return bool(landmarks.GetDisplayVisibility())
+
+
+def test_the_second_fetus_is_said_and_is_a_pose_of_its_own(window, scene):
+    window.click(window.module_widget.ui.estimateButton)
+    first = landmarks_of(window)
+    both = poses(scene)
+    assert len(both) == 2
+    (name,) = (name for name in both if name.endswith("(fetus 2) landmarks"))
+    second = both[name]
+    assert first is not second
+    assert is_drawn(first) and not is_drawn(second)
+    np.testing.assert_allclose(points(second) - points(first), np.tile(ASIDE, (22, 1)), atol=1e-3)
+    assert SECOND_SEEN in window.module_widget.state.message
+    window.module_widget.state.parameterNode.landmarks = second
+    assert is_drawn(second) and not is_drawn(first)
+    assert "It is doubtful" in window.module_widget.logic.poseSceneOf(second).pose().doubt
+    assert not window.module_widget.logic.poseSceneOf(first).pose().doubt
+
+
+def test_another_estimate_goes_into_the_same_two_poses(window, scene):
+    window.click(window.module_widget.ui.estimateButton)
+    first, before = landmarks_of(window), points(landmarks_of(window))
+    (second,) = (node for node in poses(scene).values() if node is not first)
+    window.module_widget.state.parameterNode.landmarks = second
+    window.click(window.module_widget.ui.estimateButton)
+    assert landmarks_of(window) is first
+    assert len(poses(scene)) == 2
+    np.testing.assert_allclose(points(first), before, atol=1e-3)
+    np.testing.assert_allclose(points(second), before + ASIDE, atol=1e-3)
+
+
+def test_one_undo_takes_both_away(window, scene):
+    import slicer
+
+    window.click(window.module_widget.ui.estimateButton)
+    scene.Undo()
+    slicer.app.processEvents()
+    assert not poses(scene)
+    scene.Redo()
+    slicer.app.processEvents()
+    assert len(poses(scene)) == 2
