@@ -67,6 +67,7 @@ def opened(browser: Any, address: str, name: str) -> Any:
     page.goto(address)
     page.locator("tr.case", has_text=name).click()
     expect(page.locator(".fm-patient")).to_have_text(name)
+    expect(page.get_by_role("button", name="Estimate pose")).to_be_enabled()  # until then clicks open no other case
     return page
 
 
