@@ -248,7 +248,7 @@ def _check_address(address: str) -> None:
     match = re.fullmatch(r"\[?([^/\]]+?)\]?:(\d{1,5})", address)
     if match is None:
         remedy = "Write auto, local or HOST:PORT, and start the batch on a computer of the cluster"
-        raise UserError("not the address of a Ray cluster", where=f"--ray {printable(address)}", remedy=remedy)
+        raise UserError("not the address of a Ray cluster", where=printable(address), remedy=remedy)
     try:
         socket.create_connection((match[1], int(match[2])), timeout=10.0).close()
     except (OSError, OverflowError) as error:
@@ -257,8 +257,9 @@ def _check_address(address: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> UserError:
     text = printable(" ".join(str(error).split())[:200])
-    remedy = "Start one by 'ray start --head', or use --ray local"
-    return UserError(f"the Ray cluster cannot be reached ({text})", where=printable(address), remedy=remedy)
+    remedy = "Start Ray on this computer, or let a cluster of this computer alone be started"
+    problem = f"the Ray cluster cannot be reached ({text})"
+    return UserError(problem, where=printable(address), remedy=remedy, option="--ray local")
 
 
 def _imported_ray() -> Any:

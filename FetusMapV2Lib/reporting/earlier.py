@@ -88,8 +88,8 @@ def ensure_earlier(earlier: EarlierExamination, study: Study | None, examined: d
     if earlier.names_patient and patient[0] and not _same(earlier.patient, patient):
         raise InputError(f"{_WHAT} is of another patient", remedy="Choose a file of the same patient")
     if examined is None:
-        remedy = "Say when this volume was taken: --examined 2026-01-31"
-        raise InputError("the day of this volume is unknown, so growth cannot be told", remedy=remedy)
+        problem, remedy = "the day of this volume is unknown, so growth cannot be told", "Say when it was taken"
+        raise InputError(problem, remedy=remedy, option="--examined 2026-01-31")
     if earlier.day >= examined:
         problem = f"{_WHAT} is of {earlier.day}, not before this one of {examined}"
         raise InputError(problem, remedy="Choose a file of an earlier day")
@@ -130,4 +130,5 @@ def _day(document: dict[str, Any], examination: dict[str, Any], path: str | os.P
         return date.fromisoformat(str(told or ""))
     except ValueError:
         problem = f"{_WHAT} does not tell its day"
-        raise InputError(problem, where=path, remedy="Estimate that volume again with --examined DATE") from None
+        remedy = "Estimate that volume again and say when it was taken"
+        raise InputError(problem, where=path, remedy=remedy, option="--examined DATE") from None

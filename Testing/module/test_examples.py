@@ -78,7 +78,7 @@ def test_slicer_script_works_through_a_folder_and_goes_on_where_it_was(folder, l
     assert main([str(folder), "--output", str(out)], logic) == 2
     assert {path.name for path in out.iterdir()} == {"a.1.mrb", "a.1.csv", "a.2.mrb", "a.2.csv", "leer.csv"}
     lines = (out / "a.1.csv").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert lines[1].startswith("Crown-rump length,60.1 ± 1.9 mm")
     assert (out / "a.1.mrb").stat().st_size > 1000
     assert "No fetus found." in (out / "leer.csv").read_text(encoding="utf-8")
