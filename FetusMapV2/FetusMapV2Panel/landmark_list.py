@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import qt
 
 from FetusMapV2Lib.anatomy.schema import Landmark, Schema
+from FetusMapV2Lib.core.colours import hex_colour
 from FetusMapV2Lib.presenting.landmark_rows import LandmarkRow, confidence_tip, definition_html, group_name
 from FetusMapV2Panel.fitting import FittedColumns
 from FetusMapV2Panel.translations import translator
@@ -153,8 +154,7 @@ def _barPicture(confidence: float, doubtful: bool) -> qt.QPixmap:
 
 def _swatch(colour: tuple[float, float, float]) -> qt.QPixmap:
     """The colour of a landmark in the views."""
-    name = "#{:02x}{:02x}{:02x}".format(*(round(255 * channel) for channel in colour))
-    return _picture([(_ICON_WIDTH - _SWATCH_WIDTH, _SWATCH_WIDTH, name)])
+    return _picture([(_ICON_WIDTH - _SWATCH_WIDTH, _SWATCH_WIDTH, hex_colour(colour))])
 
 
 def _picture(bars: list[tuple[int, int, str]]) -> qt.QPixmap:

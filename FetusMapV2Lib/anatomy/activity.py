@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, register
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.anatomy.trajectories import runs
 
 Array = NDArray[np.float64]
 Kind = Literal["arm", "leg", "trunk", "jump", "other"]
@@ -253,18 +254,15 @@ def _noise(path: Array) -> float:
 
 def _joined(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last frame of every run of active frames, short pauses bridged."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(int)))
-    runs: list[tuple[int, int]] = []
-    for start, stop in edges.reshape(-1, 2):
-        if runs and start - runs[-1][1] - 1 <= _LONGEST_PAUSE:
-            runs[-1] = (runs[-1][0], int(stop) - 1)
+    joined: list[tuple[int, int]] = []
+    for first, last in runs(active):
+        if joined and first - joined[-1][1] - 1 <= _LONGEST_PAUSE:
+            joined[-1] = (joined[-1][0], last)
         else:
-            runs.append((int(start), int(stop) - 1))
-    return runs
+            joined.append((first, last))
+    return joined
 
 
 def _longest_rest(active: NDArray[np.bool_], known: NDArray[np.bool_], times: Array) -> float:
-    resting = known & ~active
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], resting, [False]]).astype(int)))
-    spans = [float(times[stop - 1] - times[start]) for start, stop in edges.reshape(-1, 2)]
+    spans = [float(times[last] - times[first]) for first, last in runs(known & ~active)]
     return max(spans, default=math.nan)

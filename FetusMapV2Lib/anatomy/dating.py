@@ -9,11 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from FetusMapV2Lib.anatomy.biometry import Z90
 from FetusMapV2Lib.core.errors import InputError
 
-#: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
-_Z90 = 1.6448536
-#: The same for 95 %, by which published 95 % limits are turned into standard deviations.
+#: Half-width of a two-sided 95 % interval of a normal distribution in standard deviations: published limits are such.
 _Z95 = 1.9599640
 #: No fetus is as long; beyond it the polynomials are meaningless or overflow.
 _LARGEST_CRL_MM = 1000.0
@@ -174,7 +173,7 @@ def gestational_age(crl_mm: float, formula: str = "intergrowth21", crl_uncertain
         key=formula,
         name=chosen.name,
         days=chosen.days(crl_mm) if usable else math.nan,
-        interval_days=_Z90 * chosen.sd_days(crl_mm) if usable else math.nan,
+        interval_days=Z90 * chosen.sd_days(crl_mm) if usable else math.nan,
         length_days=_length_days(chosen, crl_mm, crl_uncertainty_mm) if usable else None,
         valid=low <= crl_mm <= high,
         valid_range_mm=chosen.valid_range_mm,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Half-width of a two-sided 90 % interval of a normal distribution in standard deviations.
-_Z90 = 1.6448536
+from FetusMapV2Lib.anatomy.biometry import Z90
+
 #: What there are charts of: head circumference, biparietal diameter, abdominal circumference, ossified femur.
 CHARTED = ("hc", "bpd", "ac", "fl")
 
@@ -69,7 +69,12 @@ class ChartPlace:
     @property
     def centile(self) -> float:
         """0 to 100."""
-        return 50.0 * math.erfc(-self.z / math.sqrt(2.0))
+        return centile_of(self.z)
+
+
+def centile_of(z: float) -> float:
+    """The centile, 0 to 100, of a normal distribution at so many standard deviations; NaN where `z` is."""
+    return 50.0 * math.erfc(-z / math.sqrt(2.0))
 
 
 def chart_places(key: str, value_mm: float, days: float) -> tuple[ChartPlace, ...]:
@@ -110,7 +115,7 @@ def _nichd(key: str, value: float, days: float) -> ChartPlace | None:
     middle, low, high = sizes
     deviation = math.log(value / middle)
     spread = math.log(high / middle) if deviation > 0 else math.log(middle / low)
-    return ChartPlace("NICHD", _Z90 * deviation / spread, middle, low, high, NICHD_SOURCE)
+    return ChartPlace("NICHD", Z90 * deviation / spread, middle, low, high, NICHD_SOURCE)
 
 
 def _intergrowth(key: str, value: float, days: float) -> ChartPlace | None:
@@ -121,8 +126,8 @@ def _intergrowth(key: str, value: float, days: float) -> ChartPlace | None:
         "INTERGROWTH-21st",
         (value - mean) / deviation,
         mean,
-        mean - _Z90 * deviation,
-        mean + _Z90 * deviation,
+        mean - Z90 * deviation,
+        mean + Z90 * deviation,
         INTERGROWTH_SOURCE,
     )
 

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from FetusMapV2Lib.anatomy.dating import Dating, expected_crl_mm
+from FetusMapV2Lib.anatomy.growth_charts import centile_of
 from FetusMapV2Lib.core.errors import InputError
 
 Origin = Literal["conception", "scan", "last_period", "crl", "head"]
@@ -122,7 +123,7 @@ class DateDecision:
     @property
     def centile(self) -> float:
         """Of the crown-rump length, 0-100; NaN where z is."""
-        return 50.0 * (1.0 + math.erf(self.z / math.sqrt(2.0)))
+        return centile_of(self.z)
 
 
 def decide_dates(dates: KnownDates, dating: Dating, crl_mm: float, head: Dating | None = None) -> DateDecision:

@@ -18,6 +18,7 @@ from FetusMapV2Lib.anatomy.trajectories import (
     in_trunk_frame,
     known_radii,
     repeatability,
+    runs,
     trunk_rows,
     turning_speed,
     velocities,
@@ -201,21 +202,15 @@ def _moving(speed: np.ndarray, noise: np.ndarray) -> np.ndarray:
     for frame, (value, least) in enumerate(zip(speed, noise, strict=True)):
         state = bool(value >= (RELEASE if state else ONSET) * least)  # false for NaN
         moving[frame] = state
-    for first, last in _runs(moving):
+    for first, last in runs(moving):
         if last - first + 1 < LEAST_FRAMES:
             moving[first : last + 1] = False
     return moving
-
-
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """First and last index of every run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
-    return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
 
 
 def _periods(moving: np.ndarray, speeds: np.ndarray, times: np.ndarray, parts: tuple[Part, ...]) -> tuple[Period, ...]:
     return tuple(
         Period(part.key, first, last, float(times[first]), float(times[last]), float(speed[first : last + 1].max()))
         for part, flags, speed in zip(parts, moving.T, speeds.T, strict=True)
-        for first, last in _runs(flags)
+        for first, last in runs(flags)
     )

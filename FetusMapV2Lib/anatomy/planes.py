@@ -106,6 +106,14 @@ def same_plane(one: Plane | None, other: Plane | None) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
 
 
+def nearest_on_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The places (..., 3) of the way from `start` to `end` (3,) that are nearest to points (..., 3)."""
+    way = end - start
+    share = np.clip((points - start) @ way / (way @ way), 0.0, 1.0)
+    nearest: np.ndarray = start + share[..., None] * way
+    return nearest
+
+
 def _left_hint(positions: np.ndarray, schema: Schema) -> np.ndarray:
     """A vector to the fetal left, zero if it is undetermined."""
     frames = (left_direction(positions, rows) for rows in (schema.head_frame_rows, schema.trunk_frame_rows))

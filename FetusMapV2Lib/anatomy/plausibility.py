@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from FetusMapV2Lib.anatomy.biometry import NEUTRAL_NECK_DEG, Measurement
+from FetusMapV2Lib.anatomy.biometry import NEUTRAL_NECK_DEG, Z90, Measurement
 from FetusMapV2Lib.anatomy.shafts import CHART_SOURCE, expected_shaft
 
 Verdict = Literal["fine", "borderline", "flagged", "unknown"]
 
-#: Half-widths of two-sided 90 and 95 % intervals of a normal distribution, in standard deviations.
-_Z90, _Z95 = 1.6448536, 1.9599640
+#: Half-width of a two-sided 95 % interval of a normal distribution, in standard deviations.
+_Z95 = 1.9599640
 #: Coefficient of variation of one limb bone measured again by the same observer at 10-14 weeks: 7.9 to 10.0 %.
 _REPEAT_CV = 0.10
 _REPEAT_SOURCE = (
@@ -120,8 +120,8 @@ def _bone_for_crl(bone: str, length: Measurement, crl: Measurement) -> Check:
     uncertainty = length.uncertainty_mm
     missing = "a landmark is missing"
     if shaft is not None:
-        low = shaft.mean_mm - _Z90 * shaft.sd_mm
-        high = (shaft.mean_mm + _Z90 * shaft.sd_mm) * LONGEST_JOINT_TO_SHAFT
+        low = shaft.mean_mm - Z90 * shaft.sd_mm
+        high = (shaft.mean_mm + Z90 * shaft.sd_mm) * LONGEST_JOINT_TO_SHAFT
         uncertainty = _combined(uncertainty, _chart_uncertainty(bone, crl))
     elif math.isfinite(crl.value_mm) and math.isfinite(length.value_mm):
         missing = "the chart does not cover this CRL"

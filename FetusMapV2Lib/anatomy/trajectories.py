@@ -218,9 +218,14 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     result = columns.copy()
     for column in range(columns.shape[1]):
         known = np.isfinite(columns[:, column])
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]])))
-        for start, end in edges.reshape(-1, 2):
-            if end - start >= SMOOTHING_FRAMES:
-                run = columns[start:end, column]
-                result[start:end, column] = savgol_filter(run, SMOOTHING_FRAMES, SMOOTHING_ORDER)
+        for first, last in runs(known):
+            if last - first + 1 >= SMOOTHING_FRAMES:
+                run = columns[first : last + 1, column]
+                result[first : last + 1, column] = savgol_filter(run, SMOOTHING_FRAMES, SMOOTHING_ORDER)
     return result.reshape(np.shape(values))
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """First and last index of every run of true values of (T,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
+    return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]

@@ -57,17 +57,7 @@ class WorkerPool:
             worker.end()
 
     def run(self, tasks: Iterable[Task], on_stage: Callable[[BatchCase, str], None] | None = None) -> Iterator[Record]:
-        """The records of the cases, as they are finished; see `Journal`.
-
-        A lost try is a record too; the case follows again, or is given up.
-
-        Args:
-            tasks: taken one at a time, when a process is free.
-            on_stage: called with the stage that a case has reached.
-
-        Raises:
-            UserError: no process can be started, or the model cannot be loaded.
-        """
+        """See `Pool.run`."""
         waiting, again = iter(tasks), deque[Task]()
         task = next_task(again, waiting)
         while task is not None or any(worker.task for worker in self._workers):

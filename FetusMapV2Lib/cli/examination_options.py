@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +72,11 @@ class ExaminationOptions:
 
     def _dates(self, files: list[str]) -> KnownDates | None:
         from FetusMapV2Lib.anatomy.known_dates import KnownDates, parsed_date, parsed_scan
+        from FetusMapV2Lib.imaging.study import day_of, read_study
 
         if not any((self.examined, self.last_period, self.conceived, self.earlier_scan)):
             return None
-        day = parsed_date(self.examined, "--examined") if self.examined else _day_of(files[0])
+        day = parsed_date(self.examined, "--examined") if self.examined else day_of(read_study(Path(files[0])))
         if day is None:
             raise InputError("the day of the volume is not known", where=files[0], remedy="Add --examined 2026-01-31")
         return KnownDates(
@@ -88,17 +88,11 @@ class ExaminationOptions:
 
     def _earlier(self, files: list[str], dates: KnownDates | None) -> EarlierExamination | None:
         """Refused here, before time is spent on the estimate."""
-        from FetusMapV2Lib.imaging.study import read_study
+        from FetusMapV2Lib.imaging.study import day_of, read_study
         from FetusMapV2Lib.reporting.earlier import ensure_earlier, read_earlier
 
         if self.earlier is None:
             return None
         earlier, study = read_earlier(self.earlier), read_study(Path(files[0]))
-        ensure_earlier(earlier, study, dates.examined if dates is not None else _day_of(files[0]))
+        ensure_earlier(earlier, study, dates.examined if dates is not None else day_of(study))
         return earlier
-
-
-def _day_of(file: str) -> date | None:
-    from FetusMapV2Lib.imaging.study import day_of, read_study
-
-    return day_of(read_study(Path(file)))

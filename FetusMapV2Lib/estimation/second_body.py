@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
+from FetusMapV2Lib.anatomy.planes import nearest_on_segment
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.body_hypotheses import frames_of, torso_frames, torso_rows
 from FetusMapV2Lib.estimation.detection import torso_mass
@@ -108,10 +109,8 @@ def grade_second(view: ViewPrediction) -> tuple[Status, str]:
 
 def _inside(view: ViewPrediction, body: BodyFrame) -> int:
     """How many landmarks of head and trunk lie inside a body."""
-    crown, rump = _ends(body)
-    points, line = view.positions[list(default_schema().rows("ht"))], crown - rump
-    share = np.clip((points - rump) @ line / (line @ line), 0, 1)
-    distance = np.linalg.norm(points - rump - share[:, None] * line, axis=1)
+    points = view.positions[list(default_schema().rows("ht"))]
+    distance = np.linalg.norm(points - nearest_on_segment(points, *_ends(body)), axis=1)
     return int((distance < _INSIDE * body.length_mm).sum())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES
+from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen, SectionSize
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.dating import Dating
@@ -122,17 +122,18 @@ def results_document(
     if not estimate.has_pose:
         return values
     quality = [_check_document(check) for check in crl_quality(estimate.pose, view)]
-    values |= _pose_document(estimate.pose) | {"crl_quality": to_json(quality, digits=_DIGITS)}
+    found = measurements(estimate.pose)
+    values |= _pose_document(estimate.pose, found) | {"crl_quality": to_json(quality, digits=_DIGITS)}
     head = None
     if sections is not None:
         values["head_and_abdomen"] = to_json([_size_document(size) for size in sections.sizes], digits=_DIGITS)
         hc = sections.head.sizes[0]
         head = age_by_head(hc.value_mm, hc.uncertainty_mm) if hc.measured else None
         values["gestational_age"] += [] if head is None else [to_json(_dating_document(head), digits=_DIGITS)]
-    return values | ({} if dates is None else _dates_document(estimate.pose, dates, head))
+    return values | ({} if dates is None else _dates_document(found, dates, head))
 
 
-def _size_document(size: SectionSize) -> dict[str, Any]:
+def _size_document(size: SectionSize | Measurement) -> dict[str, Any]:
     return {
         "key": size.key,
         "name": size.name,
@@ -142,8 +143,7 @@ def _size_document(size: SectionSize) -> dict[str, Any]:
     }
 
 
-def _dates_document(pose: Pose, dates: KnownDates, head: Dating | None) -> dict[str, Any]:
-    found = measurements(pose)
+def _dates_document(found: Measurements, dates: KnownDates, head: Dating | None) -> dict[str, Any]:
     decision = decide_dates(dates, found.dating, found.crl.value_mm, head)
     document = {
         "examined": dates.examined.isoformat(),
@@ -159,9 +159,8 @@ def _dates_document(pose: Pose, dates: KnownDates, head: Dating | None) -> dict[
     return {"dates": to_json(document, digits=_DIGITS)}
 
 
-def _pose_document(pose: Pose) -> dict[str, Any]:
+def _pose_document(pose: Pose, found: Measurements) -> dict[str, Any]:
     schema = pose.schema
-    found = measurements(pose)
     sides = pose.laterality
     document = {
         "coordinate_system": "RAS",
@@ -175,16 +174,7 @@ def _pose_document(pose: Pose) -> dict[str, Any]:
             "legs_confidence": sides.legs_confidence,
             "consistent": sides.consistent,
         },
-        "measurements": [
-            {
-                "key": m.key,
-                "name": m.name,
-                "value_mm": m.value_mm,
-                "uncertainty_mm": m.uncertainty_mm,
-                "note": m.note,
-            }
-            for m in found.lengths
-        ],
+        "measurements": [_size_document(length) for length in found.lengths],
         "bone_length_note": JOINT_CENTRES,
         "gestational_age": [_dating_document(dating) for dating in found.known_datings],
         "neck_flexion_deg": found.neck_flexion_deg,

@@ -9,7 +9,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.measurements import Measurements
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.result_line import LineGrade, ResultLine, result_line
+from FetusMapV2Lib.anatomy.result_line import SIGNS, LineGrade, ResultLine, result_line
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.presenting.translation import translator
@@ -76,7 +76,7 @@ def line_of_pose(pose: Pose, found: Measurements, *, outdated: bool = False) -> 
     earlier = LinePart(_("earlier pose"), tip=_("The newest estimate found no fetus."))
     parts = (*([earlier] if outdated else []), *_measured(pose, found, line), *_landmarks(pose, line))
     grade: LineGrade = "doubtful" if outdated else line.grade
-    return LinkedLine(line.sign if grade == line.grade else "?", _TONES[grade], parts)
+    return LinkedLine(SIGNS[grade], _TONES[grade], parts)
 
 
 def line_of_no_fetus() -> LinkedLine:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from FetusMapV2Lib.core.colours import hex_colour
+
 #: Contrast that normal text needs (WCAG 2.1, success criterion 1.4.3).
 READABLE_CONTRAST = 4.5
 _STEPS = 32
@@ -57,7 +59,7 @@ def _opposite(background: str) -> str:
 
 def _mixed(colour: str, end: str, share: float) -> str:
     channels = zip(_channels(colour), _channels(end), strict=True)
-    return "#" + "".join(f"{round(255 * (one + share * (other - one))):02x}" for one, other in channels)
+    return hex_colour(one + share * (other - one) for one, other in channels)
 
 
 def _channels(colour: str) -> list[float]:

@@ -33,14 +33,17 @@ def elided(text: str, most: int) -> str:
 
 def heading(title: str, *, new_sheet: bool = False) -> str:
     """The title of a part of a sheet, at the top of a new one if asked for; Qt enlarges h2 beyond the size told."""
-    style = ' style="page-break-before: always"' if new_sheet else ""
-    return f'<p class="title" role="heading" aria-level="2"{style}>{escape(title)}</p>'
+    return _heading(title, "title", 2, new_sheet)
 
 
 def main_heading(title: str, *, new_sheet: bool = False) -> str:
     """The title of a sheet."""
-    style = ' style="page-break-before: always"' if new_sheet else ""
-    return f'<p class="name" role="heading" aria-level="1"{style}>{escape(title)}</p>'
+    return _heading(title, "name", 1, new_sheet)
+
+
+def _heading(title: str, style: str, level: int, new_sheet: bool) -> str:
+    place = ' style="page-break-before: always"' if new_sheet else ""
+    return f'<p class="{style}" role="heading" aria-level="{level}"{place}>{escape(title)}</p>'
 
 
 def small(text: str) -> str:

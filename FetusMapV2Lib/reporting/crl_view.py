@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import ConvexHull, QhullError
 
 from FetusMapV2Lib.anatomy.crl_quality import CrlView
+from FetusMapV2Lib.anatomy.planes import nearest_on_segment
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -88,7 +89,7 @@ def _chin_to_chest(volume: Volume, pose: Pose) -> tuple[float, float]:
     chin, line = pose.positions[pose.schema.face_rows[1]], belly - upper
     if not np.isfinite(np.stack([chin, upper, belly, lower])).all() or not (line @ line) > 0:
         return math.nan, math.nan
-    nearest = upper + line * np.clip((chin - upper) @ line / (line @ line), 0.0, 1.0)
+    nearest = nearest_on_segment(chin, upper, belly)
     trunk = np.concatenate([_greys(volume, upper, belly), _greys(volume, upper, lower)])
     profile, middle = _greys(volume, chin, nearest), float(np.median(trunk))
     count = min(len(profile), round(_STRETCH_MM / _STEP_MM))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.planes import Axes, Plane, fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.core.colours import hex_colour
 from FetusMapV2Lib.core.label_layout import spread
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
 from FetusMapV2Lib.reporting.svg import circle, document, line, rectangle, text
@@ -207,8 +208,7 @@ def _colour(schema: Schema, row: int, colours: _Colours) -> str:
     if colours.darkened:
         # luminance goes about with the power 2.2 of the channels
         channels = channels * min(1.0, (_LIGHTEST / max(_luminance(channels), 1e-6)) ** (1 / 2.2))
-    red, green, blue = np.round(255 * channels).astype(int).tolist()
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return hex_colour(channels.tolist())
 
 
 def _luminance(channels: Array) -> float:

@@ -4,11 +4,9 @@ Needs VTK and Slicer's MRML classes: inside 3D Slicer, or from the `slicer-core`
 scene as an argument and uses no Qt, so the same code serves the application, a script and the command line.
 """
 
-import contextlib
 import sys
-from importlib import import_module
 
-# Triton's LLVM ends a process in which that of VTK's drawing is at work: where PyTorch is, Triton comes first
+from FetusMapV2Lib.scene.triton_first import load_triton
+
 if "torch" in sys.modules:
-    with contextlib.suppress(ImportError):
-        import_module("triton")
+    load_triton()

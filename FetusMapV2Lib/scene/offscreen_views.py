@@ -5,8 +5,6 @@ Used for pictures; the application has its own views.
 
 from __future__ import annotations
 
-import contextlib
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from vtk.util import numpy_support
 from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.scene.scene_files import application_of
 from FetusMapV2Lib.scene.slice_turning import turn_slice
+from FetusMapV2Lib.scene.triton_first import load_triton
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -33,11 +32,7 @@ class OffscreenView:
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, managers: tuple[str, ...], size: tuple[int, int]) -> None:
-        # Trainings load Triton, whose LLVM would end a process in which Mesa's has drawn before. Inside Slicer, whose
-        # own views have drawn already, loading it now would do just that.
-        if not hasattr(slicer, "app"):
-            with contextlib.suppress(ImportError):
-                import_module("triton")
+        load_triton()
         self.size = size
         self.application = application_of(scene)
         self.renderer = vtk.vtkRenderer()

@@ -16,7 +16,8 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.safe_text import printable_sentence
-from FetusMapV2Lib.estimation.requests import EstimateRequest
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.requests import EstimateRequest, RefineRequest
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.study import read_study
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
@@ -101,10 +102,7 @@ class Session:
         """
         with self._opening():
             self._show_case(await self._read(path))
-            assert self.case is not None
-            case = self.case
-            self.say("\n".join(case.volume.warnings), Tone.WARNING)
-        _announce(unsaved=self.case is not None and self._work.number is None)
+        self._announce_unsaved()
 
     async def open_item(self, number: int) -> None:
         """Open a case of the work list, with the work that was done on it before.
@@ -115,12 +113,10 @@ class Session:
         if number == self._work.number:
             return
         with self._opening(), self._work.lock(number) as lock:
-            self._show_case(await self._read(self._work.path(number)))
-            assert self.case is not None
-            case = self.case
-            self.say("\n".join(case.volume.warnings), Tone.WARNING)
+            case = await self._read(self._work.path(number))
+            self._show_case(case)
             self._work.take(number, case, lock)
-        _announce(unsaved=self.case is not None and self._work.number is None)
+        self._announce_unsaved()
         self._show_work_list()
 
     def _opening(self) -> contextlib.AbstractContextManager[None]:
@@ -162,6 +158,11 @@ class Session:
         for name, area in self.areas.items():
             area.show(case.views.views[name])
         self._on_pose()
+        self.say("\n".join(case.volume.warnings), Tone.WARNING)
+
+    def _announce_unsaved(self) -> None:
+        """Tell the front door whether the open case is in no file."""
+        _announce(unsaved=self.case is not None and self._work.number is None)
 
     # --- jobs
 
@@ -171,10 +172,7 @@ class Session:
         if case is None or self._jobs.is_busy:
             return
         self._stop_placing()
-        request = EstimateRequest(case.volume)
-        estimate = await self._jobs.run(
-            lambda progress, cancel: self._engine.submit(request, progress, cancel), "estimate"
-        )
+        estimate = await self._submit(EstimateRequest(case.volume), "estimate")
         if estimate is None or case is not self.case:
             return
         case.show(estimate)
@@ -191,13 +189,14 @@ class Session:
         if case is None or self._jobs.is_busy:
             return
         self._stop_placing()
-        request = case.refinement()
-        estimate = await self._jobs.run(
-            lambda progress, cancel: self._engine.submit(request, progress, cancel), "refine"
-        )
+        estimate = await self._submit(case.refinement(), "refine")
         if estimate is not None and case is self.case:
             count = case.refined(estimate)
             self.say("\n".join([f"{count} landmarks moved." if count else "No landmark moved.", *estimate.warnings]))
+
+    async def _submit(self, request: EstimateRequest | RefineRequest, kind: str) -> Estimate | None:
+        """What the engine answers; None if it was cancelled or went wrong, which the page says."""
+        return await self._jobs.run(lambda progress, cancel: self._engine.submit(request, progress, cancel), kind)
 
     async def save_training_case(self) -> None:
         """Save the open case of the work list for training."""

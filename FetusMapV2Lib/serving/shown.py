@@ -8,6 +8,7 @@ from typing import Any
 
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.core.colours import hex_colour
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.presenting.durations import duration_text
 from FetusMapV2Lib.presenting.estimate_text import detail_rows
@@ -84,7 +85,7 @@ def listed(rows: Sequence[LandmarkRow], schema: Schema) -> list[dict[str, Any]]:
                     "key": landmark.key,
                     "row": number,
                     "name": f"{landmark.number} {landmark.name}",
-                    "colour": "#{:02x}{:02x}{:02x}".format(*(round(255 * channel) for channel in landmark.colour)),
+                    "colour": hex_colour(landmark.colour),
                     "confidence": row.confidence_text(),
                     "state": row.state_text(),
                     "doubtful": row.doubtful,

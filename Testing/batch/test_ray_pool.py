@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batch.pool_tasks import outcomes, tasks
 
 from FetusMapV2Lib.batch.case_work import BatchSettings
 from FetusMapV2Lib.batch.cases import BatchCase
 from FetusMapV2Lib.batch.ray_pool import EngineRoom, RayPool
-from FetusMapV2Lib.batch.tasks import Task
 from FetusMapV2Lib.core.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
@@ -52,17 +52,6 @@ def pool_of(cluster, tmp_path):
         return RayPool(settings, cluster.address, EngineRoom(1), patience_s=patience_s, engine=ScriptedEngine)
 
     return make
-
-
-def tasks(*names: str) -> list[Task]:
-    return [Task(BatchCase(Path(f"{name}.nrrd"), name)) for name in names]
-
-
-def outcomes(records) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for record in records:
-        found.setdefault(record["case"], []).append(record["outcome"])
-    return found
 
 
 def tries(folder: Path, name: str) -> list[str]:

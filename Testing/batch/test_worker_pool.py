@@ -7,10 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from batch.pool_tasks import outcomes, tasks
 
 from FetusMapV2Lib.batch.case_work import BatchSettings
-from FetusMapV2Lib.batch.cases import BatchCase
-from FetusMapV2Lib.batch.tasks import Task
 from FetusMapV2Lib.batch.worker_pool import WorkerPool
 from FetusMapV2Lib.core.errors import UserError
 
@@ -28,17 +27,6 @@ def pool_of(monkeypatch, tmp_path):
         return WorkerPool(settings, jobs, patience_s=patience_s, module="batch.scripted_worker")
 
     return make
-
-
-def tasks(*names: str) -> list[Task]:
-    return [Task(BatchCase(Path(f"{name}.nrrd"), name)) for name in names]
-
-
-def outcomes(records) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for record in records:
-        found.setdefault(record["case"], []).append(record["outcome"])
-    return found
 
 
 def test_processes_share_the_cases_and_stay_warm(pool_of) -> None:

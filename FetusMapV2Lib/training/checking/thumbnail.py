@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.core.colours import hex_colour
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -54,14 +55,13 @@ class Thumbnail:
         for edge in schema.edges:
             (x1, y1), (x2, y2) = self.points[edge.start], self.points[edge.end]
             if np.isfinite([x1, y1, x2, y2]).all():
-                colour = _hex(schema.landmarks[edge.end].colour)
+                colour = hex_colour(schema.landmarks[edge.end].colour)
                 parts.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}"/>')
         for mark in schema.landmarks:
             x, y = self.points[mark.row]
             if np.isfinite([x, y]).all():
-                look = (
-                    'r="5" stroke="#ff3020" fill="none"' if mark.row in marked else f'r="2" fill="{_hex(mark.colour)}"'
-                )
+                plain = f'r="2" fill="{hex_colour(mark.colour)}"'
+                look = 'r="5" stroke="#ff3020" fill="none"' if mark.row in marked else plain
                 name = escape(mark.name)
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" {look}><title>{name}</title></circle>')
         return f'<svg width="{size}" height="{size}" role="img" aria-label="{self.title}">{"".join(parts)}</svg>'
@@ -103,7 +103,3 @@ def _png(grey: NDArray[np.uint8]) -> str:
         path = Path(folder) / "picture.png"
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(grey), str(path))
         return base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def _hex(colour: tuple[float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colour)
