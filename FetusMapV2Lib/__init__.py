@@ -84,11 +84,12 @@ _MODULES = {
     "write_markups": "imaging.markups",
 }
 
-#: What some of them need beyond the base installation: the package, for what, and the extra that installs it.
+_LIGHTNING = "FetusMapV2Lib.training.lightning_loading"
+#: What some of them need beyond the base installation, as `require_package` takes it.
 _PACKAGES = {
     "evaluate": ("matplotlib", "an evaluation", "evaluate"),
-    "plan_memory": ("lightning", "a training preset", "train"),
-    "train": ("lightning", "training", "train"),
+    "plan_memory": ("lightning", "a training preset", "train", _LIGHTNING),
+    "train": ("lightning", "training", "train", _LIGHTNING),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this package

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,6 +19,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.network.heatmap import decode
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
+from FetusMapV2Lib.training.lightning_loading import pl
 from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.samples import VIEW_NAMES, ValidationViews, points_inside
 

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -35,6 +33,7 @@ from FetusMapV2Lib.training.callbacks import (
 )
 from FetusMapV2Lib.training.case_folder import ReducedVolumes
 from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
+from FetusMapV2Lib.training.lightning_loading import TensorBoardLogger, pl
 from FetusMapV2Lib.training.model_export import RunExport
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, NetworkImages
 from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_step

@@ -8,7 +8,6 @@ import time
 from functools import lru_cache
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -24,6 +23,7 @@ from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.models.architectures import build_network, described_reversible
 from FetusMapV2Lib.network.unet import parameter_bytes
 from FetusMapV2Lib.training.adversarial import Adversary, adversarial_bytes
+from FetusMapV2Lib.training.lightning_loading import pl
 from FetusMapV2Lib.training.losses import build_loss
 from FetusMapV2Lib.training.preset import WHOLE_HEATMAPS, Preset
 from FetusMapV2Lib.training.preset_options import OptimiserOptions

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("vtk", reason="VTK is not installed")
 
 # Mesa draws; from then on loading Triton, whose LLVM is another one, would end the process.
-_ESTIMATES = """
+_DRAWS = """
 import sys
 from dataclasses import replace
 
@@ -24,7 +24,8 @@ window = vtk.vtkRenderWindow()
 window.SetOffScreenRendering(1)
 window.AddRenderer(vtk.vtkRenderer())
 window.Render()
-
+"""
+_ESTIMATES = """
 from cli.synthetic_balls import ball_volume, model_of
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.models.model_file import Model, save_model
@@ -45,15 +46,24 @@ for engine in (plain, PoseEngine.load(file, "cpu", memory_budget=int(0.9 * peak)
     assert estimate.refinement is not None and np.isfinite(estimate.pose.positions).all()
 assert "instead of" in engine.memory_plan
 assert "torch._dynamo" in sys.modules and sys.modules.get("triton") is None
-print("estimated")
+"""
+_LOADS_A_TRAINING = """
+import FetusMapV2Lib
+
+FetusMapV2Lib.train
+
+assert "lightning" in sys.modules and sys.modules.get("triton") is None
 """
 
 
-def test_nothing_loads_triton_on_a_cpu(tmp_path: Path):
-    """Plain, within a memory budget, and with the network tuned to the volume."""
+@pytest.mark.parametrize("script", [_ESTIMATES, _LOADS_A_TRAINING], ids=["estimates", "a training"])
+def test_nothing_loads_triton_on_a_cpu(tmp_path: Path, script: str):
+    """Estimates plain, within a memory budget, and with the network tuned to the volume; the library of trainings."""
+    if script is _LOADS_A_TRAINING:
+        pytest.importorskip("lightning", reason="Lightning is not installed")
     here = Path(__file__).parents[1]
     paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", _ESTIMATES, str(tmp_path / "model.safetensors")]
+    command = [sys.executable, "-c", f"{_DRAWS}{script}print('done')", str(tmp_path / "model.safetensors")]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert (run.returncode, run.stdout.split()[-1:]) == (0, ["estimated"]), run.stderr
+    assert (run.returncode, run.stdout.split()[-1:]) == (0, ["done"]), run.stderr
