@@ -73,9 +73,9 @@ if [ $container = yes ]; then # the image python:3.12-slim has Python; this root
   timed sh /project/examples/cluster/install.sh /project
   user=fetusmap
   fetusmap=/opt/fetusmap/bin/fetusmap
-  timed $fetusmap simulate /tmp/volumes --count 3 --size 70,60,60 --spacing 2.0
-  timed $fetusmap batch /tmp/volumes --output /tmp/results --device cpu
-  timed $fetusmap batch /tmp/volumes --output /tmp/results-of-ray --device cpu --ray local
+  timed $fetusmap simulate /home/fetusmap/volumes --count 3 --size 70,60,60 --spacing 2.0
+  timed $fetusmap batch /home/fetusmap/volumes --output /home/fetusmap/results --device cpu
+  timed $fetusmap batch /home/fetusmap/volumes --output /home/fetusmap/results-of-ray --device cpu --ray local
   du -sh "$root/opt/fetusmap"
   exit
 fi
