@@ -17,6 +17,8 @@ _TUKEY = 4.685
 #: The median of absolute values of a normal distribution, in standard deviations.
 _MEDIAN_IN_SD = 0.6745
 _ROUNDS = 8
+#: A fit that moves by less than this at every point has settled, mm.
+_SETTLED_MM = 0.001
 #: Ellipses through so few points are tried first, so many of them.
 _FEW_POINTS, _SUBSETS = 8, 24
 
@@ -75,26 +77,47 @@ def fit_ellipse(points: Array, weights: Array | None = None) -> Ellipse | None:
     weights = np.ones(len(points)) if weights is None else np.asarray(weights, dtype=np.float64)
     if np.count_nonzero(weights) < MINIMUM_POINTS:
         return None
-    middle = weights @ points / weights.sum()
-    scale = float(np.sqrt(weights @ ((points - middle) ** 2).sum(axis=1) / weights.sum()))
-    if not scale > 0:
-        return None
-    x, y = ((points - middle) / scale).T
-    root = np.sqrt(weights)[:, None]
-    quadratic = root * np.stack([x * x, x * y, y * y], axis=1)
-    linear = root * np.stack([x, y, np.ones_like(x)], axis=1)
-    try:
-        into_linear = -np.linalg.solve(linear.T @ linear, linear.T @ quadratic)
-        reduced = quadratic.T @ quadratic + quadratic.T @ linear @ into_linear
-        _, vectors = np.linalg.eig(np.stack([reduced[2] / 2, -reduced[1], reduced[0] / 2]))
-    except np.linalg.LinAlgError:
-        return None
-    vectors = np.real(vectors)
-    chosen = np.flatnonzero(4 * vectors[0] * vectors[2] - vectors[1] ** 2 > 0)
-    if not len(chosen):
-        return None
-    conic = np.concatenate([vectors[:, chosen[0]], into_linear @ vectors[:, chosen[0]]])
-    return _from_conic(conic, middle, scale)
+    return _ellipse(_fits(points[None], weights[None])[0])
+
+
+def _ellipse(parameters: Array) -> Ellipse | None:
+    """The ellipse of a row of `_fits`; None for NaN."""
+    return Ellipse(*map(float, parameters)) if np.isfinite(parameters).all() else None
+
+
+def _fits(points: Array, weights: Array) -> Array:
+    """Centre, half axes and angle (S, 5) of an ellipse through each of some sets of points, see `fit_ellipse`.
+
+    Args:
+        points: (S, N, 2).
+        weights: (S, N).
+
+    Returns:
+        NaN where a set lies on no ellipse.
+    """
+    total = weights.sum(axis=1)
+    middles = np.einsum("sn,sni->si", weights, points) / total[:, None]
+    offsets = points - middles[:, None]
+    scales = np.sqrt(np.einsum("sn,sni->s", weights, offsets**2) / total)
+    usable = scales > 0
+    x, y = np.moveaxis(offsets / np.where(usable, scales, 1.0)[:, None, None], -1, 0)
+    root = np.sqrt(weights)
+    quadratic = np.stack([root * x * x, root * x * y, root * y * y], axis=-1)
+    linear = np.stack([root * x, root * y, root], axis=-1)
+    across = linear.swapaxes(1, 2)
+    lines, mixed = across @ linear, across @ quadratic
+    usable &= np.linalg.det(lines) != 0
+    lines[~usable] = np.eye(3)
+    into_linear = -np.linalg.solve(lines, mixed)
+    reduced = quadratic.swapaxes(1, 2) @ quadratic + mixed.swapaxes(1, 2) @ into_linear
+    pencil = np.stack([reduced[:, 2] / 2, -reduced[:, 1], reduced[:, 0] / 2], axis=1)
+    pencil[~np.isfinite(pencil).all(axis=(1, 2))] = 0.0
+    vectors = np.real(np.linalg.eig(pencil)[1])
+    elliptic = 4 * vectors[:, 0] * vectors[:, 2] - vectors[:, 1] ** 2 > 0
+    usable &= elliptic.any(axis=1)
+    chosen = np.take_along_axis(vectors, elliptic.argmax(axis=1)[:, None, None], axis=2)
+    conics = np.concatenate([chosen, into_linear @ chosen], axis=1)[:, :, 0]
+    return np.where(usable[:, None], _from_conics(conics, middles, scales), np.nan)
 
 
 def fit_ellipse_robustly(points: Array) -> tuple[Ellipse, Array] | None:
@@ -110,10 +133,13 @@ def fit_ellipse_robustly(points: Array) -> tuple[Ellipse, Array] | None:
     points = np.asarray(points, dtype=np.float64)
     found = _least_median(points)
     weights = np.ones(len(points))
+    residuals = np.full(len(points), np.inf)
     for _ in range(_ROUNDS):
         if found is None:
             return None
-        residuals = found.residuals_mm(points)
+        before, residuals = residuals, found.residuals_mm(points)
+        if np.abs(residuals - before).max() < _SETTLED_MM:
+            break
         spread = max(float(np.median(np.abs(residuals))) / _MEDIAN_IN_SD, 1e-3)
         weights = np.clip(1 - (residuals / (_TUKEY * spread)) ** 2, 0.0, None) ** 2
         found = fit_ellipse(points, weights)
@@ -126,27 +152,41 @@ def _least_median(points: Array) -> Ellipse | None:
         return None
     draws = np.random.default_rng(0)
     few = min(len(points), _FEW_POINTS)
-    subsets = (points[draws.choice(len(points), few, replace=False)] for _ in range(_SUBSETS))
-    fits = (fit_ellipse(points), *(fit_ellipse(subset) for subset in subsets))
-    known = [fit for fit in fits if fit is not None]
-    return min(known, key=lambda fit: float(np.median(np.abs(fit.residuals_mm(points)))), default=None)
-
-
-def _from_conic(conic: Array, middle: Array, scale: float) -> Ellipse | None:
-    """The ellipse of a conic a x^2 + b x y + c y^2 + d x + e y + f = 0 in coordinates of (p - middle) / scale."""
-    a, b, c, d, e, f = conic
-    matrix = np.array([[a, b / 2], [b / 2, c]])
-    centre = np.linalg.solve(matrix, -np.array([d, e]) / 2)
-    level = -(f + np.array([d, e]) @ centre / 2)
-    values, axes = np.linalg.eigh(matrix / level) if level else (np.zeros(2), np.eye(2))
-    if not (values > 0).all():
+    subsets = points[np.stack([draws.choice(len(points), few, replace=False) for _ in range(_SUBSETS)])]
+    fits = np.concatenate([_fits(points[None], np.ones((1, len(points)))), _fits(subsets, np.ones(subsets.shape[:2]))])
+    fits = fits[np.isfinite(fits).all(axis=1)]
+    if not len(fits):
         return None
-    minor, major = scale / np.sqrt(values[::-1])
-    direction = axes[:, 0]
-    angle = math.atan2(direction[1], direction[0])
-    angle -= math.pi * round(angle / math.pi)
-    x, y = middle + scale * centre
-    return Ellipse(float(x), float(y), float(major), float(minor), float(angle))
+    offsets = points - fits[:, None, :2]
+    majors, minors, angles = fits[:, 2:].T
+    turns = np.moveaxis(np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]]), -1, 0)
+    within = offsets @ turns / np.stack([majors, minors], axis=1)[:, None]
+    # along the ray from the centre, as `Ellipse.residuals_mm` has them
+    lengths, shares = (np.sqrt(np.einsum("spi,spi->sp", ways, ways)) for ways in (offsets, within))
+    residuals = lengths * np.abs(1 - 1 / np.maximum(shares, 1e-9))
+    half = len(points) // 2
+    return _ellipse(fits[np.partition(residuals, half, axis=1)[:, half].argmin()])
+
+
+def _from_conics(conics: Array, middles: Array, scales: Array) -> Array:
+    """Ellipses (S, 5) of conics a x^2 + b x y + c y^2 + d x + e y + f = 0 in coordinates of (p - middle) / scale."""
+    a, b, c, d, e, f = conics.T
+    matrices = np.moveaxis(np.array([[a, b / 2], [b / 2, c]]), -1, 0)
+    determinants = a * c - b * b / 4
+    linear = np.stack([d, e], axis=1) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = np.stack([b * linear[:, 1] / 2 - c * linear[:, 0], b * linear[:, 0] / 2 - a * linear[:, 1]], axis=1)
+        centres /= determinants[:, None]
+        levels = -(f + (linear * centres).sum(axis=1))
+        matrices /= levels[:, None, None]
+    real = np.isfinite(matrices).all(axis=(1, 2))
+    values, axes = np.linalg.eigh(np.where(real[:, None, None], matrices, np.eye(2)))
+    real &= (values > 0).all(axis=1)
+    minor, major = scales / np.sqrt(np.where(real[:, None], values, 1.0)[:, ::-1].T)
+    angles = np.arctan2(axes[:, 1, 0], axes[:, 0, 0])
+    angles -= math.pi * np.round(angles / math.pi)
+    found = np.column_stack([middles + scales[:, None] * centres, major, minor, angles])
+    return np.where(real[:, None], found, np.nan)
 
 
 def _turn(angle: float) -> Array:

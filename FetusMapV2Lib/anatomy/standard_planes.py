@@ -60,6 +60,13 @@ class SectionPlane:
         """(3, 3) rotation, columns x, y and normal."""
         return np.stack([self.x_axis, self.y_axis, self.normal], axis=1)
 
+    @property
+    def matrix(self) -> Array:
+        """(4, 4) from in-plane coordinates and height over the plane to RAS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = self.axes, self.origin
+        return matrix
+
     def to_world(self, points: Array) -> Array:
         """(N, 3) RAS mm of points (N, 2) in the plane or (N, 3) with their height over it."""
         points = np.asarray(points, dtype=np.float64)

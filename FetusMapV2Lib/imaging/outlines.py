@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from FetusMapV2Lib.anatomy.ellipse import Ellipse, fit_ellipse_robustly
 from FetusMapV2Lib.anatomy.standard_planes import HEAD_HEIGHT, SectionPlane
-from FetusMapV2Lib.imaging.sampling import greys_at
+from FetusMapV2Lib.imaging.sampling import GreyReader
 from FetusMapV2Lib.imaging.volume import Volume
 
 Array = NDArray[np.float64]
@@ -44,6 +44,8 @@ _OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.75
 _WINDOWS = (0.22, 0.14, 0.08)
 #: Factors of the expected size from which a search starts.
 _SIZES = (0.82, 1.0, 1.2)
+#: The search reads every so many rays, in steps of this many mm.
+_SPARSE, _COARSE_MM = 4, 0.4
 #: Shifts, in half axes, and factors of the size that are tried, from coarse to fine.
 _SEARCH = (
     (0.22, (0.94, 1.0, 1.06)),
@@ -55,7 +57,10 @@ _LEAST_STRENGTH, _CLEAR = 0.08, 0.5
 _PRIOR = 0.04
 #: An edge belongs to the ellipse within this share of its shorter half axis.
 _TOLERANCE = 0.08
+#: Models whose surfaces are so near to each other become the same; one below this share of the best score is given up.
+_SAME_MM, _PROMISING = 0.3, 0.75
 _ROUNDS = 10
+_BRAIN_CASE = np.concatenate([_CIRCLE * math.sqrt(1 - s * s) + [0, 0, s] for s in _LATITUDES])
 #: Reach of the mean profile on both sides of the outline, mm.
 _PROFILE_MM = 2.0
 
@@ -81,25 +86,19 @@ class Outline:
 
 @dataclass(frozen=True, eq=False)
 class _Rays:
-    """Starts (N, 3), unit directions (N, 3), and the distances (N,) at which the surface is expected; rings of rays."""
+    """Starts (..., N, 3), ways to the expected surface (..., N, 3), and their lengths (..., N), mm; rings of rays."""
 
     starts: Array
-    directions: Array
+    ways: Array
     distances: Array
 
     @classmethod
-    def to(cls, starts: Array, reach: Array) -> _Rays:
-        distances = np.linalg.norm(reach, axis=1)
-        return cls(starts, reach / distances[:, None], distances)
-
-    def every(self, step: int) -> _Rays:
-        """Every so many rays."""
-        return _Rays(self.starts[::step], self.directions[::step], self.distances[::step])
+    def to(cls, starts: Array, ways: Array) -> _Rays:
+        return cls(starts, ways, np.sqrt(np.einsum("...i,...i->...", ways, ways)))
 
     def points(self, distances: Array) -> Array:
-        """(N, 3) or (N, R, 3) points on the rays."""
-        shape = (len(self.starts),) + (1,) * (distances.ndim - 1) + (3,)
-        return np.asarray(self.starts.reshape(shape) + self.directions.reshape(shape) * distances[..., None])
+        """(N, 3) points on the rays."""
+        return np.asarray(self.starts + self.ways * (distances / self.distances)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +111,32 @@ class _Model:
 
     def rays(self) -> _Rays:
         """Rays from the middle to the surface: of the brain case by latitude, or across the trunk by height."""
-        if self.kind == "head":
-            unit = np.concatenate([_CIRCLE * math.sqrt(1 - s * s) + [0, 0, s] for s in _LATITUDES])
-            reach = unit * self.radii
-            return _Rays.to(np.broadcast_to(self.centre, reach.shape), reach)
-        return self.ring(_SLAB_MM)
+        return _rays(self.kind, self.centre, self.radii)
+
+    def differs_from(self, other: _Model) -> bool:
+        """Whether its surface lies elsewhere than that of another model."""
+        axes = slice(3 if self.kind == "head" else 2)
+        apart = np.abs(self.centre - other.centre) + np.abs(self.radii - other.radii)
+        return bool(apart[axes].max() > _SAME_MM)
 
     def ring(self, heights_mm: tuple[float, ...]) -> _Rays:
         """Rays across the body at some heights over its middle; the outline is taken as the same on all."""
-        starts = np.concatenate([np.tile(self.centre + np.array([0, 0, h]), (_RAYS, 1)) for h in heights_mm])
-        return _Rays.to(starts, np.tile(_CIRCLE * self.radii, (len(heights_mm), 1)))
+        return _ring(self.centre, self.radii, heights_mm)
+
+
+def _rays(kind: Kind, centres: Array, radii: Array, every: int = 1) -> _Rays:
+    """Every so many rays of models with centres and radii (..., 3)."""
+    if kind == "abdomen":
+        return _ring(centres, radii, _SLAB_MM, every)
+    ways = _BRAIN_CASE[::every] * radii[..., None, :]
+    return _Rays.to(centres[..., None, :], ways)
+
+
+def _ring(centres: Array, radii: Array, heights_mm: tuple[float, ...], every: int = 1) -> _Rays:
+    circle = _CIRCLE[::every]
+    heights = np.repeat(heights_mm, len(circle))[:, None] * np.array([0.0, 0.0, 1.0])
+    ways = np.tile(circle, (len(heights_mm), 1)) * radii[..., None, :]
+    return _Rays.to(centres[..., None, :] + heights, ways)
 
 
 def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
@@ -136,8 +151,8 @@ def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
         plane: proposed by `standard_planes`.
     """
     reader = _Reader(volume, plane)
-    fitted = [model for model in map(reader.fitted, reader.searched()) if model is not None]
-    return reader.outline(max(fitted, key=reader.score)) if fitted else None
+    fitted = reader.fitted(reader.searched())
+    return None if fitted is None else reader.outline(fitted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +171,9 @@ class _Reader:
     """Reads a volume along the rays of a model."""
 
     def __init__(self, volume: Volume, plane: SectionPlane) -> None:
-        self.volume, self.plane = volume, plane
+        self.plane = plane
         self.kind: Kind = "head" if plane.key == "head" else "abdomen"
+        self._volume = GreyReader(volume, plane.matrix)
         half_x, half_y = plane.half_axes_mm
         height = HEAD_HEIGHT * half_y
         self.first = _Model(self.kind, np.zeros(3), np.array([half_x, half_y, height]))
@@ -165,68 +181,82 @@ class _Reader:
         known = greys[np.isfinite(greys)]
         self.contrast = max(float(np.ptp(np.percentile(known, [10, 90]))) if known.size else 0.0, 1.0)
 
-    def _greys(self, rays: _Rays, steps: Array) -> Array:
-        """(N, R) greys at the expected distance + `steps` along the rays."""
-        points = rays.points(rays.distances[:, None] + steps)
-        return greys_at(self.volume, self.plane.to_world(points.reshape(-1, 3))).reshape(points.shape[:2])
+    def _greys(self, rays: _Rays, steps: Array, nearest: bool = False) -> Array:
+        """(..., N, R) greys at the expected distance + `steps` along the rays."""
+        return self._volume.along(rays.starts, rays.ways, 1 + steps / rays.distances[..., None], nearest)
 
     def _strength(self, greys: Array, step: float) -> Array:
         """(N, R) how much each place of a profile is the edge that is looked for, in units of the contrast."""
-        width = max(1, round(_STRETCH_MM / step))
+        width, gap = _stretches(step)
         before, after = _means(greys, width)
         if self.kind == "abdomen":
             return (before - after) / self.contrast
-        gap = max(1, round(_SHELL_MM / step))
         missing = np.full_like(before[:, :gap], np.nan)
         inner = np.concatenate([missing, before[:, :-gap]], axis=1)
         outer = np.concatenate([after[:, gap:], missing], axis=1)
         # a bright wall around the fluid stands out from one side only
         return np.asarray((greys - np.fmax(inner, outer)) / self.contrast)
 
-    def score(self, model: _Model) -> float:
-        """Mean strength of the edge on the surface of a model; a strong edge counts no more than a clear one."""
-        steps = np.arange(-2.4, 2.41, 0.4)
-        greys = self._greys(model.rays().every(4), steps)
-        strength = self._strength(greys, 0.4)[:, len(steps) // 2]
-        return float(np.mean(np.clip(np.nan_to_num(strength, nan=0.0), 0.0, _CLEAR)))
+    def scores(self, centres: Array, radii: Array, nearest: bool = False) -> Array:
+        """Mean strength (M,) of the edge on the surface of models; a strong edge counts no more than a clear one.
+
+        The strength is that of `_strength`, of which the place on the surface alone is read.
+
+        Args:
+            centres: (M, 3).
+            radii: (M, 3).
+            nearest: read the nearest voxels.
+        """
+        width, gap = _stretches(_COARSE_MM)
+        gap = gap if self.kind == "head" else 0
+        beside = np.arange(gap + 1, gap + width + 1)
+        steps = np.concatenate([-beside, beside, [0.0] if self.kind == "head" else []]) * _COARSE_MM
+        greys = self._greys(_rays(self.kind, centres, radii, _SPARSE), steps, nearest)
+        inner, outer = greys[..., :width].mean(axis=-1), greys[..., width : 2 * width].mean(axis=-1)
+        strength = inner - outer if self.kind == "abdomen" else greys[..., -1] - np.fmax(inner, outer)
+        return np.asarray(np.clip(np.nan_to_num(strength / self.contrast, nan=0.0), 0.0, _CLEAR).mean(axis=-1))
 
     def searched(self) -> list[_Model]:
         """For each of some sizes the expected model, moved and scaled to where most of it lies on an edge."""
-        found = [self._searched(_Model(self.kind, self.first.centre, self.first.radii * scale)) for scale in _SIZES]
-        return list(dict.fromkeys(found))
+        return [self._searched(_Model(self.kind, self.first.centre, self.first.radii * scale)) for scale in _SIZES]
 
     def _searched(self, start: _Model) -> _Model:
         """Shifts and sizes from coarse to fine."""
-        best, held, size = start, self._likely(start), self.plane.half_axes_mm[1]
+        best, held, size = start, -math.inf, self.plane.half_axes_mm[1]
         for share, scales in _SEARCH:
-            reach = share * size
-            around = best
-            shifts = np.array(list(itertools.product((-reach, 0.0, reach), repeat=3 if self.kind == "head" else 2)))
-            shifts = shifts if shifts.shape[1] == 3 else np.column_stack([shifts, np.zeros(len(shifts))])
-            for shift, scale in itertools.product(shifts, scales):
-                tried = _Model(self.kind, around.centre + shift, around.radii * scale)
-                found = self._likely(tried)
-                if found > held:
-                    best, held = tried, found
+            reach = (-share * size, 0.0, share * size)
+            tried = itertools.product(reach, reach, reach if self.kind == "head" else (0.0,), scales)
+            shifts = np.array([(0.0, 0.0, 0.0, 1.0), *tried])
+            centres, radii = best.centre + shifts[:, :3], best.radii * shifts[:, 3:]
+            likely = self.scores(centres, radii, nearest=True) - self._unlikely(centres, radii)
+            highest = int(np.argmax(likely))
+            if likely[highest] > held:
+                best, held = _Model(self.kind, centres[highest], radii[highest]), float(likely[highest])
         return best
 
-    def fitted(self, model: _Model) -> _Model | None:
-        """A model fitted to edges in windows that become narrower; None where too few are seen."""
+    def _unlikely(self, centres: Array, radii: Array) -> Array:
+        """What models (M,) lose by being far from the expected one."""
+        shifts = np.linalg.norm(centres, axis=1) / (0.2 * self.plane.half_axes_mm[1])
+        growths = np.log(radii[:, 1] / self.first.radii[1]) / 0.15
+        return np.asarray(0.5 * _PRIOR * (shifts**2 + growths**2))
+
+    def fitted(self, models: list[_Model]) -> _Model | None:
+        """The best of some models fitted to edges in windows that become narrower; None where too few are seen."""
         for window in _WINDOWS:
-            following = _fitted(model, self._edges_on(model.rays(), window))
-            if following is None:
-                return None
-            model = following
-        return model
+            following = (_fitted(model, self._edges_on(model.rays(), window)) for model in models)
+            models = self._promising([model for model in following if model is not None])
+        return models[0] if models else None
 
-    def _likely(self, model: _Model) -> float:
-        return self.score(model) - self._unlikely(model)
-
-    def _unlikely(self, model: _Model) -> float:
-        """What a model loses by being far from the expected one."""
-        shift = np.linalg.norm(model.centre) / (0.2 * self.plane.half_axes_mm[1])
-        growth = math.log(model.radii[1] / self.first.radii[1]) / 0.15
-        return 0.5 * _PRIOR * float(shift**2 + growth**2)
+    def _promising(self, models: list[_Model]) -> list[_Model]:
+        """The models that may still become the best, the best one first, each once."""
+        if not models:
+            return []
+        scores = self.scores(np.stack([model.centre for model in models]), np.stack([model.radii for model in models]))
+        kept: list[_Model] = []
+        for place in np.argsort(-scores, kind="stable"):
+            if scores[place] >= _PROMISING * scores.max() and all(map(models[place].differs_from, kept)):
+                kept.append(models[place])
+        return kept
 
     def _edges_on(self, rays: _Rays, window: float) -> _Edges:
         half = window * float(rays.distances.max())
@@ -268,8 +298,7 @@ class _Reader:
         if self.kind == "head" or not on_it.any():
             return _OUTER_TABLE_MM
         steps = np.arange(-_PROFILE_MM, _PROFILE_MM + 0.05, 0.1)
-        reach = np.linalg.norm(edges.points - rays.starts, axis=1)
-        greys = self._greys(_Rays(rays.starts[on_it], rays.directions[on_it], reach[on_it]), steps)
+        greys = self._greys(_Rays.to(rays.starts[on_it], (edges.points - rays.starts)[on_it]), steps)
         profile = gaussian_filter1d(np.nanmean(greys, axis=0), 2.0)
         top = int(np.argmax(np.where(steps <= 0, profile, -np.inf)))
         dark = float(profile[top:].min())
@@ -314,6 +343,11 @@ def _ellipsoid_through(points: Array, model: _Model) -> _Model | None:
         spread = max(float(np.median(np.abs(distances))) / 0.6745, 1e-3)
         weights = np.clip(1 - (distances / (4.685 * spread)) ** 2, 0.0, None)
     return _Model(model.kind, model.centre + centre * model.radii, radii * model.radii)
+
+
+def _stretches(step: float) -> tuple[int, int]:
+    """Samples of the means on both sides of an edge, and between them and the brightest place of a skull."""
+    return max(1, round(_STRETCH_MM / step)), max(1, round(_SHELL_MM / step))
 
 
 def _means(greys: Array, width: int) -> tuple[Array, Array]:
