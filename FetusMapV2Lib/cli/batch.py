@@ -98,10 +98,11 @@ def batch(
     from FetusMapV2Lib.batch.cases import find_batch_cases, shard_of
     from FetusMapV2Lib.batch.journal import Journal
     from FetusMapV2Lib.estimation.detection import PresenceRule
+    from FetusMapV2Lib.exporting.options import PLAIN_REPORT_KINDS
 
     presence = PresenceRule(presence_threshold, accept_doubtful)
     settings = _settings(
-        output, {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report},
+        output, {"scene": scene, "picture": picture, **dict.fromkeys(PLAIN_REPORT_KINDS, report)},
         model=model, device=device, memory_budget=memory_budget, refine=refine, jobs=jobs or 1,
         identifiers=not without_identifiers, shared=shared, overwrite=overwrite, kretz_handedness=kretz_handedness,
         presence=presence,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.engine import PoseEngine
     from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode
-    from FetusMapV2Lib.exporting.options import ExportOptions
+    from FetusMapV2Lib.exporting.options import ExportOptions, Kind
     from FetusMapV2Lib.imaging.reading import Frames
 
 
@@ -134,10 +134,11 @@ def estimate(
     """
     from FetusMapV2Lib.estimation.detection import PresenceRule
     from FetusMapV2Lib.estimation.estimate import check_mode
+    from FetusMapV2Lib.exporting.options import PLAIN_REPORT_KINDS
 
     reading = {"spacing": parsed_spacing(spacing), "mirrored": mirrored, "kretz_handedness": kretz_handedness}
     _check_conventions(kretz_handedness, frame_interval)
-    chosen = {"scene": scene, "picture": picture, "html": report, "dicom": report, "fhir": report, "pdf": pdf}
+    chosen = {"scene": scene, "picture": picture, **dict.fromkeys(PLAIN_REPORT_KINDS, report), "pdf": pdf}
     signed = {"operator": examiner or "", "institution": institution or "", "paper": paper}
     options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared, **signed)
     told = ExaminationOptions(examined, last_period, conceived, earlier_scan, earlier, comment, chorionicity)
@@ -186,11 +187,11 @@ def _check_conventions(kretz_handedness: str, frame_interval: float | None) -> N
     check_interval(frame_interval)
 
 
-def _export_options(chosen: dict[str, bool], **options: Any) -> ExportOptions:
+def _export_options(chosen: dict[Kind, bool], **options: Any) -> ExportOptions:
     from FetusMapV2Lib.exporting.options import RESULT_KINDS, ExportOptions
 
     kinds = [*RESULT_KINDS, *(kind for kind, wanted in chosen.items() if wanted)]
-    found = ExportOptions(kinds, **options)  # type: ignore[arg-type]  # the kinds of this command
+    found = ExportOptions(kinds, **options)
     found.check()
     return found
 

@@ -141,6 +141,7 @@ class CaseFiles:
             number=self.number,
             earlier=options.earlier,
             study=self._study,
+            frame_of_reference=self._frame_of_reference,
             dates=self.dates,
             sections=self.sections,
             paper=options.paper,
@@ -182,6 +183,11 @@ class CaseFiles:
         if self.options.study is not None or self.options.source is None:
             return self.options.study
         return read_study(self.options.source)
+
+    @property
+    def _frame_of_reference(self) -> str:
+        space = None if self._study is None else self._study.space
+        return space.uid if space is not None and self.volume is not None and space.holds(self.volume) else ""
 
     @property
     def _pictures(self) -> list[Picture]:
@@ -283,6 +289,12 @@ def _write_dicom(case: CaseFiles, path: Path) -> None:
     write_sr(path, case.report)
 
 
+def _write_measurement_report(case: CaseFiles, path: Path) -> None:
+    from FetusMapV2Lib.reporting.measurement_report import write_measurement_report
+
+    write_measurement_report(path, case.report)
+
+
 def _write_fhir(case: CaseFiles, path: Path) -> None:
     from FetusMapV2Lib.reporting.fhir import fhir_bundle
 
@@ -298,5 +310,6 @@ _WRITERS: dict[Kind, Callable[[CaseFiles, Path], None]] = {
     "html": _write_html,
     "pdf": _write_pdf,
     "dicom": _write_dicom,
+    "dicom3d": _write_measurement_report,
     "fhir": _write_fhir,
 }

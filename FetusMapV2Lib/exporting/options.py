@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from FetusMapV2Lib.reporting.earlier import EarlierExamination
     from FetusMapV2Lib.reporting.report import Picture, Report
 
-Kind = Literal["landmarks", "csv", "json", "scene", "picture", "html", "pdf", "dicom", "fhir"]
+Kind = Literal["landmarks", "csv", "json", "scene", "picture", "html", "pdf", "dicom", "dicom3d", "fhir"]
 #: All kinds, in the order in which files are written.
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: What is written of every estimate.
 RESULT_KINDS: tuple[Kind, ...] = ("landmarks", "csv", "json")
 #: The files of a report.
-REPORT_KINDS: tuple[Kind, ...] = ("html", "pdf", "dicom", "fhir")
+REPORT_KINDS: tuple[Kind, ...] = ("html", "pdf", "dicom", "dicom3d", "fhir")
+#: The files of a report that need no further package.
+PLAIN_REPORT_KINDS: tuple[Kind, ...] = ("html", "dicom", "dicom3d", "fhir")
 #: Kinds that show views of the volume, besides the picture itself.
 _WITH_PICTURES = ("html", "pdf")
 #: The end of the file names.
@@ -38,6 +40,7 @@ SUFFIXES: dict[Kind, str] = {
     "html": ".report.html",
     "pdf": ".report.pdf",
     "dicom": ".sr.dcm",
+    "dicom3d": ".sr3d.dcm",
     "fhir": ".fhir.json",
 }
 
@@ -51,7 +54,8 @@ class ExportOptions:
 
     Attributes:
         kinds: files to write: "landmarks" (Slicer Markups), "csv" and "json" (measurements), "scene" (.mrb),
-            "picture" (.png), and of a report "html", "pdf", "dicom" (SR) and "fhir".
+            "picture" (.png), and of a report "html", "pdf", "dicom" (SR), "dicom3d" (SR with
+            3D points) and "fhir".
         stem: the beginning of the file names; empty = the name of the volume.
         overwrite: whether the files of an earlier export may be replaced.
         shared: whether other users of this computer may read the files.

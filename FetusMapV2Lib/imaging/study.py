@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.dicom.frames import frame_of_reference, outer_corners
 from FetusMapV2Lib.imaging.dicom.opening import images_at
 from FetusMapV2Lib.imaging.source import as_input_error
+from FetusMapV2Lib.imaging.volume import Volume
 
 # Longer texts are a sign of damage.
 _LONGEST = 1024
 # Some scripts join letters, or keep them apart, with these.
 _JOINERS = "\u200c\u200d"
+#: How far the corners of a volume may be from those of its images, voxels.
+_SAME_PLACE = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,31 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
+class SourceSpace:
+    """The space that the source images lie in.
+
+    Attributes:
+        uid: of its frame of reference.
+        corners: of the outermost images, RAS mm.
+    """
+
+    uid: str
+    corners: tuple[tuple[float, ...], ...]
+
+    def holds(self, volume: Volume) -> bool:
+        """Whether the volume still lies where its images do: nobody moved it or corrected its voxel size."""
+        points = np.column_stack([np.array(self.corners), np.ones(len(self.corners))])
+        places = (points @ volume.ras_to_ijk.T)[:, :3]
+        last = np.array(volume.shape[::-1]) - 1
+        return bool((np.minimum(abs(places), abs(places - last)) < _SAME_PLACE).all())
+
+
+@dataclass(frozen=True)
 class Study:
     """Patient and study of a volume.
 
     Texts are DICOM values ("Doe^Jane", "20240131"), empty where the input had none. `remarks` name what it had and
-    what cannot be right.
+    what cannot be right. `space` is None if the images do not say where they lie.
     """
 
     patient_name: str = ""
@@ -57,6 +82,7 @@ class Study:
     description: str = ""
     images: tuple[SourceImage, ...] = ()
     remarks: tuple[str, ...] = ()
+    space: SourceSpace | None = None
 
     @property
     def readable_name(self) -> str:
@@ -139,7 +165,19 @@ def study_of(datasets: Sequence[Dataset]) -> Study | None:
         description=_text(first, "StudyDescription"),
         images=tuple(image for image in images if image.sop_instance_uid),
         remarks=_remarks(first),
+        space=_space(datasets),
     )
+
+
+def _space(datasets: Sequence[Dataset]) -> SourceSpace | None:
+    try:
+        uid = frame_of_reference(datasets[0])
+        if len({frame_of_reference(one) for one in datasets}) > 1 or not _is_uid(uid):
+            return None
+        corners = outer_corners(datasets, Path())
+    except Exception:  # damaged values fail in every way there is; the report then has a space of its own
+        return None
+    return SourceSpace(uid, tuple(map(tuple, corners.tolist()))) if np.isfinite(corners).all() else None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -187,4 +225,8 @@ def _time(dataset: Dataset, keyword: str) -> str:
 def _uid(dataset: Dataset, keyword: str) -> str:
     """A unique identifier (PS3.5 9.1)."""
     value = _text(dataset, keyword)
-    return value if len(value) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)+", value) else ""
+    return value if _is_uid(value) else ""
+
+
+def _is_uid(value: str) -> bool:
+    return len(value) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)+", value) is not None

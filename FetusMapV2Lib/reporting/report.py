@@ -51,6 +51,7 @@ class Report:
         institution: where; empty if it is not named or withheld.
         comment: of the examiner; empty if there is none or it is withheld.
         study: patient and study, if the input was DICOM and they are not withheld.
+        frame_of_reference: UID of the space of the source images, if the landmarks lie in it; else, or withheld, empty.
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
         crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.
@@ -77,6 +78,7 @@ class Report:
     institution: str = ""
     comment: str = ""
     study: Study | None = None
+    frame_of_reference: str = ""
     dates: KnownDates | None = None
     pictures: Sequence[Picture] = ()
     crl_image: str = ""
@@ -184,6 +186,7 @@ class Report:
             comment="",
             chorionicity="",
             study=None,
+            frame_of_reference="",
             dates=None,
             earlier=None,
             identifiers_left_out=True,

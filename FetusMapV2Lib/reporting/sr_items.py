@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from FetusMapV2Lib.reporting.values import clean_text, name_component
 
-MM, DAYS = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days")
+MM, DAYS, PERCENT = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days"), Code("%", "UCUM", "percent")
+COMMENT = Code("121106", "DCM", "Comment")
+_DERIVATION, _ESTIMATED = Code("121401", "DCM", "Derivation"), Code("414135002", "SCT", "Estimated")
+_FINDING_SITE, _LATERALITY = Code("363698007", "SCT", "Finding Site"), Code("272741003", "SCT", "Laterality")
+_UPPER = Code("371886008", "SCT", "+, range of upper measurement uncertainty")
+_LOWER = Code("371885007", "SCT", "-, range of lower measurement uncertainty")
 
 
 def container(name: Code, items: Sequence[Dataset], relation: str = "CONTAINS", template: str = "") -> Dataset:
@@ -70,6 +77,42 @@ def image(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     item.RelationshipType, item.ValueType = "CONTAINS", "IMAGE"
     item.ReferencedSOPSequence = [reference(sop_class_uid, sop_instance_uid)]
     return item
+
+
+def points(name: Code, positions_lps: NDArray[np.float64], shape: str, frame_of_reference: str) -> Dataset:
+    """A SCOORD3D: points in space.
+
+    Args:
+        name: what they are.
+        positions_lps: (N, 3) mm, LPS.
+        shape: graphic type, such as POINT.
+        frame_of_reference: UID of the space that the points lie in.
+    """
+    item = _item("SCOORD3D", name, "CONTAINS")
+    item.GraphicType, item.GraphicData = shape, [float(value) for value in positions_lps.ravel()]
+    item.ReferencedFrameOfReferenceUID = frame_of_reference
+    return item
+
+
+def estimated() -> Dataset:
+    """That a number was estimated."""
+    return code(_DERIVATION, _ESTIMATED, "HAS CONCEPT MOD")
+
+
+def finding_site(site: Code, side: Code | None = None) -> Dataset:
+    """Where in the body something is."""
+    laterality = [] if side is None else [code(_LATERALITY, side, "HAS CONCEPT MOD")]
+    return code(_FINDING_SITE, site, "HAS CONCEPT MOD", laterality)
+
+
+def uncertainty(half_width_mm: float | None) -> list[Dataset]:
+    """The 90 % interval of a length as properties of its number (TID 310); none if it is not known."""
+    if half_width_mm is None:
+        return []
+    relation = "HAS PROPERTIES"
+    line = f"90 % interval: +-{half_width_mm:.1f} mm"
+    limits = [num(name, half_width_mm, MM, relation=relation) for name in (_UPPER, _LOWER)]
+    return [*limits, text(COMMENT, line, relation)]
 
 
 def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

@@ -18,7 +18,15 @@ from imaging.samples import enhanced_us, sample, save
 from FetusMapV2Lib.imaging.writing import write_volume
 
 pytest.importorskip("slicer")
-REPORT = (".fhir.json", ".measurements.csv", ".measurements.json", ".mrk.json", ".report.html", ".sr.dcm")
+REPORT = (
+    ".fhir.json",
+    ".measurements.csv",
+    ".measurements.json",
+    ".mrk.json",
+    ".report.html",
+    ".sr.dcm",
+    ".sr3d.dcm",
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -41,6 +49,8 @@ def test_a_report_of_a_dicom_volume_belongs_to_its_patient(fetusmap, sees_balls,
     assert names(tmp_path / "out") == sorted(f"doe{suffix}" for suffix in REPORT)
     structured, source = pydicom.dcmread(tmp_path / "out" / "doe.sr.dcm"), pydicom.dcmread(dicom_file)
     assert structured.PatientID == "P-17" and structured.StudyInstanceUID == source.StudyInstanceUID
+    points = pydicom.dcmread(tmp_path / "out" / "doe.sr3d.dcm")
+    assert points.PatientID == "P-17" and points.StudyInstanceUID == source.StudyInstanceUID
     html = (tmp_path / "out" / "doe.report.html").read_text(encoding="utf-8")
     assert "Doe, Jane" in html and "Hadlock (chosen)" in html
     assert html.count("data:image/png") == 4 and html.count("data:image/svg+xml") == 6

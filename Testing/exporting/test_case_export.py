@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from core.folders import visible
 from reporting.samples import STATES, STUDY, pose
@@ -20,6 +21,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting import KINDS, REPORT_KINDS, ExportOptions, export, export_paths, export_sequence
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.point_notes import PointNote
+from FetusMapV2Lib.imaging.study import SourceSpace
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.reporting.report import Report
 
@@ -52,7 +54,29 @@ def test_all_files_are_written_and_can_be_read(tmp_path: Path) -> None:
     assert "Femora, left minus right" in paths["csv"].read_text(encoding="utf-8")
     assert json.loads(paths["json"].read_text(encoding="utf-8"))["model"] == "toy (0123)"
     assert json.loads(paths["fhir"].read_text(encoding="utf-8"))["resourceType"] == "Bundle"
-    assert paths["dicom"].read_bytes()[128:132] == b"DICM"
+    assert paths["dicom"].read_bytes()[128:132] == paths["dicom3d"].read_bytes()[128:132] == b"DICM"
+
+
+def test_the_points_are_in_the_space_of_the_images_while_the_volume_is(tmp_path: Path) -> None:
+    corners = ((0.0, 0.0, 0.0), (3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (0.0, 0.0, 3.0), (3.0, 0.0, 3.0), (0.0, 3.0, 3.0))
+    study = replace(STUDY, space=SourceSpace("1.2.840.99999.7", corners))
+
+    def frames(volume: Volume | None) -> set[str]:
+        path = export(ESTIMATE, volume, tmp_path, options(["dicom3d"], study=study, overwrite=True))["dicom3d"]
+        (content,) = (
+            one
+            for one in pydicom.dcmread(path).ContentSequence
+            if one.get("ContentTemplateSequence") is None and one.ValueType == "CONTAINER"
+        )
+        items = [item for group in content.ContentSequence for item in group.ContentSequence]
+        return {str(item.ReferencedFrameOfReferenceUID) for item in items if item.ValueType == "SCOORD3D"}
+
+    assert frames(volume()) == {study.space.uid}
+    turned = volume().with_(ijk_to_ras=np.array([[-1.0, 0, 0, 3], [0, 1, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1]]))
+    assert frames(turned) == {study.space.uid}
+    for moved in (None, volume().with_(ijk_to_ras=np.diag([1.0, 1.0, 1.1, 1.0]))):
+        (own,) = frames(moved)
+        assert own != study.space.uid
 
 
 def test_every_point_of_the_landmark_file_says_where_it_comes_from(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_one_click_writes_the_report(window, tmp_path):
     window.click(ui.writeReportButton)
     files = written(tmp_path)
     stem = "synthetic volume"
-    suffixes = (".measurements.csv", ".mrk.json", ".report.html", ".report.pdf", ".sr.dcm")
+    suffixes = (".measurements.csv", ".mrk.json", ".report.html", ".report.pdf", ".sr.dcm", ".sr3d.dcm")
     assert list(files) == [f"{stem}{suffix}" for suffix in suffixes]
     assert "Report written" in said(window) and not window.module_widget.state.isError
     html = files[f"{stem}.report.html"].read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ def test_the_patient_of_a_dicom_volume_is_in_the_report(window, patient, tmp_pat
     only(window, "Page", "Dicom")
     window.click(window.module_widget.ui.writeReportButton)
     files = written(tmp_path)
-    assert list(files) == ["Doe, Jane_ 3D _ 1.report.html", "Doe, Jane_ 3D _ 1.sr.dcm"]
+    assert list(files) == [f"Doe, Jane_ 3D _ 1.{end}" for end in ("report.html", "sr.dcm", "sr3d.dcm")]
     structured = pydicom.dcmread(files["Doe, Jane_ 3D _ 1.sr.dcm"])
     assert structured.PatientID == "P-17" and structured.StudyInstanceUID == patient.StudyInstanceUID
     assert "Doe, Jane" in files["Doe, Jane_ 3D _ 1.report.html"].read_text(encoding="utf-8")
@@ -175,7 +175,7 @@ def test_without_identifiers_not_even_a_name_or_a_view_tells_the_patient(window,
     ui.reportWithoutIdentifiersCheckBox.setChecked(True)
     window.click(ui.writeReportButton)
     files = written(tmp_path)
-    assert len(files) == 3 and all(name.startswith("report-0001.") for name in files)
+    assert len(files) == 4 and all(name.startswith("report-0001.") for name in files)
     for path in files.values():
         content = path.read_bytes()
         assert b"Jane" not in content and b"P-17" not in content and "Ärztin".encode() not in content

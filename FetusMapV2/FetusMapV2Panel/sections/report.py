@@ -190,7 +190,7 @@ def _kinds(parameters: FetusMapV2ParameterNode) -> tuple[Kind, ...]:
         ("html",): parameters.reportPage,
         ("pdf",): parameters.reportPdf,
         ("csv", "landmarks"): parameters.reportTable,
-        ("dicom",): parameters.reportDicom,
+        ("dicom", "dicom3d"): parameters.reportDicom,
         ("fhir",): parameters.reportFhir,
     }
     kinds = tuple(kind for kinds, isTicked in ticked.items() if isTicked for kind in kinds)

@@ -92,15 +92,7 @@ def open_slices(datasets: Sequence[Dataset], path: Path) -> Source:
     """
     for dataset in datasets:
         require_ultrasound(dataset, path)
-    frames = [
-        _Frame(
-            dataset.get("ImagePositionPatient"),
-            dataset.get("ImageOrientationPatient"),
-            dataset.get("PixelSpacing"),
-            *_stated_distance(dataset),
-        )
-        for dataset in datasets
-    ]
+    frames = [_slice(dataset) for dataset in datasets]
     if any(frame.position is None or frame.orientation is None for frame in frames):
         raise InputError(
             "the DICOM files of this folder are pictures without a position, not a volume", where=path,
@@ -116,6 +108,36 @@ def open_slices(datasets: Sequence[Dataset], path: Path) -> Source:
         notes += more
     array = np.concatenate(planes)
     return Source(1, lambda t: (array, matrix), True, tuple(dict.fromkeys(notes)))
+
+
+def outer_corners(datasets: Sequence[Dataset], path: Path) -> NDArray[np.float64]:
+    """(6, 3) RAS mm of the first pixel, the last of its row and the last of its column, of both outermost frames.
+
+    Raises:
+        InputError: a place that is missing.
+        Exception: whatever a damaged value raises.
+    """
+    groups = _frame_groups(datasets[0]) if len(datasets) == 1 else []
+    frames = [_frame(group, path) for group in groups] or [_slice(dataset) for dataset in datasets]
+    positions = np.array([frame.position for frame in frames], dtype=np.float64)
+    along, down = np.array(frames[0].orientation, dtype=np.float64).reshape(2, 3)
+    heights = positions @ np.cross(along, down)
+    rows, columns = (float(value) for value in frames[0].spacing)
+    along, down = along * columns * (datasets[0].Columns - 1), down * rows * (datasets[0].Rows - 1)
+    outer = positions[[int(heights.argmin()), int(heights.argmax())]]
+    corners = np.concatenate([outer, outer + along, outer + down])
+    return np.asarray(corners @ LPS_TO_RAS[:3, :3].T)
+
+
+def frame_of_reference(dataset: Dataset) -> str:
+    """UID of the space that the places of the frames are in; empty if the file does not state one."""
+    in_volume = any(_macro(group, _PLACES[0][0]) for group in _frame_groups(dataset)[:1])
+    return str(dataset.get("VolumeFrameOfReferenceUID" if in_volume else "FrameOfReferenceUID") or "")
+
+
+def _slice(dataset: Dataset) -> _Frame:
+    place = dataset.get("ImagePositionPatient"), dataset.get("ImageOrientationPatient")
+    return _Frame(*place, dataset.get("PixelSpacing"), *_stated_distance(dataset))
 
 
 def _frame_groups(dataset: Dataset) -> list[Groups]:
