@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from FetusMapV2Lib.phantom.drawn_shafts import shaft_tag
 from FetusMapV2Lib.phantom.layers import BONE_LAYER, INNER_LAYER, ORGAN_LAYER, SKIN_LAYER, SOFT_LAYER
 from FetusMapV2Lib.phantom.limbs import Limb
 from FetusMapV2Lib.phantom.shapes import Array, Shape, frame_along, tube, unit
@@ -18,7 +19,8 @@ def limb_shapes(size: Size, limb: Limb) -> list[Shape]:
     shaft, doubled = (size.humerus, 0.10) if limb.kind == "arm" else (size.femur, 0.11)
     root, middle, end = limb.joints[0], limb.joints[1], limb.joints[2]
     thick = 0.058 * shaft + 0.12
-    shapes += _bone(root, middle, shaft / float(np.linalg.norm(middle - root)), thick)
+    share = shaft / float(np.linalg.norm(middle - root))
+    shapes += _bone(root, middle, share, thick, tag=shaft_tag(limb.side, limb.kind))
     # Two parallel bones below elbow and knee; the second is thinner.
     across = unit(np.cross(end - middle, limb.bend)) * doubled * float(np.linalg.norm(end - middle))
     share = 0.80
@@ -45,7 +47,7 @@ def _flesh(size: Size, limb: Limb) -> list[Shape]:
     ]
 
 
-def _bone(start: Array, end: Array, shaft_share: float, radius: float) -> list[Shape]:
+def _bone(start: Array, end: Array, shaft_share: float, radius: float, tag: str = "") -> list[Shape]:
     """A long bone from joint to joint: an ossified shaft in the middle, cartilage at both ends."""
     rest = (1.0 - min(shaft_share, 0.96)) / 2
     along = end - start
@@ -54,7 +56,7 @@ def _bone(start: Array, end: Array, shaft_share: float, radius: float) -> list[S
     return [
         tube(Tissue.CARTILAGE, start + np.outer([0.0, rest], along), [gristle, radius], order=INNER_LAYER),
         tube(Tissue.CARTILAGE, start + np.outer([1 - rest, 1.0], along), [radius, gristle], order=INNER_LAYER),
-        tube(Tissue.BONE, shaft, np.array([1.12, 0.90, 1.12]) * radius, order=BONE_LAYER),
+        tube(Tissue.BONE, shaft, np.array([1.12, 0.90, 1.12]) * radius, order=BONE_LAYER, tag=tag),
     ]
 
 

@@ -173,7 +173,7 @@ def simulate_sequence(
         course = geometry.truth["cord_course"]
         picture = render(geometry, shape_kji, spacing_mm, "physics", chosen, image_seed + frame, device)
         record = {**case_record(seed, index, shape_kji, spacing_mm), **picture.record, "anatomy": scene.anatomy}
-        truth = {**geometry.truth, **record, "frame": frame}
+        truth = {**geometry.truth, **record, "shafts_mm": picture.shafts, "frame": frame}
         volume = replace(
             simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), name=f"case-{index:04d}-{frame:03d}"
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.phantom.anatomy_map import build_tissue_map
+from FetusMapV2Lib.phantom.drawn_shafts import drawn_shafts
 from FetusMapV2Lib.phantom.label_map import build_label_map
 from FetusMapV2Lib.phantom.placement import CaseGeometry
 from FetusMapV2Lib.phantom.random_contrast import draw_contrast, painted, textured
@@ -36,12 +37,14 @@ class Picture:
         array: uint8 [k, j, i].
         record: JSON values: renderer, style, style_settings.
         landmarks: (22, 3) mm, where the picture shows them; NaN without a fetus.
+        shafts: lengths and ends of the ossified shafts in the picture, see `drawn_shafts`.
         deforms: whether the scene was deformed (`warps`), so that lengths recorded of it do not hold.
     """
 
     array: NDArray[np.uint8]
     record: dict[str, Any]
     landmarks: NDArray[np.float64]
+    shafts: dict[str, Any]
     deforms: bool = False
 
 
@@ -89,7 +92,8 @@ def render(
         image = build_label_map(geometry, shape_kji, spacing_mm, generator)
     else:
         image = _random_contrast(geometry, shape_kji, spacing_mm, generator)
-    return Picture(np.asarray(image.cpu().numpy(), dtype=np.uint8), record, geometry.landmarks)
+    shafts = drawn_shafts(geometry.shapes, spacing_mm)
+    return Picture(np.asarray(image.cpu().numpy(), dtype=np.uint8), record, geometry.landmarks, shafts)
 
 
 def _by_second_former(
@@ -103,7 +107,8 @@ def _by_second_former(
     noise = torch.Generator(device=tissue.device).manual_seed(seed + 1)
     image = form_image(tissue, spacing_mm, machine, noise)
     record = {"renderer": "second", "style": machine.name, "style_settings": asdict(machine)}
-    return Picture(image.cpu().numpy(), record, warp.moved(geometry.landmarks), deforms=True)
+    shafts = drawn_shafts(geometry.shapes, spacing_mm, warp.moved)
+    return Picture(image.cpu().numpy(), record, warp.moved(geometry.landmarks), shafts, deforms=True)
 
 
 def _random_contrast(

@@ -41,7 +41,8 @@ class SimulatedCase:
     Attributes:
         volume: uint8 [k, j, i], its centre at the RAS origin.
         pose: the landmarks, RAS mm; all missing without a fetus.
-        truth: JSON values: seed, index, gestational_age_days, crl_mm, bones_mm, joint_angles_deg, style, ...
+        truth: JSON values: seed, index, gestational_age_days, crl_mm, bones_mm, shafts_mm, joint_angles_deg,
+            style, ...
     """
 
     volume: Volume
@@ -120,7 +121,7 @@ def simulate_case(
     by = chosen_renderer(renderer, streams["renderer"])
     picture = render(geometry, shape_kji, spacing_mm, by, chosen, image_seed, device)
     truth = {**geometry.truth, **case_record(seed, index, shape_kji, spacing_mm), **picture.record}
-    truth["anatomy"] = scene.anatomy
+    truth |= {"anatomy": scene.anatomy, "shafts_mm": picture.shafts}
     if picture.deforms:
         truth = {name: value for name, value in truth.items() if name not in _OF_THE_UNDEFORMED}
         crown, rump = picture.landmarks[list(default_schema().crl_rows)]

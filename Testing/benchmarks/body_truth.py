@@ -1,4 +1,4 @@
-"""What a simulated body really measures: circumferences of head and abdomen, and ossified shafts, from its shapes."""
+"""What a simulated body really measures: circumferences of head and abdomen, from its shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from FetusMapV2Lib.phantom.build import warped_points
 from FetusMapV2Lib.phantom.placement import nominal_extent
 from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.scenes import Individual, draw_individual, streams_of, torch_generator
-from FetusMapV2Lib.phantom.shapes import Ellipsoid, Shell, drawn_step
+from FetusMapV2Lib.phantom.shapes import Ellipsoid, Shell
 from FetusMapV2Lib.phantom.simulated_case import resolve_style
 from FetusMapV2Lib.phantom.tissues import Tissue
 from FetusMapV2Lib.phantom.warps import Warp, draw_warp
@@ -27,13 +27,11 @@ class BodyTruth:
     Attributes:
         hc, bpd: of the skull's outer surface in the axial plane of its largest section.
         ac: of the skin in the transverse plane through the stomach.
-        shafts: ossified length by "left_femur", "right_femur", "left_humerus", "right_humerus", end to end as drawn.
     """
 
     hc: float
     bpd: float
     ac: float
-    shafts: dict[str, float]
 
 
 def body_truth(
@@ -47,7 +45,6 @@ def body_truth(
         hc=_perimeter(head),
         bpd=_narrowest(head),
         ac=_perimeter(_outline(*_abdomen(one, warp), warp)),
-        shafts=_shafts(one, spacing_mm, warp),
     )
 
 
@@ -113,21 +110,6 @@ def _inside(points: np.ndarray, bodies: list[Ellipsoid], warp: Warp | None) -> n
         points = points + warp.displacement(torch.as_tensor(points)).numpy()
     levels = [np.linalg.norm((points - body.centre) @ body.axes / body.radii, axis=1) for body in bodies]
     return np.min(levels, axis=0) < 1
-
-
-def _shafts(one: Individual, spacing_mm: float, warp: Warp | None) -> dict[str, float]:
-    """End to end: the line through a shaft and the round ends that it is drawn with."""
-    found = {}
-    for limb in one.fetus.limbs:
-        bone, shaft = ("humerus", one.size.humerus) if limb.kind == "arm" else ("femur", one.size.femur)
-        root, middle = limb.joints[0], limb.joints[1]
-        rest = (1 - min(shaft / float(np.linalg.norm(middle - root)), 0.96)) / 2
-        line = root + np.outer([rest, 0.5, 1 - rest], middle - root)
-        line = _moved(one.place.points(warped_points(line, one.size.build)), warp)
-        end = max(1.12 * (0.058 * shaft + 0.12), 0.6 * drawn_step(spacing_mm))
-        length = float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
-        found[f"{limb.side}_{bone}"] = length + 2 * end
-    return found
 
 
 def _perimeter(ring: np.ndarray) -> float:
