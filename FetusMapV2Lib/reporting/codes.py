@@ -10,6 +10,7 @@ from pydicom.sr.coding import Code
 
 CRL = Code("11957-8", "LN", "Crown Rump Length")
 GESTATIONAL_AGE = Code("18185-9", "LN", "Gestational Age")
+ULTRASOUND_REPORT = Code("11525-3", "LN", "Ultrasound Obstetric and Gyn Report")
 #: Length and site of each bone.
 BONES = {
     "femur": (Code("11963-6", "LN", "Femur Length"), Code("71341001", "SCT", "Femur")),

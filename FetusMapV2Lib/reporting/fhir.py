@@ -1,73 +1,107 @@
-"""The report as FHIR R4: a bundle of Observations, one for each length, gestational age and the posture of the neck.
+"""The report as FHIR R4: a bundle of a DiagnosticReport and its Observations, one for each size, age and the posture.
 
-Their status is "preliminary", as no person has signed them. The 90 % interval of a length is a component of it.
+Their status is "preliminary", as no person has signed them. The 90 % interval of a size is a component of it.
 """
 
 from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydicom.sr.coding import Code
 
 from FetusMapV2Lib.anatomy.biometry import Measurement
+from FetusMapV2Lib.anatomy.body_sections import SectionKey, SectionSize
 from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.version import SOFTWARE, __version__
-from FetusMapV2Lib.imaging.study import Study
-from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE
+from FetusMapV2Lib.reporting.codes import (
+    BONES,
+    CRL,
+    EQUATIONS,
+    GESTATIONAL_AGE,
+    SECTION_SITES,
+    SECTIONS,
+    ULTRASOUND_REPORT,
+)
+from FetusMapV2Lib.reporting.fhir_patients import family_of
 from FetusMapV2Lib.reporting.report import Report
 from FetusMapV2Lib.reporting.values import clean_text
 
 _SYSTEMS = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct"}
 _UCUM = "http://unitsofmeasure.org"
 _CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-_GENDERS = {"F": "female", "M": "male", "O": "other"}
+_SECTIONS = "http://terminology.hl7.org/CodeSystem/v2-0074"
 #: UCUM code of each unit.
 _UNITS = {"mm": "mm", "d": "d", "deg": "deg"}
 
 
 def fhir_bundle(report: Report) -> dict[str, Any]:
-    """A Bundle of type "collection": the Observations, the software as Device, and the Patient if there is a study.
+    """A Bundle of type "collection": report and Observations, the software as Device, fetuses and mother as Patients.
 
-    Missing lengths are omitted.
+    The subject is the fetus; the mother is there if there is a study. Missing sizes are omitted.
 
     Returns:
         JSON values.
     """
     entries: list[dict[str, Any]] = []
 
-    def add(resource: dict[str, Any]) -> str:
+    def add(resource: dict[str, Any], url: str = "") -> str:
         """Add a resource to the bundle; returns the URL by which others refer to it."""
         if report.doubt and resource["resourceType"] == "Observation":
             doubt = {"text": f"Doubtful. {report.doubt}"}
             resource = resource | {"note": [doubt, *resource.get("note", [])]}
-        url = f"urn:uuid:{uuid.uuid4()}"
+        url = url or f"urn:uuid:{uuid.uuid4()}"
         entries.append({"fullUrl": url, "resource": resource})
         return url
 
-    common = _common(report, add(_device(report)))
-    if report.reported_study is not None:
-        common["subject"] = {"reference": add(_patient(report.reported_study))}
-    crl, *bones = report.measurements.lengths
+    device = add(_device(report))
+    family = family_of(report)
+    for url, patient in family.resources:
+        add(patient, url)
+    common = _common(report, device, family.subject)
+    results = [add(common | observation) for observation in _sizes(report)]
+    crl = report.measurements.crl
     if math.isfinite(crl.value_mm):
-        of_crl = add(common | _length(crl, report.measurements.checks))
+        results.append(add(common | _length(crl, report.measurements.checks)))
         for dating in report.measurements.known_datings:
-            sources = [*common.get("derivedFrom", []), {"reference": of_crl}]
-            add(common | _age(dating, chosen=dating is report.measurements.dating) | {"derivedFrom": sources})
-    for bone in bones:
-        if math.isfinite(bone.value_mm):
-            add(common | _length(bone, report.measurements.checks))
+            sources = [*common.get("derivedFrom", []), {"reference": results[-1]}]
+            age = _age(dating, chosen=dating is report.measurements.dating)
+            results.append(add(common | age | {"derivedFrom": sources}))
     neck = report.measurements.checks[-1]
     if math.isfinite(neck.value):
-        add(common | _posture(neck))
+        results.append(add(common | _posture(neck)))
+    add(_diagnostic_report(report, common, results))
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "collection"}
     if not report.identifiers_left_out:
         bundle["timestamp"] = _instant(report)
     return bundle | {"entry": [_cleaned(entry) for entry in entries]}
+
+
+def _sizes(report: Report) -> Iterator[dict[str, Any]]:
+    """Head, abdomen and bones, where they were measured."""
+    for section in () if report.sections is None else report.sections.sections:
+        yield from (_section_size(section.key, size) for size in section.sizes if size.measured)
+    for bone in report.measurements.lengths[1:]:
+        if math.isfinite(bone.value_mm):
+            yield _length(bone, report.measurements.checks)
+
+
+def _diagnostic_report(report: Report, common: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """What binds the Observations together, with what a reader has to know."""
+    shared = ("status", "subject", "issued", "effectiveDateTime", "performer")
+    told = [RESEARCH_USE, f"Doubtful. {report.doubt}" if report.doubt else "", report.comment]
+    return {
+        "resourceType": "DiagnosticReport",
+        "category": [{"coding": [{"system": _SECTIONS, "code": "OUS", "display": "OB Ultrasound"}]}],
+        "code": _concept(ULTRASOUND_REPORT, text="Fetal pose and lengths in 3D ultrasound"),
+        "imagingStudy": common.get("derivedFrom", []),
+        "result": [{"reference": url} for url in results],
+        "conclusion": " ".join(filter(None, told)),
+    } | {key: common[key] for key in shared if key in common}
 
 
 def _instant(report: Report) -> str:
@@ -87,13 +121,13 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-def _common(report: Report, device: str) -> dict[str, Any]:
+def _common(report: Report, device: str, subject: dict[str, Any]) -> dict[str, Any]:
     """What all Observations share."""
     common: dict[str, Any] = {
         "resourceType": "Observation",
         "status": "preliminary",
         "category": [{"coding": [{"system": _CATEGORY, "code": "imaging", "display": "Imaging"}]}],
-        "focus": [{"display": report.fetus_name or "Fetus"}],
+        "subject": subject,
         "issued": "" if report.identifiers_left_out else _instant(report),
         "effectiveDateTime": str(report.created.year) if report.identifiers_left_out else _instant(report),
         "device": {"reference": device},
@@ -119,34 +153,6 @@ def _device(report: Report) -> dict[str, Any]:
     }
 
 
-def _patient(study: Study) -> dict[str, Any]:
-    patient: dict[str, Any] = {"resourceType": "Patient"}
-    if study.patient_id:
-        identifier: dict[str, Any] = {"value": study.patient_id}
-        if study.issuer_of_patient_id:
-            identifier["assigner"] = {"display": study.issuer_of_patient_id}
-        patient["identifier"] = [identifier]
-    names = [_name(group) for group in study.patient_name.split("=") if group.strip("^ ")]
-    if names:
-        patient["name"] = names
-    if study.readable_birth_date:
-        patient["birthDate"] = study.readable_birth_date
-    if study.sex in _GENDERS:
-        patient["gender"] = _GENDERS[study.sex]
-    return patient
-
-
-def _name(group: str) -> dict[str, Any]:
-    """One component group of a name, "Doe^Jane^M"."""
-    family, *given = (part.strip() for part in group.split("^"))
-    name: dict[str, Any] = {"text": " ".join(filter(None, (*given[:2], family)))}
-    if family:
-        name["family"] = family
-    if any(given[:2]):
-        name["given"] = [part for part in given[:2] if part]
-    return name
-
-
 def _length(length: Measurement, checks: Sequence[Check]) -> dict[str, Any]:
     notes = [RESEARCH_USE, f"{length.note}."]
     observation: dict[str, Any] = {"valueQuantity": _quantity(length.value_mm, "mm")}
@@ -160,6 +166,17 @@ def _length(length: Measurement, checks: Sequence[Check]) -> dict[str, Any]:
     if length.uncertainty_mm is not None:
         observation["component"] = [_interval(length.value_mm, length.uncertainty_mm, "mm")]
     return observation | _noted(notes)
+
+
+def _section_size(section: SectionKey, size: SectionSize) -> dict[str, Any]:
+    observation: dict[str, Any] = {
+        "code": _concept(SECTIONS[size.key], text=size.name),
+        "bodySite": _concept(SECTION_SITES[section], text=section.capitalize()),
+        "valueQuantity": _quantity(size.value_mm, "mm"),
+    }
+    if size.uncertainty_mm is not None:
+        observation["component"] = [_interval(size.value_mm, size.uncertainty_mm, "mm")]
+    return observation | _noted([RESEARCH_USE, f"{size.note[:1].upper()}{size.note[1:]}."])
 
 
 def _age(dating: Dating, *, chosen: bool) -> dict[str, Any]:
