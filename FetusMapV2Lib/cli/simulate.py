@@ -37,6 +37,9 @@ def simulate(
         int, typer.Option("--partial", min=0, help="Show only a part of the fetus in every N-th case (0: none).")
     ] = 0,
     twins: Annotated[int, typer.Option("--twins", min=0, help="Show twins in every N-th case (0: none).")] = 0,
+    clinging: Annotated[
+        int, typer.Option("--clinging", min=0, help="Leave hardly any fluid in every N-th case (0: as it comes).")
+    ] = 0,
     anatomy: Annotated[str, typer.Option("--anatomy", help="2026-2, or 2026-1: the bodies of earlier versions.")] = (
         CURRENT
     ),
@@ -66,11 +69,11 @@ def simulate(
     shape = parsed_size(size)
     check_simulated_spacing(spacing)
     check_interval(frame_interval)
-    if sequence and (empty or partial or twins or annotated):
+    if sequence and (empty or partial or twins or clinging or annotated):
         raise InputError(
             "a sequence always shows one whole fetus where it is",
             where="--sequence",
-            remedy="Leave out --empty, --partial, --twins and --annotated",
+            remedy="Leave out --empty, --partial, --twins, --clinging and --annotated",
         )
     kinds = WITHOUT_FETUS if negatives == "any" else (negatives,)
     for kind in kinds:
@@ -103,7 +106,7 @@ def simulate(
                 )
                 write_moving_case(output, frames, index, frame_interval_s=frame_interval, overwrite=overwrite)
             else:
-                shows = _shown(index, {"twins": twins, "partial": partial}, empty, kinds)
+                shows = _shown(index, {"twins": twins, "partial": partial, "clinging": clinging}, empty, kinds)
                 case = simulate_case(
                     seed,
                     index,

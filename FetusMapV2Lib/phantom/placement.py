@@ -163,6 +163,8 @@ def geometry_with(
         "yolk_sac": bool(distractors),
         "cord_course": course,
     }
+    if cavity.clings_mm:
+        truth["sac_distance_mm"] = round(cavity.clings_mm, 2)
     return CaseGeometry(tuple(shapes), surroundings, probe, place.points(fetus.pose), place, extent, truth)
 
 

@@ -39,6 +39,8 @@ from FetusMapV2Lib.phantom.surroundings import Cavity, sample_cavity
 _ATTEMPTS, _BODIES = 40, 8
 #: Share of sacs that cling to the body, and their mean distance from it (least, most), mm.
 _CLINGING, _CLINGS_MM = 0.3, (1.2, 9.0)
+#: The same of the scenes "clinging": there is hardly any fluid.
+_CLOSE_MM = (1.0, 3.5)
 #: Least gap between twins, mm.
 _TWIN_GAP_MM = 1.5
 _STREAMS = (
@@ -108,6 +110,8 @@ def draw_individual(
     if scene.anatomy != "2026-1":
         size = _some_body(build, size)
         clings_mm = float(build.uniform(*_CLINGS_MM)) if build.random() < _CLINGING else 0.0
+    if scene.shows == "clinging":
+        clings_mm = float(streams["twin"].uniform(*_CLOSE_MM))
     probes = torch_generator(streams["probe"])
     if 0.8 * size.crl > float(np.linalg.norm(extent_mm)):
         raise _too_small(size, extent_mm)

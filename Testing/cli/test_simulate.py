@@ -76,10 +76,12 @@ def test_negatives_take_turns_and_other_scenes_come_in_their_cases(fetusmap, mon
         return moving[0]
 
     monkeypatch.setattr(simulated_case, "simulate_case", case)
-    options = ("--count", 12, "--empty", 3, "--negatives", "any", "--twins", 4, "--partial", 5, "--annotated")
+    others = ("--twins", 4, "--partial", 5, "--clinging", 7)
+    options = ("--count", 12, "--empty", 3, "--negatives", "any", *others, "--annotated")
     assert fetusmap("simulate", tmp_path, *options, "--anatomy", "2026-1", *SMALL).code == 0
     assert [scene.shows for scene in asked] == [
-        "fetus", "fetus", "empty", "twins", "partial", "head", "fetus", "twins", "organs", "partial", "fetus", "spine",
+        "fetus", "fetus", "empty", "twins", "partial", "head", "clinging", "twins", "organs", "partial", "fetus",
+        "spine",
     ]  # fmt: skip
     assert {(scene.anatomy, scene.annotated) for scene in asked} == {("2026-1", True)}
 

@@ -146,6 +146,16 @@ def test_some_sacs_cling_to_the_body() -> None:
     assert fluid[0] < 0.9 * fluid[1]
 
 
+def test_a_sac_that_clings_closely_leaves_hardly_any_fluid_and_the_record_says_so() -> None:
+    extent = nominal_extent(*FULL)
+    usual, close = (sample_geometry(11, 2, extent, scene=SceneOptions(shows)) for shows in ("fetus", "clinging"))
+    np.testing.assert_array_equal(usual.landmarks, close.landmarks)
+    fluid = [int((build_tissue_map(one, SHAPE, SPACING) == int(Tissue.FLUID)).sum()) for one in (close, usual)]
+    assert fluid[0] < 0.5 * fluid[1]
+    assert 1.0 <= close.truth["sac_distance_mm"] <= 3.5 and close.truth["shows"] == "clinging"
+    assert "sac_distance_mm" not in usual.truth
+
+
 def test_annotated_landmarks_are_near_the_true_ones_and_say_so() -> None:
     true, set_by_hand = (
         sample_geometry(11, 1, nominal_extent(*FULL), scene=SceneOptions(annotated=a)) for a in (False, True)
