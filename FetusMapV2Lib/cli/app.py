@@ -25,6 +25,7 @@ from FetusMapV2Lib.cli.plan import plan
 from FetusMapV2Lib.cli.presets import presets
 from FetusMapV2Lib.cli.reproduce import reproduce
 from FetusMapV2Lib.cli.running import run
+from FetusMapV2Lib.cli.send import send
 from FetusMapV2Lib.cli.serve import serve
 from FetusMapV2Lib.cli.settings_file import find_settings, read_settings
 from FetusMapV2Lib.cli.simulate import simulate
@@ -62,6 +63,10 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "find scans -name '*.nrrd' | fetusmap batch - --output results",
     ),
     serve: ("fetusmap serve scans", "fetusmap serve scan.nrrd --port 8700"),
+    send: (
+        "fetusmap send results/*.dcm --pacs PACS@archive.example:104",
+        "fetusmap send results/scan.sr.dcm --dicomweb https://archive.example/dicom-web",
+    ),
     evaluate: ("fetusmap evaluate held-out --model simulated-2 --model run/model.safetensors --output tables",),
     reproduce: (),
     presets: (),

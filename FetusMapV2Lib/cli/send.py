@@ -1,0 +1,56 @@
+"""`fetusmap send`: DICOM files to an archive, by C-STORE or DICOMweb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from FetusMapV2Lib.cli.console import print_message, progress_bar, reporter
+from FetusMapV2Lib.cli.patterns import expanded
+from FetusMapV2Lib.core.errors import InputError
+
+
+def send(
+    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="DICOM files of one patient.")],
+    pacs: Annotated[
+        Optional[str], typer.Option("--pacs", metavar="TITLE@HOST:PORT", help="AE title and address, for C-STORE.")
+    ] = None,
+    dicomweb: Annotated[
+        Optional[str], typer.Option("--dicomweb", metavar="URL", help="Address of a DICOMweb service, for STOW-RS.")
+    ] = None,
+    calling_aet: Annotated[
+        str, typer.Option("--calling-aet", metavar="TITLE", help="AE title of this sender, as the archive knows it.")
+    ] = "FETUSMAP",
+    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
+    authorities: Annotated[
+        Optional[Path], typer.Option("--ca", metavar="FILE", help="PEM file with the authorities that are trusted.")
+    ] = None,
+    certificate: Annotated[
+        Optional[Path], typer.Option("--certificate", metavar="FILE", help="PEM file with own certificate and key.")
+    ] = None,
+    nameless: Annotated[
+        bool, typer.Option("--nameless", help="Send files that name no patient, such as those without identifiers.")
+    ] = False,
+) -> None:
+    """Send DICOM files to an archive (PACS). Each is stored, or named with the reason; the files stay as they are.
+
+    All files have to be of one patient. For a DICOMweb service that wants a password, the file .netrc has it.
+    """
+    from FetusMapV2Lib.sending.destinations import Destination, Security, parse_dicomweb, parse_pacs
+    from FetusMapV2Lib.sending.sender import send as send_files
+
+    if (pacs is None) == (dicomweb is None):
+        raise InputError("where to send is not clear", remedy="Give either --pacs or --dicomweb")
+    security = Security(tls, authorities, certificate)
+    if pacs is not None:
+        destination: Destination = parse_pacs(pacs, calling_aet, security)
+    else:
+        destination = parse_dicomweb(dicomweb or "", security)
+    with progress_bar() as bar:
+        task = bar.add_task("sending", total=1.0)
+        paths = [Path(file) for file in expanded(files)]
+        sent = send_files(paths, destination, nameless=nameless, on_progress=reporter(bar, task))
+    count = len(sent.stored)
+    print_message(f"{count} file{'' if count == 1 else 's'} sent to {destination}.")
