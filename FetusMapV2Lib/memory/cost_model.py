@@ -16,7 +16,7 @@ from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.shape_tensors import ShapeKernels, ShapeLoss, ShapeTensor
+from FetusMapV2Lib.memory.shape_tensors import OpaqueCosts, ShapeKernels, ShapeLoss, ShapeTensor
 from FetusMapV2Lib.memory.units import ConvUnit, UnitGraph
 
 Size = tuple[int, int, int]
@@ -49,6 +49,7 @@ class CostModel:
         self.evaluations = 0
         self._execution = Execution(graph)
         self._known: dict[tuple[object, ...], Ledger] = {}
+        self._opaque_costs: OpaqueCosts = {}
 
     def price(self, choices: Choices) -> Ledger:
         """The cost of a step; remembered."""
@@ -64,14 +65,14 @@ class CostModel:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every unit's value, by unit name."""
-        kernels = ShapeKernels(Ledger())
+        kernels = ShapeKernels(Ledger(), self._opaque_costs)
         executor = ChannelExecutor(self.graph, Choices(), kernels)
         executor.output(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
         return {unit.name: executor.states[unit].shape for unit in self.graph.units}
 
     def _run(self, choices: Choices) -> Ledger:
         ledger = Ledger(workspace=self.machine.workspace)
-        kernels = ShapeKernels(ledger)
+        kernels = ShapeKernels(ledger, self._opaque_costs)
         module = self.graph.module
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
         trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)

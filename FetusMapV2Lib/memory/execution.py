@@ -12,7 +12,8 @@ from FetusMapV2Lib.memory.executor import Executor
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.slab_executor import SlabExecutor
-from FetusMapV2Lib.memory.streaming import StreamedExecutor, Top, split_top
+from FetusMapV2Lib.memory.streaming import StreamedExecutor
+from FetusMapV2Lib.memory.top_level import Top, split_top
 from FetusMapV2Lib.memory.units import UnitGraph
 
 

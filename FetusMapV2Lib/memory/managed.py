@@ -24,7 +24,7 @@ from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.offload import HostMemory
 from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import ExecutorKind, MemoryPlan
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 
 class ManagedNetwork:

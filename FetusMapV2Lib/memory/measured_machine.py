@@ -31,7 +31,7 @@ from FetusMapV2Lib.memory.operations import CONVOLUTIONS, Operation
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
 from FetusMapV2Lib.memory.plan_search import PlanSearch
 from FetusMapV2Lib.memory.timings import StepTiming, Timings
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan
 from FetusMapV2Lib.memory.plan_search import PlanSearch
 from FetusMapV2Lib.memory.strategies import check_strategies
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 
 def plan_training(

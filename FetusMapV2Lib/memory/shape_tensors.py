@@ -61,13 +61,22 @@ class ShapeTensor:
         return ShapeTensor(shape, self.dtype, self.memory)
 
 
-class ShapeKernels(TorchKernels):
-    """`TorchKernels` for `ShapeTensor`s, writing to a ledger."""
+#: Shape of the value and operations of opaque units, by name and shapes of what they read.
+OpaqueCosts = dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[tuple[int, ...], int]]
 
-    def __init__(self, ledger: Ledger) -> None:
+
+class ShapeKernels(TorchKernels):
+    """`TorchKernels` for `ShapeTensor`s, writing to a ledger.
+
+    Args:
+        ledger: takes what everything costs.
+        opaque_costs: what is known of opaque units, and will be; share it between the passes through a network.
+    """
+
+    def __init__(self, ledger: Ledger, opaque_costs: OpaqueCosts | None = None) -> None:
         super().__init__()
         self.ledger = ledger
-        self._opaque_costs: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[tuple[int, ...], int]] = {}
+        self._opaque_costs: OpaqueCosts = {} if opaque_costs is None else opaque_costs
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
         """A shape tensor with memory."""

@@ -1,109 +1,23 @@
-"""Slab streaming: the full-resolution level passes slab by slab, batch statistics in two passes; the rest runs whole.
-
-No tensor of full resolution is ever on the device but the input. What a pass needs again is computed again, or was
-written to host memory. Halos make every slab exact: the result is that of the whole volume up to rounding.
-"""
+"""Slab streaming: the full-resolution level passes slab by slab, statistics in two passes; the rest runs whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
-from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, cut
-from FetusMapV2Lib.memory.offload import HostRows
+from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
 from FetusMapV2Lib.memory.plan import Choices
-from FetusMapV2Lib.memory.rows import RowConv, coarse_rows, keeps_size
-from FetusMapV2Lib.memory.units import (
-    ALL,
-    ConvUnit,
-    InputUnit,
-    OpaqueUnit,
-    PoolUnit,
-    Source,
-    Unit,
-    UnitGraph,
-    build_units,
-)
+from FetusMapV2Lib.memory.rows import RowConv, coarse_rows
+from FetusMapV2Lib.memory.streamed_values import StreamedValues
+from FetusMapV2Lib.memory.top_level import Top
+from FetusMapV2Lib.memory.units import ALL, ConvUnit, Source, Unit
 
 
-@dataclass(eq=False)
-class Top:
-    """The parts of a network that streaming tells apart.
-
-    Attributes:
-        graph: the whole network.
-        convs: full-resolution convolutions in order, the head last.
-        pool: reads the full-resolution level for the levels below.
-        inner: the levels below as a graph of their own, from the pooled tensor to what is read upsampled.
-    """
-
-    graph: UnitGraph
-    convs: list[ConvUnit]
-    pool: PoolUnit
-    inner: UnitGraph
-
-    @property
-    def head(self) -> ConvUnit:
-        """Makes the heatmaps."""
-        return self.convs[-1]
-
-
-def split_top(graph: UnitGraph) -> Top:
-    """Find the full-resolution level of an encoder-decoder network.
-
-    Raises:
-        UserError: the network is built otherwise.
-    """
-    top = [unit for unit in graph.units if _is_full(unit)]
-    convs = [unit for unit in top if isinstance(unit, ConvUnit)]
-    pools = [unit for unit in graph.units if isinstance(unit, PoolUnit) and _is_full(unit.sources[0].unit)]
-    below = {s.unit for unit in convs for s in unit.sources if s.upsample is not None}
-    whole = all(isinstance(u, ConvUnit) or not u.needs_gradient for u in top)
-    if len(pools) != 1 or len(below) != 1 or not whole or graph.head is None or not all(map(_streamable, convs)):
-        raise UserError("slab streaming does not fit this network", remedy="Plan without slab-streaming")
-    return Top(graph, convs, pools[0], _inner_graph(graph, pools[0], next(iter(below))))
-
-
-def _is_full(unit: Unit) -> bool:
-    """Whether a unit's value has the input's resolution."""
-    if isinstance(unit, InputUnit):
-        return True
-    if isinstance(unit, PoolUnit) or (isinstance(unit, OpaqueUnit) and unit.needs_gradient):
-        return False
-    if isinstance(unit, ConvUnit) and any(s.upsample is not None for s in unit.sources):
-        return any(s.upsample is None and _is_full(s.unit) for s in unit.sources)
-    return all(_is_full(source.unit) for source in unit.sources)
-
-
-def _streamable(unit: ConvUnit) -> bool:
-    return keeps_size(unit.conv) and not unit.per_sample
-
-
-def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
-    """The levels below as units of their own (new ones: the whole graph is not changed)."""
-    twin = build_units(graph.module)
-    by_name = {unit.name: unit for unit in twin.units}
-    start, end = by_name[pool.name], by_name[output.name]
-    entry = InputUnit("pooled")
-    full = {unit for unit in twin.units if _is_full(unit)}
-    units = [unit for unit in twin.units if unit not in full and unit is not start]
-    entry.readers = start.readers
-    for unit in units:
-        for source in unit.sources:
-            if source.unit is start:
-                source.unit = entry
-    end.readers = [(reader, source) for reader, source in end.readers if reader in units]
-    return UnitGraph(graph.module, entry, units, end, [])
-
-
-class StreamedExecutor:
+class StreamedExecutor(StreamedValues):
     """One pass through a network whose top level is streamed; the levels below run in slices of channels.
 
     Args:
@@ -115,19 +29,19 @@ class StreamedExecutor:
     """
 
     def __init__(self, top: Top, choices: Choices, kernels: TorchKernels, *, keep: bool = True) -> None:
-        self.top, self.choices, self.kernels, self.keep = top, choices, kernels, keep
         self.inner = ChannelExecutor(top.inner, choices, kernels, keep=keep, wants_input=keep)
         self.body = top.convs[:-1]
-        self.statistics: dict[Unit, Statistics] = {}
+        super().__init__(top, choices, kernels, keep=keep)
         self.sums: dict[Unit, tuple[Tensor, Tensor]] = {}
-        self.slab: dict[tuple[str, Unit], tuple[int, int, Tensor]] = {}
-        self.host: dict[tuple[str, Unit], HostRows] = {}
-        self._filled: dict[tuple[str, Unit], int] = {}  # rows of a host tensor that are there
-        self.extra: dict[Unit, Tensor] = {}
-        self.below: Tensor | None = None
         self.below_gradient: Tensor | None = None
         self.pooled_gradient: Tensor | None = None
         self._loss: Any = None
+
+    def clear(self) -> None:
+        """Release everything."""
+        super().clear()
+        self.inner.clear()
+        self.sums, self.below_gradient, self.pooled_gradient, self._loss = {}, None, None, None
 
     @property
     def gradients(self) -> Gradients:
@@ -172,10 +86,7 @@ class StreamedExecutor:
 
     def _features(self, volume: Tensor) -> None:
         """All statistics of the top level, and the levels below."""
-        self.volume, self.rows = volume, int(volume.shape[2])
-        for unit in self.top.graph.units:
-            if isinstance(unit, OpaqueUnit) and _is_full(unit):
-                self.extra[unit] = self.kernels.call(unit, [volume])[0]
+        self.begin(volume)
         for unit in self.body:
             self.kernels.label(f"{unit.name} statistics")
             pooled = self._pass_forward(unit)
@@ -329,67 +240,6 @@ class StreamedExecutor:
         found = kernels.cast(kernels.upsample_backward(padded), self.below.dtype)
         kernels.add(self.below_gradient[:, part, a:b], found)
 
-    # -- slabs of values ---------------------------------------------------------------------------------------
-
-    def z(self, unit: ConvUnit, i: int, j: int) -> Tensor:
-        """Rows of a convolution's output."""
-        return self._remembered("z", unit, i, j, lambda: self._convolve(unit, i, j))
-
-    def y(self, unit: Unit, i: int, j: int) -> Tensor:
-        """Rows of a unit's value."""
-        if isinstance(unit, InputUnit):
-            return self.volume[:, :, i:j]
-        if unit in self.extra:
-            return self.extra[unit][:, :, i:j]
-        assert isinstance(unit, ConvUnit)
-        return self._activate(unit, self.z(unit, i, j), in_place=False)
-
-    def logits(self, i: int, j: int) -> Tensor:
-        """Rows of the network's output."""
-        return self._convolve(self.top.head, i, j)
-
-    def _convolve(self, unit: ConvUnit, i: int, j: int) -> Tensor:
-        kernels, conv = self.kernels, RowConv.of(unit.conv)
-        weight = kernels.parameter(unit.conv.weight)
-        bias = None if unit.conv.bias is None else kernels.parameter(unit.conv.bias)
-        result: Tensor | None = None
-        for source in unit.sources:
-            for part in self._parts(unit, source):
-                into = slice(source.offset + part.start, source.offset + part.stop)
-                x = self._haloed(lambda a, b, s=source, p=part: self._source_rows(s, a, b, p), i, j, conv.halo)  # type: ignore[misc]
-                found = kernels.conv(x, weight[:, into], bias if result is None else None, conv)
-                del x
-                if result is None:
-                    result = found
-                else:
-                    kernels.add(result, found)
-                del found
-        assert result is not None
-        return result
-
-    def _parts(self, unit: ConvUnit, source: Source) -> list[slice]:
-        """Slices of a source's channels; what is upsampled comes in slices as wide as the unit."""
-        if source.upsample is None:
-            count = unit.conv.in_channels - source.offset
-            others = [s.offset for s in unit.sources if s.offset > source.offset]
-            return [slice(0, min([count, *(o - source.offset for o in others)]))]
-        return cut(unit.conv.in_channels - source.offset, unit.channels)
-
-    def _source_rows(self, source: Source, a: int, b: int, part: slice) -> Tensor:
-        if source.upsample is None:
-            return self.y(source.unit, a, b)
-        assert self.below is not None
-        c, d = coarse_rows(a, b, self.rows // 2)
-        coarse = self.kernels.cast(self.below[:, part, c:d], self.volume.dtype)
-        return self.kernels.upsample(coarse, source.upsample)[:, :, a - 2 * c : b - 2 * c]
-
-    def _haloed(self, rows: Callable[[int, int], Tensor], i: int, j: int, halo: int) -> Tensor:
-        """Rows with their neighbours, zeros beyond the volume."""
-        a, b = max(i - halo, 0), min(j + halo, self.rows)
-        x = rows(a, b)
-        before, after = a - (i - halo), (j + halo) - b
-        return self.kernels.pad_rows(x, before, after) if before or after else x
-
     # -- slabs of gradients ------------------------------------------------------------------------------------
 
     def dy(self, unit: ConvUnit, i: int, j: int) -> Tensor:
@@ -452,65 +302,12 @@ class StreamedExecutor:
         dz = self._haloed(lambda a, b: self.dz(reader, a, b), i, j, conv.halo)
         return self.kernels.conv(dz, weight, None, conv)
 
-    # -- small parts -------------------------------------------------------------------------------------------
-
-    def _slabs(self) -> Iterator[tuple[int, int]]:
-        step = max(2, self.choices.slab_rows - self.choices.slab_rows % 2)
-        for i in range(0, self.rows, step):
-            self.slab = {}
-            yield i, min(i + step, self.rows)
-        self.slab = {}
-
-    def _remembered(self, kind: str, unit: Unit, i: int, j: int, make: Callable[[], Tensor]) -> Tensor:
-        """Rows that this slab has made already, that wait in host memory, or fresh ones."""
-        key = (kind, unit)
-        known = self.slab.get(key)
-        if known is not None and known[0] <= i and j <= known[1]:
-            return known[2][:, :, i - known[0] : j - known[0]]
-        self.slab.pop(key, None)
-        if key in self.host and self._complete(key):
-            rows = self.kernels.rows_to_device(self.host[key], i, j, self.volume)
-        else:
-            rows = make()
-        self.slab[key] = (i, j, rows)
-        return rows
-
-    def _to_host(self, kind: str, unit: Unit, i: int, j: int, rows: Tensor) -> None:
-        if kind not in self.choices.streamed_to_host or not self.keep:
-            return
-        key = (kind, unit)
-        if key not in self.host:
-            self.host[key] = self.kernels.host_room((*rows.shape[:2], self.rows, *rows.shape[3:]), rows)
-        if not self._complete(key):
-            self.kernels.rows_to_host(self.host[key], i, j, rows)
-            self._filled[key] = j
-
-    def _complete(self, key: tuple[str, Unit]) -> bool:
-        return self._filled.get(key, 0) == self.rows
-
     def _is_body(self, unit: Unit) -> bool:
         return isinstance(unit, ConvUnit) and unit in self.body
-
-    def _scale(self, unit: ConvUnit) -> tuple[Tensor, Tensor, Tensor]:
-        norm = unit.norm
-        assert norm is not None
-        gamma = None if norm.weight is None else self.kernels.parameter(norm.weight)
-        beta = None if norm.bias is None else self.kernels.parameter(norm.bias)
-        return self.kernels.scale_and_shift(self.statistics[unit], gamma, beta, norm.eps, ALL)
-
-    def _activate(self, unit: ConvUnit, z: Tensor, in_place: bool) -> Tensor:
-        scale = None if unit.norm is None else self._scale(unit)
-        return self.kernels.activate(z, scale, unit.slope, in_place)
 
     def _add(self, parameter: Tensor, into: slice, value: Tensor) -> None:
         index = (ALL, into) if len(parameter.shape) > 1 else (into,)
         self.inner.gradients.add(parameter, index, value)
-
-    def clear(self) -> None:
-        """Release everything."""
-        self.inner.clear()
-        self.slab, self.host, self.statistics, self.sums, self.extra = {}, {}, {}, {}, {}
-        self.below = self.below_gradient = self.pooled_gradient = self._loss = None
 
 
 class _Given:

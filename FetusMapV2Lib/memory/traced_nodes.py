@@ -75,23 +75,3 @@ def overwrites(node: fx.Node, module: nn.Module | None) -> bool:
 def takes_batch_statistics(module: nn.Module | None) -> bool:
     """Whether a module normalises by the statistics of what it is given."""
     return isinstance(module, (nn.BatchNorm3d, nn.InstanceNorm3d)) and not module.track_running_stats
-
-
-def as_call(node: fx.Node, inputs: list[fx.Node], module: nn.Module | None) -> Callable[..., Tensor]:
-    """The node as a function of its input tensors."""
-    if module is not None:
-        function: Callable[..., Any] = module
-    elif node.op == "call_method":
-        name = str(node.target)
-        function = lambda first, *rest, **named: getattr(first, name)(*rest, **named)  # noqa: E731
-    else:
-        function = node.target  # type: ignore[assignment]
-
-    def run(*values: Tensor) -> Tensor:
-        found = dict(zip(inputs, values, strict=True))
-        arguments = fx.node.map_arg(node.args, lambda part: found[part])
-        named = fx.node.map_arg(node.kwargs, lambda part: found[part])
-        result: Tensor = function(*arguments, **named)
-        return result
-
-    return run

@@ -1,29 +1,11 @@
-"""The units that the executor runs: convolution with norm and activation, pooling, and anything else as it is.
-
-Concatenations and upsamplings vanish here: a convolution knows its sources, and which of them it reads upsampled.
-"""
+"""The units that the executors run: convolution with norm and activation, pooling, and anything else as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
-
-from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.memory.traced_nodes import (
-    as_call,
-    halves,
-    is_concatenation,
-    is_plain_conv,
-    overwrites,
-    takes_batch_statistics,
-    upsampling,
-)
+from torch import Tensor, nn
 
 ALL = slice(None)
 
@@ -111,16 +93,19 @@ class OpaqueUnit(Unit):
 
     Attributes:
         module: if it is one.
+        own: parameters that it reads without a module.
         call: takes the sources' values in order.
         overwrites: it may change what it reads.
     """
 
     module: nn.Module | None = None
+    own: tuple[nn.Parameter, ...] = ()
     overwrites: bool = False
     call: Callable[..., Tensor] = None  # type: ignore[assignment]
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Of the module."""
+        """Of the module, and its own."""
+        yield from self.own
         if self.module is not None:
             yield from self.module.parameters()
 
@@ -169,196 +154,3 @@ class UnitGraph:
 def is_plain(unit: Unit) -> bool:
     """A convolution alone: its value is its output itself."""
     return isinstance(unit, ConvUnit) and unit.norm is None and unit.slope is None
-
-
-class _Tracer(fx.Tracer):
-    """Torch's own modules stay whole."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.Conv3d) or super().is_leaf_module(m, module_qualified_name)
-
-
-def build_units(network: nn.Module) -> UnitGraph:
-    """Take a network apart into units.
-
-    Args:
-        network: takes one (B, C, K, J, I) tensor, gives one tensor; static control flow.
-
-    Raises:
-        UserError: the network cannot be traced or does not pass tensors only from step to step.
-    """
-    try:
-        graph = _Tracer().trace(network)
-    except Exception as error:
-        raise UserError(
-            f"the network cannot be traced ({error})",
-            remedy="Memory plans need a network without data-dependent control",
-        ) from error
-    return _Builder(network, graph).build()
-
-
-class _Builder:
-    """Turns traced nodes into units, one kind after the other."""
-
-    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
-        self.network = network
-        self.nodes = list(graph.nodes)
-        self.modules = dict(network.named_modules())
-        self.values: dict[fx.Node, list[Source]] = {}
-        self.units: list[Unit] = []
-        self.checks: list[Callable[[Tensor], None]] = []
-        self.taken: set[fx.Node] = set()
-        self.names: set[str] = set()
-
-    def build(self) -> UnitGraph:
-        """The unit graph."""
-        placeholders = [node for node in self.nodes if node.op == "placeholder"]
-        outputs = [node for node in self.nodes if node.op == "output"]
-        if len(placeholders) != 1 or not isinstance(outputs[0].args[0], fx.Node):
-            raise UserError("memory plans need a network with one input tensor and one output tensor")
-        source = InputUnit(placeholders[0].name)
-        self.values[placeholders[0]] = [Source(source)]
-        for node in self.nodes:
-            if node not in self.taken and node.op not in ("placeholder", "output"):
-                self._add(node, placeholders[0])
-        output = self._whole(outputs[0].args[0]).unit
-        graph = UnitGraph(self.network, source, self.units, output, self.checks)
-        _link(graph)
-        return graph
-
-    def _add(self, node: fx.Node, placeholder: fx.Node) -> None:
-        self._refuse_shared_writes(node)
-        if not node.users:
-            if node.op == "call_function" and node.args and node.args[0] is placeholder:
-                self.checks.append(_bound(node))
-            return
-        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        if is_concatenation(node) and all(self._feeds_conv(user) for user in node.users):
-            self.values[node] = [source for part in _tensors(node.args[0]) for source in self.values[part]]
-        elif (up := upsampling(node, module)) is not None and all(self._feeds_conv(user) for user in node.users):
-            self.values[node] = [Source(self._whole(node.args[0]).unit, up)]
-        elif isinstance(module, nn.Conv3d) and is_plain_conv(module):
-            self._add_conv(node, module)
-        elif isinstance(module, nn.MaxPool3d) and halves(module):
-            self._register(node, PoolUnit(self._name(node), [self._whole(node.args[0])]))
-        else:
-            self._add_opaque(node, module)
-
-    def _refuse_shared_writes(self, node: fx.Node) -> None:
-        """A write into what others read too, or into a view of it, would be lost: a unit gets a copy to write into."""
-        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        if node.op in ("placeholder", "output", "get_attr") or not overwrites(node, module):
-            return
-        written = node.args[0] if node.args else None
-        while isinstance(written, fx.Node):
-            if len(written.users) > 1 or not node.users:
-                raise UserError(
-                    f"step {node.name!r} of the network writes in place into what other steps read",
-                    remedy="Write the result to a tensor of its own",
-                )
-            if written.op not in ("call_function", "call_method"):  # a module gives no view of its input
-                return
-            written = written.args[0] if written.args else None
-
-    def _feeds_conv(self, user: fx.Node) -> bool:
-        if is_concatenation(user):
-            return all(self._feeds_conv(next_user) for next_user in user.users)
-        module = self.modules.get(str(user.target)) if user.op == "call_module" else None
-        return isinstance(module, nn.Conv3d) and is_plain_conv(module)
-
-    def _add_conv(self, node: fx.Node, conv: nn.Conv3d) -> None:
-        read = self.values[node.args[0]]  # type: ignore[index]
-        sources = [Source(source.unit, source.upsample) for source in read]
-        unit = ConvUnit(self._name(node), sources, conv=conv)
-        last = node
-        following = self._only_user(last)
-        if following is not None and takes_batch_statistics(module := self.modules.get(str(following.target))):
-            unit.norm, last = module, following
-            block, other = (str(part.target).rpartition(".")[0] for part in (node, following))
-            if block and block == other and block not in self.names:  # the pair stands alone in a block
-                unit.name = block
-                self.names.add(block)
-            self.taken.add(last)
-            following = self._only_user(last)
-        if following is not None and (slope := self._slope(following)) is not None:
-            unit.slope, last = slope, following
-            self.taken.add(last)
-        self._register(last, unit)
-
-    def _add_opaque(self, node: fx.Node, module: nn.Module | None) -> None:
-        inputs = [part for part in node.all_input_nodes if part.op != "get_attr"]
-        if any(part not in self.values for part in inputs):
-            raise UserError(f"step {node.name!r} of the network reads something that is no tensor")
-        sources = [self._whole(part) for part in inputs]
-        unit = OpaqueUnit(self._name(node), sources, module=module, call=as_call(node, inputs, module))
-        unit.overwrites = overwrites(node, module)
-        self._register(node, unit)
-
-    def _register(self, node: fx.Node, unit: Unit) -> None:
-        self.values[node] = [Source(unit)]
-        self.units.append(unit)
-
-    def _whole(self, node: Any) -> Source:
-        """The one unit behind a node; concatenations and upsamplings that are read as such become units."""
-        sources = self.values[node]
-        if len(sources) > 1 or sources[0].upsample is not None:
-            raise UserError(f"step {node.name!r} of the network is read in a way that memory plans do not know")
-        return Source(sources[0].unit)
-
-    def _only_user(self, node: fx.Node) -> fx.Node | None:
-        return next(iter(node.users)) if len(node.users) == 1 else None
-
-    def _slope(self, node: fx.Node) -> float | None:
-        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.ReLU) or node.target in (F.relu, torch.relu):
-            return 0.0
-        if isinstance(module, nn.LeakyReLU):
-            return float(module.negative_slope)
-        return None
-
-    def _name(self, node: fx.Node) -> str:
-        wanted = str(node.target) if node.op == "call_module" else node.name
-        name, count = wanted, 2
-        while name in self.names:
-            name, count = f"{wanted}#{count}", count + 1
-        self.names.add(name)
-        return name
-
-
-def _link(graph: UnitGraph) -> None:
-    """Readers, channel offsets and need of gradients."""
-    for unit in graph.units:
-        for source in unit.sources:
-            source.unit.readers.append((unit, source))
-    for unit in graph.units:
-        offset = 0
-        for source in unit.sources:
-            source.offset = offset
-            if isinstance(unit, ConvUnit) and len(unit.sources) > 1:
-                offset += _channels(source.unit, graph)
-    for unit in graph.units:
-        own = any(parameter.requires_grad for parameter in unit.parameters())
-        unit.needs_gradient = own or any(source.unit.needs_gradient for source in unit.sources)
-
-
-def _channels(unit: Unit, graph: UnitGraph) -> int:
-    if isinstance(unit, ConvUnit):
-        return unit.channels
-    if isinstance(unit, InputUnit):
-        return graph.input_channels
-    if isinstance(unit, PoolUnit):
-        return _channels(unit.sources[0].unit, graph)
-    assert isinstance(unit, OpaqueUnit)
-    size = 32
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        values = [torch.empty(1, _channels(source.unit, graph), size, size, size) for source in unit.sources]
-        return int(unit.call(*values).shape[1])
-
-
-def _bound(node: fx.Node) -> Callable[[Tensor], None]:
-    function, rest, named = node.target, node.args[1:], dict(node.kwargs)
-    return lambda volume: function(volume, *rest, **named)  # type: ignore[operator]
-
-
-def _tensors(arguments: Any) -> list[fx.Node]:
-    return [part for part in arguments if isinstance(part, fx.Node)]

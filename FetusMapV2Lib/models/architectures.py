@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes
 from FetusMapV2Lib.memory.paper.framework import COUPLINGS, DEPTH
-from FetusMapV2Lib.memory.paper.reversible import convert, find_passes
 from FetusMapV2Lib.network.booster import BoostedUNet3d
 from FetusMapV2Lib.network.unet import UNet3d
 

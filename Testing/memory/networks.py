@@ -12,7 +12,7 @@ from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.paper.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (24, 16, 40)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import Choices, ExecutorKind, MemoryPlan, Prediction, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 WHOLE = [Storage.BOTH, Storage.KEPT, Storage.RECOMPUTED]
 #: How units are cut: slices of channels, rows of a slab, channels innermost.

@@ -33,7 +33,7 @@ from FetusMapV2Lib.memory.operations import CONVOLUTIONS, Operation
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.timings import Timing, Timings
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (16, 16, 16)

@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from FetusMapV2Lib.memory.offload import Copies, CudaCopies, HostMemory, HostRows, Parked
 from FetusMapV2Lib.memory.plan import Choices, UnitChoice
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
-from memory.networks import error, run, volume
+from memory.networks import error, managed, run, volume
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet, resnet10
+from torch import Tensor, nn
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.planner import plan_training
 
 SIZE = (32, 32, 32)
@@ -48,3 +50,27 @@ def test_gradients(name):
 def test_what_cannot_be_planned_is_refused(build):
     with pytest.raises(UserError, match=r"traced|no tensor"):
         plan_training(build(), SIZE)
+
+
+class Scaled(nn.Module):
+    """A network with parameters of its own, one of them read through an operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 2, 1)
+        self.scale, self.shift = nn.Parameter(torch.full((1, 4, 1, 1, 1), 0.3)), nn.Parameter(torch.ones(4, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x) * self.scale.exp() + self.shift)
+
+
+@pytest.mark.parametrize("choices", [Choices(), Choices(channels_last=True)], ids=["channels", "rows"])
+def test_parameters_that_belong_to_no_module_within(choices):
+    torch.manual_seed(0)
+    network = Scaled()
+    plan = plan_training(network, (8, 8, 8), max_slowdown=4.0)
+    assert plan.prediction.flops >= plan.prediction.vanilla_flops
+    network, x = network.double(), volume(2, size=(8, 8, 8))
+    expected, found = run(network, network, x), run(network, managed(network, choices), x)
+    assert error(found[0], expected[0]) < 1e-12
+    assert error(found[1], expected[1]) < 1e-12

@@ -30,7 +30,7 @@ from FetusMapV2Lib.memory.plan import (
 )
 from FetusMapV2Lib.memory.planner import largest_input, plan_inference, plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, STRATEGIES
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 PAPER_SIZE = (176, 112, 112)

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.kernels import TorchKernels
 from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import DoubleConv, UNet3d
 
 

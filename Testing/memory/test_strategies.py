@@ -14,7 +14,7 @@ from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named
 from FetusMapV2Lib.memory.strategies.base import makes_two
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 SIZE = (96, 64, 64)

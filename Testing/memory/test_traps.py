@@ -24,9 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.memory.meter import PeakMeter
-from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import ConvNormReLU, DoubleConv
 
 Call = Callable[[Tensor], Tensor]

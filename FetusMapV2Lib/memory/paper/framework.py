@@ -14,9 +14,10 @@ from torch import nn
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import Size, step_without_data
 from FetusMapV2Lib.memory.meter import Measured, on_meta
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes, passes_of
 from FetusMapV2Lib.memory.paper.graph import Graph, follow, trace
 from FetusMapV2Lib.memory.paper.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
-from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes, passes_of
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.memory.paper.segments import SegmentedNetwork, channels_of
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
@@ -36,7 +37,7 @@ class Framework:
 
     Attributes:
         segments: the partition G_S with its execution function f.
-        reversible: paths of the passes to convert (`reversible.convert`), in the order of execution.
+        reversible: paths of the passes to convert (`conversion.convert`), in the order of execution.
         checkpointed: M(G_S, f) after step 1.
         measured: M(G'_S, f') after step 3; the same where nothing was converted.
     """

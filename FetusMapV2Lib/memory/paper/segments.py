@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.memory.paper.conversion import passes_of
 from FetusMapV2Lib.memory.paper.graph import Graph, follow
-from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, passes_of
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.memory.plan import Segment, Technique
+from FetusMapV2Lib.memory.tracing import evaluated
 
 
 def segmented(network: nn.Module, segments: Sequence[Segment]) -> SegmentedNetwork:
@@ -118,24 +120,10 @@ class SegmentedNetwork(nn.Module):
         def run(*arguments: Any) -> tuple[Any, ...]:
             values = dict(zip(inputs, arguments, strict=True))
             for place, node in enumerate(nodes):
-                values[node.name] = self._execute(node, values)
+                values[node.name] = evaluated(node, self.traced, values)
                 later = {part.name for after in nodes[place + 1 :] for part in after.all_input_nodes}
                 for name in [name for name in values if name not in later and name not in outputs]:
                     del values[name]
             return tuple(values[name] for name in outputs)
 
         return run, inputs, outputs
-
-    def _execute(self, node: fx.Node, values: dict[str, Any]) -> Any:
-        def find(part: fx.Node) -> Any:
-            if part.op == "get_attr":
-                path, _, name = str(part.target).rpartition(".")
-                return getattr(self.traced.get_submodule(path), name)
-            return values[part.name]
-
-        arguments, named = fx.node.map_arg(node.args, find), fx.node.map_arg(node.kwargs, find)
-        if node.op == "call_module":
-            return self.traced.get_submodule(str(node.target))(*arguments, **named)
-        if node.op == "call_method":
-            return getattr(arguments[0], str(node.target))(*arguments[1:], **named)
-        return node.target(*arguments, **named)  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """Conv-BN-ReLU passes become reversible blocks (REV): another network of as many weights, chosen before it is trained.
 
 The planner cannot turn it on for a network that is there: `memory.paper.framework` says which passes pay, and
-`memory.paper.reversible.convert` makes them.
+`memory.paper.conversion.convert` makes them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import replace
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.strategies.base import Space, Strategy
-from FetusMapV2Lib.memory.streaming import split_top
+from FetusMapV2Lib.memory.top_level import split_top
 
 _ROWS = (4, 8, 16, 32)
 _FIRST_ROWS = 16

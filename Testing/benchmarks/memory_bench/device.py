@@ -21,7 +21,7 @@ from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.measured_machine import machine_for
 from FetusMapV2Lib.memory.planner import largest_size, plan_training
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 
 from .measuring import measure_step
 from .records import Records, Row, size_name

@@ -10,7 +10,8 @@ from unittest import mock
 import torch
 from torch import Tensor, fx, nn
 
-from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, find_passes
+from FetusMapV2Lib.memory.paper.conversion import find_passes
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.network import unet
 
 

@@ -17,12 +17,12 @@ from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.measured_machine import machine_for
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes
 from FetusMapV2Lib.memory.paper.framework import COUPLINGS, DEPTH, plan_framework
-from FetusMapV2Lib.memory.paper.reversible import convert, find_passes
 from FetusMapV2Lib.memory.plan import MemoryPlan, Prediction
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.heatmap import gaussian_target
 from FetusMapV2Lib.network.unet import PAPER_WIDTHS, ConvNormReLU, UNet3d
 from FetusMapV2Lib.training.losses import HeatmapLoss

@@ -13,6 +13,7 @@ from torch import nn
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes
 from FetusMapV2Lib.memory.paper.framework import (
     COUPLINGS,
     DEPTH,
@@ -21,7 +22,7 @@ from FetusMapV2Lib.memory.paper.framework import (
     paper_framework,
     plan_framework,
 )
-from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock, convert, find_passes
+from FetusMapV2Lib.memory.paper.reversible import ReversibleBlock
 from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import BudgetError, MemoryPlan, Segment, Technique
 from FetusMapV2Lib.models.architectures import build_network

@@ -9,7 +9,7 @@ from memory.networks import error, managed, run, small_unet, volume
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Storage
 from FetusMapV2Lib.memory.planner import plan_training
-from FetusMapV2Lib.memory.units import build_units
+from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 

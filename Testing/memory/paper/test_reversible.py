@@ -13,12 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
-from FetusMapV2Lib.memory.paper.reversible import (
-    Recomputed,
-    ReversibleBlock,
-    convert,
-    find_passes,
-)
+from FetusMapV2Lib.memory.paper.conversion import convert, find_passes
+from FetusMapV2Lib.memory.paper.reversible import Recomputed, ReversibleBlock
 from FetusMapV2Lib.network.unet import ConvNormReLU, DoubleConv, UNet3d, parameter_bytes
 
 WIDTHS = (4, 6, 8, 10)
