@@ -7,34 +7,41 @@ from torch import Tensor
 from FetusMapV2Lib.memory.executor import UnitExecutor
 from FetusMapV2Lib.memory.kernels import Statistics, cut
 from FetusMapV2Lib.memory.plan import Storage
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, OpaqueUnit, PoolUnit, Source, Unit, is_plain
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, OpaqueUnit, PoolUnit
+from FetusMapV2Lib.memory.units import ALL, Source, Unit
 
 
-class ChannelExecutor(UnitExecutor):
+class ChannelExecutor(UnitExecutor[slice]):
     """One pass through a network whose units are worked on in slices of channels, `UnitChoice.chunks` of them."""
 
-    def _run(self, unit: Unit) -> None:
+    def run_convolution(self, unit: ConvUnit) -> None:
+        """Convolve, take the statistics, and keep z, the value or both."""
         state = self.states[unit]
-        if isinstance(unit, ConvUnit):
-            state.z = self._convolve(unit)
-            state.shape = tuple(state.z.shape)
-            self._find_statistics(unit)
-            storage = self._storage(unit)
-            if storage in (Storage.KEPT, Storage.BOTH):
-                if storage is Storage.BOTH:
-                    state.y = self._activate(unit, state.z, ALL, in_place=False)
-                return
-            z, state.z = state.z, None
-            for channels in self._slices(unit):
-                self._activate(unit, z[:, channels], channels, in_place=True)
-            state.y = z
+        state.z = self._convolve(unit)
+        state.shape = tuple(state.z.shape)
+        self._find_statistics(unit)
+        storage = self._storage(unit)
+        if storage in (Storage.KEPT, Storage.BOTH):
+            if storage is Storage.BOTH:
+                state.y = self._activate(unit, state.z, ALL, in_place=False)
             return
-        if isinstance(unit, PoolUnit):
-            state.y = self._pool(unit, ALL)
-        elif isinstance(unit, OpaqueUnit):
-            values = [self.read_whole(source.unit) for source in unit.sources]
-            state.y, state.random = self.kernels.call(unit, values)
-        state.shape = tuple(state.y.shape)  # type: ignore[union-attr]
+        z, state.z = state.z, None
+        for channels in self._slices(unit):
+            self._activate(unit, z[:, channels], channels, in_place=True)
+        state.y = z
+
+    def run_pooling(self, unit: PoolUnit) -> None:
+        """Pool."""
+        state = self.states[unit]
+        state.y = self._pool(unit, ALL)
+        state.shape = tuple(state.y.shape)
+
+    def run_opaque(self, unit: OpaqueUnit) -> None:
+        """Call it."""
+        state = self.states[unit]
+        values = [self.read_whole(source.unit) for source in unit.sources]
+        state.y, state.random = self.kernels.call(unit, values)
+        state.shape = tuple(state.y.shape)
 
     def _find_statistics(self, unit: ConvUnit) -> None:
         state = self.states[unit]
@@ -70,29 +77,37 @@ class ChannelExecutor(UnitExecutor):
         if state.z is None and state.host is not None:
             state.z, state.host = self.kernels.to_device(state.host, self._device), None
         if state.z is None and self.going_back and self._storage(unit) is Storage.RECOMPUTED:
-            self._make_again(unit)
+            unit.make_again(self)
             return self.read(unit, channels)
-        if isinstance(unit, ConvUnit):
-            fresh = state.z is None
-            if state.z is None:
-                z = self._convolve(unit, channels)
-            else:
-                z = state.z if channels == ALL else state.z[:, channels]
-            return self._activate(unit, z, channels, in_place=fresh)
-        if isinstance(unit, PoolUnit):
-            return self._pool(unit, channels)
-        assert isinstance(unit, OpaqueUnit)
-        value = self._call_again(unit)
-        return value if channels == ALL else value[:, channels]
+        return unit.part(self, channels)
 
-    def _make_again(self, unit: Unit) -> None:
-        state = self.states[unit]
-        if isinstance(unit, ConvUnit):
-            state.z = self._convolve(unit)
-        elif isinstance(unit, PoolUnit):
-            state.y = self._pool(unit, ALL)
-        else:
-            state.y = self._call_again(unit)
+    def convolved_part(self, unit: ConvUnit, part: slice) -> Tensor:
+        """From z where that is kept, else by a convolution."""
+        z = self.states[unit].z
+        if z is None:
+            return self._activate(unit, self._convolve(unit, part), part, in_place=True)
+        return self._activate(unit, z if part == ALL else z[:, part], part, in_place=False)
+
+    def pooled_part(self, unit: PoolUnit, part: slice) -> Tensor:
+        """Pooled once more."""
+        return self._pool(unit, part)
+
+    def opaque_part(self, unit: OpaqueUnit, part: slice) -> Tensor:
+        """Of the whole, called once more."""
+        value = self._called_again(unit)
+        return value if part == ALL else value[:, part]
+
+    def convolve_again(self, unit: ConvUnit) -> None:
+        """Keep z."""
+        self.states[unit].z = self._convolve(unit)
+
+    def pool_again(self, unit: PoolUnit) -> None:
+        """Keep the value."""
+        self.states[unit].y = self._pool(unit, ALL)
+
+    def call_again(self, unit: OpaqueUnit) -> None:
+        """Keep the value."""
+        self.states[unit].y = self._called_again(unit)
 
     def _pool(self, unit: Unit, channels: slice) -> Tensor:
         source, state = unit.sources[0].unit, self.states[unit]
@@ -113,12 +128,7 @@ class ChannelExecutor(UnitExecutor):
 
     def _slices(self, unit: Unit) -> list[slice]:
         """The slices of channels that a unit is worked on in."""
-        if isinstance(unit, PoolUnit):
-            return self._slices(unit.sources[0].unit)
-        chunks = self.choices.of(unit.name).chunks
-        if not isinstance(unit, ConvUnit) or chunks == 1:
-            return [ALL]
-        return cut(unit.channels, -(-unit.channels // chunks))
+        return unit.slices(lambda sliced: self.choices.of(sliced.name).chunks)
 
     def _width(self, unit: ConvUnit) -> int:
         return -(-unit.channels // self.choices.of(unit.name).chunks)
@@ -175,15 +185,11 @@ class ChannelExecutor(UnitExecutor):
     def _streams(self, unit: ConvUnit) -> bool:
         return self._storage(unit) is Storage.NEVER and self.states[unit].dz is None
 
-    def _hold_gradient(self, unit: Unit) -> None:
-        """Make dL/dz of a unit slice by slice and hold it, so that the unit's sources can pull theirs."""
+    def convolution_backward(self, unit: ConvUnit) -> None:
+        """Make dL/dz slice by slice and hold it, or push the slices on where the unit is never whole."""
         state = self.states[unit]
         if state.dz is not None:  # the head made it already
             return
-        if isinstance(unit, PoolUnit):
-            self._pool_backward(unit)
-            return
-        assert isinstance(unit, ConvUnit)
         if self._streams(unit):
             self._convolve_backward_streamed(unit)
             return
@@ -192,7 +198,7 @@ class ChannelExecutor(UnitExecutor):
         if state.z is None:
             state.z = self._convolve(unit)
         z = state.z
-        in_place = self.choices.in_place and not is_plain(unit)
+        in_place = self.choices.in_place and not unit.is_plain
         dz = z if in_place else None
         for channels in self._slices(unit):
             y = self._value_beside(unit, z, channels)
@@ -259,19 +265,30 @@ class ChannelExecutor(UnitExecutor):
         pushed = self.states[unit].pushed
         total = None if pushed is None else pushed[:, channels] if channels != ALL else pushed
         for reader, source in unit.readers:
-            dz = self.states[reader].dz
-            if dz is None or isinstance(reader, OpaqueUnit):
-                continue  # it has pushed its part
-            if isinstance(reader, PoolUnit):
-                part = self.kernels.pool_backward(dz[:, channels], y)
-            else:
-                assert isinstance(reader, ConvUnit)
-                part = self._pull(reader, source, dz, channels, y)
-            if total is None:
-                total = part
-            else:
-                self.kernels.add(total, self.kernels.cast(part, total.dtype))
-            del part
+            if self.states[reader].dz is not None:  # else it has pushed its share
+                total = reader.with_share(self, source, channels, y, total)
+        return total
+
+    def pooling_share(
+        self, unit: PoolUnit, source: Source, part: slice, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """To the places of the maxima."""
+        dz = self.states[unit].dz
+        assert dz is not None
+        return self._sum(total, self.kernels.pool_backward(dz[:, part], y))
+
+    def convolution_share(
+        self, unit: ConvUnit, source: Source, part: slice, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """By the transposed convolution; fills that slice of the weight's gradient."""
+        dz = self.states[unit].dz
+        assert dz is not None
+        return self._sum(total, self._pull(unit, source, dz, part, y))
+
+    def _sum(self, total: Tensor | None, share: Tensor) -> Tensor:
+        if total is None:
+            return share
+        self.kernels.add(total, self.kernels.cast(share, total.dtype))
         return total
 
     def _pull(self, reader: ConvUnit, source: Source, dz: Tensor, channels: slice, y: Tensor) -> Tensor:
@@ -302,9 +319,11 @@ class ChannelExecutor(UnitExecutor):
         result = kernels.input_gradient(dz, weight, shape, reader.conv)
         return result if source.upsample is None else kernels.upsample_backward(result)
 
-    def _pool_backward(self, unit: PoolUnit) -> None:
+    def pooling_backward(self, unit: PoolUnit) -> None:
         """The gradient of the pooled tensor, written over it where that is allowed."""
         state = self.states[unit]
+        if state.dz is not None:
+            return
         slices = self._slices(unit)
         dz = state.y if self.choices.in_place and state.y is not None else None
         for channels in slices:

@@ -17,7 +17,7 @@ from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
 from FetusMapV2Lib.memory.shape_tensors import OpaqueCosts, ShapeKernels, ShapeLoss, ShapeTensor
-from FetusMapV2Lib.memory.units import ConvUnit, UnitGraph
+from FetusMapV2Lib.memory.unit_graph import UnitGraph
 
 Size = tuple[int, int, int]
 
@@ -123,10 +123,7 @@ class CostModel:
     @cached_property
     def like_plain(self) -> Choices:
         """The choices nearest to plain autograd."""
-        units = {
-            unit.name: UnitChoice(Storage.BOTH if isinstance(unit, ConvUnit) else Storage.KEPT)
-            for unit in self.graph.units
-        }
+        units = {unit.name: UnitChoice(Storage.BOTH if unit.convolves else Storage.KEPT) for unit in self.graph.units}
         return Choices(units=units, in_place=False, split_concat=False, fused_head=False)
 
     def _whole_loss(self, kernels: ShapeKernels, output: Tensor) -> Tensor:

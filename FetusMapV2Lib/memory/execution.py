@@ -14,7 +14,7 @@ from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.slab_executor import SlabExecutor
 from FetusMapV2Lib.memory.streaming import StreamedExecutor
 from FetusMapV2Lib.memory.top_level import Top, split_top
-from FetusMapV2Lib.memory.units import UnitGraph
+from FetusMapV2Lib.memory.unit_graph import UnitGraph
 
 
 class Execution:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels
 from FetusMapV2Lib.memory.offload import Parked
 from FetusMapV2Lib.memory.plan import Choices, Storage
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, InputUnit, OpaqueUnit, Unit, UnitGraph, is_plain
+from FetusMapV2Lib.memory.unit_graph import UnitGraph
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, OpaqueUnit, PoolUnit
+from FetusMapV2Lib.memory.units import ALL, Part, Source, Unit
 
 
 class Executor(Protocol):
@@ -85,7 +87,7 @@ class State:
     readers_done: int = 0
 
 
-class UnitExecutor(ABC):
+class UnitExecutor(ABC, Generic[Part]):
     """Runs a unit graph, keeping, recomputing and overwriting tensors as a plan says; how units are cut is left open.
 
     Args:
@@ -122,16 +124,64 @@ class UnitExecutor(ABC):
     # -- how units are cut -------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _run(self, unit: Unit) -> None:
-        """Compute a unit's value, and keep of it what the plan says."""
+    def run_convolution(self, unit: ConvUnit) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    @abstractmethod
+    def run_pooling(self, unit: PoolUnit) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    @abstractmethod
+    def run_opaque(self, unit: OpaqueUnit) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    @abstractmethod
+    def convolve_again(self, unit: ConvUnit) -> None:
+        """Keep once more what was dropped."""
+
+    @abstractmethod
+    def pool_again(self, unit: PoolUnit) -> None:
+        """Keep once more what was dropped."""
+
+    @abstractmethod
+    def call_again(self, unit: OpaqueUnit) -> None:
+        """Keep once more what was dropped."""
+
+    @abstractmethod
+    def convolved_part(self, unit: ConvUnit, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    @abstractmethod
+    def pooled_part(self, unit: PoolUnit, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    @abstractmethod
+    def opaque_part(self, unit: OpaqueUnit, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    @abstractmethod
+    def convolution_backward(self, unit: ConvUnit) -> None:
+        """Make dL/dz and hold it, so that the unit's sources can pull theirs."""
+
+    @abstractmethod
+    def pooling_backward(self, unit: PoolUnit) -> None:
+        """Make dL/dy and hold it, so that the unit's source can pull its own."""
+
+    @abstractmethod
+    def convolution_share(
+        self, unit: ConvUnit, source: Source, part: Part, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """`total` with the unit's share of the gradient of what it reads; y is that part of the source's value."""
+
+    @abstractmethod
+    def pooling_share(
+        self, unit: PoolUnit, source: Source, part: Part, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """`total` with the unit's share of the gradient of what it reads; y is that part of the source's value."""
 
     @abstractmethod
     def read_whole(self, unit: Unit) -> Tensor:
         """A unit's value; what is kept, or recomputed."""
-
-    @abstractmethod
-    def _hold_gradient(self, unit: Unit) -> None:
-        """Make dL/dz of a convolution or pooling unit and hold it, so that its sources can pull theirs."""
 
     @abstractmethod
     def _gathered(self, unit: Unit) -> Tensor | None:
@@ -177,12 +227,12 @@ class UnitExecutor(ABC):
             if unit is until:
                 break
             self.kernels.label(unit.name)
-            self._run(unit)
+            unit.run(self)
             for source in unit.sources:
                 self._read_once_more(source.unit)
         if until is None:
             value = self.read_whole(self.graph.output)
-            if not self.keep or is_plain(self.graph.output):
+            if not self.keep or self.graph.output.is_plain:
                 self.states[self.graph.output].y = self.states[self.graph.output].z = None
         return value
 
@@ -205,7 +255,7 @@ class UnitExecutor(ABC):
         state.readers_done += 1
         last = state.readers_done == len(unit.readers)
         storage = self._storage(unit)
-        if isinstance(unit, InputUnit):
+        if unit is self.graph.input:
             return
         if storage is Storage.NEVER or (storage is Storage.RECOMPUTED and last):
             state.y = None
@@ -214,8 +264,7 @@ class UnitExecutor(ABC):
         elif last and not self.keep:
             state.y = state.z = None
 
-    def _call_again(self, unit: Unit) -> Tensor:
-        assert isinstance(unit, OpaqueUnit)
+    def _called_again(self, unit: OpaqueUnit) -> Tensor:
         values = [self.read_whole(source.unit) for source in unit.sources]
         return self.kernels.call_again(unit, values, self.states[unit].random)
 
@@ -232,7 +281,7 @@ class UnitExecutor(ABC):
             return torch.bfloat16
         return self.dtype or volume.dtype
 
-    def _scale(self, unit: ConvUnit, channels: slice) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _scale(self, unit: Unit, channels: slice) -> tuple[Tensor, Tensor, Tensor] | None:
         """Of the norm; that of all channels is found once in a pass, not anew for each slab."""
         state, norm = self.states[unit], unit.norm
         if norm is None:
@@ -249,7 +298,7 @@ class UnitExecutor(ABC):
         return scale
 
     def _activate(self, unit: ConvUnit, z: Tensor, channels: slice, in_place: bool) -> Tensor:
-        if is_plain(unit):
+        if unit.is_plain:
             return z
         return self.kernels.activate(z, self._scale(unit, channels), unit.slope, in_place)
 
@@ -267,22 +316,17 @@ class UnitExecutor(ABC):
                 self._release(unit)
                 continue
             self.kernels.label(f"{unit.name} backward")
-            if isinstance(unit, OpaqueUnit):
-                self._call_backward(unit)
-            else:
-                self._hold_gradient(unit)
+            unit.backward(self)
             self._release_readers(unit)
         if self.wants_input:
             self.kernels.label("input backward")
             self.states[self.graph.input].dz = self._gathered(self.graph.input)
 
     def _start(self, gradient: Tensor) -> None:
-        unit = self.graph.output
-        state = self.states[unit]
-        if is_plain(unit) and not unit.readers:
-            assert isinstance(unit, ConvUnit)
-            state.dz, state.y, state.z = self.kernels.cast(gradient, self._type(unit)), None, None
-            self._own_gradients(unit)
+        state, plain = self.states[self.graph.output], self.graph.plain_output
+        if plain is not None:
+            state.dz, state.y, state.z = self.kernels.cast(gradient, self._type(plain)), None, None
+            self._own_gradients(plain)
         else:
             state.pushed = self.kernels.clone(gradient)  # autograd's own tensor is not ours to overwrite
 
@@ -297,7 +341,7 @@ class UnitExecutor(ABC):
             return self.wants_input
         return unit.needs_gradient or self._leads_to_input(unit)
 
-    def _call_backward(self, unit: OpaqueUnit) -> None:
+    def opaque_backward(self, unit: OpaqueUnit) -> None:
         """Autograd over one opaque unit; its sources get their share pushed."""
         state = self.states[unit]
         values = [self.read_whole(source.unit) for source in unit.sources]

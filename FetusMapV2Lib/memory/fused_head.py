@@ -7,7 +7,8 @@ from torch import Tensor
 from FetusMapV2Lib.memory.gradients import Gradients
 from FetusMapV2Lib.memory.head import HeadLoss
 from FetusMapV2Lib.memory.kernels import Statistics, cut, sum_type
-from FetusMapV2Lib.memory.units import ALL, ConvUnit
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit
+from FetusMapV2Lib.memory.units import ALL
 
 
 class FusedHead:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from FetusMapV2Lib.memory.kernels import TorchKernels
-from FetusMapV2Lib.memory.units import ConvUnit
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit
 
 
 class Gradients(dict[Tensor, Tensor]):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from FetusMapV2Lib.memory.offload import HostMemory, HostRows, Parked
 from FetusMapV2Lib.memory.replay import Replayed, random_states
 from FetusMapV2Lib.memory.rows import Convolution, coarse_rows
-from FetusMapV2Lib.memory.units import OpaqueUnit
+from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 
 _SPACE = (2, 3, 4)
 

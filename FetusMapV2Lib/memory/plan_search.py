@@ -21,7 +21,7 @@ from FetusMapV2Lib.memory.plan import (
 from FetusMapV2Lib.memory.segment_table import segment_plans
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, Space, named
 from FetusMapV2Lib.memory.strategies.base import with_unit
-from FetusMapV2Lib.memory.units import OpaqueUnit
+from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 
 #: Duration of a step, relative to plain PyTorch, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.1
@@ -79,7 +79,7 @@ class PlanSearch:
 
     @property
     def _opaque_names(self) -> set[str]:
-        return {unit.name for unit in self.graph.units if isinstance(unit, OpaqueUnit) and unit.needs_gradient}
+        return {unit.name for unit in self.graph.of_kind(OpaqueUnit) if unit.needs_gradient}
 
     def plan(self) -> MemoryPlan:
         """The plan."""

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from FetusMapV2Lib.memory.plan import Choices, SegmentPlan, Storage, UnitChoice
 from FetusMapV2Lib.memory.strategies.base import Space
-from FetusMapV2Lib.memory.units import ConvUnit, OpaqueUnit, PoolUnit, Unit
+from FetusMapV2Lib.memory.units import Unit
 
 
 def segment_plans(space: Space, choices: Choices) -> Iterator[SegmentPlan]:
     """A line for every unit that a choice makes a difference for, in the order in which they run."""
     training = space.cost_model.training
     for unit in space.graph.units:
-        if isinstance(unit, OpaqueUnit) and not unit.needs_gradient:
+        if not unit.has_choice:
             continue
         choice = choices.of(unit.name)
         if choices.slab_rows and unit.name in space.levels[0]:
@@ -25,7 +25,7 @@ def segment_plans(space: Space, choices: Choices) -> Iterator[SegmentPlan]:
             continue
         size = _float32_bytes(space, unit)
         tensors = {Storage.BOTH: 0, Storage.KEPT: 1, Storage.RECOMPUTED: 2, Storage.NEVER: 2}[choice.storage]
-        if isinstance(unit, PoolUnit) or unit is space.graph.output:
+        if unit.halves or unit is space.graph.output:
             tensors = min(1, tensors) if choice.storage is not Storage.KEPT else 0
         dropped = choice.storage in (Storage.RECOMPUTED, Storage.NEVER) and training
         again = _forward_flops(space, unit) * (_times_made(unit, choice) - 1) if dropped else 0
@@ -45,10 +45,7 @@ def _float32_bytes(space: Space, unit: Unit) -> int:
 
 
 def _forward_flops(space: Space, unit: Unit) -> int:
-    if not isinstance(unit, ConvUnit):
-        return 0
-    shape = space.shapes[unit.name]
-    return 2 * unit.conv.weight.numel() * shape[0] * math.prod(shape[2:])
+    return unit.flops(space.shapes[unit.name])
 
 
 def _times_made(unit: Unit, choice: UnitChoice) -> int:

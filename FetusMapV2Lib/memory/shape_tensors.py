@@ -19,7 +19,7 @@ from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.ledger import Ledger, LedgerMemory
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.rows import Convolution
-from FetusMapV2Lib.memory.units import OpaqueUnit
+from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 
 
 class ShapeTensor:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from FetusMapV2Lib.memory.rows import Convolution, RowConv, cut_rows, inner_rows
-from FetusMapV2Lib.memory.slab_values import SlabValues, halo_of
+from FetusMapV2Lib.memory.slab_values import Rows, SlabValues
 from FetusMapV2Lib.memory.trail import Trail
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, OpaqueUnit, PoolUnit, Source, Unit
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, PoolUnit
+from FetusMapV2Lib.memory.units import ALL, Source, Unit
 
 Sums = tuple[Tensor, Tensor]
 
@@ -19,22 +20,33 @@ Sums = tuple[Tensor, Tensor]
 class SlabExecutor(SlabValues):
     """One pass through a network whose units are worked on in slabs of `UnitChoice.rows` rows, or whole."""
 
-    def _hold_gradient(self, unit: Unit) -> None:
+    def convolution_backward(self, unit: ConvUnit) -> None:
+        """Make dL/dz: of all slabs first, through the activation, then through the norm."""
         state = self.states[unit]
         if state.dz is not None:  # the head made it already
             return
-        self._bring_back(unit)
-        gradient, sums = self._gather(unit)
-        if gradient is None:
-            gradient = self.kernels.zeros(state.shape, self.read_whole(unit))
-        state.y = state.pushed = None
-        if isinstance(unit, ConvUnit) and sums is not None:
+        gradient, sums = self._gather(unit, unit)
+        gradient = self._or_zeros(unit, gradient)
+        if sums is not None:
             self.gradients.add_affine(unit, sums, ALL)
             self._norm_backward(unit, gradient, sums)
             return
         state.dz, state.z = gradient, None
-        if isinstance(unit, ConvUnit):
-            self._own_gradients(unit)
+        self._own_gradients(unit)
+
+    def pooling_backward(self, unit: PoolUnit) -> None:
+        """Make dL/dy."""
+        state = self.states[unit]
+        if state.dz is None:
+            state.dz = self._or_zeros(unit, self._gather(unit)[0])
+
+    def _or_zeros(self, unit: Unit, gradient: Tensor | None) -> Tensor:
+        """A gradient, or zeros where no reader gave any; the value is no longer needed."""
+        state = self.states[unit]
+        if gradient is None:
+            gradient = self.kernels.zeros(state.shape, self.read_whole(unit))
+        state.y = state.pushed = None
+        return gradient
 
     def _norm_backward(self, unit: ConvUnit, gradient: Tensor, sums: Sums) -> None:
         """dL/dz from the gradient of the norm's output: over z where it is kept, else over the gradient.
@@ -82,32 +94,32 @@ class SlabExecutor(SlabValues):
         self.gradients.add(unit.conv.weight, (ALL, into), found)
 
     def _gathered(self, unit: Unit) -> Tensor | None:
-        self._bring_back(unit)
         return self._gather(unit)[0]
 
-    def _gather(self, unit: Unit) -> tuple[Tensor | None, Sums | None]:
-        """Gradient of a unit's value, through the activation's mask, and the sums that its norm asks for.
+    def _gather(self, unit: Unit, conv: ConvUnit | None = None) -> tuple[Tensor | None, Sums | None]:
+        """Gradient of a unit's value; if it is a convolution's, through the activation's mask, with sums for its norm.
 
         A slab of the value is made with the halo that its readers' weights need, and serves for the mask as well.
         """
+        self._bring_back(unit)
         self._push_upsampled(unit)
         state, kernels = self.states[unit], self.kernels
         readers = [(reader, source) for reader, source in unit.readers if self._pulls_from(reader, source)]
         if state.pushed is None and not readers:
             return None, None
-        halo = max((halo_of(reader) for reader, _ in readers), default=0)
+        halo = max((reader.halo for reader, _ in readers), default=0)
         lender = self._lender(unit, readers)
         room = None if lender is None else self.states[lender].dz
-        trail = None if lender is None or room is None else Trail(kernels, room, halo_of(lender))
+        trail = None if lender is None or room is None else Trail(kernels, room, lender.halo)
         result = state.pushed if room is None else room
         sums: Sums | None = None
         for i, j in self._slabs(unit):
             whole = self._is_whole(unit, i, j)
             margin = 0 if whole else halo
-            z, y = self._z_and_value(unit, i, j, margin)
-            gradient = self._pull(unit, readers, y, i, j, margin)
-            if isinstance(unit, ConvUnit):
-                gradient, sums = self._through_activation(unit, sums, gradient, inner_rows(y, margin), z)
+            z, y = self._z_and_value(unit, conv, i, j, margin)
+            gradient = self._pull(unit, readers, y, Rows(i, j, margin=margin))
+            if conv is not None:
+                gradient, sums = self._through_activation(conv, sums, gradient, inner_rows(y, margin), z)
             if trail is not None:
                 trail.write(i, j, gradient)
             elif state.pushed is None:
@@ -121,46 +133,57 @@ class SlabExecutor(SlabValues):
     def _pulls_from(self, reader: Unit, source: Source) -> bool:
         """Whether a reader's share is pulled; others have pushed theirs."""
         here = self.states[reader].dz is not None
-        return here and source.upsample is None and not isinstance(reader, OpaqueUnit)
+        return here and source.upsample is None
 
-    def _z_and_value(self, unit: Unit, i: int, j: int, margin: int) -> tuple[Tensor | None, Tensor]:
+    def _z_and_value(
+        self, unit: Unit, conv: ConvUnit | None, i: int, j: int, margin: int
+    ) -> tuple[Tensor | None, Tensor]:
         """Rows i to j of z, and of the value with `margin` more on either side."""
         state = self.states[unit]
         a, b = i - margin, j + margin
-        if not isinstance(unit, ConvUnit) or unit.norm is None or state.z is not None:
+        if conv is None or conv.norm is None or state.z is not None:
             return (None if state.z is None else cut_rows(state.z, i, j)), self.value(unit, a, b)
         first, last = max(a, 0), min(b, self._rows(unit))
-        z = self._convolve(unit, first, last)
-        return z[:, :, i - first : j - first], self._activated(unit, z, first - a, b - last)
+        z = self._convolve(conv, first, last)
+        return z[:, :, i - first : j - first], self._activated(conv, z, first - a, b - last)
 
-    def _pull(self, unit: Unit, readers: list[tuple[Unit, Source]], y: Tensor, i: int, j: int, margin: int) -> Tensor:
-        """Rows i to j of dL/dy; on the way, their share of the gradients of the readers' weights."""
-        kernels, pushed = self.kernels, self.states[unit].pushed
-        total = None if pushed is None else cut_rows(pushed, i, j)
-        for reader, source in sorted(readers, key=_is_pool):  # a pool adds to what is there already
-            dz = self.states[reader].dz
-            assert dz is not None
-            if isinstance(reader, PoolUnit):
-                coarse = cut_rows(dz, i // 2, j // 2)
-                if total is not None:
-                    kernels.add_pool_backward(total, coarse, inner_rows(y, margin))
-                    continue
-                part = kernels.pool_backward(coarse, inner_rows(y, margin))
-            else:
-                assert isinstance(reader, ConvUnit)
-                if reader.conv.weight.requires_grad:
-                    whole = self._is_whole(unit, i, j)
-                    x = y if whole else inner_rows(y, margin - halo_of(reader))
-                    conv = reader.conv if whole else RowConv.of(reader.conv)
-                    self._add_weight(reader, source, dz if whole else cut_rows(dz, i, j), x, conv)
-                    del x
-                part = self._input_rows(reader, source, i, j)
-            if total is None:
-                total = part
-            else:
-                kernels.add(total, kernels.cast(part, total.dtype))
-            del part
+    def _pull(self, unit: Unit, readers: list[tuple[Unit, Source]], y: Tensor, part: Rows) -> Tensor:
+        """Rows of dL/dy; on the way, their share of the gradients of the readers' weights. y has the rows' margin."""
+        pushed = self.states[unit].pushed
+        total = None if pushed is None else cut_rows(pushed, part.i, part.j)
+        for reader, source in sorted(readers, key=_halves):  # a pool adds to what is there already
+            total = reader.with_share(self, source, part, y, total)
         assert total is not None
+        return total
+
+    def pooling_share(
+        self, unit: PoolUnit, source: Source, part: Rows, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """To the places of the maxima."""
+        dz = self.states[unit].dz
+        assert dz is not None
+        coarse, inner = cut_rows(dz, part.i // 2, part.j // 2), inner_rows(y, part.margin)
+        if total is None:
+            return self.kernels.pool_backward(coarse, inner)
+        self.kernels.add_pool_backward(total, coarse, inner)
+        return total
+
+    def convolution_share(
+        self, unit: ConvUnit, source: Source, part: Rows, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """By the transposed convolution; adds what these rows give to the weight's gradient."""
+        kernels, dz = self.kernels, self.states[unit].dz
+        assert dz is not None
+        if unit.conv.weight.requires_grad:
+            whole = self._is_whole(source.unit, part.i, part.j)
+            x = y if whole else inner_rows(y, part.margin - unit.halo)
+            conv = unit.conv if whole else RowConv.of(unit.conv)
+            self._add_weight(unit, source, dz if whole else cut_rows(dz, part.i, part.j), x, conv)
+            del x
+        share = self._input_rows(unit, source, part.i, part.j)
+        if total is None:
+            return share
+        kernels.add(total, kernels.cast(share, total.dtype))
         return total
 
     def _input_rows(self, reader: ConvUnit, source: Source, i: int, j: int) -> Tensor:
@@ -182,11 +205,10 @@ class SlabExecutor(SlabValues):
     def _push_upsampled(self, unit: Unit) -> None:
         """What convolutions that read a unit upsampled give to its gradient, and it to that of their weights."""
         kernels, state = self.kernels, self.states[unit]
-        for reader, source in unit.readers:
+        for reader, source in self.graph.upsampled_by(unit):
             dz = self.states[reader].dz
-            if source.upsample is None or dz is None:
+            if dz is None:
                 continue
-            assert isinstance(reader, ConvUnit)
             for i, j in self._slabs(reader):
                 if reader.conv.weight.requires_grad:
                     self._add_weight(reader, source, cut_rows(dz, i, j), *self._operand(reader, source, i, j))
@@ -199,15 +221,15 @@ class SlabExecutor(SlabValues):
                     kernels.add_upsample_backward(state.pushed, fine, i, j)
                 del fine
 
-    def _lender(self, unit: Unit, readers: list[tuple[Unit, Source]]) -> ConvUnit | None:
+    def _lender(self, unit: Unit, readers: list[tuple[Unit, Source]]) -> Unit | None:
         """A reader whose dz nobody reads after this unit, so that the unit's gradient may be written over it."""
         state = self.states[unit]
         if not self.choices.in_place or state.pushed is not None or len(self._slabs(unit)) == 1:
             return None
         for reader, _ in readers:
-            if not isinstance(reader, ConvUnit) or reader is self.graph.output:  # the output's is not ours
+            if reader is self.graph.output:  # the output's is not ours
                 continue
-            fits = self.states[reader].shape == state.shape and halo_of(reader) <= self._height(unit)
+            fits = self.states[reader].shape == state.shape and reader.halo <= self._height(unit)
             others = (s.unit for s in reader.sources if s.unit is not unit and self._wants(s.unit))
             if fits and all(self.states[other].readers_done == -1 for other in others):
                 return reader
@@ -229,5 +251,5 @@ class SlabExecutor(SlabValues):
         return gradient, sums
 
 
-def _is_pool(reader: tuple[Unit, Source]) -> bool:
-    return isinstance(reader[0], PoolUnit)
+def _halves(reader: tuple[Unit, Source]) -> bool:
+    return reader[0].halves

@@ -7,16 +7,29 @@ all channels. Slabs at the ends of the volume get rows of zeros, which is the pa
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from FetusMapV2Lib.memory.executor import UnitExecutor
 from FetusMapV2Lib.memory.kernels import Statistics
 from FetusMapV2Lib.memory.plan import Storage
-from FetusMapV2Lib.memory.rows import Convolution, RowConv, coarse_rows, cut_rows, keeps_size
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Source, Unit, is_plain
+from FetusMapV2Lib.memory.rows import Convolution, RowConv, coarse_rows, cut_rows
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, OpaqueUnit, PoolUnit
+from FetusMapV2Lib.memory.units import ALL, Source, Unit
 
 
-class SlabValues(UnitExecutor):
+class Rows(NamedTuple):
+    """Rows i to j of a value, with rows of zeros before and after them, or with a margin that is there already."""
+
+    i: int
+    j: int
+    before: int = 0
+    after: int = 0
+    margin: int = 0
+
+
+class SlabValues(UnitExecutor[Rows]):
     """The forward half of `SlabExecutor`: values of units, whole or rows of them.
 
     A unit is cut in slabs of `UnitChoice.rows` where its convolution keeps sizes, and those of all its readers do;
@@ -29,20 +42,21 @@ class SlabValues(UnitExecutor):
         """Run all units, or those before `until`; gives the output's value, or the value of the last unit run."""
         return super().forward(self.kernels.arranged(volume), until)
 
-    def _run(self, unit: Unit) -> None:
+    def run_opaque(self, unit: OpaqueUnit) -> None:
+        """Call it."""
         state = self.states[unit]
-        if isinstance(unit, OpaqueUnit):
-            value, state.random = self.kernels.call(unit, [self.read_whole(source.unit) for source in unit.sources])
-            state.y = self.kernels.arranged(value)
-            state.shape = tuple(state.y.shape)
-        elif isinstance(unit, PoolUnit):
-            state.y = self._pooled(unit)
-            state.shape = tuple(state.y.shape)
-        else:
-            assert isinstance(unit, ConvUnit)
-            self._run_convolution(unit)
+        value, state.random = self.kernels.call(unit, [self.read_whole(source.unit) for source in unit.sources])
+        state.y = self.kernels.arranged(value)
+        state.shape = tuple(state.y.shape)
 
-    def _run_convolution(self, unit: ConvUnit) -> None:
+    def run_pooling(self, unit: PoolUnit) -> None:
+        """Pool slab by slab."""
+        state = self.states[unit]
+        state.y = self._pooled(unit)
+        state.shape = tuple(state.y.shape)
+
+    def run_convolution(self, unit: ConvUnit) -> None:
+        """Convolve slab by slab; take the statistics, and keep z, the value, both or neither."""
         state, storage = self.states[unit], self._storage(unit)
         if storage is Storage.NEVER and len(self._slabs(unit)) > 1:
             self._pass_statistics(unit)
@@ -74,9 +88,9 @@ class SlabValues(UnitExecutor):
     def _height(self, unit: Unit) -> int:
         """Rows of a slab, an even number; 0 = the unit runs whole."""
         wanted = self.choices.of(unit.name).rows
-        if isinstance(unit, PoolUnit) and not wanted:
+        if unit.halves and not wanted:
             wanted = self._height(unit.sources[0].unit) // 2
-        return wanted + wanted % 2 if _can_be_cut(unit) else 0
+        return wanted + wanted % 2 if unit.can_be_cut else 0
 
     def _rows(self, unit: Unit) -> int:
         """Of the whole value."""
@@ -84,14 +98,7 @@ class SlabValues(UnitExecutor):
         if shape:
             return shape[2]
         source = unit.sources[0]
-        rows = self._rows(source.unit) * (1 if source.upsample is None else 2)
-        if isinstance(unit, PoolUnit):
-            return rows // 2
-        assert isinstance(unit, ConvUnit)
-        conv = unit.conv
-        return (rows + 2 * int(conv.padding[0]) - conv.dilation[0] * (conv.kernel_size[0] - 1) - 1) // conv.stride[
-            0
-        ] + 1
+        return unit.rows_from(self._rows(source.unit) * (1 if source.upsample is None else 2))
 
     def _slabs(self, unit: Unit) -> list[tuple[int, int]]:
         """First row and first row after it, for every slab."""
@@ -118,19 +125,30 @@ class SlabValues(UnitExecutor):
         state = self.states[unit]
         if state.y is not None:
             return self._padded(cut_rows(state.y, i, j), before, after)
-        if isinstance(unit, ConvUnit) and state.z is not None:
-            return self._activated(unit, cut_rows(state.z, i, j), before, after)
-        if isinstance(unit, ConvUnit):
-            z = self._convolve(unit, i, j)
-            return self._padded(self._activate(unit, z, ALL, in_place=True), before, after)
-        assert isinstance(unit, PoolUnit)
-        return self._padded(self._pool_rows(unit.sources[0].unit, 2 * i, 2 * j), before, after)
+        return unit.part(self, Rows(i, j, before, after))
+
+    def convolved_part(self, unit: ConvUnit, part: Rows) -> Tensor:
+        """From z where that is kept, else by a convolution."""
+        z = self.states[unit].z
+        if z is not None:
+            return self._activated(unit, cut_rows(z, part.i, part.j), part.before, part.after)
+        value = self._activate(unit, self._convolve(unit, part.i, part.j), ALL, in_place=True)
+        return self._padded(value, part.before, part.after)
+
+    def pooled_part(self, unit: PoolUnit, part: Rows) -> Tensor:
+        """Pooled once more."""
+        return self._padded(self._pool_rows(unit.sources[0].unit, 2 * part.i, 2 * part.j), part.before, part.after)
+
+    def opaque_part(self, unit: OpaqueUnit, part: Rows) -> Tensor:
+        """Of the whole, called once more."""
+        value = cut_rows(self.kernels.arranged(self._called_again(unit)), part.i, part.j)
+        return self._padded(value, part.before, part.after)
 
     def _activated(self, unit: ConvUnit, z: Tensor, before: int, after: int) -> Tensor:
         """The value of rows whose z is at hand and must stay, with rows of zeros around it."""
         if not before and not after:
             return self._activate(unit, z, ALL, in_place=False)
-        if is_plain(unit):
+        if unit.is_plain:
             return self._padded(z, before, after)
         rows = z.shape[2]
         result = self.kernels.empty((*z.shape[:2], before + rows + after, *z.shape[3:]), z)
@@ -149,13 +167,20 @@ class SlabValues(UnitExecutor):
             return
         if state.host is not None:
             state.z, state.host = self.kernels.to_device(state.host, self._device), None
-        elif isinstance(unit, OpaqueUnit):
-            state.y = self.kernels.arranged(self._call_again(unit))
-        elif self.going_back and self._storage(unit) is Storage.RECOMPUTED:
-            if isinstance(unit, ConvUnit):
-                state.z = self._convolved(unit)
-            else:
-                state.y = self._pooled(unit)
+        elif unit.comes_whole or (self.going_back and self._storage(unit) is Storage.RECOMPUTED):
+            unit.make_again(self)
+
+    def convolve_again(self, unit: ConvUnit) -> None:
+        """Keep z."""
+        self.states[unit].z = self._convolved(unit)
+
+    def pool_again(self, unit: PoolUnit) -> None:
+        """Keep the value."""
+        self.states[unit].y = self._pooled(unit)
+
+    def call_again(self, unit: OpaqueUnit) -> None:
+        """Keep the value."""
+        self.states[unit].y = self.kernels.arranged(self._called_again(unit))
 
     def _pooled(self, unit: Unit) -> Tensor:
         source = unit.sources[0].unit
@@ -172,7 +197,7 @@ class SlabValues(UnitExecutor):
     def _pool_rows(self, source: Unit, i: int, j: int) -> Tensor:
         """The pooled rows i to j of a unit's value."""
         state = self.states[source]
-        if isinstance(source, ConvUnit) and state.y is None and state.z is not None and not is_plain(source):
+        if state.y is None and state.z is not None and not source.is_plain:
             return self.kernels.pool_activated(cut_rows(state.z, i, j), self._scale(source, ALL), source.slope)
         return self.kernels.pool(self.value(source, i, j))
 
@@ -232,14 +257,3 @@ class SlabValues(UnitExecutor):
         coarse = self.kernels.cast(self.value(source.unit, c, d), self._type(unit))
         fine = self.kernels.upsample(coarse, source.upsample)[:, :, first - 2 * c : last - 2 * c]
         return self._padded(fine, first - a, b - last), conv
-
-
-def halo_of(reader: Unit) -> int:
-    """Rows beyond its own that a reader's convolution asks for."""
-    return RowConv.of(reader.conv).halo if isinstance(reader, ConvUnit) and keeps_size(reader.conv) else 0
-
-
-def _can_be_cut(unit: Unit) -> bool:
-    """Whether a unit, and all that read it, work on rows with their halos alone."""
-    near = [unit, *(reader for reader, _ in unit.readers)]
-    return not isinstance(unit, InputUnit) and all(keeps_size(u.conv) for u in near if isinstance(u, ConvUnit))

@@ -15,7 +15,8 @@ from FetusMapV2Lib.memory.offload import HostRows
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.rows import RowConv, coarse_rows
 from FetusMapV2Lib.memory.top_level import Top
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, InputUnit, Source, Unit
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit
+from FetusMapV2Lib.memory.units import ALL, Source, Unit
 
 
 class StreamedValues:
@@ -34,18 +35,19 @@ class StreamedValues:
         self.slab: dict[tuple[str, Unit], tuple[int, int, Tensor]] = {}
         self.host: dict[tuple[str, Unit], HostRows] = {}
         self._filled: dict[tuple[str, Unit], int] = {}  # rows of a host tensor that are there
-        self.extra: dict[Unit, Tensor] = {}
+        self.given: dict[Unit, Tensor] = {}  # the input, and what is made from it without weights
         self.below: Tensor | None = None
 
     def begin(self, volume: Tensor) -> None:
         """Take the input (B, C, K, J, I), and make what lies beside it at its resolution without weights."""
         self.volume, self.rows = volume, int(volume.shape[2])
+        self.given[self.top.graph.input] = volume
         for unit in self.top.beside:
-            self.extra[unit] = self.kernels.call(unit, [volume])[0]
+            self.given[unit] = self.kernels.call(unit, [volume])[0]
 
     def clear(self) -> None:
         """Release everything."""
-        self.statistics, self.slab, self.host, self.extra = {}, {}, {}, {}
+        self.statistics, self.slab, self.host, self.given = {}, {}, {}, {}
         self.below = None
 
     def z(self, unit: ConvUnit, i: int, j: int) -> Tensor:
@@ -54,12 +56,10 @@ class StreamedValues:
 
     def y(self, unit: Unit, i: int, j: int) -> Tensor:
         """Rows of a unit's value."""
-        if isinstance(unit, InputUnit):
-            return self.volume[:, :, i:j]
-        if unit in self.extra:
-            return self.extra[unit][:, :, i:j]
-        assert isinstance(unit, ConvUnit)
-        return self._activate(unit, self.z(unit, i, j), in_place=False)
+        if unit in self.given:
+            return self.given[unit][:, :, i:j]
+        conv = self.top.convolution[unit]
+        return self._activate(conv, self.z(conv, i, j), in_place=False)
 
     def logits(self, i: int, j: int) -> Tensor:
         """Rows of the network's output."""

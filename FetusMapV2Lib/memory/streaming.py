@@ -14,7 +14,8 @@ from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.rows import RowConv, coarse_rows
 from FetusMapV2Lib.memory.streamed_values import StreamedValues
 from FetusMapV2Lib.memory.top_level import Top
-from FetusMapV2Lib.memory.units import ALL, ConvUnit, Source, Unit
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit
+from FetusMapV2Lib.memory.units import ALL, Source, Unit
 
 
 class StreamedExecutor(StreamedValues):
@@ -200,11 +201,11 @@ class StreamedExecutor(StreamedValues):
 
     def _weight_pass(self, unit: ConvUnit) -> None:
         """Weight gradients of a unit, the gradient of what it reads from below, sums of sources that only it reads."""
-        alone = [s.unit for s in unit.sources if self._is_body(s.unit) and len(s.unit.readers) == 1]
+        body = (self.top.convolution[s.unit] for s in unit.sources if s.unit in self.body)
+        alone = [source for source in body if len(source.readers) == 1]
         weight = self.kernels.parameter(unit.conv.weight)
         for i, j in self._slabs():
             for source in alone:
-                assert isinstance(source, ConvUnit)
                 self._sum_slab(source, i, j)
             dz = self.dz(unit, i, j)
             if unit.conv.bias is not None and unit.conv.bias.requires_grad:
@@ -213,7 +214,6 @@ class StreamedExecutor(StreamedValues):
                 self._weight_from(unit, read, weight, dz, i, j)
             del dz
         for source in alone:
-            assert isinstance(source, ConvUnit)
             self._end_sums(source)
 
     def _weight_from(self, unit: ConvUnit, source: Source, weight: Tensor, dz: Tensor, i: int, j: int) -> None:
@@ -273,8 +273,8 @@ class StreamedExecutor(StreamedValues):
             elif reader is self.top.pool:
                 part = self._from_pool(unit, i, j)
             else:
-                assert isinstance(reader, ConvUnit)
-                part = self._transposed(reader, i, j, slice(source.offset, source.offset + unit.channels))
+                conv = self.top.convolution[reader]
+                part = self._transposed(conv, i, j, slice(source.offset, source.offset + unit.channels))
             if total is None:
                 total = part
             else:
@@ -301,9 +301,6 @@ class StreamedExecutor(StreamedValues):
         weight = self.kernels.flipped(self.kernels.parameter(reader.conv.weight)[:, into])
         dz = self._haloed(lambda a, b: self.dz(reader, a, b), i, j, conv.halo)
         return self.kernels.conv(dz, weight, None, conv)
-
-    def _is_body(self, unit: Unit) -> bool:
-        return isinstance(unit, ConvUnit) and unit in self.body
 
     def _add(self, parameter: Tensor, into: slice, value: Tensor) -> None:
         index = (ALL, into) if len(parameter.shape) > 1 else (into,)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.rows import keeps_size
 from FetusMapV2Lib.memory.unit_builder import build_units
-from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit, UnitGraph
+from FetusMapV2Lib.memory.unit_graph import UnitGraph
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, InputUnit, OpaqueUnit, PoolUnit
+from FetusMapV2Lib.memory.units import Unit
 
 
 @dataclass(eq=False)
@@ -28,6 +31,11 @@ class Top:
     pool: PoolUnit
     inner: UnitGraph
 
+    @cached_property
+    def convolution(self) -> dict[Unit, ConvUnit]:
+        """The full-resolution convolutions, by themselves."""
+        return {unit: unit for unit in self.convs}
+
     @property
     def head(self) -> ConvUnit:
         """Makes the heatmaps."""
@@ -40,26 +48,13 @@ def split_top(graph: UnitGraph) -> Top:
     Raises:
         UserError: the network is built otherwise.
     """
-    top = [unit for unit in graph.units if _is_full(unit)]
-    convs = [unit for unit in top if isinstance(unit, ConvUnit)]
-    pools = [unit for unit in graph.units if isinstance(unit, PoolUnit) and _is_full(unit.sources[0].unit)]
+    convs = [unit for unit in graph.convolutions if unit.at_full_size]
+    beside = [unit for unit in graph.of_kind(OpaqueUnit) if unit.at_full_size]
+    pools = [unit for unit in graph.of_kind(PoolUnit) if unit.sources[0].unit.at_full_size]
     below = {s.unit for unit in convs for s in unit.sources if s.upsample is not None}
-    whole = all(isinstance(u, ConvUnit) or not u.needs_gradient for u in top)
-    if len(pools) != 1 or len(below) != 1 or not whole or graph.head is None or not all(map(_streamable, convs)):
+    if len(pools) != 1 or len(below) != 1 or graph.head is None or not all(map(_streamable, convs)):
         raise UserError("slab streaming does not fit this network", remedy="Plan without slab-streaming")
-    beside = [unit for unit in top if isinstance(unit, OpaqueUnit)]
     return Top(graph, convs, beside, pools[0], _inner_graph(graph, pools[0], next(iter(below))))
-
-
-def _is_full(unit: Unit) -> bool:
-    """Whether a unit's value has the input's resolution."""
-    if isinstance(unit, InputUnit):
-        return True
-    if isinstance(unit, PoolUnit) or (isinstance(unit, OpaqueUnit) and unit.needs_gradient):
-        return False
-    if isinstance(unit, ConvUnit) and any(s.upsample is not None for s in unit.sources):
-        return any(s.upsample is None and _is_full(s.unit) for s in unit.sources)
-    return all(_is_full(source.unit) for source in unit.sources)
 
 
 def _streamable(unit: ConvUnit) -> bool:
@@ -71,9 +66,8 @@ def _inner_graph(graph: UnitGraph, pool: PoolUnit, output: Unit) -> UnitGraph:
     twin = build_units(graph.module)
     by_name = {unit.name: unit for unit in twin.units}
     start, end = by_name[pool.name], by_name[output.name]
-    entry = InputUnit("pooled")
-    full = {unit for unit in twin.units if _is_full(unit)}
-    units = [unit for unit in twin.units if unit not in full and unit is not start]
+    entry = InputUnit("pooled", count=pool.channels)
+    units = [unit for unit in twin.units if not unit.at_full_size and unit is not start]
     entry.readers = start.readers
     for unit in units:
         for source in unit.sources:

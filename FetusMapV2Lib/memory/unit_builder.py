@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from FetusMapV2Lib.core.errors import UserError
@@ -23,7 +22,9 @@ from FetusMapV2Lib.memory.traced_nodes import (
     upsampling,
 )
 from FetusMapV2Lib.memory.tracing import evaluated, own_parameters, rests_on_parameters, traced
-from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Source, Unit, UnitGraph
+from FetusMapV2Lib.memory.unit_graph import UnitGraph
+from FetusMapV2Lib.memory.unit_kinds import ConvUnit, InputUnit, OpaqueUnit, PoolUnit
+from FetusMapV2Lib.memory.units import Source, Unit
 
 
 def build_units(network: nn.Module) -> UnitGraph:
@@ -179,29 +180,24 @@ def _link(graph: UnitGraph) -> None:
     for unit in graph.units:
         for source in unit.sources:
             source.unit.readers.append((unit, source))
-    for unit in graph.units:
+    graph.input.count = _input_channels(graph.module, graph)
+    for unit in graph.convolutions:
         offset = 0
-        for source in unit.sources:
+        for source in unit.sources if len(unit.sources) > 1 else ():
             source.offset = offset
-            if isinstance(unit, ConvUnit) and len(unit.sources) > 1:
-                offset += _channels(source.unit, graph)
+            offset += source.unit.channels
     for unit in graph.units:
         own = any(parameter.requires_grad for parameter in unit.parameters())
         unit.needs_gradient = own or any(source.unit.needs_gradient for source in unit.sources)
 
 
-def _channels(unit: Unit, graph: UnitGraph) -> int:
-    if isinstance(unit, ConvUnit):
-        return unit.channels
-    if isinstance(unit, InputUnit):
-        return graph.input_channels
-    if isinstance(unit, PoolUnit):
-        return _channels(unit.sources[0].unit, graph)
-    assert isinstance(unit, OpaqueUnit)
-    size = 32
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        values = [torch.empty(1, _channels(source.unit, graph), size, size, size) for source in unit.sources]
-        return int(unit.call(*values).shape[1])
+def _input_channels(network: nn.Module, graph: UnitGraph) -> int:
+    """What the network says, or its first convolution's."""
+    told = getattr(network, "in_channels", None)
+    if isinstance(told, int):
+        return told
+    first = [unit for unit in graph.convolutions if [s.unit for s in unit.sources] == [graph.input]]
+    return first[0].conv.in_channels if first else 1
 
 
 def _call(node: fx.Node, inputs: list[fx.Node], network: nn.Module) -> Callable[..., Tensor]:

@@ -1,13 +1,73 @@
-"""The units that the executors run: convolution with norm and activation, pooling, and anything else as it is."""
+"""What a unit of a network is to those that plan for it and run it.
+
+Its kinds (`unit_kinds`) are classes: what differs between them is a method here, so that nobody asks which kind it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 ALL = slice(None)
+
+#: `Unit.depth` of what no plain chain of convolutions leads to.
+FAR = 99
+
+Part = TypeVar("Part", contravariant=True)
+
+
+class Runner(Protocol[Part]):
+    """What runs units: for each thing that is done with a unit a method for each kind (`unit_kinds`).
+
+    `Part` is what a value is cut in: slices of channels, or rows.
+    """
+
+    def run_convolution(self, unit: Any) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    def run_pooling(self, unit: Any) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    def run_opaque(self, unit: Any) -> None:
+        """Compute the value, and keep of it what the plan says."""
+
+    def convolve_again(self, unit: Any) -> None:
+        """Keep once more what was dropped."""
+
+    def pool_again(self, unit: Any) -> None:
+        """Keep once more what was dropped."""
+
+    def call_again(self, unit: Any) -> None:
+        """Keep once more what was dropped."""
+
+    def convolved_part(self, unit: Any, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    def pooled_part(self, unit: Any, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    def opaque_part(self, unit: Any, part: Part) -> Tensor:
+        """Part of a value that is not kept as such."""
+
+    def convolution_backward(self, unit: Any) -> None:
+        """Make dL/dz and hold it, so that the unit's sources can pull theirs."""
+
+    def pooling_backward(self, unit: Any) -> None:
+        """Make dL/dy and hold it, so that the unit's source can pull its own."""
+
+    def opaque_backward(self, unit: Any) -> None:
+        """Push what the sources get."""
+
+    def convolution_share(
+        self, unit: Any, source: Source, part: Part, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """`total` with the unit's share of the gradient of what it reads; y is that part of the source's value."""
+
+    def pooling_share(self, unit: Any, source: Source, part: Part, y: Tensor, total: Tensor | None) -> Tensor | None:
+        """`total` with the unit's share of the gradient of what it reads; y is that part of the source's value."""
 
 
 @dataclass(eq=False)
@@ -34,123 +94,119 @@ class Unit:
         sources: what it reads, in order.
         readers: units that read it (and through which source), in order of execution.
         needs_gradient: whether something trainable lies in it or above it.
+        norm: that follows its operation.
+        slope: of the activation below zero; None = no activation.
+        convolves: whether its operation is a convolution.
+        halves: whether its value has half the size of what it reads.
+        comes_whole: whether its value cannot be made in parts.
     """
 
     name: str
     sources: list[Source] = field(default_factory=list)
     readers: list[tuple[Unit, Source]] = field(default_factory=list)
     needs_gradient: bool = False
+    norm: nn.BatchNorm3d | nn.InstanceNorm3d | None = None
+    slope: float | None = None
+
+    convolves: ClassVar[bool] = False
+    halves: ClassVar[bool] = False
+    comes_whole: ClassVar[bool] = False
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Those of its modules."""
         yield from ()
 
-
-@dataclass(eq=False)
-class InputUnit(Unit):
-    """The network's input."""
-
-
-@dataclass(eq=False)
-class ConvUnit(Unit):
-    """Conv3d, then perhaps a norm on batch or instance statistics, then perhaps a (leaky) ReLU.
-
-    Attributes:
-        conv: the convolution.
-        norm: its normalisation.
-        slope: of the activation below zero; None = no activation.
-    """
-
-    conv: nn.Conv3d = None  # type: ignore[assignment]
-    norm: nn.BatchNorm3d | nn.InstanceNorm3d | None = None
-    slope: float | None = None
-
     @property
     def channels(self) -> int:
-        """Of the output."""
-        return self.conv.out_channels
+        """Of the value."""
+        raise NotImplementedError
 
     @property
-    def per_sample(self) -> bool:
-        """Statistics are taken per sample."""
-        return isinstance(self.norm, nn.InstanceNorm3d)
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Of convolution and norm."""
-        yield from self.conv.parameters()
-        if self.norm is not None:
-            yield from self.norm.parameters()
-
-
-@dataclass(eq=False)
-class PoolUnit(Unit):
-    """Max pooling by two."""
-
-
-@dataclass(eq=False)
-class OpaqueUnit(Unit):
-    """Any other operation; run as it is, its backward pass by local autograd.
-
-    Attributes:
-        module: if it is one.
-        own: parameters that it reads without a module.
-        call: takes the sources' values in order.
-        overwrites: it may change what it reads.
-    """
-
-    module: nn.Module | None = None
-    own: tuple[nn.Parameter, ...] = ()
-    overwrites: bool = False
-    call: Callable[..., Tensor] = None  # type: ignore[assignment]
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Of the module, and its own."""
-        yield from self.own
-        if self.module is not None:
-            yield from self.module.parameters()
-
-
-@dataclass(eq=False)
-class UnitGraph:
-    """A network as units in the order of execution.
-
-    Attributes:
-        module: the network.
-        input: where the volume comes in.
-        units: all others.
-        output: the unit whose value is the network's.
-        checks: functions called with the input first, for their complaints.
-    """
-
-    module: nn.Module
-    input: InputUnit
-    units: list[Unit]
-    output: Unit
-    checks: list[Callable[[Tensor], None]]
+    def is_plain(self) -> bool:
+        """A convolution alone: its value is its output itself."""
+        return False
 
     @property
-    def input_channels(self) -> int:
-        """That the network takes."""
-        told = getattr(self.module, "in_channels", None)
-        if isinstance(told, int):
-            return told
-        readers = [unit.conv for unit, _ in self.input.readers if isinstance(unit, ConvUnit) and len(unit.sources) == 1]
-        return readers[0].in_channels if readers else 1
+    def makes_two(self) -> bool:
+        """Plain autograd keeps a convolution's output and the value made from it."""
+        return False
 
     @property
-    def head(self) -> tuple[ConvUnit, ConvUnit] | None:
-        """The last 1x1x1 convolution and the unit that it alone reads, if the network ends so."""
-        head = self.output
-        if not (isinstance(head, ConvUnit) and head.norm is None and head.slope is None and not head.readers):
-            return None
-        plain = all(n == 1 for n in (*head.conv.kernel_size, *head.conv.stride)) and head.conv.groups == 1
-        body = head.sources[0]
-        single = len(head.sources) == 1 and body.upsample is None and len(body.unit.readers) == 1
-        if plain and single and isinstance(body.unit, ConvUnit):
-            return head, body.unit
-        return None
+    def has_choice(self) -> bool:
+        """What is kept of it makes a difference."""
+        return True
 
+    @property
+    def at_full_size(self) -> bool:
+        """The value has the input's resolution, and is not made from coarser levels alone."""
+        return all(source.unit.at_full_size for source in self.sources)
 
-def is_plain(unit: Unit) -> bool:
-    """A convolution alone: its value is its output itself."""
-    return isinstance(unit, ConvUnit) and unit.norm is None and unit.slope is None
+    @property
+    def depth(self) -> int:
+        """Convolutions between the input and the value, `FAR` where the way is not a plain chain."""
+        return FAR
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        """Operations of convolutions for a value of some shape."""
+        return 0
+
+    def slices(self, chunks: Callable[[Unit], int]) -> list[slice]:
+        """The slices of channels that it is worked on in.
+
+        Args:
+            chunks: tells how many a unit has by its plan.
+        """
+        return [ALL]
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Each row of the value is made from the same row of what it reads and its neighbours."""
+        return True
+
+    @property
+    def can_be_cut(self) -> bool:
+        """It, and all that read it, work on rows with their halos alone."""
+        return self.keeps_rows and all(reader.keeps_rows for reader, _ in self.readers)
+
+    @property
+    def halo(self) -> int:
+        """Rows beyond its own that it asks for."""
+        return 0
+
+    def rows_from(self, rows: int) -> int:
+        """Rows of the value, from those of what it reads."""
+        return rows
+
+    # -- what is done with it ----------------------------------------------------------------------------------
+
+    def run(self, runner: Runner[Any]) -> None:
+        """Compute the value, and keep of it what the plan says."""
+        raise NotImplementedError
+
+    def make_again(self, runner: Runner[Any]) -> None:
+        """Keep once more what was dropped."""
+        raise NotImplementedError
+
+    def part(self, runner: Runner[Part], part: Part) -> Tensor:
+        """Part of the value, where it is not kept as such."""
+        raise NotImplementedError
+
+    def backward(self, runner: Runner[Any]) -> None:
+        """Make the gradient that its sources pull from, or push theirs."""
+        raise NotImplementedError
+
+    def with_share(
+        self, runner: Runner[Part], source: Source, part: Part, y: Tensor, total: Tensor | None
+    ) -> Tensor | None:
+        """The gradient of part of what it reads, with its share.
+
+        Args:
+            runner: holds the gradients.
+            source: through which it reads.
+            part: which.
+            y: the source's value there.
+            total: what other readers gave; may be changed.
+        """
+        return total  # it has pushed its share

@@ -13,7 +13,6 @@ from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.planner import plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space, named
-from FetusMapV2Lib.memory.strategies.base import makes_two
 from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -67,7 +66,7 @@ def test_what_is_switched_off_is_in_no_plan(network, name):
         "no-concat": choices.split_concat,
         "fused-head": choices.fused_head,
         "recompute-norm": any(
-            makes_two(unit) and choices.of(unit.name).storage is Storage.KEPT
+            unit.makes_two and choices.of(unit.name).storage is Storage.KEPT
             for unit in Space(CostModel(build_units(network), SIZE, machine=COUNTED), []).free
         ),
         "checkpoint": any(unit.storage in (Storage.RECOMPUTED, Storage.NEVER) for unit in units),

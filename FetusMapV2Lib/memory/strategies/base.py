@@ -12,7 +12,7 @@ from functools import cached_property
 
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import ConvUnit, InputUnit, OpaqueUnit, PoolUnit, Unit
+from FetusMapV2Lib.memory.units import Unit
 
 
 class Space:
@@ -43,9 +43,8 @@ class Space:
     def levels(self) -> list[frozenset[str]]:
         """Names of the convolutions by resolution, finest first."""
         by_size: dict[int, set[str]] = {}
-        for unit in self.graph.units:
-            if isinstance(unit, ConvUnit):
-                by_size.setdefault(math.prod(self.shapes[unit.name][2:]), set()).add(unit.name)
+        for unit in self.graph.convolutions:
+            by_size.setdefault(math.prod(self.shapes[unit.name][2:]), set()).add(unit.name)
         return [frozenset(by_size[size]) for size in sorted(by_size, reverse=True)]
 
     def level_of(self, name: str) -> int:
@@ -54,7 +53,7 @@ class Space:
 
     def storages(self, unit: Unit) -> list[Storage]:
         """What may be kept of a unit, the most first."""
-        kinds = [Storage.BOTH if makes_two(unit) else Storage.KEPT]
+        kinds = [Storage.BOTH if unit.makes_two else Storage.KEPT]
         for strategy in self.allowed:
             kinds += [kind for kind in strategy.storages(unit) if kind not in kinds]
         return kinds
@@ -92,22 +91,6 @@ class Strategy:
     def unit_moves(self, choices: Choices, unit: Unit) -> Iterator[Choices]:
         """Choices that differ in one unit, beside its storage."""
         yield from ()
-
-
-def makes_two(unit: Unit) -> bool:
-    """Whether plain autograd keeps a convolution's output and the value made from it."""
-    return isinstance(unit, ConvUnit) and (unit.norm is not None or unit.slope is not None)
-
-
-def depth(unit: Unit) -> int:
-    """Convolutions between the input and a unit's value, 99 where the way is not a plain chain."""
-    if isinstance(unit, InputUnit):
-        return 0
-    if isinstance(unit, OpaqueUnit):
-        return 0 if not unit.needs_gradient and all(depth(s.unit) == 0 for s in unit.sources) else 99
-    if isinstance(unit, PoolUnit) or any(source.upsample is not None for source in unit.sources):
-        return 99
-    return min(99, 1 + max(depth(source.unit) for source in unit.sources))
 
 
 def with_unit(choices: Choices, name: str, choice: UnitChoice) -> Choices:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from FetusMapV2Lib.memory.plan import Choices, Storage
 from FetusMapV2Lib.memory.strategies.base import Space, Strategy, with_unit
-from FetusMapV2Lib.memory.units import ConvUnit, Unit
+from FetusMapV2Lib.memory.units import Unit
 
 
 class HostOffload(Strategy):
@@ -26,7 +26,7 @@ class HostOffload(Strategy):
 
     def unit_moves(self, choices: Choices, unit: Unit) -> Iterator[Choices]:
         """One unit to the host, or back."""
-        if isinstance(unit, ConvUnit):
+        if unit.convolves:
             choice = choices.of(unit.name)
             yield with_unit(choices, unit.name, replace(choice, host=not choice.host))
 

@@ -6,7 +6,7 @@ Saves one tensor per unit; costs memory traffic and no convolution.
 from __future__ import annotations
 
 from FetusMapV2Lib.memory.plan import Choices, Storage
-from FetusMapV2Lib.memory.strategies.base import Space, Strategy, makes_two, with_storages
+from FetusMapV2Lib.memory.strategies.base import Space, Strategy, with_storages
 from FetusMapV2Lib.memory.units import Unit
 
 
@@ -18,9 +18,9 @@ class RecomputeNorm(Strategy):
 
     def storages(self, unit: Unit) -> tuple[Storage, ...]:
         """The convolution's output alone."""
-        return (Storage.KEPT,) if makes_two(unit) else ()
+        return (Storage.KEPT,) if unit.makes_two else ()
 
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
         """All units that can."""
-        lean = {unit.name: Storage.KEPT for unit in space.graph.units if makes_two(unit)}
+        lean = {unit.name: Storage.KEPT for unit in space.graph.units if unit.makes_two}
         return [*patterns, with_storages(patterns[-1], lean)]

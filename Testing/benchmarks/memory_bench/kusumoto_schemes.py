@@ -5,7 +5,7 @@ from __future__ import annotations
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.paper.kusumoto import RecomputationGraph, members, plan_within, smallest_budget
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.units import ConvUnit, Unit
+from FetusMapV2Lib.memory.units import Unit
 
 
 def computation_graph(cost_model: CostModel) -> tuple[RecomputationGraph, list[Unit]]:
@@ -22,9 +22,9 @@ def computation_graph(cost_model: CostModel) -> tuple[RecomputationGraph, list[U
     for unit in units:
         batch, channels, *space = shapes[unit.name]
         voxels = batch * space[0] * space[1] * space[2]
-        normed = isinstance(unit, ConvUnit) and unit.norm is not None
+        normed = unit.norm is not None
         memory.append(4 * voxels * channels * (2 if normed else 1))
-        time.append(2 * unit.conv.weight.numel() * voxels if isinstance(unit, ConvUnit) else voxels * channels)
+        time.append(unit.flops(shapes[unit.name]) or voxels * channels)
     return RecomputationGraph(tuple(memory), tuple(time), frozenset(edges)), units
 
 
@@ -46,4 +46,4 @@ def kusumoto_choices(cost_model: CostModel, *, memory_centric: bool = False) -> 
 
 
 def _whole(unit: Unit) -> Storage:
-    return Storage.BOTH if isinstance(unit, ConvUnit) and unit.norm is not None else Storage.KEPT
+    return Storage.BOTH if unit.norm is not None else Storage.KEPT
