@@ -256,6 +256,10 @@ def _check_address(address: str) -> None:
 
 
 def _unreachable(address: str, error: Exception) -> UserError:
+    if isinstance(error, OSError) and error.filename:  # of its token, in the home folder
+        problem = f"Ray cannot write into the home folder ({error.strerror})"
+        remedy = "Set HOME to a folder that you may write into"
+        return UserError(problem, where=printable(str(error.filename)), remedy=remedy)
     text = printable(" ".join(str(error).split())[:200])
     remedy = "Start Ray on this computer, or let a cluster of this computer alone be started"
     problem = f"the Ray cluster cannot be reached ({text})"

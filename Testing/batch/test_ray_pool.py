@@ -145,3 +145,13 @@ def test_an_address_without_a_cluster_is_one_sentence(tmp_path, monkeypatch, add
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests of this file may be connected
     with pytest.raises(UserError, match=message), RayPool(BatchSettings(tmp_path), address):
         pass
+
+
+def test_a_home_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests of this file may be connected
+    (tmp_path / "home").write_text("a file, no folder")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    pool = RayPool(BatchSettings(tmp_path), "local")
+    with pytest.raises(UserError, match=r"cannot write into the home folder.*HOME"), pool:
+        pass

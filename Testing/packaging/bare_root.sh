@@ -52,7 +52,7 @@ mkdir -p "$root/project"
 git -C "$project" archive HEAD | tar --extract --directory "$root/project"
 
 inside() { # with settings of pip and proxies, and nothing else of this machine's environment
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/project LANG=C.UTF-8 \
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$home" LANG=C.UTF-8 \
     $(env | grep -E '^(PIP_[A-Z_]+|[A-Za-z]+_proxy|[A-Z]+_PROXY|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=' || true) \
     chroot "$@"
 }
@@ -63,15 +63,19 @@ timed() {
   echo "== $*: $(($(date +%s) - started)) s"
 }
 user=somebody
-# pip's settings, and the certificates and wheels that they name
-take /etc/pip.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
-  $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true)
+home=/project
+trust() { # pip's settings, and the certificates and wheels that they name; ca-certificates, when installed, writes its own
+  take /etc/pip.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" ${PIP_FIND_LINKS:-} \
+    $(sed -n 's/^ *cert *= *//p' /etc/pip.conf 2>/dev/null || true)
+}
 if [ $container = yes ]; then # the image python:3.12-slim has Python; this root gets Debian's
   inside "$root" apt-get -qq update
   inside "$root" apt-get -qq --yes install python3-venv >/dev/null
+  trust
   user=root
   timed sh /project/examples/cluster/install.sh /project
   user=fetusmap
+  home=/home/fetusmap
   fetusmap=/opt/fetusmap/bin/fetusmap
   timed $fetusmap simulate /home/fetusmap/volumes --count 3 --size 70,60,60 --spacing 2.0
   timed $fetusmap batch /home/fetusmap/volumes --output /home/fetusmap/results --device cpu
@@ -80,6 +84,7 @@ if [ $container = yes ]; then # the image python:3.12-slim has Python; this root
   exit
 fi
 inside "$root" /project/Testing/packaging/system_packages.sh install >/dev/null
+trust
 inside "$root" useradd --no-create-home --home-dir /project --uid 1000 somebody
 chown -R 1000:1000 "$root/project"
 timed make -C /project setup
