@@ -6,6 +6,7 @@ Nothing here runs at import time or opens a dialog, and numpy, SimpleITK and pyd
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -33,18 +34,25 @@ Log = Callable[[str], None]
 def missingPackages() -> list[str]:
     """The Python packages that an estimate needs and this Slicer lacks, or has in too old a version."""
     importlib.invalidate_caches()
-    return [
-        name for name, lowest in _PACKAGES.items() if importlib.util.find_spec(name) is None or _isOlder(name, lowest)
-    ]
+    return [name for name, lowest in _PACKAGES.items() if _isMissing(name, lowest)]
 
 
-def _isOlder(name: str, lowest: str) -> bool:
-    """Whether an installed package says that its version is below the lowest."""
+def _isMissing(name: str, lowest: str) -> bool:
+    """Whether a package is not installed, or says that its version is below the lowest."""
+    found = importlib.util.find_spec(name)
+    if found is None:
+        return True
+    file = Path(found.origin or "")
+    return _numbers(_version(name, file, file.stat().st_mtime_ns if file.is_file() else 0)) < _numbers(lowest)
+
+
+@functools.cache
+def _version(name: str, file: Path, changed_ns: int) -> str:
+    """The version of an installed package; read once for each state of its file, as the panel asks at every change."""
     try:
-        installed = importlib.metadata.version(name)
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return _numbers(installed) < _numbers(lowest)
+        return _PACKAGES[name]  # not installed by pip; taken as good
 
 
 def _numbers(version: str) -> list[int]:

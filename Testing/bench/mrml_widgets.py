@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import slicer
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -54,6 +56,12 @@ def _flag(name: str, default: bool) -> Property:
     return Property(bool, get, put)
 
 
+def _stop_observing(observations: list) -> None:
+    for observed, tag in observations:
+        observed.RemoveObserver(tag)
+    observations.clear()
+
+
 @_publish
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A selector of the scene's nodes of some classes; empty until it is given a scene."""
@@ -87,6 +95,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         self._combo.currentIndexChanged.connect(lambda _index: self._announce())
+        self.destroyed.connect(functools.partial(_stop_observing, self._observations))
 
     # --- scene
 
@@ -94,13 +103,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._scene
 
     def setMRMLScene(self, scene):
-        for observed, tag in self._observations:
-            observed.RemoveObserver(tag)
-        self._scene, self._observations = scene, []
+        _stop_observing(self._observations)
+        self._scene = scene
         if scene is not None:
             kind = slicer.vtkMRMLScene
             events = (kind.NodeAddedEvent, kind.NodeRemovedEvent, kind.EndCloseEvent, kind.EndImportEvent)
-            self._observations = [(scene, scene.AddObserver(event, lambda *_: self._fill())) for event in events]
+            self._observations += [(scene, scene.AddObserver(event, lambda *_: self._fill())) for event in events]
         self._fill()
 
     def _matching_nodes(self):

@@ -166,6 +166,23 @@ def custom_widget(cls: type) -> type:
     return cls
 
 
+#: Contents of .ui files in which every property was found.
+_FLAWLESS: set[bytes] = set()
+
+
+@functools.cache
+def _parsed(content: bytes) -> tuple[ET.Element, bytes, list[tuple[str, str, str, str]]]:
+    """A .ui file, and apart from it its connections with MRML arguments, which PySide6 cannot carry."""
+    tree, taken = ET.fromstring(content), []
+    for block in tree.iter("connections"):
+        for connection in list(block):
+            parts = tuple(connection.findtext(tag, "") for tag in ("sender", "signal", "receiver", "slot"))
+            if "vtkMRML" in parts[1]:
+                taken.append(parts)
+                block.remove(connection)
+    return tree, ET.tostring(tree), taken
+
+
 class QUiLoader(QtUiTools.QUiLoader):
     """Loads a .ui file like Slicer's loader; unknown widgets, properties and connections raise."""
 
@@ -180,33 +197,22 @@ class QUiLoader(QtUiTools.QUiLoader):
 
     def load(self, device, parent=None):
         self._problems: list[str] = []
-        tree = ET.fromstring(bytes(device.readAll().data()))
-        mrml = self._take_mrml_connections(tree)
+        content = bytes(device.readAll().data())
+        tree, rest, mrml = _parsed(content)
         buffer = QtCore.QBuffer()
-        buffer.setData(ET.tostring(tree))
+        buffer.setData(rest)
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         root = super().load(buffer, parent)
         if root is None:
             return None
-        if not self._problems:
+        if not self._problems and content not in _FLAWLESS:
             self._check_properties(tree, root)
         if self._problems:
             raise RuntimeError("; ".join(self._problems))
+        _FLAWLESS.add(content)
         for sender, signal, receiver, slot in mrml:
             _signal(_child(root, sender), signal).connect(getattr(_child(root, receiver), slot.split("(")[0]))
         return root
-
-    @staticmethod
-    def _take_mrml_connections(tree) -> list[tuple[str, str, str, str]]:
-        """Remove connections with MRML arguments, which PySide6 cannot carry, and return them."""
-        taken = []
-        for block in tree.iter("connections"):
-            for connection in list(block):
-                parts = tuple(connection.findtext(tag, "") for tag in ("sender", "signal", "receiver", "slot"))
-                if "vtkMRML" in parts[1]:
-                    taken.append(parts)
-                    block.remove(connection)
-        return taken
 
     def _check_properties(self, tree, root) -> None:
         # Qt silently creates a dynamic property for an unknown name, so that a misspelt one would be lost

@@ -31,7 +31,7 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.models.model_file import Model, save_model
 from FetusMapV2Lib.network.unet import UNet3d
 
-file, size = sys.argv[1], (64, 48, 48)
+file, size = sys.argv[1], (32, 24, 24)
 torch.manual_seed(0)
 network = UNet3d(widths=(4, 8, 8))
 stub = model_of(network, input_size=size)

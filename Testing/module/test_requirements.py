@@ -223,6 +223,7 @@ def test_a_torch_that_is_too_old_is_missing(application, monkeypatch, version, m
 
     versions = {"torch": version, "safetensors": "0.4.0"}
     monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    monkeypatch.setattr(requirements, "_version", requirements._version.__wrapped__)  # nothing known from before
     assert requirements.missingPackages() == missing
 
 

@@ -43,7 +43,7 @@ def test_estimates_leave_memory_files_and_threads_as_they_were(model: str) -> No
 def test_whichever_way_an_engine_ends_nothing_is_left(model: str) -> None:
     ways, left = start_stop.campaign(4, 1, model)  # the others are slower, and have tests of their own
     assert len(ways) == 4
-    assert (left.processes, left.files, left.open_files) == (0, {}, 0)
+    assert (left.processes, left.files) == (0, {}) and left.open_files <= 0
     assert left.threads <= 0
 
 
