@@ -18,6 +18,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# A busy machine is no fault of what is tested.
+with contextlib.suppress(ImportError):
+    hypothesis = import_module("hypothesis")
+    hypothesis.settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("patient")
+
 HERE = Path(__file__).parent
 
 #: Marked `quick`: the folders, files and single tests of `make test-quick`, for every room, on every system.

@@ -13,7 +13,7 @@ from FetusMapV2Lib.anatomy.registration import register
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.2, 5), points=st.integers(3, 22))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_similarity_is_recovered(seed, scale, points):
     rng = np.random.default_rng(seed)
     source = rng.normal(0, 20, (points, 3))
@@ -41,7 +41,7 @@ def test_without_scale_the_transform_is_rigid():
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_rotation_is_scipys_and_a_reflection_is_never_given(seed):
     rng = np.random.default_rng(seed)
     source, target = rng.normal(size=(8, 3)), rng.normal(size=(8, 3))

@@ -149,9 +149,12 @@ def test_an_address_without_a_cluster_is_one_sentence(tmp_path, monkeypatch, add
 
 def test_a_home_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch) -> None:
     ray = pytest.importorskip("ray")
+
+    def init(*_: object, **__: object) -> None:  # as Ray, which keeps a token there, for a user without a home
+        raise PermissionError(13, "Permission denied", "/project/.ray")
+
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests of this file may be connected
-    (tmp_path / "home").write_text("a file, no folder")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(ray, "init", init)
     pool = RayPool(BatchSettings(tmp_path), "local")
-    with pytest.raises(UserError, match=r"cannot write into the home folder.*HOME"), pool:
+    with pytest.raises(UserError, match=r"/project/\.ray: Ray cannot write into the home folder .*HOME"), pool:
         pass

@@ -35,7 +35,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_as_a_module_a_mistake_is_one_line_and_exit_code_2(tmp_path) -> None:
-    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "train", "--data", str(tmp_path / "no"), "--output", "x"]
+    command = [sys.executable, "-m", "FetusMapV2Lib.cli", "check", str(tmp_path / "no")]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""

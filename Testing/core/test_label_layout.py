@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from FetusMapV2Lib.core.label_layout import place_labels, spread
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 900)), max_size=22))
 def test_labels_never_overlap_and_every_point_has_one(points: list[tuple[float, float]]) -> None:
     placed = place_labels(np.array(points).reshape(-1, 2), np.full(len(points), 120.0), 500.0, 40.0, 900.0, 30.0)
@@ -24,7 +24,7 @@ def test_labels_never_overlap_and_every_point_has_one(points: list[tuple[float, 
         assert by_point == pytest.approx(heights), "lines to the points do not cross for want of order"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-50, 150), min_size=1, max_size=12), st.floats(1, 30))
 def test_spread_keeps_distance_and_bounds(wanted: list[float], gap: float) -> None:
     result = spread(np.sort(wanted), 0.0, 100.0, gap)

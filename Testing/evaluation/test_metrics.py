@@ -54,7 +54,7 @@ def test_the_area_goes_with_the_papers_tables():
 
 
 @given(DISTANCES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_area_is_that_of_the_curve(distances):
     thresholds = np.linspace(0, 20, 20_001)
     curve = metrics.pck(distances, thresholds)
@@ -64,7 +64,7 @@ def test_the_area_is_that_of_the_curve(distances):
 
 
 @given(DISTANCES, st.floats(0.1, 5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_larger_errors_never_score_better(distances, more):
     assert 0 <= metrics.auc(distances) <= 1
     assert metrics.auc(distances + more) <= metrics.auc(distances)
@@ -74,7 +74,7 @@ def test_larger_errors_never_score_better(distances, more):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_distances_do_not_depend_on_the_frame(seed):
     predictions, truths = bodies(seed, 3, 4.0), bodies(seed, 3)
     turn = Rotation.from_quat(np.random.default_rng(seed).normal(size=4)).as_matrix()

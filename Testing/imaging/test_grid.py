@@ -31,7 +31,7 @@ spacings = st.tuples(*[st.floats(0.3, 3.0)] * 3)
 shapes = st.tuples(*[st.integers(16, 30)] * 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, spacings, st.tuples(angles, angles, angles), st.sampled_from(ORIENTATIONS), st.integers(0, 50))
 def test_any_volume_gives_one_grid(shape, spacing, turn, orientation, seed):
     volume = sample(shape, spacing, oblique(turn), seed)
@@ -56,7 +56,7 @@ def test_centred_content_falls_back_to_world_directions():
     assert np.ptp(np.array(grids), axis=0).max() < 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(turn=st.tuples(angles, angles, angles))
 def test_turning_the_volume_turns_the_grid(turn):
     volume = sample()

@@ -107,13 +107,22 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return Installation(python, packages / "FetusMapV2Lib")
 
 
-def test_the_command_line_works_away_from_the_repository(installation: Installation, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first installation puts a volume."""
+    return tmp_path_factory.mktemp("volumes")
+
+
+def test_the_command_line_works_away_from_the_repository(
+    installation: Installation, cases: Path, tmp_path: Path
+) -> None:
     assert Path(installation.run("-c", WHERE, cwd=tmp_path).strip()) == installation.library.resolve()
     fetusmap = ("-m", "FetusMapV2Lib.cli")
     assert ": good" in installation.run(*fetusmap, "models", "verify", cwd=tmp_path)
-    size = ("--size", "70,48,48", "--spacing", "2.0", "--seed", "3")  # a picture in which one sees the fetus
-    installation.run(*fetusmap, "simulate", "cases", "--count", 1, *size, cwd=tmp_path)
-    (volume,) = (tmp_path / "cases").glob("*.nrrd")
+    if not any(cases.iterdir()):
+        size = ("--size", "70,48,48", "--spacing", "2.0", "--seed", "3")  # a picture in which one sees the fetus
+        installation.run(*fetusmap, "simulate", cases, "--count", 1, "--overwrite", *size, cwd=tmp_path)
+    (volume,) = cases.glob("*.nrrd")
     installation.run(*fetusmap, "estimate", volume, "--output", "out", "--device", "cpu", cwd=tmp_path)
     (results,) = (tmp_path / "out").glob("*.measurements.json")
     document = json.loads(results.read_text(encoding="utf-8"))
