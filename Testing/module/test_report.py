@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from core.folders import visible
 from imaging.samples import enhanced_us, sample, save
 from module.test_panel import estimate, position
+from sending.archives import storage_scp
 
 from FetusMapV2Lib.imaging.training_cases import find_cases
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -183,6 +185,71 @@ def test_without_identifiers_not_even_a_name_or_a_view_tells_the_patient(window,
     html = next(path for name, path in files.items() if name.endswith(".html")).read_text(encoding="utf-8")
     # Slicer writes patients' names into the corners of its views, so other pictures are drawn
     assert "slice view" not in html and "Midsagittal" in html
+
+
+def send(window, address: str) -> None:
+    ui = window.module_widget.ui
+    ui.archiveLineEdit.setText(address)
+    window.click(ui.sendReportButton)
+    assert window.wait_until(lambda: not window.module_widget.state.running)
+
+
+def test_the_report_of_the_shown_patient_goes_to_the_archive(window, patient, tmp_path):
+    ui, state = window.module_widget.ui, window.module_widget.state
+    assert not ui.sendReportButton.enabled
+    only(window, "Dicom")
+    window.click(ui.writeReportButton)
+    with storage_scp(require_called_aet=True) as (port, stored):
+        send(window, f"ARCHIVE@127.0.0.1:{port}")
+        assert said(window).startswith("Sent to ARCHIVE@") and state.tone.name == "SUCCESS", said(window)
+        assert {one.PatientID for one in stored} == {"P-17"} and len(stored) == 2
+        send(window, f"OTHER@127.0.0.1:{port}")
+        assert state.isError and "does not know the AE title OTHER" in said(window) and "\n" not in said(window)
+        other = next(path for name, path in written(tmp_path).items() if name.endswith(".sr.dcm"))
+        dataset = pydicom.dcmread(other)
+        dataset.PatientID = "P-18"
+        dataset.save_as(other)
+        send(window, f"ARCHIVE@127.0.0.1:{port}")
+        assert state.isError and "different patients" in said(window) and len(stored) == 2
+        send(window, "archive")
+        assert "no address of a PACS" in said(window)
+        send(window, "")
+        assert "no archive is chosen" in said(window) and len(stored) == 2
+    state.parameterNode.landmarks.SetNthControlPointPosition(0, 1.0, 2.0, 3.0)
+    assert not ui.sendReportButton.enabled and "write it again" in ui.sendReportButton.toolTip
+
+
+def test_sending_is_cancelled_and_needs_a_patient_and_a_package(window, patient, volume, monkeypatch):
+    from FetusMapV2Panel import archive_sending
+
+    ui, state = window.module_widget.ui, window.module_widget.state
+    only(window, "Dicom")
+    window.click(ui.writeReportButton)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_event) -> int:
+        asked.set()
+        go_on.wait(60)
+        return 0
+
+    with storage_scp(slow) as (port, _stored):
+        ui.archiveLineEdit.setText(f"ARCHIVE@127.0.0.1:{port}")
+        ui.callingTitleLineEdit.setText("ROOM1")
+        window.click(ui.sendReportButton)
+        assert window.wait_until(asked.is_set) and state.running
+        state.cancel()
+        assert window.wait_until(lambda: not state.running) and "stays there" in said(window)
+        go_on.set()
+    monkeypatch.setattr(archive_sending.importlib.util, "find_spec", lambda name: None)
+    window.click(ui.sendReportButton)
+    assert state.isError and "package pynetdicom" in said(window) and "pip_install" in said(window)
+    monkeypatch.undo()
+    volume.RemoveAttribute("DICOM.instanceUIDs")
+    window.click(ui.sendReportButton)
+    assert state.isError and "whose report it is" in said(window)
+    import slicer
+
+    assert slicer.app.userSettings().value("FetusMapV2/CallingTitle") == "ROOM1"
 
 
 def test_a_study_is_found_by_the_file_of_the_volume(window, volume, tmp_path):

@@ -21,6 +21,7 @@ from FetusMapV2Lib.reporting.measurement_report import write_measurement_report
 from FetusMapV2Lib.sending import c_store, stow
 from FetusMapV2Lib.sending.destinations import Security, parse_destination, parse_pacs
 from FetusMapV2Lib.sending.objects import Belonging
+from FetusMapV2Lib.sending.process import sending_job
 from FetusMapV2Lib.sending.sender import send
 
 OWN = Belonging("P-17", "Klinik", STUDY.study_uid)
@@ -212,3 +213,13 @@ def test_tls_needs_an_authority_that_is_trusted(files: tuple[Path, Path], tmp_pa
         assert "TLS failed" in failure(files, f"ARCHIVE@127.0.0.1:{port}", security=trusted)
     with pytest.raises(OutputError, match="file of certificates cannot be used"):
         send(files, parse_destination(text, security=Security(tls=True, authorities=files[0])))
+
+
+def test_a_process_of_its_own_sends_and_tells_what_came_of_it(files: tuple[Path, Path]) -> None:
+    with storage_scp() as (port, stored):
+        address = f"ARCHIVE@127.0.0.1:{port}"
+        assert sending_job(files, address, "ROOM1", OWN).result().stored == files and len(stored) == 2
+        with pytest.raises(OutputError, match=r"a\.sr\.dcm: it belongs to another patient.*Write the report again"):
+            sending_job(files, address, "ROOM1", replace(OWN, study_uid="1.2")).result()
+    with pytest.raises(InputError, match="no address"):
+        sending_job(files, "archive", "ROOM1", OWN)

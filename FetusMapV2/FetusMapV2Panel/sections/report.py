@@ -20,6 +20,7 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 from FetusMapV2Panel import pose_ownership, saved_settings, view_pictures
+from FetusMapV2Panel.archive_sending import ArchiveSending
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.nodes import VolumeNode
@@ -42,6 +43,8 @@ _ = translator(__name__)
 
 _READER_SETTING = "FetusMapV2/Reader"
 _SHARED_SETTING = "FetusMapV2/SharedFiles"
+#: What the tick at DICOM writes, and what an archive takes.
+_DICOM_KINDS: tuple[Kind, ...] = ("dicom", "dicom3d")
 
 
 class ReportSection(Section):
@@ -53,6 +56,7 @@ class ReportSection(Section):
         Section.__init__(self, state, widget)
         self._page: Path | None = None
         self._names = ReportNames()
+        self._archive = ArchiveSending(self)
         self.ui.readerLineEdit.setText(_reader())
         for edit, name in ((self.ui.reportFolderEdit, "reports"), (self.ui.trainingFolderEdit, "training cases")):
             edit.filters = ctk.ctkPathLineEdit.Dirs
@@ -67,6 +71,8 @@ class ReportSection(Section):
     def onChange(self, change: Change) -> None:
         if change in (Change.SHOWN_POSE_CHANGED, Change.VOLUME_SELECTED):
             self._page = None
+        if change in (Change.SHOWN_POSE_CHANGED, Change.VOLUME_SELECTED, Change.POSE_EDITED):
+            self._archive.offer([])
         if change in (Change.SHOWN_POSE_CHANGED, Change.POSE_EDITED, Change.RUNNING_CHANGED, Change.PARAMETERS_CHANGED):
             self._updateButtons()
 
@@ -105,6 +111,7 @@ class ReportSection(Section):
         self.ui.reportFolderEdit.addCurrentPathToHistory()
         saved_settings.savePreferences(parameters)
         self._page = paths.get("html") or paths.get("pdf")
+        self._archive.offer([] if anonymous else [path for kind, path in paths.items() if kind in _DICOM_KINDS])
         names = ", ".join(path.name for path in paths.values())
         self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))), Tone.SUCCESS)
 
@@ -165,6 +172,7 @@ class ReportSection(Section):
         ready = self.state.poseScene is not None and self.state.parameterNode is not None and not self.state.running
         self.ui.writeReportButton.setEnabled(ready)
         self.ui.saveCaseButton.setEnabled(ready)
+        self._archive.update(ready)
         self.ui.openReportButton.setEnabled(self._page is not None)
         missing = _("Estimate a pose or choose its landmarks first.")
         self.ui.writeReportButton.setToolTip(_("Write the chosen files into the folder.") if ready else missing)
@@ -190,7 +198,7 @@ def _kinds(parameters: FetusMapV2ParameterNode) -> tuple[Kind, ...]:
         ("html",): parameters.reportPage,
         ("pdf",): parameters.reportPdf,
         ("csv", "landmarks"): parameters.reportTable,
-        ("dicom", "dicom3d"): parameters.reportDicom,
+        _DICOM_KINDS: parameters.reportDicom,
         ("fhir",): parameters.reportFhir,
     }
     kinds = tuple(kind for kinds, isTicked in ticked.items() if isTicked for kind in kinds)

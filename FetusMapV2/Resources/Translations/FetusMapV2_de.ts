@@ -530,6 +530,53 @@
     </message>
 </context>
 <context>
+    <name>FetusMapV2Panel.archive_sending</name>
+    <message>
+        <source>Write a report with DICOM and with identifiers first; after a landmark was moved, write it again.</source>
+        <translation>Schreiben Sie zuerst einen Bericht mit DICOM und mit Kennungen; nach dem Verschieben einer Landmarke noch einmal.</translation>
+    </message>
+    <message>
+        <source>Send the DICOM files of this report to the archive.</source>
+        <translation>Die DICOM-Dateien dieses Berichts an das Archiv senden.</translation>
+    </message>
+    <message>
+        <source>Fill in 'Archive', as PACS@archive.example:104 or https://archive.example/dicom-web</source>
+        <translation>Füllen Sie 'Archiv' aus, etwa PACS@archive.example:104 oder https://archive.example/dicom-web</translation>
+    </message>
+    <message>
+        <source>no archive is chosen</source>
+        <translation>kein Archiv ist gewählt</translation>
+    </message>
+    <message>
+        <source>sending to the archive</source>
+        <translation>an das Archiv senden</translation>
+    </message>
+    <message>
+        <source>Cancelled; what the archive has already stays there.</source>
+        <translation>Abgebrochen; was das Archiv schon hat, bleibt dort.</translation>
+    </message>
+    <message>
+        <source>Sent to {0}: {1}.</source>
+        <translation>Gesendet an {0}: {1}.</translation>
+    </message>
+    <message>
+        <source>Only a volume from DICOM that names its patient has a report for an archive</source>
+        <translation>Nur ein Volumen aus DICOM, das seine Patientin nennt, hat einen Bericht für ein Archiv</translation>
+    </message>
+    <message>
+        <source>the archive would not know whose report it is</source>
+        <translation>das Archiv wüsste nicht, zu wem der Bericht gehört</translation>
+    </message>
+    <message>
+        <source>sending needs the Python package {0}, which this Slicer lacks</source>
+        <translation>zum Senden fehlt diesem Slicer das Python-Paket {0}</translation>
+    </message>
+    <message>
+        <source>In Slicer's Python Console, run: {0}</source>
+        <translation>Führen Sie in der Python-Konsole von Slicer aus: {0}</translation>
+    </message>
+</context>
+<context>
     <name>FetusMapV2Panel.estimation</name>
     <message>
         <source>no volume is chosen</source>
@@ -943,16 +990,16 @@
         <translation>DICOM</translation>
     </message>
     <message>
-        <source>A structured report (SR, OB-GYN ultrasound) for the archive.</source>
-        <translation>Ein strukturierter Bericht (SR, geburtshilflicher Ultraschall) für das Archiv.</translation>
+        <source>Structured reports (SR) for the archive: OB-GYN ultrasound, and the landmarks as 3D points.</source>
+        <translation>Strukturierte Befunde (SR) für das Archiv: Ultraschall in der Schwangerschaft, und die Landmarken als 3D-Punkte.</translation>
     </message>
     <message>
         <source>FHIR</source>
         <translation>FHIR</translation>
     </message>
     <message>
-        <source>A bundle of FHIR R4 Observations for the hospital information system.</source>
-        <translation>Ein Bündel von FHIR-R4-Observations für das Krankenhausinformationssystem.</translation>
+        <source>A FHIR R4 bundle with a report and its Observations for the hospital information system.</source>
+        <translation>Ein FHIR-R4-Bündel mit einem Bericht und seinen Beobachtungen für das Krankenhausinformationssystem.</translation>
     </message>
     <message>
         <source>Without identifiers</source>
@@ -977,6 +1024,38 @@
     <message>
         <source>Ope&amp;n it</source>
         <translation>An&amp;zeigen</translation>
+    </message>
+    <message>
+        <source>Archive:</source>
+        <translation>Archiv:</translation>
+    </message>
+    <message>
+        <source>The PACS that DICOM reports are sent to: its AE title and address, as PACS@archive.example:104, or the address of a DICOMweb service. Stored on this computer.</source>
+        <translation>Das PACS, an das DICOM-Berichte gehen: AE-Titel und Adresse, etwa PACS@archive.example:104, oder die Adresse eines DICOMweb-Dienstes. Auf diesem Rechner gespeichert.</translation>
+    </message>
+    <message>
+        <source>TITLE@HOST:PORT</source>
+        <translation>TITEL@RECHNER:PORT</translation>
+    </message>
+    <message>
+        <source>AE title:</source>
+        <translation>AE-Titel:</translation>
+    </message>
+    <message>
+        <source>The AE title of this sender, as the PACS knows it. Stored on this computer.</source>
+        <translation>Der AE-Titel dieses Senders, wie ihn das PACS kennt. Auf diesem Rechner gespeichert.</translation>
+    </message>
+    <message>
+        <source>Send to PACS</source>
+        <translation>An PACS senden</translation>
+    </message>
+    <message>
+        <source>TLS</source>
+        <translation>TLS</translation>
+    </message>
+    <message>
+        <source>The connection to the PACS is encrypted; a DICOMweb service says so by https.</source>
+        <translation>Die Verbindung zum PACS ist verschlüsselt; ein DICOMweb-Dienst sagt es durch https.</translation>
     </message>
     <message>
         <source>Training cases:</source>

@@ -1,0 +1,84 @@
+"""Sending in a process of its own, for a user interface: it stays responsive, and cancelling ends the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from FetusMapV2Lib.core.errors import OutputError, UserError
+from FetusMapV2Lib.core.faults import as_user_error
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.python_process import kill_tree, start_python
+from FetusMapV2Lib.sending.destinations import Security, parse_destination
+from FetusMapV2Lib.sending.objects import Belonging
+from FetusMapV2Lib.sending.sender import Sent, send
+
+
+def sending_job(
+    paths: Sequence[Path], destination: str, calling: str, belonging: Belonging, *, tls: bool = False, python: str = ""
+) -> Job[Sent]:
+    """A job that sends files; cancelling it ends its process at once, and what the archive has by then stays there.
+
+    Args:
+        paths: DICOM files.
+        destination: as `parse_destination` reads it.
+        calling: AE title of the sender.
+        belonging: whose the files have to be.
+        tls: whether C-STORE uses TLS.
+        python: the interpreter; this one by default.
+
+    Raises:
+        InputError: the destination is none.
+        UserError: of its result, see `sender.send`.
+    """
+    parse_destination(destination, calling)
+    request = {
+        "paths": [os.fspath(path.absolute()) for path in paths],
+        "destination": destination,
+        "calling": calling,
+        "tls": tls,
+        "belonging": asdict(belonging),
+    }
+    return Job(_steps(request, python or sys.executable))
+
+
+def _steps(request: dict[str, Any], python: str) -> Generator[None, None, Sent]:
+    popen = start_python(__name__, python)
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
+    try:
+        popen.stdin.write(json.dumps(request).encode())
+        popen.stdin.close()
+        while popen.poll() is None:  # its answer is one line, which the pipe holds until it is read
+            yield
+        text = popen.stdout.read()
+    finally:
+        if popen.poll() is None:
+            kill_tree(popen)
+        for stream in (popen.stdin, popen.stdout, popen.stderr):
+            stream.close()
+    try:
+        answer = json.loads(text)
+    except ValueError as error:
+        problem = "sending ended without an answer, so it is not known what was stored"
+        raise OutputError(problem, where=request["destination"], remedy="Send again") from error
+    if "problem" in answer:
+        raise OutputError(answer["problem"], where=answer["where"] or None, remedy=answer["remedy"])
+    return Sent(tuple(map(Path, answer["stored"])))
+
+
+def main() -> None:
+    """Read a request from standard input, carry it out, and print its answer."""
+    request = json.load(sys.stdin)
+    try:
+        destination = parse_destination(request["destination"], request["calling"], Security(tls=request["tls"]))
+        sent = send(list(map(Path, request["paths"])), destination, belonging=Belonging(**request["belonging"]))
+        answer: dict[str, Any] = {"stored": list(map(os.fspath, sent.stored))}
+    except Exception as error:
+        shown: UserError = as_user_error(error)
+        answer = {"problem": shown.problem, "where": shown.where, "remedy": shown.remedy}
+    print(json.dumps(answer), flush=True)
