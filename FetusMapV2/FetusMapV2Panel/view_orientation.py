@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
+from collections.abc import Callable
 
 import numpy as np
 import slicer
 
-from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose, slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
@@ -83,6 +84,30 @@ def showPlanes(pose: Pose, *planes: FetalPlane) -> bool:
         if plane in planes:
             turn_slice(shown.get(plane.value) or next(iter(shown.values())), slice_pose)
     return True
+
+
+def showCut(cut: Callable[[float], SlicePose | None], plane: FetalPlane) -> bool:
+    """Turn the slice view of a standard plane, or the first that is open, to another slice.
+
+    Args:
+        cut: returns the slice for a view of an aspect, width over height.
+        plane: whose view is taken.
+
+    Returns:
+        False if no slice view is open, or there is no slice.
+    """
+    if slicer.app.layoutManager() is None:
+        return False
+    nodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+    shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
+    view = shown.get(plane.value) or next(iter(shown.values()), None)
+    if view is None:
+        return False
+    width, height, _depth = view.GetDimensions()
+    wanted = cut(width / max(height, 1))
+    if wanted is not None:
+        turn_slice(view, wanted)
+    return wanted is not None
 
 
 def turnToFetus(pose: Pose) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from FetusMapV2Lib.anatomy.ellipse import Ellipse
+from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.anatomy.growth_charts import CHARTED, ChartPlace, chart_places
 from FetusMapV2Lib.anatomy.standard_planes import SectionPlane
 
@@ -21,6 +22,8 @@ _NAMES = {
     "ofd": "Occipitofrontal diameter",
     "ac": "Abdominal circumference",
 }
+#: A view of a section is so many times as high as the outline.
+_ROOM = 1.6
 _KEYS: dict[str, tuple[str, ...]] = {"head": ("hc", "bpd", "ofd"), "abdomen": ("ac",)}
 
 
@@ -77,6 +80,19 @@ class BodySection:
         plane = self.plane if plane is None else plane
         return replace(self, plane=plane, ellipse=ellipse, seen=math.nan, reason="", by_hand=True)
 
+    def cut(self, aspect: float) -> SlicePose | None:
+        """The slice that shows the outline, or where it is expected, with the front up; None without a plane.
+
+        Args:
+            aspect: width over height of the view.
+        """
+        plane = self.plane
+        if plane is None:
+            return None
+        wide, deep = plane.half_axes_mm
+        title = "Head, axial" if self.key == "head" else "Abdomen, transverse"
+        return SlicePose(title, plane.origin, plane.x_axis, -plane.y_axis, _ROOM * 2 * max(deep, wide / aspect))
+
     @property
     def sizes(self) -> tuple[SectionSize, ...]:
         """HC, BPD and OFD of the head, or AC of the abdomen; not measured without an ellipse."""
@@ -103,6 +119,11 @@ class HeadAndAbdomen:
 
     head: BodySection
     abdomen: BodySection
+
+    @classmethod
+    def unknown(cls, reason: str) -> HeadAndAbdomen:
+        """Without planes, for a reason."""
+        return cls(BodySection("head", None, reason=reason), BodySection("abdomen", None, reason=reason))
 
     @property
     def sections(self) -> tuple[BodySection, BodySection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -61,14 +62,14 @@ class CaseFiles:
     def each_fetus(self) -> tuple[CaseFiles, ...]:
         """The case of each fetus that the volume shows, this one first; those of the others have names of their own.
 
-        What a person did to the landmarks, given pictures and an earlier examination are of the first alone; the scene
-        has all of them.
+        What a person did to landmarks and outlines, given pictures and an earlier examination are of the first alone;
+        the scene has all of them.
         """
         shown = self.estimate.fetuses
         if len(shown) < 2:
             return (self,)
         kinds = [kind for kind in self.options.kinds if kind != "scene"]
-        options = replace(self.options, kinds=kinds, states=(), pictures=None, earlier=None)
+        options = replace(self.options, kinds=kinds, states=(), sections=(), pictures=None, earlier=None)
         others = [
             CaseFiles(one, self.volume, fetus_stem(self.stem, number), options, number, len(shown))
             for number, one in enumerate(shown[1:], start=2)
@@ -157,10 +158,15 @@ class CaseFiles:
 
     @cached_property
     def sections(self) -> HeadAndAbdomen | None:
-        """Head and abdomen measured in the volume; None without a volume or a fetus."""
-        if self.volume is None or not self.estimate.has_pose:
+        """Head and abdomen set by hand or measured in the volume; None without a fetus, or without either."""
+        by_hand = self.options.sections
+        if not self.estimate.has_pose or (self.volume is None and not by_hand):
             return None
-        return measure_head_and_abdomen(self.volume, self.estimate.pose)
+        if self.volume is None:
+            found = HeadAndAbdomen.unknown("the volume is not available")
+        else:
+            found = measure_head_and_abdomen(self.volume, self.estimate.pose)
+        return functools.reduce(HeadAndAbdomen.with_section, by_hand, found)
 
     @property
     def _crl_image(self) -> str:

@@ -14,6 +14,7 @@ from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.reporting.paper import PAPERS, Paper
 
 if TYPE_CHECKING:
+    from FetusMapV2Lib.anatomy.body_sections import BodySection
     from FetusMapV2Lib.imaging.point_notes import PointState
     from FetusMapV2Lib.imaging.study import Study
     from FetusMapV2Lib.reporting.earlier import EarlierExamination
@@ -65,6 +66,7 @@ class ExportOptions:
         study: patient and study of the volume, in place of those of `source`.
         dates: of the pregnancy, for due date and centile; None = the day of the study alone, if that is known.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
+        sections: outlines of head and abdomen set by hand, in place of those that are found in the volume.
         operator: who looked at the landmarks.
         institution: where the examination took place.
         comment: of the examiner.
@@ -90,6 +92,7 @@ class ExportOptions:
     study: Study | None = None
     dates: KnownDates | None = None
     states: Sequence[PointState] = ()
+    sections: Sequence[BodySection] = ()
     operator: str = ""
     institution: str = ""
     comment: str = ""

@@ -25,8 +25,7 @@ def measure_head_and_abdomen(volume: Volume, pose: Pose) -> HeadAndAbdomen:
         Sections with ellipses; where an edge is not seen, a section without one says why.
     """
     if pose.doubt:
-        reason = "it is doubtful whether the landmarks are those of a fetus"
-        return HeadAndAbdomen(BodySection("head", None, reason=reason), BodySection("abdomen", None, reason=reason))
+        return HeadAndAbdomen.unknown("it is doubtful whether the landmarks are those of a fetus")
     return HeadAndAbdomen(_section("head", head_plane(pose), volume), _section("abdomen", abdomen_plane(pose), volume))
 
 

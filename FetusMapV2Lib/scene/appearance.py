@@ -32,6 +32,8 @@ LINE_DIAMETER_MM = 0.35
 SLICE_LINE_PIXELS = 3
 CALLIPER_SIZE_MM = 2.5
 CALLIPER_TEXT_SCALE = 3.0
+HANDLE_SIZE_MM = 1.6
+NUCHAL_SIZE_MM = 1.2
 #: Attribute of display nodes that `hide` has hidden.
 _HIDDEN = "FetusMapV2.Hidden"
 
@@ -136,6 +138,33 @@ def show_calliper(display: Any) -> None:
     display.SetPropertiesLabelVisibility(True)
     display.SetTextScale(CALLIPER_TEXT_SCALE)
     _readable_text(display)
+
+
+def show_nuchal(display: Any) -> None:
+    """Two small crosses with a value, in slices; the line between them does not cover the fluid."""
+    show_calliper(display)
+    display.SetLineDiameter(LINE_DIAMETER_MM / 3)
+    display.SetGlyphSize(NUCHAL_SIZE_MM)
+    display.SetActiveColor(*ACTIVE_COLOUR)
+
+
+def show_handles(display: Any) -> None:
+    """Crosses that can be dragged, in slices."""
+    _single_colour(display, CRL_COLOUR)
+    _without_text(display)
+    display.SetActiveColor(*ACTIVE_COLOUR)
+    display.SetVisibility3D(False)
+    display.SetGlyphTypeFromString("CrossDot2D")
+    display.SetGlyphSize(HANDLE_SIZE_MM)
+
+
+def show_outline(display: Any) -> None:
+    """A thin line in slices, nothing in 3D."""
+    display.SetColor(*CRL_COLOUR)
+    display.SetVisibility3D(False)
+    display.SetVisibility2D(False)
+    display.SetSliceDisplayModeToProjection()
+    display.SetSliceIntersectionThickness(2)
 
 
 def _single_colour(display: Any, colour: Colour) -> None:

@@ -1,4 +1,4 @@
-"""`Followers`: the nodes that follow the landmarks of a pose: skeletons, names, plane, trace, lengths."""
+"""`Followers`: the nodes that follow the landmarks of a pose: skeletons, names, plane, trace, lengths, outlines."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from FetusMapV2Lib.scene import appearance, pose_nodes
 from FetusMapV2Lib.scene.control_points import set_world_position, world_to_local
 from FetusMapV2Lib.scene.node_names import label_points_by_number, remove_percent_signs
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
+from FetusMapV2Lib.scene.section_nodes import SectionNodes
 from FetusMapV2Lib.scene.skeleton import SkeletonMesh
 from FetusMapV2Lib.scene.slice_alignment import into_nearest_slice
 from FetusMapV2Lib.scene.slice_skeletons import SliceSkeletons
@@ -31,6 +32,7 @@ class Followers:
         self._scene, self._landmarks, self._schema = scene, landmarks, schema
         self._mesh = SkeletonMesh(schema)
         self.in_slices = SliceSkeletons(scene, landmarks, schema)
+        self.sections = SectionNodes(scene, landmarks)
         self._plane: Plane | None = None
         self._ends: Array = np.full((2, 3), np.nan)
 
@@ -91,6 +93,7 @@ class Followers:
             landmarks.SetNodeReferenceID(pose_nodes.CALLIPER_REFERENCE, pose_nodes.add_calliper(scene).GetID())
             for display in appearance.displays([self.lines["crl"]]):
                 display.SetVisibility2D(False)
+        self.sections.add_missing(name)
         for node in (landmarks, *pose_nodes.follower_nodes(landmarks)):
             node.SetUndoEnabled(True)
             if node.IsA("vtkMRMLMarkupsNode"):

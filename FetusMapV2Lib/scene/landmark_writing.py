@@ -8,13 +8,14 @@ from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene import control_points
 from FetusMapV2Lib.scene.corrections import Corrections
 from FetusMapV2Lib.scene.estimate_record import EstimateRecord
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_names import printable
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.provenance import Provenance
 
 
 def write_estimate(node: Any, pose: Pose, model: str) -> None:
-    """Replace positions, locks and corrections by an estimate, as one modification of the node.
+    """Replace positions, locks, corrections and what was measured by hand by an estimate, as one modification.
 
     Args:
         node: the landmarks node; points that are no landmarks of the pose's schema are recreated.
@@ -31,6 +32,7 @@ def write_estimate(node: Any, pose: Pose, model: str) -> None:
         record = EstimateRecord.of(pose, control_points.local_positions(node))
         corrections = Corrections.none(pose.schema.count)
         Provenance(record, corrections, printable(model), pose.schema, printable(pose.doubt)).save(node)
+        HandMeasures().save(node)
     finally:
         node.EndModify(before)
 

@@ -13,6 +13,7 @@ import vtk
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.anatomy.section_handles import HANDLES
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import appearance
 from FetusMapV2Lib.scene.control_points import list_problem, recreate_points
@@ -28,6 +29,9 @@ LANDMARKS_ROLE = "landmarks"
 SLICE_SKELETON_ROLE = "slice_skeleton"
 TRACE_ROLE = "midsagittal_trace"
 CALLIPER_ROLE = "calliper"
+HANDLES_ROLE = "handles"
+OUTLINE_ROLE = "outline"
+NUCHAL_ROLE = "nuchal"
 SKELETON_REFERENCE = "FetusMapV2.Skeleton"
 COLOURS_REFERENCE = "FetusMapV2.Colours"
 #: Followed by the ID of the slice view.
@@ -38,6 +42,10 @@ CALLIPER_REFERENCE = "FetusMapV2.Calliper"
 PLANE_REFERENCE = "FetusMapV2.MidsagittalPlane"
 TRACE_REFERENCE = "FetusMapV2.MidsagittalTrace"
 LENGTH_REFERENCE = "FetusMapV2.Length."
+#: Followed by the key of the section.
+HANDLES_REFERENCE = "FetusMapV2.Handles."
+OUTLINE_REFERENCE = "FetusMapV2.Outline."
+NUCHAL_REFERENCE = "FetusMapV2.Nuchal"
 VOLUME_REFERENCE = "FetusMapV2.Volume"
 TABLE_REFERENCES = (COLOURS_REFERENCE, SHADES_REFERENCE)
 _SINGLE = (
@@ -46,8 +54,10 @@ _SINGLE = (
     PLANE_REFERENCE,
     TRACE_REFERENCE,
     CALLIPER_REFERENCE,
+    NUCHAL_REFERENCE,
     *TABLE_REFERENCES,
 )
+_SEVERAL = (LENGTH_REFERENCE, IN_SLICE_REFERENCE, HANDLES_REFERENCE, OUTLINE_REFERENCE)
 
 _LINE_NAMES = {
     "crl": "CRL",
@@ -76,11 +86,11 @@ def reference_roles(landmarks: Any) -> list[str]:
     roles = [
         role for role in map(landmarks.GetNthNodeReferenceRole, range(count)) if landmarks.GetNodeReferenceID(role)
     ]
-    return [role for role in roles if role in _SINGLE or role.startswith((LENGTH_REFERENCE, IN_SLICE_REFERENCE))]
+    return [role for role in roles if role in _SINGLE or role.startswith(_SEVERAL)]
 
 
 def follower_nodes(landmarks: Any) -> list[Any]:
-    """The nodes that show the pose of a landmarks node: skeletons, names, plane, trace, lengths, calliper."""
+    """The nodes that show the pose of a landmarks node: skeletons, names, planes, lengths, callipers, outlines."""
     found = (landmarks.GetNodeReference(role) for role in reference_roles(landmarks) if role not in TABLE_REFERENCES)
     return [node for node in found if node is not None]
 
@@ -255,6 +265,44 @@ def add_calliper(scene: slicer.vtkMRMLScene) -> Any:
     for index in range(node.GetNumberOfMeasurements()):
         node.GetNthMeasurement(index).SetEnabled(False)
     _with_display(node, appearance.show_calliper)
+    return node
+
+
+def add_nuchal(scene: slicer.vtkMRMLScene) -> Any:
+    """Add a hidden line node of the nuchal translucency, whose ends a person drags; its name is the text beside it."""
+    node = _add_ends(scene, "NT", NUCHAL_ROLE)
+    node.SetHideFromEditors(True)
+    node.SetLocked(False)
+    for index in range(node.GetNumberOfMeasurements()):
+        node.GetNthMeasurement(index).SetEnabled(False)
+    _with_display(node, appearance.show_nuchal)
+    return node
+
+
+def add_handles(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
+    """Add a hidden point list of the handles of an outline, which a person drags."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"{name} {key} handles")
+    label_points_by_number(node)
+    node.SetAttribute(ROLE_ATTRIBUTE, HANDLES_ROLE)
+    node.SetHideFromEditors(True)
+    for handle in HANDLES:
+        row = node.AddControlPoint(0.0, 0.0, 0.0, handle)
+        node.SetNthControlPointPositionMissing(row)
+    node.SetFixedNumberOfControlPoints(True)
+    _with_display(node, appearance.show_handles)
+    return node
+
+
+def add_outline(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
+    """Add a hidden model node that shows the outline of head or abdomen in slices near its plane."""
+    node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} {key} outline")
+    node.SetAttribute(ROLE_ATTRIBUTE, OUTLINE_ROLE)
+    node.SetSelectable(False)
+    node.SetHideFromEditors(True)
+    polydata = vtk.vtkPolyData()
+    polydata.SetPoints(vtk.vtkPoints())
+    node.SetAndObservePolyData(polydata)
+    _with_display(node, appearance.show_outline)
     return node
 
 

@@ -37,4 +37,4 @@ def _nodes(fetus: PoseScene, part: PosePart) -> list[Any]:
         return [fetus.skeleton_node, *fetus.slice_skeleton_nodes]
     if part is PosePart.PLANE:
         return [fetus.plane_node, fetus.trace_node]
-    return [fetus.calliper_node, *fetus.line_nodes.values()]
+    return [fetus.calliper_node, *fetus.line_nodes.values(), *fetus.sections.nodes]

@@ -28,6 +28,7 @@ from FetusMapV2Lib.scene.node_names import pose_name, remove_percent_signs, safe
 from FetusMapV2Lib.scene.observations import Observations, with_node
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.provenance import Provenance
+from FetusMapV2Lib.scene.section_nodes import SectionNodes
 
 Array = NDArray[np.float64]
 Listener = Callable[["PoseScene"], None]
@@ -152,6 +153,11 @@ class PoseScene:
     def line_nodes(self) -> dict[str, Any]:
         """The vtkMRMLMarkupsLineNodes by key: crl, left_femur, right_femur, left_humerus, right_humerus."""
         return self._followers.lines
+
+    @property
+    def sections(self) -> SectionNodes:
+        """The outlines of head and abdomen, and the callipers of the nuchal translucency."""
+        return self._followers.sections
 
     @property
     def volume_node(self) -> Any:
@@ -295,6 +301,8 @@ class PoseScene:
             observe(follower, follower.TransformModifiedEvent, self._on_transform)
             if follower.IsA("vtkMRMLMarkupsNode"):
                 observe(follower, modified, self._on_named)
+        for node in self.sections.draggable:
+            observe(node, node.PointModifiedEvent, self._on_dragged)
         # The display nodes themselves: views do not hear a model's event again while it is being handled.
         for display in appearance.displays(node_links.models_of(self.landmarks_node)):
             observe(display, modified, self._on_display)
@@ -333,6 +341,11 @@ class PoseScene:
             self._observe_followers()
             self._update(everything=True)
 
+    def _on_dragged(self, caller: Any, event: str, data: Any = None) -> None:
+        is_changing = self.scene.IsImporting() or self.scene.IsUndoing() or self.scene.IsRedoing()
+        if self._open and not self._busy and not is_changing:
+            self.sections.follow(caller)
+
     def _on_named(self, caller: Any, event: str, data: Any = None) -> None:
         remove_percent_signs(caller)
 
@@ -367,6 +380,8 @@ class PoseScene:
                     write_descriptions(self.landmarks_node, now)
                 if changed.any():
                     self._followers.update(now, changed, force=everything)
+                if restored:
+                    self.sections.update()
         finally:
             self._busy = False
         self._listeners.notify(self)

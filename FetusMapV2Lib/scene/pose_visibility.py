@@ -1,8 +1,8 @@
 """`PoseVisibility`: a pose is drawn in views that show its own volume, and never over another volume.
 
 The layers of slice views tell which volumes they show; the view lists of display nodes restrict poses to views.
-The calliper of the crown-rump length is drawn in slices near the midsagittal plane alone, and the trace of that plane
-in all slices that cross it.
+The calliper of the crown-rump length is drawn in slices near the midsagittal plane alone, an outline in slices near
+its own, and the trace of the midsagittal plane in all slices that cross it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import vtk
 from FetusMapV2Lib.scene import appearance, ownership, pose_nodes, slice_alignment
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.observations import Observations, with_node
+from FetusMapV2Lib.scene.section_nodes import KEYS
 
 #: Attribute of display nodes that are restricted to some views: their view list before.
 _VIEWS_BEFORE = "FetusMapV2.ViewsBefore"
@@ -110,10 +111,11 @@ class PoseVisibility:
         return [view for view in views if view not in unfit]
 
     def _observe_layers(self) -> None:
-        """Observe layers and slices of all slice views, also of those that were added, and the planes of all poses."""
+        """Observe layers and slices of all slice views, also of those that were added, and planes of all poses."""
         found = nodes_by_class(self._scene, "vtkMRMLSliceCompositeNode")
         slices = nodes_by_class(self._scene, "vtkMRMLSliceNode")
-        references = (node.GetNodeReference(pose_nodes.PLANE_REFERENCE) for node in ownership.all_poses(self._scene))
+        turned = (pose_nodes.PLANE_REFERENCE, *(pose_nodes.HANDLES_REFERENCE + key for key in KEYS))
+        references = (pose.GetNodeReference(role) for pose in ownership.all_poses(self._scene) for role in turned)
         planes = [plane for plane in references if plane is not None]
         for node in self._layer_observations.subjects():
             if node not in (*found, *slices, *planes):

@@ -20,6 +20,7 @@ from FetusMapV2Lib.imaging.point_notes import PointNote
 from FetusMapV2Lib.scene import control_points
 from FetusMapV2Lib.scene.corrections import CORRECTIONS_ATTRIBUTE, LIMBS, Corrections, swapped_rows
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
+from FetusMapV2Lib.scene.hand_measures import HAND_ATTRIBUTE
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -30,7 +31,7 @@ SAME_PLACE_MM = 1e-3
 MODEL_ATTRIBUTE = "FetusMapV2.Model"
 DOUBT_ATTRIBUTE = "FetusMapV2.Doubt"
 #: All that a landmarks node stores besides its points.
-ATTRIBUTES = (ESTIMATE_ATTRIBUTE, CORRECTIONS_ATTRIBUTE, MODEL_ATTRIBUTE, DOUBT_ATTRIBUTE)
+ATTRIBUTES = (ESTIMATE_ATTRIBUTE, CORRECTIONS_ATTRIBUTE, MODEL_ATTRIBUTE, DOUBT_ATTRIBUTE, HAND_ATTRIBUTE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -286,7 +286,7 @@ def test_second_click_while_running_does_nothing(open_window, volume, scene):
     window = open_window(lambda settings: during(settings, click_again))
     estimate(window)
     assert calls == [1]
-    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 2, "landmarks and their names"
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 4, "points, names, two of handles"
 
 
 def test_volume_removed_or_scene_closed_while_running(open_window, volume, scene):

@@ -24,6 +24,7 @@ from FetusMapV2Lib.core.errors import UserError  # noqa: E402
 from FetusMapV2Lib.imaging.volume import Volume  # noqa: E402
 from FetusMapV2Lib.scene import appearance, node_links, ownership, pose_nodes, undo_history  # noqa: E402
 from FetusMapV2Lib.scene.editing import LandmarkEditor  # noqa: E402
+from FetusMapV2Lib.scene.hand_measures import HandMeasures  # noqa: E402
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class  # noqa: E402
 from FetusMapV2Lib.scene.pose_scene import PoseScene  # noqa: E402
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility  # noqa: E402
@@ -65,7 +66,7 @@ class Walk:
             _check_links(landmarks)
             self._check_views(landmarks)
         kept = len(nodes_by_class(self._scene, "vtkMRMLMarkupsDisplayNode"))
-        assert kept == 9 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
+        assert kept == 12 * len(pose_nodes.find_landmarks(self._scene)), "a display node too many or too few"
 
     def close(self) -> None:
         """Follow no longer."""
@@ -74,7 +75,8 @@ class Walk:
     # --- what is done
 
     def _deeds(self) -> list[Callable[[], None]]:
-        of_poses = [self._estimate, self._estimate_anew, self._choose, self._edit, self._rename, self._hide]
+        of_poses = [self._estimate, self._estimate_anew, self._choose, self._edit, self._outline, self._rename]
+        of_poses.append(self._hide)
         of_slicer = [self._click, self._forget, self._undo_by_menu, self._redo_by_menu]
         return [*of_poses, *of_slicer, self._delete_volume, self._delete_point]
 
@@ -105,6 +107,16 @@ class Walk:
             do = LandmarkEditor(fetus)
             step, what = self._random.choice([(do.swap_sides, ["legs"]), (do.reset, [1]), (do.confirm, [3])])
             step(what)
+
+    def _outline(self) -> None:
+        for fetus in self._one_pose():
+            undo_history.save_state(self._scene)
+            ends = self._places(1) + np.array([[9.0, 0, 0], [-9.0, 0, 0], [0, 12.0, 0], [0, -12.0, 0]])
+            HandMeasures.load(fetus.landmarks_node).with_handles("head", ends).save(fetus.landmarks_node)
+            undo_history.save_state(self._scene)
+            fetus.sections.handles("head").SetNthControlPointPositionWorld(1, *(ends[1] - [2.0, 1.0, 0]))
+            (section,) = fetus.sections.sections_by_hand()
+            assert section.sizes[1].value_mm > 18.5, "the handle was dragged"
 
     def _choose(self) -> None:
         for volume in self._volumes()[-2:]:
@@ -194,7 +206,7 @@ class Walk:
 
 def _check_links(landmarks: Any) -> None:
     views = nodes_by_class(landmarks.GetScene(), "vtkMRMLSliceNode")
-    assert len(pose_nodes.follower_nodes(landmarks)) == 10 + len(views), "a node is gone, or there are too many"
+    assert len(pose_nodes.follower_nodes(landmarks)) == 15 + len(views), "a node is gone, or there are too many"
     for model in node_links.models_of(landmarks):
         display = model.GetDisplayNode()
         assert display is not None, "a display node is gone"

@@ -111,7 +111,7 @@ def test_deleted_landmarks_take_all_their_nodes_along(scene: Any, patients: tupl
     (_, of_a), (_, of_b) = patients
     scene.AddNewNodeByClass("vtkMRMLSliceNode").SetLayoutName("Red")
     own = [scene.GetNodeByID(node.GetID()) for node in of_a.all_nodes]
-    assert len(own) == 12 and all(own)
+    assert len(own) == 17 and all(own)
     scene.RemoveNode(of_a.landmarks_node)
     assert not any(map(scene.IsNodePresent, own))
     left = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]

@@ -49,7 +49,7 @@ def test_one_node_of_each_kind_and_one_line_per_length(scene: Any, pose: Pose) -
     assert fetus.plane_node.GetSizeMode() == fetus.plane_node.SizeModeAbsolute
     assert set(fetus.line_nodes) == {"crl", *SCHEMA.bones}
     assert all(node.GetLocked() for node in (fetus.plane_node, *fetus.line_nodes.values()))
-    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 9
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 12
     assert_followers_agree(fetus, pose.positions)
 
 
@@ -342,7 +342,7 @@ def test_one_folder_holds_all_nodes_where_slicer_lists_them(listed_scene: Any, p
 def test_without_hierarchy_items_none_are_made_for_nodes(scene: Any, pose: Pose) -> None:
     fetus = PoseScene.create(scene, pose)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 11
+    assert [hierarchy.GetItemByDataNode(node) for node in fetus.all_nodes] == [0] * 16
 
 
 @pytest.mark.parametrize("spoil", ["other", "points", "labels", "schema"])

@@ -85,7 +85,7 @@ def test_loading_into_a_scene_that_has_a_pose_keeps_them_apart(scene: Any, pose:
     found = PoseScene.attach_all(scene, SCHEMA)
     assert len(found) == 2
     identifiers = [node.GetID() for fetus in found for node in fetus.all_nodes]
-    assert len(set(identifiers)) == 22
+    assert len(set(identifiers)) == 32
 
 
 def test_write_pose_scene_holds_volume_and_pose(volume: Volume, pose: Pose, tmp_path: Path) -> None:

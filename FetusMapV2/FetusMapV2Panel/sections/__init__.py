@@ -2,6 +2,7 @@
 
 from FetusMapV2Panel.sections.estimate import EstimateSection
 from FetusMapV2Panel.sections.examination import ExaminationSection
+from FetusMapV2Panel.sections.head_abdomen import HeadAbdomenSection
 from FetusMapV2Panel.sections.install import InstallSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
@@ -16,6 +17,7 @@ SECTIONS = (
     EstimateSection,
     ResultSection,
     MeasurementsSection,
+    HeadAbdomenSection,
     ViewsSection,
     LandmarksSection,
     MovementSection,

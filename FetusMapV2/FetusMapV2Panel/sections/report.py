@@ -144,6 +144,7 @@ class ReportSection(Section):
             paper=_paper(),
             **(notedOptions(volumeNode, study) if identifiers else {}),
             states=poseScene.states(),
+            sections=poseScene.sections.sections_by_hand(),
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
         )

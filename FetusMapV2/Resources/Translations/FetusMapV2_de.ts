@@ -231,6 +231,41 @@
     </message>
 </context>
 <context>
+    <name>FetusMapV2HeadAbdomen</name>
+    <message>
+        <source>Head and abdomen</source>
+        <translation>Kopf und Bauch</translation>
+    </message>
+    <message>
+        <source>Ellipses in the planes of head and abdomen. Drag a handle in the slice view to correct one.</source>
+        <translation>Ellipsen in den Ebenen von Kopf und Bauch. Ziehen Sie in der Schnittansicht an einem Griff, um eine zu korrigieren.</translation>
+    </message>
+    <message>
+        <source>Go to the head</source>
+        <translation>Zum Kopf</translation>
+    </message>
+    <message>
+        <source>Turn the Red slice view to the axial plane of the head, with the ellipse on the skull.</source>
+        <translation>Die rote Schnittansicht in die axiale Ebene des Kopfes drehen, mit der Ellipse auf dem Schädel.</translation>
+    </message>
+    <message>
+        <source>Go to the abdomen</source>
+        <translation>Zum Bauch</translation>
+    </message>
+    <message>
+        <source>Turn the Red slice view to the transverse plane of the abdomen, with the ellipse on the skin.</source>
+        <translation>Die rote Schnittansicht in die Querebene des Bauches drehen, mit der Ellipse auf der Haut.</translation>
+    </message>
+    <message>
+        <source>Propose again</source>
+        <translation>Neu vorschlagen</translation>
+    </message>
+    <message>
+        <source>Drop the ellipses set by hand, and show those found in the volume.</source>
+        <translation>Von Hand gesetzte Ellipsen verwerfen und die im Volumen gefundenen zeigen.</translation>
+    </message>
+</context>
+<context>
     <name>FetusMapV2Install</name>
     <message>
         <source>First-time setup</source>
@@ -1678,6 +1713,53 @@
     </message>
 </context>
 <context>
+    <name>presenting.section_rows</name>
+    <message>
+        <source>Head</source>
+        <translation>Kopf</translation>
+    </message>
+    <message>
+        <source>Abdomen</source>
+        <translation>Bauch</translation>
+    </message>
+    <message>
+        <source>HC</source>
+        <translation>KU</translation>
+    </message>
+    <message>
+        <source>BPD</source>
+        <translation>BPD</translation>
+    </message>
+    <message>
+        <source>OFD</source>
+        <translation>FOD</translation>
+    </message>
+    <message>
+        <source>AC</source>
+        <translation>AU</translation>
+    </message>
+    <message>
+        <source>not seen</source>
+        <translation>nicht zu sehen</translation>
+    </message>
+    <message>
+        <source>set by hand</source>
+        <translation>von Hand gesetzt</translation>
+    </message>
+    <message>
+        <source>found</source>
+        <translation>gefunden</translation>
+    </message>
+    <message>
+        <source>centile {0:.0f}, {1}</source>
+        <translation>Perzentile {0:.0f}, {1}</translation>
+    </message>
+    <message>
+        <source>{0}: centile {1:.0f}; 5th to 95th {2:.1f} to {3:.1f} mm. {4}</source>
+        <translation>{0}: Perzentile {1:.0f}; 5. bis 95. {2:.1f} bis {3:.1f} mm. {4}</translation>
+    </message>
+</context>
+<context>
     <name>sections.estimate</name>
     <message>
         <source>Find the 22 landmarks in this volume.</source>
@@ -1717,6 +1799,17 @@
     <message>
         <source>the day of the volume is not known</source>
         <translation>der Tag der Aufnahme ist nicht bekannt</translation>
+    </message>
+</context>
+<context>
+    <name>sections.head_abdomen</name>
+    <message>
+        <source>No plane: {0}.</source>
+        <translation>Keine Ebene: {0}.</translation>
+    </message>
+    <message>
+        <source>Open a slice view first, for example with the layout Four-Up.</source>
+        <translation>Öffnen Sie zuerst eine Schnittansicht, etwa mit dem Layout Four-Up.</translation>
     </message>
 </context>
 <context>
