@@ -10,12 +10,12 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from FetusMapV2Lib.batch.case_work import BatchSettings, process_case
 from FetusMapV2Lib.batch.cases import BatchCase
 from FetusMapV2Lib.core.faults import as_user_error
+from FetusMapV2Lib.core.process_messages import own_output, send_message
 from FetusMapV2Lib.core.serialisation import from_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Process cases until the input ends; the first line holds the settings of the batch."""
-    out = _own_output()
+    out = own_output()
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = from_json(BatchSettings, json.loads(lines.get()))
@@ -32,17 +32,17 @@ def main() -> None:
         engine = loaded_engine(settings)
     except Exception as error:
         shown = as_user_error(error)
-        _send(out, {"failed": shown.problem, "where": shown.where, "remedy": shown.remedy})
+        send_message(out, {"failed": shown.problem, "where": shown.where, "remedy": shown.remedy})
         return
-    _send(out, {"ready": os.getpid()})
+    send_message(out, {"ready": os.getpid()})
 
     def report(fraction: float, stage: str) -> None:
-        _send(out, {"stage": stage, "fraction": fraction})
+        send_message(out, {"stage": stage, "fraction": fraction})
 
     while True:
         task = json.loads(lines.get())
         case = from_json(BatchCase, task["case"])
-        _send(out, {"record": process_case(case, settings, engine, report, thumbnail=task["thumbnail"])})
+        send_message(out, {"record": process_case(case, settings, engine, report, thumbnail=task["thumbnail"])})
 
 
 def _read_lines(source: TextIO, lines: queue.Queue[str]) -> None:
@@ -55,14 +55,6 @@ def _read_lines(source: TextIO, lines: queue.Queue[str]) -> None:
     os._exit(0)
 
 
-def _own_output() -> TextIO:
-    """Standard output for messages alone: whatever a library prints goes to standard error."""
-    own = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return os.fdopen(own, "w", encoding="utf-8", newline="\n")
-
-
 def loaded_engine(settings: BatchSettings) -> PoseEngine:
     """The engine of a process of a batch; it has the threads that the settings say."""
     import torch
@@ -72,14 +64,6 @@ def loaded_engine(settings: BatchSettings) -> PoseEngine:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return PoseEngine.load(settings.model, settings.device, settings.memory_budget)
-
-
-def _send(out: TextIO, message: Mapping[str, Any]) -> None:
-    """Send a message; ends the process if nobody reads it any more."""
-    try:
-        print(json.dumps(message, separators=(",", ":")), file=out, flush=True)
-    except (OSError, ValueError):
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
     train: (
         "fetusmap train --data cases --output run",
         "fetusmap train --data cases --output run --resume",
+        "fetusmap train --data cases --output run --devices 4 --set run.batch_size=8",
     ),
     adapt: ("fetusmap adapt --data cases --output adapted --minutes 15",),
     calibrate: ("fetusmap calibrate run/model.safetensors --data held-out",),

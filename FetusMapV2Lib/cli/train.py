@@ -15,6 +15,7 @@ from FetusMapV2Lib.cli.console import (
     parsed_settings,
     parsed_size,
     print_message,
+    verbosity,
 )
 from FetusMapV2Lib.cli.plan import MaxSlowdownOption
 from FetusMapV2Lib.core.errors import InputError
@@ -62,17 +63,28 @@ def train(
     prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            "--devices",
+            min=1,
+            help="Devices of this computer that share every batch: GPUs, or with --device cpu processes.",
+        ),
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option("--nodes", min=1, help="Computers that share every batch; srun or torchrun starts them.")
+    ] = 1,
+    strategy: Annotated[str, typer.Option("--strategy", help="How devices share the work: ddp.")] = "ddp",
     skip_check: SkipCheckOption = False,
 ) -> None:
     """Train a model on a folder of annotated volumes, which are checked first."""
     require_package("lightning", "training", "train")
     from FetusMapV2Lib.training import fitting
+    from FetusMapV2Lib.training.ranks import reports
     from FetusMapV2Lib.training.training_options import TrainingOptions
 
     if not data.is_dir():  # before a folder for the run is made
         raise InputError("this folder does not exist", where=data, remedy="Give a folder of cases")
-    if not (skip_check or resume):
-        check_first(data)
     overrides: dict[str, object] = parsed_settings(settings)
     if input_size is not None:
         overrides["input_size"] = list(parsed_size(input_size, "--input-size"))
@@ -94,11 +106,18 @@ def train(
         patience=patience,
         export="last" if last else "best",
         device=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
         threads=threads or None,
         workers=workers,
         prepare_on=prepare_on,
         note={"note": note} if note else {},
     )
+    if not reports(options):  # a further process of torchrun or Slurm
+        verbosity.quiet = True
+    elif not (skip_check or resume):
+        check_first(data)
     model = fitting.train(preset, data, output, options)
     print_message(f"Model written to {model}")
 

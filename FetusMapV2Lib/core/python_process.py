@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 #: The folder that holds this package.
@@ -20,12 +21,15 @@ _BOOT = (
 _END_S = 0.5
 
 
-def start_python(module: str, python: str = sys.executable) -> subprocess.Popen[bytes]:
+def start_python(
+    module: str, python: str = sys.executable, *, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start the function `main` of a module of this package; all three streams are pipes.
 
     Args:
         module: its full name.
         python: the interpreter, or a launcher that starts it.
+        variables: of its environment, beside those of this process.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -37,7 +41,7 @@ def start_python(module: str, python: str = sys.executable) -> subprocess.Popen[
         stderr=subprocess.PIPE,
         bufsize=0,
         cwd=_HOME,  # modules in the current folder of this process must not be imported there
-        env=_environment(),
+        env={**_environment(), **(variables or {})},
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         start_new_session=True,  # a process group of its own, which can be killed as one
     )

@@ -116,6 +116,15 @@ def defer_stops() -> Iterator[Callable[[], bool]]:
         raise _state.request
 
 
+def ask_to_stop(signal_number: int) -> None:
+    """Take a request to stop that another process of the same job has received for a signal to this one.
+
+    Inside `defer_stops`, where it takes effect at the end of the block.
+    """
+    if _state.request is None:
+        _state.request, _state.requested_at = Stopped(signal_number), time.monotonic()
+
+
 def stop_signal_numbers() -> list[signal.Signals]:
     """The signals that ask a process to stop on this operating system."""
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from torch.utils.data import DataLoader
 from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import OnProgress
+from FetusMapV2Lib.core.stop_signals import ask_to_stop, stop_signals, stopped
+from FetusMapV2Lib.memory.plan import MemoryPlan
 from FetusMapV2Lib.network.heatmap import decode
 from FetusMapV2Lib.training.checkpoints import write_checkpoint
 from FetusMapV2Lib.training.lightning_loading import pl
 from FetusMapV2Lib.training.pose_module import PoseModule
+from FetusMapV2Lib.training.ranks import Ranks
 from FetusMapV2Lib.training.samples import VIEW_NAMES, ValidationViews, points_inside
 
 _LOG = logging.getLogger(__name__)
@@ -44,23 +48,31 @@ class StopTrainingError(Exception):
 class WholeCheckpoints(pl.Callback):
     """Writes the trainer's state to one file at regular intervals, atomically.
 
-    A run that is asked to stop ends after the current step.
+    A run that is asked to stop ends after the current step; of several processes it is enough to ask one.
 
     Args:
         path: the file.
         every_steps, every_minutes: intervals, whichever ends first.
         run: fingerprint of the run, stored in the file.
-        stop_asked: whether the run was asked to stop.
+        stop_asked: whether this process was asked to stop.
+        ranks: the processes; the first one writes.
     """
 
     def __init__(
-        self, path: Path, every_steps: int, every_minutes: float, run: str, stop_asked: Callable[[], bool]
+        self,
+        path: Path,
+        every_steps: int,
+        every_minutes: float,
+        run: str,
+        stop_asked: Callable[[], bool],
+        ranks: Ranks,
     ) -> None:
         self.path = path
         self.every_steps = every_steps
         self.every_seconds = 60 * every_minutes
         self.run = run
         self.stop_asked = stop_asked
+        self.ranks = ranks
         self._written_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
@@ -71,20 +83,61 @@ class WholeCheckpoints(pl.Callback):
         """
         step, finished = trainer.global_step, trainer.global_step >= trainer.max_steps
         ended = finished or trainer.should_stop
-        late = time.monotonic() - self._written_at >= self.every_seconds
-        stop = self.stop_asked()
+        overdue = self.ranks.is_first and time.monotonic() - self._written_at >= self.every_seconds
+        late, stop = self.ranks.agreed(int(overdue), self._stop_signal())
         if late or stop or ended or step % self.every_steps == 0:
-            write_checkpoint(self.path, trainer.save_checkpoint)
+            if self.ranks.is_first:
+                write_checkpoint(self.path, trainer.save_checkpoint)
+            else:
+                trainer.save_checkpoint(self.path)  # its part in it; the first one writes
             self._written_at = time.monotonic()
         if stop and not ended:
+            ask_to_stop(stop)
             raise StopTrainingError(
                 f"Stopped after step {step} of {trainer.max_steps}; {self.path} is kept: go on from it with --resume."
             )
+
+    def _stop_signal(self) -> int:
+        """The signal that asked this process to stop, 0 = none."""
+        request = stopped() if self.stop_asked() else None
+        return 0 if request is None else request.signal_number
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the fingerprint of the run, and whether it ended before its last step."""
         checkpoint["run"] = self.run
         checkpoint[ENDED_EARLY] = trainer.should_stop and trainer.global_step < trainer.max_steps
+
+
+class SharedSteps(pl.Callback):
+    """What several processes share before their first step: the memory plan, and how they are told to stop.
+
+    Args:
+        ranks: the processes.
+        planned: the plan of one device's part of a batch, None = none is wanted; the first process is asked.
+    """
+
+    def __init__(self, ranks: Ranks, planned: Callable[[], MemoryPlan | None]) -> None:
+        self._ranks, self._planned = ranks, planned
+        self._signals = ExitStack()
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Follow the same plan in all processes: each might measure its own device otherwise."""
+        assert isinstance(module, PoseModule)
+        plan = self._ranks.from_first(self._planned)
+        if plan is not None:
+            module.manage(plan)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Replace the handlers of Lightning, whose message to the others would cut into one that is under way."""
+        self._signals.enter_context(stop_signals())
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Restore them."""
+        self._signals.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Restore them."""
+        self._signals.close()
 
 
 class Validation(pl.Callback):
@@ -95,14 +148,20 @@ class Validation(pl.Callback):
         every_steps: interval; the last step is always validated.
         on_result: called after each validation with the step and {"ed_mm_whole": ..., ...} ({} without held-out cases);
             true ends the run.
+        ranks: the processes; the first one validates, as all have the same weights.
     """
 
     def __init__(
-        self, views: ValidationViews, every_steps: int, on_result: Callable[[int, dict[str, float]], bool]
+        self,
+        views: ValidationViews,
+        every_steps: int,
+        on_result: Callable[[int, dict[str, float]], bool],
+        ranks: Ranks,
     ) -> None:
         self.views = views
         self.every_steps = every_steps
         self.on_result = on_result
+        self.ranks = ranks
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Validate when due."""
@@ -110,12 +169,17 @@ class Validation(pl.Callback):
         if step % self.every_steps and step < trainer.max_steps:
             return
         assert isinstance(module, PoseModule)
+        if self.ranks.from_first(lambda: self._ends_run(trainer, module)):
+            trainer.should_stop = True
+
+    def _ends_run(self, trainer: pl.Trainer, module: PoseModule) -> bool:
         with trainer.precision_plugin.forward_context():
             result = validate(module, self.views)
         if trainer.logger is not None and result:
-            trainer.logger.log_metrics({f"validation/{key}": value for key, value in result.items()}, step)
-        if self.on_result(step, result):
-            trainer.should_stop = True
+            trainer.logger.log_metrics(
+                {f"validation/{key}": value for key, value in result.items()}, trainer.global_step
+            )
+        return self.on_result(trainer.global_step, result)
 
 
 @torch.no_grad()

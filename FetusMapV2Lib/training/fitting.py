@@ -21,10 +21,12 @@ from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.core.stop_signals import defer_stops, stop_signals, stopped
 from FetusMapV2Lib.estimation.network_runner import choose_device
+from FetusMapV2Lib.memory.plan import MemoryPlan
 from FetusMapV2Lib.network.onednn import small_convolutions_by_onednn
 from FetusMapV2Lib.training.callbacks import (
     ENDED_EARLY,
     RunProgress,
+    SharedSteps,
     StopTrainingError,
     Validation,
     WeightAverage,
@@ -38,6 +40,8 @@ from FetusMapV2Lib.training.model_export import RunExport
 from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, NetworkImages
 from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.rank_strategy import Others, RankStrategy, request_of
+from FetusMapV2Lib.training.ranks import Ranks, check_batch, ranks_of
 from FetusMapV2Lib.training.run_record import Run, prepare_run
 from FetusMapV2Lib.training.samples import StepSampler, TrainingViews, ValidationViews
 from FetusMapV2Lib.training.training_options import TrainingOptions
@@ -91,18 +95,51 @@ def train(
         >>> fm.train("unet", ".", "run", fm.TrainingOptions(overrides=tiny, device="cpu")).name
         'model.safetensors'
     """
-    options = options or TrainingOptions()
-    device, _ = choose_device(options.device)
     if not isinstance(preset, Preset):
         preset = load_preset(preset)
-    with _lock_of(usable_folder(Path(output_dir))):
-        run = prepare_run(preset, data_dir, output_dir, options)
-        fit_run(run, options, device, _cache_folder(data_dir, run.folder, options.cache_dir), on_progress=on_progress)
+    return train_as_rank(preset, data_dir, output_dir, options or TrainingOptions(), on_progress=on_progress)
+
+
+def train_as_rank(
+    preset: Preset,
+    data_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    options: TrainingOptions,
+    on_meeting: Callable[[], None] = lambda: None,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """`train`, in any of the processes that share a training: all call it alike, the first one writes and reports.
+
+    Args:
+        preset: see `train`, as for the next three.
+        data_dir: of cases.
+        output_dir: of the run.
+        options: how to run it.
+        on_meeting: called before this process waits for the others.
+        on_progress: called after every step of the first one.
+    """
+    device, _ = choose_device(options.device)
+    ranks = ranks_of(options, device)
+    check_batch(preset.with_overrides(options.overrides), ranks)
+    others = Others(request_of(preset, data_dir, output_dir, options), on_meeting)
+    folder = usable_folder(Path(output_dir))
+    with _lock_of(folder) if ranks.is_first else nullcontext():
+        run = prepare_run(preset, data_dir, output_dir, options, record=ranks.is_first)
+        cache = _cache_folder(data_dir, run.folder, options.cache_dir)
+        fit_run(run, options, ranks.device(device), cache, ranks, others, on_progress=on_progress)
     return run.model
 
 
 def fit_run(
-    run: Run, options: TrainingOptions, device: torch.device, cache: Path, *, on_progress: OnProgress | None = None
+    run: Run,
+    options: TrainingOptions,
+    device: torch.device,
+    cache: Path,
+    ranks: Ranks | None = None,
+    others: Others | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> None:
     """Fit a run that was prepared, from its checkpoint if that is wanted and there is one; its model file is written.
 
@@ -111,23 +148,25 @@ def fit_run(
         options: how to run it.
         device: to train on.
         cache: folder of the reduced volumes.
+        ranks: the processes that share the run, None = this one alone.
+        others: how those of this computer are started.
         on_progress: called after every step.
 
     Raises:
         UserError, Stopped: see `train`.
     """
+    ranks, others = ranks or Ranks(), others or Others()
     images = _network_images(options, device, keep=not run.preset.memory.budget)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    _set_threads(options, device, ranks)
     volumes = ReducedVolumes(
         cache,
         run.preset.run.cache_spacing_mm,
         memory_bytes=_VOLUME_BYTES if options.workers else _VOLUME_BYTES_ALONE,
     )
-    _configure_messages()
+    _configure_messages(ranks)
     _LOG.info(
         "%d training and %d held-out cases, %d steps on %s",
-        len(run.training), len(run.held_out), run.steps, device,
+        len(run.training), len(run.held_out), run.steps, f"{ranks.count} devices" if ranks.count > 1 else device,
     )  # fmt: skip
     torch.manual_seed(run.seed)
     module = PoseModule(run.preset, default_schema().count, run.steps)
@@ -139,18 +178,25 @@ def fit_run(
     if run.start is not None and not first_step:
         config = network_config(run.preset, default_schema().count)
         run.start.load_into(config, module.network, module.averaged)
+    if ranks.count > 1:
+        note["devices"] = ranks.count
     if first_step < run.steps and not (state or {}).get(ENDED_EARLY):
-        note |= _apply_memory_plan(module, run, device)
-        loader = _loader(run, volumes, first_step, options.workers, images)
+        if ranks.count == 1 and (plan := _planned(module, run, device, ranks, note)) is not None:
+            module.manage(plan)
+        loader = _loader(run, volumes, first_step, options.workers, images, ranks)
         export = RunExport(run, module, note, only_best=options.export == "best", patience=options.patience)
         if first_step:
             export.recall()
         with _ended_by_signals() as stop_asked:
-            trainer = _trainer(run, module, volumes, device, on_progress, export, stop_asked)
-            with small_convolutions_by_onednn(module) if module.runs_modules else nullcontext():
+            callbacks = _callbacks(run, volumes, export, on_progress, stop_asked, ranks)
+            if ranks.count > 1:
+                callbacks.insert(0, SharedSteps(ranks, lambda: _planned(module, run, device, ranks, note)))
+            trainer = _trainer(run, module, device, callbacks, ranks, others)
+            by_modules = module.runs_modules if ranks.count == 1 else not run.preset.memory.manages
+            with small_convolutions_by_onednn(module) if by_modules else nullcontext():
                 checkpoint = run.checkpoint if first_step else None
                 trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
-    elif state is not None and not run.model.is_file():
+    elif ranks.is_first and state is not None and not run.model.is_file():
         module.load_state_dict(state["state_dict"])
         module.on_load_checkpoint(state)
         RunExport(run, module, note).write(first_step, {})
@@ -203,23 +249,37 @@ def _state_to_resume(run: Run, module: PoseModule) -> dict[str, Any] | None:
     return state
 
 
-def _apply_memory_plan(module: PoseModule, run: Run, device: torch.device) -> dict[str, str]:
-    """Plan the training step if the preset asks for it, and write the plan beside the checkpoints.
+def _planned(
+    module: PoseModule, run: Run, device: torch.device, ranks: Ranks, note: dict[str, Any]
+) -> MemoryPlan | None:
+    """The plan of the training step of each process if the preset asks for it; it is written beside the checkpoints.
 
-    Returns:
-        What the model file says about it.
+    Args:
+        module: under training.
+        run: its preset may ask for a plan.
+        device: of this process.
+        ranks: the processes that share a batch.
+        note: takes what the model file says about it.
 
     Raises:
         BudgetError: nothing fits the budget.
     """
     if not run.preset.memory.manages:
         (run.folder / _PLAN).unlink(missing_ok=True)  # of the steps before a resumption
-        return {}
-    plan = plan_step(run.preset, module.network, device=device)
-    module.manage(plan)
+        return None
+    plan = plan_step(run.preset, module.network, device=device, ranks=ranks.count)
     write_json(run.folder / _PLAN, plan.to_dict())
     _LOG.info("%s", plan.summary())
-    return {"memory_plan": plan.summary()}
+    note["memory_plan"] = plan.summary()
+    return plan
+
+
+def _set_threads(options: TrainingOptions, device: torch.device, ranks: Ranks) -> None:
+    """Threads of torch as wanted; processes that compute on the CPU share its cores."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    elif ranks.count > 1 and device.type == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks.devices))
 
 
 def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
@@ -255,13 +315,15 @@ def _network_images(options: TrainingOptions, device: torch.device, *, keep: boo
     return DeviceImages(device, None if keep else 0)
 
 
-def _loader(run: Run, volumes: ReducedVolumes, first_step: int, workers: int, images: NetworkImages) -> DataLoader[Any]:
+def _loader(
+    run: Run, volumes: ReducedVolumes, first_step: int, workers: int, images: NetworkImages, ranks: Ranks
+) -> DataLoader[Any]:
     views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, images, run.negatives)
     batch = run.preset.run.batch_size
     return DataLoader(
         views,
-        batch_size=batch,
-        sampler=StepSampler(first_step * batch),
+        batch_size=batch // ranks.count,
+        sampler=StepSampler(first_step, batch, ranks.rank, ranks.count),
         num_workers=workers,
         persistent_workers=False,
         worker_init_fn=_quiet_worker if workers else None,
@@ -273,15 +335,15 @@ def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _trainer(
+def _callbacks(
     run: Run,
-    module: PoseModule,
     volumes: ReducedVolumes,
-    device: torch.device,
-    on_progress: OnProgress | None,
     export: RunExport,
+    on_progress: OnProgress | None,
     stop_asked: Callable[[], bool],
-) -> pl.Trainer:
+    ranks: Ranks,
+) -> list[pl.Callback]:
+    """What happens after each step, in this order; the first process reports."""
     options = run.preset.run
     progress = RunProgress(run.steps, on_progress)
 
@@ -291,24 +353,33 @@ def _trainer(
         return export.validated(step, result)
 
     held_out = ValidationViews(run.held_out, volumes, run.preset, run.template)
+    return [
+        WeightAverage(),
+        *([progress] if ranks.is_first else []),
+        Validation(held_out, options.validate_every, on_result, ranks),
+        WholeCheckpoints(
+            run.checkpoint, options.checkpoint_every, options.checkpoint_minutes, run.fingerprint, stop_asked, ranks
+        ),
+    ]
+
+
+def _trainer(
+    run: Run, module: PoseModule, device: torch.device, callbacks: list[pl.Callback], ranks: Ranks, others: Others
+) -> pl.Trainer:
+    options = run.preset.run
+    alone: dict[str, Any] = {"devices": [device.index or 0] if device.type == "cuda" else 1}
+    several: dict[str, Any] = {"devices": ranks.devices, "num_nodes": ranks.nodes}
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        **(alone if ranks.count == 1 else {**several, "strategy": RankStrategy(ranks, others)}),
         precision=options.precision,  # type: ignore[arg-type]
         # benchmarking kernels takes workspace that no plan counts
-        benchmark=device.type == "cuda" and module.managed is None,
+        benchmark=device.type == "cuda" and (not run.preset.memory.manages if ranks.count > 1 else not module.managed),
         max_steps=run.steps,
         max_epochs=-1,
         gradient_clip_val=(run.preset.optimiser.gradient_clip or None) if module.automatic_optimization else None,
-        logger=TensorBoardLogger(run.folder, name="", version="logs"),
-        callbacks=[
-            WeightAverage(),
-            progress,
-            Validation(held_out, options.validate_every, on_result),
-            WholeCheckpoints(
-                run.checkpoint, options.checkpoint_every, options.checkpoint_minutes, run.fingerprint, stop_asked
-            ),
-        ],
+        logger=TensorBoardLogger(run.folder, name="", version="logs") if ranks.is_first else False,
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -317,8 +388,11 @@ def _trainer(
     )
 
 
-def _configure_messages() -> None:
-    """Silence Lightning's own messages; ours go to standard error unless logging is configured."""
+def _configure_messages(ranks: Ranks) -> None:
+    """Silence Lightning's own messages; ours go to standard error unless logging is configured.
+
+    Of several processes only the first one says how the training goes; warnings come from all.
+    """
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in _EXPECTED_WARNINGS:
@@ -328,4 +402,4 @@ def _configure_messages() -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
         ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
+        ours.setLevel(logging.INFO if ranks.is_first else logging.WARNING)

@@ -206,6 +206,7 @@ def plan_step(
     allowed: frozenset[str] | None = None,
     device: torch.device | str = "cuda",
     machine: Machine | None = None,
+    ranks: int = 1,
 ) -> MemoryPlan:
     """The memory plan of a preset's training step.
 
@@ -216,6 +217,7 @@ def plan_step(
         allowed: strategies (`memory.strategies.STRATEGIES`), None = the planner's default.
         device: that the step will run on.
         machine: its speeds; None = a GPU that is there is measured once, another device's are from a table.
+        ranks: processes that share the batch; the plan and its budget are for the device of each.
 
     Raises:
         BudgetError: nothing fits the budget.
@@ -225,6 +227,9 @@ def plan_step(
         raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
     budget = preset.memory.budget_bytes
     unplanned = unplanned_bytes(preset, network)
+    if ranks > 1:
+        preset = preset.with_overrides({"run.batch_size": preset.run.batch_size // ranks})
+        unplanned += parameter_bytes(network)  # buffers in which gradients are averaged
     rest = None if budget is None else max(1, budget - unplanned)
     try:
         if preset.memory.scheme:

@@ -118,8 +118,17 @@ def prepare_run(
     data_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
     options: TrainingOptions,
+    *,
+    record: bool = True,
 ) -> Run:
     """Determine everything that a run depends on and record it in ``run.json``; on resume, read it from there.
+
+    Args:
+        preset: see `fitting.train`, as for the next three.
+        data_dir: of cases.
+        output_dir: of the run.
+        options: how to run it.
+        record: write it; one of several processes does.
 
     Raises:
         UserError: see `fitting.train`.
@@ -161,7 +170,7 @@ def prepare_run(
         _template(training, data_dir) if start is None else start.template, _step_count(chosen, len(training)),
         sealed=noted is None or noted.checkpoints_have_checksums, negatives=negatives, start=start,
     )  # fmt: skip
-    if noted is None:
+    if noted is None and record:
         if start is not None:
             start.write(run.folder)
         write_json(run.folder / _RUN, {**run.note(), "checkpoints_have_checksums": True})

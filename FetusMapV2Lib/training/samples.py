@@ -42,16 +42,25 @@ _ORDER, _AUGMENT, _CONTRAST = 1, 2, 3
 
 
 class StepSampler(Sampler[int]):
-    """Infinite sample indices from `start` on: index n is the nth sample of the whole run."""
+    """Infinite sample indices from a step on: index n is the nth sample of the whole run.
 
-    def __init__(self, start: int) -> None:
-        self.start = start
+    Args:
+        step: the first step, from 0.
+        batch: samples of a step.
+        rank, ranks: which part of each batch, and of how many; together the parts are the batch, in its order.
+    """
+
+    def __init__(self, step: int, batch: int = 1, rank: int = 0, ranks: int = 1) -> None:
+        self._step, self._batch = step, batch
+        part = batch // ranks
+        self._part = range(rank * part, (rank + 1) * part)
 
     def __iter__(self) -> Iterator[int]:
-        index = self.start
+        step = self._step
         while True:
-            yield index
-            index += 1
+            for place in self._part:
+                yield step * self._batch + place
+            step += 1
 
     def __len__(self) -> int:
         return 1 << 40  # the trainer stops by steps

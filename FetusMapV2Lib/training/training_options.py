@@ -27,6 +27,9 @@ class TrainingOptions:
         export: "best", the weights of the best validation, or "last"; without held-out cases those of the last step.
         patience: end the training after this many validations without a better one; 0 = never.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        devices: that share every batch, on each computer: GPUs, or processes of the CPU.
+        nodes: computers; torchrun, Slurm or MASTER_ADDR, MASTER_PORT and NODE_RANK say which one this is.
+        strategy: "ddp": every device has the whole network; "fsdp" is refused with the reason.
         threads: of torch, None = torch's own choice.
         workers: processes that prepare samples; 0 prepares them between the steps.
         prepare_on: "cpu", or "device": the training device prepares the samples, without workers; they are the same
@@ -50,6 +53,9 @@ class TrainingOptions:
     export: Literal["best", "last"] = "best"
     patience: int = 0
     device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "ddp"
     threads: int | None = None
     workers: int = 0
     prepare_on: str = "cpu"
