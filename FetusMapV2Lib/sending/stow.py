@@ -20,17 +20,27 @@ _NO_CREDENTIALS = "Write user and password into the file .netrc of your home fol
 @contextlib.contextmanager
 def stow(service: DicomWeb) -> Iterator[Store]:
     """A session in which objects are stored one by one, so that each has an answer of its own."""
-    import requests
     from dicomweb_client.web import DICOMwebClient
 
-    with requests.Session() as session:
+    with _session() as session:
         if service.security.authorities is not None:
             session.verify = str(service.security.authorities)
         if service.security.certificate is not None:
             session.cert = str(service.security.certificate)
-        client = DICOMwebClient(service.url, session=session, timeout=(CONNECT_S, ANSWER_S))
+        client = DICOMwebClient(service.url, session=session)
         client.set_http_retry_params(retry=False)
         yield lambda one: _store(client, one)
+
+
+def _session() -> Any:
+    """A session that waits no longer than it should; not every version of the client can be told so."""
+    import requests
+
+    class Session(requests.Session):
+        def request(self, *arguments: Any, **options: Any) -> requests.Response:
+            return super().request(*arguments, **{**options, "timeout": (CONNECT_S, ANSWER_S)})
+
+    return Session()
 
 
 def _store(client: Any, one: DicomObject) -> None:

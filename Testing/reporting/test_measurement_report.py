@@ -115,6 +115,7 @@ def test_the_outline_of_the_head_is_an_ellipse_in_space(groups: dict[str, Any]) 
     assert [one.name for one in group.get_measurements()] == [SECTIONS[key] for key in ("hc", "bpd", "ofd")]
 
 
+@pytest.mark.skipif(pydicom.__version__ < "3", reason="an older pydicom lists the codes of an older standard")
 def test_the_codes_are_those_of_the_standard() -> None:
     listed = {(codes.cid12005.concepts[name].value) for name in codes.cid12005.dir()}
     assert {code.value for code in SECTIONS.values()} <= listed
