@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,7 @@ class CaseFiles:
         number: which fetus of the volume it is, from 1.
         count: how many fetuses the volume shows.
         fetuses: their cases in their order, without this field; empty if there is one.
+        own_frame: UID of a frame of reference for the points of all fetuses, where that of the images is not theirs.
     """
 
     estimate: Estimate
@@ -58,6 +60,7 @@ class CaseFiles:
     number: int = 1
     count: int = 1
     fetuses: tuple[CaseFiles, ...] = ()
+    own_frame: str = field(default_factory=lambda: f"2.25.{uuid.uuid4().int}")
 
     def each_fetus(self) -> tuple[CaseFiles, ...]:
         """The case of each fetus that the volume shows, this one first; those of the others have names of their own.
@@ -71,11 +74,11 @@ class CaseFiles:
         kinds = [kind for kind in self.options.kinds if kind != "scene"]
         options = replace(self.options, kinds=kinds, states=(), sections=(), pictures=None, earlier=None)
         others = [
-            CaseFiles(one, self.volume, fetus_stem(self.stem, number), options, number, len(shown))
+            replace(self, estimate=one, stem=fetus_stem(self.stem, number), options=options, number=number)
             for number, one in enumerate(shown[1:], start=2)
         ]
-        every = (replace(self, count=len(shown)), *others)
-        return tuple(replace(one, fetuses=every) for one in every)
+        every = [replace(one, count=len(shown)) for one in (self, *others)]
+        return tuple(replace(one, fetuses=tuple(every)) for one in every)
 
     def anonymous(self) -> CaseFiles:
         """The case with its stem in place of the names of the volume and of its source file."""
@@ -147,7 +150,9 @@ class CaseFiles:
             sections=self.sections,
             paper=options.paper,
         )
-        return report if options.identifiers else report.without_identifiers()
+        if options.identifiers:
+            return report
+        return replace(report.without_identifiers(), frame_of_reference=self.own_frame)
 
     @cached_property
     def crl_view(self) -> CrlView | None:
@@ -193,7 +198,9 @@ class CaseFiles:
     @property
     def _frame_of_reference(self) -> str:
         space = None if self._study is None else self._study.space
-        return space.uid if space is not None and self.volume is not None and space.holds(self.volume) else ""
+        if space is None or self.volume is None or not space.holds(self.volume):
+            return self.own_frame
+        return space.uid
 
     @property
     def _pictures(self) -> list[Picture]:

@@ -61,8 +61,7 @@ def write_measurement_report(path: Path, report: Report) -> None:
 def measurement_report(report: Report) -> Dataset:
     """An unverified Comprehensive 3D SR, in mm along the patient's LPS axes. What is missing is omitted.
 
-    The points are in the frame of reference of the source images if `Report.frame_of_reference` names it, else in a
-    new one, which no image shares.
+    The points are in the frame of reference of the report, or in a new one, which no image shares.
     """
     root = sr.container(_REPORT, _content(report), relation="", template="1500")
     dataset = sr_document.document(report, root, COMPREHENSIVE_3D_SR, "Fetal landmarks and lengths", 2)

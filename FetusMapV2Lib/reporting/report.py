@@ -51,7 +51,8 @@ class Report:
         institution: where; empty if it is not named or withheld.
         comment: of the examiner; empty if there is none or it is withheld.
         study: patient and study, if the input was DICOM and they are not withheld.
-        frame_of_reference: UID of the space of the source images, if the landmarks lie in it; else, or withheld, empty.
+        frame_of_reference: UID of the space that the landmarks lie in: that of the source images, if they lie in it and
+            it is not withheld; empty = a new one.
         dates: of the pregnancy, if they are known and not withheld.
         pictures: views of volume and skeleton.
         crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.

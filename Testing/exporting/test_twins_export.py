@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
+import pytest
 from core.folders import visible
 from exporting.test_result_document import estimate
 from training.toy_cases import BODY
@@ -28,6 +30,20 @@ def twins() -> Estimate:
 
 def names(folder: Path) -> list[str]:
     return [path.name for path in visible(folder)]
+
+
+@pytest.mark.parametrize("identifiers", [True, False])
+def test_each_fetus_has_its_own_points_in_one_space(tmp_path: Path, identifiers: bool) -> None:
+    result = twins()
+    export(result, None, tmp_path, ExportOptions(kinds=("dicom3d",), stem="case", identifiers=identifiers))
+    frames = set()
+    for name, pose in (("case", result.pose), ("case.fetus-2", result.others[0].pose)):
+        document = pydicom.dcmread(tmp_path / f"{name}.sr3d.dcm")
+        measured = next(one for one in document.ContentSequence if one.ValueType == "CONTAINER")
+        first = next(one for one in measured.ContentSequence[0].ContentSequence if one.ValueType == "SCOORD3D")
+        np.testing.assert_allclose(first.GraphicData, pose.positions[0] * [-1, -1, 1], atol=1e-4)
+        frames.add(first.ReferencedFrameOfReferenceUID)
+    assert len(frames) == 1
 
 
 def test_each_fetus_has_files_of_its_own(tmp_path: Path) -> None:
