@@ -19,6 +19,7 @@ from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.frame_observer import FrameObserver
 from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
+from FetusMapV2Panel.reader import reader
 from FetusMapV2Panel.recent_estimates import RecentEstimates
 from FetusMapV2Panel.translations import translator
 from FetusMapV2Panel.undo_changes import UndoChanges
@@ -247,6 +248,8 @@ class Patient:
 
     def _observe(self, poseScene: PoseScene | None) -> None:
         self._stopObserving()
+        if poseScene is not None:
+            poseScene.edit_log.examiner = reader
         self._stopObserving = poseScene.add_listener(self._onPoseChanged) if poseScene is not None else _doNothing
         self.poseScene, self._problem = poseScene, ""
 

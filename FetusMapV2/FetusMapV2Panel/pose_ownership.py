@@ -11,7 +11,8 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import node_name
-from FetusMapV2Lib.scene.sequence_storage import FRAME_ATTRIBUTE, browser_of
+from FetusMapV2Lib.scene.pose_nodes import FRAME_ATTRIBUTE
+from FetusMapV2Lib.scene.sequence_storage import browser_of
 from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, browsers_of_volumes
 from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 from FetusMapV2Panel.translations import translator

@@ -23,6 +23,7 @@ from FetusMapV2Lib.exporting.examination_document import examination_document
 from FetusMapV2Lib.exporting.model_card import model_card
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
+from FetusMapV2Lib.imaging.edit_log import edits_to_json
 from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.study import Study, day_of, read_study
@@ -72,7 +73,7 @@ class CaseFiles:
         if len(shown) < 2:
             return (self,)
         kinds = [kind for kind in self.options.kinds if kind != "scene"]
-        options = replace(self.options, kinds=kinds, states=(), sections=(), pictures=None, earlier=None)
+        options = replace(self.options, kinds=kinds, states=(), sections=(), edits=(), pictures=None, earlier=None)
         others = [
             replace(self, estimate=one, stem=fetus_stem(self.stem, number), options=options, number=number)
             for number, one in enumerate(shown[1:], start=2)
@@ -134,6 +135,7 @@ class CaseFiles:
             name="" if self.volume is None else self.volume.name,
             formula=options.dating,
             states=options.states,
+            edits=options.edits,
             model=estimate.model,
             model_card=model_card(estimate.model),
             device=estimate.device,
@@ -258,6 +260,8 @@ def _document(case: CaseFiles) -> dict[str, Any]:
     document = results_document(case.estimate, case.dates, case.crl_view, case.sections)
     if case.estimate.has_pose and case.options.identifiers:
         document["examination"] = examination_document(case.record)
+    if case.record.edits:
+        document["edit_log"] = edits_to_json(case.record.edits)
     # the first file has all fetuses; that of another one is whole by itself
     others = [_document(one) for one in case.fetuses if one.number > 1] if case.number == 1 else []
     if case.count > 1 and case.options.identifiers:
@@ -269,7 +273,7 @@ def _write_scene(case: CaseFiles, path: Path) -> None:
     from FetusMapV2Lib.scene.scene_writing import write_pose_scene
 
     others = [other.pose for other in case.estimate.fetuses[1:]]
-    write_pose_scene(path, _volume_of(case, path), case.estimate.pose, others=others)
+    write_pose_scene(path, _volume_of(case, path), case.estimate.pose, others=others, edits=case.record.edits)
 
 
 def _write_picture(case: CaseFiles, path: Path) -> None:

@@ -15,6 +15,7 @@ from FetusMapV2Lib.reporting.paper import PAPERS, Paper
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.body_sections import BodySection
+    from FetusMapV2Lib.imaging.edit_log import Edit
     from FetusMapV2Lib.imaging.point_notes import PointState
     from FetusMapV2Lib.imaging.study import Study
     from FetusMapV2Lib.reporting.earlier import EarlierExamination
@@ -67,6 +68,7 @@ class ExportOptions:
         dates: of the pregnancy, for due date and centile; None = the day of the study alone, if that is known.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
         sections: outlines of head and abdomen set by hand, in place of those that are found in the volume.
+        edits: what was done to the landmarks by hand (`PoseScene.edit_log`); without identifiers neither who nor when.
         operator: who looked at the landmarks.
         institution: where the examination took place.
         comment: of the examiner.
@@ -93,6 +95,7 @@ class ExportOptions:
     dates: KnownDates | None = None
     states: Sequence[PointState] = ()
     sections: Sequence[BodySection] = ()
+    edits: Sequence[Edit] = ()
     operator: str = ""
     institution: str = ""
     comment: str = ""

@@ -21,6 +21,7 @@ from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.publishing import next_name, published
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.imaging.case_search import CaseFiles, Skipped, find_cases, volumes_named
+from FetusMapV2Lib.imaging.edit_log import Edit, edits_to_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.imaging.writing import write_volume
@@ -37,11 +38,13 @@ class Annotation:
         states: per landmark "estimated", "edited", "confirmed" or "missing".
         editor: who looked at them; may be empty.
         model: name and identity of the model that estimated them first; empty if there was none.
+        edits: what was done to them by hand, the oldest first.
     """
 
     states: Sequence[str]
     editor: str = ""
     model: str = ""
+    edits: Sequence[Edit] = ()
 
 
 def write_training_case(
@@ -58,7 +61,7 @@ def write_training_case(
 
     Only landmarks that a person edited or confirmed are written as defined: an estimate alone would teach a
     model its own mistakes. The others are "missing", which training leaves out of its loss. ``NAME.json`` records
-    editor, time, model and the state of every landmark; nothing of it identifies a patient.
+    editor, time, model, the state of every landmark and the edit log; nothing of it identifies a patient.
 
     Args:
         folder: of the cases.
@@ -111,6 +114,7 @@ def _annotation_document(annotation: Annotation, schema: Schema) -> dict[str, An
             "editor": annotation.editor,
             "model": annotation.model,
             "states": dict(zip(schema.keys, annotation.states, strict=True)),
+            "edit_log": edits_to_json(annotation.edits),
         },
     }
 

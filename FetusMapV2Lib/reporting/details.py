@@ -25,6 +25,7 @@ from FetusMapV2Lib.reporting.blocks import (
     small,
     table,
 )
+from FetusMapV2Lib.reporting.edit_table import edits_table
 from FetusMapV2Lib.reporting.guide_map import guide_map
 from FetusMapV2Lib.reporting.report import Picture, Report
 from FetusMapV2Lib.reporting.twins import twins_table
@@ -43,6 +44,7 @@ def details(report: Report) -> str:
         side_by_side((_case(report), _remarks(report)), (50, 50)),
         _map(report),
         _landmarks(report),
+        edits_table(report),
         _sources(report),
         _pictures(report),
         small(RESEARCH_USE),

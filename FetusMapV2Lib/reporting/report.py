@@ -17,6 +17,7 @@ from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_d
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.imaging.edit_log import Edit, without_identity
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
@@ -43,6 +44,7 @@ class Report:
         name: of the volume; empty if it is withheld.
         formula: key of the chosen dating formula.
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if unknown.
+        edits: what was done to the landmarks by hand, the oldest first; who and when are empty if they are withheld.
         model: name and identity of the model; empty if unknown.
         device: where the network ran.
         warnings: of the engine.
@@ -71,6 +73,7 @@ class Report:
     name: str = ""
     formula: str = FORMULAS[0]
     states: Sequence[PointState] = ()
+    edits: Sequence[Edit] = ()
     model: str = ""
     device: str = ""
     warnings: Sequence[str] = ()
@@ -182,6 +185,7 @@ class Report:
         return replace(
             self,
             name="",
+            edits=without_identity(self.edits),
             operator="",
             institution="",
             comment="",

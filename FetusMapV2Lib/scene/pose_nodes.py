@@ -47,6 +47,10 @@ HANDLES_REFERENCE = "FetusMapV2.Handles."
 OUTLINE_REFERENCE = "FetusMapV2.Outline."
 NUCHAL_REFERENCE = "FetusMapV2.Nuchal"
 VOLUME_REFERENCE = "FetusMapV2.Volume"
+#: From the node of an edit log to the landmarks.
+LOG_REFERENCE = "FetusMapV2.EditLogOf"
+#: The frame that a landmarks node shows. It is stored with the node, so that undo finds the frame that it changes.
+FRAME_ATTRIBUTE = "FetusMapV2.Frame"
 TABLE_REFERENCES = (COLOURS_REFERENCE, SHADES_REFERENCE)
 _SINGLE = (
     SKELETON_REFERENCE,
@@ -79,6 +83,26 @@ def find_landmarks(scene: slicer.vtkMRMLScene) -> list[Any]:
     return [node for node in points if node.GetAttribute(ROLE_ATTRIBUTE) == LANDMARKS_ROLE]
 
 
+def stored_frame(landmarks: Any) -> int | None:
+    """The frame that the landmarks belong to, None if they belong to no sequence."""
+    stored = landmarks.GetAttribute(FRAME_ATTRIBUTE) or ""
+    return int(stored) if stored.isdecimal() else None
+
+
+def log_node_of(scene: slicer.vtkMRMLScene, landmarks: Any) -> Any:
+    """The node of the edit log of a pose, None without one."""
+    found = nodes_by_class(scene, "vtkMRMLScriptedModuleNode")
+    return next((node for node in found if node.GetNodeReferenceID(LOG_REFERENCE) == landmarks.GetID()), None)
+
+
+def add_log_node(scene: slicer.vtkMRMLScene, landmarks: Any) -> Any:
+    """Add a hidden node for the edit log of a pose; undo leaves it as it is."""
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", f"{landmarks.GetName()} edit log")
+    node.SetHideFromEditors(True)
+    node.SetNodeReferenceID(LOG_REFERENCE, landmarks.GetID())
+    return node
+
+
 def reference_roles(landmarks: Any) -> list[str]:
     """The roles under which a landmarks node refers to the nodes created for it."""
     # MRML lists roles that were merely asked for, too
@@ -96,7 +120,7 @@ def follower_nodes(landmarks: Any) -> list[Any]:
 
 
 def remove_followers(scene: slicer.vtkMRMLScene, landmarks: Any) -> None:
-    """Remove the nodes of a pose whose landmarks were removed from the scene.
+    """Remove the nodes of a pose whose landmarks were removed from the scene, its edit log too.
 
     Undo, redo and closing remove and restore all nodes themselves.
     """
@@ -108,6 +132,9 @@ def remove_followers(scene: slicer.vtkMRMLScene, landmarks: Any) -> None:
             for display in appearance.displays([node] if node.IsA("vtkMRMLDisplayableNode") else []):
                 scene.RemoveNode(display)
             scene.RemoveNode(node)
+    log = log_node_of(scene, landmarks)
+    if log is not None:
+        scene.RemoveNode(log)
 
 
 def unique_name(scene: slicer.vtkMRMLScene, name: str) -> str:

@@ -20,6 +20,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
+from FetusMapV2Lib.scene.edit_recorder import EditRecorder
 from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
@@ -43,6 +44,7 @@ class PoseScene:
     Attributes:
         snapshot: the pose after the last change, as handed to followers and listeners. It is up to date whenever a
             listener is called. Use `pose`, `states` and the other methods elsewhere: they read the nodes.
+        edit_log: what was done to the landmarks by hand.
         update_context: returns a context in which all nodes that follow a change are updated, e.g. one that pauses
             rendering.
     """
@@ -54,6 +56,7 @@ class PoseScene:
         self.schema = schema
         self.snapshot = PoseSnapshot.read(landmarks_node, schema)
         self.update_context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+        self.edit_log = EditRecorder(scene, landmarks_node, self.current)
         self._followers = Followers(scene, landmarks_node, schema)
         self._listeners = Listeners[PoseScene]()
         self._observations = Observations()
@@ -261,6 +264,7 @@ class PoseScene:
             return
         self._open = False
         self._observations.clear()
+        self.edit_log.close()
         self._follower_observations.clear()
         self._slice_observations.clear()
         self._listeners.notify(self)
@@ -281,6 +285,7 @@ class PoseScene:
         moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
         others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
         observe(node, (*moved, *others), self._on_points)
+        self.edit_log.observe()
         observe(scene, scene.StartCloseEvent, self._on_close)
         observe(scene, scene.NodeAddedEvent, self._on_node_added)
         observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
@@ -384,4 +389,5 @@ class PoseScene:
                     self.sections.update()
         finally:
             self._busy = False
+        self.edit_log.follow(self.snapshot)
         self._listeners.notify(self)

@@ -20,6 +20,7 @@ from FetusMapV2Lib.estimation.sequence import movement_of
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
 from FetusMapV2Lib.scene.observations import Observations
+from FetusMapV2Lib.scene.pose_nodes import stored_frame
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.sequence_storage import (
     add_landmark_sequence,
@@ -28,7 +29,6 @@ from FetusMapV2Lib.scene.sequence_storage import (
     load_shown_frame,
     store_interval,
     store_poses,
-    stored_frame,
     stored_interval,
     stored_poses,
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.imaging.edit_log import Edit
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership
 from FetusMapV2Lib.scene.node_names import other_fetus_name
@@ -26,6 +27,7 @@ def write_pose_scene(
     *,
     name: str = "Fetus",
     others: Sequence[Pose] = (),
+    edits: Sequence[Edit] = (),
     overwrite: bool = True,
 ) -> None:
     """Write an .mrb with a volume and the live nodes of a pose in it; whole or not at all.
@@ -36,6 +38,7 @@ def write_pose_scene(
         pose: of the fetus, or of the first one.
         name: of its nodes.
         others: poses of further fetuses in the volume; their nodes are hidden, and numbered from 2 on.
+        edits: what was done by hand to the landmarks of the first one.
         overwrite: whether the file may exist.
 
     Raises:
@@ -49,6 +52,7 @@ def write_pose_scene(
             for number, one in enumerate(others, start=2)
         ]
         first = PoseScene.create(scene, pose, volume_node=volume_node, name=name)  # the newest is shown on loading
+        first.edit_log.restore(edits)
         if further:
             ownership.show_only(scene, first.landmarks_node)
         for one in (first, *further):

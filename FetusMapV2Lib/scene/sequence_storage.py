@@ -20,8 +20,6 @@ from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.volume_sequences import synchronised_sequences
 
 SEQUENCE_ROLE = "landmarks_sequence"
-#: The frame that a landmarks node shows. It is stored with the node, so that undo finds the frame that it changes.
-FRAME_ATTRIBUTE = "FetusMapV2.Frame"
 #: Seconds between frames as given by the user.
 INTERVAL_ATTRIBUTE = "FetusMapV2.FrameInterval"
 
@@ -66,7 +64,7 @@ def store_poses(sequence: Any, browser: Any, pose_scene: PoseScene, poses: Seque
     """Store the poses of all frames in a sequence, by way of the landmarks node."""
     landmarks, master = pose_scene.landmarks_node, browser.GetMasterSequenceNode()
     for frame, pose in enumerate(poses):
-        landmarks.SetAttribute(FRAME_ATTRIBUTE, str(frame))
+        landmarks.SetAttribute(pose_nodes.FRAME_ATTRIBUTE, str(frame))
         pose_scene.set_pose(pose, model)
         sequence.SetDataNodeAtValue(landmarks, master.GetNthIndexValue(frame))
 
@@ -82,12 +80,6 @@ def load_shown_frame(sequence: Any, browser: Any, landmarks_node: Any) -> None:
     stored = _data_node(sequence, browser, browser.GetSelectedItemNumber())
     if stored is not None:
         landmarks_node.CopyContent(stored)
-
-
-def stored_frame(landmarks_node: Any) -> int | None:
-    """The frame that the landmarks belong to, None if they belong to no sequence."""
-    stored = landmarks_node.GetAttribute(FRAME_ATTRIBUTE) or ""
-    return int(stored) if stored.isdecimal() else None
 
 
 def stored_interval(sequence: Any) -> float | None:

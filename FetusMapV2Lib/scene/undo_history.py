@@ -5,15 +5,22 @@ Slicer saves a state whenever a point is clicked, even if it is not moved; such 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import slicer
+import vtk
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import control_points, node_links, pose_nodes
 from FetusMapV2Lib.scene.node_names import node_name, remove_percent_signs
 from FetusMapV2Lib.scene.provenance import ATTRIBUTES
+
+#: Invoked by the scene after `undo` and `redo`: a step consists of several states, and one of another volume is taken
+#: back at once, so that not every undo of the scene is one of the user.
+UNDONE_EVENT, REDONE_EVENT = vtk.vtkCommand.UserEvent + 7311, vtk.vtkCommand.UserEvent + 7312
+_on_the_way: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def enable(scene: slicer.vtkMRMLScene) -> None:
@@ -57,7 +64,8 @@ def undo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
     Raises:
         InputError: the last step was made in another volume.
     """
-    _one_step(scene, volume, (scene.Undo, scene.GetNumberOfUndoLevels), (scene.Redo, scene.GetNumberOfRedoLevels))
+    back = scene.Redo, scene.GetNumberOfRedoLevels
+    _travel(scene, volume, (scene.Undo, scene.GetNumberOfUndoLevels), back, UNDONE_EVENT)
 
 
 def redo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
@@ -66,11 +74,26 @@ def redo(scene: slicer.vtkMRMLScene, volume: Any = None) -> None:
     Raises:
         InputError: the step was made in another volume.
     """
-    _one_step(scene, volume, (scene.Redo, scene.GetNumberOfRedoLevels), (scene.Undo, scene.GetNumberOfUndoLevels))
+    back = scene.Undo, scene.GetNumberOfUndoLevels
+    _travel(scene, volume, (scene.Redo, scene.GetNumberOfRedoLevels), back, REDONE_EVENT)
+
+
+def is_on_the_way(scene: slicer.vtkMRMLScene) -> bool:
+    """Whether `undo` or `redo` is between two states."""
+    return scene in _on_the_way
 
 
 #: Goes to the next state, and returns how many states remain.
 _Direction = tuple[Callable[[], Any], Callable[[], int]]
+
+
+def _travel(scene: slicer.vtkMRMLScene, volume: Any, forth: _Direction, back: _Direction, event: int) -> None:
+    _on_the_way.add(scene)
+    try:
+        _one_step(scene, volume, forth, back)
+    finally:
+        _on_the_way.discard(scene)
+        scene.InvokeEvent(event)
 
 
 def _one_step(scene: slicer.vtkMRMLScene, volume: Any, forth: _Direction, back: _Direction) -> None:

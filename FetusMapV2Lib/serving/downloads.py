@@ -54,6 +54,7 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
         dating=formula,
         study=case.study,
         states=case.poses.states(),
+        edits=case.poses.edit_log.edits(),
     )
     return export(estimate, case.volume, folder, options)[kind]
 

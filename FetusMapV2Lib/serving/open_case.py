@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import RefineRequest
+from FetusMapV2Lib.imaging.edit_log import Edit
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.volume import Volume
@@ -128,8 +129,8 @@ class OpenCase:
             raise InputError("nothing was seen in this volume", where=self.name)
         self.show(self.estimate.showing_what_was_seen())
 
-    def restore(self, landmarks: Path) -> None:
-        """Show a pose that was saved with the states of its landmarks.
+    def restore(self, landmarks: Path, edits: Sequence[Edit] = ()) -> None:
+        """Show a pose that was saved with the states of its landmarks, and what was done to them by hand.
 
         Raises:
             InputError: the file holds no landmarks of this schema.
@@ -142,6 +143,7 @@ class OpenCase:
         schema = default_schema()
         poses = PoseScene.attach(self.scene, node, schema)
         ownership.assign_volume(node, self._volume_node)
+        poses.edit_log.restore(edits)
         self._keep(poses)
         self._turn_views()
 

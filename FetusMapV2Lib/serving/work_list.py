@@ -18,6 +18,7 @@ from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.core.json_files import field, read_json_object
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.publishing import published
+from FetusMapV2Lib.imaging.edit_log import edits_from_json, edits_to_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.serving.open_case import OpenCase
@@ -92,7 +93,7 @@ class WorkList:
         opened.warnings = tuple(map(str, notes.get("warnings", ())))
         landmarks = self._path(case, ".mrk.json")
         if landmarks.exists():
-            opened.restore(landmarks)
+            opened.restore(landmarks, edits_from_json(notes.get("edit_log", [])))
 
     def save(self, case: BatchCase, opened: OpenCase) -> None:
         """Write the work on a case, all of its files or none.
@@ -112,7 +113,8 @@ class WorkList:
         if opened.poses is None:
             raise InputError("there is no pose yet", where=case.name, remedy="Estimate it first")
         notes = self._notes(case)
-        annotation = Annotation(opened.poses.states(), "", opened.poses.model)
+        poses = opened.poses
+        annotation = Annotation(poses.states(), "", poses.model, poses.edit_log.edits())
         name = self._write_training_case(opened, annotation, str(notes.get("training_case", "")))
         self._write(case, opened, {**notes, "training_case": name, "training_digest": _digest(opened)})
         return name
@@ -138,6 +140,7 @@ class WorkList:
         with published(self._folder(case), f"{case.name}.work", expected=names, overwrite=True) as staging:
             if opened.poses is not None:
                 notes["digest"] = _digest(opened)
+                notes["edit_log"] = edits_to_json(opened.poses.edit_log.edits())
                 write_markups(staging / names[0], opened.poses.pose(), descriptions=opened.notes())
             write_json(staging / names[1], notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -59,7 +60,8 @@ def test_one_click_writes_the_report(window, tmp_path):
     window.click(ui.writeReportButton)
     files = written(tmp_path)
     stem = "synthetic volume"
-    suffixes = (".measurements.csv", ".mrk.json", ".report.html", ".report.pdf", ".sr.dcm", ".sr3d.dcm")
+    tables, reports = (".measurements.csv", ".measurements.json", ".mrk.json"), (".report.html", ".report.pdf")
+    suffixes = (*tables, *reports, ".sr.dcm", ".sr3d.dcm")
     assert list(files) == [f"{stem}{suffix}" for suffix in suffixes]
     assert "Report written" in said(window) and not window.module_widget.state.isError
     html = files[f"{stem}.report.html"].read_text(encoding="utf-8")
@@ -86,19 +88,24 @@ def test_pictures_show_what_the_views_show(window, volume):
 
 def test_edits_formula_and_reader_are_in_it(window, tmp_path):
     ui = window.module_widget.ui
-    only(window, "Page")
+    only(window, "Page", "Table")
     ui.formulaComboBox.setCurrentIndex(1)
     ui.readerLineEdit.setText("Dr. Ärztin")
     ui.readerLineEdit.editingFinished.emit()
     landmarks = window.module_widget.state.parameterNode.landmarks
     landmarks.SetNthControlPointPosition(0, 5.0, 5.0, 45.0)
     window.click(ui.writeReportButton)
-    html = written(tmp_path)["synthetic volume.report.html"].read_text(encoding="utf-8")
+    files = written(tmp_path)
+    (edit,) = json.loads(files["synthetic volume.measurements.json"].read_text(encoding="utf-8"))["edit_log"]
+    assert (edit["action"], edit["examiner"], edit["model"]) == ("moved", "Dr. Ärztin", "stand-in")
+    assert edit["changes"][0]["number"] == 1 and edit["changes"][0]["after"] == [5.0, 5.0, 45.0]
+    html = files["synthetic volume.report.html"].read_text(encoding="utf-8")
+    assert "Changes by hand" in html
     assert "Robinson and Fleming (chosen)" in html and "Dr. Ärztin" in html
     assert "1 of them set or confirmed by hand" in html
-    from FetusMapV2Panel.sections.report import _reader
+    from FetusMapV2Panel.reader import reader
 
-    assert _reader() == "Dr. Ärztin"
+    assert reader() == "Dr. Ärztin"
 
 
 def test_an_earlier_report_is_kept_unless_told(window, tmp_path):
@@ -286,6 +293,7 @@ def test_a_training_case_holds_what_was_set_by_hand(window, volume, tmp_path):
     np.testing.assert_allclose(pose.positions[12], position(landmarks, 12), atol=1e-4)
     annotation = first.truth()["annotation"]
     assert annotation["editor"] == "Dr. Ärztin" and annotation["model"] == "stand-in"
+    assert [one["changes"][0]["number"] for one in annotation["edit_log"]] == [1, 10, 13]
     assert annotation["states"]["cranial_crest"] == "edited" and annotation["states"]["chin"] == "estimated"
     assert first.volume().array.shape == (48, 40, 40)
 

@@ -14,9 +14,13 @@ from reporting.samples import STATES, png, pose, report, sections
 from FetusMapV2Lib import __version__
 from FetusMapV2Lib.anatomy.crl_quality import CrlView
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.imaging.edit_log import Change, Edit
 from FetusMapV2Lib.reporting.page import report_page
 from FetusMapV2Lib.reporting.report import Picture, Report
 
+MOVE = Edit(
+    "2026-01-31T10:20:30Z", "moved", (Change(5, (1.0, 2.0, 3.0), (4.0, 5.0, 6.25)),), "Dr. <Ä>", "F 1", "toy (01)"
+)
 VOID = {"meta", "br", "img"}
 
 
@@ -275,3 +279,17 @@ def test_doubtful_and_missing_landmarks_are_named_on_the_sheet() -> None:
     assert "Doubtful: 4 Nasal bone, 8 Umbilical cord insertion." in sheet and "Missing: 13 Left wrist." in sheet
     every = report_page(report(pose=replace(pose(), doubt="It is doubtful."))).split("Details</p>")[0]
     assert "Doubtful: 1" not in every
+
+
+def test_changes_by_hand_are_told_with_who_when_and_where() -> None:
+    missing = replace(MOVE, action="set missing", changes=(Change(5, (4.0, 5.0, 6.25), None), Change(7, None, None)))
+    told = Page(report_page(report(edits=[MOVE, missing])))
+    name = pose().schema.landmarks[4].name
+    moved = ["2026-01-31 10:20:30", "Dr. <Ä>", "moved", name, "1.0, 2.0, 3.0", "4.0, 5.0, 6.2"]
+    assert moved in told.rows and ["Nos. 5, 7", "–", "–"] in [row[3:] for row in told.rows]
+    assert "Made in: F 1, toy (01)." in told.text
+    anonymous = Page(report_page(report(edits=[MOVE]).without_identifiers())).text
+    assert "10:20:30" not in anonymous and "Dr. <Ä>" not in anonymous and "4.0, 5.0, 6.2" in anonymous
+    assert "Changes by hand" not in Page(report_page(report())).text
+    many = Page(report_page(report(edits=[replace(MOVE, examiner=str(number)) for number in range(40)])))
+    assert "The last 30 of 40 rows" in many.text and next(row[1] for row in many.rows if "moved" in row) == "10"

@@ -94,6 +94,8 @@ def test_the_work_is_found_again(work: WorkList, opened: OpenCase, estimate: Est
     try:
         WorkList(work._results.parent, work._results).restore(case, again)
         assert again.poses.states() == opened.poses.states() and again.poses.model == "a model"
+        assert [edit.action for edit in again.poses.edit_log.edits()] == ["confirmed"]
+        assert again.poses.edit_log.edits() == opened.poses.edit_log.edits()
         assert (again.current().device, again.current().warnings) == ("cpu", ("look twice",))
         np.testing.assert_allclose(again.poses.pose().positions, estimate.pose.positions, atol=1e-5)
     finally:

@@ -25,6 +25,7 @@ from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.nodes import VolumeNode
 from FetusMapV2Panel.parameters import FetusMapV2ParameterNode
+from FetusMapV2Panel.reader import keepReader, reader
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.sections.examination import notedOptions
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _ = translator(__name__)
 
-_READER_SETTING = "FetusMapV2/Reader"
 _SHARED_SETTING = "FetusMapV2/SharedFiles"
 #: What the tick at DICOM writes, and what an archive takes.
 _DICOM_KINDS: tuple[Kind, ...] = ("dicom", "dicom3d")
@@ -57,7 +57,7 @@ class ReportSection(Section):
         self._page: Path | None = None
         self._names = ReportNames()
         self._archive = ArchiveSending(self)
-        self.ui.readerLineEdit.setText(_reader())
+        self.ui.readerLineEdit.setText(reader())
         for edit, name in ((self.ui.reportFolderEdit, "reports"), (self.ui.trainingFolderEdit, "training cases")):
             edit.filters = ctk.ctkPathLineEdit.Dirs
             if not edit.currentPath:
@@ -77,7 +77,7 @@ class ReportSection(Section):
             self._updateButtons()
 
     def onReaderEdited(self) -> None:
-        slicer.app.userSettings().setValue(_READER_SETTING, self.ui.readerLineEdit.text)
+        keepReader(self.ui.readerLineEdit.text)
 
     def onOpenReport(self, checked: bool = False) -> None:
         """Open the page in the user's browser."""
@@ -145,6 +145,7 @@ class ReportSection(Section):
             **(notedOptions(volumeNode, study) if identifiers else {}),
             states=poseScene.states(),
             sections=poseScene.sections.sections_by_hand(),
+            edits=poseScene.edit_log.edits(),
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
         )
@@ -160,7 +161,10 @@ class ReportSection(Section):
         folder, states = _folder(self.ui.trainingFolderEdit), poseScene.states()
         onProgress(0.2, _("writing the case"))
         annotation = Annotation(
-            states, self.ui.readerLineEdit.text.strip(), self.state.logic.modelOf(poseScene.landmarks_node)
+            states,
+            self.ui.readerLineEdit.text.strip(),
+            self.state.logic.modelOf(poseScene.landmarks_node),
+            poseScene.edit_log.edits(),
         )
         name = next_case_name(folder)
         volume = volume_from_node(volumeNode)
@@ -198,8 +202,8 @@ def _kinds(parameters: FetusMapV2ParameterNode) -> tuple[Kind, ...]:
     ticked: dict[tuple[Kind, ...], bool] = {
         ("html",): parameters.reportPage,
         ("pdf",): parameters.reportPdf,
-        ("csv", "landmarks"): parameters.reportTable,
         _DICOM_KINDS: parameters.reportDicom,
+        ("csv", "json", "landmarks"): parameters.reportTable,
         ("fhir",): parameters.reportFhir,
     }
     kinds = tuple(kind for kinds, isTicked in ticked.items() if isTicked for kind in kinds)
@@ -245,9 +249,3 @@ def _shared() -> bool:
 def _paper() -> Paper:
     """The sheets of the user's country."""
     return "letter" if qt.QLocale().measurementSystem() == qt.QLocale.ImperialUSSystem else "a4"
-
-
-def _reader() -> str:
-    """The last reader, or else the user of Slicer."""
-    kept = slicer.app.userSettings().value(_READER_SETTING)
-    return kept or slicer.app.applicationLogic().GetUserInformation().GetName() or ""

@@ -1017,8 +1017,8 @@
         <translation>Tabelle</translation>
     </message>
     <message>
-        <source>Measurements as CSV, landmarks as Slicer Markups.</source>
-        <translation>Messungen als CSV, Landmarken als Slicer Markups.</translation>
+        <source>Measurements as CSV and JSON, landmarks as Slicer Markups.</source>
+        <translation>Messungen als CSV und JSON, Landmarken als Slicer Markups.</translation>
     </message>
     <message>
         <source>DICOM</source>
