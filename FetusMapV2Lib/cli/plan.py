@@ -235,7 +235,8 @@ def _print_cost(plan: MemoryPlan, network: nn.Module, preset: Preset, machine: M
         what = " and ".join(name for name, there in wanted.items() if there).capitalize()
         out.print(f"{what} of this preset: {shown_bytes(beside)} more, taken from the budget beforehand")
     if machine.measured or machine.workspace_share:
-        out.print(f"The workspace of convolutions is part of the peak ({machine.basis})")
+        most = f", at most {shown_bytes(cost.workspace_bytes)}" if cost.workspace_bytes else ""
+        out.print(f"The workspace of convolutions is part of the peak ({machine.basis}{most})")
     else:
         out.print(
             "The workspace of convolutions is not counted: leave 10-25 % of a GPU's memory for it.", soft_wrap=True

@@ -72,7 +72,13 @@ class CostModel:
 
     def _run(self, choices: Choices) -> Ledger:
         ledger = Ledger(workspace=self.machine.workspace)
-        kernels = ShapeKernels(ledger, self._opaque_costs)
+        last = choices.channels_last or (choices.by_rows and self.machine.by_rows)
+        kernels = ShapeKernels(
+            ledger,
+            self._opaque_costs,
+            layout=torch.channels_last_3d if last else torch.contiguous_format,
+            copies_beside=self.machine.copies_beside,
+        )
         module = self.graph.module
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
         trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
@@ -92,6 +98,7 @@ class CostModel:
         del volume
         gradients = executor.gradients
         executor.clear()
+        kernels.release()
         self._optimise(kernels)
         del gradients
         return ledger

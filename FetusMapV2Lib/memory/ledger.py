@@ -24,6 +24,7 @@ class Ledger:
         launches: operations started.
         operations: how often each was done.
         workspace: bytes that a convolution allocates for a moment.
+        largest_workspace: of the convolutions so far.
         transferred: bytes between device and host.
         host, host_peak: bytes in host memory.
         timeline: (label, greatest live bytes while it ran).
@@ -36,6 +37,7 @@ class Ledger:
     launches: int = 0
     operations: Counter[Operation] = field(default_factory=Counter)
     workspace: Callable[[Operation], int] = lambda operation: 0
+    largest_workspace: int = 0
     transferred: int = 0
     host: int = 0
     host_peak: int = 0
@@ -69,7 +71,9 @@ class Ledger:
         steps = (*conv.stride, *conv.dilation)
         operation = Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps)
         self._count(operation)
-        self.brief(self.workspace(operation))
+        count = self.workspace(operation)
+        self.largest_workspace = max(self.largest_workspace, count)
+        self.brief(count)
 
     def _count(self, operation: Operation) -> None:
         self.operations[operation] += 1

@@ -64,6 +64,11 @@ class Machine:
         """Whether durations rest on measurements of the network itself."""
         return self.timings is not None
 
+    @property
+    def copies_beside(self) -> bool:
+        """Whether transfers to and from host memory run beside the computation, as on a GPU."""
+        return self.by_rows
+
     def seconds(self, ledger: Ledger) -> float:
         """Predicted duration of what a ledger counted."""
         if self.timings is not None:

@@ -25,6 +25,7 @@ from FetusMapV2Lib.memory.offload import HostMemory
 from FetusMapV2Lib.memory.paper.segments import segmented
 from FetusMapV2Lib.memory.plan import ExecutorKind, MemoryPlan
 from FetusMapV2Lib.memory.unit_builder import build_units
+from FetusMapV2Lib.memory.workspace import limit_workspace
 
 
 class ManagedNetwork:
@@ -44,6 +45,8 @@ class ManagedNetwork:
         if self._execution is not None and plan.choices.slab_rows:
             _ = self._execution.top  # complains where it does not fit
         self._host: dict[torch.device, HostMemory] = {}
+        if plan.prediction.workspace_bytes and torch.cuda.is_available():
+            limit_workspace(plan.prediction.workspace_bytes)  # what the plan's peak has room for
         by_segments = plan.executor is ExecutorKind.SEGMENTS
         self._plain: Callable[[Tensor], Tensor] = segmented(network, plan.partition) if by_segments else network
         if plan.executor is ExecutorKind.VANILLA and plan.choices.channels_last:

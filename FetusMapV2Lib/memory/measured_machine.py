@@ -32,6 +32,7 @@ from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction
 from FetusMapV2Lib.memory.plan_search import PlanSearch
 from FetusMapV2Lib.memory.timings import StepTiming, Timings
 from FetusMapV2Lib.memory.unit_builder import build_units
+from FetusMapV2Lib.memory.workspace import MEASURED_LIMIT, limit_workspace
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def machine_for(
     precision = precision_name(device, autocast)
     if device.type == "cuda" and not torch.cuda.is_available():
         return shipped_for("h200", precision)
+    if device.type == "cuda" and measure:
+        limit_workspace(MEASURED_LIMIT)  # what is measured is what plans count, and what networks then run with
     table = Machine.cpu() if device.type == "cpu" else shipped_for(device_name(device), precision)
     key = measurement_key(network, input_size, device, precision, batch)
     known = read_cached(key)

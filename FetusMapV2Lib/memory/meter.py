@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,9 +62,9 @@ class PeakMeter(TorchDispatchMode):
                 self._add(value)
         name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
         self.flops += operation_flops(func, args, kwargs, result)
-        convolution = None if self.workspace is None else _convolution(func, args, result)
-        if self.workspace is not None and convolution is not None:
-            self.peak = max(self.peak, self.current + self.workspace(convolution))
+        if self.workspace is not None:
+            took = max(map(self.workspace, _convolutions(func, args, result)), default=0)
+            self.peak = max(self.peak, self.current + took)
         self._note(name)
         return result
 
@@ -90,15 +90,16 @@ class PeakMeter(TorchDispatchMode):
             self.timeline.append((name, self.current))
 
 
-def _convolution(func: Any, args: Sequence[Any], result: Any) -> Operation | None:
-    """A call of a convolution or its backward pass as an operation of the executors."""
+def _convolutions(func: Any, args: Sequence[Any], result: Any) -> Iterator[Operation]:
+    """A call of a convolution or its backward pass as operations of the executors, one after the other."""
     if func is torch.ops.aten.convolution.default:
         z, weight, steps = result, args[1], (*args[3], *args[5])
-        return Operation("conv", tuple(z.shape), z.dtype, 0, 0, tuple(weight.shape), steps)
+        yield Operation("conv", tuple(z.shape), z.dtype, 0, 0, tuple(weight.shape), steps)
     if func is torch.ops.aten.convolution_backward.default:
         dz, weight, steps = args[0], args[2], (*args[4], *args[6])
-        return Operation("input_gradient", tuple(dz.shape), dz.dtype, 0, 0, tuple(weight.shape), steps)
-    return None
+        for kind, wanted in zip(("input_gradient", "weight_gradient"), args[10], strict=False):
+            if wanted:
+                yield Operation(kind, tuple(dz.shape), dz.dtype, 0, 0, tuple(weight.shape), steps)
 
 
 def operation_flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> int:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-_IN_FLIGHT = 2  # device tensors that may be under way to the host at a time
+#: Device tensors that may be under way to the host at a time.
+IN_FLIGHT = 2
 
 
 class Copies(Protocol):
@@ -114,7 +115,7 @@ class HostMemory:
     def send(self, host: Tensor, x: Tensor) -> None:
         """Queue the copy of `x` to the host; `x` is kept until it has arrived."""
         assert self.copies is not None
-        while len(self._outgoing) >= _IN_FLIGHT:
+        while len(self._outgoing) >= IN_FLIGHT:
             self.copies.wait(self._outgoing[0][1])
             self._outgoing.popleft()
         self._outgoing.append((x, self.copies.copy(host, x)))

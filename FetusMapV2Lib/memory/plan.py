@@ -184,6 +184,7 @@ class Prediction:
         vanilla_peak_bytes: the same without a plan.
         flops, vanilla_flops: of all convolutions.
         seconds, vanilla_seconds: predicted durations, None where the machine's speed was not given.
+        workspace_bytes: the most that a convolution takes for a moment, part of the peak; 0 = not known.
         basis: what they rest on: "measured", "from table" or "assumed", and of which device; "" = not known.
         host_bytes: held in host memory at most.
         transferred_bytes: between device and host in one step, both ways.
@@ -201,6 +202,7 @@ class Prediction:
     timeline: tuple[tuple[str, int], ...] = ()
     vanilla_timeline: tuple[tuple[str, int], ...] = ()
     basis: str = ""
+    workspace_bytes: int = 0
 
     @property
     def told_seconds(self) -> str:

@@ -243,6 +243,7 @@ class PlanSearch:
             timeline=tuple(price.timeline),
             vanilla_timeline=self.vanilla.timeline,
             basis=self._basis,
+            workspace_bytes=price.largest_workspace,
         )
         return MemoryPlan(
             self.cost_model.input_size,

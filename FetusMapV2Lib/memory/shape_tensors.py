@@ -19,13 +19,14 @@ from FetusMapV2Lib.memory.kernels import Statistics, TorchKernels, sum_type
 from FetusMapV2Lib.memory.ledger import Ledger, LedgerMemory
 from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.rows import Convolution
+from FetusMapV2Lib.memory.shape_transfers import ShapeRows, ShapeTransfers
 from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 
 
 class ShapeTensor:
     """A tensor's shape and type, and the memory it lies in (None: not counted, like a parameter)."""
 
-    __slots__ = ("dtype", "memory", "shape")
+    __slots__ = ("__weakref__", "dtype", "memory", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, memory: LedgerMemory | None) -> None:
         self.shape, self.dtype, self.memory = shape, dtype, memory
@@ -41,6 +42,10 @@ class ShapeTensor:
     def bytes(self) -> int:
         """Of the elements."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def like(self, memory: LedgerMemory | None, shape: tuple[int, ...] | None = None) -> ShapeTensor:
+        """Another tensor of the type, and of the shape if none is given."""
+        return ShapeTensor(self.shape if shape is None else shape, self.dtype, memory)
 
     def dim(self) -> int:
         """Axes."""
@@ -71,11 +76,21 @@ class ShapeKernels(TorchKernels):
     Args:
         ledger: takes what everything costs.
         opaque_costs: what is known of opaque units, and will be; share it between the passes through a network.
+        layout: of the tensors that they stand for.
+        copies_beside: transfers to and from host memory run beside the computation, which holds tensors longer.
     """
 
-    def __init__(self, ledger: Ledger, opaque_costs: OpaqueCosts | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        ledger: Ledger,
+        opaque_costs: OpaqueCosts | None = None,
+        *,
+        layout: torch.memory_format = torch.contiguous_format,
+        copies_beside: bool = False,
+    ) -> None:
+        super().__init__(layout)
         self.ledger = ledger
+        self.transfers = ShapeTransfers(ledger, copies_beside)
         self._opaque_costs: OpaqueCosts = {} if opaque_costs is None else opaque_costs
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
@@ -263,13 +278,11 @@ class ShapeKernels(TorchKernels):
 
     def to_host(self, x: Any) -> Any:
         """Allocate in host memory and count the transfer."""
-        self.ledger.transferred += x.bytes
-        return ShapeTensor(x.shape, x.dtype, LedgerMemory(self.ledger, x.bytes, host=True))
+        return self.transfers.park(x)
 
     def to_device(self, host: Any, device: torch.device) -> Any:
         """Allocate on the device and count the transfer."""
-        self.ledger.transferred += host.bytes
-        return self.new(host.shape, host.dtype)
+        return self.transfers.fetch(host)
 
     def pad_rows(self, x: Any, before: int, after: int) -> Any:
         """Allocate (B, C, before + k + after, j, i); one pass that reads and writes."""
@@ -296,19 +309,19 @@ class ShapeKernels(TorchKernels):
 
     def host_room(self, shape: tuple[int, ...], like: Any) -> Any:
         """Allocate in host memory."""
-        return ShapeTensor(
-            shape, like.dtype, LedgerMemory(self.ledger, math.prod(shape) * like.dtype.itemsize, host=True)
-        )
+        return ShapeRows(self.transfers, shape, like, self.layout is torch.channels_last_3d)
 
     def rows_to_host(self, host: Any, i: int, j: int, rows: Any) -> None:
         """Count the transfer of `rows`."""
-        self.ledger.transferred += rows.bytes
+        host.write(i, j, rows)
 
     def rows_to_device(self, host: Any, i: int, j: int, like: Any) -> Any:
         """Allocate the rows i to j on the device and count their transfer."""
-        rows = host[:, :, i:j]
-        self.ledger.transferred += rows.bytes
-        return self.new(rows.shape, rows.dtype)
+        return host.read(i, j)
+
+    def release(self) -> None:
+        """Nothing is under way any more."""
+        self.transfers.clear()
 
     def call(self, unit: OpaqueUnit, values: list[Any]) -> tuple[Any, Any]:
         """Allocate the value of an opaque unit; its operations are counted once per unit and shapes, without data."""

@@ -13,6 +13,10 @@ from torch import Tensor
 LIMIT_VARIABLE = "CUDNN_CONV_WSCAP_DBG"
 
 
+#: The most that cuDNN may take beside a convolution's tensors while a network is measured, in bytes.
+MEASURED_LIMIT = 2**29
+
+
 @dataclass(frozen=True)
 class ConvolutionShape:
     """What a convolution's workspace depends on.

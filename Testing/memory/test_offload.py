@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 import torch
 from memory.networks import error, managed, run, small_unet, volume
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from FetusMapV2Lib.memory.execution import Execution
+from FetusMapV2Lib.memory.kernels import TorchKernels
+from FetusMapV2Lib.memory.ledger import Ledger
+from FetusMapV2Lib.memory.meter import PeakMeter
 from FetusMapV2Lib.memory.offload import Copies, CudaCopies, HostMemory, HostRows, Parked
 from FetusMapV2Lib.memory.plan import Choices, UnitChoice
+from FetusMapV2Lib.memory.shape_tensors import ShapeKernels
 from FetusMapV2Lib.memory.unit_builder import build_units
 
 CPU = torch.device("cpu")
@@ -212,6 +217,52 @@ def test_executors_leave_alone_what_is_under_way(kind):
         sizes.append((memory.allocated, memory.copies.hosts))
         assert not memory._outgoing and not memory._incoming
     assert sizes[0] == sizes[1] and sizes[0][1] > 0
+
+
+class DeviceMeter(PeakMeter):
+    """Counts what does not lie in host memory, which alone is made as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+        self.host: set[int] = set()
+
+    def _add(self, tensor: Tensor) -> None:
+        place = tensor.untyped_storage().data_ptr()
+        if tensor.dtype == torch.uint8:
+            self.host.add(place)
+        elif place not in self.host:
+            super()._add(tensor)
+
+
+def peak_of_shapes(network: nn.Module, choices: Choices, size: tuple[int, ...], *, copies_beside: bool) -> int:
+    """Of a pass with shape tensors."""
+    layout = torch.channels_last_3d if choices.channels_last else torch.contiguous_format
+    kernels = ShapeKernels(Ledger(), layout=layout, copies_beside=copies_beside)
+    kernels.ledger.take(4 * sum(p.numel() for p in network.parameters()))
+    executor = Execution(build_units(network)).executor(choices, kernels, keep=True)
+    executor.backward(executor.output(kernels.new(size, torch.float32)))
+    return kernels.ledger.peak
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", ["whole", "slabs", "streamed"])
+def test_a_plan_for_a_gpu_counts_what_is_under_way(kind, last):
+    """The predicted peak is that of a real pass whose copies are late; if they were made at once it is lower."""
+    network, size = small_unet(torch.float32), (1, 1, 32, 16, 32)
+    units = {unit.name: UnitChoice(host=True, rows=8 * (kind == "slabs")) for unit in build_units(network).units}
+    streamed = Choices(slab_rows=4, streamed_to_host=("z", "dy"), channels_last=last)
+    choices = streamed if kind == "streamed" else Choices(units=units, channels_last=last)
+    copies, x = LateCopies(), torch.zeros(size)
+    meter = DeviceMeter()
+    meter.count(x, list(network.parameters()))
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    kernels = TorchKernels(layout, HostMemory(CPU, copies))
+    executor = Execution(build_units(network)).executor(choices, kernels, keep=True)
+    with torch.no_grad(), meter:
+        executor.backward(executor.output(x))
+    late = peak_of_shapes(network, choices, size, copies_beside=True)
+    assert late == pytest.approx(meter.peak, rel=0.03)
+    assert peak_of_shapes(network, choices, size, copies_beside=False) < late
 
 
 def test_late_copies_notice_a_tensor_that_is_dropped_too_early():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,6 +21,7 @@ from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.machine_files import machine_named
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.meter import PeakMeter, on_meta
+from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
     Choices,
@@ -28,12 +31,15 @@ from FetusMapV2Lib.memory.plan import (
     parse_bytes,
     shown_bytes,
 )
+from FetusMapV2Lib.memory.plan_search import PlanSearch
 from FetusMapV2Lib.memory.planner import largest_input, plan_inference, plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, STRATEGIES
+from FetusMapV2Lib.memory.timings import Timing, Timings
 from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
 PAPER_SIZE = (176, 112, 112)
+SMALL_SIZE = (64, 48, 48)
 
 
 class SlabLoss:
@@ -54,7 +60,9 @@ class SlabLoss:
         return logits.exp_().sub_(torch.empty_like(logits))
 
 
-def measured_peak(network: nn.Module, plan: MemoryPlan) -> tuple[int, int]:
+def measured_peak(
+    network: nn.Module, plan: MemoryPlan, workspace: Callable[[Operation], int] | None = None
+) -> tuple[int, int]:
     """Peak and operations of a whole step on data-free tensors, Adam included."""
     twin = on_meta(network)
     managed = ManagedNetwork(twin, plan)
@@ -67,7 +75,7 @@ def measured_peak(network: nn.Module, plan: MemoryPlan) -> tuple[int, int]:
 
     step()
     states = [list(state.values()) for state in optimiser.state.values()]
-    found = measure_step(step, "meta", [list(twin.parameters()), states])
+    found = measure_step(step, "meta", [list(twin.parameters()), states], workspace=workspace)
     return found.peak_bytes, found.flops
 
 
@@ -117,6 +125,37 @@ def test_workspace_is_part_of_the_peak(paper_network, gpu):
     assert models[1].vanilla().peak_bytes == pytest.approx(7.41e9, rel=0.02)
     counted, with_workspace = (model.price(Choices()).peak for model in models)
     assert with_workspace > counted
+
+
+@pytest.fixture(scope="module")
+def small_network() -> UNet3d:
+    return UNet3d(widths=(8, 16, 24, 32))
+
+
+@pytest.fixture(scope="module")
+def measured_gpu(small_network) -> Machine:
+    """A GPU that takes twice a convolution's result beside it, each kind of operation measured at this size."""
+    search = PlanSearch(CostModel(build_units(small_network), SMALL_SIZE), None, None, None)
+    patterns = [search.cost_model.like_plain, *search.patterns()]
+    operations = {operation for pattern in patterns for operation in search.cost_model.price(pattern).operations}
+    timings = [
+        Timing.of(one, 1e-6 + one.flops / 1e12 + one.moved / 1e11, 2 * one.dtype.itemsize * math.prod(one.shape))
+        for one in operations
+    ]
+    return Machine(basis="measured", timings=Timings(tuple(timings)))
+
+
+def test_a_budget_has_room_for_the_workspace(small_network, measured_gpu):
+    """Peak of the very step, with what each convolution takes on the way, by the meter."""
+    vanilla = CostModel(build_units(small_network), SMALL_SIZE, machine=measured_gpu).vanilla().peak_bytes
+    budget = vanilla // 2
+    plan = plan_training(small_network, SMALL_SIZE, machine=measured_gpu, budget_bytes=budget)
+    without, _ = measured_peak(small_network, plan)
+    peak, _ = measured_peak(small_network, plan, measured_gpu.workspace)
+    assert without < peak <= budget
+    assert plan.prediction.peak_bytes == pytest.approx(peak, rel=0.03)
+    assert 0 < plan.prediction.workspace_bytes < peak
+    assert MemoryPlan.from_dict(plan.to_dict()) == plan
 
 
 def test_prediction_is_what_the_meter_measures(paper_network, leanest):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from memory.networks import plan_of, small_unet
 from torch.nn import functional as F
 
 from FetusMapV2Lib.memory import workspace
+from FetusMapV2Lib.memory.managed import ManagedNetwork
+from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.workspace import (
     LIMIT_VARIABLE,
     ConvolutionShape,
@@ -66,6 +71,19 @@ def test_a_bound_comes_too_late_once_the_gpu_is_in_use(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert not limit_workspace(1 << 30) and LIMIT_VARIABLE not in workspace.os.environ
+
+
+def test_a_managed_network_keeps_cudnn_within_its_plan(monkeypatch):
+    """On a machine with a GPU that has not been used yet."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setenv(LIMIT_VARIABLE, "")
+    monkeypatch.delenv(LIMIT_VARIABLE)
+    network, plan = small_unet(), plan_of(Choices())
+    ManagedNetwork(network, plan)
+    assert LIMIT_VARIABLE not in workspace.os.environ
+    ManagedNetwork(network, replace(plan, prediction=replace(plan.prediction, workspace_bytes=48 << 20)))
+    assert workspace.os.environ[LIMIT_VARIABLE] == "48"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

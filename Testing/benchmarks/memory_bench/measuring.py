@@ -8,10 +8,15 @@ from typing import Any
 import torch
 
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter
+from FetusMapV2Lib.memory.operations import Operation
 
 
 def measure_step(
-    step: Callable[[], Any], device: str | torch.device, standing: Iterable[Any] = (), timeline: bool = False
+    step: Callable[[], Any],
+    device: str | torch.device,
+    standing: Iterable[Any] = (),
+    timeline: bool = False,
+    workspace: Callable[[Operation], int] | None = None,
 ) -> Measured:
     """Peak memory of a step on a device.
 
@@ -21,6 +26,7 @@ def measure_step(
             "meta" tensors beside "cpu" ones, but not "cuda": "meta" stands for the GPU, "cpu" for the host.
         standing: tensors that live before the step and count.
         timeline: see `PeakMeter`.
+        workspace: see `PeakMeter`.
     """
     kind = torch.device(device).type
     if kind == "cuda" and torch.cuda.is_available():
@@ -29,7 +35,7 @@ def measure_step(
         step()
         torch.cuda.synchronize()
         return Measured(torch.cuda.max_memory_allocated(), 0)
-    meter = PeakMeter(kind, timeline)
+    meter = PeakMeter(kind, timeline, workspace)
     meter.count(list(standing))
     with meter:
         step()

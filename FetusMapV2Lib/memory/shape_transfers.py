@@ -1,0 +1,113 @@
+"""Host memory for shape tensors: what transfers beside the computation hold on the device, as those of `offload` do."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import deque
+from typing import Any
+
+from FetusMapV2Lib.memory.ledger import Ledger, LedgerMemory
+from FetusMapV2Lib.memory.offload import IN_FLIGHT
+
+
+class ShapeTransfers:
+    """`HostMemory` for shape tensors.
+
+    Args:
+        ledger: takes host memory and traffic.
+        beside: copies run beside the computation; else a tensor is on the host at once.
+    """
+
+    def __init__(self, ledger: Ledger, beside: bool) -> None:
+        self.ledger, self.beside = ledger, beside
+        self._outgoing: deque[Any] = deque(maxlen=IN_FLIGHT)  # one more pushes the first one out
+        self._waiting: list[weakref.ref[Any]] = []
+        self._incoming: list[tuple[weakref.ref[Any], Any]] = []
+
+    def park(self, x: Any) -> Any:
+        """A tensor in host memory; `x` stays on the device until two others have been sent."""
+        parked = x.like(LedgerMemory(self.ledger, x.bytes, host=True))
+        self.send(x)
+        self._waiting.append(weakref.ref(parked))
+        return parked
+
+    def send(self, x: Any) -> None:
+        """Count the transfer of `x`, and hold it."""
+        self.ledger.transferred += x.bytes
+        if self.beside:
+            self._outgoing.append(x)
+
+    def fetch(self, parked: Any) -> Any:
+        """A parked tensor on the device; the one parked before it is fetched ahead."""
+        self._outgoing.clear()
+        self._begin(parked)
+        found = next(each for each in self._incoming if each[0]() is parked)
+        self._incoming.remove(found)
+        self._waiting = [each for each in self._waiting if each() not in (None, parked)]
+        before = self._waiting[-1]() if self._waiting else None
+        if before is not None and self.beside:
+            self._begin(before)
+        return found[1]
+
+    def _begin(self, parked: Any) -> None:
+        """Fetch a tensor, unless that has begun."""
+        if all(each[0]() is not parked for each in self._incoming):
+            self._incoming.append((weakref.ref(parked), self._transferred(parked)))
+
+    def _transferred(self, host: Any) -> Any:
+        self.ledger.transferred += host.bytes
+        return host.like(LedgerMemory(self.ledger, host.bytes))
+
+    def clear(self) -> None:
+        """Let go of all device memory."""
+        self._outgoing.clear()
+        self._incoming.clear()
+        self._waiting.clear()
+
+
+class ShapeRows:
+    """`HostRows` for shape tensors.
+
+    Args:
+        transfers: the host memory.
+        shape: of the whole tensor.
+        like: gives its type.
+        channels_last: the layout in which a slab is one block, so that none is copied.
+    """
+
+    def __init__(self, transfers: ShapeTransfers, shape: tuple[int, ...], like: Any, channels_last: bool) -> None:
+        self.transfers, self.shape, self.channels_last = transfers, shape, channels_last
+        self.like = like.like(None)  # the rows themselves are not kept
+        count = math.prod(shape) * like.dtype.itemsize
+        self.memory = LedgerMemory(transfers.ledger, count, host=True)
+        self._ahead: tuple[int, int, Any] | None = None
+        self._last, self._step = 0, 0
+
+    def write(self, i: int, j: int, rows: Any) -> None:
+        """Send rows i to j, rearranged where they are no block."""
+        self._ahead = None
+        block = self.channels_last and self.shape[0] == 1
+        copied = rows if block or not self.transfers.beside else rows.like(self._new(rows.bytes))
+        self.transfers.send(copied)
+
+    def read(self, i: int, j: int) -> Any:
+        """Rows i to j; those of the next even step are fetched ahead."""
+        found = self._ahead[2] if self._ahead is not None and self._ahead[:2] == (i, j) else None
+        self._ahead = None
+        if found is None:
+            found = self._fetched(i, j)
+        step, rows = i - self._last, self.shape[2]
+        if self.transfers.beside and step > 0 and step == self._step and j < rows:
+            self._ahead = (i + step, min(j + step, rows), self._fetched(i + step, min(j + step, rows)))
+        self._last, self._step = i, step
+        return found
+
+    def _fetched(self, i: int, j: int) -> Any:
+        shape = (*self.shape[:2], j - i, *self.shape[3:])
+        count = math.prod(shape) * self.like.dtype.itemsize
+        self.transfers.ledger.transferred += count
+        return self.like.like(self._new(count), shape)
+
+    def _new(self, count: int) -> LedgerMemory:
+        return LedgerMemory(self.transfers.ledger, count)
