@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import qt
 
 from FetusMapV2Lib.presenting.measurement_rows import MeasurementRow
@@ -12,9 +14,9 @@ from FetusMapV2Panel.translations import translator
 _ = translator(__name__)
 
 
-def resultsTable(table: qt.QTableWidget) -> TextTable[MeasurementRow]:
-    """The measurements of a pose in a table widget."""
-    return TextTable(table, [_("Measurement"), _("Value ± 90 %"), _("Remark")], _style, fitsHeight=True, firm=[1])
+def resultsTable(table: qt.QTableWidget, firm: Collection[int] = (1,)) -> TextTable[MeasurementRow]:
+    """Measurements in a table widget; `firm` are the columns that are cut last."""
+    return TextTable(table, [_("Measurement"), _("Value ± 90 %"), _("Remark")], _style, fitsHeight=True, firm=firm)
 
 
 def _style(row: MeasurementRow, column: int) -> Style:

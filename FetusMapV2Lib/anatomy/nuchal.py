@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.body_sections import SectionSize
 from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.anatomy.planes import fetal_axes
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -23,12 +24,14 @@ CUT_OFF_SOURCE = (
     "99th centile, the same at all crown-rump lengths of 45 to 84 mm (Snijders et al., Lancet 1998;352:343)"
 )
 CRITERIA_SOURCE = "ISUOG, Ultrasound Obstet Gynecol 2013;41:102-113, after the Fetal Medicine Foundation"
-NAME = "Nuchal translucency"
+KEY, NAME = "nt", "Nuchal translucency"
 #: Head and upper thorax fill this share of the picture.
 _FILLED = 0.75
 _SHOWN = ("cranial_crest", "forehead", "nasal_tip", "chin", "hind_neck", "upper_thoracic_spine")
 #: Soft tissue beyond these landmarks on each side, mm.
 _MARGIN_MM = 3.0
+#: Callipers start so far behind the neck, where the mouse does not take hold of its landmark instead.
+_FIRST_MM = (3.0, 7.0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Nuchal:
         return max(self.tries_mm, default=math.nan)
 
     @property
+    def size(self) -> SectionSize:
+        """As a size among those of head and abdomen."""
+        return SectionSize(KEY, NAME, self.value_mm, None, self.note)
+
+    @property
     def is_above(self) -> bool:
         """Whether it reaches the cut-off."""
         return round(self.value_mm, 1) >= CUT_OFF_MM
@@ -60,16 +68,15 @@ class Nuchal:
         return f"callipers set by hand, {kept}; {place} {CUT_OFF_MM:g} mm, {CUT_OFF_SOURCE}"
 
 
-def nuchal_of(tries: Sequence[Array], crl_mm: float) -> Nuchal | None:
+def nuchal_of(tries: Iterable[Array], crl_mm: float) -> Nuchal | None:
     """The measured tries; None without one, and where the crown-rump length is outside its range.
 
     Args:
         tries: each (2, 3), the places of two callipers, RAS mm.
         crl_mm: crown-rump length; NaN if it is unknown.
     """
-    if refusal(crl_mm) or not len(tries):
-        return None
-    return Nuchal(tuple(float(np.linalg.norm(one[0] - one[1])) for one in tries))
+    lengths = tuple(float(np.linalg.norm(one[0] - one[1])) for one in tries)
+    return None if refusal(crl_mm) or not lengths else Nuchal(lengths)
 
 
 def refusal(crl_mm: float) -> str:
@@ -113,4 +120,4 @@ def first_callipers(pose: Pose) -> Array | None:
     axes = fetal_axes(plane)
     neck = pose.positions[row]
     neck = neck - axes.left * float((neck - plane.origin) @ axes.left)
-    return np.stack([neck, neck + 4.0 * axes.dorsal])
+    return np.stack([neck + away * axes.dorsal for away in _FIRST_MM])

@@ -73,7 +73,9 @@ class CaseFiles:
         if len(shown) < 2:
             return (self,)
         kinds = [kind for kind in self.options.kinds if kind != "scene"]
-        options = replace(self.options, kinds=kinds, states=(), sections=(), edits=(), pictures=None, earlier=None)
+        options = replace(
+            self.options, kinds=kinds, states=(), sections=(), nuchal=None, edits=(), pictures=None, earlier=None
+        )
         others = [
             replace(self, estimate=one, stem=fetus_stem(self.stem, number), options=options, number=number)
             for number, one in enumerate(shown[1:], start=2)
@@ -150,6 +152,7 @@ class CaseFiles:
             frame_of_reference=self._frame_of_reference,
             dates=self.dates,
             sections=self.sections,
+            nuchal=options.nuchal,
             paper=options.paper,
         )
         if options.identifiers:
@@ -249,7 +252,9 @@ def _write_landmarks(case: CaseFiles, path: Path) -> None:
 
 def _write_csv(case: CaseFiles, path: Path) -> None:
     pose = case.estimate.pose
-    write_text(path, measurements_csv(measurements(pose), pose.doubt, crl_quality(pose, case.crl_view), case.sections))
+    write_text(
+        path, measurements_csv(measurements(pose), pose.doubt, crl_quality(pose, case.crl_view), case.record.sizes)
+    )
 
 
 def _write_json(case: CaseFiles, path: Path) -> None:
@@ -257,7 +262,7 @@ def _write_json(case: CaseFiles, path: Path) -> None:
 
 
 def _document(case: CaseFiles) -> dict[str, Any]:
-    document = results_document(case.estimate, case.dates, case.crl_view, case.sections)
+    document = results_document(case.estimate, case.dates, case.crl_view, case.sections, case.options.nuchal)
     if case.estimate.has_pose and case.options.identifiers:
         document["examination"] = examination_document(case.record)
     if case.record.edits:

@@ -15,6 +15,7 @@ from FetusMapV2Lib.reporting.paper import PAPERS, Paper
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.anatomy.body_sections import BodySection
+    from FetusMapV2Lib.anatomy.nuchal import Nuchal
     from FetusMapV2Lib.imaging.edit_log import Edit
     from FetusMapV2Lib.imaging.point_notes import PointState
     from FetusMapV2Lib.imaging.study import Study
@@ -69,6 +70,7 @@ class ExportOptions:
         states: per landmark "estimated", "edited", "confirmed" or "missing"; empty if nobody edited the pose.
         sections: outlines of head and abdomen set by hand, in place of those that are found in the volume.
         edits: what was done to the landmarks by hand (`PoseScene.edit_log`); without identifiers neither who nor when.
+        nuchal: the nuchal translucency, if somebody measured it.
         operator: who looked at the landmarks.
         institution: where the examination took place.
         comment: of the examiner.
@@ -96,6 +98,7 @@ class ExportOptions:
     states: Sequence[PointState] = ()
     sections: Sequence[BodySection] = ()
     edits: Sequence[Edit] = ()
+    nuchal: Nuchal | None = None
     operator: str = ""
     institution: str = ""
     comment: str = ""

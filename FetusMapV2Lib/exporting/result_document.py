@@ -19,6 +19,7 @@ from FetusMapV2Lib.anatomy.dating import Dating
 from FetusMapV2Lib.anatomy.head_dating import age_by_head
 from FetusMapV2Lib.anatomy.known_dates import KnownDates, decide_dates
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
+from FetusMapV2Lib.anatomy.nuchal import CRITERIA_SOURCE, CUT_OFF_MM, Nuchal
 from FetusMapV2Lib.anatomy.planes import Plane
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -55,7 +56,7 @@ def landmark_notes(pose: Pose, model: str = "", states: Sequence[PointState] = (
 
 
 def measurements_csv(
-    found: Measurements, doubt: str = "", quality: Sequence[Check] = (), sections: HeadAndAbdomen | None = None
+    found: Measurements, doubt: str = "", quality: Sequence[Check] = (), sizes: Sequence[SectionSize] = ()
 ) -> str:
     """The measurement table as CSV: name, value, unit, 90 % uncertainty, validity, remark and grade of presence.
 
@@ -63,7 +64,7 @@ def measurements_csv(
         found: the measurements.
         doubt: why the pose that they are of is doubtful (`Pose.doubt`).
         quality: the criteria of the image of the crown-rump length.
-        sections: head and abdomen measured in the volume.
+        sizes: of head and abdomen, and what else was measured in the volume.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -73,7 +74,7 @@ def measurements_csv(
         writer.writerow(["Fetus", "", "", "", "", False, doubt, grade])
     for m in found.lengths:
         writer.writerow([m.name, _cell(m.value_mm, 1), "mm", _cell(m.uncertainty_mm, 1), "90 %", "", m.note, grade])
-    for size in () if sections is None else sections.sizes:
+    for size in sizes:
         value, plus_minus = _cell(size.value_mm, 1), _cell(size.uncertainty_mm, 1)
         writer.writerow([size.name, value, "mm", plus_minus, "90 %", "", size.note, grade])
     for d in found.known_datings:
@@ -94,6 +95,7 @@ def results_document(
     dates: KnownDates | None = None,
     view: CrlView | None = None,
     sections: HeadAndAbdomen | None = None,
+    nuchal: Nuchal | None = None,
 ) -> dict[str, Any]:
     """The JSON of an estimate: landmarks (RAS mm), measurements, plane, ages, model and device.
 
@@ -102,6 +104,7 @@ def results_document(
         dates: of the pregnancy; with them, what they decide.
         view: what the volume tells of the image of the crown-rump length.
         sections: head and abdomen measured in the volume.
+        nuchal: the nuchal translucency, if somebody measured it.
     """
     document = {
         "software": SOFTWARE,
@@ -124,6 +127,9 @@ def results_document(
     quality = [_check_document(check) for check in crl_quality(estimate.pose, view)]
     found = measurements(estimate.pose)
     values |= _pose_document(estimate.pose, found) | {"crl_quality": to_json(quality, digits=_DIGITS)}
+    if nuchal is not None:
+        tries = {"tries_mm": nuchal.tries_mm, "cut_off_mm": CUT_OFF_MM, "criteria": CRITERIA_SOURCE}
+        values["nuchal_translucency"] = to_json(_size_document(nuchal.size) | tries, digits=_DIGITS)
     head = None
     if sections is not None:
         values["head_and_abdomen"] = to_json([_size_document(size) for size in sections.sizes], digits=_DIGITS)

@@ -23,6 +23,7 @@ SECTIONS = {
     "ofd": Code("11851-3", "LN", "Occipital-Frontal Diameter"),
     "ac": Code("11979-2", "LN", "Abdominal Circumference"),
 }
+NUCHAL_TRANSLUCENCY = Code("33069-6", "LN", "Nuchal Translucency")
 SECTION_SITES = {"head": Code("69536005", "SCT", "Head"), "abdomen": Code("818981001", "SCT", "Abdomen")}
 #: Sites of the landmarks by their key, without the side.
 LANDMARK_SITES = {

@@ -33,6 +33,8 @@ from FetusMapV2Lib.reporting.twins import twins_table
 #: Largest width and height of a view.
 _VIEW_BOX = (330, 300)
 #: The guide map is drawn this much larger than shown, for printers.
+#: Sizes whose notes are told.
+_TOLD = ("hc", "ac", "nt")
 _MAP_SIZE, _MAP_SCALE = (880, 270), 2.5
 
 
@@ -90,7 +92,7 @@ def _remarks(report: Report) -> str:
         if check.verdict == "unknown":
             unjudged.setdefault(check.remark, []).append(check.name)
     lines += [_remark(", ".join(names), remark) for remark, names in unjudged.items()]
-    sizes = [] if report.sections is None else [section.sizes[0] for section in report.sections.sections]
+    sizes = [size for size in report.sizes if size.key in _TOLD]
     lines += [small(f"{size.name}: {size.note}.") for size in sizes]
     return heading("Remarks") + "".join(lines)
 

@@ -16,9 +16,10 @@ from pydicom.sr.coding import Code
 from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.body_sections import SectionSize
 from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.nuchal import Nuchal
 from FetusMapV2Lib.reporting import sr_document
 from FetusMapV2Lib.reporting import sr_items as sr
-from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, SECTIONS, SIDES
+from FetusMapV2Lib.reporting.codes import BONES, CRL, EQUATIONS, GESTATIONAL_AGE, NUCHAL_TRANSLUCENCY, SECTIONS, SIDES
 from FetusMapV2Lib.reporting.report import Report
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -65,8 +66,10 @@ def _content(report: Report) -> list[Dataset]:
     groups = [_bone_group(bone) for bone in bones if math.isfinite(bone.value_mm)]
     if groups:
         items.append(_section(report, _LONG_BONES, groups, "5006"))
-    if math.isfinite(crl.value_mm):
-        items.append(_section(report, _EARLY_GESTATION, [_crl_group(report, crl)], "5011"))
+    early = [_crl_group(report, crl)] if math.isfinite(crl.value_mm) else []
+    early += [] if report.nuchal is None else [_nuchal_group(report.nuchal)]
+    if early:
+        items.append(_section(report, _EARLY_GESTATION, early, "5011"))
     return items
 
 
@@ -96,6 +99,12 @@ def _crl_group(report: Report, crl: Measurement) -> Dataset:
     if math.isfinite(dating.days):
         items.append(sr.num(GESTATIONAL_AGE, dating.days, sr.DAYS, _age_properties(dating)))
     return sr.container(_BIOMETRY_GROUP, items, template="5008")
+
+
+def _nuchal_group(nuchal: Nuchal) -> Dataset:
+    """The largest try; its callipers were set by hand."""
+    note = sr.text(sr.COMMENT, nuchal.note)
+    return sr.container(_BIOMETRY_GROUP, [sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM), note], template="5008")
 
 
 def _age_properties(dating: Dating) -> list[Dataset]:

@@ -15,6 +15,7 @@ from pydicom.sr.coding import Code
 from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.body_sections import SectionKey, SectionSize
 from FetusMapV2Lib.anatomy.dating import Dating
+from FetusMapV2Lib.anatomy.nuchal import NAME, Nuchal
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.version import SOFTWARE, __version__
@@ -23,6 +24,7 @@ from FetusMapV2Lib.reporting.codes import (
     CRL,
     EQUATIONS,
     GESTATIONAL_AGE,
+    NUCHAL_TRANSLUCENCY,
     SECTION_SITES,
     SECTIONS,
     ULTRASOUND_REPORT,
@@ -82,9 +84,11 @@ def fhir_bundle(report: Report) -> dict[str, Any]:
 
 
 def _sizes(report: Report) -> Iterator[dict[str, Any]]:
-    """Head, abdomen and bones, where they were measured."""
+    """Head, abdomen, nuchal translucency and bones, where they were measured."""
     for section in () if report.sections is None else report.sections.sections:
         yield from (_section_size(section.key, size) for size in section.sizes if size.measured)
+    if report.nuchal is not None:
+        yield _nuchal(report.nuchal)
     for bone in report.measurements.lengths[1:]:
         if math.isfinite(bone.value_mm):
             yield _length(bone, report.measurements.checks)
@@ -177,6 +181,14 @@ def _section_size(section: SectionKey, size: SectionSize) -> dict[str, Any]:
     if size.uncertainty_mm is not None:
         observation["component"] = [_interval(size.value_mm, size.uncertainty_mm, "mm")]
     return observation | _noted([RESEARCH_USE, f"{size.note[:1].upper()}{size.note[1:]}."])
+
+
+def _nuchal(nuchal: Nuchal) -> dict[str, Any]:
+    observation: dict[str, Any] = {
+        "code": _concept(NUCHAL_TRANSLUCENCY, text=NAME),
+        "valueQuantity": _quantity(nuchal.value_mm, "mm"),
+    }
+    return observation | _noted([RESEARCH_USE, f"{nuchal.note[:1].upper()}{nuchal.note[1:]}."])
 
 
 def _age(dating: Dating, *, chosen: bool) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
-from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
+from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen, SectionSize
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
 from FetusMapV2Lib.anatomy.growth import Growth, Size, growth
 from FetusMapV2Lib.anatomy.head_dating import age_by_head
 from FetusMapV2Lib.anatomy.known_dates import DateDecision, KnownDates, decide_dates, measured_by_head
 from FetusMapV2Lib.anatomy.measurements import Measurements, measurements
+from FetusMapV2Lib.anatomy.nuchal import Nuchal
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.imaging.edit_log import Edit, without_identity
@@ -60,6 +61,7 @@ class Report:
         crl_image: the crown-rump length in its slice (`crl_picture.crl_picture`), SVG; empty without a volume.
         earlier: an examination before this one; None without one, or if it is withheld.
         sections: head and abdomen measured in the volume; None without one.
+        nuchal: the nuchal translucency; None if nobody measured it.
         crl_view: what the volume tells of the image of the crown-rump length; None without a volume.
         paper: size of the sheets that it is printed on.
         number: which fetus of the volume it is of, from 1.
@@ -88,6 +90,7 @@ class Report:
     crl_image: str = ""
     earlier: EarlierExamination | None = None
     sections: HeadAndAbdomen | None = None
+    nuchal: Nuchal | None = None
     crl_view: CrlView | None = None
     paper: Paper = "a4"
     number: int = 1
@@ -108,6 +111,12 @@ class Report:
     def crl_quality(self) -> tuple[Check, ...]:
         """The criteria of the image of the crown-rump length."""
         return crl_quality(self.pose, self.crl_view)
+
+    @property
+    def sizes(self) -> tuple[SectionSize, ...]:
+        """HC, BPD, OFD and AC, measured or not, and the nuchal translucency where somebody measured it."""
+        sizes = () if self.sections is None else self.sections.sizes
+        return sizes if self.nuchal is None else (*sizes, self.nuchal.size)
 
     @cached_property
     def head_age(self) -> Dating | None:

@@ -13,6 +13,7 @@ from FetusMapV2Lib.anatomy.biometry import JOINT_CENTRES, Measurement
 from FetusMapV2Lib.anatomy.body_sections import SectionSize
 from FetusMapV2Lib.anatomy.dating import Dating, weeks_and_days
 from FetusMapV2Lib.anatomy.known_dates import HEAD_SOURCE, LONGEST_CRL_MM
+from FetusMapV2Lib.anatomy.nuchal import CUT_OFF_MM, NAME, Nuchal
 from FetusMapV2Lib.anatomy.plausibility import Check
 from FetusMapV2Lib.anatomy.result_line import result_line
 from FetusMapV2Lib.core.notices import RESEARCH_USE
@@ -158,6 +159,7 @@ def _measurements(report: Report) -> str:
     crl, *bones = found.lengths
     rows = [_length_row(crl, None), *(_length_row(bone, checks[f"{bone.key}_for_crl"]) for bone in bones)]
     rows += [] if report.sections is None else [_size_row(size, report.days) for size in report.sections.sizes]
+    rows += [] if report.nuchal is None else [_nuchal_row(report.nuchal)]
     rows += [_check_row(checks[key]) for key in ("femur_difference", "humerus_difference", "neck_posture")]
     head = head_row((("Measurement", 30), ("± 90 %", 24), ("Usual", 22), ("Remark", 24)))
     return heading("Measurements") + table(head, rows) + small(f"* {JOINT_CENTRES}")
@@ -182,6 +184,11 @@ def _size_row(size: SectionSize, days: float) -> str:
     usual_range = f"{place.low_mm:.1f}{NO_BREAK}to{NO_BREAK}{place.high_mm:.1f}"
     outside = not place.low_mm <= size.value_mm <= place.high_mm
     return row((name, value, usual_range, f"{ordinal(place.centile)}, {place.chart}"), doubtful=outside)
+
+
+def _nuchal_row(nuchal: Nuchal) -> str:
+    usual_range = f"below{NO_BREAK}{CUT_OFF_MM:g}{NO_BREAK}mm"
+    return row((NAME, f"{nuchal.value_mm:.1f} mm", usual_range, "callipers set by hand"), doubtful=nuchal.is_above)
 
 
 def _check_row(check: Check) -> str:

@@ -14,6 +14,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import RefineRequest
 from FetusMapV2Lib.imaging.edit_log import Edit
+from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.volume import Volume
@@ -26,6 +27,7 @@ from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
+from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 #: Steps on the selected landmarks, by the name that a page calls them.
@@ -81,6 +83,7 @@ class OpenCase:
         self._editor: LandmarkEditor | None = None
         self._on_pose, self._on_grabbed = on_pose, on_grabbed
         self._grabs = Observations()
+        self._searched: tuple[Any, ...] | None = None
         self._placement: Placement | None = None
         self.scene = new_scene()
         self._volume_node = add_volume_node(self.scene, volume)
@@ -199,6 +202,40 @@ class OpenCase:
         position = self.poses.pose().positions[row] if self.poses is not None else np.full(3, np.nan)
         if np.isfinite(position).all():
             self.views.focus(position)
+
+    def find_outlines(self) -> bool:
+        """Search head and abdomen in the volume, unless that was done for this pose; true if it was done now.
+
+        The outlines are shown in the slices and not dragged: no file of the page keeps what would be set by hand.
+        """
+        if self.poses is None:
+            return False
+        pose = self.poses.pose()
+        wanted = (self.poses, pose.positions.tobytes(), pose.doubt)
+        if wanted == self._searched:
+            return False
+        self._searched = wanted
+        for node in self.poses.sections.draggable:
+            node.SetLocked(True)
+        self.poses.sections.show(measure_head_and_abdomen(self.volume, pose))
+        return True
+
+    def show_section(self, key: str) -> None:
+        """Turn the Red view to the plane of the head or of the abdomen.
+
+        Raises:
+            InputError: there is no such plane.
+        """
+        self.find_outlines()
+        found = None if self.poses is None else self.poses.sections.sections()
+        if found is None:
+            return
+        section = found.head if key == "head" else found.abdomen
+        view = self.views.views["Red"]
+        cut = section.cut(view.size[0] / max(view.size[1], 1))
+        if cut is None:
+            raise InputError(f"there is no plane of the {section.key}: {section.reason}")
+        turn_slice(view.node, cut)
 
     def name_groups(self, rows: list[int]) -> None:
         """Name the landmarks in the views that belong to the groups of these, and no others."""

@@ -155,6 +155,38 @@ def _result() -> None:
             html.Td("{{ row.value }}")
             html.Td("{{ row.remark }}")
         html.Div("* Between joint centres: longer than the ossified shaft that charts use.", classes="fm-small")
+        _head_and_abdomen()
+
+
+def _head_and_abdomen() -> None:
+    html.H2("Head and abdomen")
+    with html.Div(classes="fm-row"):
+        v3.VBtn(
+            "Go to the head",
+            title="Turn the Red view to the axial plane of the head",
+            click="trigger('section', ['head'])",
+            **_SMALL,
+        )
+        v3.VBtn(
+            "Go to the abdomen",
+            title="Turn the Red view to the transverse plane of the abdomen",
+            click="trigger('section', ['abdomen'])",
+            **_SMALL,
+        )
+    with (
+        html.Table(classes="fm-measurements fm-sections"),
+        html.Tbody(),
+        html.Tr(
+            v_for="row in section_rows",
+            key="row.name",
+            title=("row.tip",),
+            classes=("{doubtful: row.doubtful}",),
+        ),
+    ):
+        html.Td("{{ row.name }}")
+        html.Td("{{ row.value }}")
+        html.Td("{{ row.remark }}")
+    html.Div("{{ section_reasons }}", v_show="section_reasons", classes="fm-small", style="white-space:pre-line")
 
 
 def _landmarks() -> None:

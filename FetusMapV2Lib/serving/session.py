@@ -28,6 +28,7 @@ from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.first_values import START, START_OF_CASE
 from FetusMapV2Lib.serving.job_runner import JobRunner
 from FetusMapV2Lib.serving.open_case import OpenCase
+from FetusMapV2Lib.serving.outline_keeper import OutlineKeeper
 from FetusMapV2Lib.serving.page import build_page
 from FetusMapV2Lib.serving.routes import add_routes
 from FetusMapV2Lib.serving.session_options import SessionOptions
@@ -58,6 +59,7 @@ class Session:
         self.state.update(START)
         self.state.research = RESEARCH_USE
         self._jobs = JobRunner(self.state, self.say, self._show_actions)
+        self._outlines = OutlineKeeper(self._show_outlines)
         self._work = WorkKeeper(_work_list(options), self._on_saved)
         self._show_work_list()
         self._add_triggers()
@@ -84,6 +86,7 @@ class Session:
 
     def close(self) -> None:
         """Save the work, end the engine and release the case."""
+        self._outlines.stop()
         try:
             self._work.leave()
         except UserError as error:
@@ -144,6 +147,7 @@ class Session:
             raise
         for area in self.areas.values():
             area.show(None)
+        self._outlines.stop()
         before, self.case = self.case, case
         if before is not None:
             before.close()
@@ -246,7 +250,12 @@ class Session:
                 state.update({**values, "has_pose": True})
             state.can_show_seen = poses is None and case.estimate is not None and case.estimate.seen is not None
         self._work.note_change()
+        self._outlines.note_change(case)
         self._show_actions()
+
+    def _show_outlines(self, values: dict[str, Any]) -> None:
+        with self.state as state:
+            state.update(values)
 
     def _show_actions(self) -> None:
         case = self.case
@@ -280,6 +289,7 @@ class Session:
             "place": self._place,
             "stop_placing": self._stop_placing,
             "planes": self._show_planes,
+            "section": lambda key: self._guarded(lambda case: case.show_section(key)),
             "show_seen": lambda: self._guarded(lambda case: case.show_seen()),
             "focus": lambda name, focused: self.areas[name].focus(focused),
         }.items():

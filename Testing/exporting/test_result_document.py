@@ -313,6 +313,6 @@ def test_head_and_abdomen_are_in_table_and_document_with_the_age_of_the_head() -
     assert sizes["hc"]["value_mm"] == pytest.approx(hc.value_mm, abs=1e-3) and sizes["ac"]["value_mm"] is None
     head = document["gestational_age"][-1]
     assert head["key"] == "head" and head["valid"] and "2016;48:719-726" in head["source"]
-    rows = list(csv.reader(io.StringIO(measurements_csv(measurements(estimate().pose), sections=found))))
+    rows = list(csv.reader(io.StringIO(measurements_csv(measurements(estimate().pose), sizes=found.sizes))))
     assert ["Head circumference", f"{hc.value_mm:.1f}", "mm"] in [row[:3] for row in rows]
     assert "head_and_abdomen" not in results_document(estimate())

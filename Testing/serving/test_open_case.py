@@ -18,6 +18,7 @@ from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
 from FetusMapV2Lib.serving.open_case import OpenCase
+from FetusMapV2Lib.serving.outline_keeper import outlines_shown
 
 
 @pytest.fixture
@@ -139,3 +140,25 @@ def test_a_closed_case_leaves_nothing(patients):
     calls.clear()
     assert isinstance(scene, slicer.vtkMRMLScene) and not nodes_by_class(scene, "vtkMRMLScalarVolumeNode")
     assert not calls
+
+
+def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(desk):
+    desk.case.show(desk.estimate)
+    assert outlines_shown(desk.case)["section_rows"] == []
+    assert desk.case.find_outlines() and not desk.case.find_outlines()
+    seen = outlines_shown(desk.case)
+    assert [row["name"] for row in seen["section_rows"]] == ["HC", "BPD", "OFD", "AC"]
+    head = desk.case.poses.sections.sections().head
+    assert seen["section_rows"][0]["remark"].endswith("found" if head.ellipse else "not seen")
+    desk.case.show_section("head")
+    matrix = desk.case.views.views["Red"].node.GetSliceToRAS()
+    normal = [matrix.GetElement(row, 2) for row in range(3)]
+    np.testing.assert_allclose(normal, -head.plane.normal, atol=1e-6)
+    assert all(node.GetLocked() for node in desk.case.poses.sections.draggable)
+    node = desk.case.poses.landmarks_node
+    for row in (1, 2, 3, 4):
+        node.SetNthControlPointPositionMissing(row)
+    assert desk.case.find_outlines()
+    with pytest.raises(InputError, match="no plane of the head: too few landmarks"):
+        desk.case.show_section("head")
+    assert "too few landmarks" in outlines_shown(desk.case)["section_reasons"]

@@ -7,6 +7,7 @@ from FetusMapV2Panel.sections.install import InstallSection
 from FetusMapV2Panel.sections.landmarks import LandmarksSection
 from FetusMapV2Panel.sections.measurements import MeasurementsSection
 from FetusMapV2Panel.sections.movement import MovementSection
+from FetusMapV2Panel.sections.nuchal import NuchalSection
 from FetusMapV2Panel.sections.report import ReportSection
 from FetusMapV2Panel.sections.result import ResultSection
 from FetusMapV2Panel.sections.views import ViewsSection
@@ -18,6 +19,7 @@ SECTIONS = (
     ResultSection,
     MeasurementsSection,
     HeadAbdomenSection,
+    NuchalSection,
     ViewsSection,
     LandmarksSection,
     MovementSection,

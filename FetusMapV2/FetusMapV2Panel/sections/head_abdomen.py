@@ -26,7 +26,7 @@ class HeadAbdomenSection(Section):
 
     def __init__(self, state: PanelState, widget: qt.QWidget) -> None:
         Section.__init__(self, state, widget)
-        self._table = resultsTable(self.ui.sectionsTable)
+        self._table = resultsTable(self.ui.sectionsTable, firm=[0, 1])
         self._search = OutlineSearch(state, widget, self._show)
         self.ui.headAbdomenCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.headPlaneButton.connect("clicked(bool)", lambda checked: self.onShowPlane("head"))

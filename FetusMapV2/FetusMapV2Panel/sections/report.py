@@ -29,6 +29,7 @@ from FetusMapV2Panel.reader import keepReader, reader
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.sections.examination import notedOptions
+from FetusMapV2Panel.sections.nuchal import nuchalOf
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
@@ -146,6 +147,7 @@ class ReportSection(Section):
             states=poseScene.states(),
             sections=poseScene.sections.sections_by_hand(),
             edits=poseScene.edit_log.edits(),
+            nuchal=nuchalOf(self.state),
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
         )

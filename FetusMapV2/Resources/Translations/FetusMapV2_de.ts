@@ -558,6 +558,37 @@
     </message>
 </context>
 <context>
+    <name>FetusMapV2Nuchal</name>
+    <message>
+        <source>Nuchal translucency</source>
+        <translation>Nackentransparenz</translation>
+    </message>
+    <message>
+        <source>Magnify the neck</source>
+        <translation>Nacken vergrößern</translation>
+    </message>
+    <message>
+        <source>Show the midsagittal plane in the Yellow slice view, magnified until head and upper thorax fill three quarters of it.</source>
+        <translation>Die Medianebene in der gelben Schnittansicht zeigen, so vergrößert, dass Kopf und oberer Thorax drei Viertel davon füllen.</translation>
+    </message>
+    <message>
+        <source>New try</source>
+        <translation>Neuer Versuch</translation>
+    </message>
+    <message>
+        <source>Put two callipers behind the neck. Drag both onto the lines that bound the fluid, where it is widest.</source>
+        <translation>Zwei Messkreuze hinter den Nacken setzen. Ziehen Sie beide auf die Linien, die die Flüssigkeit begrenzen, wo sie am breitesten ist.</translation>
+    </message>
+    <message>
+        <source>Remove the last try</source>
+        <translation>Letzten Versuch löschen</translation>
+    </message>
+    <message>
+        <source>Remove the callipers of the last try.</source>
+        <translation>Die Messkreuze des letzten Versuchs löschen.</translation>
+    </message>
+</context>
+<context>
     <name>FetusMapV2Panel.activity</name>
     <message>
         <source>{0}, about {1} left</source>
@@ -1713,6 +1744,41 @@
     </message>
 </context>
 <context>
+    <name>presenting.nuchal_line</name>
+    <message>
+        <source>No crown-rump length yet; it must be {0:g} to {1:g} mm.</source>
+        <translation>Noch keine Scheitel-Steiß-Länge; sie muss {0:g} bis {1:g} mm betragen.</translation>
+    </message>
+    <message>
+        <source>Refused: the crown-rump length is {0:.1f} mm; it must be {1:g} to {2:g} mm.</source>
+        <translation>Verweigert: die Scheitel-Steiß-Länge ist {0:.1f} mm; sie muss {1:g} bis {2:g} mm betragen.</translation>
+    </message>
+    <message>
+        <source>Drag both callipers onto the edges of the fluid; then the try counts.</source>
+        <translation>Ziehen Sie beide Messkreuze auf die Ränder der Flüssigkeit; dann zählt der Versuch.</translation>
+    </message>
+    <message>
+        <source>Not measured. Nothing sets these callipers but you.</source>
+        <translation>Nicht gemessen. Diese Messkreuze setzt niemand außer Ihnen.</translation>
+    </message>
+    <message>
+        <source>{0:.1f} mm, one try</source>
+        <translation>{0:.1f} mm, ein Versuch</translation>
+    </message>
+    <message>
+        <source>{0:.1f} mm, the largest of {1} tries ({2})</source>
+        <translation>{0:.1f} mm, der größte von {1} Versuchen ({2})</translation>
+    </message>
+    <message>
+        <source>at or above {0:g} mm</source>
+        <translation>bei oder über {0:g} mm</translation>
+    </message>
+    <message>
+        <source>below {0:g} mm</source>
+        <translation>unter {0:g} mm</translation>
+    </message>
+</context>
+<context>
     <name>presenting.section_rows</name>
     <message>
         <source>Head</source>
@@ -1922,6 +1988,21 @@
     <message>
         <source>The times of the frames are unknown: speeds are per frame.</source>
         <translation>Die Zeiten der Bilder sind nicht bekannt: Geschwindigkeiten gelten je Bild.</translation>
+    </message>
+</context>
+<context>
+    <name>sections.nuchal</name>
+    <message>
+        <source>The neck is missing: place its landmark first.</source>
+        <translation>Der Nacken fehlt: platzieren Sie zuerst seine Landmarke.</translation>
+    </message>
+    <message>
+        <source>No midsagittal plane: too few landmarks.</source>
+        <translation>Keine Medianebene: zu wenige Landmarken.</translation>
+    </message>
+    <message>
+        <source>Open a slice view first, for example with the layout Four-Up.</source>
+        <translation>Öffnen Sie zuerst eine Schnittansicht, etwa mit dem Layout Four-Up.</translation>
     </message>
 </context>
 <context>
