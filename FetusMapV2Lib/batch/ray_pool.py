@@ -6,9 +6,6 @@ Engines write the results themselves, whole, into a folder that all computers sh
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -21,7 +18,7 @@ from FetusMapV2Lib.batch.journal import Record
 from FetusMapV2Lib.batch.ray_engine import RayEngine
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.safe_text import printable
+from FetusMapV2Lib.core.ray_cluster import gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
 
@@ -77,7 +74,7 @@ class RayPool:
         self._looked = -_LOOK_S
         self._wanted = 0
         self._gpus = 0
-        self._own_connection = False
+        self._connection = contextlib.ExitStack()
 
     def __enter__(self) -> RayPool:
         """Connect to the cluster.
@@ -85,21 +82,16 @@ class RayPool:
         Raises:
             UserError: Ray is not installed, or the cluster cannot be reached.
         """
-        self._ray = _imported_ray()
-        if not self._ray.is_initialized():
-            self._connect()
-            self._own_connection = True
-        has_gpus = self._ray.cluster_resources().get("GPU", 0) >= 1
+        self._ray = self._connection.enter_context(ray_cluster(self._address))
         wanted = self._room.gpus
-        self._gpus = (1 if has_gpus and self._settings.device != "cpu" else 0) if wanted is None else wanted
+        self._gpus = gpus_for(self._ray, self._settings.device) if wanted is None else wanted
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(Exception):  # a cluster that is gone has no engines either
             for engine in self._engines:
                 self._ray.kill(engine.actor)
-        if self._own_connection:
-            self._ray.shutdown()
+        self._connection.close()
 
     def run(self, tasks: Iterable[Task], on_stage: Callable[[BatchCase, str], None] | None = None) -> Iterator[Record]:
         """See `Pool.run`; the only stage is "started"."""
@@ -118,16 +110,6 @@ class RayPool:
             if lost is not None:
                 again.append(lost)
             task = task or next_task(again, waiting)
-
-    def _connect(self) -> None:
-        _check_address(self._address)
-        options: dict[str, Any] = {"include_dashboard": False} if self._address == "local" else {}
-        if self._address == "local":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            self._ray.init(self._address, namespace="fetusmap", log_to_driver=False, logging_level="error", **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise _unreachable(self._address, error) from error
 
     def _grow(self) -> None:
         """Ask for engines where there is room; looks at the cluster now and then."""
@@ -207,12 +189,12 @@ class RayPool:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_STARTS:
                 remedy = "Install FetusMapV2 with the same version on every computer of the cluster"
-                raise UserError(f"no engine can be started ({_reason(error)})", remedy=remedy)
+                raise UserError(f"no engine can be started ({telling_line(error)})", remedy=remedy)
         if task is None:
             return None
         if computer and task.moves < MOST_MOVES:
             return replace(task, moves=task.moves + 1)
-        record, again = after_loss(task, _reason(error), self._settings)
+        record, again = after_loss(task, telling_line(error), self._settings)
         yield record
         return again
 
@@ -239,45 +221,3 @@ class _Engine:
         self.task, self._since = task, time.monotonic()
         case = replace(task.case, path=task.case.path.absolute())
         self.answer = self.actor.process.remote(to_json(case), task.thumbnail)
-
-
-def _check_address(address: str) -> None:
-    """Whether something answers: Ray itself tries for minutes."""
-    if address in ("auto", "local"):
-        return
-    match = re.fullmatch(r"\[?([^/\]]+?)\]?:(\d{1,5})", address)
-    if match is None:
-        remedy = "Write auto, local or HOST:PORT, and start the batch on a computer of the cluster"
-        raise UserError("not the address of a Ray cluster", where=printable(address), remedy=remedy)
-    try:
-        socket.create_connection((match[1], int(match[2])), timeout=10.0).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(address, error) from error
-
-
-def _unreachable(address: str, error: Exception) -> UserError:
-    if isinstance(error, OSError) and error.filename:  # of its token, in the home folder
-        problem = f"Ray cannot write into the home folder ({error.strerror})"
-        remedy = "Set HOME to a folder that you may write into"
-        return UserError(problem, where=printable(str(error.filename)), remedy=remedy)
-    text = printable(" ".join(str(error).split())[:200])
-    remedy = "Start Ray on this computer, or let a cluster of this computer alone be started"
-    problem = f"the Ray cluster cannot be reached ({text})"
-    return UserError(problem, where=printable(address), remedy=remedy, option="--ray local")
-
-
-def _imported_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("Ray is not installed", remedy="Install it: pip install '.[cluster]'") from error
-    return ray
-
-
-def _reason(error: str) -> str:
-    """The telling line of an error of Ray, which goes on for many."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("Error", "OOM", "exit", "progress"))]
-    if any("memory" in line.lower() and "oom" in line.lower() for line in lines):
-        return "it was killed, perhaps for lack of memory: larger engines are fewer at once"
-    return printable((telling or lines or ["it ended"])[-1][:160])

@@ -69,7 +69,10 @@ _COMMANDS: dict[Callable[..., None], tuple[str, ...]] = {
         "fetusmap send results/scan.sr.dcm --dicomweb https://archive.example/dicom-web",
     ),
     evaluate: ("fetusmap evaluate held-out --model simulated-2 --model run/model.safetensors --output tables",),
-    reproduce: (),
+    reproduce: (
+        "fetusmap reproduce --data cases --output paper --presets paper --scale 1/4",
+        "fetusmap reproduce --data cases --output paper --presets unet,fetusmapv2 --ray auto",
+    ),
     presets: (),
     demo: ("fetusmap demo --output demo-output",),
 }

@@ -62,6 +62,13 @@ def reproduce(
     prepare_on: PrepareOnOption = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of torch (0: its own choice).")] = 0,
     device: DeviceOption = "auto",
+    ray: Annotated[
+        Optional[str],
+        typer.Option("--ray", metavar="ADDRESS", help="Train on a Ray cluster: auto, an address, or local."),
+    ] = None,
+    training_cpus: Annotated[
+        int, typer.Option("--training-cpus", min=1, help="Cores of each training on a Ray cluster.")
+    ] = 2,
 ) -> None:
     """Train and test presets as the paper did and put its tables 2-8 beside ours. Goes on where it was cut."""
     require_package("lightning", "training", "train")
@@ -79,10 +86,13 @@ def reproduce(
         if fold is not None:
             raise InputError("one fold makes no tables", where="--page", remedy="Leave out --page or --fold")
         page_text(page)  # before hours are spent
+    if ray is not None and fold is not None:
+        raise InputError("a cluster trains all folds", where="--fold", remedy="Leave out --ray or --fold")
     parts = settled_folds(usable_folder(output), cases, folds, seed)
     protocol = Protocol(
         data, output, chosen, cases, parts, seed, device,
-        threads=threads or None, workers=workers, prepare_on=prepare_on, predict_memory=memory,
+        threads=threads or (None if ray is None else training_cpus), workers=workers, prepare_on=prepare_on,
+        predict_memory=memory,
     )  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("reproducing", total=1.0)
@@ -90,6 +100,10 @@ def reproduce(
             run_fold(protocol, fold - 1, on_progress=reporter(bar, task), say=print_message)
             print_message(f"Fold {fold} is done; a call without --fold makes the tables")
             return
+        if ray is not None:
+            from FetusMapV2Lib.evaluation.paper.ray_trainings import train_on_cluster
+
+            train_on_cluster(protocol, ray, training_cpus, on_progress=reporter(bar, task), say=print_message)
         result = run_protocol(protocol, on_progress=reporter(bar, task), say=print_message)
     if page is not None:
         print_message(f"{len(fill_page(page, result.blocks()))} parts put into {page}")

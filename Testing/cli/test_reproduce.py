@@ -121,6 +121,7 @@ def test_no_model_is_tested_on_what_it_saw(fetusmap: Command, toys: Path, tmp_pa
         (("--folds", "4"), "too few for 4 folds"),
         (("--fold", "3"), "there is no fold 3"),
         (("--fold", "1", "--page", "none.md"), "one fold makes no tables"),
+        (("--fold", "1", "--ray", "local"), "a cluster trains all folds"),
         (("--page", "none.md"), "cannot be read"),
         (("--data", "none"), "does not exist"),
     ],

@@ -150,6 +150,16 @@ def run_fold(protocol: Protocol, number: int, *, on_progress: OnProgress | None 
         _one_fold(protocol, preset, trained[preset.name], number, report, say)
 
 
+def run_training(protocol: Protocol, trained: Preset, presets: Sequence[Preset], number: int) -> None:
+    """Train one fold (from 0) of one preset, and estimate that fold with every preset that has its weights.
+
+    Raises:
+        UserError: see `run_protocol`.
+    """
+    for preset in presets:
+        _one_fold(protocol, preset, trained, number, None, None)
+
+
 def compare_with_paper(protocol: Protocol, outcome: Outcome) -> Reproduced:
     """The paper's tables next to ours, and how ours were made."""
     memory = memory_facts(protocol.output / _MEMORY) if protocol.predict_memory else {}
