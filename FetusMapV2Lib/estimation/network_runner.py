@@ -199,8 +199,8 @@ class NetworkRunner:
         #: where the network runs
         self.device = device
         network = self.network.to(device).eval()
-        # plans slice channels, which must be contiguous for that; plain convolutions are faster channels-last
-        layout = torch.contiguous_format if self._managed is not None else torch.channels_last_3d
+        # a plan that slices channels wants them contiguous; other convolutions are faster channels-last
+        layout = torch.channels_last_3d if self._managed is None else self._managed.layout_on(device)
         self._network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
 

@@ -168,8 +168,10 @@ class Tuning:
 
     @staticmethod
     def _managed(network: nn.Module, plan: MemoryPlan) -> ManagedNetwork:
-        contiguous: nn.Module = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return ManagedNetwork(contiguous, plan)
+        managed = ManagedNetwork(network, plan)
+        device = next(network.parameters()).device
+        network.to(memory_format=managed.layout_on(device))  # type: ignore[call-overload]
+        return managed
 
     def _points(self, logits: Tensor, channels: Tensor) -> Tensor:
         """(R, 3) voxels that the network sees in some of its heatmaps, on the device."""

@@ -70,8 +70,8 @@ class TorchKernels:
         x.zero_()
 
     def zeros_like(self, parameter: Tensor) -> Tensor:
-        """A gradient to sum into."""
-        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+        """A gradient to sum into, in the layout of the parameter."""
+        return torch.zeros_like(parameter)
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """In another type; the same tensor where it has it already."""

@@ -67,6 +67,12 @@ class ManagedNetwork:
             return slab_loss(self(volume), head_loss)
         return self._pass(volume, lambda executor: executor.loss(volume.detach(), head_loss), keep=True)
 
+    def layout_on(self, device: torch.device) -> torch.memory_format:
+        """Of all tensors on a device; weights that lie so, too, are not rearranged for each convolution."""
+        choices = self.plan.choices
+        inner = choices.channels_last or (choices.by_rows and device.type == "cuda")
+        return torch.channels_last_3d if inner else torch.contiguous_format
+
     def _pass(self, volume: Tensor, forward: Callable[[Executor], Tensor], keep: bool) -> Tensor:
         assert self._execution is not None
         for check in self._execution.graph.checks:
@@ -85,13 +91,10 @@ class ManagedNetwork:
         autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else None
         wants_input = keep and volume.requires_grad
-        choices = self.plan.choices
-        inner = choices.channels_last or (choices.by_rows and kind == "cuda")
-        layout = torch.channels_last_3d if inner else torch.contiguous_format
         if volume.device not in self._host:
             self._host[volume.device] = HostMemory(volume.device)
-        kernels = kernels_for(volume.device, layout, self._host[volume.device])
-        return self._execution.executor(choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
+        kernels = kernels_for(volume.device, self.layout_on(volume.device), self._host[volume.device])
+        return self._execution.executor(self.plan.choices, kernels, keep=keep, dtype=dtype, wants_input=wants_input)
 
 
 def channels_innermost(network: nn.Module, volume: Tensor) -> Tensor:

@@ -120,8 +120,9 @@ class PoseModule(pl.LightningModule):
             return
         if self.adversary is not None and plan.executor is not ExecutorKind.SEGMENTS:
             raise UserError(WHOLE_HEATMAPS, remedy=_USE_SCHEME)
-        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.managed = ManagedNetwork(self.network, plan)
+        layout = self.managed.layout_on(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        self.network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def training_step(self, batch: Sample, batch_index: int) -> Tensor:
         """Loss of a batch (see `samples.Sample`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, plan_of, slabs, small_unet, volume
+from memory.networks import error, gradient_vector, managed, plan_of, run, slabs, small_unet, volume
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.memory.managed import slab_loss
@@ -21,6 +23,7 @@ from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.training import fitting
 from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.losses import HeatmapLoss, build_loss
+from FetusMapV2Lib.training.pose_module import PoseModule
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -151,6 +154,42 @@ def test_a_run_in_slabs_ends_with_the_same_weights(cases, plain, tmp_path, monke
     assert error(trained(found), plain) < SAME
     plan = MemoryPlan.from_dict(json.loads((tmp_path / "slabs" / "memory-plan.json").read_text()))
     assert plan.choices.by_rows
+
+
+class WholeWeightsMoved(TorchDispatchMode):
+    """Counts copies of whole 3x3x3 weights."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.shapes = {tuple(p.shape) for p in network.parameters() if p.dim() == 5 and p.shape[-1] == 3}
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten.clone.default, torch.ops.aten._to_copy.default):
+            self.count += tuple(result.shape) in self.shapes
+        return result
+
+
+def test_weights_lie_as_convolutions_read_them():
+    """A plan with the channels innermost rearranges no weight at each step; values, names and gradients stay."""
+    torch.manual_seed(0)
+    module = PoseModule(toy_preset(), 22, steps=1)
+    network, before = module.network, copy.deepcopy(module.network.state_dict())
+    x = volume(dtype=torch.float32, size=module.preset.input_size)
+    expected = run(network, network, x)
+    module.manage(replace(plan_of(slabs(network, 6, channels_last=True)), input_size=module.preset.input_size))
+    moved = []
+    for layout in (torch.channels_last_3d, torch.contiguous_format):
+        network.to(memory_format=layout) if moved else None
+        weights = [p for p in network.parameters() if p.dim() == 5]
+        assert all(weight.is_contiguous(memory_format=layout) for weight in weights)
+        with WholeWeightsMoved(network) as counter, torch.no_grad():
+            module.managed(x)
+        moved.append(counter.count)
+        assert error(run(network, module.managed, x)[1], expected[1]) < 1e-5
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert moved[0] == 0 < moved[1]
 
 
 def test_a_run_is_resumed_with_another_budget(cases, tmp_path):
