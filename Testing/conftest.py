@@ -74,6 +74,7 @@ QUICK = (
     "evaluation/test_accuracy_table.py",
     "evaluation/test_metrics.py",
     "evaluation/test_statistics.py",
+    "sending/test_destinations.py",
     "scene/test_observations.py",
     "scene/test_pose_scene.py",
     "scene/test_pose_snapshot.py",

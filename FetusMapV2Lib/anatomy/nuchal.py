@@ -40,9 +40,11 @@ class Nuchal:
 
     Attributes:
         tries_mm: distances between the callipers, in the order in which they were measured.
+        ends: the two callipers of the largest try, RAS mm; empty if they are not known.
     """
 
     tries_mm: tuple[float, ...]
+    ends: tuple[tuple[float, ...], ...] = ()
 
     @property
     def value_mm(self) -> float:
@@ -75,8 +77,11 @@ def nuchal_of(tries: Iterable[Array], crl_mm: float) -> Nuchal | None:
         tries: each (2, 3), the places of two callipers, RAS mm.
         crl_mm: crown-rump length; NaN if it is unknown.
     """
-    lengths = tuple(float(np.linalg.norm(one[0] - one[1])) for one in tries)
-    return None if refusal(crl_mm) or not lengths else Nuchal(lengths)
+    known = list(tries)
+    lengths = tuple(float(np.linalg.norm(one[0] - one[1])) for one in known)
+    if refusal(crl_mm) or not lengths:
+        return None
+    return Nuchal(lengths, tuple(map(tuple, known[int(np.argmax(lengths))].tolist())))
 
 
 def refusal(crl_mm: float) -> str:

@@ -59,8 +59,8 @@ def _content(report: Report) -> list[Dataset]:
         items.append(sr.container(_IMAGE_LIBRARY, pictures))
     remarks = [sr.text(sr.COMMENT, line) for line in sr_document.remarks(report)]
     items.append(sr.container(_SUMMARY, remarks, template="5002"))
-    sizes = () if report.sections is None else report.sections.sizes
-    sections = [_size_group(size) for size in sizes if size.measured]
+    found = () if report.sections is None else report.sections.sections
+    sections = [_size_group(size, one.by_hand) for one in found for size in one.sizes if size.measured]
     if sections:
         items.append(_section(report, _FETAL_BIOMETRY, sections, "5005"))
     groups = [_bone_group(bone) for bone in bones if math.isfinite(bone.value_mm)]
@@ -79,9 +79,9 @@ def _section(report: Report, name: Code, groups: Sequence[Dataset], template: st
     return sr.container(name, [*context, *groups], template=template)
 
 
-def _size_group(size: SectionSize) -> Dataset:
-    length = sr.num(SECTIONS[size.key], size.value_mm, sr.MM, [sr.estimated(), *sr.uncertainty(size.uncertainty_mm)])
-    return sr.container(_BIOMETRY_GROUP, [length], template="5008")
+def _size_group(size: SectionSize, by_hand: bool) -> Dataset:
+    told = sr.found_or_set(by_hand, size.uncertainty_mm)
+    return sr.container(_BIOMETRY_GROUP, [sr.num(SECTIONS[size.key], size.value_mm, sr.MM, told)], template="5008")
 
 
 def _bone_group(bone: Measurement) -> Dataset:

@@ -24,7 +24,15 @@ from FetusMapV2Lib.core.version import SOFTWARE, __version__
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS
 from FetusMapV2Lib.reporting import sr_document
 from FetusMapV2Lib.reporting import sr_items as sr
-from FetusMapV2Lib.reporting.codes import BONES, CRL, LANDMARK_SITES, SECTION_SITES, SECTIONS, SIDES
+from FetusMapV2Lib.reporting.codes import (
+    BONES,
+    CRL,
+    LANDMARK_SITES,
+    NUCHAL_TRANSLUCENCY,
+    SECTION_SITES,
+    SECTIONS,
+    SIDES,
+)
 from FetusMapV2Lib.reporting.report import Report
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -80,7 +88,7 @@ def _content(report: Report) -> list[Dataset]:
     if pictures:
         items.append(sr.container(_IMAGE_LIBRARY, [sr.container(_IMAGE_GROUP, pictures)], template="1600"))
     frame = report.frame_of_reference or generate_uid(prefix=None)
-    groups = [*_landmarks(report, frame), *_lengths(report, frame), *_sections(report, frame)]
+    groups = [*_landmarks(report, frame), *_lengths(report, frame), *_sections(report, frame), *_nuchal(report, frame)]
     items.append(sr.container(_MEASUREMENTS, groups))
     return [*items, *(sr.text(sr.COMMENT, line) for line in sr_document.remarks(report))]
 
@@ -141,13 +149,24 @@ def _sections(report: Report, frame: str) -> Iterator[Dataset]:
         if corners is None:
             continue
         values = [
-            sr.num(SECTIONS[size.key], size.value_mm, sr.MM, [sr.estimated(), *sr.uncertainty(size.uncertainty_mm)])
+            sr.num(SECTIONS[size.key], size.value_mm, sr.MM, sr.found_or_set(section.by_hand, size.uncertainty_mm))
             for size in section.sizes
             if size.measured
         ]
         site = sr.finding_site(SECTION_SITES[section.key])
         outline = sr.points(_REGION, _lps(corners), "ELLIPSE", frame)
         yield _group(report, f"Outline of the {section.key}", section.key, [site], [outline, *values])
+
+
+def _nuchal(report: Report, frame: str) -> Iterator[Dataset]:
+    """The line between the callipers of the nuchal translucency, if somebody measured it."""
+    nuchal = report.nuchal
+    if nuchal is not None and nuchal.ends:
+        note = sr.text(sr.COMMENT, nuchal.note, "HAS PROPERTIES")
+        value = sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM, [note])
+        site = sr.finding_site(LANDMARK_SITES["hind_neck"])
+        line = sr.points(_REGION, _lps(np.array(nuchal.ends)), "POLYLINE", frame)
+        yield _group(report, nuchal.size.name, nuchal.size.key, [site], [line, value])
 
 
 def _half_axes(section: BodySection) -> Points | None:

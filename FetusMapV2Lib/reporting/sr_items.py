@@ -115,6 +115,13 @@ def uncertainty(half_width_mm: float | None) -> list[Dataset]:
     return [*limits, text(COMMENT, line, relation)]
 
 
+def found_or_set(by_hand: bool, half_width_mm: float | None) -> list[Dataset]:
+    """How a size came about: found in the volume with an uncertainty, or set by hand."""
+    if by_hand:
+        return [text(COMMENT, "set by hand", "HAS PROPERTIES")]
+    return [estimated(), *uncertainty(half_width_mm)]
+
+
 def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     """A reference to a DICOM object."""
     item = Dataset()

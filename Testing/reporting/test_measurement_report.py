@@ -21,10 +21,12 @@ from reporting.samples import STUDY, pose, report, sections
 
 from FetusMapV2Lib.anatomy.body_sections import BodySection, HeadAndAbdomen
 from FetusMapV2Lib.anatomy.ellipse import Ellipse
+from FetusMapV2Lib.anatomy.nuchal import Nuchal
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.standard_planes import SectionPlane
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.reporting.codes import CRL, LANDMARK_SITES, SECTION_SITES, SECTIONS, SIDES
+from FetusMapV2Lib.reporting.dicom_sr import structured_report
 from FetusMapV2Lib.reporting.measurement_report import measurement_report, write_measurement_report
 from FetusMapV2Lib.reporting.report import Report
 
@@ -113,6 +115,20 @@ def test_the_outline_of_the_head_is_an_ellipse_in_space(groups: dict[str, Any]) 
     assert (ends[1] - ends[0]) @ (ends[3] - ends[2]) == pytest.approx(0.0, abs=1e-3)
     assert ends.mean(axis=0) == pytest.approx([-3.0, -1.0, 3.0], abs=1e-4)
     assert [one.name for one in group.get_measurements()] == [SECTIONS[key] for key in ("hc", "bpd", "ofd")]
+
+
+def test_what_was_set_by_hand_is_told(strict: None) -> None:
+    case = with_head()
+    head = case.sections.head.with_ellipse(Ellipse(2.0, -1.0, 19.0, 15.0, 0.3))
+    case = replace(case, sections=case.sections.with_section(head), nuchal=Nuchal((1.1, 1.5), ((1, 2, 3), (1, 2, 4.5))))
+    found = tracked(measurement_report(case))
+    (line, value) = found["Nuchal translucency"].ContentSequence[-2:]
+    assert list(line.GraphicData) == [-1, -2, 3, -1, -2, 4.5] and line.GraphicType == "POLYLINE"
+    assert value.ConceptNameCodeSequence[0].CodeValue == codes.cid12009.NuchalTranslucency.value
+    assert "the largest of 2 tries" in value.ContentSequence[0].TextValue
+    circumference = found["Outline of the head"].ContentSequence[-3]
+    assert [one.TextValue for one in circumference.ContentSequence] == ["set by hand"]
+    assert "set by hand" in structured_report(case).to_json()
 
 
 @pytest.mark.skipif(pydicom.__version__ < "3", reason="an older pydicom lists the codes of an older standard")
