@@ -18,6 +18,7 @@ import slicer
 
 from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.scene.control_points import world_positions
 from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
 from FetusMapV2Panel.user_actions import UserActions, expect, sliceNode
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 _SCHEMA = default_schema()
 _CREST, _RUMP = _SCHEMA.index("cranial_crest"), _SCHEMA.index("rump")
+_SIZES = ("HC", "BPD", "OFD", "AC")
+#: Parts of the panel that a step opens and closes.
+_COLLAPSIBLE = (
+    *("estimate", "landmarks", "results", "headAbdomen", "nuchal"),
+    *("views", "movement", "report", "guideMap", "options"),
+)
 _POLL_MS, _TIMEOUT_S = 20, 600.0
 #: Cosine between the normals of planes that are the same to the eye; an edit turns the plane of the fetus a little.
 _PARALLEL = 0.999
@@ -67,6 +74,8 @@ class AcceptanceScenario:
         self.refineAroundCorrections()
         self.swapSidesUndoAndRedo()
         self.switchViews()
+        self.measureHeadAndAbdomen()
+        self.measureNuchalTranslucency()
         self.writeReport()
         self.saveAndReopenScene()
         self.estimateMovement()
@@ -168,6 +177,41 @@ class AcceptanceScenario:
         expect([bool(display.GetVisibility()) for display in displays] == before, "they are shown again")
         self._actions.screenshot("planes", self._ui.midsagittalButton)
 
+    def measureHeadAndAbdomen(self) -> None:
+        """Go to the plane of the head, drag a handle of its ellipse if one was found, and return to what was found."""
+        ui, sections = self._ui, self._fetus().sections
+        self._show(ui.headAbdomenCollapsibleButton)
+        self._actions.click(ui.headPlaneButton)
+        expect(ui.sectionsTable.rowCount == len(_SIZES), "HC, BPD, OFD and AC, found or not")
+        shown = sections.sections()
+        plane = None if shown is None else shown.head.plane
+        faces = plane is not None and bool(abs(_normal("Red") @ plane.normal) > _PARALLEL)
+        expect(faces, "the Red view shows the plane")
+        handles, found = world_positions(sections.handles("head")), ui.sectionsTable.item(0, 1).text()
+        if not np.isnan(handles).any():
+            self._actions.drag("Red", handles[0], (16, 0))
+            expect(bool(sections.sections_by_hand()), "the ellipse is set by hand")
+            expect(ui.sectionsTable.item(0, 1).text() != found, "the circumference follows the handle")
+        self._actions.screenshot("head", ui.sectionsTable)
+        if sections.sections_by_hand():
+            self._actions.click(ui.proposeAgainButton)
+        expect(ui.sectionsTable.item(0, 1).text() == found, "what was found is shown again")
+
+    def measureNuchalTranslucency(self) -> None:
+        """Magnify the neck and drag two callipers; refused, with the reason, at other crown-rump lengths."""
+        ui, sections = self._ui, self._fetus().sections
+        self._show(ui.nuchalCollapsibleButton)
+        self._actions.click(ui.nuchalViewButton)
+        if ui.nuchalTryButton.enabled:
+            self._actions.click(ui.nuchalTryButton)
+            for end, byPixels in ((0, (5, 4)), (1, (14, 6))):
+                self._actions.drag("Yellow", world_positions(sections.nuchal)[end], byPixels)
+            expect(len(sections.tries()) == 1, "the try counts once both callipers were moved")
+            expect(" mm, one try" in ui.nuchalLabel.text, f"a value, not {ui.nuchalLabel.text!r}")
+        else:
+            expect("45 to 84 mm" in ui.nuchalLabel.text, f"a reason, not {ui.nuchalLabel.text!r}")
+        self._actions.screenshot("nuchal", ui.nuchalLabel)
+
     def writeReport(self) -> None:
         """Write page, PDF, table and DICOM SR, and a training case."""
         self._show(self._ui.reportCollapsibleButton)
@@ -185,7 +229,7 @@ class AcceptanceScenario:
 
     def saveAndReopenScene(self) -> None:
         """Save and load the scene: states and lengths are restored, and landmarks can be dragged."""
-        states, length = self._fetus().states(), self._crl()
+        states, length, tries = self._fetus().states(), self._crl(), len(self._fetus().sections.tries())
         path = self._folder / "case.mrb"
         expect(slicer.util.saveScene(str(path)), "the scene is saved")
         slicer.mrmlScene.Clear(0)
@@ -195,6 +239,7 @@ class AcceptanceScenario:
         slicer.app.processEvents()
         expect(self._state.poseScene is not None, "the pose is restored")
         expect(self._fetus().states() == states, "the states are restored")
+        expect(len(self._fetus().sections.tries()) == tries, "the callipers are restored")
         expect(self._crl() == length, "the length is restored")
         slicer.util.setSliceViewerLayers(background=self._fetus().volume_node, fit=True)
         self._show(self._ui.landmarksCollapsibleButton)
@@ -251,7 +296,7 @@ class AcceptanceScenario:
 
     def _show(self, *opened: ctk.ctkCollapsibleButton) -> None:
         """Expand these parts of the panel and collapse the others."""
-        for name in ("estimate", "landmarks", "results", "views", "movement", "report", "guideMap", "options"):
+        for name in _COLLAPSIBLE:
             button = getattr(self._ui, f"{name}CollapsibleButton")
             button.collapsed = not any(button is one for one in opened)
         slicer.app.processEvents()

@@ -149,6 +149,7 @@ class SectionNodes:
         if node is None:
             return
         wanted = _NOWHERE[: node.GetNumberOfControlPoints()] if places is None else places
+        self._placed.pop(node.GetID(), None)  # what moves now was not dragged
         before = node.StartModify()
         for row, place in enumerate(wanted):
             set_world_position(node, row, place)

@@ -110,7 +110,8 @@ def test_a_case_from_sample_data_to_report_and_movement(open_window: Any, tmp_pa
     sequence = moving_sample if _PICTURES else shifted_sample
     AcceptanceScenario(window.module_widget, actions, tmp_path / "Fall ü", volume, sequence).run()
     names = [path.stem.removeprefix("tutorial-") for path in actions.pictures]
-    assert names == ["progress", "estimate", "correct", "refine", "axes", "planes", "report", "movement"]
+    steps = ["progress", "estimate", "correct", "refine", "axes", "planes", "head", "nuchal", "report", "movement"]
+    assert names == steps
     assert all(path.stat().st_size > 50_000 for path in actions.pictures)
     case = simulated(_FINE_CASE, None) if _PICTURES else simulated(sample_data._CASE, sample_data._AGE_DAYS)
     assert np.linalg.norm(actions.estimated - case.pose.positions, axis=1).mean() < 6.0

@@ -124,6 +124,7 @@ def test_it_follows_a_moved_landmark_and_another_patient(window, scene):
     assert rows(window)[NAMES[0]][0] == found[NAMES[0]][0], "not while it moves"
     expected = handles(window)
     assert window.wait_until(lambda: not np.allclose(handles(window), expected, atol=1e-3), 30)
+    assert all(remark.endswith("found") for _value, remark in rows(window).values())
     nodes = state.poseScene.sections.nodes
     window.click(ui.headPlaneButton)
     window.drag("Red", handles(window)[0], (10, 0))

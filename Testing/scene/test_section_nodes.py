@@ -79,6 +79,16 @@ def test_a_dragged_handle_changes_the_ellipse_and_tells_the_listeners(fetus, fou
     assert world_positions(handles) == pytest.approx(after, abs=1e-5), "no axis becomes nothing"
 
 
+def test_another_outline_that_was_found_counts_as_found(fetus, found):
+    larger = found.with_section(BodySection("head", found.head.plane, Ellipse(0.0, 0.0, 14.0, 10.0, 1.4), 0.9))
+    fetus.sections.show(larger)
+    assert not fetus.sections.sections_by_hand()
+    assert circumference(fetus) == pytest.approx(larger.head.sizes[0].value_mm)
+    fetus.sections.show(None)
+    fetus.sections.show(found)
+    assert not fetus.sections.sections_by_hand()
+
+
 def test_undo_redo_and_a_new_proposal(fetus, found):
     handles, first = fetus.sections.handles("head"), circumference(fetus)
     drag(fetus, handles, 2, 4.0 * found.head.plane.y_axis)

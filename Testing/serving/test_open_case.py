@@ -156,6 +156,8 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
     np.testing.assert_allclose(normal, -head.plane.normal, atol=1e-6)
     assert all(node.GetLocked() for node in desk.case.poses.sections.draggable)
     node = desk.case.poses.landmarks_node
+    node.SetNthControlPointPositionWorld(9, *(desk.case.poses.pose().positions[9] + [3.0, 0.0, -4.0]))
+    assert desk.case.find_outlines() and not desk.case.poses.sections.sections_by_hand()
     for row in (1, 2, 3, 4):
         node.SetNthControlPointPositionMissing(row)
     assert desk.case.find_outlines()

@@ -160,6 +160,17 @@ def test_a_pose_is_shown_dragged_undone_and_confirmed(tab) -> None:
     expect(landmark(tab, "1 Cranial crest")).to_contain_text("confirmed")
 
 
+def test_head_and_abdomen_follow_the_pose_and_a_click_goes_to_their_planes(tab) -> None:
+    sizes = tab.locator("table.fm-sections tr")
+    expect(sizes).to_have_count(4)
+    expect(sizes.nth(0)).to_contain_text("HC")
+    before = tab.locator('[data-view="Red"]').screenshot()
+    tab.get_by_role("button", name="Go to the abdomen").click()
+    deadline = time.monotonic() + LONG / 1000
+    while tab.locator('[data-view="Red"]').screenshot() == before:
+        assert time.monotonic() < deadline, "the Red view is not turned"
+
+
 def test_the_page_is_light_or_dark_as_the_computer_is_until_one_chooses(tab) -> None:
     def is_dark() -> bool:
         return tab.evaluate("getComputedStyle(document.querySelector('.v-application')).colorScheme") == "dark"
