@@ -17,7 +17,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from FetusMapV2Lib.anatomy.ellipse import Ellipse, fit_ellipse_robustly
 from FetusMapV2Lib.anatomy.standard_planes import HEAD_HEIGHT, SectionPlane
+from FetusMapV2Lib.imaging.edge_profiles import means_beside, skin_beyond_mm
 from FetusMapV2Lib.imaging.sampling import GreyReader
+from FetusMapV2Lib.imaging.trunk_shape import TrunkShape, fit_trunk
 from FetusMapV2Lib.imaging.volume import Volume
 
 Array = NDArray[np.float64]
@@ -36,10 +38,9 @@ _RING_MM = (-0.8, -0.4, 0.0, 0.4, 0.8)
 _LATITUDES = (-0.25, -0.1, 0.0, 0.1, 0.25, 0.45, 0.65)
 #: Echoes of the skull are about this wide, mm.
 _SHELL_MM = 0.8
-#: The outer table of the skull lies this far outside the brightest place of its echo, mm; the skin's surface is where
-#: the mean profile has fallen to this share of its height. Greys are logarithms of amplitudes: half the grey lies far
-#: outside half the amplitude. Both were set on simulated volumes that are in no table.
-_OUTER_TABLE_MM, _SKIN_LEVEL = 0.15, 0.75
+#: The outer table of the skull lies this far outside the brightest place of its echo, mm; set on simulated volumes that
+#: are in no table.
+_OUTER_TABLE_MM = 0.15
 #: Edges are searched within these shares of the expected distance, one after the other.
 _WINDOWS = (0.22, 0.14, 0.08)
 #: Factors of the expected size from which a search starts.
@@ -62,7 +63,7 @@ _SAME_MM, _PROMISING = 0.3, 0.75
 _ROUNDS = 10
 _BRAIN_CASE = np.concatenate([_CIRCLE * math.sqrt(1 - s * s) + [0, 0, s] for s in _LATITUDES])
 #: Reach of the mean profile on both sides of the outline, mm.
-_PROFILE_MM = 2.0
+_INSIDE_MM, _OUTSIDE_MM = 2.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -108,35 +109,47 @@ class _Model:
     kind: Kind
     centre: Array
     radii: Array
+    angle: float = 0.0
 
     def rays(self) -> _Rays:
         """Rays from the middle to the surface: of the brain case by latitude, or across the trunk by height."""
-        return _rays(self.kind, self.centre, self.radii)
+        return _rays(self.kind, self.centre, self.radii, np.array(self.angle))
 
     def differs_from(self, other: _Model) -> bool:
         """Whether its surface lies elsewhere than that of another model."""
-        axes = slice(3 if self.kind == "head" else 2)
-        apart = np.abs(self.centre - other.centre) + np.abs(self.radii - other.radii)
-        return bool(apart[axes].max() > _SAME_MM)
+        return bool(np.abs(self._reaches() - other._reaches()).max() > _SAME_MM)
+
+    def _reaches(self) -> Array:
+        """How far it goes along some directions; of the abdomen in the plane alone."""
+        directions = np.eye(3) if self.kind == "head" else _CIRCLE[: _RAYS // 2 : _RAYS // 8]
+        local = directions @ _turns(np.array(self.angle))
+        return np.concatenate([directions @ self.centre, np.linalg.norm(local * self.radii, axis=1)])
 
     def ring(self, heights_mm: tuple[float, ...]) -> _Rays:
         """Rays across the body at some heights over its middle; the outline is taken as the same on all."""
-        return _ring(self.centre, self.radii, heights_mm)
+        return _ring(self.centre, self.radii, np.array(self.angle), heights_mm)
 
 
-def _rays(kind: Kind, centres: Array, radii: Array, every: int = 1) -> _Rays:
-    """Every so many rays of models with centres and radii (..., 3)."""
+def _rays(kind: Kind, centres: Array, radii: Array, angles: Array, every: int = 1) -> _Rays:
+    """Every so many rays of models with centres and radii (..., 3), those of the abdomen turned by angles (...)."""
     if kind == "abdomen":
-        return _ring(centres, radii, _SLAB_MM, every)
+        return _ring(centres, radii, angles, _SLAB_MM, every)
     ways = _BRAIN_CASE[::every] * radii[..., None, :]
     return _Rays.to(centres[..., None, :], ways)
 
 
-def _ring(centres: Array, radii: Array, heights_mm: tuple[float, ...], every: int = 1) -> _Rays:
+def _ring(centres: Array, radii: Array, angles: Array, heights_mm: tuple[float, ...], every: int = 1) -> _Rays:
     circle = _CIRCLE[::every]
     heights = np.repeat(heights_mm, len(circle))[:, None] * np.array([0.0, 0.0, 1.0])
-    ways = np.tile(circle, (len(heights_mm), 1)) * radii[..., None, :]
-    return _Rays.to(centres[..., None, :] + heights, ways)
+    ways = (circle * radii[..., None, :]) @ _turns(angles).swapaxes(-1, -2)
+    return _Rays.to(centres[..., None, :] + heights, np.concatenate([ways] * len(heights_mm), axis=-2))
+
+
+def _turns(angles: Array) -> Array:
+    """(..., 3, 3) rotations by angles (...) about the normal of the plane."""
+    cosine, sine, nothing = np.cos(angles), np.sin(angles), np.zeros_like(angles)
+    rows = [cosine, -sine, nothing, sine, cosine, nothing, nothing, nothing, nothing + 1]
+    return np.stack(rows, axis=-1).reshape(*angles.shape, 3, 3)
 
 
 def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
@@ -188,7 +201,7 @@ class _Reader:
     def _strength(self, greys: Array, step: float) -> Array:
         """(N, R) how much each place of a profile is the edge that is looked for, in units of the contrast."""
         width, gap = _stretches(step)
-        before, after = _means(greys, width)
+        before, after = means_beside(greys, width)
         if self.kind == "abdomen":
             return (before - after) / self.contrast
         missing = np.full_like(before[:, :gap], np.nan)
@@ -197,7 +210,7 @@ class _Reader:
         # a bright wall around the fluid stands out from one side only
         return np.asarray((greys - np.fmax(inner, outer)) / self.contrast)
 
-    def scores(self, centres: Array, radii: Array, nearest: bool = False) -> Array:
+    def scores(self, centres: Array, radii: Array, angles: Array, nearest: bool = False) -> Array:
         """Mean strength (M,) of the edge on the surface of models; a strong edge counts no more than a clear one.
 
         The strength is that of `_strength`, of which the place on the surface alone is read.
@@ -205,13 +218,14 @@ class _Reader:
         Args:
             centres: (M, 3).
             radii: (M, 3).
+            angles: (M,).
             nearest: read the nearest voxels.
         """
         width, gap = _stretches(_COARSE_MM)
         gap = gap if self.kind == "head" else 0
         beside = np.arange(gap + 1, gap + width + 1)
         steps = np.concatenate([-beside, beside, [0.0] if self.kind == "head" else []]) * _COARSE_MM
-        greys = self._greys(_rays(self.kind, centres, radii, _SPARSE), steps, nearest)
+        greys = self._greys(_rays(self.kind, centres, radii, angles, _SPARSE), steps, nearest)
         inner, outer = greys[..., :width].mean(axis=-1), greys[..., width : 2 * width].mean(axis=-1)
         strength = inner - outer if self.kind == "abdomen" else greys[..., -1] - np.fmax(inner, outer)
         return np.asarray(np.clip(np.nan_to_num(strength / self.contrast, nan=0.0), 0.0, _CLEAR).mean(axis=-1))
@@ -228,7 +242,7 @@ class _Reader:
             tried = itertools.product(reach, reach, reach if self.kind == "head" else (0.0,), scales)
             shifts = np.array([(0.0, 0.0, 0.0, 1.0), *tried])
             centres, radii = best.centre + shifts[:, :3], best.radii * shifts[:, 3:]
-            likely = self.scores(centres, radii, nearest=True) - self._unlikely(centres, radii)
+            likely = self.scores(centres, radii, np.zeros(len(radii)), nearest=True) - self._unlikely(centres, radii)
             highest = int(np.argmax(likely))
             if likely[highest] > held:
                 best, held = _Model(self.kind, centres[highest], radii[highest]), float(likely[highest])
@@ -251,7 +265,10 @@ class _Reader:
         """The models that may still become the best, the best one first, each once."""
         if not models:
             return []
-        scores = self.scores(np.stack([model.centre for model in models]), np.stack([model.radii for model in models]))
+        centres, radii, angles = (
+            np.array(each) for each in zip(*((m.centre, m.radii, m.angle) for m in models), strict=True)
+        )
+        scores = self.scores(centres, radii, angles)
         kept: list[_Model] = []
         for place in np.argsort(-scores, kind="stable"):
             if scores[place] >= _PROMISING * scores.max() and all(map(models[place].differs_from, kept)):
@@ -275,17 +292,18 @@ class _Reader:
         return _Edges(rays.points(reach), mid)
 
     def outline(self, model: _Model) -> Outline | None:
-        """The ellipse in the plane through the middle of the model."""
-        plane = replace(self.plane, origin=self.plane.to_world(np.array([[0.0, 0.0, model.centre[2]]]))[0])
+        """The ellipse in the plane through the middle of the model; of the abdomen at its largest section nearby."""
         heights = _RING_MM if self.kind == "head" else _SLAB_MM
         rays = model.ring(heights)
         edges = self._edges_on(rays, _WINDOWS[-1])
-        points, seen = edges.points[:, :2], edges.seen
-        found = fit_ellipse_robustly(points[seen]) if seen.sum() > _RAYS else None
-        if found is None:
+        seen = edges.seen
+        shape = self._shape(edges.points[seen] - [0.0, 0.0, model.centre[2]]) if seen.sum() > _RAYS else None
+        if shape is None:
             return None
-        ellipse = found[0]
-        residuals = ellipse.residuals_mm(points)
+        height = 0.0 if self.kind == "head" else shape.largest_height_mm
+        plane = replace(self.plane, origin=self.plane.to_world(np.array([[0.0, 0.0, model.centre[2] + height]]))[0])
+        ellipse = shape.section(height)
+        residuals = shape.residuals_mm(edges.points - [0.0, 0.0, model.centre[2]])
         on_it = seen & (np.abs(residuals) < _TOLERANCE * ellipse.minor_mm)
         shown = on_it.reshape(len(heights), _RAYS).mean(axis=0) >= 0.5
         spread = float(np.sqrt(np.mean(residuals[on_it] ** 2))) if on_it.any() else math.nan
@@ -293,17 +311,20 @@ class _Reader:
         outer = replace(ellipse, major_mm=ellipse.major_mm + beyond, minor_mm=ellipse.minor_mm + beyond)
         return Outline(outer, plane, float(shown.mean()), _widest_gap(shown), spread)
 
+    def _shape(self, points: Array) -> TrunkShape | None:
+        """Through edges (N, 3): of the abdomen with its changes along the trunk, of the head alike at all heights."""
+        if self.kind == "abdomen":
+            return fit_trunk(points)
+        found = fit_ellipse_robustly(points[:, :2])
+        return None if found is None else TrunkShape(found[0], np.zeros(2), 0.0, 0.0)
+
     def _edge_offset(self, rays: _Rays, edges: _Edges, on_it: NDArray[np.bool_]) -> float:
         """How far the outer edge lies outside the clearest places, mm; for the skin from the mean profile there."""
         if self.kind == "head" or not on_it.any():
             return _OUTER_TABLE_MM
-        steps = np.arange(-_PROFILE_MM, _PROFILE_MM + 0.05, 0.1)
+        steps = np.arange(-_INSIDE_MM, _OUTSIDE_MM + 0.05, 0.1)
         greys = self._greys(_Rays.to(rays.starts[on_it], (edges.points - rays.starts)[on_it]), steps)
-        profile = gaussian_filter1d(np.nanmean(greys, axis=0), 2.0)
-        top = int(np.argmax(np.where(steps <= 0, profile, -np.inf)))
-        dark = float(profile[top:].min())
-        below = np.flatnonzero(profile[top:] <= dark + _SKIN_LEVEL * (profile[top] - dark))
-        return float(steps[top + below[0]]) if len(below) else 0.0
+        return skin_beyond_mm(greys, steps)
 
 
 def _fitted(model: _Model, edges: _Edges) -> _Model | None:
@@ -316,12 +337,9 @@ def _fitted(model: _Model, edges: _Edges) -> _Model | None:
         if found is None:
             return None
         ellipse = found[0]
-        # the search goes on from an ellipse along the plane's axes; only the last fit keeps its turn
-        half_x, half_y = np.abs(ellipse.points(np.linspace(0, 2 * np.pi, 72)) - [ellipse.x_mm, ellipse.y_mm]).max(
-            axis=0
-        )
         centre = np.array([ellipse.x_mm, ellipse.y_mm, 0.0])
-        return _Model(model.kind, centre, np.array([half_x, half_y, model.radii[2]]))
+        radii = np.array([ellipse.major_mm, ellipse.minor_mm, model.radii[2]])
+        return _Model(model.kind, centre, radii, ellipse.angle)
     return _ellipsoid_through(points, model)
 
 
@@ -348,22 +366,6 @@ def _ellipsoid_through(points: Array, model: _Model) -> _Model | None:
 def _stretches(step: float) -> tuple[int, int]:
     """Samples of the means on both sides of an edge, and between them and the brightest place of a skull."""
     return max(1, round(_STRETCH_MM / step)), max(1, round(_SHELL_MM / step))
-
-
-def _means(greys: Array, width: int) -> tuple[Array, Array]:
-    """Mean of the `width` samples before, and after, each sample of (N, R); NaN near the ends and outside."""
-    known = np.isfinite(greys)
-    total = np.cumsum(np.where(known, greys, 0.0), axis=1)
-    count = np.cumsum(known, axis=1)
-    total = np.concatenate([np.zeros((len(greys), 1)), total], axis=1)
-    count = np.concatenate([np.zeros((len(greys), 1), dtype=count.dtype), count], axis=1)
-    whole = np.where(
-        count[:, width:] - count[:, :-width] == width, (total[:, width:] - total[:, :-width]) / width, np.nan
-    )  # of samples k to k + width - 1
-    missing = np.full((len(greys), width), np.nan)
-    before = np.concatenate([missing, whole], axis=1)[:, : greys.shape[1]]
-    after = np.concatenate([whole[:, 1:], missing], axis=1)[:, : greys.shape[1]]
-    return before, after
 
 
 def _smoothed(greys: Array) -> Array:

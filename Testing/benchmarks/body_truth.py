@@ -9,7 +9,7 @@ import torch
 
 from FetusMapV2Lib.phantom.build import warped_points
 from FetusMapV2Lib.phantom.placement import nominal_extent
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scene_options import CURRENT, SceneOptions
 from FetusMapV2Lib.phantom.scenes import Individual, draw_individual, streams_of, torch_generator
 from FetusMapV2Lib.phantom.shapes import Ellipsoid, Shell
 from FetusMapV2Lib.phantom.simulated_case import resolve_style
@@ -35,10 +35,16 @@ class BodyTruth:
 
 
 def body_truth(
-    seed: int, index: int, shape_kji: tuple[int, int, int], spacing_mm: float, renderer: str, style: str | None = None
+    seed: int,
+    index: int,
+    shape_kji: tuple[int, int, int],
+    spacing_mm: float,
+    renderer: str,
+    style: str | None = None,
+    anatomy: str = CURRENT,
 ) -> BodyTruth:
     """The truth of `simulate_case` with the same arguments."""
-    one = draw_individual(seed, index, nominal_extent(shape_kji, spacing_mm), scene=SceneOptions())
+    one = draw_individual(seed, index, nominal_extent(shape_kji, spacing_mm), scene=SceneOptions(anatomy=anatomy))
     warp = _warp_of(seed, index, shape_kji, spacing_mm, style) if renderer == "second" else None
     head = _outline(*_head(one, warp), warp)
     return BodyTruth(
