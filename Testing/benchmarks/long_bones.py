@@ -21,6 +21,8 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.imaging.sampling import greys_at
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.phantom.scene_options import ANATOMIES, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
@@ -39,15 +41,30 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     engine = PoseEngine.load(arguments.model)
-    records = []
+    records, shown = [], []
     for index, anatomy, renderer in itertools.product(range(arguments.cases), ANATOMIES, RENDERERS):
         folder = arguments.output / anatomy / renderer
         known = _known(folder, engine, anatomy, renderer, index, arguments.spacing)
         volume = read_volume(folder / f"case-{index:04d}.nrrd")
         for joints in (name for name in JOINTS if name in known["poses"]):
             records += bone_records(volume, known, joints)
+        shown += [visibility(volume, np.array(shaft["ends"])) for shaft in known["shafts"].values()]
         print(anatomy, renderer, index, known["found"], flush=True)
     print(report(records))
+    above, spread = np.mean(shown, axis=0)
+    print(
+        f"Greys on the shaft over those on the cartilage at its ends: {above:.0f}; spread along the shaft: {spread:.0f}"
+    )
+
+
+def visibility(volume: Volume, ends: np.ndarray) -> tuple[float, float]:
+    """Mean grey on a shaft's true line above that 0.5 to 1.5 mm beyond its ends, and the spread along the shaft."""
+    length = float(np.linalg.norm(ends[1] - ends[0]))
+    along = (ends[1] - ends[0]) / length
+    inside = greys_at(volume, ends[0] + np.arange(0.5, length - 0.4, 0.1)[:, None] * along)
+    beyond = np.concatenate([np.arange(-1.5, -0.4, 0.1), length + np.arange(0.5, 1.6, 0.1)])
+    outside = greys_at(volume, ends[0] + beyond[:, None] * along)
+    return float(np.nanmean(inside) - np.nanmean(outside)), float(np.nanstd(inside))
 
 
 def _known(folder: Path, engine: PoseEngine, anatomy: str, renderer: str, index: int, spacing_mm: float) -> dict:
@@ -72,7 +89,7 @@ def _known(folder: Path, engine: PoseEngine, anatomy: str, renderer: str, index:
     return known
 
 
-def bone_records(volume, known: dict, joints: str) -> list[dict]:
+def bone_records(volume: Volume, known: dict, joints: str) -> list[dict]:
     """Errors of each bone, mm: of the joints' distance and of the search; and how sure the search is of itself."""
     points, radii = np.array(known["poses"][joints]), known["radii"][joints]
     bones = default_schema().bones
