@@ -379,5 +379,6 @@ def _volumeOf(node: VolumeNode, mirrored: bool) -> Volume:
     from FetusMapV2Lib.scene.voxel_size import is_voxel_size_given
 
     given = is_voxel_size_given(node, pose_ownership.browserOf(node))
-    volume = checked(volume_from_node(node), spacing_given=given)
-    return volume if mirrored == is_handedness_corrected(node) else volume.mirrored()
+    corrected = is_handedness_corrected(node)
+    volume = checked(volume_from_node(node), spacing_given=given, handedness_given=mirrored or corrected)
+    return volume if mirrored == corrected else volume.mirrored()

@@ -5,6 +5,7 @@ Slicer loads this file at start-up, so the scenarios are imported by the tests t
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
             self.test_report_is_written,
             self.test_no_nodes_are_added_without_a_fetus,
             self.test_each_frame_of_a_sequence_keeps_its_landmarks,
+            self.test_sample_data_are_listed_and_loaded,
             self.test_a_case_from_volume_to_report,
             self.test_nothing_of_another_patient_is_visible,
         ):
@@ -117,6 +119,34 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
         browser.SetSelectedItemNumber(3)
         self.assertEqual(_crl(poses.pose_scene), before)
         self.assertTrue(poses.movement().periods_of("left_arm"))
+
+    def test_sample_data_are_listed_and_loaded(self) -> None:
+        """Load both samples as a click in Sample Data does; they are in the cache already, so none is simulated."""
+        from FetusMapV2Panel import sample_data
+
+        if importlib.util.find_spec("SampleData") is None:
+            self.delayDisplay("Skipped: there is no module of sample data")
+            return
+        import SampleData
+
+        scene = slicer.mrmlScene
+        sample_data.register()
+        single, moving = SampleData.SampleDataLogic.sampleDataSourcesByCategory(sample_data.CATEGORY)
+        cache = scene.GetCacheManager()
+        before = cache.GetRemoteCacheDirectory()
+        with tempfile.TemporaryDirectory() as folder:
+            cache.SetRemoteCacheDirectory(folder)
+            try:
+                for source, count in ((single, 1), (moving, 2)):
+                    selftest.writeVolumes(Path(folder) / source.fileNames[0], count)
+                volumeNode, sequenceNode = (source.customDownloader(source) for source in (single, moving))
+            finally:
+                cache.SetRemoteCacheDirectory(before)
+        self.assertEqual(volumeNode.GetName(), "FetusMapV2Case")
+        self.assertEqual(volumeNode.GetImageData().GetDimensions(), (40, 40, 48))
+        self.assertEqual(scene.GetNthNodeByClass(0, "vtkMRMLSequenceNode").GetNumberOfDataNodes(), 2)
+        self.assertIsNotNone(sequenceNode)
+        _found(_logic(selftest.EngineStandIn).process(volumeNode).result().poseScene)
 
     def test_a_case_from_volume_to_report(self) -> None:
         """Work through a case in the panel; skipped without a main window."""

@@ -105,7 +105,8 @@ class SequenceEstimation(PoseEstimation):
         if browser is None:
             raise InputError(_("no sequence is chosen"), remedy=_("Load and choose a 4D ultrasound volume"))
         frames = VolumeFrames(browser, spacing_given=is_voxel_size_given(None, browser))
-        frames.mirrored = settings.mirrored != is_handedness_corrected(frames.proxy_node)
+        corrected = is_handedness_corrected(frames.proxy_node)
+        frames.mirrored, frames.handedness_given = settings.mirrored != corrected, settings.mirrored or corrected
         before = browser.GetSelectedItemNumber()
         if showFrames:
             frames.on_read = browser.SetSelectedItemNumber

@@ -46,6 +46,20 @@ def addVolume(scene: slicer.vtkMRMLScene) -> VolumeNode:
     return add_volume_node(scene, Volume(array=array, ijk_to_ras=matrix, name="synthetic volume", source=""))
 
 
+def writeVolumes(path: Path, count: int) -> None:
+    """Write such a volume into a file, or a sequence of several."""
+    from FetusMapV2Lib.imaging.writing import write_sequence, write_volume
+    from FetusMapV2Lib.scene.volume_nodes import volume_from_node
+
+    node = addVolume(slicer.mrmlScene)
+    volume = volume_from_node(node)
+    slicer.mrmlScene.RemoveNode(node)
+    if count == 1:
+        write_volume(path, volume)
+    else:
+        write_sequence(path, [volume] * count, times_s=[0.25 * number for number in range(count)])
+
+
 def addSequence(scene: slicer.vtkMRMLScene, count: int = 6) -> BrowserNode:
     """Add a small sequence of such volumes, a quarter of a second apart.
 

@@ -19,7 +19,7 @@ from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source
 from FetusMapV2Lib.imaging.source import Source, as_input_error
 from FetusMapV2Lib.imaging.volume import Volume, VolumeSequence
-from FetusMapV2Lib.imaging.volume_checks import SPACING_REMEDY, check_shape, checked, with_warnings
+from FetusMapV2Lib.imaging.volume_checks import LEFT_HANDED, SPACING_REMEDY, check_shape, checked, with_warnings
 
 Spacing = float | tuple[float, float, float]
 
@@ -116,6 +116,7 @@ class Frames(VolumeSequence):
         # The voxel size given by the user makes notes of the file about it obsolete.
         stated = (*self._source.notes, *self._source.remarks)
         notes = tuple(note for note in stated if self._spacing is None or SPACING_REMEDY not in note)
+        notes = tuple(note for note in notes if not (self._mirrored and note == LEFT_HANDED))
         volume = Volume(array, matrix, name, str(self._path), notes)
         known = self._source.spacing_known
         if self._spacing is not None:
@@ -123,7 +124,8 @@ class Frames(VolumeSequence):
         elif not known:
             note = f"the file does not state a voxel size; 1.0 mm was assumed: {SPACING_REMEDY}"
             volume = with_warnings(volume, [note])
-        volume = checked(volume, spacing_given=self._spacing is not None or not known)
+        given = self._spacing is not None or not known
+        volume = checked(volume, spacing_given=given, handedness_given=self._mirrored)
         return volume.mirrored() if self._mirrored else volume
 
 

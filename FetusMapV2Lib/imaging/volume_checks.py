@@ -20,15 +20,21 @@ SMALLEST_SIDE = 16
 #: Longest side of the volume in mm within which a 10-15 week volume is expected.
 EXPECTED_EXTENT_MM = (60.0, 350.0)
 
+#: The same words for every format, in all messages and reports.
+LEFT_HANDED = (
+    "its axes form a left-handed frame, a known cause of exchanged sides: compare a known side, and say that the "
+    "volume is mirrored if left and right are exchanged"
+)
 SPACING_REMEDY = "give the true voxel size (spacing) if it is wrong"
 
 
-def checked(volume: Volume, *, spacing_given: bool = False) -> Volume:
+def checked(volume: Volume, *, spacing_given: bool = False, handedness_given: bool = False) -> Volume:
     """The volume with its geometry warnings, in a type the program works with.
 
     Args:
         volume: array of any numeric type.
         spacing_given: the user gave the voxel size, so that 1.0 mm is no longer suspicious.
+        handedness_given: the user said that the volume is mirrored, so that left-handed axes are no longer suspicious.
 
     Raises:
         InputError: not 3D, under 16 voxels a side, constant, NaN or Inf, spacing not positive, singular directions.
@@ -37,7 +43,10 @@ def checked(volume: Volume, *, spacing_given: bool = False) -> Volume:
     check_shape(volume.array.shape, where)
     check_matrix(volume.ijk_to_ras, where)
     array, notes = working_type(volume.array, where)
-    return with_warnings(volume.with_(array=array), [*notes, *geometry_warnings(volume, spacing_given=spacing_given)])
+    notes += geometry_warnings(volume, spacing_given=spacing_given)
+    if volume.is_left_handed and not handedness_given:
+        notes.append(LEFT_HANDED)
+    return with_warnings(volume.with_(array=array), notes)
 
 
 def with_warnings(volume: Volume, warnings: Iterable[str]) -> Volume:

@@ -86,6 +86,7 @@ class VolumeFrames(VolumeSequence):
         proxy_node: the volume node in which they are shown.
         mirrored: give their mirror images (`Volume.mirrored`).
         spacing_given: the user gave their voxel size, see `checked`.
+        handedness_given: the user said that they are mirrored, see `checked`.
         on_read: called with the number of a frame before it is read.
 
     Raises:
@@ -93,7 +94,7 @@ class VolumeFrames(VolumeSequence):
     """
 
     def __init__(self, browser: Any, *, mirrored: bool = False, spacing_given: bool = False) -> None:
-        self.mirrored, self.spacing_given = mirrored, spacing_given
+        self.mirrored, self.spacing_given, self.handedness_given = mirrored, spacing_given, mirrored
         self.on_read: Callable[[int], None] = lambda number: None
         sequence = _volume_sequence(browser) if browser is not None else None
         if sequence is None:
@@ -114,7 +115,7 @@ class VolumeFrames(VolumeSequence):
         volume = volume_from_node(node)
         if self.proxy_node is not None:  # a frame has no parent transform of its own
             volume = volume.with_(ijk_to_ras=parent_to_world(self.proxy_node) @ volume.ijk_to_ras)
-        volume = checked(volume, spacing_given=self.spacing_given)
+        volume = checked(volume, spacing_given=self.spacing_given, handedness_given=self.handedness_given)
         return volume.mirrored() if self.mirrored else volume
 
 

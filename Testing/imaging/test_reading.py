@@ -29,7 +29,7 @@ from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.reading import read_sequence, read_volume, volume_name
 from FetusMapV2Lib.imaging.source import ascii_path
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, ijk_to_ras_matrix
-from FetusMapV2Lib.imaging.volume_checks import grey
+from FetusMapV2Lib.imaging.volume_checks import LEFT_HANDED, grey
 from FetusMapV2Lib.imaging.writing import to_simpleitk, write_sequence, write_volume
 
 SIZE = (24, 16, 16)
@@ -76,6 +76,7 @@ def test_all_48_index_orders_written_as_files_give_one_world(tmp_path, name, rot
         if not name.endswith(".dcm"):
             assert found.shape == stored.shape
             assert found.is_left_handed == stored.is_left_handed
+        assert (LEFT_HANDED in found.warnings) == found.is_left_handed
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
@@ -363,7 +364,8 @@ def test_an_extent_that_cannot_be_a_fetus_is_a_warning(tmp_path, spacing, expect
 
 def test_mirrored_switch(tmp_path):
     write_volume(tmp_path / "v.nrrd", sample())
-    assert read_volume(tmp_path / "v.nrrd", mirrored=True).is_left_handed
+    mirror = read_volume(tmp_path / "v.nrrd", mirrored=True)
+    assert mirror.is_left_handed and LEFT_HANDED not in mirror.warnings  # the user has said so
 
 
 @pytest.mark.parametrize(

@@ -7,3 +7,9 @@ def test_an_estimate_is_undone_and_redone_with_its_display_nodes(application, sc
     from FetusMapV2 import FetusMapV2Test
 
     FetusMapV2Test().test_an_estimate_is_undone_and_redone_with_its_display_nodes()
+
+
+def test_sample_data_are_listed_and_loaded(application, scene):
+    from FetusMapV2 import FetusMapV2Test
+
+    FetusMapV2Test().test_sample_data_are_listed_and_loaded()

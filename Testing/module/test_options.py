@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import vtk
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def noted(open_window, volume):
             asked.append(settings)
 
         def estimate(self, volume, **options):
-            asked.append({"refine": options.get("refine"), "matrix": volume.ijk_to_ras})
+            asked.append({"refine": options.get("refine"), "matrix": volume.ijk_to_ras, "warnings": volume.warnings})
             return super().estimate(volume, **options)
 
     window = open_window(Engine)
@@ -110,6 +111,7 @@ def test_options_are_locked_while_it_works(open_window, volume):
 
 
 def test_a_mirrored_volume_is_put_right_at_the_estimate(noted, volume, scene):
+    from FetusMapV2Lib.imaging.volume_checks import LEFT_HANDED
     from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 
     ui, nodes = noted.module_widget.ui, scene.GetNumberOfNodes()
@@ -119,6 +121,7 @@ def test_a_mirrored_volume_is_put_right_at_the_estimate(noted, volume, scene):
     noted.click(ui.estimateButton)
     np.testing.assert_allclose(noted.asked[-1]["matrix"], before.mirrored().ijk_to_ras, atol=1e-9)
     np.testing.assert_allclose(volume_from_node(volume).ijk_to_ras, before.mirrored().ijk_to_ras, atol=1e-9)
+    assert LEFT_HANDED not in noted.asked[-1]["warnings"]  # the user has said so
     landmarks = noted.module_widget.state.parameterNode.landmarks
     assert landmarks.GetParentTransformNode() is volume.GetParentTransformNode()
     noted.click(ui.estimateButton)  # it is right already
@@ -127,6 +130,14 @@ def test_a_mirrored_volume_is_put_right_at_the_estimate(noted, volume, scene):
     noted.click(ui.estimateButton)
     np.testing.assert_allclose(noted.asked[-1]["matrix"], before.ijk_to_ras, atol=1e-9)
     np.testing.assert_allclose(volume_from_node(volume).ijk_to_ras, before.ijk_to_ras, atol=1e-9)
+    assert LEFT_HANDED not in noted.asked[-1]["warnings"]
+    direction = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASDirectionMatrix(direction)
+    for row in range(3):
+        direction.SetElement(row, 0, -direction.GetElement(row, 0))
+    volume.SetIJKToRASDirectionMatrix(direction)
+    noted.click(ui.estimateButton)
+    assert LEFT_HANDED in noted.asked[-1]["warnings"]
 
 
 def test_undo_and_redo_keep_landmarks_on_a_volume_that_was_put_right(noted, volume, scene):

@@ -16,6 +16,7 @@ from FetusMapV2Lib.imaging.formats.header_fields import any_numbers, number, sho
 from FetusMapV2Lib.imaging.formats.length_units import unit_note
 from FetusMapV2Lib.imaging.formats.stored_voxels import NO_ORIENTATION, NO_POSITION, placed
 from FetusMapV2Lib.imaging.volume import LPS_TO_RAS, Matrix
+from FetusMapV2Lib.imaging.volume_checks import LEFT_HANDED
 
 _TO_RAS = {
     **dict.fromkeys(("right-anterior-superior", "ras"), np.eye(4)),
@@ -113,11 +114,8 @@ def _space(fields: dict[str, str], path: Path) -> tuple[Matrix, list[str], bool]
     if "space directions" not in fields:
         return LPS_TO_RAS, [], timed
     text = f"'{name}', which names" if name else "without names, which gives"
-    return (
-        LPS_TO_RAS,
-        [f"its space is {text} no patient axes; left-posterior-superior was assumed: check left and right"],
-        timed,
-    )
+    notes = [f"its space is {text} no patient axes; left-posterior-superior was assumed: check left and right"]
+    return LPS_TO_RAS, [*notes, LEFT_HANDED] if plain == "3d-left-handed" else notes, timed
 
 
 def _vector(text: str, timed: bool, path: Path) -> list[float]:

@@ -16,6 +16,7 @@ from imaging.witnesses import itk_matrix
 
 from FetusMapV2Lib.imaging.formats.nrrd import _TYPES as TYPES
 from FetusMapV2Lib.imaging.reading import read_sequence, read_volume
+from FetusMapV2Lib.imaging.volume_checks import LEFT_HANDED
 
 SHAPE = (18, 17, 16)
 #: Not as wide as 8 bits, so that each type holds it.
@@ -89,7 +90,7 @@ def test_spaces_and_oblique_axes_in_any_order(tmp_path, space):
         path = write(tmp_path / "v.nrrd", lines)
         found = read_volume(path)
         assert np.allclose(found.ijk_to_ras, itk_matrix(sitk.ReadImage(str(path))), atol=1e-9)
-        assert found.warnings == ()
+        assert found.warnings == ((LEFT_HANDED,) if found.is_left_handed else ())
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,8 @@ def test_a_space_without_patient_axes_is_said(tmp_path, space):
     found = read_volume(path)
     assert np.allclose(found.ijk_to_ras, itk_matrix(sitk.ReadImage(str(path))))
     assert any("no patient axes" in line for line in found.warnings)
+    assert (LEFT_HANDED in found.warnings) == ("left-handed" in space)
+    assert LEFT_HANDED not in read_volume(path, mirrored=True).warnings
 
 
 def test_a_space_with_time(tmp_path):
