@@ -316,6 +316,7 @@ class PoseEstimation:
             poseScene.set_pose(estimate.pose, estimate.model)
         else:
             poseScene = self._create(estimate, inputVolume, name)
+        other_fetuses.recordCount(poseScene.landmarks_node, 1 + len(others))
         return poseScene, others
 
     def _showOther(self, estimate: Estimate, inputVolume: VolumeNode, name: str, number: int) -> PoseScene:

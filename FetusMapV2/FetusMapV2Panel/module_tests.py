@@ -16,6 +16,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Panel import selftest
 from FetusMapV2Panel.estimation import EngineLoader
 from FetusMapV2Panel.parameters import Device, Settings
@@ -144,7 +145,7 @@ class FetusMapV2Test(ScriptedLoadableModuleTest):
                 cache.SetRemoteCacheDirectory(before)
         self.assertEqual(volumeNode.GetName(), "FetusMapV2Case")
         self.assertEqual(volumeNode.GetImageData().GetDimensions(), (40, 40, 48))
-        self.assertEqual(scene.GetNthNodeByClass(0, "vtkMRMLSequenceNode").GetNumberOfDataNodes(), 2)
+        self.assertEqual(nodes_by_class(scene, "vtkMRMLSequenceNode")[0].GetNumberOfDataNodes(), 2)
         self.assertIsNotNone(sequenceNode)
         _found(_logic(selftest.EngineStandIn).process(volumeNode).result().poseScene)
 

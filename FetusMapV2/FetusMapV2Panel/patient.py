@@ -73,7 +73,11 @@ class Patient:
     @property
     def estimate(self) -> Estimate | None:
         """The estimate of this session that produced the shown pose; None if the pose has another source."""
-        return self._estimates.of(self.poseScene.landmarks_node) if self.poseScene is not None else None
+        return self.estimateOf(self.poseScene) if self.poseScene is not None else None
+
+    def estimateOf(self, poseScene: PoseScene) -> Estimate | None:
+        """The estimate of this session that produced a pose; None if the pose has another source."""
+        return self._estimates.of(poseScene.landmarks_node)
 
     def close(self) -> None:
         """Stop observing nodes; the views stay as they are."""

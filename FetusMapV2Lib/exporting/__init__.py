@@ -9,22 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.exporting.case_export import export, export_paths, export_sequence, write_movement_table
-    from FetusMapV2Lib.exporting.options import KINDS, REPORT_KINDS, RESULT_KINDS, ExportOptions, Kind
+    from FetusMapV2Lib.exporting.case_export import (
+        export,
+        export_paths,
+        export_sequence,
+        fetus_paths,
+        write_movement_table,
+    )
+    from FetusMapV2Lib.exporting.options import KINDS, REPORT_KINDS, RESULT_KINDS, ByHand, ExportOptions, Kind
 
 __all__ = [
     "KINDS",
     "REPORT_KINDS",
     "RESULT_KINDS",
+    "ByHand",
     "ExportOptions",
     "Kind",
     "export",
     "export_paths",
     "export_sequence",
+    "fetus_paths",
     "write_movement_table",
 ]
 
-_OPTIONS = ("KINDS", "REPORT_KINDS", "RESULT_KINDS", "ExportOptions", "Kind")
+_OPTIONS = ("KINDS", "REPORT_KINDS", "RESULT_KINDS", "ByHand", "ExportOptions", "Kind")
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ from FetusMapV2Lib.core.atomic_files import safe_stem, write_json, write_text
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.manifests import source_fingerprint
 from FetusMapV2Lib.core.publishing import published
-from FetusMapV2Lib.exporting.case_files import CaseFiles, without_file_name
+from FetusMapV2Lib.exporting.case_files import CaseFiles, fetus_stem, without_file_name
 from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
 
 if TYPE_CHECKING:
@@ -132,6 +132,16 @@ def export_paths(folder: Path | str, stem: str, options: ExportOptions, frames: 
         suffixes += [".movement.png"] if "picture" in options.kinds else []
         paths += [Path(folder) / f"{stem}{suffix}" for suffix in suffixes]
     return paths
+
+
+def fetus_paths(folder: Path | str, options: ExportOptions, count: int) -> list[dict[Kind, Path]]:
+    """The files that `export` writes of `count` fetuses, of each fetus by kind; the scene has all of them."""
+    found = []
+    for number in range(1, count + 1):
+        stem = fetus_stem(options.stem, number)
+        kinds = [kind for kind in options.kinds if kind != "scene" or number == 1]
+        found.append({kind: Path(folder) / f"{stem}{SUFFIXES[kind]}" for kind in kinds})
+    return found
 
 
 def frame_stems(stem: str, frames: int) -> list[str]:

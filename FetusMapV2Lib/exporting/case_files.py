@@ -21,7 +21,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting.examination_document import examination_document
 from FetusMapV2Lib.exporting.model_card import model_card
-from FetusMapV2Lib.exporting.options import SUFFIXES, ExportOptions, Kind
+from FetusMapV2Lib.exporting.options import SUFFIXES, ByHand, ExportOptions, Kind
 from FetusMapV2Lib.exporting.result_document import landmark_notes, measurements_csv, results_document
 from FetusMapV2Lib.imaging.edit_log import edits_to_json
 from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
@@ -66,22 +66,30 @@ class CaseFiles:
     def each_fetus(self) -> tuple[CaseFiles, ...]:
         """The case of each fetus that the volume shows, this one first; those of the others have names of their own.
 
-        What a person did to landmarks and outlines, given pictures and an earlier examination are of the first alone;
-        the scene has all of them.
+        Given pictures and an earlier examination are of the chosen one alone; the scene has all of them.
         """
         shown = self.estimate.fetuses
         if len(shown) < 2:
             return (self,)
-        kinds = [kind for kind in self.options.kinds if kind != "scene"]
-        options = replace(
-            self.options, kinds=kinds, states=(), sections=(), nuchal=None, edits=(), pictures=None, earlier=None
-        )
-        others = [
-            replace(self, estimate=one, stem=fetus_stem(self.stem, number), options=options, number=number)
-            for number, one in enumerate(shown[1:], start=2)
-        ]
-        every = [replace(one, count=len(shown)) for one in (self, *others)]
+        count = len(shown)
+        every = [replace(self, options=self._options_of(1), count=count)]
+        for number, one in enumerate(shown[1:], start=2):
+            own = self._options_of(number), fetus_stem(self.stem, number)
+            every.append(replace(self, estimate=one, options=own[0], stem=own[1], number=number, count=count))
         return tuple(replace(one, fetuses=tuple(every)) for one in every)
+
+    def _options_of(self, number: int) -> ExportOptions:
+        """The options for one fetus of several."""
+        options = self.options
+        if number != options.chosen:
+            options = replace(options, pictures=None, earlier=None)
+        if number == 1:
+            return options
+        kinds = [kind for kind in options.kinds if kind != "scene"]
+        hand = dict(enumerate(options.others, start=2)).get(number, ByHand())
+        return replace(
+            options, kinds=kinds, states=hand.states, sections=hand.sections, nuchal=hand.nuchal, edits=hand.edits
+        )
 
     def anonymous(self) -> CaseFiles:
         """The case with its stem in place of the names of the volume and of its source file."""

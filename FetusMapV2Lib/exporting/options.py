@@ -52,6 +52,23 @@ PrintPdf = Callable[["Report", Path], None]
 
 
 @dataclass(frozen=True, eq=False)
+class ByHand:
+    """What a person did to a fetus that is not the first of its volume; see `ExportOptions`.
+
+    Attributes:
+        states: of its landmarks.
+        sections: outlines of its head and abdomen.
+        edits: of its landmarks.
+        nuchal: its nuchal translucency.
+    """
+
+    states: Sequence[PointState] = ()
+    sections: Sequence[BodySection] = ()
+    edits: Sequence[Edit] = ()
+    nuchal: Nuchal | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class ExportOptions:
     """What `export` writes, and what it needs to know of the case.
 
@@ -71,6 +88,8 @@ class ExportOptions:
         sections: outlines of head and abdomen set by hand, in place of those that are found in the volume.
         edits: what was done to the landmarks by hand (`PoseScene.edit_log`); without identifiers neither who nor when.
         nuchal: the nuchal translucency, if somebody measured it.
+        others: what a person did to the further fetuses of the estimate, in their order; empty = nothing.
+        chosen: of several fetuses the number of the one that `pictures` and `earlier` are of, from 1.
         operator: who looked at the landmarks.
         institution: where the examination took place.
         comment: of the examiner.
@@ -99,6 +118,8 @@ class ExportOptions:
     sections: Sequence[BodySection] = ()
     edits: Sequence[Edit] = ()
     nuchal: Nuchal | None = None
+    others: Sequence[ByHand] = ()
+    chosen: int = 1
     operator: str = ""
     institution: str = ""
     comment: str = ""

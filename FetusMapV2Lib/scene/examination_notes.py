@@ -22,12 +22,14 @@ class ExaminationNotes:
         last_period: first day of the last menstrual period.
         comment: for the report.
         earlier: result file of an earlier examination of the same patient.
+        chorionicity: of several fetuses, and amnionicity.
     """
 
     examined: str = ""
     last_period: str = ""
     comment: str = ""
     earlier: str = ""
+    chorionicity: str = ""
 
 
 def read_notes(volume: Any) -> ExaminationNotes:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
+from module.test_report import only
 
+from FetusMapV2Lib.anatomy.known_dates import KnownDates
+from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.second_body import SECOND_SEEN
+from FetusMapV2Lib.exporting import ExportOptions, export
 from FetusMapV2Lib.scene import ownership
 
 ASIDE = np.array([40.0, 0.0, 0.0])
@@ -85,3 +90,29 @@ def test_one_undo_takes_both_away(window, scene):
     scene.Redo()
     slicer.app.processEvents()
     assert len(poses(scene)) == 2
+
+
+def test_the_report_has_both_side_by_side_whichever_is_shown(window, scene, tmp_path):
+    ui, state = window.module_widget.ui, window.module_widget.state
+    window.click(ui.estimateButton)
+    options = ExportOptions(("json",), stem="then", dates=KnownDates(date(2026, 1, 1)))
+    then = export(Estimate.given(state.pose()), None, tmp_path / "then", options)["json"]
+    first = landmarks_of(window)
+    (second,) = (node for node in poses(scene).values() if node is not first)
+    ui.examinedLineEdit.setText("2026-01-31")
+    ui.chorionicityLineEdit.setText("dichorionic, two placentas")
+    ui.earlierPathLineEdit.currentPath = str(then)
+    ui.reportFolderEdit.currentPath = str(tmp_path / "out")
+    only(window, "Page", "Table")
+    state.parameterNode.landmarks = second
+    second.SetNthControlPointPositionWorld(0, *(points(second)[0] + [0.0, 0.0, 3.0]))
+    window.click(ui.writeReportButton)
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").glob("*.html")}
+    mine, its = (next(text for name, text in pages.items() if ("fetus-2" in name) is other) for other in (False, True))
+    for page in (mine, its):
+        assert "2 fetuses" in page and "dichorionic, two placentas" in page
+    assert "Since 2026-01-01" in its and "Since" not in mine  # the examiner chose the second one to be compared
+    assert "Changes by hand" in its and "Changes by hand" not in mine
+    assert "fetus-2" in state.message
+    first_scene = window.module_widget.logic.poseSceneOf(first)
+    assert f"{first_scene.measurements()[0].value_mm:.1f}" in its

@@ -36,7 +36,7 @@ class ExaminationSection(Section):
         self.ui.earlierPathLineEdit.nameFilters = [_("Results of an estimate (*.json)")]
         self.ui.institutionLineEdit.setText(institution())
         self.ui.institutionLineEdit.connect("editingFinished()", self.onInstitutionEdited)
-        for edit in (self.ui.examinedLineEdit, self.ui.lastPeriodLineEdit):
+        for edit in (self.ui.examinedLineEdit, self.ui.lastPeriodLineEdit, self.ui.chorionicityLineEdit):
             edit.connect("textChanged(QString)", self.onNotesEdited)
         self.ui.commentTextEdit.connect("textChanged()", self.onNotesEdited)
         self.ui.earlierPathLineEdit.connect("currentPathChanged(QString)", self.onNotesEdited)
@@ -73,6 +73,7 @@ class ExaminationSection(Section):
             last_period=self.ui.lastPeriodLineEdit.text.strip(),
             comment=self.ui.commentTextEdit.plainText.strip(),
             earlier=self.ui.earlierPathLineEdit.currentPath.strip(),
+            chorionicity=self.ui.chorionicityLineEdit.text.strip(),
         )
 
     def _show(self, volume: VolumeNode | None) -> None:
@@ -83,7 +84,9 @@ class ExaminationSection(Section):
         self.ui.lastPeriodLineEdit.setText(notes.last_period)
         self.ui.commentTextEdit.setPlainText(notes.comment)
         self.ui.earlierPathLineEdit.currentPath = notes.earlier
-        for name in ("examinedLineEdit", "lastPeriodLineEdit", "commentTextEdit", "earlierPathLineEdit"):
+        self.ui.chorionicityLineEdit.setText(notes.chorionicity)
+        lines = "examinedLineEdit", "lastPeriodLineEdit", "earlierPathLineEdit", "chorionicityLineEdit"
+        for name in (*lines, "commentTextEdit"):
             getattr(self.ui, name).setEnabled(volume is not None)
         self._volume = volume
 
@@ -110,6 +113,7 @@ def notedOptions(volumeNode: VolumeNode | None, study: Study | None) -> dict[str
     return {
         "institution": institution(),
         "comment": notes.comment,
+        "chorionicity": notes.chorionicity,
         "earlier": earlier,
         "dates": _dates(notes, study),
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import qt
 
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.nuchal import Nuchal, nuchal_of, nuchal_view
 from FetusMapV2Lib.presenting.nuchal_line import NuchalLine, nuchal_line
 from FetusMapV2Lib.presenting.tones import Tone
@@ -16,6 +18,9 @@ from FetusMapV2Panel.colours import textColour
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.scene.pose_scene import PoseScene
 
 _ = translator(__name__)
 
@@ -89,4 +94,9 @@ def nuchalOf(state: PanelState) -> Nuchal | None:
     fetus, measured = state.poseScene, state.measured()
     if fetus is None or measured is None:
         return None
-    return nuchal_of(fetus.sections.tries(), measured.crl.value_mm)
+    return nuchalOfPose(fetus)
+
+
+def nuchalOfPose(fetus: PoseScene) -> Nuchal | None:
+    """The nuchal translucency of a pose; None if it was not measured, or does not count at its length."""
+    return nuchal_of(fetus.sections.tries(), measurements(fetus.pose()).crl.value_mm)

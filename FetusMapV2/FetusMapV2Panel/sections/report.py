@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, nex
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.volume_nodes import volume_from_node
-from FetusMapV2Panel import pose_ownership, saved_settings, view_pictures
+from FetusMapV2Panel import other_fetuses, pose_ownership, saved_settings, view_pictures
 from FetusMapV2Panel.archive_sending import ArchiveSending
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.dicom_study import studyOf
@@ -29,7 +29,7 @@ from FetusMapV2Panel.reader import keepReader, reader
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.sections.examination import notedOptions
-from FetusMapV2Panel.sections.nuchal import nuchalOf
+from FetusMapV2Panel.sections.nuchal import nuchalOfPose
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
@@ -85,7 +85,7 @@ class ReportSection(Section):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._page)))
 
     def _writeReport(self, onProgress: OnProgress, shouldCancel: ShouldCancel) -> None:
-        from FetusMapV2Lib.exporting import export
+        from FetusMapV2Lib.exporting import export, fetus_paths
 
         parameters, poseScene = self.state.parameterNode, self.state.poseScene
         if parameters is None or poseScene is None:
@@ -104,23 +104,38 @@ class ReportSection(Section):
         # a number only, as a name or a date may identify the patient
         stem = next_name(folder, "report") if anonymous else self._names.of(folder, volumeNode)
         onProgress(0.6, _("writing the files"))
-        options = replace(self._options(parameters, poseScene, volumeNode), kinds=kinds, stem=stem, pictures=pictures)
+        fetuses = self._fetuses(poseScene)
+        options = replace(self._options(parameters, fetuses, volumeNode), kinds=kinds, stem=stem, pictures=pictures)
+        options = replace(options, chosen=fetuses.index(poseScene) + 1)
         with _overwriteExplained():
-            paths = export(self._estimate(poseScene, volumeNode), volume, folder, options)
+            export(self._estimates(fetuses, volumeNode), volume, folder, options)
+        paths = fetus_paths(folder, options, len(fetuses))
         if not anonymous:
             self._names.record(folder, stem, volumeNode)
         self.ui.reportFolderEdit.addCurrentPathToHistory()
         saved_settings.savePreferences(parameters)
-        self._page = paths.get("html") or paths.get("pdf")
-        self._archive.offer([] if anonymous else [path for kind, path in paths.items() if kind in _DICOM_KINDS])
-        names = ", ".join(path.name for path in paths.values())
+        shown = paths[options.chosen - 1]
+        self._page = shown.get("html") or shown.get("pdf")
+        sent = [path for own in paths for kind, path in own.items() if kind in _DICOM_KINDS]
+        self._archive.offer([] if anonymous else sent)
+        names = ", ".join(path.name for own in paths for path in own.values())
         self.say("\n".join(filter(None, (_("Report written: {0}.").format(names), remark))), Tone.SUCCESS)
+
+    def _fetuses(self, poseScene: PoseScene) -> list[PoseScene]:
+        """The poses of all fetuses of the volume of the shown one, that among them, in their order."""
+        found = other_fetuses.allOf(poseScene.landmarks_node, poseScene.volume_node)
+        return [self.state.logic.poseSceneOf(one) for one in found]
+
+    def _estimates(self, fetuses: Sequence[PoseScene], volumeNode: VolumeNode | None) -> Estimate:
+        """All fetuses as they are in the scene now."""
+        first, *others = (self._estimate(one, volumeNode) for one in fetuses)
+        return replace(first, others=tuple(others))
 
     def _estimate(self, poseScene: PoseScene, volumeNode: VolumeNode | None) -> Estimate:
         """The pose as it is in the scene now, with device and warnings of its estimate."""
         from FetusMapV2Lib.estimation.estimate import Estimate
 
-        estimate = self.state.estimate
+        estimate = self.state.patient.estimateOf(poseScene)
         warnings = tuple(estimate.warnings) if estimate is not None else ()
         if pose_ownership.noFetusFound(volumeNode):
             warnings += (_("This is an earlier pose: the newest estimate of this volume found no fetus."),)
@@ -128,13 +143,17 @@ class ReportSection(Section):
         return replace(given, device=estimate.device if estimate is not None else "", warnings=warnings)
 
     def _options(
-        self, parameters: FetusMapV2ParameterNode, poseScene: PoseScene, volumeNode: VolumeNode | None
+        self, parameters: FetusMapV2ParameterNode, fetuses: Sequence[PoseScene], volumeNode: VolumeNode | None
     ) -> ExportOptions:
         """The options of an export from the settings of the panel."""
-        from FetusMapV2Lib.exporting import ExportOptions
+        from FetusMapV2Lib.exporting import ByHand, ExportOptions
         from FetusMapV2Lib.reporting.pdf import print_pdf
 
         identifiers = not parameters.reportWithoutIdentifiers
+        first, *others = (
+            ByHand(one.states(), one.sections.sections_by_hand(), one.edit_log.edits(), nuchalOfPose(one))
+            for one in fetuses
+        )
         study = studyOf(volumeNode) if volumeNode is not None and identifiers else None
         return ExportOptions(
             overwrite=self.ui.replaceReportCheckBox.checked,
@@ -144,10 +163,11 @@ class ReportSection(Section):
             study=study,
             paper=_paper(),
             **(notedOptions(volumeNode, study) if identifiers else {}),
-            states=poseScene.states(),
-            sections=poseScene.sections.sections_by_hand(),
-            edits=poseScene.edit_log.edits(),
-            nuchal=nuchalOf(self.state),
+            states=first.states,
+            sections=first.sections,
+            edits=first.edits,
+            others=others,
+            nuchal=first.nuchal,
             operator=self.ui.readerLineEdit.text.strip(),
             print_pdf=lambda report, path: print_pdf(report, path, qt),
         )

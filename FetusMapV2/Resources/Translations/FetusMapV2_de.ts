@@ -206,12 +206,24 @@
         <translation>Frühere Ergebnisse:</translation>
     </message>
     <message>
-        <source>The .measurements.json of an earlier examination of the same patient: the report tells the growth since. Kept with this volume.</source>
-        <translation>Die .measurements.json einer früheren Untersuchung derselben Patientin: der Bericht nennt das Wachstum seither. Wird mit diesem Volumen gespeichert.</translation>
+        <source>The .measurements.json of an earlier examination of the same patient: the report tells the growth since. Of twins, the one whose pose is shown is compared. Kept with this volume.</source>
+        <translation>Die .measurements.json einer früheren Untersuchung derselben Patientin: der Bericht nennt das Wachstum seither. Bei Zwillingen wird der verglichen, dessen Pose gezeigt wird. Wird mit diesem Volumen gespeichert.</translation>
     </message>
     <message>
         <source>Compare with no earlier examination.</source>
         <translation>Mit keiner früheren Untersuchung vergleichen.</translation>
+    </message>
+    <message>
+        <source>Chorionicity:</source>
+        <translation>Chorionizität:</translation>
+    </message>
+    <message>
+        <source>of twins, as you see it</source>
+        <translation>von Zwillingen, nach Ihrem Befund</translation>
+    </message>
+    <message>
+        <source>Chorionicity and amnionicity of several fetuses, for the report: nothing in the volume is measured for it. Kept with this volume.</source>
+        <translation>Chorionizität und Amnionizität mehrerer Feten, für den Bericht: nichts im Volumen wird dafür gemessen. Wird mit diesem Volumen gespeichert.</translation>
     </message>
     <message>
         <source>Comment:</source>

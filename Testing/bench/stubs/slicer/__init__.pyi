@@ -87,6 +87,7 @@ class vtkMRMLCameraNode(vtkMRMLNode):
 
 class vtkCacheManager:
     def GetRemoteCacheDirectory(self) -> str: ...
+    def SetRemoteCacheDirectory(self, directory: str) -> None: ...
 
 class vtkMRMLScene(vtk.vtkObject):
     StartCloseEvent: int
