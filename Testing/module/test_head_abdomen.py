@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from module.test_report import only, own_settings, written  # noqa: F401 - a fix
 from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.standard_planes import SectionPlane, abdomen_plane, head_plane
+from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.exporting import ExportOptions, export
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.control_points import world_positions
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
@@ -70,6 +73,14 @@ def handles(window, key: Any = "head") -> np.ndarray:
     return world_positions(window.module_widget.state.poseScene.sections.handles(key))
 
 
+def exported(window, folder: Path) -> dict[str, Any]:
+    """The sizes in the JSON of an export without the volume, by their keys."""
+    state = window.module_widget.state
+    options = ExportOptions(("json",), stem="x", sections=state.poseScene.sections.sections_by_hand())
+    path = export(Estimate.given(state.pose()), None, folder, options)["json"]
+    return {one["key"]: one for one in json.loads(path.read_text(encoding="utf-8"))["head_and_abdomen"]}
+
+
 def test_sizes_are_found_and_each_plane_is_shown_by_a_click(window):
     ui = window.module_widget.ui
     assert tuple(rows(window)) == NAMES
@@ -89,6 +100,8 @@ def test_sizes_are_found_and_each_plane_is_shown_by_a_click(window):
         pixels = np.array([view.to_pixel(point)[:2] for point in handles(window, section.key)])
         assert (pixels > 0).all() and (pixels < view.node.GetDimensions()[:2]).all()
         assert np.ptp(pixels, axis=0).max() > 0.4 * min(view.node.GetDimensions()[:2])
+    ui.headAbdomenCollapsibleButton.collapsed = True
+    assert rows(window) == {} and np.isnan(handles(window)).all(), "while it is closed nothing is shown"
 
 
 def test_a_handle_dragged_in_the_view_changes_numbers_and_report_until_it_is_proposed_again(window, tmp_path):
@@ -107,6 +120,9 @@ def test_a_handle_dragged_in_the_view_changes_numbers_and_report_until_it_is_pro
     window.click(ui.writeReportButton)
     page = next(path for name, path in written(tmp_path).items() if name.endswith(".html")).read_text(encoding="utf-8")
     assert after[hc][0].split()[0] in page and "ellipse set by hand" in page
+    sizes = exported(window, tmp_path)
+    assert sizes["hc"]["value_mm"] == pytest.approx(sections(window).head.sizes[0].value_mm, abs=1e-3)
+    assert sizes["ac"]["value_mm"] is None and "the volume is not available" in sizes["ac"]["note"]
     window.click(ui.undoButton)
     assert rows(window) == found
     window.click(ui.redoButton)
@@ -141,25 +157,3 @@ def test_it_follows_a_moved_landmark_and_another_patient(window, scene):
     ui.inputSelector.setCurrentNode(first)
     assert window.wait_until(lambda: bool(rows(window)), 30)
     assert rows(window)[NAMES[0]][1].endswith("set by hand")
-
-
-def test_while_it_is_closed_nothing_is_searched_or_shown(window):
-    ui = window.module_widget.ui
-    ui.headAbdomenCollapsibleButton.collapsed = True
-    assert rows(window) == {} and np.isnan(handles(window)).all()
-    window.click(ui.headPlaneButton)
-    assert tuple(rows(window)) == NAMES
-
-
-def test_the_json_has_the_outline_set_by_hand(window, tmp_path):
-    from FetusMapV2Lib.estimation.estimate import Estimate
-    from FetusMapV2Lib.exporting import ExportOptions, export
-
-    window.click(window.module_widget.ui.headPlaneButton)
-    window.drag("Red", handles(window)[2], (0, -9))
-    state = window.module_widget.state
-    options = ExportOptions(("json",), stem="x", sections=state.poseScene.sections.sections_by_hand())
-    path = export(Estimate.given(state.pose()), None, tmp_path, options)["json"]
-    sizes = {one["key"]: one for one in json.loads(path.read_text(encoding="utf-8"))["head_and_abdomen"]}
-    assert sizes["hc"]["value_mm"] == pytest.approx(sections(window).head.sizes[0].value_mm, abs=1e-3)
-    assert sizes["ac"]["value_mm"] is None and "the volume is not available" in str(sizes["ac"])
