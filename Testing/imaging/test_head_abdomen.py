@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,3 +120,14 @@ def test_without_crown_or_rump_the_expected_size_comes_from_the_landmarks():
     assert sizes(case, pose)["hc"] == pytest.approx(truth.hc, rel=0.06)
     plane = abdomen_plane(pose)
     assert isinstance(plane, SectionPlane) and find_outline(case.volume, plane) is not None
+
+
+def test_a_plane_across_the_trunk_that_lies_two_millimetres_off_changes_the_circumference_little():
+    case, truth = simulated("physics")
+    plane = abdomen_plane(case.pose)
+    found = [find_outline(case.volume, replace(plane, origin=plane.origin + off * plane.normal)) for off in (-1.0, 1.0)]
+    sizes_mm = [outline.ellipse.circumference_mm for outline in found]
+    assert sizes_mm[0] == pytest.approx(sizes_mm[1], rel=0.03)
+    assert np.mean(sizes_mm) == pytest.approx(truth.ac, rel=0.05)
+    heights = [float(plane.to_plane(outline.plane.origin[None])[0, 2]) for outline in found]
+    assert heights[0] == pytest.approx(heights[1], abs=1.2)
