@@ -122,7 +122,8 @@ def train_as_rank(
     device, _ = choose_device(options.device)
     ranks = ranks_of(options, device)
     check_batch(preset.with_overrides(options.overrides), ranks)
-    others = Others(request_of(preset, data_dir, output_dir, options), on_meeting)
+    request = request_of(preset, data_dir, output_dir, options) if ranks.count > 1 else {}
+    others = Others(request, on_meeting)
     folder = usable_folder(Path(output_dir))
     with _lock_of(folder) if ranks.is_first else nullcontext():
         run = prepare_run(preset, data_dir, output_dir, options, record=ranks.is_first)

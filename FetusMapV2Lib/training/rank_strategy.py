@@ -117,8 +117,11 @@ class _RankLauncher(ProcessLauncher):
                 self._others.on_meeting()
                 try:
                     return function(*args, **kwargs)
-                except Exception as error:
-                    raise others.reason_of(error) from error
+                except RuntimeError as error:  # also of torch, when another process does not answer
+                    reason = others.lost()
+                    if reason is None:
+                        raise
+                    raise reason from error
         finally:
             if distributed.is_initialized():
                 distributed.destroy_process_group()
@@ -158,14 +161,13 @@ class _OtherRanks:
                 waiting.discard(rank)
         threading.Thread(target=self._end_with_them, daemon=True).start()
 
-    def reason_of(self, error: Exception) -> Exception:
-        """The error to raise: that another process ended, if that is why this one failed."""
-        if isinstance(error, UserError) or not distributed.is_initialized():
-            return error
-        with contextlib.suppress(queue.Empty):
+    def lost(self) -> UserError | None:
+        """Why one of them ended; None if all are there."""
+        try:
             rank, message = self._messages.get(timeout=_LOST_S)
-            return rank.error(message)
-        return error
+        except queue.Empty:
+            return None
+        return rank.error(message)
 
     def _end_with_them(self) -> None:
         """GPUs wait for a lost process without an end: so does this one not."""
