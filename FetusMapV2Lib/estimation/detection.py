@@ -50,7 +50,8 @@ class PresenceThresholds:
 
     Attributes:
         found, doubtful: the scores.
-        limbs_count: whether arms or legs have to stand out as well for a fetus to be found.
+        limbs_count: whether arms or legs have to stand out as well for a fetus to be found, and with all of a body in
+            the close view it is doubtful at least; not where the user chose the score.
     """
 
     found: float
@@ -86,22 +87,36 @@ def limb_mass(view: ViewPrediction) -> float:
     return max(float(view.peak_mass[rows].mean()) for rows in (arms, legs))
 
 
+def shows_whole_body(view: ViewPrediction, least: float) -> bool:
+    """Whether a close view shows all of a body: head and trunk, and the limbs together, each with this mass or more."""
+    limbs = [row for limb in ("la", "ra", "ll", "rl") for row in default_schema().rows(limb)]
+    return view.view == "close" and torso_mass(view) >= least and float(view.peak_mass[limbs].mean()) >= least
+
+
 def grade_presence(view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds) -> tuple[Status, str]:
     """The grade of presence and why it is not "found", one sentence with the score and the threshold.
 
     What looks like head and trunk may be a head alone, a spine or an organ: with arms and legs so faint that their mass
-    and the score do not reach the threshold together, half each, it is doubtful.
+    and the score do not reach the threshold together, half each, it is doubtful. And a body that the whole volume
+    hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none.
 
     Args:
         view: the last one.
         detection_score: of all views.
         thresholds: that hold for this volume.
     """
-    if not detection_score >= thresholds.doubtful:
+    faint = not detection_score >= thresholds.doubtful
+    if faint and not (thresholds.limbs_count and shows_whole_body(view, thresholds.found)):
         return "none", f"No fetus found: {_below(detection_score, thresholds.doubtful)} that this model needs."
     low, high = PLAUSIBLE_LENGTH_MM
     if view.frame is None or not low <= view.frame.length_mm <= high:
         return "none", "No fetus found: the landmarks do not make up a body of 10-15 weeks."
+    if faint:
+        return (
+            "doubtful",
+            "It is doubtful whether this is a fetus: a close view shows all of a body, but with the whole volume "
+            f"{_below(detection_score, thresholds.doubtful)} that this model needs; check every landmark.",
+        )
     if detection_score < thresholds.found:
         return (
             "doubtful",

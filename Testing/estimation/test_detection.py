@@ -47,7 +47,7 @@ THRESHOLDS = PresenceThresholds(found=0.8, doubtful=0.75)
     ("score", "status"), [(0.749, "none"), (0.75, "doubtful"), (0.799, "doubtful"), (0.8, "found"), (math.nan, "none")]
 )
 def test_a_score_has_one_of_three_grades(score: float, status: str) -> None:
-    grade, reason = grade_presence(view(), score, THRESHOLDS)
+    grade, reason = grade_presence(replace(view(), view="whole"), score, THRESHOLDS)
     assert grade == status
     assert (reason == "") == (status == "found")
 
@@ -67,9 +67,23 @@ def test_legs_outside_the_picture_leave_the_arms_to_go_by() -> None:
     assert grade_presence(replace(view(), peak_mass=mass), 0.9, THRESHOLDS)[0] == "found"
 
 
+@pytest.mark.parametrize(
+    ("trunk", "limbs", "status"), [(0.81, 0.81, "doubtful"), (0.79, 0.95, "none"), (0.95, 0.79, "none")]
+)
+def test_a_whole_body_in_the_close_view_is_doubtful_however_faint_the_volume(
+    trunk: float, limbs: float, status: str
+) -> None:
+    seen = view(trunk, limbs)
+    grade, reason = grade_presence(seen, 0.6, THRESHOLDS)
+    assert grade == status and ("0.60, below the 0.75" in reason)
+    assert grade_presence(replace(seen, view="whole"), 0.6, THRESHOLDS)[0] == "none"
+    assert grade_presence(replace(seen, frame=None), 0.6, THRESHOLDS)[0] == "none"
+    assert grade_presence(seen, 0.6, THRESHOLDS.with_rule(PresenceRule(0.8)))[0] == "none"
+
+
 def test_the_reason_names_the_score_and_the_threshold_that_it_misses() -> None:
     assert "0.77, below the 0.80 from which" in grade_presence(view(), 0.77, THRESHOLDS)[1]
-    assert "0.54, below the 0.75 that" in grade_presence(view(), 0.54, THRESHOLDS)[1]
+    assert "0.54, below the 0.75 that" in grade_presence(view(limb_mass=0.3), 0.54, THRESHOLDS)[1]
     assert "0.799, below the 0.800 from which" in grade_presence(view(), 0.7994, THRESHOLDS)[1]
 
 
