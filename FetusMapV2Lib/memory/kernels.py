@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from FetusMapV2Lib.memory.offload import HostMemory, HostRows, Parked
-from FetusMapV2Lib.memory.replay import Replayed, random_states
+from FetusMapV2Lib.memory.opaque_kernels import OpaqueKernels
 from FetusMapV2Lib.memory.rows import Convolution, coarse_rows
-from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 
 _SPACE = (2, 3, 4)
 
@@ -41,7 +39,7 @@ def cut(channels: int, width: int, start: int = 0) -> list[slice]:
     return [slice(i, min(i + width, stop)) for i in range(start, stop, max(1, width))]
 
 
-class TorchKernels:
+class TorchKernels(OpaqueKernels):
     """The operations on tensors.
 
     Args:
@@ -382,36 +380,6 @@ class TorchKernels:
         """Read rows i to j; always a copy, even where host and device are one."""
         return host.read(i, j)
 
-    # -- opaque units ------------------------------------------------------------------------------------------
-
-    def call(self, unit: OpaqueUnit, values: list[Tensor]) -> tuple[Tensor, Any]:
-        """The unit's value, and the generator states before it."""
-        states = random_states()
-        return unit.call(*(_lent(unit, value) for value in values)), states
-
-    def call_again(self, unit: OpaqueUnit, values: list[Tensor], states: Any) -> Tensor:
-        """The same value, recomputed: same random numbers, buffers unchanged."""
-        with Replayed(states, unit.module):
-            return unit.call(*(_lent(unit, value) for value in values))
-
-    def call_backward(
-        self, unit: OpaqueUnit, values: list[Tensor], wanted: list[bool], gradient: Tensor, states: Any
-    ) -> tuple[list[Tensor | None], list[tuple[nn.Parameter, Tensor]]]:
-        """Gradients of the values that are wanted (None for the others) and of the unit's parameters."""
-        owned = [parameter for parameter in unit.parameters() if parameter.requires_grad]
-        with torch.enable_grad(), Replayed(states, unit.module):
-            leaves = [value.detach().requires_grad_(want) for value, want in zip(values, wanted, strict=True)]
-            result = unit.call(*(_lent(unit, leaf) for leaf in leaves))
-            chosen = [leaf for leaf in leaves if leaf.requires_grad]
-            if not result.requires_grad:
-                return [None] * len(values), []
-            found = torch.autograd.grad(result, [*chosen, *owned], gradient.to(result.dtype), allow_unused=True)
-        # shares may be one tensor twice, or the gradient itself: each source gets its own to add to
-        own = iter(None if share is None else share.clone() for share in found[: len(chosen)])
-        shares = [next(own) if want else None for want in wanted]
-        pairs = zip(owned, found[len(chosen) :], strict=True)
-        return shares, [(parameter, share) for parameter, share in pairs if share is not None]
-
     def label(self, name: str) -> None:
         """What runs now; only shape tensors take note."""
 
@@ -424,7 +392,3 @@ def _spread(x: Tensor) -> Tensor:
 def _has_data(x: Tensor) -> bool:
     """Neither a fake nor a meta tensor."""
     return type(x) in (Tensor, nn.Parameter) and x.device.type != "meta"
-
-
-def _lent(unit: OpaqueUnit, value: Tensor) -> Tensor:
-    return value.clone() if unit.overwrites else value

@@ -15,7 +15,7 @@ from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import Choices
 from FetusMapV2Lib.memory.planner import plan_training
 
-SIZE = (32, 32, 32)
+SIZE = (16, 16, 16)
 
 NETWORKS = {
     "unet": lambda: UNet(3, 1, 3, (4, 8, 8), (2, 2), norm="batch"),
