@@ -8,9 +8,12 @@ from FetusMapV2Lib.anatomy.result_line import result_line
 from FetusMapV2Lib.reporting.blocks import NOTHING, head_row, heading, row, small, table, with_uncertainty
 from FetusMapV2Lib.reporting.report import Report
 
-#: From this difference of the crown-rump lengths, percent of the larger one, a specialist is asked.
+#: From this difference of the crown-rump lengths, percent of the larger one, a specialist is asked: a limit that is
+#: widely used. It was not compared with the text of a guideline, and the report says so.
 DISCORDANCE_LIMIT = 10.0
-GUIDELINE = "ISUOG Practice Guidelines: role of ultrasound in twin pregnancy, Ultrasound Obstet Gynecol 2016;47:247-263"
+#: Which of the two dates: guidelines name the larger one; in pregnancies of known age the smaller one was closer
+#: (J Obstet Gynaecol Can, PubMed 37633645).
+GUIDELINE = "ISUOG, Ultrasound Obstet Gynecol 2016;47:247-263, doi 10.1002/uog.15821"
 _NOT_TOLD = "not told; it cannot be read off the landmarks"
 _ORDER = (
     "The numbers are the order in which the fetuses were seen; they name no fetus in another volume or examination."
@@ -44,7 +47,8 @@ def discordance(report: Report) -> list[str]:
     if len(known) < 2:
         return []
     percent = 100 * (max(known) - min(known)) / max(known)
-    advice = f", from {DISCORDANCE_LIMIT:g} % on a reason to ask a specialist" if percent >= DISCORDANCE_LIMIT else ""
+    reason = "on a reason to ask a specialist (a customary limit, not compared with the text of a guideline)"
+    advice = f", from {DISCORDANCE_LIMIT:g} % {reason}" if percent >= DISCORDANCE_LIMIT else ""
     return [
         f"The crown-rump lengths differ by {percent:.0f} % of the larger one{advice}; the larger one dates a pregnancy "
         f"that was conceived spontaneously ({GUIDELINE})."
