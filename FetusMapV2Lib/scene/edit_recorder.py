@@ -6,7 +6,6 @@ It compares the pose after a change with that before, so that it does not matter
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,15 +21,9 @@ from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.provenance import SAME_PLACE_MM, at_same_place
 from FetusMapV2Lib.scene.skeleton import finite_rows
 
-LOG_ATTRIBUTE = "FetusMapV2.EditLog"
+#: Followed by the number of the step: each has an attribute of its own, so that a long log is not written anew.
+_STEP_ATTRIBUTE = "FetusMapV2.Edit."
 _DIGITS = 3
-
-
-@dataclass(frozen=True)
-class _Log:
-    """What the attribute holds."""
-
-    edits: tuple[Edit, ...] = ()
 
 
 class EditRecorder:
@@ -63,8 +56,8 @@ class EditRecorder:
 
     def restore(self, edits: Sequence[Edit]) -> None:
         """Begin with the steps that a file tells of."""
-        if edits:
-            self._write(tuple(edits))
+        if not _steps_in(pose_nodes.log_node_of(self._scene, self._node)):
+            self._append(edits)
 
     def observe(self) -> None:
         """Notice from now on where a drag begins and ends, and the history of the scene."""
@@ -110,12 +103,10 @@ class EditRecorder:
         self._known[frame] = now
         if before is None or before is now:
             return
-        log = self.edits()
         steps = _steps(before, now, travelled)
-        if steps and steps[0][0] == "estimated again" and not log:
+        if steps and steps[0][0] == "estimated again" and not self.edits():
             return  # nothing that was made by hand is replaced
-        if steps:
-            self._write((*log, *(self._edit(action, rows, before, now, frame) for action, rows in steps)))
+        self._append([self._edit(action, rows, before, now, frame) for action, rows in steps])
 
     def _edit(
         self, action: Action, rows: Collection[int], before: PoseSnapshot, now: PoseSnapshot, frame: int | None
@@ -137,16 +128,25 @@ class EditRecorder:
         rows = range(self._node.GetNumberOfControlPoints())
         return any(self._node.GetNthControlPointPositionStatus(row) not in states for row in rows)
 
-    def _write(self, edits: tuple[Edit, ...]) -> None:
+    def _append(self, edits: Sequence[Edit]) -> None:
+        if not edits:
+            return
         node = pose_nodes.log_node_of(self._scene, self._node) or pose_nodes.add_log_node(self._scene, self._node)
-        write_attribute(node, LOG_ATTRIBUTE, _Log(edits))
+        for number, edit in enumerate(edits, start=len(_steps_in(node))):
+            write_attribute(node, f"{_STEP_ATTRIBUTE}{number:06d}", edit)
 
 
 def read_edits(scene: slicer.vtkMRMLScene, landmarks: Any) -> tuple[Edit, ...]:
-    """The edit log of the pose of a landmarks node; empty without one, or if it is damaged."""
+    """The edit log of the pose of a landmarks node, without steps that are damaged; empty without one."""
     node = pose_nodes.log_node_of(scene, landmarks)
-    found = None if node is None else read_attribute(node, LOG_ATTRIBUTE, _Log)
-    return found.edits if found is not None else ()
+    found = (read_attribute(node, name, Edit) for name in _steps_in(node))
+    return tuple(edit for edit in found if edit is not None)
+
+
+def _steps_in(node: Any) -> list[str]:
+    """The attributes of a log node that hold steps, in their order; none without a node."""
+    names = () if node is None else node.GetAttributeNames()
+    return sorted(name for name in names if name.startswith(_STEP_ATTRIBUTE))
 
 
 def _steps(before: PoseSnapshot, now: PoseSnapshot, travelled: Action | None) -> list[tuple[Action, list[int]]]:

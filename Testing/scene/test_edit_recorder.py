@@ -153,7 +153,10 @@ def test_a_saved_scene_brings_its_log_back_and_goes_on_with_it(
         found.close()
 
 
-def test_a_damaged_log_is_an_empty_one(fetus: PoseScene) -> None:
+def test_a_damaged_step_is_left_out_and_not_written_over(fetus: PoseScene) -> None:
     drag(fetus, 0, (1.0, 2.0, 3.0))
-    pose_nodes.log_node_of(fetus.scene, fetus.landmarks_node).SetAttribute("FetusMapV2.EditLog", '{"edits": 3}')
+    log = pose_nodes.log_node_of(fetus.scene, fetus.landmarks_node)
+    log.SetAttribute("FetusMapV2.Edit.000000", '{"time": 3}')
     assert fetus.edit_log.edits() == ()
+    drag(fetus, 0, (2.0, 2.0, 3.0))
+    assert actions(fetus) == ["moved"] and log.GetAttribute("FetusMapV2.Edit.000000") == '{"time": 3}'
