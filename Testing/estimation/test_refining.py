@@ -238,15 +238,16 @@ def test_mistakes(wrong_rump):
 
 def test_cancelling_between_steps(wrong_rump):
     engine, volume, _, _ = wrong_rump
-    stages: list[str] = []
+    stages: dict[str, float] = {}
     with pytest.raises(Cancelled):
         engine.estimate(
             volume,
             refine="full",
-            on_progress=lambda _, stage: stages.append(stage),
+            on_progress=lambda fraction, stage: stages.update({stage: fraction}),
             should_cancel=lambda: "refining 3/8" in stages,
         )
-    assert stages[-1] == "refining 3/8"
+    assert list(stages)[-1] == "refining 3/8"
+    assert list(stages.values()) == sorted(stages.values()) and stages["refining 3/8"] < 1.0
 
 
 def test_no_fetus_is_not_refined():
