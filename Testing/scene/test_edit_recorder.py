@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,19 @@ def test_a_damaged_step_is_left_out_and_not_written_over(fetus: PoseScene) -> No
     assert fetus.edit_log.edits() == ()
     drag(fetus, 0, (2.0, 2.0, 3.0))
     assert actions(fetus) == ["moved"] and log.GetAttribute("FetusMapV2.Edit.000000") == '{"time": 3}'
+
+
+def test_the_log_of_an_undone_pose_is_never_that_of_another(scene: Any, pose: Pose, tmp_path: Path) -> None:
+    """A scene that is opened gives the identifier of a node that is gone to a new one."""
+    undo_history.enable(scene)
+    undo_history.save_state(scene)
+    undone = PoseScene.create(scene, pose)
+    identifier = undone.landmarks_node.GetID()
+    drag(undone, 0, (1.0, 2.0, 3.0))
+    while scene.GetNumberOfUndoLevels():
+        undo_history.undo(scene)
+    assert scene.GetNodeByID(identifier) is None
+    save_scene(scene, tmp_path / "case.mrb")
+    with open_scene(tmp_path / "case.mrb") as again, contextlib.closing(PoseScene.create(again, pose)) as other:
+        assert other.landmarks_node.GetID() == identifier
+        assert other.edit_log.edits() == ()
