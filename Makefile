@@ -37,8 +37,9 @@ types-%:
 types-panel:
 	$(BIN)/mypy --config-file Testing/bench/panel_types.ini --cache-dir .mypy_cache/panel
 
-# Two processes; files stay whole and keep the order of Testing/conftest.py: those with slow tests first.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes for two cores, as many tests wait for other processes; files stay whole and keep the order of
+# Testing/conftest.py: those with slow tests first.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PARALLEL)

@@ -21,7 +21,7 @@ from FetusMapV2Lib.batch.cases import BatchCase
 from FetusMapV2Lib.batch.journal import Record
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, start_python
+from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
 
@@ -189,10 +189,8 @@ class _Worker:
             self._popen.stdin.write(json.dumps(value).encode("ascii") + b"\n")
 
     def _read(self, stream: IO[bytes] | None, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
-        assert stream is not None
-        for line in stream:
-            with contextlib.suppress(ValueError):
-                messages.put((self, json.loads(line)))
+        for message in messages_from(stream):
+            messages.put((self, message))
         messages.put((self, None))
 
     def _read_log(self, stream: IO[bytes] | None) -> None:

@@ -4,5 +4,5 @@ RESEARCH_USE = "Research use only; default weights were trained on simulated vol
 #: What left and right of every pose rest on.
 HANDEDNESS = (
     "Left and right hold if the volume is not mirrored. This was not checked: a mirrored export exchanges all sides "
-    "without a warning."
+    "without a warning, unless its file says so."
 )

@@ -141,21 +141,26 @@ def _result() -> None:
                 **_SMALL,
             )
             v3.VBtn("Axes of the volume", click="trigger('planes', ['volume'])", **_SMALL)
-        with (
-            html.Table(classes="fm-measurements"),
-            html.Tbody(),
-            html.Tr(
-                v_for="row in measurement_rows",
-                key="row.name",
-                title=("row.tip",),
-                classes=("{strong: row.strong, doubtful: row.doubtful}",),
-            ),
-        ):
-            html.Td("{{ row.name }}")
-            html.Td("{{ row.value }}")
-            html.Td("{{ row.remark }}")
+        _table("measurement_rows", "fm-measurements")
         html.Div("* Between joint centres: longer than the ossified shaft that charts use.", classes="fm-small")
         _head_and_abdomen()
+
+
+def _table(rows: str, classes: str) -> None:
+    """Names, values and remarks of the rows of a state variable."""
+    with (
+        html.Table(classes=classes),
+        html.Tbody(),
+        html.Tr(
+            v_for=f"row in {rows}",
+            key="row.name",
+            title=("row.tip",),
+            classes=("{strong: row.strong, doubtful: row.doubtful}",),
+        ),
+    ):
+        html.Td("{{ row.name }}")
+        html.Td("{{ row.value }}")
+        html.Td("{{ row.remark }}")
 
 
 def _head_and_abdomen() -> None:
@@ -173,19 +178,7 @@ def _head_and_abdomen() -> None:
             click="trigger('section', ['abdomen'])",
             **_SMALL,
         )
-    with (
-        html.Table(classes="fm-measurements fm-sections"),
-        html.Tbody(),
-        html.Tr(
-            v_for="row in section_rows",
-            key="row.name",
-            title=("row.tip",),
-            classes=("{doubtful: row.doubtful}",),
-        ),
-    ):
-        html.Td("{{ row.name }}")
-        html.Td("{{ row.value }}")
-        html.Td("{{ row.remark }}")
+    _table("section_rows", "fm-measurements fm-sections")
     html.Div("{{ section_reasons }}", v_show="section_reasons", classes="fm-small", style="white-space:pre-line")
 
 

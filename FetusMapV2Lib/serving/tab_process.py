@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from dataclasses import replace
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, start_python
+from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.serving.session_options import SECRET_HEADER, SessionOptions
 
@@ -100,11 +99,9 @@ class TabProcess:
         self._heard.set()
 
     def _read_messages(self) -> None:
-        """Read its port and what it tells of its work; other lines are of libraries."""
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
+        """Read its port and what it tells of its work."""
+        for message in messages_from(self._popen.stdout):
             with contextlib.suppress(ValueError, TypeError, AttributeError):
-                message = json.loads(line)
                 self._port = message.get("port", self._port)
                 self.has_unsaved = bool(message.get("unsaved", self.has_unsaved))
             if self._port is not None:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from torch import distributed
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, start_python
+from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.models.model_index import absolute_model
@@ -233,10 +233,8 @@ class _Rank:
             self.popen.wait(_END_S)
 
     def _read(self, stream: IO[bytes] | None, messages: queue.Queue[tuple[_Rank, dict[str, Any] | None]]) -> None:
-        assert stream is not None
-        for line in stream:
-            with contextlib.suppress(ValueError):
-                messages.put((self, json.loads(line)))
+        for message in messages_from(stream):
+            messages.put((self, message))
         messages.put((self, None))
 
     def _read_log(self, stream: IO[bytes] | None) -> None:
