@@ -45,6 +45,7 @@ class Patient:
         earlier_days: age at an earlier examination; 0 = none.
         knows_period: whether the last period is known.
         comment: of the examiner.
+        chorionicity: of twins, as the examiner tells it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Patient:
     earlier_days: int = 0
     knows_period: bool = True
     comment: str = ""
+    chorionicity: str = ""
 
     @property
     def study(self) -> Study:
@@ -75,7 +77,7 @@ class Patient:
 
 PATIENTS = (
     Patient("single", 3, 86, earlier_days=72, comment="Simulated volume. Anterior placenta, normal amount of fluid."),
-    Patient("twins", 5, 80, shows="twins", comment="Simulated volume. Dichorionic, two sacs."),
+    Patient("twins", 5, 80, shows="twins", comment="Simulated volume.", chorionicity="dichorionic diamniotic"),
     Patient("long", 18, 105, knows_period=False, comment="Simulated volume of more than 84 mm."),
 )
 
@@ -110,6 +112,7 @@ def _write(patient: Patient, engine: PoseEngine, output: Path) -> None:
             operator="Dr. Example",
             institution="Simulated Hospital",
             comment=patient.comment,
+            chorionicity=patient.chorionicity,
             earlier=earlier,
             pictures=(),
         )
