@@ -51,8 +51,12 @@ class PointNote:
     assumed: bool = False
     doubt: str = ""
 
-    def text(self) -> str:
-        """The note in words; empty if there is nothing to note."""
+    def text(self, *, exact: bool = False) -> str:
+        """The note in words; empty if there is nothing to note.
+
+        Args:
+            exact: with so many digits that what is computed from it once more is the same.
+        """
         parts = [self._state_words(), _REFINED if self.refined else ""]
         if self.doubt:
             parts.append(f"{_DOUBTFUL}: {_one_part(self.doubt)}")
@@ -61,9 +65,9 @@ class PointNote:
         if self.estimated_as:
             parts.append(f"estimated as {_one_part(self.estimated_as)}")
         if math.isfinite(self.confidence):
-            parts.append(f"confidence {self.confidence:.2f}")
+            parts.append(f"confidence {self.confidence:.{6 if exact else 2}f}")
         if math.isfinite(self.radius90_mm):
-            parts.append(f"90 % radius {self.radius90_mm:.1f} mm")
+            parts.append(f"90 % radius {self.radius90_mm:.{4 if exact else 1}f} mm")
         if self.model:
             parts.append(f"model {_one_part(self.model)}")
         if self.assumed:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from FetusMapV2Lib.anatomy.body_sections import SectionKey
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
@@ -153,7 +154,7 @@ class OpenCase:
     def notes(self) -> list[str]:
         """What is known of each landmark, for a file from which `restore` continues."""
         assert self.poses is not None
-        return [note.text() for note in self.poses.current().notes()]
+        return [note.text(exact=True) for note in self.poses.current().notes()]
 
     # --- steps
 
@@ -220,7 +221,7 @@ class OpenCase:
         self.poses.sections.show(measure_head_and_abdomen(self.volume, pose))
         return True
 
-    def show_section(self, key: str) -> None:
+    def show_section(self, key: SectionKey) -> None:
         """Turn the Red view to the plane of the head or of the abdomen.
 
         Raises:
@@ -230,7 +231,7 @@ class OpenCase:
         found = None if self.poses is None else self.poses.sections.sections()
         if found is None:
             return
-        section = found.head if key == "head" else found.abdomen
+        section = found.section(key)
         view = self.views.views["Red"]
         cut = section.cut(view.size[0] / max(view.size[1], 1))
         if cut is None:

@@ -32,6 +32,11 @@ def test_a_note_is_read_back_from_its_text(note: PointNote) -> None:
     assert PointNote.read(note.text()) == note
 
 
+def test_an_exact_note_keeps_what_results_are_computed_from() -> None:
+    note = PointNote("confirmed", confidence=0.987654, radius90_mm=4.4567)
+    assert PointNote.read(note.text(exact=True)) == note
+
+
 def test_words_for_a_reader() -> None:
     note = PointNote(
         "edited", estimated_at=(1, -2.5, 3), confidence=0.871, radius90_mm=2.04, model="m (ab)", assumed=True
