@@ -130,6 +130,10 @@ class HeadAndAbdomen:
         """Head, then abdomen."""
         return self.head, self.abdomen
 
+    def section(self, key: SectionKey) -> BodySection:
+        """The head or the abdomen."""
+        return self.head if key == "head" else self.abdomen
+
     @property
     def sizes(self) -> tuple[SectionSize, ...]:
         """HC, BPD, OFD and AC."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from FetusMapV2Lib.batch.case_work import BatchSettings, process_case
 from FetusMapV2Lib.batch.cases import BatchCase
-from FetusMapV2Lib.core.faults import as_user_error
+from FetusMapV2Lib.core.process_messages import failure_message
 from FetusMapV2Lib.core.serialisation import from_json
 from FetusMapV2Lib.core.version import SOFTWARE
 
@@ -39,8 +39,7 @@ class RayEngine:
             self._settings.output.mkdir(parents=True, exist_ok=True)
             self._engine = loaded_engine(self._settings)
         except Exception as error:
-            shown = as_user_error(error)
-            return {"failed": shown.problem, "where": str(shown.where or ""), "remedy": shown.remedy or ""}
+            return failure_message(error)
         return {"ready": os.getpid(), "computer": computer_of_this_engine(), "software": SOFTWARE}
 
     def process(self, case: Mapping[str, Any], thumbnail: bool) -> dict[str, Any]:

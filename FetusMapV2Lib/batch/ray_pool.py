@@ -18,6 +18,7 @@ from FetusMapV2Lib.batch.journal import Record
 from FetusMapV2Lib.batch.ray_engine import RayEngine
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.process_messages import failure_in
 from FetusMapV2Lib.core.ray_cluster import gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
@@ -159,8 +160,8 @@ class RayPool:
         return None
 
     def _check_start(self, engine: _Engine, answer: dict[str, Any]) -> None:
-        if "failed" in answer:
-            raise UserError(answer["failed"], where=answer["where"] or None, remedy=answer["remedy"])
+        if (failure := failure_in(answer)) is not None:
+            raise failure
         if answer["software"] != SOFTWARE:
             problem = f"a computer of the cluster has {answer['software']}, this one {SOFTWARE}"
             raise UserError(problem, remedy="Install the same version on all of them")

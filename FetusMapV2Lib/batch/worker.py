@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from FetusMapV2Lib.batch.case_work import BatchSettings, process_case
 from FetusMapV2Lib.batch.cases import BatchCase
-from FetusMapV2Lib.core.faults import as_user_error
-from FetusMapV2Lib.core.process_messages import own_output, send_message
+from FetusMapV2Lib.core.process_messages import failure_message, own_output, send_message
 from FetusMapV2Lib.core.serialisation import from_json
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def main() -> None:
     try:
         engine = loaded_engine(settings)
     except Exception as error:
-        shown = as_user_error(error)
-        send_message(out, {"failed": shown.problem, "where": shown.where, "remedy": shown.remedy})
+        send_message(out, failure_message(error))
         return
     send_message(out, {"ready": os.getpid()})
 

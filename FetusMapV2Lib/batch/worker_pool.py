@@ -21,7 +21,8 @@ from FetusMapV2Lib.batch.cases import BatchCase
 from FetusMapV2Lib.batch.journal import Record
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
+from FetusMapV2Lib.core.process_messages import failure_in, messages_from
+from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
 
@@ -91,8 +92,8 @@ class WorkerPool:
         if message is None:
             return (yield from self._lost(worker, worker.why_it_ended()))
         worker.heard()
-        if "failed" in message:
-            raise UserError(message["failed"], where=message["where"] or None, remedy=message["remedy"])
+        if (failure := failure_in(message)) is not None:
+            raise failure
         if "ready" in message:
             self._failed_starts = 0
         if "stage" in message and on_stage is not None and worker.task is not None:

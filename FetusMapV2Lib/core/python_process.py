@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
 
 #: The folder that holds this package.
 _HOME = Path(__file__).resolve().parents[2]
@@ -47,14 +45,6 @@ def start_python(
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         start_new_session=True,  # a process group of its own, which can be killed as one
     )
-
-
-def messages_from(stream: IO[bytes] | None) -> Iterator[Any]:
-    """The JSON values that a process writes, one per line, until it ends; other lines are of libraries."""
-    assert stream is not None
-    for line in stream:
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
 
 
 def kill_tree(popen: subprocess.Popen[bytes]) -> None:

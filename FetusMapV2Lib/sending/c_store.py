@@ -6,17 +6,15 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from FetusMapV2Lib.sending.destinations import ANSWER_S, CONNECT_S, Pacs, Security
-from FetusMapV2Lib.sending.objects import DicomObject
+from FetusMapV2Lib.sending.objects import DicomObject, Store
 from FetusMapV2Lib.sending.outcome import LostError, RefusedError
-
-Store = Callable[[DicomObject], None]
 
 #: (source, reason) of a rejection (PS3.8 9.3.4).
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = (1, 3), (1, 7)

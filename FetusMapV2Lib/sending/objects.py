@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class DicomObject:
         """Whose it is."""
         keys = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
         return Belonging(*(str(self.dataset.get(key) or "").strip() for key in keys))
+
+
+#: Stores one object in an archive; raises what `outcome` has.
+Store = Callable[[DicomObject], None]
 
 
 def read_objects(paths: Sequence[Path], *, nameless: bool = False) -> list[DicomObject]:

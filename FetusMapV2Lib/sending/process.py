@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from FetusMapV2Lib.core.errors import OutputError, UserError
-from FetusMapV2Lib.core.faults import as_user_error
+from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.process_messages import failure_in, failure_message, own_output, send_message
 from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.sending.destinations import Security, parse_destination
 from FetusMapV2Lib.sending.objects import Belonging
@@ -66,19 +66,18 @@ def _steps(request: dict[str, Any], python: str) -> Generator[None, None, Sent]:
     except ValueError as error:
         problem = "sending ended without an answer, so it is not known what was stored"
         raise OutputError(problem, where=request["destination"], remedy="Send again") from error
-    if "problem" in answer:
-        raise OutputError(answer["problem"], where=answer["where"] or None, remedy=answer["remedy"])
+    if (failure := failure_in(answer, kind=OutputError)) is not None:
+        raise failure
     return Sent(tuple(map(Path, answer["stored"])))
 
 
 def main() -> None:
-    """Read a request from standard input, carry it out, and print its answer."""
+    """Read a request from standard input, carry it out, and send its answer."""
+    out = own_output()
     request = json.load(sys.stdin)
     try:
         destination = parse_destination(request["destination"], request["calling"], Security(tls=request["tls"]))
         sent = send(list(map(Path, request["paths"])), destination, belonging=Belonging(**request["belonging"]))
-        answer: dict[str, Any] = {"stored": list(map(os.fspath, sent.stored))}
+        send_message(out, {"stored": list(map(os.fspath, sent.stored))})
     except Exception as error:
-        shown: UserError = as_user_error(error)
-        answer = {"problem": shown.problem, "where": shown.where, "remedy": shown.remedy}
-    print(json.dumps(answer), flush=True)
+        send_message(out, failure_message(error))

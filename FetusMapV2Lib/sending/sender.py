@@ -10,9 +10,9 @@ from pathlib import Path
 from FetusMapV2Lib.core.errors import Cancelled, OutputError
 from FetusMapV2Lib.core.packages import require_package
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
-from FetusMapV2Lib.sending.c_store import Store, c_store
+from FetusMapV2Lib.sending.c_store import c_store
 from FetusMapV2Lib.sending.destinations import Destination, Pacs
-from FetusMapV2Lib.sending.objects import Belonging, DicomObject, ensure_belonging, read_objects
+from FetusMapV2Lib.sending.objects import Belonging, DicomObject, Store, ensure_belonging, read_objects
 from FetusMapV2Lib.sending.outcome import LostError, RefusedError
 from FetusMapV2Lib.sending.stow import stow
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from FetusMapV2Lib.sending.destinations import ANSWER_S, CONNECT_S, DicomWeb
-from FetusMapV2Lib.sending.objects import DicomObject
+from FetusMapV2Lib.sending.objects import DicomObject, Store
 from FetusMapV2Lib.sending.outcome import LostError, RefusedError
-
-Store = Callable[[DicomObject], None]
 
 _NO_CREDENTIALS = "Write user and password into the file .netrc of your home folder, or ask for permission"
 

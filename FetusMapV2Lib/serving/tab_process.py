@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
+from FetusMapV2Lib.core.process_messages import messages_from
+from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.serving.session_options import SECRET_HEADER, SessionOptions
 

@@ -11,8 +11,7 @@ import sys
 import threading
 from typing import TextIO
 
-from FetusMapV2Lib.core.faults import as_user_error
-from FetusMapV2Lib.core.process_messages import own_output, send_message
+from FetusMapV2Lib.core.process_messages import failure_message, own_output, send_message
 from FetusMapV2Lib.core.serialisation import from_json
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
@@ -37,8 +36,7 @@ def main() -> None:
     except KeyboardInterrupt:  # all of them were asked to stop
         pass
     except Exception as error:
-        shown = as_user_error(error)
-        send_message(out, {"failed": shown.problem, "where": shown.where, "remedy": shown.remedy})
+        send_message(out, failure_message(error))
         sys.exit(1)
     ended.set()
     threading.Event().wait()  # who leaves first may disturb the last message to another

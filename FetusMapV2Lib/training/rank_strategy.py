@@ -21,7 +21,8 @@ from typing import IO, Any
 from torch import distributed
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.python_process import kill_tree, messages_from, start_python
+from FetusMapV2Lib.core.process_messages import failure_in, messages_from
+from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.models.model_index import absolute_model
@@ -210,8 +211,8 @@ class _Rank:
     def error(self, message: Mapping[str, Any] | None) -> UserError:
         """Why it failed: as it says itself, or how it ended."""
         name = f"process {self._number} of {self._count}"
-        if message is not None and "failed" in message:
-            return UserError(f"{name}: {message['failed']}", where=message["where"] or None, remedy=message["remedy"])
+        if (failure := failure_in(message or {}, name)) is not None:
+            return failure
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(_LOST_S)
         self._logging.join(_TICK_S)

@@ -70,12 +70,12 @@ def test_what_is_refused_says_why_and_is_not_reported(window):
     ui, state = window.module_widget.ui, window.module_widget.state
     window.click(ui.nuchalTryButton)
     set_callipers(window, (6, 8), (-10, 5))
-    assert nuchalOf(state) is not None
+    assert nuchalOf(state.poseScene) is not None
     state.poseScene.landmarks_node.SetNthControlPointPosition(0, 0.0, 0.0, 60.0)
     assert "Refused" in said(window) and "45 to 84 mm" in said(window)
-    assert not ui.nuchalTryButton.enabled and ui.nuchalLabel.visible and nuchalOf(state) is None
+    assert not ui.nuchalTryButton.enabled and ui.nuchalLabel.visible and nuchalOf(state.poseScene) is None
     state.poseScene.landmarks_node.SetNthControlPointPosition(0, 0.0, 0.0, 30.0)
-    assert nuchalOf(state) is not None
+    assert nuchalOf(state.poseScene) is not None
     state.poseScene.landmarks_node.SetNthControlPointPositionMissing(5)
     window.click(ui.nuchalTryButton)
     assert "The neck is missing" in state.message

@@ -58,7 +58,7 @@ class HeadAbdomenSection(Section):
         shown = None if fetus is None else fetus.sections.sections()
         if shown is None:
             return
-        section = shown.head if key == "head" else shown.abdomen
+        section = shown.section(key)
         if section.plane is None:
             self.say(_("No plane: {0}.").format(section.reason), Tone.WARNING)
         elif not view_orientation.showCut(section.cut, view_orientation.FetalPlane.TRANSVERSE):

@@ -86,17 +86,9 @@ class NuchalSection(Section):
             return nuchal_line(None, float("nan"), is_open=False)
         moved = fetus.sections.by_hand.moved
         crl = measured.crl.value_mm
-        return nuchal_line(nuchalOf(self.state), crl, is_open=len(moved) > 0 and not moved[-1].all())
+        return nuchal_line(nuchalOf(fetus), crl, is_open=len(moved) > 0 and not moved[-1].all())
 
 
-def nuchalOf(state: PanelState) -> Nuchal | None:
-    """The nuchal translucency of the shown pose; None if it was not measured, or does not count at its length."""
-    fetus, measured = state.poseScene, state.measured()
-    if fetus is None or measured is None:
-        return None
-    return nuchalOfPose(fetus)
-
-
-def nuchalOfPose(fetus: PoseScene) -> Nuchal | None:
+def nuchalOf(fetus: PoseScene) -> Nuchal | None:
     """The nuchal translucency of a pose; None if it was not measured, or does not count at its length."""
     return nuchal_of(fetus.sections.tries(), measurements(fetus.pose()).crl.value_mm)

@@ -29,7 +29,7 @@ from FetusMapV2Panel.reader import keepReader, reader
 from FetusMapV2Panel.report_names import ReportNames
 from FetusMapV2Panel.sections.base import Section
 from FetusMapV2Panel.sections.examination import notedOptions
-from FetusMapV2Panel.sections.nuchal import nuchalOfPose
+from FetusMapV2Panel.sections.nuchal import nuchalOf
 from FetusMapV2Panel.state import PanelState
 from FetusMapV2Panel.translations import translator
 
@@ -151,7 +151,7 @@ class ReportSection(Section):
 
         identifiers = not parameters.reportWithoutIdentifiers
         first, *others = (
-            ByHand(one.states(), one.sections.sections_by_hand(), one.edit_log.edits(), nuchalOfPose(one))
+            ByHand(one.states(), one.sections.sections_by_hand(), one.edit_log.edits(), nuchalOf(one))
             for one in fetuses
         )
         study = studyOf(volumeNode) if volumeNode is not None and identifiers else None

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.faults import as_user_error
 from FetusMapV2Lib.core.locks import LockedError
+from FetusMapV2Lib.core.process_messages import failure_in, failure_message
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.core.ray_cluster import gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.version import SOFTWARE
@@ -86,8 +86,7 @@ def run_request(request: Mapping[str, Any]) -> dict[str, Any]:
         presets = [Preset.from_dict(preset) for preset in request["presets"]]
         _run_unlocked(protocol, Preset.from_dict(request["trained"]), presets, request["number"])
     except Exception as error:
-        shown = as_user_error(error)
-        return {"failed": shown.problem, "where": str(shown.where or ""), "remedy": shown.remedy}
+        return failure_message(error)
     return {}
 
 
@@ -148,6 +147,4 @@ def _failure(ray: Any, answer: Any, name: str) -> UserError | None:
     except ray.exceptions.RayError as error:
         remedy = "The same command goes on from its last checkpoint"
         return UserError(f"{name}: {telling_line(str(error))}", remedy=remedy)
-    if "failed" not in found:
-        return None
-    return UserError(f"{name}: {found['failed']}", where=found["where"] or None, remedy=found["remedy"])
+    return failure_in(found, name)
