@@ -275,6 +275,7 @@ class _Events:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self._out = sys.stdout  # a pool may keep what libraries print away from it
         self._start = time.monotonic()
 
     def plan(self, plan: BatchPlan, found: FoundCases, where: _Where) -> None:
@@ -324,6 +325,6 @@ class _Events:
 
     def _say(self, event: str, values: dict[str, Any], text: str, style: str = "") -> None:
         if self._as_json:
-            print(json.dumps({"event": event, **values}), flush=True)
+            print(json.dumps({"event": event, **values}), file=self._out, flush=True)
         else:
             print_message(text, style)

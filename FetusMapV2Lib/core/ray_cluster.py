@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from FetusMapV2Lib.core.errors import UserError
@@ -16,6 +17,9 @@ from FetusMapV2Lib.core.safe_text import printable
 @contextmanager
 def ray_cluster(address: str) -> Iterator[Any]:
     """Inside, this process is connected to a cluster; one that is connected already stays so.
+
+    Ray prints to standard output when a computer is lost, whatever its log options say; as results may be read from
+    there, `sys.stdout` is standard error inside.
 
     Args:
         address: "auto" = the cluster that runs on this computer, "local" = one is started for this block, HOST:PORT.
@@ -31,7 +35,8 @@ def ray_cluster(address: str) -> Iterator[Any]:
     if own:
         _connect(ray, address)
     try:
-        yield ray
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         if own:
             ray.shutdown()

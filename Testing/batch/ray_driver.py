@@ -17,13 +17,13 @@ from FetusMapV2Lib.batch.tasks import Task
 
 def main() -> None:
     """Process the cases that the journal does not have yet, and print each when it is done."""
-    address, folder = sys.argv[1], Path(sys.argv[2])
+    address, folder, out = sys.argv[1], Path(sys.argv[2]), sys.stdout
     with Journal(folder / "batch.jsonl") as journal:
         names = [name for name in sys.argv[3:] if journal.outcome(name) is None]
         plan = BatchPlan([Task(BatchCase(Path(f"{name}.nrrd"), name)) for name in names])
         pool = RayPool(BatchSettings(folder), address, EngineRoom(1), engine=ScriptedEngine)
         for record in run_batch(plan, journal, pool):
-            print(record["case"], flush=True)
+            print(record["case"], file=out, flush=True)
 
 
 if __name__ == "__main__":

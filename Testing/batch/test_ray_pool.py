@@ -17,6 +17,7 @@ from FetusMapV2Lib.batch.case_work import BatchSettings
 from FetusMapV2Lib.batch.cases import BatchCase
 from FetusMapV2Lib.batch.ray_pool import EngineRoom, RayPool
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.ray_cluster import ray_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 TESTING = Path(__file__).resolve().parents[1]
@@ -116,6 +117,19 @@ def test_a_driver_that_was_killed_goes_on_when_started_again(cluster, tmp_path) 
     assert done.isdisjoint(again) and "wait" in again
     records = [json.loads(line) for line in (tmp_path / "batch.jsonl").read_text().splitlines()]
     assert sorted(record["case"] for record in records) == sorted(names)
+
+
+def test_what_ray_prints_is_not_among_the_results(cluster, capsys) -> None:
+    from ray._private.utils import push_error_to_driver
+    from ray._private.worker import global_worker
+
+    said = ""
+    with ray_cluster(cluster.address):
+        push_error_to_driver(global_worker, "lost", "a computer is gone")
+        while "a computer is gone" not in said:
+            printed = capsys.readouterr()
+            assert not printed.out
+            said += printed.err
 
 
 def test_the_command_writes_the_results_of_the_cluster(cluster, tmp_path) -> None:
