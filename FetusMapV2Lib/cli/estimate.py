@@ -86,6 +86,9 @@ def estimate(
             "--earlier", metavar="FILE", help="Earlier results (.measurements.json), to tell the growth since."
         ),
     ] = None,
+    earlier_fetus: Annotated[
+        Optional[int], typer.Option("--earlier-fetus", min=1, help="Of twins: the fetus that --earlier is of; else 1.")
+    ] = None,
     comment: Annotated[Optional[str], typer.Option("--comment", help="A comment for the report.")] = None,
     chorionicity: Annotated[
         Optional[str], typer.Option("--chorionicity", help="Of twins, as seen by you, for the report.")
@@ -141,7 +144,8 @@ def estimate(
     chosen = {"scene": scene, "picture": picture, **dict.fromkeys(PLAIN_REPORT_KINDS, report), "pdf": pdf}
     signed = {"operator": examiner or "", "institution": institution or "", "paper": paper}
     options = _export_options(chosen, identifiers=not without_identifiers, dating=dating, shared=shared, **signed)
-    told = ExaminationOptions(examined, last_period, conceived, earlier_scan, earlier, comment, chorionicity)
+    dated = (examined, last_period, conceived, earlier_scan)
+    told = ExaminationOptions(*dated, earlier, comment, chorionicity, earlier_fetus)
     options = replace(options, overwrite=overwrite, **told.checked(files, identifiers=not without_identifiers))
     mode, presence = check_mode(refine), PresenceRule(presence_threshold, accept_doubtful, show_seen)
     _check_names(output, overwrite and skip_existing, key is not None and not without_identifiers)

@@ -23,6 +23,7 @@ class ExaminationOptions:
         earlier: result file of an earlier examination.
         comment: for the report.
         chorionicity: of several fetuses, for the report.
+        earlier_fetus: number of the one of several fetuses that `earlier` is of.
     """
 
     examined: str | None
@@ -32,6 +33,7 @@ class ExaminationOptions:
     earlier: str | None
     comment: str | None
     chorionicity: str | None = None
+    earlier_fetus: int | None = None
 
     def checked(self, files: list[str], *, identifiers: bool) -> dict[str, Any]:
         """The arguments of `ExportOptions` that they give.
@@ -55,8 +57,10 @@ class ExaminationOptions:
             remedy = "Leave one of the two out"
             raise InputError("this is of a patient", where=f"{where} --without-identifiers", remedy=remedy)
         dates = self._dates(files)
+        if self.earlier_fetus is not None and not self.earlier:
+            raise InputError("there is no earlier examination", where="--earlier-fetus", remedy="Add --earlier FILE")
         texts = {"comment": self.comment or "", "chorionicity": self.chorionicity or ""}
-        return {"dates": dates, "earlier": self._earlier(files, dates), **texts}
+        return {"dates": dates, "earlier": self._earlier(files, dates), "chosen": self.earlier_fetus or 1, **texts}
 
     @property
     def _of_one_patient(self) -> dict[str, str | None]:

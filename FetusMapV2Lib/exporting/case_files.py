@@ -100,12 +100,18 @@ class CaseFiles:
         return replace(self, estimate=estimate, volume=volume, options=replace(self.options, source=None, study=None))
 
     def ensure_comparable(self) -> None:
-        """Refuse an earlier examination of another patient, or of no earlier day.
+        """Refuse an earlier examination of another patient, of no earlier day, or of a fetus that is not shown.
 
         Raises:
             InputError: see `reporting.earlier.ensure_earlier`.
         """
         if self.options.earlier is not None and self.options.identifiers:
+            shown, chosen = len(self.estimate.fetuses), self.options.chosen
+            if shown and chosen > shown:
+                problem = (
+                    f"the earlier examination is of fetus {chosen}, but {shown} {'is' if shown == 1 else 'are'} seen"
+                )
+                raise InputError(problem, where=self.stem, remedy="Compare it with a fetus that is seen")
             examined = None if self.dates is None else self.dates.examined
             ensure_earlier(self.options.earlier, self._study, examined)
 

@@ -63,7 +63,7 @@ def _content(report: Report) -> list[Dataset]:
     sections = [_size_group(size, one.by_hand) for one in found for size in one.sizes if size.measured]
     if sections:
         items.append(_section(report, _FETAL_BIOMETRY, sections, "5005"))
-    groups = [_bone_group(bone) for bone in bones if math.isfinite(bone.value_mm)]
+    groups = [_bone_group(report, bone) for bone in bones if math.isfinite(bone.value_mm)]
     if groups:
         items.append(_section(report, _LONG_BONES, groups, "5006"))
     early = [_crl_group(report, crl)] if math.isfinite(crl.value_mm) else []
@@ -84,16 +84,18 @@ def _size_group(size: SectionSize, by_hand: bool) -> Dataset:
     return sr.container(_BIOMETRY_GROUP, [sr.num(SECTIONS[size.key], size.value_mm, sr.MM, told)], template="5008")
 
 
-def _bone_group(bone: Measurement) -> Dataset:
+def _bone_group(report: Report, bone: Measurement) -> Dataset:
     side, _, kind = bone.key.partition("_")
     concept, site = BONES[kind]
     where = sr.finding_site(site, SIDES[side])
-    length = sr.num(concept, bone.value_mm, sr.MM, [sr.estimated(), where, *sr.uncertainty(bone.uncertainty_mm)])
+    told = sr.derivation(by_hand=report.is_by_hand(bone))
+    length = sr.num(concept, bone.value_mm, sr.MM, [told, where, *sr.uncertainty(bone.uncertainty_mm)])
     return sr.container(_BIOMETRY_GROUP, [length], template="5008")
 
 
 def _crl_group(report: Report, crl: Measurement) -> Dataset:
-    length = sr.num(CRL, crl.value_mm, sr.MM, [sr.estimated(), *sr.uncertainty(crl.uncertainty_mm)])
+    told = sr.derivation(by_hand=report.is_by_hand(crl))
+    length = sr.num(CRL, crl.value_mm, sr.MM, [told, *sr.uncertainty(crl.uncertainty_mm)])
     items = [length]
     dating = report.measurements.dating
     if math.isfinite(dating.days):
@@ -104,7 +106,8 @@ def _crl_group(report: Report, crl: Measurement) -> Dataset:
 def _nuchal_group(nuchal: Nuchal) -> Dataset:
     """The largest try; its callipers were set by hand."""
     note = sr.text(sr.COMMENT, nuchal.note)
-    return sr.container(_BIOMETRY_GROUP, [sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM), note], template="5008")
+    value = sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM, [sr.derivation(by_hand=True)])
+    return sr.container(_BIOMETRY_GROUP, [value, note], template="5008")
 
 
 def _age_properties(dating: Dating) -> list[Dataset]:

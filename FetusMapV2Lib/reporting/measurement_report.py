@@ -126,9 +126,8 @@ def _lengths(report: Report, frame: str) -> Iterator[Dataset]:
         if not math.isfinite(length.value_mm):
             continue
         concept, sites = _coded(length)
-        value = sr.num(
-            concept, length.value_mm, sr.MM, [sr.estimated(), *sites, *sr.uncertainty(length.uncertainty_mm)]
-        )
+        told = sr.derivation(by_hand=report.is_by_hand(length))
+        value = sr.num(concept, length.value_mm, sr.MM, [told, *sites, *sr.uncertainty(length.uncertainty_mm)])
         line = sr.points(_REGION, _lps(report.pose.positions[list(length.rows)]), "POLYLINE", frame)
         yield _group(report, length.name, length.key, sites, [line, value])
 
@@ -155,7 +154,8 @@ def _sections(report: Report, frame: str) -> Iterator[Dataset]:
         ]
         site = sr.finding_site(SECTION_SITES[section.key])
         outline = sr.points(_REGION, _lps(corners), "ELLIPSE", frame)
-        yield _group(report, f"Outline of the {section.key}", section.key, [site], [outline, *values])
+        name = f"Outline of the {section.key}"
+        yield _group(report, name, section.key, [site], [outline, *values], by_hand=section.by_hand)
 
 
 def _nuchal(report: Report, frame: str) -> Iterator[Dataset]:
@@ -163,10 +163,10 @@ def _nuchal(report: Report, frame: str) -> Iterator[Dataset]:
     nuchal = report.nuchal
     if nuchal is not None and nuchal.ends:
         note = sr.text(sr.COMMENT, nuchal.note, "HAS PROPERTIES")
-        value = sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM, [note])
+        value = sr.num(NUCHAL_TRANSLUCENCY, nuchal.value_mm, sr.MM, [sr.derivation(by_hand=True), note])
         site = sr.finding_site(LANDMARK_SITES["hind_neck"])
         line = sr.points(_REGION, _lps(np.array(nuchal.ends)), "POLYLINE", frame)
-        yield _group(report, nuchal.size.name, nuchal.size.key, [site], [line, value])
+        yield _group(report, nuchal.size.name, nuchal.size.key, [site], [line, value], by_hand=True)
 
 
 def _half_axes(section: BodySection) -> Points | None:
@@ -176,8 +176,13 @@ def _half_axes(section: BodySection) -> Points | None:
     return section.plane.to_world(section.ellipse.points(np.radians([0.0, 180.0, 90.0, 270.0])))
 
 
-def _group(report: Report, name: str, key: str, kind: Sequence[Dataset], content: Sequence[Dataset]) -> Dataset:
-    """A measurement group (TID 1410): what it tracks, what and where it is, the algorithm, the region, the values."""
+def _group(
+    report: Report, name: str, key: str, kind: Sequence[Dataset], content: Sequence[Dataset], *, by_hand: bool = False
+) -> Dataset:
+    """A measurement group (TID 1410): what it tracks, what and where it is, the algorithm, the region, the values.
+
+    What a person measured names no algorithm.
+    """
     label = ", ".join(filter(None, (name, report.fetus_name.lower())))
     algorithm = [
         sr.text(_ALGORITHM, SOFTWARE, "HAS CONCEPT MOD"),
@@ -187,7 +192,7 @@ def _group(report: Report, name: str, key: str, kind: Sequence[Dataset], content
         sr.text(_TRACKING, label, "HAS OBS CONTEXT"),
         sr.uid(_TRACKING_UID, _tracking_uid(report, key), "HAS OBS CONTEXT"),
     ]
-    return sr.container(_GROUP, [*tracking, *kind, *algorithm, *content], template="1410")
+    return sr.container(_GROUP, [*tracking, *kind, *([] if by_hand else algorithm), *content], template="1410")
 
 
 def _tracking_uid(report: Report, key: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
+from FetusMapV2Lib.anatomy.biometry import Measurement
 from FetusMapV2Lib.anatomy.body_sections import HeadAndAbdomen, SectionSize
 from FetusMapV2Lib.anatomy.crl_quality import CrlView, crl_quality
 from FetusMapV2Lib.anatomy.dating import FORMULAS, Dating
@@ -188,6 +189,10 @@ class Report:
     def edited(self) -> int:
         """Number of landmarks that a person set or confirmed."""
         return sum(state in VOUCHED_STATES for state in self.states)
+
+    def is_by_hand(self, length: Measurement) -> bool:
+        """Whether a person set or confirmed all landmarks that a length lies between."""
+        return bool(self.states) and all(self.states[row] in VOUCHED_STATES for row in length.rows)
 
     def without_identifiers(self) -> Report:
         """The same report without patient, study, reader, place, comment, day and name of the volume."""

@@ -16,7 +16,9 @@ from FetusMapV2Lib.reporting.values import clean_text, name_component
 
 MM, DAYS, PERCENT = Code("mm", "UCUM", "mm"), Code("d", "UCUM", "days"), Code("%", "UCUM", "percent")
 COMMENT = Code("121106", "DCM", "Comment")
-_DERIVATION, _ESTIMATED = Code("121401", "DCM", "Derivation"), Code("414135002", "SCT", "Estimated")
+_DERIVATION = Code("121401", "DCM", "Derivation")
+#: CID 3627.
+_ESTIMATED, _MEASURED = Code("414135002", "SCT", "Estimated"), Code("258104002", "SCT", "Measured")
 _FINDING_SITE, _LATERALITY = Code("363698007", "SCT", "Finding Site"), Code("272741003", "SCT", "Laterality")
 _UPPER = Code("371886008", "SCT", "+, range of upper measurement uncertainty")
 _LOWER = Code("371885007", "SCT", "-, range of lower measurement uncertainty")
@@ -94,9 +96,9 @@ def points(name: Code, positions_lps: NDArray[np.float64], shape: str, frame_of_
     return item
 
 
-def estimated() -> Dataset:
-    """That a number was estimated."""
-    return code(_DERIVATION, _ESTIMATED, "HAS CONCEPT MOD")
+def derivation(*, by_hand: bool) -> Dataset:
+    """How a number came about: estimated by the software, or measured by a person."""
+    return code(_DERIVATION, _MEASURED if by_hand else _ESTIMATED, "HAS CONCEPT MOD")
 
 
 def finding_site(site: Code, side: Code | None = None) -> Dataset:
@@ -118,8 +120,8 @@ def uncertainty(half_width_mm: float | None) -> list[Dataset]:
 def found_or_set(by_hand: bool, half_width_mm: float | None) -> list[Dataset]:
     """How a size came about: found in the volume with an uncertainty, or set by hand."""
     if by_hand:
-        return [text(COMMENT, "set by hand", "HAS PROPERTIES")]
-    return [estimated(), *uncertainty(half_width_mm)]
+        return [derivation(by_hand=True), text(COMMENT, "set by hand", "HAS PROPERTIES")]
+    return [derivation(by_hand=False), *uncertainty(half_width_mm)]
 
 
 def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

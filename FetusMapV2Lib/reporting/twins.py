@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from FetusMapV2Lib.anatomy.result_line import result_line
 from FetusMapV2Lib.reporting.blocks import NOTHING, head_row, heading, row, small, table, with_uncertainty
@@ -31,6 +32,7 @@ def twins_table(report: Report) -> str:
     for index, length in enumerate(fetuses[0].measurements.lengths):
         values = [one.measurements.lengths[index] for one in fetuses]
         rows.append(row((length.name, *(with_uncertainty(one.value_mm, one.uncertainty_mm, "mm") for one in values))))
+    rows += _size_rows(fetuses)
     rows.append(row(("Gestational age", *(one.measurements.dating.weeks_text or NOTHING for one in fetuses))))
     lines = [result_line(one.pose, one.measurements, quality=one.crl_quality) for one in fetuses]
     rows.append(row(("Posture", *(line.posture or NOTHING for line in lines))))
@@ -38,6 +40,21 @@ def twins_table(report: Report) -> str:
     head = head_row((("Measurement", 30), *((name, width) for name in names)))
     notes = [f"Chorionicity and amnionicity: {report.chorionicity or _NOT_TOLD}.", *discordance(report), _ORDER]
     return heading(f"{len(names)} fetuses") + table(head, rows) + "".join(map(small, notes))
+
+
+def _size_rows(fetuses: Sequence[Report]) -> list[str]:
+    """A row for each size of head, abdomen and neck that was measured of one of them."""
+    sizes = [{size.key: size for size in one.sizes if size.measured} for one in fetuses]
+    names = {size.key: size.name for one in fetuses for size in one.sizes}
+    rows = []
+    for key, name in names.items():
+        found = [one.get(key) for one in sizes]
+        if any(found):
+            cells = (
+                NOTHING if one is None else with_uncertainty(one.value_mm, one.uncertainty_mm, "mm") for one in found
+            )
+            rows.append(row((name, *cells)))
+    return rows
 
 
 def discordance(report: Report) -> list[str]:

@@ -42,6 +42,7 @@ def test_growth_since_an_earlier_examination_comment_and_signature(fetusmap, see
     [
         (("--earlier", "none.json", "--examined", "2026-02-15"), "does not exist"),
         (("--comment", "x", "--without-identifiers"), "of a patient"),
+        (("--earlier-fetus", "2"), "there is no earlier examination"),
         (("--paper", "a3"), "no paper 'a3'"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from core.folders import visible
 from exporting.test_result_document import estimate
 from training.toy_cases import BODY
 
+from FetusMapV2Lib.anatomy.growth import Size
+from FetusMapV2Lib.anatomy.known_dates import KnownDates
 from FetusMapV2Lib.anatomy.measurements import measurements
+from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting import ExportOptions, export
 from FetusMapV2Lib.exporting.case_files import is_of_other_fetus
 from FetusMapV2Lib.imaging.markups import read_markups
+from FetusMapV2Lib.reporting.earlier import EarlierExamination
 
 BESIDE = BODY * 0.9 + [60.0, 0.0, 0.0]
 
@@ -69,6 +74,21 @@ def test_the_first_document_has_all_fetuses(tmp_path: Path) -> None:
     assert (first["fetus"], first["fetuses"], second["fetus"], second["fetuses"]) == (1, 2, 2, 2)
     assert first["other_fetuses"] == [second] and second["other_fetuses"] == []
     assert second["status"] == "doubtful" and first["status"] == "found"
+
+
+def test_an_earlier_examination_is_of_the_chosen_fetus(tmp_path: Path) -> None:
+    earlier = EarlierExamination(date(2026, 2, 1), ("", "", ""), {"crl": Size(40.0, 2.0)})
+    options = ExportOptions(
+        kinds=("json",), stem="case", earlier=earlier, dates=KnownDates(date(2026, 2, 15)), chosen=2
+    )
+    export(twins(), None, tmp_path, options)
+    first, second = (
+        json.loads((tmp_path / f"{name}.measurements.json").read_text(encoding="utf-8"))["examination"]
+        for name in ("case", "case.fetus-2")
+    )
+    assert second["earlier"]["growth"] and not first.get("earlier")
+    with pytest.raises(InputError, match="of fetus 2, but 1 is seen"):
+        export(estimate(), None, tmp_path / "one", options)
 
 
 def test_files_of_a_second_fetus_do_not_stay_beside_a_single_one(tmp_path: Path) -> None:

@@ -125,10 +125,27 @@ def test_what_was_set_by_hand_is_told(strict: None) -> None:
     (line, value) = found["Nuchal translucency"].ContentSequence[-2:]
     assert list(line.GraphicData) == [-1, -2, 3, -1, -2, 4.5] and line.GraphicType == "POLYLINE"
     assert value.ConceptNameCodeSequence[0].CodeValue == codes.cid12009.NuchalTranslucency.value
-    assert "the largest of 2 tries" in value.ContentSequence[0].TextValue
+    assert "the largest of 2 tries" in value.ContentSequence[1].TextValue
     circumference = found["Outline of the head"].ContentSequence[-3]
-    assert [one.TextValue for one in circumference.ContentSequence] == ["set by hand"]
+    assert circumference.ContentSequence[1].TextValue == "set by hand"
+    measured = codes.cid3627.Measured
+    for number in (value, circumference):
+        derivation = number.ContentSequence[0]
+        assert named(derivation) == "Derivation" and derivation.ConceptCodeSequence[0].CodeValue == measured.value
+    for name in ("Nuchal translucency", "Outline of the head"):
+        assert "Algorithm Name" not in map(named, found[name].ContentSequence), "nobody's but the person's"
     assert "set by hand" in structured_report(case).to_json()
+
+
+def test_nothing_that_a_person_set_is_called_estimated(strict: None) -> None:
+    case = with_head(states=("edited",) * 11 + ("confirmed",) * 11)
+    head = case.sections.head.with_ellipse(Ellipse(2.0, -1.0, 19.0, 15.0, 0.3))
+    case = replace(case, sections=case.sections.with_section(head), nuchal=Nuchal((1.5,), ((1, 2, 3), (1, 2, 4.5))))
+    for document in (measurement_report(case), structured_report(case)):
+        text = document.to_json()
+        assert codes.cid3627.Measured.value in text and codes.SCT.Estimated.value not in text
+    one_left = replace(case, states=("estimated", *case.states[1:]))
+    assert structured_report(one_left).to_json().count(codes.SCT.Estimated.value) == 1, "the crown-rump length"
 
 
 @pytest.mark.skipif(pydicom.__version__ < "3", reason="an older pydicom lists the codes of an older standard")

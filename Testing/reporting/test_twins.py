@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from reporting import samples
 
+from FetusMapV2Lib.anatomy.nuchal import Nuchal
+from FetusMapV2Lib.reporting.blocks import NOTHING
 from FetusMapV2Lib.reporting.dicom_sr import structured_report
 from FetusMapV2Lib.reporting.fhir import fhir_bundle
 from FetusMapV2Lib.reporting.page import report_page
@@ -30,6 +32,15 @@ def test_each_fetus_has_a_column_in_the_reports_of_both() -> None:
         assert "Fetus 1</th>" in page and "Fetus 2</th>" in page and f"{one.number} of 2" in page
         cells = twins_table(one)
         assert ">found</td>" in cells and ">doubtful</td>" in cells
+
+
+def test_sizes_of_head_and_neck_stand_in_the_columns_where_one_fetus_has_them() -> None:
+    first, second = twins()
+    first = replace(first, sections=samples.sections(), nuchal=Nuchal((1.52, 1.84)))
+    cells = twins_table(replace(first, fetuses=(first, second)))
+    (nuchal,) = [one for one in cells.split("<tr") if "Nuchal translucency" in one]
+    assert "1.8\xa0mm" in nuchal and NOTHING in nuchal
+    assert "Head circumference" in cells and "Abdominal circumference" not in cells, "not measured of either"
 
 
 def test_a_single_fetus_has_none() -> None:
