@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,15 +123,6 @@ class CalibrationResult:
     remarks: tuple[str, ...]
 
 
-def calibrate_model(
-    path: str | os.PathLike[str],
-    data: str | os.PathLike[str],
-    **options: Any,
-) -> Calibration:
-    """Calibrate a model on held-out cases of one world; see `calibrate_on_worlds`."""
-    return calibrate_on_worlds(path, [data], **options).calibration
-
-
 def calibrate_on_worlds(
     path: str | os.PathLike[str],
     data: Sequence[str | os.PathLike[str]],
@@ -230,8 +220,3 @@ def _may_show_fetus(case: CaseFiles) -> bool:
         return case.fetus_present
     except InputError:  # reported when the case is processed
         return True
-
-
-def calibration_from(seen: Observations) -> Calibration:
-    """The calibration of observations of one world; see `world_calibration.calibrate`."""
-    return calibrate({"": seen})

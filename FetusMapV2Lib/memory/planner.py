@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -71,19 +70,6 @@ def plan_inference(
     graph = build_units(network)
     cost_model = CostModel(graph, input_size, batch=batch, training=False, autocast=autocast, machine=machine)
     return PlanSearch(cost_model, budget_bytes, None, None).plan()
-
-
-def largest_input(
-    network: nn.Module, *, budget_bytes: int, max_slowdown: float | None = None, **options: Any
-) -> MemoryPlan:
-    """The plan for the largest input that trains within a budget; see `largest_size` for the options.
-
-    Raises:
-        BudgetError: not even the smallest size fits.
-    """
-    size = largest_size(network, budget_bytes=budget_bytes, max_slowdown=max_slowdown, **options)
-    kept = {name: value for name, value in options.items() if name not in ("aspect", "multiple")}
-    return plan_training(network, size, budget_bytes=budget_bytes, max_slowdown=max_slowdown, **kept)
 
 
 def largest_size(

@@ -43,8 +43,3 @@ def build_label_map(
         labels += (smooth_field(shape_kji, cells, generator, "cpu") > 0).to(torch.uint8) * (STRIDE << bit)
     labels[~field_of_view(shape_kji, spacing_mm, geometry.probe)] = int(Tissue.OUTSIDE)
     return labels
-
-
-def tissues_of(labels: torch.Tensor) -> torch.Tensor:
-    """The tissues (uint8) of a label map, without the clusters."""
-    return labels % STRIDE

@@ -19,15 +19,14 @@ from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.evaluation.calibrating import (
     Observations,
-    calibrate_model,
     calibrate_on_worlds,
-    calibration_from,
     observe,
     uselessness,
 )
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, load_model, save_model
+from FetusMapV2Lib.models.world_calibration import calibrate
 from FetusMapV2Lib.network.unet import UNet3d
 
 
@@ -48,7 +47,7 @@ def observations(empty: int = 20, seed: int = 0) -> Observations:
 
 def test_the_threshold_parts_cases_with_and_without_a_fetus() -> None:
     data = observations()
-    threshold = calibration_from(data).detection_threshold
+    threshold = calibrate({"": data}).detection_threshold
     for part in (data, observations(seed=1)):
         assert (part.detection_score >= threshold).all()
         assert (part.empty_presence < threshold).all()
@@ -57,11 +56,11 @@ def test_the_threshold_parts_cases_with_and_without_a_fetus() -> None:
 def test_without_empty_cases_the_threshold_stays_below_every_fetus() -> None:
     data = observations(empty=0)
     assert data.empty_presence.shape == (0,)
-    assert 0 < calibration_from(data).detection_threshold < 0.6 * data.detection_score.min()
+    assert 0 < calibrate({"": data}).detection_threshold < 0.6 * data.detection_score.min()
 
 
 def test_the_radius_covers_nine_in_ten_of_new_cases() -> None:
-    calibration = calibration_from(observations())
+    calibration = calibrate({"": observations()})
     errors, spread, mass = seen(np.random.default_rng(7), 400, 2.0)
     assert (errors <= calibration.radius90_mm(spread, mass)).mean() == pytest.approx(0.9, abs=0.05)
 
@@ -69,7 +68,7 @@ def test_the_radius_covers_nine_in_ten_of_new_cases() -> None:
 def test_landmarks_without_truth_are_left_out() -> None:
     data = observations()
     data.errors_mm[::3, 4] = np.nan
-    calibration = calibration_from(data)
+    calibration = calibrate({"": data})
     assert np.isfinite(calibration.radius_factors).all() and np.isfinite(calibration.offsets).all()
 
 
@@ -109,7 +108,7 @@ def test_the_file_is_rewritten_with_its_calibration_and_nothing_else(toy_model: 
     cases = tmp_path / "cases"
     write_toy_cases(cases, 12)
     before = load_model(toy_model)
-    calibration = calibrate_model(toy_model, cases, force=True, device="cpu")
+    calibration = calibrate_on_worlds(toy_model, [cases], force=True, device="cpu").calibration
     after = load_model(toy_model)
     assert before.calibration is None
     assert after.calibration == calibration
@@ -129,15 +128,15 @@ def test_a_model_that_changes_meanwhile_is_not_given_a_calibration(toy_model: Pa
             save_model(toy_model, other)
 
     with pytest.raises(ModelError, match="changed while it was calibrated"):
-        calibrate_model(toy_model, cases, force=True, device="cpu", on_progress=change)
+        calibrate_on_worlds(toy_model, [cases], force=True, device="cpu", on_progress=change)
     assert load_model(toy_model).calibration is None
 
 
 def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     write_toy_cases(cases, 11)
-    first = calibrate_model(toy_model, cases, force=True, device="cpu")
-    again = calibrate_model(str(toy_model), str(cases), fresh=True, force=True, device="cpu")
+    first = calibrate_on_worlds(toy_model, [cases], force=True, device="cpu").calibration
+    again = calibrate_on_worlds(str(toy_model), [str(cases)], fresh=True, force=True, device="cpu").calibration
     assert again == first
     assert replace(first, detection_threshold=0.0) != first
 
@@ -148,7 +147,7 @@ def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Pa
     (cases / "case-03.nrrd").write_bytes(b"")  # would be refused if it were read
     before = toy_model.read_bytes()
     with pytest.raises(ModelError, match="9 cases with a fetus are too few"):
-        calibrate_model(toy_model, cases, force=True, device="cpu")
+        calibrate_on_worlds(toy_model, [cases], force=True, device="cpu")
     assert toy_model.read_bytes() == before
 
 
@@ -164,7 +163,7 @@ def test_cases_that_cannot_be_used_can_be_left_out(toy_model: Path, tmp_path: Pa
         except InputError as error:
             refused.append((name, path.name, error.problem))
 
-    assert calibrate_model(toy_model, cases, force=True, device="cpu", run_case=run_case).cases == 10
+    assert calibrate_on_worlds(toy_model, [cases], force=True, device="cpu", run_case=run_case).calibration.cases == 10
     assert [one[:2] for one in refused] == [("case-03", "case-03.nrrd"), ("case-04", "case-04.nrrd")]
 
 
@@ -174,10 +173,10 @@ def test_a_broken_case_leaves_the_model_alone(toy_model: Path, tmp_path: Path) -
     (cases / "case-03.nrrd").write_bytes(b"")
     before = toy_model.read_bytes()
     with pytest.raises(InputError, match=r"case-03\.nrrd"):
-        calibrate_model(toy_model, cases, force=True, device="cpu")
+        calibrate_on_worlds(toy_model, [cases], force=True, device="cpu")
     assert toy_model.read_bytes() == before
     with pytest.raises(InputError, match="folder"):
-        calibrate_model(toy_model, tmp_path / "nothing", device="cpu")
+        calibrate_on_worlds(toy_model, [tmp_path / "nothing"], device="cpu")
 
 
 def test_worlds_are_calibrated_together_and_told_apart(toy_model: Path, tmp_path: Path) -> None:
@@ -193,21 +192,21 @@ def test_worlds_are_calibrated_together_and_told_apart(toy_model: Path, tmp_path
 
 def test_a_few_cases_move_an_earlier_calibration(toy_model: Path, tmp_path: Path) -> None:
     """With three cases; without any that shows no fetus its threshold stays."""
-    earlier = replace(calibration_from(observations()), detection_threshold=0.8)
+    earlier = replace(calibrate({"": observations()}), detection_threshold=0.8)
     save_model(toy_model, replace(load_model(toy_model), calibration=earlier))
     write_toy_cases(tmp_path / "few", 3)
-    moved = calibrate_model(toy_model, tmp_path / "few", force=True, device="cpu")
+    moved = calibrate_on_worlds(toy_model, [tmp_path / "few"], force=True, device="cpu").calibration
     assert moved.detection_threshold == 0.8 and moved.spread_weight == earlier.spread_weight
     assert moved.offsets != earlier.offsets and moved.cases == 33
     with pytest.raises(ModelError, match="3 cases with a fetus are too few"):
-        calibrate_model(toy_model, tmp_path / "few", fresh=True, force=True, device="cpu")
+        calibrate_on_worlds(toy_model, [tmp_path / "few"], fresh=True, force=True, device="cpu")
 
 
 def test_a_useless_model_is_refused_with_what_to_do(toy_model: Path, tmp_path: Path) -> None:
     write_toy_cases(tmp_path / "cases", 11)
     before = toy_model.read_bytes()
     with pytest.raises(ModelError, match=r"half of its landmarks .* Train it longer .*\(--force\)"):
-        calibrate_model(toy_model, tmp_path / "cases", device="cpu")
+        calibrate_on_worlds(toy_model, [tmp_path / "cases"], device="cpu")
     assert toy_model.read_bytes() == before
 
 

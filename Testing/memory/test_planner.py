@@ -32,7 +32,7 @@ from FetusMapV2Lib.memory.plan import (
     shown_bytes,
 )
 from FetusMapV2Lib.memory.plan_search import PlanSearch
-from FetusMapV2Lib.memory.planner import largest_input, plan_inference, plan_training
+from FetusMapV2Lib.memory.planner import largest_size, plan_inference, plan_training
 from FetusMapV2Lib.memory.strategies import EXACT, STRATEGIES
 from FetusMapV2Lib.memory.timings import Timing, Timings
 from FetusMapV2Lib.memory.unit_builder import build_units
@@ -294,14 +294,12 @@ def test_strategies_can_be_switched_off():
         plan_training(network, size, allowed=frozenset({"magic"}))
 
 
-def test_largest_input():
+def test_largest_size():
     network = UNet3d(widths=(8, 16, 24, 32))
     budget = 60 * 2**20
-    plan = largest_input(network, budget_bytes=budget, aspect=(208, 128, 144))
-    assert plan.prediction.peak_bytes <= budget
-    assert all(n % 16 == 0 for n in plan.input_size)
-    k, j, i = plan.input_size
-    assert k > i >= j
+    k, j, i = largest_size(network, budget_bytes=budget, aspect=(208, 128, 144))
+    assert plan_training(network, (k, j, i), budget_bytes=budget).prediction.peak_bytes <= budget
+    assert all(n % 16 == 0 for n in (k, j, i)) and k > i >= j
     with pytest.raises(BudgetError):
         plan_training(network, (2 * k, 2 * j, 2 * i), budget_bytes=budget, allowed=EXACT - {"slab-streaming"})
 

@@ -8,7 +8,7 @@ import torch
 
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.phantom.label_map import STRIDE, tissues_of
+from FetusMapV2Lib.phantom.label_map import STRIDE
 from FetusMapV2Lib.phantom.random_contrast import (
     Contrast,
     draw_contrast,
@@ -48,7 +48,7 @@ def plain(**changes: object) -> Contrast:
 
 def test_a_label_map_has_the_tissues_in_clusters_and_the_landmarks(labels: SimulatedCase) -> None:
     array = labels.volume.array
-    tissue = tissues_of(torch.from_numpy(array)).numpy()
+    tissue = array % STRIDE
     assert {int(t) for t in (Tissue.FLUID, Tissue.BRAIN, Tissue.BONE, Tissue.LIVER)} <= set(np.unique(tissue))
     assert len(np.unique(array[tissue == int(Tissue.MATERNAL)])) == 4
     # outside the probe's field of view there is nothing
