@@ -24,10 +24,8 @@ from FetusMapV2Lib.memory.paper.forward_state import (
     autocast_enabled,
     autocast_now,
     fixed_statistics,
-    random_state,
-    random_state_replayed,
-    statistics_frozen,
 )
+from FetusMapV2Lib.memory.replay import random_state, random_state_replayed, statistics_frozen
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
