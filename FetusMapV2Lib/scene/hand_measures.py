@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.body_sections import SectionKey
-from FetusMapV2Lib.scene.node_attributes import read_attribute, write_attribute
+from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.serialisation import from_json, to_json
+from FetusMapV2Lib.scene.node_attributes import DIGITS, RULES, read_attribute, write_attribute
 
 Array = NDArray[np.float64]
 
@@ -39,8 +41,11 @@ class HandMeasures:
     def load(cls, node: Any) -> HandMeasures:
         """What a landmarks node stores; nothing if it is damaged."""
         found = read_attribute(node, HAND_ATTRIBUTE, cls)
-        if found is None:
-            return cls()
+        return cls() if found is None else cls._checked(found)
+
+    @classmethod
+    def _checked(cls, found: HandMeasures) -> HandMeasures:
+        """What is sound of it."""
         tries = len(found.nuchal)
         wanted = {"head": (4, 3), "abdomen": (4, 3), "nuchal": (tries, 2, 3), "moved": (tries, 2)}
         sound = {key: one for key in wanted if _fits(one := getattr(found, key), wanted[key])}
@@ -48,10 +53,27 @@ class HandMeasures:
 
     def save(self, node: Any) -> None:
         """Store it in a landmarks node; nothing leaves no trace."""
-        if len(self.head) or len(self.abdomen) or len(self.nuchal):
+        if self.anything:
             write_attribute(node, HAND_ATTRIBUTE, self)
         elif node.GetAttribute(HAND_ATTRIBUTE) is not None:
             node.RemoveAttribute(HAND_ATTRIBUTE)
+
+    def document(self) -> dict[str, Any]:
+        """As values for a file of the case; empty without anything."""
+        return to_json(self, digits=DIGITS) if self.anything else {}
+
+    @classmethod
+    def from_document(cls, document: Any) -> HandMeasures:
+        """What a file of the case has; nothing if it is damaged."""
+        try:
+            return cls() if not document else cls._checked(from_json(cls, document, rules=RULES))
+        except UserError:
+            return cls()
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything was measured by hand."""
+        return bool(len(self.head) or len(self.abdomen) or len(self.nuchal))
 
     def handles(self, key: SectionKey) -> Array | None:
         """(4, 3) handles of an outline; None if it was not set by hand."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from FetusMapV2Lib.anatomy.body_sections import BodySection, HeadAndAbdomen, SectionKey
+from FetusMapV2Lib.anatomy.nuchal import Nuchal, nuchal_of
 from FetusMapV2Lib.anatomy.section_handles import dragged, handles_of, outline_points, section_of
 from FetusMapV2Lib.scene import appearance, pose_nodes
 from FetusMapV2Lib.scene.control_points import local_to_world, set_world_position, world_positions, world_to_local
@@ -101,6 +102,16 @@ class SectionNodes:
         """(T, 2, 3) callipers of the tries of the nuchal translucency that count, RAS mm."""
         counted = self.by_hand.counted
         return self._to_world(counted.reshape(-1, 3)).reshape(counted.shape)
+
+    def nuchal_at(self, crl_mm: float) -> Nuchal | None:
+        """The nuchal translucency at a crown-rump length; None if it was not measured, or does not count there."""
+        return nuchal_of(self.tries(), crl_mm)
+
+    @property
+    def is_try_open(self) -> bool:
+        """Whether callipers wait to be dragged."""
+        moved = self.by_hand.moved
+        return len(moved) > 0 and not moved[-1].all()
 
     def show(self, found: HeadAndAbdomen | None) -> None:
         """Show what was found in the volume, where nothing was set by hand; None shows nothing."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.exporting import ExportOptions, Kind, export
 from FetusMapV2Lib.serving.open_case import OpenCase
@@ -55,6 +56,8 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
         study=case.study,
         states=case.poses.states(),
         edits=case.poses.edit_log.edits(),
+        sections=case.poses.sections.sections_by_hand(),
+        nuchal=case.poses.sections.nuchal_at(measurements(estimate.pose).crl.value_mm),
     )
     return export(estimate, case.volume, folder, options)[kind]
 

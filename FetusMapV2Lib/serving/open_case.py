@@ -22,12 +22,14 @@ from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.live_views import LiveViews
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
+from FetusMapV2Lib.scene.section_editing import propose_again
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -133,8 +135,13 @@ class OpenCase:
             raise InputError("nothing was seen in this volume", where=self.name)
         self.show(self.estimate.showing_what_was_seen())
 
-    def restore(self, landmarks: Path, edits: Sequence[Edit] = ()) -> None:
+    def restore(self, landmarks: Path, edits: Sequence[Edit] = (), by_hand: HandMeasures | None = None) -> None:
         """Show a pose that was saved with the states of its landmarks, and what was done to them by hand.
+
+        Args:
+            landmarks: the file.
+            edits: of its landmarks.
+            by_hand: what a person measured besides.
 
         Raises:
             InputError: the file holds no landmarks of this schema.
@@ -145,6 +152,7 @@ class OpenCase:
         if node is None:
             raise InputError("the landmarks cannot be read", where=landmarks, remedy="Estimate the pose again")
         schema = default_schema()
+        (by_hand or HandMeasures()).save(node)
         poses = PoseScene.attach(self.scene, node, schema)
         ownership.assign_volume(node, self._volume_node)
         poses.edit_log.restore(edits)
@@ -205,10 +213,7 @@ class OpenCase:
             self.views.focus(position)
 
     def find_outlines(self) -> bool:
-        """Search head and abdomen in the volume, unless that was done for this pose; true if it was done now.
-
-        The outlines are shown in the slices and not dragged: no file of the page keeps what would be set by hand.
-        """
+        """Search head and abdomen in the volume, unless that was done for this pose; true if it was done now."""
         if self.poses is None:
             return False
         pose = self.poses.pose()
@@ -216,10 +221,13 @@ class OpenCase:
         if wanted == self._searched:
             return False
         self._searched = wanted
-        for node in self.poses.sections.draggable:
-            node.SetLocked(True)
         self.poses.sections.show(measure_head_and_abdomen(self.volume, pose))
         return True
+
+    def propose_again(self) -> None:
+        """Drop the outlines set by hand, so that those found in the volume are shown."""
+        if self.poses is not None:
+            propose_again(self.poses, "head", "abdomen")
 
     def show_section(self, key: SectionKey) -> None:
         """Turn the Red view to the plane of the head or of the abdomen.

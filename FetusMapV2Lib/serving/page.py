@@ -13,6 +13,7 @@ from trame.widgets import vuetify3 as v3
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.presenting.measurement_rows import formula_name
 from FetusMapV2Lib.serving.downloads import listed_downloads
+from FetusMapV2Lib.serving.nuchal_part import build_nuchal_part
 from FetusMapV2Lib.serving.view_area import ViewArea
 
 _STATIC = Path(__file__).parent / "static"
@@ -144,6 +145,7 @@ def _result() -> None:
         _table("measurement_rows", "fm-measurements")
         html.Div("* Between joint centres: longer than the ossified shaft that charts use.", classes="fm-small")
         _head_and_abdomen()
+        build_nuchal_part(_SMALL)
 
 
 def _table(rows: str, classes: str) -> None:
@@ -178,7 +180,15 @@ def _head_and_abdomen() -> None:
             click="trigger('section', ['abdomen'])",
             **_SMALL,
         )
+        v3.VBtn(
+            "Propose again",
+            title="Drop the ellipses set by hand, and show those found in the volume",
+            click="trigger('propose')",
+            disabled=("!sections_by_hand",),
+            **_SMALL,
+        )
     _table("section_rows", "fm-measurements fm-sections")
+    html.Div("Drag a handle of an ellipse to correct it.", v_show="section_rows.length", classes="fm-small")
     html.Div("{{ section_reasons }}", v_show="section_reasons", classes="fm-small", style="white-space:pre-line")
 
 

@@ -27,6 +27,7 @@ from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.first_values import START, START_OF_CASE
 from FetusMapV2Lib.serving.job_runner import JobRunner
+from FetusMapV2Lib.serving.nuchal_part import take_nuchal_step
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import OutlineKeeper
 from FetusMapV2Lib.serving.page import build_page
@@ -290,6 +291,8 @@ class Session:
             "stop_placing": self._stop_placing,
             "planes": self._show_planes,
             "section": lambda key: self._guarded(lambda case: case.show_section(key)),
+            "propose": lambda: self._guarded(lambda case: case.propose_again()),
+            "nuchal": lambda name: self._guarded(lambda case: take_nuchal_step(case, name)),
             "show_seen": lambda: self._guarded(lambda case: case.show_seen()),
             "focus": lambda name, focused: self.areas[name].focus(focused),
         }.items():

@@ -21,6 +21,7 @@ from FetusMapV2Lib.core.publishing import published
 from FetusMapV2Lib.imaging.edit_log import edits_from_json, edits_to_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.serving.open_case import OpenCase
 
 ItemState = Literal["open", "estimated", "no fetus", "changed", "confirmed"]
@@ -93,7 +94,8 @@ class WorkList:
         opened.warnings = tuple(map(str, notes.get("warnings", ())))
         landmarks = self._path(case, ".mrk.json")
         if landmarks.exists():
-            opened.restore(landmarks, edits_from_json(notes.get("edit_log", [])))
+            by_hand = HandMeasures.from_document(notes.get("by_hand"))
+            opened.restore(landmarks, edits_from_json(notes.get("edit_log", [])), by_hand)
 
     def save(self, case: BatchCase, opened: OpenCase) -> None:
         """Write the work on a case, all of its files or none.
@@ -140,6 +142,7 @@ class WorkList:
         with published(self._folder(case), f"{case.name}.work", expected=names, overwrite=True) as staging:
             if opened.poses is not None:
                 notes["digest"] = _digest(opened)
+                notes["by_hand"] = opened.poses.sections.by_hand.document()
                 notes["edit_log"] = edits_to_json(opened.poses.edit_log.edits())
                 write_markups(staging / names[0], opened.poses.pose(), descriptions=opened.notes())
             write_json(staging / names[1], notes)

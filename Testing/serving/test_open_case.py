@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import slicer
+import vtk
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.scene.control_points import world_positions
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
+from FetusMapV2Lib.serving.nuchal_part import nuchal_shown, take_nuchal_step
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import outlines_shown
 
@@ -154,7 +159,6 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
     matrix = desk.case.views.views["Red"].node.GetSliceToRAS()
     normal = [matrix.GetElement(row, 2) for row in range(3)]
     np.testing.assert_allclose(normal, -head.plane.normal, atol=1e-6)
-    assert all(node.GetLocked() for node in desk.case.poses.sections.draggable)
     node = desk.case.poses.landmarks_node
     node.SetNthControlPointPositionWorld(9, *(desk.case.poses.pose().positions[9] + [3.0, 0.0, -4.0]))
     assert desk.case.find_outlines() and not desk.case.poses.sections.sections_by_hand()
@@ -164,3 +168,76 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
     with pytest.raises(InputError, match="no plane of the head: too few landmarks"):
         desk.case.show_section("head")
     assert "too few landmarks" in outlines_shown(desk.case)["section_reasons"]
+
+
+def drag(case: OpenCase, name: str, start: np.ndarray, by_pixels: tuple[int, int]) -> None:
+    """Drag the point at a world position by mouse events of a view, as a browser sends them."""
+    view = case.views.views[name]
+    view.image()
+    inverse = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(view.node.GetXYToRAS(), inverse)
+    x, y, *_rest = inverse.MultiplyPoint([*start, 1.0])
+    path = [(x + by_pixels[0] * part / 4, y + by_pixels[1] * part / 4) for part in range(5)]
+    for event, points in (
+        ("EnterEvent", path[:1]),
+        ("MouseMoveEvent", path[:1]),
+        ("LeftButtonPressEvent", path[:1]),
+        ("MouseMoveEvent", path[1:]),
+        ("LeftButtonReleaseEvent", path[-1:]),
+    ):
+        for at in points:
+            view.interactor.SetEventInformation(round(at[0]), round(at[1]), 0, 0, "\0", 0, None)
+            view.interactor.InvokeEvent(event)
+
+
+def test_the_neck_is_measured_by_callipers_saved_and_undone(desk, tmp_path: Path):
+    case = desk.case
+    assert not nuchal_shown(case)["nuchal_allowed"]
+    case.show(desk.estimate)
+    assert "but you" in nuchal_shown(case)["nuchal_text"]
+    take_nuchal_step(case, "try")
+    assert "Drag both" in nuchal_shown(case)["nuchal_text"]
+    before = world_positions(case.poses.sections.nuchal)
+    for row, by in enumerate([(12, 6), (-14, 5)]):
+        drag(case, "Yellow", world_positions(case.poses.sections.nuchal)[row], by)
+    ends = world_positions(case.poses.sections.nuchal)
+    assert (np.linalg.norm(ends - before, axis=1) > 0.3).all()
+    value = float(np.linalg.norm(ends[0] - ends[1]))
+    shown_now = nuchal_shown(case)
+    assert f"{value:.1f} mm, one try" in shown_now["nuchal_text"] and shown_now["nuchal_tries"] == 1
+    table = write_download("csv", case, "intergrowth21", tmp_path).read_text(encoding="utf-8")
+    assert f"Nuchal translucency,{value:.1f},mm" in table
+    again = OpenCase(case.volume, case.source, lambda: None, lambda name: None)
+    try:
+        write_markups(tmp_path / "work.mrk.json", case.poses.pose(), descriptions=case.notes())
+        kept = json.loads(json.dumps(case.poses.sections.by_hand.document()))
+        again.restore(tmp_path / "work.mrk.json", by_hand=HandMeasures.from_document(kept))
+        assert nuchal_shown(again) == shown_now
+    finally:
+        again.close()
+    case.undo()
+    assert "Drag both" in nuchal_shown(case)["nuchal_text"]
+    take_nuchal_step(case, "remove")
+    assert nuchal_shown(case)["nuchal_tries"] == 0
+    take_nuchal_step(case, "another")
+    case.poses.landmarks_node.SetNthControlPointPositionMissing(5)
+    with pytest.raises(InputError, match="the neck is missing"):
+        take_nuchal_step(case, "try")
+
+
+def test_an_outline_set_by_hand_is_in_the_files_until_it_is_proposed_again(desk, tmp_path: Path):
+    case = desk.case
+    case.show(desk.estimate)
+    case.find_outlines()
+    sections = case.poses.sections
+    section = next(one for one in sections.sections().sections if one.ellipse is not None)
+    before, found = world_positions(sections.handles(section.key)), outlines_shown(case)
+    case.show_section(section.key)
+    drag(case, "Red", before[0], (15, 0))
+    after = outlines_shown(case)
+    assert after["sections_by_hand"] and any("by hand" in row["remark"] for row in after["section_rows"])
+    table = write_download("csv", case, "intergrowth21", tmp_path).read_text(encoding="utf-8")
+    (size, *_others) = sections.sections().section(section.key).sizes
+    assert f"{size.name},{size.value_mm:.1f},mm" in table
+    case.propose_again()
+    assert outlines_shown(case) == found

@@ -169,6 +169,12 @@ def test_head_and_abdomen_follow_the_pose_and_a_click_goes_to_their_planes(tab) 
     deadline = time.monotonic() + LONG / 1000
     while tab.locator('[data-view="Red"]').screenshot() == before:
         assert time.monotonic() < deadline, "the Red view is not turned"
+    neck = tab.locator(".fm-nuchal")
+    expect(neck).to_contain_text("Nothing sets these callipers but you")
+    tab.get_by_role("button", name="New try").click()
+    expect(neck).to_contain_text("Drag both callipers")
+    tab.get_by_role("button", name="Remove last try").click()
+    expect(neck).to_contain_text("Not measured")
 
 
 def test_the_page_is_light_or_dark_as_the_computer_is_until_one_chooses(tab) -> None:

@@ -16,6 +16,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.locks import LockedError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.scene.section_editing import start_nuchal_try
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.work_list import WorkItem, WorkList, vouched
 
@@ -88,6 +89,7 @@ def test_the_work_is_found_again(work: WorkList, opened: OpenCase, estimate: Est
     case = work.cases[0]
     opened.show(estimate)
     opened.step("confirm", [4])
+    start_nuchal_try(opened.poses)
     opened.device, opened.warnings = "cpu", ("look twice",)
     work.save(case, opened)
     again = OpenCase(patients[0].volume(), patients[0].volume_path, lambda: None, lambda name: None)
@@ -96,6 +98,7 @@ def test_the_work_is_found_again(work: WorkList, opened: OpenCase, estimate: Est
         assert again.poses.states() == opened.poses.states() and again.poses.model == "a model"
         assert [edit.action for edit in again.poses.edit_log.edits()] == ["confirmed"]
         assert again.poses.edit_log.edits() == opened.poses.edit_log.edits()
+        np.testing.assert_allclose(again.poses.sections.by_hand.nuchal, opened.poses.sections.by_hand.nuchal, atol=1e-5)
         assert (again.current().device, again.current().warnings) == ("cpu", ("look twice",))
         np.testing.assert_allclose(again.poses.pose().positions, estimate.pose.positions, atol=1e-5)
     finally:

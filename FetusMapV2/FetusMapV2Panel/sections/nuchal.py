@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import qt
 
 from FetusMapV2Lib.anatomy.measurements import measurements
-from FetusMapV2Lib.anatomy.nuchal import Nuchal, nuchal_of, nuchal_view
+from FetusMapV2Lib.anatomy.nuchal import Nuchal, nuchal_view
 from FetusMapV2Lib.presenting.nuchal_line import NuchalLine, nuchal_line
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.section_editing import remove_nuchal_try, start_nuchal_try
@@ -84,11 +84,9 @@ class NuchalSection(Section):
         fetus, measured = self.state.poseScene, self.state.measured()
         if fetus is None or measured is None:
             return nuchal_line(None, float("nan"), is_open=False)
-        moved = fetus.sections.by_hand.moved
-        crl = measured.crl.value_mm
-        return nuchal_line(nuchalOf(fetus), crl, is_open=len(moved) > 0 and not moved[-1].all())
+        return nuchal_line(nuchalOf(fetus), measured.crl.value_mm, is_open=fetus.sections.is_try_open)
 
 
 def nuchalOf(fetus: PoseScene) -> Nuchal | None:
     """The nuchal translucency of a pose; None if it was not measured, or does not count at its length."""
-    return nuchal_of(fetus.sections.tries(), measurements(fetus.pose()).crl.value_mm)
+    return fetus.sections.nuchal_at(measurements(fetus.pose()).crl.value_mm)
