@@ -48,8 +48,10 @@ class Ledger:
     def take(self, count: int) -> None:
         """Allocate."""
         self.current += count
-        self.peak = max(self.peak, self.current)
-        self._label_peak = max(self._label_peak, self.current)
+        if self.current > self._label_peak:  # which is never above the peak
+            self._label_peak = self.current
+            if self.current > self.peak:
+                self.peak = self.current
 
     def take_host(self, count: int) -> None:
         """Allocate in host memory."""
@@ -67,13 +69,14 @@ class Ledger:
 
     def convolve(self, kind: str, z: Any, weight: Any, conv: Any) -> None:
         """Count a convolution or a gradient of one; two operations per weight and voxel of `z`, its output."""
-        flops = 2 * weight.numel() * z.shape[0] * math.prod(z.shape[2:])
-        steps = (*conv.stride, *conv.dilation)
-        operation = Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, steps)
+        batch, _, *space = z.shape
+        flops = 2 * weight.numel() * batch * math.prod(space)
+        operation = Operation(kind, z.shape, z.dtype, 0, flops, weight.shape, (*conv.stride, *conv.dilation))
         self._count(operation)
         count = self.workspace(operation)
-        self.largest_workspace = max(self.largest_workspace, count)
-        self.brief(count)
+        if count:
+            self.largest_workspace = max(self.largest_workspace, count)
+            self.brief(count)
 
     def _count(self, operation: Operation) -> None:
         self.operations[operation] += 1

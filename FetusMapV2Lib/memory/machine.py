@@ -107,6 +107,8 @@ class Machine:
 
 def _share(operation: Operation, share: float) -> int:
     """Some share of the larger of a convolution's input and output, in bytes."""
+    if not share:
+        return 0
     outputs, inputs = operation.weight[:2]
     voxels = operation.shape[0] * operation.shape[2] * operation.shape[3] * operation.shape[4]
     return int(share * max(inputs, outputs) * voxels * operation.dtype.itemsize)

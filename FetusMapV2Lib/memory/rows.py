@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,17 +26,25 @@ class RowConv:
     @classmethod
     def of(cls, conv: nn.Conv3d) -> RowConv:
         """Of a convolution that keeps sizes, see `keeps_size`."""
-        padding: Any = conv.padding
-        return cls(conv.kernel_size, (0, *padding[1:]), dilation=conv.dilation)
+        return _over_rows(conv.kernel_size, conv.padding, conv.dilation)
 
 
 Convolution = nn.Conv3d | RowConv
 
 
+@cache
+def _over_rows(kernel_size: Any, padding: Any, dilation: Any) -> RowConv:
+    return RowConv(kernel_size, (0, *padding[1:]), dilation=dilation)
+
+
 def keeps_size(conv: nn.Conv3d) -> bool:
     """Whether the output is as large as the input, each voxel amid those that it is made from."""
-    padding: Any = conv.padding
-    axes = zip(conv.kernel_size, padding, conv.stride, conv.dilation, strict=True)
+    return _keeps_size(conv.kernel_size, conv.padding, conv.stride, conv.dilation)
+
+
+@cache
+def _keeps_size(kernel_size: Any, padding: Any, stride: Any, dilation: Any) -> bool:
+    axes = zip(kernel_size, padding, stride, dilation, strict=True)
     return all(k % 2 == 1 and p == d * (k // 2) and s == 1 for k, p, s, d in axes)
 
 

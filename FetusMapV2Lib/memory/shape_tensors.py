@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,12 +59,15 @@ class ShapeTensor:
 
     def __getitem__(self, index: Any) -> ShapeTensor:
         parts = index if isinstance(index, tuple) else (index,)
-        if parts and parts[0] is Ellipsis:
-            parts = (slice(None),) * (len(self.shape) - len(parts) + 1) + parts[1:]
-        shape = (
-            tuple(len(range(n)[part]) for n, part in zip(self.shape, parts, strict=False)) + self.shape[len(parts) :]
-        )
-        return ShapeTensor(shape, self.dtype, self.memory)
+        shape = list(self.shape)
+        axis = 0
+        for part in parts:
+            if part is Ellipsis:
+                axis = len(shape) - len(parts)
+            elif part.start is not None or part.stop is not None:
+                shape[axis] = len(range(shape[axis])[part])
+            axis += 1
+        return ShapeTensor(tuple(shape), self.dtype, self.memory)
 
 
 #: Shape of the value and operations of opaque units, by name and shapes of what they read.
@@ -133,11 +137,7 @@ class ShapeKernels(TorchKernels):
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: Convolution) -> Any:
         """Allocate the output (B, O, k, j, i); two operations per weight and output voxel."""
-        padding: Any = conv.padding
-        space: tuple[int, ...] = tuple(
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(x.shape[2:], padding, conv.dilation, conv.kernel_size, conv.stride, strict=True)
-        )
+        space = _convolved(x.shape[2:], conv.kernel_size, conv.padding, conv.stride, conv.dilation)
         self._weight_cast(weight, x.dtype)
         result = self.new((x.shape[0], weight.shape[0], *space), x.dtype)
         self.ledger.convolve("conv", result, weight, conv)
@@ -363,6 +363,13 @@ class ShapeKernels(TorchKernels):
     def label(self, name: str) -> None:
         """Begin a new line of the timeline in the ledger."""
         self.ledger.label(name)
+
+
+@cache
+def _convolved(space: tuple[int, ...], kernel: Any, padding: Any, stride: Any, dilation: Any) -> tuple[int, ...]:
+    """Space that a convolution leaves."""
+    axes = zip(space, kernel, padding, stride, dilation, strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, p, s, d in axes)
 
 
 class ShapeLoss:
