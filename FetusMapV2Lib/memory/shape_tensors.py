@@ -65,7 +65,7 @@ class ShapeTensor:
             if part is Ellipsis:
                 axis = len(shape) - len(parts)
             elif part.start is not None or part.stop is not None:
-                shape[axis] = len(range(shape[axis])[part])
+                shape[axis] = len(range(*part.indices(shape[axis])))
             axis += 1
         return ShapeTensor(tuple(shape), self.dtype, self.memory)
 
