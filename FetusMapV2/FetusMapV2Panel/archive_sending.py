@@ -13,11 +13,10 @@ import slicer
 
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.presenting.archive_texts import belonging_of, cancelled_text, sending_stage, sent_text
 from FetusMapV2Lib.presenting.tones import Tone
-from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Pacs, parse_destination
-from FetusMapV2Lib.sending.objects import Belonging
+from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Pacs, Security, parse_destination
 from FetusMapV2Panel.dicom_study import studyOf
-from FetusMapV2Panel.nodes import VolumeNode
 from FetusMapV2Panel.translations import translator
 
 if TYPE_CHECKING:
@@ -75,33 +74,24 @@ class ArchiveSending:
         if not address:
             remedy = _("Fill in 'Archive', as PACS@archive.example:104 or https://archive.example/dicom-web")
             raise InputError(_("no archive is chosen"), remedy=remedy)
-        belonging = _belonging(None if poseScene is None else poseScene.volume_node)
-        calling = self._ui.callingTitleLineEdit.text.strip()
-        _requirePackage(isPacs=isinstance(parse_destination(address, calling), Pacs))
+        volumeNode = None if poseScene is None else poseScene.volume_node
+        belonging = belonging_of(None if volumeNode is None else studyOf(volumeNode))
+        security = Security(tls=bool(self._ui.archiveTlsCheckBox.checked))
+        destination = parse_destination(address, self._ui.callingTitleLineEdit.text.strip(), security)
+        _requirePackage(isPacs=isinstance(destination, Pacs))
         # inside Slicer, sys.executable is Slicer itself
         python = shutil.which("PythonSlicer") or sys.executable
-        tls = bool(self._ui.archiveTlsCheckBox.checked)
-        job = sending_job(self._files, address, calling, belonging, tls=tls, python=python)
-        onProgress(0.1, _("sending to the archive"))
+        job = sending_job(self._files, destination, belonging, python=python)
+        onProgress(0.1, sending_stage())
         try:
             while not job.step():
                 if shouldCancel():
-                    self._section.say(_("Cancelled; what the archive has already stays there."))
+                    self._section.say(cancelled_text())
                     return
                 yield
         finally:
             job.cancel()
-        names = ", ".join(path.name for path in job.result().stored)
-        self._section.say(_("Sent to {0}: {1}.").format(address, names), Tone.SUCCESS)
-
-
-def _belonging(volumeNode: VolumeNode | None) -> Belonging:
-    """Whose the files have to be: the patient and the study of the volume that is shown."""
-    study = studyOf(volumeNode) if volumeNode is not None else None
-    if study is None or not study.patient_id:
-        remedy = _("Only a volume from DICOM that names its patient has a report for an archive")
-        raise InputError(_("the archive would not know whose report it is"), remedy=remedy)
-    return Belonging(study.patient_id, study.issuer_of_patient_id, study.study_uid)
+        self._section.say(sent_text(address, job.result().stored), Tone.SUCCESS)
 
 
 def _requirePackage(isPacs: bool) -> None:

@@ -9,7 +9,6 @@ import typer
 
 from FetusMapV2Lib.cli.console import print_message, progress_bar, reporter
 from FetusMapV2Lib.cli.patterns import expanded
-from FetusMapV2Lib.core.errors import InputError
 
 
 def send(
@@ -38,16 +37,10 @@ def send(
 
     All files have to be of one patient. For a DICOMweb service that wants a password, the file .netrc has it.
     """
-    from FetusMapV2Lib.sending.destinations import Destination, Security, parse_dicomweb, parse_pacs
+    from FetusMapV2Lib.sending.destinations import Security, named_destination
     from FetusMapV2Lib.sending.sender import send as send_files
 
-    if (pacs is None) == (dicomweb is None):
-        raise InputError("where to send is not clear", remedy="Give either --pacs or --dicomweb")
-    security = Security(tls, authorities, certificate)
-    if pacs is not None:
-        destination: Destination = parse_pacs(pacs, calling_aet, security)
-    else:
-        destination = parse_dicomweb(dicomweb or "", security)
+    destination = named_destination(pacs, dicomweb, calling_aet, Security(tls, authorities, certificate))
     with progress_bar() as bar:
         task = bar.add_task("sending", total=1.0)
         paths = [Path(file) for file in expanded(files)]

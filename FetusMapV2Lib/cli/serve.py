@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -16,6 +16,7 @@ from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.packages import require_package
 
 if TYPE_CHECKING:
+    from FetusMapV2Lib.sending.destinations import Security
     from FetusMapV2Lib.serving.front_door import DoorOptions
     from FetusMapV2Lib.serving.session_options import SessionOptions
 
@@ -37,6 +38,22 @@ def serve(
     token: Annotated[
         Optional[str], typer.Option("--token", help="What browsers have to bring; by default a new one each time.")
     ] = None,
+    pacs: Annotated[
+        Optional[str], typer.Option("--pacs", metavar="TITLE@HOST:PORT", help="Reports may be sent here, by C-STORE.")
+    ] = None,
+    dicomweb: Annotated[
+        Optional[str], typer.Option("--dicomweb", metavar="URL", help="Reports may be sent here, by STOW-RS.")
+    ] = None,
+    calling_aet: Annotated[
+        str, typer.Option("--calling-aet", metavar="TITLE", help="AE title of this sender, as the archive knows it.")
+    ] = "FETUSMAP",
+    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
+    authorities: Annotated[
+        Optional[Path], typer.Option("--ca", metavar="FILE", help="PEM file with the authorities that are trusted.")
+    ] = None,
+    certificate: Annotated[
+        Optional[Path], typer.Option("--certificate", metavar="FILE", help="PEM file with own certificate and key.")
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
     memory_budget: Annotated[
@@ -47,10 +64,14 @@ def serve(
         float, typer.Option("--keep", min=0, metavar="MINUTES", help="How long the work of a closed tab is kept.")
     ] = 60.0,
 ) -> None:
-    """See and correct poses in a browser: open the address that is printed. Nothing leaves this computer."""
+    """See and correct poses in a browser: open the address that is printed.
+
+    Nothing leaves this computer but reports that are sent to --pacs or --dicomweb, if you name one.
+    """
     _require_packages()
     from FetusMapV2Lib.memory.plan import parse_bytes
     from FetusMapV2Lib.models.model_index import absolute_model
+    from FetusMapV2Lib.sending.destinations import Security
     from FetusMapV2Lib.serving.front_door import LOOPBACK, DoorOptions
     from FetusMapV2Lib.serving.session_options import SessionOptions
 
@@ -69,9 +90,26 @@ def serve(
         model=None if model is None else absolute_model(model),
         device=device,
         memory_budget=None if memory_budget is None else parse_bytes(memory_budget),
+        **_archive(pacs, dicomweb, calling_aet, Security(tls, authorities, certificate)),
     )
     door = DoorOptions(host, port, token or "", tabs, 60 * keep)
     asyncio.run(_serve(door, session))
+
+
+def _archive(pacs: str | None, dicomweb: str | None, calling: str, security: Security) -> dict[str, Any]:
+    """The options of a session about the archive.
+
+    Raises:
+        UserError: it is none, there are two, or a package is missing.
+    """
+    from FetusMapV2Lib.sending.destinations import named_destination
+    from FetusMapV2Lib.sending.sender import require_sender
+
+    if pacs is None and dicomweb is None:
+        return {}
+    destination = named_destination(pacs, dicomweb, calling, security)
+    require_sender(destination)
+    return {"archive": str(destination), "calling": calling, "archive_security": security.document()}
 
 
 def _results(cases: Path | None, output: Path | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from FetusMapV2Lib.core.errors import InputError
@@ -38,6 +39,17 @@ class Security:
         for path in (self.authorities, self.certificate):
             if path is not None and not path.is_file():
                 raise InputError("no such file", where=path, remedy="Check the path")
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values, for another process."""
+        paths = {"authorities": self.authorities, "certificate": self.certificate}
+        return {"tls": self.tls, **{key: path and str(path.absolute()) for key, path in paths.items()}}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Security:
+        """What `document` gave."""
+        paths = {key: document[key] and Path(document[key]) for key in ("authorities", "certificate")}
+        return cls(tls=document["tls"], **paths)
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,17 @@ def parse_destination(text: str, calling: str = CALLING_TITLE, security: Securit
     if re.match(r"https?://", written, re.IGNORECASE):
         return parse_dicomweb(written, security)
     return parse_pacs(written, calling, security)
+
+
+def named_destination(pacs: str | None, dicomweb: str | None, calling: str, security: Security) -> Destination:
+    """The destination of two options, of which one is given.
+
+    Raises:
+        InputError: none or both are given, or it cannot be one.
+    """
+    if (pacs is None) == (dicomweb is None):
+        raise InputError("where to send is not clear", remedy="Give either --pacs or --dicomweb")
+    return parse_dicomweb(dicomweb, security) if dicomweb is not None else parse_pacs(pacs or "", calling, security)
 
 
 def parse_pacs(text: str, calling: str = CALLING_TITLE, security: Security | None = None) -> Pacs:

@@ -14,34 +14,30 @@ from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.process_messages import failure_in, failure_message, own_output, send_message
 from FetusMapV2Lib.core.python_process import kill_tree, start_python
-from FetusMapV2Lib.sending.destinations import Security, parse_destination
+from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Destination, Pacs, Security, parse_destination
 from FetusMapV2Lib.sending.objects import Belonging
 from FetusMapV2Lib.sending.sender import Sent, send
 
 
 def sending_job(
-    paths: Sequence[Path], destination: str, calling: str, belonging: Belonging, *, tls: bool = False, python: str = ""
+    paths: Sequence[Path], destination: Destination, belonging: Belonging, *, python: str = ""
 ) -> Job[Sent]:
     """A job that sends files; cancelling it ends its process at once, and what the archive has by then stays there.
 
     Args:
         paths: DICOM files.
-        destination: as `parse_destination` reads it.
-        calling: AE title of the sender.
+        destination: where to.
         belonging: whose the files have to be.
-        tls: whether C-STORE uses TLS.
         python: the interpreter; this one by default.
 
     Raises:
-        InputError: the destination is none.
         UserError: of its result, see `sender.send`.
     """
-    parse_destination(destination, calling)
     request = {
         "paths": [os.fspath(path.absolute()) for path in paths],
-        "destination": destination,
-        "calling": calling,
-        "tls": tls,
+        "destination": str(destination),
+        "calling": destination.calling if isinstance(destination, Pacs) else CALLING_TITLE,
+        "security": destination.security.document(),
         "belonging": asdict(belonging),
     }
     return Job(_steps(request, python or sys.executable))
@@ -76,7 +72,8 @@ def main() -> None:
     out = own_output()
     request = json.load(sys.stdin)
     try:
-        destination = parse_destination(request["destination"], request["calling"], Security(tls=request["tls"]))
+        security = Security.from_document(request["security"])
+        destination = parse_destination(request["destination"], request["calling"], security)
         sent = send(list(map(Path, request["paths"])), destination, belonging=Belonging(**request["belonging"]))
         send_message(out, {"stored": list(map(os.fspath, sent.stored))})
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,16 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
     Raises:
         UserError: there is no pose, or a package is missing.
     """
-    estimate, kind = case.current(), DOWNLOADS[name].kind
+    kind = DOWNLOADS[name].kind
+    return write_files((kind,), case, formula, folder)[kind]
+
+
+def write_files(kinds: Sequence[Kind], case: OpenCase, formula: str, folder: Path) -> dict[Kind, Path]:
+    """Write files of a case as it is now; see `write_download`."""
+    estimate = case.current()
     assert case.poses is not None
     options = ExportOptions(
-        kinds=(kind,),
+        kinds=kinds,
         stem=safe_stem(case.name),
         dating=formula,
         study=case.study,
@@ -59,7 +66,7 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
         sections=case.poses.sections.sections_by_hand(),
         nuchal=case.poses.sections.nuchal_at(measurements(estimate.pose).crl.value_mm),
     )
-    return export(estimate, case.volume, folder, options)[kind]
+    return export(estimate, case.volume, folder, options)
 
 
 def listed_downloads() -> list[dict[str, Any]]:

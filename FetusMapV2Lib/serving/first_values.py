@@ -37,4 +37,5 @@ START: dict[str, Any] = {
     "work_items": [],
     "work_number": -1,
     "work_summary": "",
+    "archive": "",
 }

@@ -12,6 +12,7 @@ from trame.widgets import vuetify3 as v3
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.presenting.measurement_rows import formula_name
+from FetusMapV2Lib.serving.archive_part import build_archive_button
 from FetusMapV2Lib.serving.downloads import listed_downloads
 from FetusMapV2Lib.serving.nuchal_part import build_nuchal_part
 from FetusMapV2Lib.serving.view_area import ViewArea
@@ -264,6 +265,7 @@ def _files() -> None:
         with html.Div(classes="fm-row"):
             v3.VBtn("{{ one.title }}", v_for="one in downloads", key="one.name", href=("'files/' + one.name",),
                     raw_attrs=["download"], disabled=("running",), **_SMALL)  # fmt: skip
+            build_archive_button(_SMALL)
         html.H2("Details")
         with html.Table(classes="fm-details"), html.Tbody(), html.Tr(v_for="pair in details", key="pair[0]"):
             html.Td("{{ pair[0] }}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Callable, Coroutine
@@ -25,6 +26,7 @@ from FetusMapV2Lib.presenting.linked_line import next_row
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.archive_part import archiving_job
 from FetusMapV2Lib.serving.first_values import START, START_OF_CASE
 from FetusMapV2Lib.serving.job_runner import JobRunner
 from FetusMapV2Lib.serving.nuchal_part import take_nuchal_step
@@ -59,6 +61,7 @@ class Session:
         self.state = self.server.state
         self.state.update(START)
         self.state.research = RESEARCH_USE
+        self.state.archive = str(options.destination or "")
         self._jobs = JobRunner(self.state, self.say, self._show_actions)
         self._outlines = OutlineKeeper(self._show_outlines)
         self._work = WorkKeeper(_work_list(options), self._on_saved)
@@ -203,6 +206,17 @@ class Session:
         """What the engine answers; None if it was cancelled or went wrong, which the page says."""
         return await self._jobs.run(lambda progress, cancel: self._engine.submit(request, progress, cancel), kind)
 
+    async def send(self) -> None:
+        """Send the report of the open case to the archive that the tab was told."""
+        case, archive = self.case, self.options.destination
+        if case is None or archive is None or self._jobs.is_busy:
+            return
+        self._stop_placing()
+        job = functools.partial(archiving_job, case, self.formula, archive)
+        answer = await self._jobs.run(job, "send")
+        if answer is not None and case is self.case:
+            self.say(*answer)
+
     async def save_training_case(self) -> None:
         """Save the open case of the work list for training."""
         if self.case is None or self._jobs.is_busy:
@@ -280,6 +294,7 @@ class Session:
             "cancel": self._jobs.cancel,
             "open_item": lambda number: self._later(self.open_item(number)),
             "next_item": lambda: self._later(self._open_next()),
+            "send": lambda: self._later(self.send()),
             "save_case": lambda: self._later(self.save_training_case()),
             "step": self._step,
             "undo": lambda: self._travel("undo"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Destination, Security, parse_destination
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class SessionOptions:
         model: name or path of a model; None = the default one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_budget: bytes for the network, None = no limit.
+        archive: where reports may be sent, as `parse_destination` reads it; empty = nowhere.
+        calling: AE title of the sender.
+        archive_security: `Security.document` of that connection.
     """
 
     secret: str
@@ -27,6 +33,16 @@ class SessionOptions:
     model: str | None = None
     device: str = "auto"
     memory_budget: int | None = None
+    archive: str = ""
+    calling: str = CALLING_TITLE
+    archive_security: dict[str, Any] = field(default_factory=lambda: Security().document())
+
+    @property
+    def destination(self) -> Destination | None:
+        """Where reports may be sent; None = nowhere."""
+        if not self.archive:
+            return None
+        return parse_destination(self.archive, self.calling, Security.from_document(self.archive_security))
 
     def line(self) -> bytes:
         """The line that the process reads."""

@@ -21,6 +21,9 @@ pytest.importorskip("trame", reason="needs trame (extra serve)")
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0: other computers could open the page without a token"),
         (["--host", "0.0.0.0", "--token", "short"], "Give --token with at least 12 characters"),
+        (["--host", "0.0.0.0", "--pacs", "PACS@archive:104"], "other computers could open the page without a token"),
+        (["--pacs", "PACS@archive:104", "--dicomweb", "http://archive"], "where to send is not clear"),
+        (["--pacs", "archive"], "it is no address of a PACS"),
         (["lost.nrrd"], "lost.nrrd: no such file or folder"),
         (["."], "no volume is in this folder"),
         (["--memory-budget", "8"], "names no unit of memory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -217,9 +218,9 @@ def test_tls_needs_an_authority_that_is_trusted(files: tuple[Path, Path], tmp_pa
 
 def test_a_process_of_its_own_sends_and_tells_what_came_of_it(files: tuple[Path, Path]) -> None:
     with storage_scp() as (port, stored):
-        address = f"ARCHIVE@127.0.0.1:{port}"
-        assert sending_job(files, address, "ROOM1", OWN).result().stored == files and len(stored) == 2
+        address = parse_destination(f"ARCHIVE@127.0.0.1:{port}", "ROOM1")
+        assert sending_job(files, address, OWN).result().stored == files and len(stored) == 2
         with pytest.raises(OutputError, match=r"a\.sr\.dcm: it belongs to another patient.*Write the report again"):
-            sending_job(files, address, "ROOM1", replace(OWN, study_uid="1.2")).result()
-    with pytest.raises(InputError, match="no address"):
-        sending_job(files, "archive", "ROOM1", OWN)
+            sending_job(files, address, replace(OWN, study_uid="1.2")).result()
+    secure = Security(True, files[0], files[1])
+    assert Security.from_document(json.loads(json.dumps(secure.document()))) == secure

@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from reporting.samples import STUDY
+from sending.archives import storage_scp
 
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.imaging.markups import write_markups
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.control_points import world_positions
 from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.archive_part import archiving_job
 from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
 from FetusMapV2Lib.serving.nuchal_part import nuchal_shown, take_nuchal_step
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import outlines_shown
+from FetusMapV2Lib.serving.session_options import SessionOptions
 
 
 @pytest.fixture
@@ -168,6 +173,28 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
     with pytest.raises(InputError, match="no plane of the head: too few landmarks"):
         desk.case.show_section("head")
     assert "too few landmarks" in outlines_shown(desk.case)["section_reasons"]
+
+
+def test_the_reports_of_a_case_go_to_the_archive_of_its_patient(desk):
+    case = desk.case
+    case.show(desk.estimate)
+    stages: list[str] = []
+
+    def sent(port: int, *, cancelled: bool = False) -> tuple[str, Tone]:
+        line = SessionOptions("", archive=f"ARCHIVE@127.0.0.1:{port}", calling="ROOM1").line()
+        archive = SessionOptions.read(line).destination
+        work = archiving_job(case, "fmf", archive, lambda _share, stage: stages.append(stage), lambda: cancelled)
+        return work.result()
+
+    with storage_scp(require_calling_aet=["ROOM1"]) as (port, stored):
+        with pytest.raises(InputError, match="whose report it is"):
+            sent(port)
+        case.study = STUDY
+        assert "stays there" in sent(port, cancelled=True)[0] and not stored
+        text, tone = sent(port)
+        assert text.startswith(f"Sent to ARCHIVE@127.0.0.1:{port}: case-0000.sr.dcm") and tone is Tone.SUCCESS
+        assert [one.PatientID for one in stored] == ["P-17", "P-17"] and "sending to the archive" in stages
+    assert SessionOptions("").destination is None
 
 
 def drag(case: OpenCase, name: str, start: np.ndarray, by_pixels: tuple[int, int]) -> None:

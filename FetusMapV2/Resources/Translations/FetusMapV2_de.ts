@@ -626,26 +626,6 @@
         <translation>kein Archiv ist gewählt</translation>
     </message>
     <message>
-        <source>sending to the archive</source>
-        <translation>an das Archiv senden</translation>
-    </message>
-    <message>
-        <source>Cancelled; what the archive has already stays there.</source>
-        <translation>Abgebrochen; was das Archiv schon hat, bleibt dort.</translation>
-    </message>
-    <message>
-        <source>Sent to {0}: {1}.</source>
-        <translation>Gesendet an {0}: {1}.</translation>
-    </message>
-    <message>
-        <source>Only a volume from DICOM that names its patient has a report for an archive</source>
-        <translation>Nur ein Volumen aus DICOM, das seine Patientin nennt, hat einen Bericht für ein Archiv</translation>
-    </message>
-    <message>
-        <source>the archive would not know whose report it is</source>
-        <translation>das Archiv wüsste nicht, zu wem der Bericht gehört</translation>
-    </message>
-    <message>
         <source>sending needs the Python package {0}, which this Slicer lacks</source>
         <translation>zum Senden fehlt diesem Slicer das Python-Paket {0}</translation>
     </message>
@@ -1299,6 +1279,29 @@
     <message>
         <source>neck perhaps flexed</source>
         <translation>Nacken vielleicht gebeugt</translation>
+    </message>
+</context>
+<context>
+    <name>presenting.archive_texts</name>
+    <message>
+        <source>Only a volume from DICOM that names its patient has a report for an archive</source>
+        <translation>Nur ein Volumen aus DICOM, das seine Patientin nennt, hat einen Bericht für ein Archiv</translation>
+    </message>
+    <message>
+        <source>the archive would not know whose report it is</source>
+        <translation>das Archiv wüsste nicht, zu wem der Bericht gehört</translation>
+    </message>
+    <message>
+        <source>sending to the archive</source>
+        <translation>an das Archiv senden</translation>
+    </message>
+    <message>
+        <source>Sent to {0}: {1}.</source>
+        <translation>Gesendet an {0}: {1}.</translation>
+    </message>
+    <message>
+        <source>Cancelled; what the archive has already stays there.</source>
+        <translation>Abgebrochen; was das Archiv schon hat, bleibt dort.</translation>
     </message>
 </context>
 <context>
