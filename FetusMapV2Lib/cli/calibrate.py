@@ -71,6 +71,10 @@ def calibrate(
     print_table(_coverage_table("How radii and confidences hold", result.worlds))
     if result.left_out:
         print_table(_coverage_table("... in a world that was left out of the fit", result.left_out))
+    two_peaked = sum(row.two_peaked for row in result.worlds)
+    if two_peaked:
+        inside = sum(row.inside_either for row in result.worlds)
+        print_message(f"Of {two_peaked} limb landmarks with two regions {inside} lie in one of them.")
     calibration = result.calibration
     found, doubtful = calibration.detection_threshold, calibration.least_detection_score
     print_message(

@@ -23,7 +23,15 @@ from FetusMapV2Lib.estimation.detection import (
     torso_mass,
 )
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
-from FetusMapV2Lib.estimation.estimate import Estimate, RefineMode, Status, ViewPrediction, check_mode
+from FetusMapV2Lib.estimation.estimate import (
+    Estimate,
+    RefineMode,
+    Region,
+    Status,
+    TwoRegions,
+    ViewPrediction,
+    check_mode,
+)
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner, choose_device, describe_device
 from FetusMapV2Lib.estimation.refinement import Refiner, pinned_rows
 from FetusMapV2Lib.estimation.requests import LocalEngine
@@ -274,6 +282,7 @@ class PoseEngine(LocalEngine):
             memory_plan=self.memory_plan,
             unfamiliarity=unfamiliarity,
             seen=seen if status == "none" else None,
+            two_regions=self._two_regions(last, unfamiliarity),
         )
 
     def _pose(self, view: ViewPrediction, unfamiliarity: float) -> Pose:
@@ -282,3 +291,19 @@ class PoseEngine(LocalEngine):
         positions, laterality = resolve_sides(view.positions, self._schema, radius)
         order = row_order(laterality, self._schema)
         return Pose(positions, confidence[order], radius[order], laterality)
+
+    def _two_regions(self, view: ViewPrediction, unfamiliarity: float) -> tuple[TwoRegions, ...]:
+        peaks = view.second_peaks
+        if peaks is None:
+            return ()
+        first, second = self._calibration.radii_of_two_mm(
+            view.spread_mm, view.peak_mass, peaks[:, 4], peaks[:, 3], unfamiliarity
+        )
+        return tuple(
+            TwoRegions(
+                int(row),
+                Region(view.positions[row], float(view.peak_mass[row]), float(first[row])),
+                Region(peaks[row, :3], float(peaks[row, 3]), float(second[row])),
+            )
+            for row in np.flatnonzero(np.isfinite(second))
+        )

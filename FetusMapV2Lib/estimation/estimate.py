@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
+from FetusMapV2Lib.anatomy.laterality import row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid
@@ -71,6 +72,8 @@ class ViewPrediction:
         hypotheses: where the body may lie, most likely first; of a whole view alone.
         grid: of the image that the network was shown.
         features: (F,) statistics of the network's feature maps (`Familiarity`); None if they were not measured.
+        second_peaks: (22, 5) of the heatmaps with two peaks, where limbs are decoded as wholes: RAS mm of the second,
+            probability mass around it, and its spread in mm; NaN for the others.
     """
 
     view: View
@@ -81,11 +84,44 @@ class ViewPrediction:
     hypotheses: tuple[BodyFrame, ...] = ()
     grid: Grid | None = field(default=None, repr=False)
     features: Array | None = field(default=None, repr=False)
+    second_peaks: Array | None = field(default=None, repr=False)
 
     @property
     def mean_peak_mass(self) -> float:
         """Probability mass around the landmarks, 0-1, averaged over them."""
         return float(self.peak_mass.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A ball around a peak of a heatmap.
+
+    Attributes:
+        position: (3,) RAS mm.
+        mass: probability mass around the peak, 0-1.
+        radius90_mm: of the ball.
+    """
+
+    position: Array
+    mass: float
+    radius90_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class TwoRegions:
+    """Two regions that together hold a landmark in 90 % of cases, as its heatmap has two peaks.
+
+    Both are small where `Pose.radius90_mm`, around the first alone, has to reach to the other peak.
+
+    Attributes:
+        heatmap: row of the heatmap, whose limb the pose may have put on the other side.
+        first: where the heatmap puts the landmark.
+        second: where it may lie instead.
+    """
+
+    heatmap: int
+    first: Region
+    second: Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +146,7 @@ class Estimate:
         views: what the network saw in each view, first to last.
         memory_plan: how the network was kept within a memory budget, one sentence; empty without one.
         refinement: what was done to the pose after the last view.
+        two_regions: of the landmarks whose heatmaps have two peaks; by landmark, see `regions`.
         others: estimates of further fetuses in the same volume, each with a pose of its own and without others.
 
     Examples:
@@ -135,6 +172,17 @@ class Estimate:
     unfamiliarity: float = math.nan
     seen: Pose | None = field(default=None, repr=False)
     others: tuple[Estimate, ...] = field(default=(), repr=False)
+    two_regions: tuple[TwoRegions, ...] = field(default=(), repr=False)
+
+    @property
+    def regions(self) -> dict[int, TwoRegions]:
+        """The landmarks with two regions, by row of the pose; without those that a person has set."""
+        sides, by_hand = self.pose.laterality, self.pose.placed_by_hand
+        if sides is None:
+            return {}
+        heatmaps = {two.heatmap: two for two in self.two_regions}
+        order = enumerate(row_order(sides, self.pose.schema))
+        return {row: heatmaps[heatmap] for row, heatmap in order if heatmap in heatmaps and not by_hand[row]}
 
     @property
     def fetuses(self) -> tuple[Estimate, ...]:

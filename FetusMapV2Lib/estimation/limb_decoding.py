@@ -40,6 +40,9 @@ _PLACE_NOISE_VOXELS, _LARGEST_PENALTY = 3.0, 8.0
 _COVERAGE, _COVERAGE_FLOOR, _OVERLAP_SIGMAS = 3.0, 0.05, 1.5
 #: Share of a map's maximum below which nothing counts as a peak; a peak of that height is far below `_FLOOR`.
 _PEAK_FLOOR = 1e-4
+#: Mass from which a joint's own map has a second peak, and its least distance from the decoded place, sigmas: so far
+#: apart the masses around them share no voxel.
+_SECOND_MASS, _SECOND_SIGMAS = 0.1, 2 * _MASS_SIGMAS
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +192,29 @@ def decode_limbs(
             points[row] = torch.from_numpy(moments[:3])
             mass[row], spread[row] = moments[3:]
     return replace(decoded, points_ijk=points, peak_mass=mass.clamp(max=1.0), spread=spread)
+
+
+def second_peaks(peaks: Array, decoded: Decoded, sigma: float, pairs: LimbPairs) -> Array:
+    """The other place of each joint whose own heatmap has two peaks, such as the other hand.
+
+    Args:
+        peaks: (R, 5, 11) of `limb_peaks`, on the CPU.
+        decoded: of `decode_limbs`.
+        sigma: of the heatmaps, voxels.
+        pairs: of `limb_pairs`.
+
+    Returns:
+        (22, 5): centre of mass (i, j, k), mass in the joint's own map, and spread; NaN where there is one peak.
+    """
+    second = np.full((len(decoded.points_ijk), 5), np.nan)
+    rows = [row for left, right, _ in pairs for row in (*left, *right)]
+    for row, found in zip(rows, peaks, strict=True):
+        apart = np.linalg.norm(found[:, 6:9] - decoded.points_ijk[row].double().numpy(), axis=1)
+        mass = np.where((found[:, 3] >= 0) & (apart > _SECOND_SIGMAS * sigma), found[:, 4], 0.0)
+        strongest = int(np.argmax(mass))
+        if mass[strongest] >= _SECOND_MASS:
+            second[row] = *found[strongest, 6:9], mass[strongest], found[strongest, 10]
+    return second
 
 
 @dataclass(frozen=True, eq=False)

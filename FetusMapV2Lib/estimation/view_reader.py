@@ -19,7 +19,7 @@ from FetusMapV2Lib.estimation.body_hypotheses import frames_of, likely_frames
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import View, ViewPrediction
 from FetusMapV2Lib.estimation.host_copy import host_copies
-from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks
+from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks, second_peaks
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
 from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
@@ -183,6 +183,9 @@ class ViewReader:
             length_mm = prediction.frame.length_mm
             found = decode_limbs(peaks, found, self._model.sigma, grid, length_mm, self._limbs)
             prediction = self._prediction(view, grid, found)
+            second = second_peaks(peaks, found, self._model.sigma, self._limbs)
+            places = np.column_stack((grid.to_world(second[:, :3]), second[:, 3], second[:, 4] * grid.spacing_mm))
+            prediction = replace(prediction, second_peaks=places)
         return replace(prediction, hypotheses=tuple(frames_of(frames)), features=features if features.size else None)
 
     def _prediction(self, view: View, grid: Grid, found: Decoded) -> ViewPrediction:

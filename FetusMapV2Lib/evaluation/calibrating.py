@@ -32,7 +32,7 @@ from FetusMapV2Lib.models.world_calibration import (
 )
 
 Array = NDArray[np.float64]
-_Row = tuple[Array, Array, Array, float, Array | None]
+_Row = tuple[Array, Array, Array, float, Array | None, Array | None]
 
 #: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them); and the fewest that may move an earlier
 #: calibration.
@@ -73,6 +73,7 @@ def observe(
     columns = default_schema().count
     errors_mm, spread_mm, peak_mass = (np.array([row[n] for row in rows]).reshape(-1, columns) for n in range(3))
     features = [row[4] for row in rows if row[4] is not None]
+    second_peaks = [row[5] for row in rows if row[5] is not None]
     return Observations(
         errors_mm,
         spread_mm,
@@ -80,6 +81,7 @@ def observe(
         np.array([row[3] for row in rows]),
         np.array(empty),
         np.array(features) if rows and len(features) == len(rows) else None,
+        np.array(second_peaks) if rows and len(second_peaks) == len(rows) else None,
     )
 
 
@@ -89,7 +91,7 @@ def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
 
 
 def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> _Row | float:
-    """What the engine observes in a volume: errors in mm, spread, peak mass (22,), detection score and features.
+    """What the engine observes in a volume, as in `Observations`: errors in mm, spread, peak mass, and what follows.
 
     Args:
         engine: with the model.
@@ -103,7 +105,12 @@ def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> _Row | 
     positions, laterality = resolve_sides(last.positions, default_schema())
     order = row_order(laterality, default_schema())
     errors = np.linalg.norm(positions - truth, axis=1)
-    return errors, last.spread_mm[order], last.peak_mass[order], float(estimate.detection_score), last.features
+    second = None
+    if last.second_peaks is not None:
+        peaks = last.second_peaks[order]
+        second = np.column_stack((np.linalg.norm(peaks[:, :3] - truth, axis=1), peaks[:, 3:]))
+    score = float(estimate.detection_score)
+    return errors, last.spread_mm[order], last.peak_mass[order], score, last.features, second
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ class Prediction:
         seconds: from the volume in memory to the answer.
         confidence: (22,) NaN where there is none, as in predictions kept by earlier versions.
         status: the grade of presence; "" in predictions kept by earlier versions.
+        two_regions: (N, 9) of the landmarks with two regions (`Estimate.regions`): row, and place and radius in mm of
+            each region; none in predictions kept by earlier versions.
     """
 
     case: str
@@ -83,6 +85,14 @@ class Prediction:
     seconds: float
     confidence: Array = field(default_factory=lambda: np.full(default_schema().count, np.nan))
     status: str = ""
+    two_regions: Array = field(default_factory=lambda: np.zeros((0, 9)))
+
+    def inside_either(self, truth: Array) -> NDArray[np.bool_]:
+        """(N,) whether each landmark with two regions and a known `truth` (22, 3) lies in one of them."""
+        known = self.two_regions[np.isfinite(truth[self.two_regions[:, 0].astype(int)]).all(axis=1)]
+        regions = known[:, 1:].reshape(-1, 2, 4)
+        distances = np.linalg.norm(regions[..., :3] - truth[known[:, 0].astype(int), None], axis=-1)
+        return np.asarray((distances <= regions[..., 3]).any(axis=1))
 
 
 def chosen_models(texts: Sequence[str], refine: RefineMode) -> list[ModelChoice]:
@@ -212,6 +222,10 @@ def _record(estimate: Estimate) -> dict[str, Any]:
         "positions": to_json(pose.positions),
         "radius90_mm": to_json(unknown if pose.radius90_mm is None else pose.radius90_mm),
         "confidence": to_json(unknown if pose.confidence is None else pose.confidence),
+        "two_regions": [
+            [row, *(value for one in (two.first, two.second) for value in (*one.position.tolist(), one.radius90_mm))]
+            for row, two in estimate.regions.items()
+        ],
     }
 
 
@@ -222,4 +236,7 @@ def _prediction(name: str, record: dict[str, Any]) -> Prediction:
     found = from_json(Prediction, {**record, "case": name}, "a kept prediction", rules=rules, **known)
     if found.positions.shape != (count, 3) or {found.radii_mm.shape, found.confidence.shape} != {(count,)}:
         raise InputError(f"a kept prediction does not hold {count} landmarks", **known)
-    return found
+    regions = found.two_regions.reshape(-1, 9) if found.two_regions.size % 9 == 0 else np.full((1, 9), np.nan)
+    if not np.isfinite(regions).all() or not ((regions[:, 0] >= 0) & (regions[:, 0] < count)).all():
+        raise InputError("a kept prediction has damaged regions", **known)
+    return replace(found, two_regions=regions)

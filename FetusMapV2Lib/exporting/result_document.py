@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.notices import HANDEDNESS, RESEARCH_USE
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
-from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate, TwoRegions
 from FetusMapV2Lib.imaging.markups import pose_note
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES
@@ -126,7 +126,7 @@ def results_document(
         return values
     quality = [_check_document(check) for check in crl_quality(estimate.pose, view)]
     found = measurements(estimate.pose)
-    values |= _pose_document(estimate.pose, found) | {"crl_quality": to_json(quality, digits=_DIGITS)}
+    values |= _pose_document(estimate.pose, found, estimate.regions) | {"crl_quality": to_json(quality, digits=_DIGITS)}
     if nuchal is not None:
         tries = {"tries_mm": nuchal.tries_mm, "cut_off_mm": CUT_OFF_MM, "criteria": CRITERIA_SOURCE}
         values["nuchal_translucency"] = to_json(_size_document(nuchal.size) | tries, digits=_DIGITS)
@@ -165,13 +165,13 @@ def _dates_document(found: Measurements, dates: KnownDates, head: Dating | None)
     return {"dates": to_json(document, digits=_DIGITS)}
 
 
-def _pose_document(pose: Pose, found: Measurements) -> dict[str, Any]:
+def _pose_document(pose: Pose, found: Measurements, regions: Mapping[int, TwoRegions]) -> dict[str, Any]:
     schema = pose.schema
     sides = pose.laterality
     document = {
         "coordinate_system": "RAS",
         "unit": "mm",
-        "landmarks": [_landmark_document(pose, schema, row) for row in range(schema.count)],
+        "landmarks": [_landmark_document(pose, schema, row, regions.get(row)) for row in range(schema.count)],
         "handedness_note": HANDEDNESS,
         "laterality": None
         if sides is None
@@ -223,7 +223,7 @@ def _check_document(check: Check) -> dict[str, Any]:
     }
 
 
-def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
+def _landmark_document(pose: Pose, schema: Schema, row: int, two: TwoRegions | None) -> dict[str, Any]:
     landmark = schema.landmarks[row]
     return {
         "number": landmark.number,
@@ -233,6 +233,7 @@ def _landmark_document(pose: Pose, schema: Schema, row: int) -> dict[str, Any]:
         "confidence": None if pose.confidence is None else pose.confidence[row],
         "radius90_mm": None if pose.radius90_mm is None else pose.radius90_mm[row],
         "doubtful": bool(pose.doubtful[row]),
+        "two_regions": None if two is None else [two.first, two.second],
     }
 
 

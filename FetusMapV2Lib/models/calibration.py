@@ -82,6 +82,33 @@ class Calibration:
         """Radius within which the true landmark lies in 90 % of cases like the calibration's."""
         return np.asarray(self.radius_factors) * self.typical_error_mm(spread_mm, peak_mass, unfamiliarity)
 
+    def radii_of_two_mm(
+        self,
+        spread_mm: Array,
+        peak_mass: Array,
+        second_spread_mm: Array,
+        second_mass: Array,
+        unfamiliarity: Array | float = math.nan,
+    ) -> tuple[Array, Array]:
+        """90 % radii around both peaks of each heatmap, which together hold the landmark.
+
+        Each is as large as if its heatmap had one peak of that spread with the mass of both: that the landmark lies at
+        the other one is no error of either.
+
+        Args:
+            spread_mm: (..., 22) of the first peaks.
+            peak_mass: (..., 22) likewise.
+            second_spread_mm: (..., 22) of the second peaks; NaN for a heatmap with one.
+            second_mass: (..., 22) likewise.
+            unfamiliarity: of each picture (...).
+
+        Returns:
+            Two (..., 22) in mm, NaN for a heatmap with one peak.
+        """
+        both = np.minimum(np.asarray(peak_mass) + second_mass, 1.0)
+        first, second = (self.radius90_mm(one, both, unfamiliarity) for one in (spread_mm, second_spread_mm))
+        return first, second
+
     def confidence(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
         """Probability that each landmark lies within `CLOSE_ENOUGH_MM` of the truth."""
         log_error = np.log(self.typical_error_mm(spread_mm, peak_mass, unfamiliarity))

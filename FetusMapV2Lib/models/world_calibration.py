@@ -34,6 +34,8 @@ class Observations:
         detection_score: (cases with a fetus,) see `detection.detection_score_of`.
         empty_presence: (cases without a fetus,) likewise.
         features: (cases with a fetus, F) see `Familiarity`; None if they were not measured.
+        second_peaks: (cases with a fetus, 22, 3) of the heatmaps with two peaks: distance of the second to the true
+            landmark in mm, mass and spread; NaN for the others, None if they were not looked for.
     """
 
     errors_mm: Array
@@ -42,6 +44,7 @@ class Observations:
     detection_score: Array
     empty_presence: Array
     features: Array | None = None
+    second_peaks: Array | None = None
 
 
 def calibrate(
@@ -134,6 +137,7 @@ class WorldCoverage:
         unfamiliarity: median over the pictures, NaN = unknown.
         found, doubtful: shares of the cases with a fetus.
         false_found: share of the cases without a fetus that are found, NaN without any.
+        two_peaked, inside_either: number of landmarks whose heatmaps have two peaks, and of those inside either region.
     """
 
     name: str
@@ -146,6 +150,8 @@ class WorldCoverage:
     found: float
     doubtful: float
     false_found: float
+    two_peaked: int
+    inside_either: int
 
 
 def coverage(name: str, world: Observations, calibration: Calibration) -> WorldCoverage:
@@ -158,6 +164,7 @@ def coverage(name: str, world: Observations, calibration: Calibration) -> WorldC
     sure = confidence >= 0.9
     score, least = world.detection_score, calibration.least_detection_score
     found = score >= calibration.detection_threshold
+    two_peaked, inside_either = _inside_either(world, calibration, strange)
     return WorldCoverage(
         name=name,
         cases=len(world.errors_mm),
@@ -171,7 +178,19 @@ def coverage(name: str, world: Observations, calibration: Calibration) -> WorldC
         false_found=float((world.empty_presence >= calibration.detection_threshold).mean())
         if len(world.empty_presence)
         else float("nan"),
+        two_peaked=two_peaked,
+        inside_either=inside_either,
     )
+
+
+def _inside_either(world: Observations, calibration: Calibration, strange: Array) -> tuple[int, int]:
+    """How many landmarks with a known place have two regions, and how many of them lie in one."""
+    if world.second_peaks is None:
+        return 0, 0
+    distance, mass, spread = np.moveaxis(world.second_peaks, -1, 0)
+    first, second = calibration.radii_of_two_mm(world.spread_mm, world.peak_mass, spread, mass, strange)
+    two = np.isfinite(distance) & np.isfinite(world.errors_mm)
+    return int(two.sum()), int(((world.errors_mm <= first) | (distance <= second))[two].sum())
 
 
 def left_out_coverages(worlds: Mapping[str, Observations], *, own: str | None = None) -> list[WorldCoverage]:

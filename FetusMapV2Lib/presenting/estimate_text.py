@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from FetusMapV2Lib.presenting.durations import duration_text
 from FetusMapV2Lib.presenting.translation import translator
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.estimation.estimate import Estimate
+    from FetusMapV2Lib.estimation.estimate import Estimate, TwoRegions
     from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 
 _ = translator(__name__)
@@ -72,6 +73,9 @@ def detail_rows(pose: Pose, estimate: Estimate | None, model: str) -> list[tuple
         rows.insert(0, (_("Fetus"), _("found")))
     if pose.confidence is not None:
         rows.append((_("Least certain"), _least_certain(pose, pose.confidence)))
+    two = {} if estimate is None else replace(estimate, pose=pose).regions
+    if two:
+        rows.append((_("Two places"), "; ".join(_two_places(pose, row, one) for row, one in two.items())))
     if pose.laterality is not None:
         sides = pose.laterality.arms_confidence, pose.laterality.legs_confidence
         rows.append((_("Sides"), _("arms {0}, legs {1} certain").format(*map(shown_confidence, sides))))
@@ -83,6 +87,11 @@ def detail_rows(pose: Pose, estimate: Estimate | None, model: str) -> list[tuple
         if estimate.memory_plan:
             rows.append((_("Memory"), estimate.memory_plan))
     return rows
+
+
+def _two_places(pose: Pose, row: int, two: TwoRegions) -> str:
+    apart = float(np.linalg.norm(two.second.position - two.first.position))
+    return _("{0}: perhaps {1:.0f} mm away").format(pose.schema.landmarks[row].name, apart)
 
 
 def _least_certain(pose: Pose, confidence: Array) -> str:

@@ -18,7 +18,7 @@ from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
 T = TypeVar("T")
 
 #: Raised whenever a message changes its meaning; both sides refuse another version.
-VERSION = 4
+VERSION = 5
 #: Longest message, bytes; an estimate takes some ten thousand.
 LONGEST = 1 << 20
 LARGEST_WHOLE = 1 << 60

@@ -222,6 +222,12 @@ def _checked_estimate(estimate: Estimate) -> Estimate:
     _check_within("duration", np.nan_to_num([*estimate.timings.values()], nan=-1), 0, _LARGEST)
     _check_within("landmark number", np.array([*refinement.moved, *refinement.pinned]), 1, count)
     _check_within("number of iterations", np.array([refinement.iterations]), 0, _LARGEST)
+    regions = [region for two in estimate.two_regions for region in (two.first, two.second)]
+    _check_within("row of a heatmap", np.array([two.heatmap for two in estimate.two_regions]), 0, count - 1)
+    if any(region.position.shape != (3,) or not np.isfinite(region.position).all() for region in regions):
+        raise MessageError("a region has no place")
+    _check_within("probability mass", np.nan_to_num([region.mass for region in regions], nan=-1), 0, 1)
+    _check_within("radius", np.nan_to_num([region.radius90_mm for region in regions], nan=-1), 0, _LARGEST)
     residuals = [one for one in (refinement.residual_before_mm, refinement.residual_after_mm) if one is not None]
     _check_within("residual", np.array(residuals), 0, _LARGEST)
     if len(estimate.others) > _MOST_OTHERS or any(other.others for other in estimate.others):

@@ -31,6 +31,7 @@ ROWS = (
     "mean ED (mm)",
     "median of the volumes (mm)",
     "in 90 % radius",
+    "two regions: in one of them",
     "sure but > 5 mm off",
     "CRL error (mm)",
     "all four limbs on their sides",
@@ -50,6 +51,7 @@ def column(model: ModelChoice, folder: Path, kept: Path, most: int) -> list[str]
     ed = np.array([row[np.isfinite(row)].mean() for row in distances])
     mean = mean_interval(ed)
     grades = [answer.status for answer in answers]
+    either = np.concatenate([answer.inside_either(truth) for answer, truth in zip(answers, truths, strict=True)])
     crl = application_errors_by_case(positions, truths, default_schema())["crl"]
     sides = limb_sides_right(positions, truths, default_schema())
     return [
@@ -58,6 +60,7 @@ def column(model: ModelChoice, folder: Path, kept: Path, most: int) -> list[str]
         f"{decimal(mean.value)} [{decimal(mean.low)}-{decimal(mean.high)}]",
         decimal(float(np.median(ed))),
         percent(radius_coverage(distances, np.stack([answer.radii_mm for answer in answers]))),
+        f"{int(either.sum())} of {len(either)}",
         f"{int((sure & (distances > WRONG_MM)).sum())} of {int(sure.sum())}",
         decimal(float(np.nanmean(crl))),
         str(int((sides == 1).all(axis=1).sum())),

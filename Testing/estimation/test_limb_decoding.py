@@ -193,6 +193,22 @@ def test_the_engine_reads_limbs_as_the_model_says(decoding, together):
     estimate = PoseEngine(model, torch.device("cpu"), "for a test").estimate(volume)
     ankles = estimate.views[-1].positions[[LEFT_ANKLE, RIGHT_ANKLE]]
     assert (np.linalg.norm(ankles[0] - ankles[1]) < 1.0) == together
+    assert list(estimate.regions) == ([] if together else [RIGHT_ANKLE])  # the map of one joint has two peaks
+
+
+def test_a_limb_with_two_peaks_gets_two_regions_and_other_landmarks_none():
+    seen = Seen(with_feet_apart()[0])
+    seen.maps[RIGHT_ANKLE] = 0.35 * seen.maps[LEFT_ANKLE] + 0.65 * seen.maps[RIGHT_ANKLE]
+    seen.maps[LEFT_ANKLE] = 0.95 * seen.maps[LEFT_ANKLE] + 0.05 * seen.maps[RIGHT_ANKLE]
+    head = SCHEMA.rows("ht")[0]
+    seen.maps[head] = 0.5 * (seen.maps[head] + seen.maps[LEFT_WRIST])
+    logits = torch.log(seen.maps + 1e-9)
+    peaks = limb_peaks(probabilities(logits), SIGMA, pairs_of_library()).double().numpy()
+    wholes = decode_limbs(peaks, decode(logits, SIGMA), SIGMA, seen.grid, seen.length, pairs_of_library())
+    second = limb_decoding.second_peaks(peaks, wholes, SIGMA, pairs_of_library())
+    assert np.flatnonzero(np.isfinite(second).all(axis=1)).tolist() == [RIGHT_ANKLE], "limbs with two clear peaks alone"
+    np.testing.assert_allclose(seen.grid.to_world(second[RIGHT_ANKLE, None, :3])[0], seen.truth[LEFT_ANKLE], atol=0.5)
+    assert second[RIGHT_ANKLE, 3] == pytest.approx(0.35, abs=0.1) and second[RIGHT_ANKLE, 4] < 1.2 * SIGMA
 
 
 def test_what_two_joints_cover_of_both_maps_counts_once_as_far_as_they_overlap():

@@ -226,3 +226,15 @@ def test_a_perfect_estimate_agrees_and_its_planes_are_right(truths: np.ndarray) 
     exact, other = compare(cases_of(truths), answered, dict.fromkeys(answered, "off")).models
     assert exact.agreement["crl"].icc_agreement.value == 1.0 and exact.plane_right.value == 1.0
     assert other.plane_right.value == pytest.approx(1 - 1 / COUNT) and other.agreement["crl"].cases == COUNT - 1
+
+
+def test_a_landmark_with_two_regions_may_lie_in_either(truths: np.ndarray) -> None:
+    truth = truths[0].copy()
+    truth[20] = np.nan
+    far = truth[:, 0] + 40.0
+    either = [[12, *truth[12], 3.0, far[12], 0, 0, 3.0], [15, far[15], 0, 0, 3.0, *(truth[15] + 1.0), 3.0]]
+    neither = [[18, *(truth[18] + 5.0), 3.0, far[18], 0, 0, 3.0], [20, 0, 0, 0, 9.0, 1, 1, 1, 9.0]]
+    (one,) = answers(truths[:1], empty=0)
+    inside = replace(one, two_regions=np.array(either + neither)).inside_either(truth)
+    assert inside.tolist() == [True, True, False], "what nobody knows is left out"
+    assert one.inside_either(truth).shape == (0,)

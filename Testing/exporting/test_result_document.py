@@ -24,7 +24,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
-from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate, Region, TwoRegions
 from FetusMapV2Lib.exporting import RESULT_KINDS, ExportOptions, export, export_paths
 from FetusMapV2Lib.exporting.result_document import measurements_csv, results_document
 from FetusMapV2Lib.imaging.markups import read_markups
@@ -141,6 +141,27 @@ def test_table_and_document_agree_with_the_pose(tmp_path: Path) -> None:
     assert document["warnings"] == ["voxel size is odd"]
     assert document["seconds"] == {"network": 0.123}
     assert "not checked" in document["handedness_note"] and document["unfamiliarity"] is None
+
+
+def test_a_landmark_with_two_regions_has_both_under_the_name_of_its_limb() -> None:
+    left, right = SCHEMA.rows("la")[2], SCHEMA.rows("ra")[2]
+    two = TwoRegions(left, Region(np.ones(3), 0.6, 4.0), Region(np.array([1.0, 1.0, 13.0]), 0.3, 5.0))
+    found = estimate(two_regions=(two,))
+
+    def written(result: Estimate) -> dict[int, Any]:
+        marks = results_document(result)["landmarks"]
+        return {row: mark["two_regions"] for row, mark in enumerate(marks) if mark["two_regions"] is not None}
+
+    regions = [
+        {"position": [1.0, 1.0, 1.0], "mass": 0.6, "radius90_mm": 4.0},
+        {"position": [1.0, 1.0, 13.0], "mass": 0.3, "radius90_mm": 5.0},
+    ]
+    assert written(found) == {left: regions}
+    exchanged = replace(found.pose, laterality=replace(found.pose.laterality, arms_swapped=True))
+    assert written(replace(found, pose=exchanged)) == {right: regions}, "the heatmap's limb is on the other side"
+    by_hand = found.pose.radius90_mm.copy()
+    by_hand[left] = np.nan
+    assert written(replace(found, pose=replace(found.pose, radius90_mm=by_hand))) == {}, "a person knows better"
 
 
 def test_a_crl_outside_the_charts_is_marked() -> None:

@@ -63,6 +63,26 @@ def test_radii_cover_nine_in_ten_at_home_and_in_a_world_that_was_left_out(worlds
     assert rows["oddest"].unfamiliarity > rows["odd"].unfamiliarity > 1
 
 
+def test_two_peaks_count_as_inside_where_either_region_holds_the_landmark() -> None:
+    seen = world(1)
+    calibration = calibrate({"own": seen})
+    second = np.full((40, 22, 3), np.nan)
+    second[0, 20:] = 1.0, 0.25, 1.0  # 1 mm from the truth
+    second[1, 20:] = 60.0, 0.25, 1.0
+    seen.second_peaks = second
+    seen.errors_mm[:2, 20:] = 60.0
+    seen.errors_mm[1, 20], seen.errors_mm[1, 21] = 0.1, np.nan
+    row = coverage("own", seen, calibration)
+    assert (row.two_peaked, row.inside_either) == (3, 3)
+    seen.errors_mm[1, 20] = 60.0
+    assert coverage("own", seen, calibration).inside_either == 2
+    calibration = replace(calibration, mass_weight=0.5)
+    shape = seen.spread_mm[0], seen.peak_mass[0]
+    first, second_radius = calibration.radii_of_two_mm(*shape, second[0, :, 2], second[0, :, 1])
+    assert (first[20:] < calibration.radius90_mm(*shape)[20:]).all() and np.isnan(first[:20]).all()
+    assert np.isnan(second_radius[:20]).all() and (second_radius[20:] > 0).all()
+
+
 def test_confidence_means_what_it_says_in_the_unfamiliar_too(worlds: dict[str, Observations]) -> None:
     calibration = calibrate(worlds)
     for name in ("own", "odd", "odder"):

@@ -10,7 +10,7 @@ from anatomy.bodies import standing_body
 
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.estimation.estimate import Estimate
+from FetusMapV2Lib.estimation.estimate import Estimate, Region, TwoRegions
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate
 from FetusMapV2Lib.presenting.durations import seconds_elsewhere
 from FetusMapV2Lib.presenting.estimate_text import detail_rows, resource_text, warnings_text
@@ -62,6 +62,13 @@ def test_details_name_the_least_certain_landmarks_and_leave_out_what_is_unknown(
     assert set(rows) == {"Landmarks", "Least certain", "Sides"}
     assert dict(detail_rows(estimate().pose, estimate(), ""))["Fetus"] == "found"
     assert {"Model", "Device", "Time"} <= set(dict(detail_rows(estimate().pose, estimate(), "model 1")))
+
+
+def test_details_name_the_landmarks_with_two_places() -> None:
+    two = TwoRegions(12, Region(np.zeros(3), 0.6, 4.0), Region(np.array([0.0, 5.0, 12.0]), 0.3, 5.0))
+    known = replace(estimate(), two_regions=(two,))
+    assert dict(detail_rows(known.pose, known, ""))["Two places"] == "Left wrist: perhaps 13 mm away"
+    assert "Two places" not in dict(detail_rows(known.pose, None, ""))
 
 
 def test_the_details_of_a_doubtful_pose_say_why_first() -> None:

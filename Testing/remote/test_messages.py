@@ -19,7 +19,7 @@ from training.toy_cases import BODY
 from FetusMapV2Lib.anatomy.laterality import Laterality
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.estimation.detection import PresenceRule
-from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, Status
+from FetusMapV2Lib.estimation.estimate import Estimate, Refinement, Region, Status, TwoRegions
 from FetusMapV2Lib.estimation.requests import (
     EstimateRequest,
     InstallRequest,
@@ -35,6 +35,7 @@ from FetusMapV2Lib.remote.messages import EngineSettings, Failure, Heartbeat, Me
 
 COUNT = 300
 RESOURCES = ResourceEstimate("cpu", "asked for", "toy", 5, None, "")
+REGION = Region(np.array([1.0, 2.0, 3.0]), 0.7, 4.0)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def estimate() -> Estimate:
         timings={"network": 1.0},
         warnings=("a warning",),
         refinement=refinement,
+        two_regions=(TwoRegions(12, REGION, replace(REGION, mass=0.2)),),
     )
 
 
@@ -173,6 +175,10 @@ def _changed(estimate: Estimate, **changes: Any) -> Estimate:
     return replace(estimate, pose=replace(estimate.pose, **changes))
 
 
+def _second(estimate: Estimate, **changes: Any) -> Estimate:
+    return replace(estimate, two_regions=(TwoRegions(12, REGION, replace(REGION, **changes)),))
+
+
 IMPOSSIBLE = {
     "an unknown status": lambda one: replace(one, status="lost"),  # type: ignore[arg-type]
     "a place too far away": lambda one: _changed(one, positions=BODY * 1e7),
@@ -187,6 +193,11 @@ IMPOSSIBLE = {
     "an unknown refinement": lambda one: replace(one, refinement=Refinement("twice")),  # type: ignore[arg-type]
     "fewer than no iterations": lambda one: replace(one, refinement=Refinement(iterations=-1)),
     "a negative residual": lambda one: replace(one, refinement=Refinement(residual_after_mm=-1.0)),
+    "a region of landmark 23": lambda one: replace(one, two_regions=(TwoRegions(22, REGION, REGION),)),
+    "a region nowhere": lambda one: _second(one, position=np.full(3, math.nan)),
+    "a region in the plane": lambda one: _second(one, position=np.zeros(2)),
+    "a mass above one": lambda one: _second(one, mass=1.5),
+    "an unknown radius of a region": lambda one: _second(one, radius90_mm=math.nan),
     "an endless text": lambda one: replace(one, reason="x" * 20_001),
     "a zero character": lambda one: replace(one, warnings=("a\0b",)),
 }

@@ -1374,6 +1374,10 @@
         <translation>Unsicher</translation>
     </message>
     <message>
+        <source>Two places</source>
+        <translation>Zwei Orte</translation>
+    </message>
+    <message>
         <source>Sides</source>
         <translation>Seiten</translation>
     </message>
@@ -1400,6 +1404,10 @@
     <message>
         <source>Memory</source>
         <translation>Speicher</translation>
+    </message>
+    <message>
+        <source>{0}: perhaps {1:.0f} mm away</source>
+        <translation>{0}: vielleicht {1:.0f} mm entfernt</translation>
     </message>
 </context>
 <context>
