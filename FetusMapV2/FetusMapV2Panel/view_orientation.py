@@ -6,6 +6,7 @@ import contextlib
 import enum
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import slicer
@@ -96,11 +97,7 @@ def showCut(cut: Callable[[float], SlicePose | None], plane: FetalPlane) -> bool
     Returns:
         False if no slice view is open, or there is no slice.
     """
-    if slicer.app.layoutManager() is None:
-        return False
-    nodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
-    shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
-    view = shown.get(plane.value) or next(iter(shown.values()), None)
+    view = viewOf(plane)
     if view is None:
         return False
     width, height, _depth = view.GetDimensions()
@@ -108,6 +105,15 @@ def showCut(cut: Callable[[float], SlicePose | None], plane: FetalPlane) -> bool
     if wanted is not None:
         turn_slice(view, wanted)
     return wanted is not None
+
+
+def viewOf(plane: FetalPlane) -> Any:
+    """The vtkMRMLSliceNode of the view of a standard plane, or of the first that is open; None without one."""
+    if slicer.app.layoutManager() is None:
+        return None
+    nodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+    shown = {name: node for name, node in nodes.items() if node.IsMappedInLayout()}
+    return shown.get(plane.value) or next(iter(shown.values()), None)
 
 
 def turnToFetus(pose: Pose) -> bool:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
 from FetusMapV2Lib.anatomy.body_sections import BodySection, HeadAndAbdomen, SectionKey
 from FetusMapV2Lib.anatomy.pose import Pose
+from FetusMapV2Lib.anatomy.section_planes import moved_plane
 from FetusMapV2Lib.anatomy.standard_planes import NoPlane, SectionPlane, abdomen_plane, head_plane
 from FetusMapV2Lib.imaging.outlines import find_outline
 from FetusMapV2Lib.imaging.volume import Volume
+
+Array = NDArray[np.float64]
 
 #: An outline counts as measured if its edge is seen on so much of it, and nowhere missing over a wider angle (degrees).
 LEAST_SEEN, WIDEST_GAP_DEG = 0.7, 90.0
@@ -29,11 +37,36 @@ def measure_head_and_abdomen(volume: Volume, pose: Pose) -> HeadAndAbdomen:
     return HeadAndAbdomen(_section("head", head_plane(pose), volume), _section("abdomen", abdomen_plane(pose), volume))
 
 
-def _section(key: SectionKey, plane: SectionPlane | NoPlane, volume: Volume) -> BodySection:
+def measure_in_plane(volume: Volume, section: BodySection, origin: Array, normal: Array) -> tuple[BodySection, bool]:
+    """Head or abdomen in another plane, which a person chose; where no edge is seen, the earlier ellipse goes along.
+
+    Args:
+        volume: that the pose was estimated in.
+        section: as it is now, with a plane.
+        origin: (3,) a point of the other plane, RAS mm.
+        normal: (3,) its normal.
+
+    Returns:
+        The section, set by hand, and whether its edge is seen. Where it is not and there was no ellipse before, it has
+        none, but a reason.
+    """
+    assert section.plane is not None
+    plane = moved_plane(section, origin, normal)
+    found = _section(section.key, plane, volume, keep_plane=True)
+    if found.ellipse is not None:
+        return found.with_ellipse(found.ellipse), True
+    if section.ellipse is None:
+        return found, False
+    return section.with_ellipse(replace(section.ellipse, x_mm=0.0, y_mm=0.0), plane), False
+
+
+def _section(
+    key: SectionKey, plane: SectionPlane | NoPlane, volume: Volume, *, keep_plane: bool = False
+) -> BodySection:
     if isinstance(plane, NoPlane):
         return BodySection(key, None, reason=plane.reason)
     edge = "skull" if key == "head" else "skin"
-    outline = find_outline(volume, plane)
+    outline = find_outline(volume, plane, keep_plane=keep_plane)
     if outline is None:
         return BodySection(key, plane, reason=f"the edge of the {edge} is not seen")
     if outline.seen < LEAST_SEEN:

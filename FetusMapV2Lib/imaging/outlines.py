@@ -115,6 +115,16 @@ class _Model:
         """Rays from the middle to the surface: of the brain case by latitude, or across the trunk by height."""
         return _rays(self.kind, self.centre, self.radii, np.array(self.angle))
 
+    def cut_at_zero(self) -> _Model | None:
+        """The same with its middle in the plane and the radii of its section there; None where it has none."""
+        if self.kind == "abdomen":
+            return self
+        share = 1 - float(self.centre[2] / self.radii[2]) ** 2
+        if share <= 0:
+            return None
+        centre, shrunk = self.centre * [1.0, 1.0, 0.0], self.radii * [math.sqrt(share), math.sqrt(share), 1.0]
+        return replace(self, centre=centre, radii=shrunk)
+
     def differs_from(self, other: _Model) -> bool:
         """Whether its surface lies elsewhere than that of another model."""
         return bool(np.abs(self._reaches() - other._reaches()).max() > _SAME_MM)
@@ -152,7 +162,7 @@ def _turns(angles: Array) -> Array:
     return np.stack(rows, axis=-1).reshape(*angles.shape, 3, 3)
 
 
-def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
+def find_outline(volume: Volume, plane: SectionPlane, *, keep_plane: bool = False) -> Outline | None:
     """The outline of the skull (outer edge) or of the skin of the abdomen in a plane; None where no edge is seen.
 
     An ellipsoid (head) or a short elliptic cylinder (abdomen) of the expected size is moved and scaled to where most
@@ -161,11 +171,14 @@ def find_outline(volume: Volume, plane: SectionPlane) -> Outline | None:
 
     Args:
         volume: ultrasound.
-        plane: proposed by `standard_planes`.
+        plane: proposed by `standard_planes`, or chosen by a person.
+        keep_plane: measure in this very plane instead of at the largest section nearby.
     """
     reader = _Reader(volume, plane)
     fitted = reader.fitted(reader.searched())
-    return None if fitted is None else reader.outline(fitted)
+    if fitted is not None and keep_plane:
+        fitted = fitted.cut_at_zero()
+    return None if fitted is None else reader.outline(fitted, keep_plane=keep_plane)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +304,7 @@ class _Reader:
         reach = rays.distances + steps[at] + fine * _STEP_MM
         return _Edges(rays.points(reach), mid)
 
-    def outline(self, model: _Model) -> Outline | None:
+    def outline(self, model: _Model, *, keep_plane: bool = False) -> Outline | None:
         """The ellipse in the plane through the middle of the model; of the abdomen at its largest section nearby."""
         heights = _RING_MM if self.kind == "head" else _SLAB_MM
         rays = model.ring(heights)
@@ -300,7 +313,7 @@ class _Reader:
         shape = self._shape(edges.points[seen] - [0.0, 0.0, model.centre[2]]) if seen.sum() > _RAYS else None
         if shape is None:
             return None
-        height = 0.0 if self.kind == "head" else shape.largest_height_mm
+        height = 0.0 if self.kind == "head" or keep_plane else shape.largest_height_mm
         plane = replace(self.plane, origin=self.plane.to_world(np.array([[0.0, 0.0, model.centre[2] + height]]))[0])
         ellipse = shape.section(height)
         residuals = shape.residuals_mm(edges.points - [0.0, 0.0, model.centre[2]])

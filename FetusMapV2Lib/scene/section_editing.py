@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.body_sections import SectionKey
+from FetusMapV2Lib.anatomy.body_sections import BodySection, SectionKey
 from FetusMapV2Lib.anatomy.nuchal import first_callipers
+from FetusMapV2Lib.anatomy.section_handles import handles_of
+from FetusMapV2Lib.anatomy.section_planes import section_cut_by
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene import undo_history
 from FetusMapV2Lib.scene.control_points import world_to_local
 from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.slice_turning import plane_of
 
 Array = NDArray[np.float64]
 
@@ -24,6 +30,33 @@ def propose_again(fetus: PoseScene, *keys: SectionKey) -> bool:
     if changed:
         _step(fetus, now)
     return changed
+
+
+def use_shown_plane(fetus: PoseScene, volume: Volume, slice_node: Any) -> tuple[BodySection | None, bool]:
+    """Measure head or abdomen, whichever a slice view cuts across, in the plane that it shows.
+
+    Args:
+        fetus: whose outlines were searched before.
+        volume: that the pose was estimated in.
+        slice_node: vtkMRMLSliceNode of the view.
+
+    Returns:
+        The section as a person set it now, and whether its edge is seen. None if the view cuts neither; without an
+        ellipse, and nothing is changed, if none was there and no edge is seen.
+    """
+    from FetusMapV2Lib.imaging.head_abdomen import measure_in_plane
+
+    shown = fetus.sections.sections()
+    origin, normal = plane_of(slice_node)
+    section = None if shown is None else section_cut_by(shown, origin, normal)
+    if section is None:
+        return None, False
+    measured, seen = measure_in_plane(volume, section, origin, normal)
+    handles = handles_of(measured)
+    if handles is not None:
+        local = world_to_local(fetus.landmarks_node, handles)
+        _step(fetus, HandMeasures.load(fetus.landmarks_node).with_handles(measured.key, local))
+    return measured, seen
 
 
 def start_nuchal_try(fetus: PoseScene) -> bool:

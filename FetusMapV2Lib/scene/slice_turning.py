@@ -1,10 +1,11 @@
-"""Reorienting slice views to the midsagittal, a coronal or a transverse plane of the fetus."""
+"""Reorienting slice views to planes of the fetus, and reading the planes that they show."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 
@@ -23,3 +24,10 @@ def turn_slice(slice_node: Any, cut: SlicePose) -> None:
     slice_node.UpdateMatrices()
     width, height, _depth = slice_node.GetDimensions()
     slice_node.SetFieldOfView(cut.height_mm * width / max(height, 1), cut.height_mm, slice_node.GetFieldOfView()[2])
+
+
+def plane_of(slice_node: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A point (3,) and the unit normal (3,) of the plane that a slice view shows, RAS mm."""
+    matrix = slice_node.GetSliceToRAS()
+    normal, origin = (np.array([matrix.GetElement(row, column) for row in range(3)]) for column in (2, 3))
+    return origin, normal / np.linalg.norm(normal)

@@ -29,7 +29,7 @@ from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
-from FetusMapV2Lib.scene.section_editing import propose_again
+from FetusMapV2Lib.scene.section_editing import propose_again, use_shown_plane
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -228,6 +228,24 @@ class OpenCase:
         """Drop the outlines set by hand, so that those found in the volume are shown."""
         if self.poses is not None:
             propose_again(self.poses, "head", "abdomen")
+
+    def use_shown_plane(self) -> None:
+        """Measure head or abdomen in the plane that the Red view shows.
+
+        Raises:
+            InputError: it cuts neither across, or no edge is seen in it.
+        """
+        self.find_outlines()
+        if self.poses is None:
+            return
+        section, seen = use_shown_plane(self.poses, self.volume, self.views.views["Red"].node)
+        if section is None:
+            remedy = "Go to one of them first"
+            raise InputError("the Red view cuts neither head nor abdomen across", remedy=remedy)
+        if section.ellipse is None:
+            raise InputError(f"not measured in this plane: {section.reason}", remedy="Scroll to another one")
+        if not seen:
+            raise InputError("the edge is not seen in this plane", remedy="Drag the ellipse onto it")
 
     def show_section(self, key: SectionKey) -> None:
         """Turn the Red view to the plane of the head or of the abdomen.

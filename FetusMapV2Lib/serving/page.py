@@ -182,6 +182,12 @@ def _head_and_abdomen() -> None:
             **_SMALL,
         )
         v3.VBtn(
+            "Measure in this plane",
+            title="Measure head or abdomen in the plane that the Red view shows now: scroll it first",
+            click="trigger('shown_plane')",
+            **_SMALL,
+        )
+        v3.VBtn(
             "Propose again",
             title="Drop the ellipses set by hand, and show those found in the volume",
             click="trigger('propose')",

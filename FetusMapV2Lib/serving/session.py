@@ -306,6 +306,7 @@ class Session:
             "stop_placing": self._stop_placing,
             "planes": self._show_planes,
             "section": lambda key: self._guarded(lambda case: case.show_section(key)),
+            "shown_plane": lambda: self._guarded(lambda case: case.use_shown_plane()),
             "propose": lambda: self._guarded(lambda case: case.propose_again()),
             "nuchal": lambda name: self._guarded(lambda case: take_nuchal_step(case, name)),
             "show_seen": lambda: self._guarded(lambda case: case.show_seen()),

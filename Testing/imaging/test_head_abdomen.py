@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from benchmarks.body_truth import BodyTruth, body_truth
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.standard_planes import NoPlane, SectionPlane, abdomen_plane, head_plane
-from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
+from FetusMapV2Lib.anatomy.standard_planes import HEAD_HEIGHT, NoPlane, SectionPlane, abdomen_plane, head_plane
+from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen, measure_in_plane
 from FetusMapV2Lib.imaging.outlines import find_outline
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case
 
@@ -76,6 +77,31 @@ def test_planes_have_the_axes_of_the_body():
     assert heights[0] > 5 and heights[1] < -5
     world = np.array([[1.0, 2.0, 3.0], [-4.0, 0.5, 9.0]])
     assert plane.to_world(plane.to_plane(world)) == pytest.approx(world)
+
+
+def test_a_chosen_plane_is_measured_itself():
+    case, _ = simulated("physics")
+    found = measure_head_and_abdomen(case.volume, case.pose)
+    for section in found.sections:
+        plane = section.plane
+        for height in (0.0, 0.45 * plane.half_axes_mm[0]):
+            origin = plane.origin + height * plane.normal
+            moved, seen = measure_in_plane(case.volume, section, origin, -plane.normal)
+            assert seen and moved.by_hand and moved.key == section.key
+            assert (moved.plane.origin - origin) @ plane.normal == pytest.approx(0, abs=1e-9), "not at a larger section"
+            ratio = moved.ellipse.circumference_mm / section.ellipse.circumference_mm
+            if section.key == "head":
+                assert ratio == pytest.approx(
+                    math.sqrt(1 - (height / (HEAD_HEIGHT * plane.half_axes_mm[1])) ** 2), rel=0.04
+                )
+            else:
+                assert (0.97 < ratio < 1.03) if height == 0 else (0.6 < ratio < 1.0)
+    dark = case.volume.with_(array=np.zeros_like(case.volume.array))
+    along, seen = measure_in_plane(dark, found.head, found.head.plane.origin, found.head.plane.normal)
+    assert not seen and along.ellipse.circumference_mm == pytest.approx(found.head.ellipse.circumference_mm)
+    unseen = measure_head_and_abdomen(dark, case.pose).head
+    nothing, seen = measure_in_plane(dark, unseen, unseen.plane.origin, unseen.plane.normal)
+    assert not seen and nothing.ellipse is None and "not seen" in nothing.reason
 
 
 def test_where_nothing_is_seen_nothing_is_measured():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import vtk
 from module.test_measurements import matrix
 from module.test_panel import estimate
 from module.test_report import only, own_settings, written  # noqa: F401 - a fixture
@@ -19,6 +20,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.exporting import ExportOptions, export
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.scene.control_points import world_positions
+from FetusMapV2Lib.scene.slice_turning import plane_of
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
 NAMES = ("HC", "BPD", "OFD", "AC")
@@ -130,6 +132,36 @@ def test_a_handle_dragged_in_the_view_changes_numbers_and_report_until_it_is_pro
     window.click(ui.proposeAgainButton)
     assert rows(window) == found and not ui.proposeAgainButton.enabled
     assert handles(window) == pytest.approx(before, abs=1e-4)
+
+
+def test_the_plane_is_shifted_and_tilted_in_the_slice_view(window):
+    ui, state = window.module_widget.ui, window.module_widget.state
+    found, before = rows(window), handles(window)
+    node = window.views["Red"].view.node
+    window.click(ui.headPlaneButton)
+    window.views["Red"].view.logic.SetSliceOffset(window.views["Red"].view.logic.GetSliceOffset() + 2.0)
+    tilt = vtk.vtkTransform()
+    tilt.SetMatrix(node.GetSliceToRAS())
+    tilt.RotateX(8.0)
+    node.GetSliceToRAS().DeepCopy(tilt.GetMatrix())
+    node.UpdateMatrices()
+    window.click(ui.shownPlaneButton)
+    origin, normal = plane_of(node)
+    assert (handles(window) - origin) @ normal == pytest.approx(np.zeros(4), abs=1e-3), "the ellipse lies in the view"
+    assert np.abs((before - origin) @ normal).max() > 1.5, "and did not before"
+    after = rows(window)
+    assert after["HC"][1].endswith("set by hand") and after["HC"] != found["HC"] and after["AC"] == found["AC"]
+    dragged = handles(window)[1]
+    window.drag("Red", dragged, (-10, 0))
+    assert (handles(window) - origin) @ normal == pytest.approx(np.zeros(4), abs=1e-3)
+    assert np.linalg.norm(handles(window)[1] - dragged) > 0.3
+    window.click(ui.undoButton)
+    assert rows(window) == after
+    window.click(ui.undoButton)
+    assert rows(window) == found and handles(window) == pytest.approx(before, abs=1e-4)
+    node.SetOrientation("Sagittal")
+    window.click(ui.shownPlaneButton)
+    assert "neither head nor abdomen" in state.message and rows(window) == found
 
 
 def test_it_follows_a_moved_landmark_and_another_patient(window, scene):

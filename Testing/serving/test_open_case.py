@@ -268,3 +268,13 @@ def test_an_outline_set_by_hand_is_in_the_files_until_it_is_proposed_again(desk,
     assert f"{size.name},{size.value_mm:.1f},mm" in table
     case.propose_again()
     assert outlines_shown(case) == found
+    red = case.views.views["Red"]
+    red.logic.SetSliceOffset(red.logic.GetSliceOffset() + 1.0)
+    case.use_shown_plane()
+    moved = world_positions(sections.handles(section.key))
+    assert np.abs((moved - before) @ section.plane.normal) == pytest.approx(np.ones(4), abs=1e-3)
+    case.undo()
+    assert outlines_shown(case) == found
+    red.node.SetOrientation("Sagittal")
+    with pytest.raises(InputError, match="cuts neither"):
+        case.use_shown_plane()

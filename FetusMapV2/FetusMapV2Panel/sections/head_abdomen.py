@@ -7,7 +7,8 @@ import qt
 from FetusMapV2Lib.anatomy.body_sections import SectionKey
 from FetusMapV2Lib.presenting.section_rows import section_reasons, section_rows
 from FetusMapV2Lib.presenting.tones import Tone
-from FetusMapV2Lib.scene.section_editing import propose_again
+from FetusMapV2Lib.scene.section_editing import propose_again, use_shown_plane
+from FetusMapV2Lib.scene.volume_nodes import volume_from_node
 from FetusMapV2Panel import view_orientation
 from FetusMapV2Panel.changes import Change
 from FetusMapV2Panel.outline_search import OutlineSearch
@@ -31,6 +32,7 @@ class HeadAbdomenSection(Section):
         self.ui.headAbdomenCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.headPlaneButton.connect("clicked(bool)", lambda checked: self.onShowPlane("head"))
         self.ui.abdomenPlaneButton.connect("clicked(bool)", lambda checked: self.onShowPlane("abdomen"))
+        self.ui.shownPlaneButton.connect("clicked(bool)", self.onUseShownPlane)
         self.ui.proposeAgainButton.connect("clicked(bool)", self.onProposeAgain)
         self._show()
 
@@ -64,6 +66,20 @@ class HeadAbdomenSection(Section):
         elif not view_orientation.showCut(section.cut, view_orientation.FetalPlane.TRANSVERSE):
             self.say(_("Open a slice view first, for example with the layout Four-Up."), Tone.WARNING)
 
+    def onUseShownPlane(self, checked: bool = False) -> None:
+        """Measure head or abdomen in the plane that the slice view shows now."""
+        self._search.search()
+        fetus, view = self.state.poseScene, view_orientation.viewOf(view_orientation.FetalPlane.TRANSVERSE)
+        if fetus is None or view is None or fetus.volume_node is None:
+            return
+        measured, seen = use_shown_plane(fetus, volume_from_node(fetus.volume_node), view)
+        if measured is None:
+            self.say(_("The slice view cuts neither head nor abdomen across. Go to one of them first."), Tone.WARNING)
+        elif measured.ellipse is None:
+            self.say(_("Not measured in this plane: {0}.").format(measured.reason), Tone.WARNING)
+        elif not seen:
+            self.say(_("The edge is not seen in this plane: drag the ellipse onto it."), Tone.WARNING)
+
     def onProposeAgain(self, checked: bool = False) -> None:
         if self.state.poseScene is not None:
             propose_again(self.state.poseScene, "head", "abdomen")
@@ -81,6 +97,6 @@ class HeadAbdomenSection(Section):
         self._table.show(section_rows(shown, float("nan") if measured is None else measured.dating.days))
         self.ui.sectionsNoteLabel.setText(section_reasons(shown))
         self.ui.sectionsNoteLabel.setVisible(bool(section_reasons(shown)))
-        for button in (self.ui.headPlaneButton, self.ui.abdomenPlaneButton):
+        for button in (self.ui.headPlaneButton, self.ui.abdomenPlaneButton, self.ui.shownPlaneButton):
             button.setEnabled(fetus is not None and fetus.volume_node is not None)
         self.ui.proposeAgainButton.setEnabled(fetus is not None and bool(fetus.sections.sections_by_hand()))

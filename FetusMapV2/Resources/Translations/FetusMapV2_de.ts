@@ -269,6 +269,14 @@
         <translation>Die rote Schnittansicht in die Querebene des Bauches drehen, mit der Ellipse auf der Haut.</translation>
     </message>
     <message>
+        <source>Measure in this plane</source>
+        <translation>In dieser Ebene messen</translation>
+    </message>
+    <message>
+        <source>Measure head or abdomen in the plane that the Red slice view shows now: scroll or tilt it first. Undo takes it back.</source>
+        <translation>Kopf oder Bauch in der Ebene messen, die die rote Schichtansicht jetzt zeigt: zuvor rollen oder kippen. Rückgängig nimmt es zurück.</translation>
+    </message>
+    <message>
         <source>Propose again</source>
         <translation>Neu vorschlagen</translation>
     </message>
@@ -1899,6 +1907,18 @@
     <message>
         <source>Open a slice view first, for example with the layout Four-Up.</source>
         <translation>Öffnen Sie zuerst eine Schnittansicht, etwa mit dem Layout Four-Up.</translation>
+    </message>
+    <message>
+        <source>The slice view cuts neither head nor abdomen across. Go to one of them first.</source>
+        <translation>Die Schichtansicht schneidet weder Kopf noch Bauch quer. Gehen Sie zuerst zu einem von beiden.</translation>
+    </message>
+    <message>
+        <source>Not measured in this plane: {0}.</source>
+        <translation>In dieser Ebene nicht gemessen: {0}.</translation>
+    </message>
+    <message>
+        <source>The edge is not seen in this plane: drag the ellipse onto it.</source>
+        <translation>Der Rand ist in dieser Ebene nicht zu sehen: Ziehen Sie die Ellipse darauf.</translation>
     </message>
 </context>
 <context>
