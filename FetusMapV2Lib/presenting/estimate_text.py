@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.pose import Pose, shown_confidence
 from FetusMapV2Lib.presenting.durations import duration_text
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.presenting.translation import translator
 
 if TYPE_CHECKING:
@@ -30,6 +32,21 @@ def warnings_text(estimate: Estimate) -> str:
     if sides is not None and min(sides.arms_confidence, sides.legs_confidence) < _LOW_SIDE_CONFIDENCE:
         lines.append(_("Left and right are uncertain in this pose; check the sides."))
     return "\n".join(lines)
+
+
+def frames_text(estimates: Sequence[Estimate], *, are_times_known: bool) -> tuple[str, Tone]:
+    """In how many frames of a sequence a fetus was found, and the warnings about them, one per line, in their tone."""
+    count, found = len(estimates), sum(estimate.found for estimate in estimates)
+    lines = [_("A fetus was found in {0} of {1} frames.").format(found, count)]
+    doubtful = sum(estimate.has_pose and not estimate.found for estimate in estimates)
+    if doubtful:
+        lines.append(_("It is doubtful in {0} frames.").format(doubtful))
+    if found < count:
+        lines.append(next(estimate.reason for estimate in estimates if not estimate.found))
+    lines += dict.fromkeys(warning for estimate in estimates for warning in estimate.warnings)
+    if not are_times_known:
+        lines.append(_("The times of the frames are unknown: speeds are per frame."))
+    return "\n".join(lines), Tone.SUCCESS if len(lines) == 1 else Tone.WARNING
 
 
 def resource_text(

@@ -101,7 +101,8 @@ class EditRecorder:
         frame = pose_nodes.stored_frame(self._node)
         before = self._known.get(frame)
         self._known[frame] = now
-        if before is None or before is now:
+        is_first = before is not None and before.is_empty and np.isfinite(now.provenance.estimate.positions).any()
+        if before is None or before is now or (is_first and travelled is None):
             return
         steps = _steps(before, now, travelled)
         if steps and steps[0][0] == "estimated again" and not self.edits():

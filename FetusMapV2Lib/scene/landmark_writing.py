@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.scene import control_points
+from FetusMapV2Lib.anatomy.schema import Schema
+from FetusMapV2Lib.scene import control_points, pose_nodes
 from FetusMapV2Lib.scene.corrections import Corrections
-from FetusMapV2Lib.scene.estimate_record import EstimateRecord
+from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE, EstimateRecord
 from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_names import printable
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
@@ -45,3 +46,15 @@ def write_descriptions(node: Any, snapshot: PoseSnapshot) -> None:
             node.SetNthControlPointDescription(row, text)
         if node.GetNthControlPointSelected(row) == doubtful:
             node.SetNthControlPointSelected(row, not doubtful)
+
+
+def adopt_landmarks(node: Any, schema: Schema) -> None:
+    """Turn a point list from a file into a landmarks node, with what its points say of their estimate.
+
+    Raises:
+        InputError: it does not hold the landmarks of this schema.
+    """
+    pose_nodes.check_landmarks(node, schema)
+    if not node.GetAttribute(ESTIMATE_ATTRIBUTE):
+        pose_nodes.mark_as_landmarks(node, schema)
+        Provenance.from_notes(node, schema).save(node)

@@ -21,9 +21,8 @@ from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
 from FetusMapV2Lib.scene.edit_recorder import EditRecorder
-from FetusMapV2Lib.scene.estimate_record import ESTIMATE_ATTRIBUTE
 from FetusMapV2Lib.scene.followers import Followers
-from FetusMapV2Lib.scene.landmark_writing import write_descriptions, write_estimate
+from FetusMapV2Lib.scene.landmark_writing import adopt_landmarks, write_descriptions, write_estimate
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.node_names import pose_name, remove_percent_signs, safe_markups_name
 from FetusMapV2Lib.scene.observations import Observations, with_node
@@ -105,10 +104,7 @@ class PoseScene:
         Raises:
             InputError: the node is not a landmarks node of this schema.
         """
-        pose_nodes.check_landmarks(landmarks_node, schema)
-        if not landmarks_node.GetAttribute(ESTIMATE_ATTRIBUTE):
-            pose_nodes.mark_as_landmarks(landmarks_node, schema)
-            Provenance.from_notes(landmarks_node, schema).save(landmarks_node)
+        adopt_landmarks(landmarks_node, schema)
         if ownership.volume_of(landmarks_node) is not None:
             ownership.assign_volume(landmarks_node, ownership.volume_of(landmarks_node))
         result = cls(scene, landmarks_node, schema)

@@ -5,7 +5,8 @@ Stepping through the frames shows each frame's pose; an edit belongs to the fram
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,25 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.estimation.sequence import movement_of
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.movement_nodes import MovementNodes
 from FetusMapV2Lib.scene.node_names import node_name, pose_name
 from FetusMapV2Lib.scene.observations import Observations
 from FetusMapV2Lib.scene.pose_nodes import stored_frame
 from FetusMapV2Lib.scene.pose_scene import PoseScene
+from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.sequence_storage import (
     add_landmark_sequence,
     add_to_browser,
     landmark_sequence,
     load_shown_frame,
     store_interval,
+    store_landmarks,
     store_poses,
+    stored_hand_measures,
     stored_interval,
     stored_poses,
+    stored_snapshots,
 )
 from FetusMapV2Lib.scene.volume_sequences import VolumeFrames, frame_times
 
@@ -152,6 +158,14 @@ class PoseSequence:
         """The poses of all frames as they are now, in world coordinates."""
         return list(self._poses)
 
+    def snapshots(self) -> list[PoseSnapshot | None]:
+        """The poses of all frames as they are now, with all that is stored of them; None where nothing is."""
+        return stored_snapshots(self.sequence, self.browser, self.pose_scene)
+
+    def hand_measures(self) -> list[HandMeasures]:
+        """What a person measured besides in each frame."""
+        return stored_hand_measures(self.sequence, self.browser)
+
     def movement(self) -> Movement:
         """The movement of the poses as they are now."""
         if self._movement is None:
@@ -165,10 +179,26 @@ class PoseSequence:
             ValueError: not one pose per frame.
         """
         _check_count(poses, self.frame_count)
+        with self._storing():
+            store_poses(self.sequence, self.browser, self.pose_scene, poses, model)
+
+    def restore(self, landmarks: Mapping[int, Any]) -> None:
+        """Put landmarks that were read from files into their frames; the other frames stay as they are.
+
+        Args:
+            landmarks: landmarks node by frame, see `landmark_writing.adopt_landmarks`.
+        """
+        with self._storing():
+            for frame, node in landmarks.items():
+                store_landmarks(self.sequence, self.browser, frame, node)
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Nothing of the landmarks node is stored by itself during the block; then it shows its frame again."""
         self._busy = True
         self.browser.SetSaveChanges(self.sequence, False)
         try:
-            store_poses(self.sequence, self.browser, self.pose_scene, poses, model)
+            yield
         finally:
             self.browser.SetSaveChanges(self.sequence, True)
             load_shown_frame(self.sequence, self.browser, self.pose_scene.landmarks_node)

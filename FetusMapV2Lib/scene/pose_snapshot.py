@@ -81,6 +81,12 @@ class PoseSnapshot:
         )
 
     @cached_property
+    def is_empty(self) -> bool:
+        """Whether no landmark has a place, and none was ever estimated: there is no pose."""
+        places = self.local, self.provenance.estimate.positions
+        return not any(np.isfinite(one).any() for one in places)
+
+    @cached_property
     def moved(self) -> Flags:
         """(N,) which present points lie neither where they were estimated nor where they were refined to."""
         estimated = at_same_place(self.local, self.provenance.named.positions)

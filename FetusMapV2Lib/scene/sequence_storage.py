@@ -14,6 +14,7 @@ import numpy as np
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.control_points import local_to_world
+from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
@@ -62,17 +63,37 @@ def add_to_browser(sequence: Any, browser: Any, landmarks_node: Any) -> None:
 
 def store_poses(sequence: Any, browser: Any, pose_scene: PoseScene, poses: Sequence[Pose], model: str) -> None:
     """Store the poses of all frames in a sequence, by way of the landmarks node."""
-    landmarks, master = pose_scene.landmarks_node, browser.GetMasterSequenceNode()
+    landmarks = pose_scene.landmarks_node
     for frame, pose in enumerate(poses):
         landmarks.SetAttribute(pose_nodes.FRAME_ATTRIBUTE, str(frame))
         pose_scene.set_pose(pose, model)
-        sequence.SetDataNodeAtValue(landmarks, master.GetNthIndexValue(frame))
+        store_landmarks(sequence, browser, frame, landmarks)
+
+
+def store_landmarks(sequence: Any, browser: Any, frame: int, landmarks: Any) -> None:
+    """Store what a landmarks node holds now as that of a frame."""
+    landmarks.SetAttribute(pose_nodes.FRAME_ATTRIBUTE, str(frame))
+    sequence.SetDataNodeAtValue(landmarks, browser.GetMasterSequenceNode().GetNthIndexValue(frame))
 
 
 def stored_poses(sequence: Any, browser: Any, pose_scene: PoseScene) -> list[Pose]:
     """The poses of all frames as stored, in world coordinates; a frame without landmarks has an empty pose."""
+    schema = pose_scene.schema
+    found = stored_snapshots(sequence, browser, pose_scene)
+    return [Pose(np.full((schema.count, 3), np.nan), schema=schema) if one is None else one.pose for one in found]
+
+
+def stored_snapshots(sequence: Any, browser: Any, pose_scene: PoseScene) -> list[PoseSnapshot | None]:
+    """The poses of all frames with all that is stored of them; None for a frame without landmarks."""
     frames = range(browser.GetMasterSequenceNode().GetNumberOfDataNodes())
-    return [_stored_pose(_data_node(sequence, browser, frame), pose_scene) for frame in frames]
+    return [_stored_snapshot(_data_node(sequence, browser, frame), pose_scene) for frame in frames]
+
+
+def stored_hand_measures(sequence: Any, browser: Any) -> list[HandMeasures]:
+    """What a person measured by hand besides the landmarks of each frame."""
+    frames = range(browser.GetMasterSequenceNode().GetNumberOfDataNodes())
+    nodes = [_data_node(sequence, browser, frame) for frame in frames]
+    return [HandMeasures() if node is None else HandMeasures.load(node) for node in nodes]
 
 
 def load_shown_frame(sequence: Any, browser: Any, landmarks_node: Any) -> None:
@@ -100,9 +121,8 @@ def _data_node(sequence: Any, browser: Any, frame: int) -> Any:
     return sequence.GetDataNodeAtValue(browser.GetMasterSequenceNode().GetNthIndexValue(frame), False)
 
 
-def _stored_pose(node: Any, pose_scene: PoseScene) -> Pose:
-    schema = pose_scene.schema
-    stored = PoseSnapshot.read(node, schema) if node is not None else None
+def _stored_snapshot(node: Any, pose_scene: PoseScene) -> PoseSnapshot | None:
+    stored = PoseSnapshot.read(node, pose_scene.schema) if node is not None else None
     if stored is None or stored.problem:
-        return Pose(np.full((schema.count, 3), np.nan), schema=schema)
-    return replace(stored, world=local_to_world(pose_scene.landmarks_node, stored.local)).pose
+        return None
+    return replace(stored, world=local_to_world(pose_scene.landmarks_node, stored.local))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import safe_stem
-from FetusMapV2Lib.exporting import ExportOptions, Kind, export
+from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.exporting import ExportOptions, Kind, export, write_movement_table
 from FetusMapV2Lib.serving.open_case import OpenCase
+from FetusMapV2Lib.serving.sequence_case import SequenceCase
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,12 @@ class Download:
     """One button of the page.
 
     Attributes:
-        kind: of `exporting`.
+        kind: of `exporting`, or the table of the movement between the frames of a sequence.
         title: on the button.
         media_type: of the file.
     """
 
-    kind: Kind
+    kind: Kind | Literal["movement"]
     title: str
     media_type: str
 
@@ -33,11 +35,12 @@ DOWNLOADS: dict[str, Download] = {
     "csv": Download("csv", "Table (CSV)", "text/csv"),
     "landmarks": Download("landmarks", "Landmarks (JSON)", "application/json"),
     "scene": Download("scene", "Slicer scene (.mrb)", "application/octet-stream"),
+    "movement": Download("movement", "Movement (CSV)", "text/csv"),
 }
 
 
 def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Path:
-    """Write one file of a case as it is now.
+    """Write one file of a case as it is now; of a sequence that of the shown frame.
 
     Args:
         name: one of `DOWNLOADS`.
@@ -49,6 +52,8 @@ def write_download(name: str, case: OpenCase, formula: str, folder: Path) -> Pat
         UserError: there is no pose, or a package is missing.
     """
     kind = DOWNLOADS[name].kind
+    if kind == "movement":
+        return _write_movement(case, folder)
     return write_files((kind,), case, formula, folder)[kind]
 
 
@@ -58,17 +63,27 @@ def write_files(kinds: Sequence[Kind], case: OpenCase, formula: str, folder: Pat
     assert case.poses is not None
     options = ExportOptions(
         kinds=kinds,
-        stem=safe_stem(case.name),
+        stem=safe_stem(case.file_name),
         dating=formula,
         study=case.study,
         states=case.poses.states(),
-        edits=case.poses.edit_log.edits(),
+        edits=case.edits_of_frame(),
         sections=case.poses.sections.sections_by_hand(),
         nuchal=case.poses.sections.nuchal_at(measurements(estimate.pose).crl.value_mm),
     )
     return export(estimate, case.volume, folder, options)
 
 
+def _write_movement(case: OpenCase, folder: Path) -> Path:
+    movement = case.movement() if isinstance(case, SequenceCase) else None
+    if movement is None:
+        raise InputError("there is no movement yet", where=case.name, remedy="Estimate at least two frames")
+    path = folder / f"{safe_stem(case.name)}.movement.csv"
+    write_movement_table(movement, path)
+    return path
+
+
 def listed_downloads() -> list[dict[str, Any]]:
-    """Name and title of each button."""
-    return [{"name": name, "title": download.title} for name, download in DOWNLOADS.items()]
+    """Name and title of each button below a pose."""
+    found = ((name, download) for name, download in DOWNLOADS.items() if download.kind != "movement")
+    return [{"name": name, "title": download.title} for name, download in found]

@@ -6,12 +6,14 @@ from typing import Any
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.serving import shown
+from FetusMapV2Lib.serving.frames_shown import frames_shown
 from FetusMapV2Lib.serving.outline_keeper import outlines_shown
 
 #: What the page knows before anything was opened; what belongs to a case starts anew with each one.
 START_OF_CASE: dict[str, Any] = {
     **shown.no_pose_shown(None, has_volume=False),
     **outlines_shown(None),
+    **frames_shown(None),
     "has_pose": False,
     "selected": [],
     "definition": "",

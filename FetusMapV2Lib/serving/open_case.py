@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,34 +32,24 @@ from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_sce
 from FetusMapV2Lib.scene.section_editing import propose_again, use_shown_plane
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
+from FetusMapV2Lib.serving.answer import Answer, KeptPose
+from FetusMapV2Lib.serving.steps import STEPS
 
-#: Steps on the selected landmarks, by the name that a page calls them.
-STEPS: dict[str, Callable[[LandmarkEditor, list[int]], None]] = {
-    "confirm": lambda editor, rows: editor.confirm(rows),
-    "withdraw": lambda editor, rows: editor.confirm(rows, confirmed=False),
-    "missing": lambda editor, rows: editor.set_missing(rows),
-    "lock": lambda editor, rows: editor.lock(rows),
-    "unlock": lambda editor, rows: editor.lock(rows, locked=False),
-    "reset": lambda editor, rows: editor.reset(rows),
-    "reset_all": lambda editor, rows: editor.reset(),
-    "swap_arms": lambda editor, rows: editor.swap_sides(["arms"]),
-    "swap_legs": lambda editor, rows: editor.swap_sides(["legs"]),
-    "swap_all": lambda editor, rows: editor.swap_sides(),
-}
+#: Nobody has measured anything.
+NOTHING_BY_HAND: Mapping[int, HandMeasures] = {}
 
 
 class OpenCase:
     """A volume with its pose, in a scene of its own.
 
+    Of a sequence (`SequenceCase`), what the methods show, change and return is of the shown frame.
+
     Attributes:
         name: of the case, as it is shown.
-        volume: the volume.
         source: the file or folder that it was read from.
         views: the four views of its scene.
-        estimate: the last answer of the engine for it; None before.
-        device: where the pose was estimated; empty if unknown.
-        warnings: of that estimate.
-        poses: the live nodes of the pose; None without one.
+        frame_count: 1, but for a sequence.
+        answers: of the engine, by frame, from 0.
 
     Args:
         volume: the volume.
@@ -70,6 +60,8 @@ class OpenCase:
         study: patient and study of a DICOM volume.
     """
 
+    frame_count = 1
+
     def __init__(
         self,
         volume: Volume,
@@ -79,20 +71,67 @@ class OpenCase:
         on_grabbed: Callable[[int], None] = lambda row: None,
         study: Study | None = None,
     ) -> None:
-        self.name, self.volume, self.source, self.study = volume.name, volume, source, study
-        self.estimate: Estimate | None = None
-        self.device, self.warnings = "", tuple[str, ...]()
-        self.poses: PoseScene | None = None
+        self.name, self._volume, self.source, self.study = volume.name, volume, source, study
+        self.answers: dict[int, Answer] = {}
+        self._poses: PoseScene | None = None
         self._editor: LandmarkEditor | None = None
         self._on_pose, self._on_grabbed = on_pose, on_grabbed
         self._grabs = Observations()
         self._searched: tuple[Any, ...] | None = None
         self._placement: Placement | None = None
         self.scene = new_scene()
-        self._volume_node = add_volume_node(self.scene, volume)
+        self._volume_node = self._add_volume()
         self.views = LiveViews(self.scene, on_view)
         self._visibility = PoseVisibility(self.scene)
         self.views.show_volume(self._volume_node)
+
+    def _add_volume(self) -> Any:
+        """Add the volume to the scene; the node in which it is shown."""
+        return add_volume_node(self.scene, self._volume)
+
+    # --- what is shown
+
+    @property
+    def frame(self) -> int:
+        """The shown frame, from 0."""
+        return 0
+
+    @property
+    def volume(self) -> Volume:
+        """The volume.
+
+        Raises:
+            InputError: this frame of a sequence could not be read.
+        """
+        return self._volume
+
+    @property
+    def file_name(self) -> str:
+        """The beginning of the names of files of what is shown."""
+        return self.name
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be known of the file that it was read from."""
+        return self._volume.warnings
+
+    @property
+    def answer(self) -> Answer:
+        """What the engine has answered."""
+        return self.answers.setdefault(self.frame, Answer())
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The last answer of the engine; None before."""
+        return self.answer.estimate
+
+    @property
+    def poses(self) -> PoseScene | None:
+        """The live nodes of the pose; None without one."""
+        return self._poses
+
+    def show_frame(self, frame: int) -> None:
+        """Show another frame of a sequence; a static volume has none."""
 
     # --- the pose
 
@@ -110,20 +149,23 @@ class OpenCase:
 
         Showing a pose is a step that can be undone.
         """
-        self.estimate, self.device, self.warnings = estimate, estimate.device, estimate.warnings
+        self.answers[self.frame] = Answer.of(estimate)
         if not estimate.has_pose:
             self._close_pose()
             return
+        self._show_pose(estimate)
+        self._turn_views()
+
+    def _show_pose(self, estimate: Estimate) -> None:
         undo_history.enable(self.scene)
         undo_history.save_state(self.scene)
-        if self.poses is not None:
-            self.poses.set_pose(estimate.pose, estimate.model)
+        if self._poses is not None:
+            self._poses.set_pose(estimate.pose, estimate.model)
         else:
             fetus = f"{self.name} fetus"
             self._keep(PoseScene.create(
                 self.scene, estimate.pose, volume_node=self._volume_node, name=fetus, model=estimate.model
             ))  # fmt: skip
-        self._turn_views()
 
     def show_seen(self) -> None:
         """Show, as doubtful, what the network saw although it found no fetus.
@@ -135,40 +177,55 @@ class OpenCase:
             raise InputError("nothing was seen in this volume", where=self.name)
         self.show(self.estimate.showing_what_was_seen())
 
-    def restore(self, landmarks: Path, edits: Sequence[Edit] = (), by_hand: HandMeasures | None = None) -> None:
+    def restore(
+        self,
+        landmarks: Mapping[int, Path],
+        edits: Sequence[Edit] = (),
+        by_hand: Mapping[int, HandMeasures] = NOTHING_BY_HAND,
+    ) -> None:
         """Show a pose that was saved with the states of its landmarks, and what was done to them by hand.
 
         Args:
-            landmarks: the file.
-            edits: of its landmarks.
-            by_hand: what a person measured besides.
+            landmarks: file by frame.
+            edits: of all frames.
+            by_hand: what a person measured besides, by frame.
 
         Raises:
-            InputError: the file holds no landmarks of this schema.
+            InputError: a file holds no landmarks of this schema, or is of a frame that does not exist.
         """
-        read_markups(landmarks)  # the checks, with their messages
-        markups = application_of(self.scene).modules["Markups"]
-        node = self.scene.GetNodeByID(markups.LoadMarkups(str(landmarks), f"{self.name} fetus"))
-        if node is None:
-            raise InputError("the landmarks cannot be read", where=landmarks, remedy="Estimate the pose again")
-        schema = default_schema()
-        (by_hand or HandMeasures()).save(node)
-        poses = PoseScene.attach(self.scene, node, schema)
+        node = self._loaded(landmarks[0])
+        by_hand.get(0, HandMeasures()).save(node)
+        poses = PoseScene.attach(self.scene, node, default_schema())
         ownership.assign_volume(node, self._volume_node)
         poses.edit_log.restore(edits)
         self._keep(poses)
         self._turn_views()
 
-    def notes(self) -> list[str]:
-        """What is known of each landmark, for a file from which `restore` continues."""
-        assert self.poses is not None
-        return [note.text(exact=True) for note in self.poses.current().notes()]
+    def _loaded(self, path: Path) -> Any:
+        read_markups(path)  # the checks, with their messages
+        markups = application_of(self.scene).modules["Markups"]
+        node = self.scene.GetNodeByID(markups.LoadMarkups(str(path), f"{self.name} fetus"))
+        if node is None:
+            raise InputError("the landmarks cannot be read", where=path, remedy="Estimate the pose again")
+        return node
+
+    def poses_by_frame(self) -> dict[int, KeptPose]:
+        """The pose of each frame that has one, as it is now."""
+        return {} if self.poses is None else {0: KeptPose(self.poses.current(), self.poses.sections.by_hand)}
+
+    def edits(self) -> tuple[Edit, ...]:
+        """What was done by hand to the landmarks of all frames."""
+        return () if self._poses is None else self._poses.edit_log.edits()
+
+    def edits_of_frame(self) -> tuple[Edit, ...]:
+        """What was done by hand to the landmarks of the shown frame."""
+        return tuple(edit for edit in self.edits() if edit.frame in (None, self.frame))
 
     # --- steps
 
     def step(self, name: str, rows: list[int]) -> None:
         """Take one of `STEPS`; nothing without a pose."""
-        if self._editor is not None and name in STEPS:
+        if self._editor is not None and self.poses is not None and name in STEPS:
             STEPS[name](self._editor, rows)
 
     def undo(self) -> None:
@@ -217,7 +274,7 @@ class OpenCase:
         if self.poses is None:
             return False
         pose = self.poses.pose()
-        wanted = (self.poses, pose.positions.tobytes(), pose.doubt)
+        wanted = (self.poses, self.frame, pose.positions.tobytes(), pose.doubt)
         if wanted == self._searched:
             return False
         self._searched = wanted
@@ -300,15 +357,15 @@ class OpenCase:
         if self.poses is None:
             raise InputError("there is no pose yet", where=self.name, remedy="Estimate it first")
         given = Estimate.given(self.poses.pose(), self.poses.model)
-        return replace(given, device=self.device, warnings=self.warnings)
+        return replace(given, device=self.answer.device, warnings=self.answer.warnings)
 
     def close(self) -> None:
         """Release scene and views."""
         self.stop_placing()
-        self._on_pose = _nothing
+        self._on_pose = lambda: None
         self._grabs.clear()
-        if self.poses is not None:
-            self.poses.close()
+        if self._poses is not None:
+            self._poses.close()
         self._visibility.close()
         self.views.close()
         close_scene(self.scene)
@@ -327,14 +384,14 @@ class OpenCase:
         self.stop_placing()
         go(self.scene)
         landmarks = ownership.poses_of(self.scene, self._volume_node)
-        if self.poses is not None and not self.poses.is_open:
-            self.poses = self._editor = None
-        if self.poses is None and landmarks:
+        if self._poses is not None and not self._poses.is_open:
+            self._poses = self._editor = None
+        if self._poses is None and landmarks:
             self._keep(PoseScene.attach(self.scene, landmarks[-1], default_schema()))
         self._on_pose()
 
     def _keep(self, poses: PoseScene) -> None:
-        self.poses, self._editor = poses, LandmarkEditor(poses)
+        self._poses, self._editor = poses, LandmarkEditor(poses)
         self._visibility.show_only(poses)
         self.name_groups([])
         poses.add_listener(lambda changed: self._on_pose())
@@ -349,7 +406,7 @@ class OpenCase:
 
     def _close_pose(self) -> None:
         """Remove the pose; the result is that there is none."""
-        poses, self.poses, self._editor = self.poses, None, None
+        poses, self._poses, self._editor = self._poses, None, None
         if poses is not None:
             nodes = poses.all_nodes
             poses.close()
@@ -357,7 +414,3 @@ class OpenCase:
                 self.scene.RemoveNode(node)
             undo_history.clear(self.scene)
         self._on_pose()
-
-
-def _nothing() -> None:
-    """After a case was closed, its nodes tell nobody."""

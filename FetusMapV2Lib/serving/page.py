@@ -44,8 +44,10 @@ def build_page(server: Any, areas: Mapping[str, ViewArea]) -> None:
             _head()
             _work_list()
             _estimate()
+            _frames()
             _result()
             _landmarks()
+            _movement()
             _files()
         with html.Div(classes="fm-views"):
             for name, area in areas.items():
@@ -114,6 +116,51 @@ def _estimate() -> None:
             html.Span("{{ stage }}", classes="fm-small fm-stage", style="flex:1")
             v3.VBtn("Cancel", click="trigger('cancel')", v_show="cancellable", **_SMALL)
     html.Div("{{ message }}", v_show="message", classes=("['fm-message', message_tone]",), role="status")
+
+
+def _frames() -> None:
+    """The frame of a sequence, and the movement between the poses."""
+    with html.Div(v_show="frame_count > 1"):
+        with html.Div(classes="fm-row"):
+            v3.VBtn(
+                "◀", title="Previous frame (,)", click="trigger('step_frame', [-1])",
+                disabled=("running || frame < 1",), **_SMALL,
+            )  # fmt: skip
+            html.Input(
+                type="range",
+                min=0,
+                max=("frame_count - 1",),
+                value=("frame",),
+                input="trigger('show_frame', [$event.target.value])",
+                disabled=("running",),
+                classes="fm-frames",
+                raw_attrs=['aria-label="Frame"'],
+            )
+            v3.VBtn(
+                "▶", title="Next frame (.)", click="trigger('step_frame', [1])",
+                disabled=("running || frame > frame_count - 2",), **_SMALL,
+            )  # fmt: skip
+            html.Span("{{ frame_text }}", classes="fm-frame")
+        v3.VBtn("Estimate all frames", click="trigger('estimate_all')", disabled=("running",), **_SMALL)
+
+
+def _movement() -> None:
+    with html.Div(v_show="movement_rows.length"):
+        html.H2("Movement")
+        with (
+            html.Table(classes="fm-movement"),
+            html.Tbody(),
+            html.Tr(
+                v_for="row in movement_rows",
+                key="row.name",
+                title=("row.tip",),
+                classes=("{strong: row.moves}",),
+            ),
+        ):
+            for cell in ("name", "now", "whole", "periods"):
+                html.Td(f"{{{{ row.{cell} }}}}")
+        with html.Div(classes="fm-row"):
+            v3.VBtn("Movement (CSV)", href="files/movement", raw_attrs=["download"], disabled=("running",), **_SMALL)
 
 
 def _result() -> None:

@@ -7,34 +7,37 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trame.app import get_server
 
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import EstimateRequest, RefineRequest
-from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.estimation.sequence import sequence_job
 from FetusMapV2Lib.imaging.study import read_study
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
-from FetusMapV2Lib.presenting.linked_line import next_row
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.archive_part import archiving_job
+from FetusMapV2Lib.serving.case_frames import read_frames
 from FetusMapV2Lib.serving.first_values import START, START_OF_CASE
+from FetusMapV2Lib.serving.frames_shown import frames_message, frames_shown
 from FetusMapV2Lib.serving.job_runner import JobRunner
+from FetusMapV2Lib.serving.marking import Marking
 from FetusMapV2Lib.serving.nuchal_part import take_nuchal_step
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import OutlineKeeper
 from FetusMapV2Lib.serving.page import build_page
 from FetusMapV2Lib.serving.routes import add_routes
+from FetusMapV2Lib.serving.sequence_case import SequenceCase
 from FetusMapV2Lib.serving.session_options import SessionOptions
+from FetusMapV2Lib.serving.tasks import Tasks
 from FetusMapV2Lib.serving.view_area import ViewArea
 from FetusMapV2Lib.serving.work_keeper import WorkKeeper
 from FetusMapV2Lib.serving.work_list import WorkList, vouched
@@ -62,7 +65,9 @@ class Session:
         self.state.update(START)
         self.state.research = RESEARCH_USE
         self.state.archive = str(options.destination or "")
+        self._tasks = Tasks(self.say)
         self._jobs = JobRunner(self.state, self.say, self._show_actions)
+        self._marking = Marking(self.state, lambda: self.case, self.say, self._show_actions)
         self._outlines = OutlineKeeper(self._show_outlines)
         self._work = WorkKeeper(_work_list(options), self._on_saved)
         self._show_work_list()
@@ -127,16 +132,19 @@ class Session:
         self._show_work_list()
 
     def _opening(self) -> contextlib.AbstractContextManager[None]:
-        self._stop_placing()
+        self._marking.stop_placing()
         if self._jobs.is_busy:
             raise UserError("a job is running", remedy="Cancel it or wait for its end")
         return self._jobs.running("reading the volume", cancellable=False)
 
     async def _read(self, path: Path) -> OpenCase:
         loop = asyncio.get_running_loop()
-        volume = await loop.run_in_executor(None, read_volume, path)
+        frames = await loop.run_in_executor(None, read_frames, path)
         study = await loop.run_in_executor(None, read_study, path)
-        return OpenCase(volume, path, self._on_pose, self._on_view, self._on_grabbed, study)
+        calls = self._on_pose, self._on_view, self._marking.grabbed
+        if len(frames) > 1:
+            return SequenceCase(frames, path, *calls, study)
+        return OpenCase(frames.first, path, *calls, study)
 
     def _show_case(self, case: OpenCase) -> None:
         """Nothing of the case before stays: neither views nor texts.
@@ -166,7 +174,7 @@ class Session:
         for name, area in self.areas.items():
             area.show(case.views.views[name])
         self._on_pose()
-        self.say("\n".join(case.volume.warnings), Tone.WARNING)
+        self.say("\n".join(case.warnings), Tone.WARNING)
 
     def _announce_unsaved(self) -> None:
         """Tell the front door whether the open case is in no file."""
@@ -179,7 +187,7 @@ class Session:
         case = self.case
         if case is None or self._jobs.is_busy:
             return
-        self._stop_placing()
+        self._marking.stop_placing()
         estimate = await self._submit(EstimateRequest(case.volume), "estimate")
         if estimate is None or case is not self.case:
             return
@@ -191,12 +199,27 @@ class Session:
             self.say(f"{estimate.reason}\n{warnings}".strip(), Tone.FINDING)
         self._on_pose()
 
+    async def estimate_all(self) -> None:
+        """Estimate the poses in all frames of the open sequence, one after the other."""
+        case = self.case
+        if not isinstance(case, SequenceCase) or self._jobs.is_busy:
+            return
+        self._marking.stop_placing()
+        volumes = case.frames.volumes
+        estimates = await self._jobs.run(
+            lambda progress, cancel: sequence_job(self._engine, volumes, on_progress=progress, should_cancel=cancel),
+            "estimate_all",
+        )
+        if estimates is not None and case is self.case:
+            case.show_all(estimates)
+            self.say(*frames_message(case, estimates))
+
     async def refine(self) -> None:
         """Refine the pose around the landmarks that were set by hand."""
         case = self.case
         if case is None or self._jobs.is_busy:
             return
-        self._stop_placing()
+        self._marking.stop_placing()
         estimate = await self._submit(case.refinement(), "refine")
         if estimate is not None and case is self.case:
             count = case.refined(estimate)
@@ -211,7 +234,7 @@ class Session:
         case, archive = self.case, self.options.destination
         if case is None or archive is None or self._jobs.is_busy:
             return
-        self._stop_placing()
+        self._marking.stop_placing()
         job = functools.partial(archiving_job, case, self.formula, archive)
         answer = await self._jobs.run(job, "send")
         if answer is not None and case is self.case:
@@ -263,6 +286,7 @@ class Session:
             else:
                 values = shown.pose_shown(poses.current(), case.estimate, poses.model, self.formula)
                 state.update({**values, "has_pose": True})
+            state.update(frames_shown(case))
             state.can_show_seen = poses is None and case.estimate is not None and case.estimate.seen is not None
         self._work.note_change()
         self._outlines.note_change(case)
@@ -289,21 +313,24 @@ class Session:
 
     def _add_triggers(self) -> None:
         for name, action in {
-            "estimate": lambda: self._later(self.estimate()),
-            "refine": lambda: self._later(self.refine()),
+            "estimate": lambda: self._tasks.start(self.estimate()),
+            "estimate_all": lambda: self._tasks.start(self.estimate_all()),
+            "refine": lambda: self._tasks.start(self.refine()),
             "cancel": self._jobs.cancel,
-            "open_item": lambda number: self._later(self.open_item(number)),
-            "next_item": lambda: self._later(self._open_next()),
-            "send": lambda: self._later(self.send()),
-            "save_case": lambda: self._later(self.save_training_case()),
+            "open_item": lambda number: self._tasks.start(self.open_item(number)),
+            "next_item": lambda: self._tasks.start(self._open_next()),
+            "send": lambda: self._tasks.start(self.send()),
+            "save_case": lambda: self._tasks.start(self.save_training_case()),
             "step": self._step,
             "undo": lambda: self._travel("undo"),
             "redo": lambda: self._travel("redo"),
-            "select": self._select,
-            "next_doubtful": self._next_doubtful,
-            "go_to_next": self._go_to_next,
-            "place": self._place,
-            "stop_placing": self._stop_placing,
+            "show_frame": lambda frame: self._guarded(lambda case: case.show_frame(int(frame))),
+            "step_frame": lambda by: self._guarded(lambda case: case.show_frame(case.frame + int(by))),
+            "select": self._marking.select,
+            "next_doubtful": self._marking.next_doubtful,
+            "go_to_next": self._marking.go_to_next,
+            "place": lambda: None if self._jobs.is_busy else self._marking.place(),
+            "stop_placing": self._marking.stop_placing,
             "planes": self._show_planes,
             "section": lambda key: self._guarded(lambda case: case.show_section(key)),
             "shown_plane": lambda: self._guarded(lambda case: case.use_shown_plane()),
@@ -326,18 +353,6 @@ class Session:
         else:
             await self.open_item(number)
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start a job; the page goes on meanwhile."""
-        task = asyncio.get_running_loop().create_task(self._said(work))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
-
-    async def _said(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except UserError as error:
-            self.say(error.line(with_option=False), Tone.ERROR)
-
     def _guarded(self, action: Callable[[OpenCase], Any]) -> None:
         """Act on the open case unless a job runs; a mistake of the user becomes a message."""
         if self.case is None or self._jobs.is_busy:
@@ -349,59 +364,10 @@ class Session:
         self._show_actions()
 
     def _step(self, name: str) -> None:
-        rows = [int(row) for row in self.state.selected]
-        self._guarded(lambda case: case.step(name, rows))
+        self._guarded(lambda case: case.step(name, self._marking.rows))
 
     def _travel(self, direction: str) -> None:
         self._guarded(lambda case: case.undo() if direction == "undo" else case.redo())
-
-    def _select(self, row: int, extend: bool = False) -> None:
-        """Select a landmark of the list, and turn the views to it."""
-        chosen = set(self.state.selected) ^ {row} if extend else {row}
-        self._mark(sorted(chosen))
-        if self.case is not None and self.case.poses is not None and not extend:
-            self.case.focus(row)
-
-    def _go_to_next(self, rows: list[int]) -> None:
-        """Go to the landmark of these that follows the selected one in the list."""
-        row = next_row(rows, self.state.selected[0] if self.state.selected else None, default_schema())
-        if row is not None:
-            self._select(row)
-
-    def _next_doubtful(self) -> None:
-        poses = self.case.poses if self.case is not None else None
-        if poses is not None:
-            self._go_to_next(shown.doubtful_rows(poses.current()))
-
-    def _place(self) -> None:
-        """Let the next click place the selected landmark, or give that up."""
-        case, selected = self.case, self.state.selected
-        if case is None or self._jobs.is_busy:
-            return
-        if case.is_placing or len(selected) != 1:
-            case.stop_placing()
-            self.say("")
-        else:
-            name = default_schema().landmarks[selected[0]].name
-            case.place(selected[0])
-            self.say(f"Click in a view where {name} is. A right click or Esc cancels.")
-        self._show_actions()
-
-    def _stop_placing(self) -> None:
-        if self.case is not None and self.case.is_placing:
-            self._place()
-
-    def _on_grabbed(self, row: int) -> None:
-        if self.state.selected != [row]:
-            self._mark([row])
-
-    def _mark(self, rows: list[int]) -> None:
-        """Mark landmarks in the list, and name their groups in the views."""
-        with self.state as state:
-            state.selected = rows
-        if self.case is not None:
-            self.case.name_groups(rows)
-        self._show_actions()
 
     def _show_planes(self, which: str) -> None:
         def turn(case: OpenCase) -> None:
@@ -418,10 +384,7 @@ class Session:
             self.server.controller.rc_area_register(area.adapter)
         _announce(port=self.server.port)
         if self.options.file:
-            self._later(self.open(Path(self.options.file)))
-
-
-_tasks: set[asyncio.Task[None]] = set()
+            self._tasks.start(self.open(Path(self.options.file)))
 
 
 def _work_list(options: SessionOptions) -> WorkList | None:

@@ -22,11 +22,13 @@ from FetusMapV2Lib.imaging.edit_log import edits_from_json, edits_to_json
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.training_cases import VOUCHED_STATES, Annotation, next_case_name, write_training_case
 from FetusMapV2Lib.scene.hand_measures import HandMeasures
+from FetusMapV2Lib.serving.answer import Answer, KeptPose
 from FetusMapV2Lib.serving.open_case import OpenCase
 
 ItemState = Literal["open", "estimated", "no fetus", "changed", "confirmed"]
 
 _TRAINING_CASES = "training-cases"
+_REMEDY = "Remove it to begin anew"
 #: Another tab may take the same number for a training case at the same moment.
 _TRIES = 5
 
@@ -90,12 +92,13 @@ class WorkList:
             InputError: a file of it is damaged.
         """
         notes = self._notes(case)
-        opened.device = str(notes.get("device", ""))
-        opened.warnings = tuple(map(str, notes.get("warnings", ())))
-        landmarks = self._path(case, ".mrk.json")
-        if landmarks.exists():
-            by_hand = HandMeasures.from_document(notes.get("by_hand"))
-            opened.restore(landmarks, edits_from_json(notes.get("edit_log", [])), by_hand)
+        of_frames = {0: notes} if opened.frame_count == 1 else _frames_of(notes)
+        opened.answers = {frame: _answer_of(one) for frame, one in of_frames.items()}
+        paths = {frame: self._path(case, _suffix(opened, frame)) for frame in range(opened.frame_count)}
+        found = {frame: path for frame, path in paths.items() if path.exists()}
+        if found:
+            by_hand = {frame: HandMeasures.from_document(one.get("by_hand")) for frame, one in of_frames.items()}
+            opened.restore(found, edits_from_json(notes.get("edit_log", [])), by_hand)
 
     def save(self, case: BatchCase, opened: OpenCase) -> None:
         """Write the work on a case, all of its files or none.
@@ -116,9 +119,10 @@ class WorkList:
             raise InputError("there is no pose yet", where=case.name, remedy="Estimate it first")
         notes = self._notes(case)
         poses = opened.poses
-        annotation = Annotation(poses.states(), "", poses.model, poses.edit_log.edits())
-        name = self._write_training_case(opened, annotation, str(notes.get("training_case", "")))
-        self._write(case, opened, {**notes, "training_case": name, "training_digest": _digest(opened)})
+        key = "training_case" if opened.frame_count == 1 else f"training_case.{opened.frame}"
+        annotation = Annotation(poses.states(), "", poses.model, opened.edits_of_frame())
+        name = self._write_training_case(opened, annotation, str(notes.get(key, "")))
+        self._write(case, opened, {**notes, key: name, "training_case": name, "training_digest": _digest(opened)})
         return name
 
     def _write_training_case(self, opened: OpenCase, annotation: Annotation, known: str) -> str:
@@ -136,34 +140,48 @@ class WorkList:
         raise AssertionError
 
     def _write(self, case: BatchCase, opened: OpenCase, notes: dict[str, Any]) -> None:
-        names = [f"{case.name}{suffix}" for suffix in (".mrk.json", ".work.json")]
-        status = opened.estimate.status if opened.estimate is not None else notes.get("status", "")
-        notes = {**notes, "status": status, "device": opened.device, "warnings": list(opened.warnings)}
+        suffixes = [_suffix(opened, frame) for frame in range(opened.frame_count)]
+        names = [f"{case.name}{suffix}" for suffix in (*suffixes, ".work.json")]
         with published(self._folder(case), f"{case.name}.work", expected=names, overwrite=True) as staging:
-            if opened.poses is not None:
+            kept = opened.poses_by_frame()
+            of_frames = {frame: _notes_of(answer, kept.get(frame)) for frame, answer in sorted(opened.answers.items())}
+            for frame, one in kept.items():
+                descriptions = [note.text(exact=True) for note in one.snapshot.notes()]
+                write_markups(staging / names[frame], one.snapshot.pose, descriptions=descriptions)
+            if opened.frame_count == 1:
+                notes = {**notes, **of_frames.get(0, {})}
+            else:
+                notes = {**notes, "frames": {str(frame): one for frame, one in of_frames.items()}}
+            if kept:
                 notes["digest"] = _digest(opened)
-                notes["by_hand"] = opened.poses.sections.by_hand.document()
-                notes["edit_log"] = edits_to_json(opened.poses.edit_log.edits())
-                write_markups(staging / names[0], opened.poses.pose(), descriptions=opened.notes())
-            write_json(staging / names[1], notes)
+                notes["edit_log"] = edits_to_json(opened.edits())
+            write_json(staging / names[-1], notes)
 
     def _state(self, case: BatchCase) -> ItemState:
         try:
             notes = self._notes(case)
         except InputError:
             return "open"
-        if not self._path(case, ".mrk.json").exists():
-            return "no fetus" if notes.get("status") == "none" else "open"
+        if not self._has_landmarks(case, notes):
+            answers = [notes, *notes.get("frames", {}).values()]
+            return "no fetus" if any(one.get("status") == "none" for one in answers) else "open"
         if not notes.get("training_case"):
             return "estimated"
         return "confirmed" if notes.get("digest") == notes.get("training_digest") else "changed"
+
+    def _has_landmarks(self, case: BatchCase, notes: dict[str, Any]) -> bool:
+        suffixes = (".mrk.json", *map(_frame_suffix, _frames_of(notes)))
+        return any(self._path(case, suffix).exists() for suffix in suffixes)
 
     def _notes(self, case: BatchCase) -> dict[str, Any]:
         path = self._path(case, ".work.json")
         if not path.exists():
             return {}
-        notes = read_json_object(path, "the file of the work on a case", remedy="Remove it to begin anew")
-        field(notes, "warnings", list, where=path, remedy="Remove it to begin anew", default=[])
+        notes = read_json_object(path, "the file of the work on a case", remedy=_REMEDY)
+        field(notes, "warnings", list, where=path, remedy=_REMEDY, default=[])
+        frames = field(notes, "frames", dict, where=path, remedy=_REMEDY, default={})
+        if not all(frame.isdecimal() and isinstance(one, dict) for frame, one in frames.items()):
+            raise InputError("the frames in the file of the work on a case are damaged", where=path, remedy=_REMEDY)
         return notes
 
     def _folder(self, case: BatchCase) -> Path:
@@ -179,7 +197,33 @@ def vouched(opened: OpenCase) -> int:
 
 
 def _digest(opened: OpenCase) -> str:
-    """What identifies positions and states of the landmarks."""
-    assert opened.poses is not None
-    now = opened.poses.current()
-    return hashlib.sha256(now.world.round(4).tobytes() + ",".join(now.states).encode()).hexdigest()[:16]
+    """What identifies positions and states of the landmarks of all frames."""
+    digest = hashlib.sha256()
+    for one in opened.poses_by_frame().values():
+        now = one.snapshot
+        digest.update(now.world.round(4).tobytes() + ",".join(now.states).encode())
+    return digest.hexdigest()[:16]
+
+
+def _notes_of(answer: Answer, kept: KeptPose | None) -> dict[str, Any]:
+    notes = {"status": answer.status, "device": answer.device, "warnings": list(answer.warnings)}
+    return notes if kept is None else {**notes, "by_hand": kept.by_hand.document()}
+
+
+def _frames_of(notes: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The notes of each frame of a sequence."""
+    return {int(frame): one for frame, one in notes.get("frames", {}).items()}
+
+
+def _answer_of(notes: dict[str, Any]) -> Answer:
+    warnings = tuple(map(str, notes.get("warnings", ())))
+    return Answer(None, str(notes.get("device", "")), warnings, str(notes.get("status", "")))
+
+
+def _suffix(opened: OpenCase, frame: int) -> str:
+    """The end of the name of the file with the landmarks of a frame."""
+    return ".mrk.json" if opened.frame_count == 1 else _frame_suffix(frame)
+
+
+def _frame_suffix(frame: int) -> str:
+    return f".frame-{frame:04d}.mrk.json"

@@ -109,11 +109,12 @@ def test_a_saved_pose_is_restored_with_its_states(desk, tmp_path: Path):
     desk.case.show(desk.estimate)
     desk.case.step("confirm", [2])
     desk.case.step("missing", [5])
-    write_markups(tmp_path / "work.mrk.json", desk.case.poses.pose(), descriptions=desk.case.notes())
+    notes = [note.text(exact=True) for note in desk.case.poses.current().notes()]
+    write_markups(tmp_path / "work.mrk.json", desk.case.poses.pose(), descriptions=notes)
     states = desk.case.poses.states()
     again = OpenCase(desk.case.volume, desk.case.source, lambda: None, lambda name: None)
     try:
-        again.restore(tmp_path / "work.mrk.json")
+        again.restore({0: tmp_path / "work.mrk.json"})
         assert again.poses.states() == states and again.poses.volume_node is not None
     finally:
         again.close()
@@ -236,9 +237,10 @@ def test_the_neck_is_measured_by_callipers_saved_and_undone(desk, tmp_path: Path
     assert f"Nuchal translucency,{value:.1f},mm" in table
     again = OpenCase(case.volume, case.source, lambda: None, lambda name: None)
     try:
-        write_markups(tmp_path / "work.mrk.json", case.poses.pose(), descriptions=case.notes())
+        notes = [note.text(exact=True) for note in case.poses.current().notes()]
+        write_markups(tmp_path / "work.mrk.json", case.poses.pose(), descriptions=notes)
         kept = json.loads(json.dumps(case.poses.sections.by_hand.document()))
-        again.restore(tmp_path / "work.mrk.json", by_hand=HandMeasures.from_document(kept))
+        again.restore({0: tmp_path / "work.mrk.json"}, by_hand={0: HandMeasures.from_document(kept)})
         assert nuchal_shown(again) == shown_now
     finally:
         again.close()

@@ -242,3 +242,28 @@ def test_two_tabs_show_two_patients_and_a_reload_keeps_the_work(tab, browser, ad
     expect(other.locator(".fm-patient")).to_have_text("dropped")
     assert line_of(other) == shown
     other.close()
+
+
+def test_each_frame_of_a_sequence_has_its_own_pose(tab, patients, tmp_path: Path) -> None:
+    frames = [SimpleITK.ReadImage(str(patient.volume_path)) for patient in patients]
+    SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / "moving.nii.gz"))
+    drop(tab, tmp_path / "moving.nii.gz")
+    expect(tab.locator(".fm-patient")).to_have_text("moving")
+    expect(tab.locator(".fm-frame")).to_contain_text("Frame 1 of 2")
+    estimate(tab)
+    first = line_of(tab)
+    tab.keyboard.press(".")
+    expect(tab.locator(".fm-frame")).to_contain_text("Frame 2 of 2")
+    expect(tab.locator(".fm-line")).to_contain_text("No result yet")
+    expect(tab.locator("tr.landmark")).to_have_count(0)
+    tab.get_by_role("button", name="Estimate all frames").click()
+    expect(tab.locator(".fm-stage")).to_contain_text("frame 1 of 2")
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.locator(".fm-message")).to_contain_text("Cancelled")
+    expect(tab.locator(".fm-line")).to_contain_text("No result yet")
+    tab.get_by_role("button", name="Estimate all frames").click()
+    expect(tab.locator(".fm-message")).to_contain_text("A fetus was found in 2 of 2 frames.")
+    assert line_of(tab) != first and tab.locator(".fm-movement tr").count() > 5
+    tab.locator("input.fm-frames").fill("0")
+    expect(tab.locator(".fm-frame")).to_contain_text("Frame 1 of 2")
+    expect(tab.locator(".fm-line")).to_have_text(first)

@@ -90,7 +90,7 @@ def test_the_work_is_found_again(work: WorkList, opened: OpenCase, estimate: Est
     opened.show(estimate)
     opened.step("confirm", [4])
     start_nuchal_try(opened.poses)
-    opened.device, opened.warnings = "cpu", ("look twice",)
+    opened.answer.device, opened.answer.warnings = "cpu", ("look twice",)
     work.save(case, opened)
     again = OpenCase(patients[0].volume(), patients[0].volume_path, lambda: None, lambda name: None)
     try:

@@ -13,6 +13,7 @@ import vtk
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
+from FetusMapV2Lib.presenting.estimate_text import frames_text
 from FetusMapV2Lib.presenting.movement_rows import frame_text, movement_rows
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene import movement_nodes
@@ -29,7 +30,6 @@ from FetusMapV2Panel.translations import translator
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.scene.pose_sequence import PoseSequence
-    from FetusMapV2Panel.movement import SequenceOutcome
 
 _ = translator(__name__)
 
@@ -164,14 +164,15 @@ class MovementSection(Section):
         )
         if self.state.closed:
             return
-        fetus = outcome.poseSequence.pose_scene if outcome.poseSequence is not None else None
+        found = outcome.poseSequence
+        fetus = found.pose_scene if found is not None else None
         if fetus is not None and outcome.browser is self._browser:
             self._setPoseSequence(outcome.poseSequence)
         self.state.patient.addEstimate(pose_ownership.volumeOf(outcome.browser), fetus, None)
-        if fetus is None:
+        if found is None or fetus is None:
             self.say(outcome.reason, Tone.FINDING)
             return
-        self.say(*_outcomeMessage(outcome))
+        self.say(*frames_text(outcome.estimates, are_times_known=found.times_s is not None))
         pose = fetus.pose()
         if self.state.poseScene is fetus and pose.present.any():
             self.state.views.showPose(fetus.volume_node, pose)
@@ -247,17 +248,3 @@ class MovementSection(Section):
         text = frame_text(movement, frame, count) if count else _("No sequence is chosen.")
         self.ui.frameLabel.setText(text)
         self._table.show(movement_rows(movement, frame))
-
-
-def _outcomeMessage(outcome: SequenceOutcome) -> tuple[str, Tone]:
-    """The number of frames with a fetus, and the warnings about the sequence."""
-    count, found = len(outcome.estimates), outcome.found
-    lines = [_("A fetus was found in {0} of {1} frames.").format(found, count)]
-    if outcome.doubtful:
-        lines.append(_("It is doubtful in {0} frames.").format(outcome.doubtful))
-    if found < count:
-        lines.append(outcome.reason)
-    lines += dict.fromkeys(warning for estimate in outcome.estimates for warning in estimate.warnings)
-    if outcome.poseSequence is not None and outcome.poseSequence.times_s is None:
-        lines.append(_("The times of the frames are unknown: speeds are per frame."))
-    return "\n".join(lines), Tone.SUCCESS if len(lines) == 1 else Tone.WARNING

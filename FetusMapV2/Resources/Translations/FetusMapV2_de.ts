@@ -1330,6 +1330,18 @@
         <translation>Links und rechts sind in dieser Pose unsicher; prüfen Sie die Seiten.</translation>
     </message>
     <message>
+        <source>A fetus was found in {0} of {1} frames.</source>
+        <translation>In {0} von {1} Bildern wurde ein Fetus gefunden.</translation>
+    </message>
+    <message>
+        <source>It is doubtful in {0} frames.</source>
+        <translation>In {0} Bildern ist er zweifelhaft.</translation>
+    </message>
+    <message>
+        <source>The times of the frames are unknown: speeds are per frame.</source>
+        <translation>Die Zeiten der Bilder sind nicht bekannt: Geschwindigkeiten gelten je Bild.</translation>
+    </message>
+    <message>
         <source>the processor (CPU)</source>
         <translation>dem Prozessor (CPU)</translation>
     </message>
@@ -2019,18 +2031,6 @@
     <message>
         <source>No sequence is chosen.</source>
         <translation>Keine Sequenz ist gewählt.</translation>
-    </message>
-    <message>
-        <source>A fetus was found in {0} of {1} frames.</source>
-        <translation>In {0} von {1} Bildern wurde ein Fetus gefunden.</translation>
-    </message>
-    <message>
-        <source>It is doubtful in {0} frames.</source>
-        <translation>In {0} Bildern ist er zweifelhaft.</translation>
-    </message>
-    <message>
-        <source>The times of the frames are unknown: speeds are per frame.</source>
-        <translation>Die Zeiten der Bilder sind nicht bekannt: Geschwindigkeiten gelten je Bild.</translation>
     </message>
 </context>
 <context>

@@ -35,6 +35,7 @@
     if (event.target.closest("input, textarea")) return;
     if (event.key === "Enter" && event.target.matches("tr[tabindex]")) event.target.click();
     if (event.key === "Escape") window.trame.trigger("stop_placing");
+    if (event.key === "," || event.key === ".") window.trame.trigger("step_frame", [event.key === "," ? -1 : 1]);
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key.toLowerCase() === "z") {
       event.preventDefault();
