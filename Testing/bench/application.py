@@ -9,6 +9,7 @@ from pathlib import Path
 
 import slicer
 from PySide6.QtCore import QObject, QSettings, Signal
+from PySide6.QtWidgets import QWidget
 
 from bench import ctk_widgets, logics, qt_shim
 from bench.io_manager import CoreIOManager
@@ -40,7 +41,7 @@ class Application(QObject):
     """The part of qSlicerApplication that the module may use; anything else raises AttributeError."""
 
     startupCompleted = Signal()
-    focusChanged = Signal(object, object)
+    focusChanged = Signal(QWidget, QWidget)
     SIGNATURES = frozenset({"startupCompleted()", "focusChanged(QWidget*,QWidget*)"})
     applicationName = "Slicer"
 
@@ -50,7 +51,7 @@ class Application(QObject):
         self._io = CoreIOManager(scene, module_logics)
         self._modules = ModuleManager()
         self._layout = None
-        qt_shim.application().focusChanged.connect(lambda before, now: self.focusChanged.emit(before, now))
+        qt_shim.application().focusChanged.connect(self.focusChanged)
         # never the settings of the user; empty in every process
         self._settings = str(Path(tempfile.mkdtemp(prefix="bench-settings-")) / "Slicer.ini")
 

@@ -65,7 +65,11 @@ class MainWindow(QtWidgets.QMainWindow):
         self.views = self.layout_widget.views
         slicer.app.setLayoutManager(LayoutManager(self.layout_widget))
         self._sizes = [panel_width, size[0] - panel_width]
+        # stays when a module is unloaded, so that the views keep their size and are not rendered anew
+        self._panel_place = QtWidgets.QWidget()
+        QtWidgets.QVBoxLayout(self._panel_place).setContentsMargins(0, 0, 0, 0)
         self._splitter = QtWidgets.QSplitter()
+        self._splitter.addWidget(self._panel_place)
         self._splitter.addWidget(self.layout_widget)
         self.setCentralWidget(self._splitter)
         self._loaded: modules.LoadedModule | None = None
@@ -94,7 +98,7 @@ class MainWindow(QtWidgets.QMainWindow):
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QtWidgets.QFrame.NoFrame)
         self._scroll.setWidget(self._loaded.panel)
-        self._splitter.insertWidget(0, self._scroll)
+        self._panel_place.layout().addWidget(self._scroll)
         self._splitter.setSizes(self._sizes)
         slicer.app.processEvents()
 
