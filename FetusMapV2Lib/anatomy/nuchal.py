@@ -18,10 +18,12 @@ Array = NDArray[np.float64]
 
 #: Crown-rump lengths, mm, at which it is measured.
 CRL_RANGE_MM = (45.0, 84.0)
-#: The 99th centile at all these lengths, mm.
+#: The 99th centile at all these lengths, mm: "about 3.5 mm" in the abstract of PubMed 16363364; the text of Snijders et
+#: al., from which it is usually quoted, was not read.
 CUT_OFF_MM = 3.5
 CUT_OFF_SOURCE = (
-    "99th centile, the same at all crown-rump lengths of 45 to 84 mm (Snijders et al., Lancet 1998;352:343)"
+    "99th centile, about the same at all crown-rump lengths of 45 to 84 mm (PubMed 16363364; "
+    "Snijders et al., Lancet 1998;352:343)"
 )
 CRITERIA_SOURCE = "ISUOG, Ultrasound Obstet Gynecol 2013;41:102-113, after the Fetal Medicine Foundation"
 KEY, NAME = "nt", "Nuchal translucency"
