@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import usable_folder, write_json
-from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.core.stop_signals import defer_stops, stop_signals, stopped
@@ -36,14 +34,14 @@ from FetusMapV2Lib.training.callbacks import (
 from FetusMapV2Lib.training.case_folder import ReducedVolumes
 from FetusMapV2Lib.training.checkpoints import check_state, read_checkpoint
 from FetusMapV2Lib.training.lightning_loading import TensorBoardLogger, pl
+from FetusMapV2Lib.training.loading import network_images, training_loader
 from FetusMapV2Lib.training.model_export import RunExport
-from FetusMapV2Lib.training.network_images import DeviceImages, HostImages, NetworkImages
 from FetusMapV2Lib.training.pose_module import PoseModule, network_config, plan_step
 from FetusMapV2Lib.training.preset import Preset, load_preset
 from FetusMapV2Lib.training.rank_strategy import Others, RankStrategy, request_of
 from FetusMapV2Lib.training.ranks import Ranks, check_batch, ranks_of
 from FetusMapV2Lib.training.run_record import Run, prepare_run
-from FetusMapV2Lib.training.samples import StepSampler, TrainingViews, ValidationViews
+from FetusMapV2Lib.training.samples import ValidationViews
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
 _LOG = logging.getLogger(__name__)
@@ -157,7 +155,7 @@ def fit_run(
         UserError, Stopped: see `train`.
     """
     ranks, others = ranks or Ranks(), others or Others()
-    images = _network_images(options, device, keep=not run.preset.memory.budget)
+    images = network_images(options, device, keep=not run.preset.memory.budget)
     _set_threads(options, device, ranks)
     volumes = ReducedVolumes(
         cache,
@@ -184,7 +182,7 @@ def fit_run(
     if first_step < run.steps and not (state or {}).get(ENDED_EARLY):
         if ranks.count == 1 and (plan := _planned(module, run, device, ranks, note)) is not None:
             module.manage(plan)
-        loader = _loader(run, volumes, first_step, options.workers, images, ranks)
+        loader = training_loader(run, volumes, first_step, options.workers, images, ranks)
         export = RunExport(run, module, note, only_best=options.export == "best", patience=options.patience)
         if first_step:
             export.recall()
@@ -292,48 +290,6 @@ def _cache_folder(data_dir: Any, output: Path, cache_dir: Any) -> Path:
     except OSError:
         return output / "reduced"
     return beside
-
-
-def _network_images(options: TrainingOptions, device: torch.device, *, keep: bool) -> NetworkImages:
-    """What prepares the images of the samples.
-
-    Args:
-        options: say where.
-        device: of the training.
-        keep: whether volumes may stay on the device; not under a memory budget.
-
-    Raises:
-        UserError: an unknown place, or workers for a device.
-    """
-    if options.prepare_on == "cpu":
-        return HostImages()
-    if options.prepare_on != "device":
-        raise UserError(f"samples cannot be prepared on {options.prepare_on!r}", remedy="Use cpu or device")
-    if options.workers:
-        raise UserError(
-            "workers prepare samples on the CPU, not on the device", remedy="Leave out the workers or the device"
-        )
-    return DeviceImages(device, None if keep else 0)
-
-
-def _loader(
-    run: Run, volumes: ReducedVolumes, first_step: int, workers: int, images: NetworkImages, ranks: Ranks
-) -> DataLoader[Any]:
-    views = TrainingViews(run.training, volumes, run.preset, run.template, run.seed, images, run.negatives)
-    batch = run.preset.run.batch_size
-    return DataLoader(
-        views,
-        batch_size=batch // ranks.count,
-        sampler=StepSampler(first_step, batch, ranks.rank, ranks.count),
-        num_workers=workers,
-        persistent_workers=False,
-        worker_init_fn=_quiet_worker if workers else None,
-        prefetch_factor=4 if workers else None,
-    )
-
-
-def _quiet_worker(_: int) -> None:
-    torch.set_num_threads(1)
 
 
 def _callbacks(

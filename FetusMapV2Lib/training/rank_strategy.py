@@ -26,8 +26,14 @@ from FetusMapV2Lib.core.python_process import kill_tree, start_python
 from FetusMapV2Lib.core.safe_text import printable
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.models.model_index import absolute_model
-from FetusMapV2Lib.training.lightning_loading import ClusterEnvironment, DDPStrategy, ProcessLauncher
+from FetusMapV2Lib.training.lightning_loading import (
+    ClusterEnvironment,
+    DDPStrategy,
+    LightningEnvironment,
+    ProcessLauncher,
+)
 from FetusMapV2Lib.training.preset import Preset
+from FetusMapV2Lib.training.pulse import Pulse, lost_by
 from FetusMapV2Lib.training.ranks import Ranks
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -83,9 +89,19 @@ class RankStrategy(DDPStrategy):
         # gradients lie in the buffers that are averaged, and not a second time beside them
         super().__init__(cluster_environment=ranks.environment, timeout=_LONGEST_WAIT, gradient_as_bucket_view=True)
         self._ranks, self._others = ranks, others
+        self._pulse: Pulse | None = None
 
     def _configure_launcher(self) -> None:
-        self._launcher = _RankLauncher(self._ranks, self._others)
+        launcher = _RankLauncher(self._ranks, self._others)
+        self._launcher = launcher
+        if launcher.is_watched_from_afar:
+            self._pulse = launcher.pulse
+
+    def setup_distributed(self) -> None:
+        """Meet the others; from then on they hear that this process lives."""
+        super().setup_distributed()
+        if self._pulse is not None:
+            self._pulse.start()
 
 
 class _RankLauncher(ProcessLauncher):
@@ -95,6 +111,12 @@ class _RankLauncher(ProcessLauncher):
         assert ranks.environment is not None
         super().__init__(ranks.environment, ranks.devices, ranks.nodes)
         self._ranks, self._others = ranks, others
+        self.pulse = Pulse(ranks.rank, ranks.count, self._end_without)
+
+    @property
+    def is_watched_from_afar(self) -> bool:
+        """Whether no process watches all the others: some are of other computers, or torchrun or Slurm started them."""
+        return self._ranks.nodes > 1 or not isinstance(self.cluster_environment, LightningEnvironment)
 
     @property
     def is_interactive_compatible(self) -> bool:
@@ -105,13 +127,19 @@ class _RankLauncher(ProcessLauncher):
         """Call a function in all processes.
 
         Raises:
-            UserError: another one of this computer ended before its time.
+            UserError: another one ended before its time.
         """
         variables = {name: os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT")}
         try:
             if self.cluster_environment.creates_processes_externally:
                 self._others.on_meeting()
-                return function(*args, **kwargs)
+                try:
+                    return function(*args, **kwargs)
+                except RuntimeError as error:
+                    reason = lost_by(error)
+                    if reason is None:
+                        raise
+                    raise reason from error
             with _OtherRanks(self._ranks, self._others.request) as others:
                 self.procs = others.processes
                 others.wait_until_ready()
@@ -119,15 +147,23 @@ class _RankLauncher(ProcessLauncher):
                 try:
                     return function(*args, **kwargs)
                 except RuntimeError as error:  # also of torch, when another process does not answer
-                    reason = others.lost()
+                    reason = others.lost() or lost_by(error)
                     if reason is None:
                         raise
                     raise reason from error
         finally:
+            self.pulse.stop()
             if distributed.is_initialized():
                 distributed.destroy_process_group()
             for name, value in variables.items():  # Lightning sets them; the next training has another port
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def _end_without(self, reason: UserError) -> None:
+        """A process that waits for a lost one hears nothing else."""
+        os.write(2, (reason.line() + "\n").encode("utf-8", "replace"))
+        for process in self.procs:
+            kill_tree(process)
+        os._exit(1)
 
 
 class _OtherRanks:
