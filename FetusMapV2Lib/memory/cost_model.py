@@ -184,7 +184,10 @@ def step_without_data(
         timeline: keep the course of the live bytes.
         workspace: see `PeakMeter`.
     """
-    optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], foreach=False)
+    trained = [p for p in twin.parameters() if p.requires_grad]
+    largest = max(trained, key=Tensor.numel)  # Adam works on one parameter after the other: the largest takes most
+    optimiser = torch.optim.Adam([largest], foreach=False)
+    moments = [torch.empty_like(p) for p in trained if p is not largest for _ in range(2)]
 
     def forward_and_backward() -> None:
         logits = twin(torch.empty(shape, device="meta"))
@@ -193,15 +196,14 @@ def step_without_data(
         del logits, flat
         loss.backward()
 
-    for parameter in optimiser.param_groups[0]["params"]:
-        parameter.grad = torch.zeros_like(parameter)
+    largest.grad = torch.zeros_like(largest)
     optimiser.step()  # makes its state
     meter = PeakMeter("meta", timeline, workspace)
-    meter.count(list(twin.parameters()), [list(state.values()) for state in optimiser.state.values()])
+    meter.count(list(twin.parameters()), moments, [list(state.values()) for state in optimiser.state.values()])
     with meter:
-        optimiser.zero_grad()
+        twin.zero_grad()
         forward_and_backward()
-        before = tuple(meter.timeline or ())  # hundreds of small steps of Adam would hide the course of the rest
+        before = tuple(meter.timeline or ())  # the small steps of Adam would hide the course of the rest
         optimiser.step()
     return Measured(meter.peak, meter.flops, (*before, ("optimiser", meter.current)) if timeline else ())
 

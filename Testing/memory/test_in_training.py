@@ -1,18 +1,14 @@
-"""A managed network inside a training loop: accumulation, clipping, averaging, autocast, errors, two processes."""
+"""A managed network inside a training loop: accumulation, clipping, averaging, autocast, errors."""
 
 from __future__ import annotations
 
 import gc
-import os
-import time
 import weakref
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
 from memory.networks import error, gradient_vector, managed, run, slabs, small_unet, volume
-from torch import Tensor, nn
+from torch import Tensor
 
 from FetusMapV2Lib.memory.managed import ManagedNetwork
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
@@ -151,62 +147,6 @@ def _noted(executor, executors):
 
 def _fail(*_: object) -> Tensor:
     raise RuntimeError("on purpose")
-
-
-class _Wrapped(nn.Module):
-    """What DistributedDataParallel needs: a module that calls the managed network."""
-
-    def __init__(self, network: nn.Module, choices: Choices) -> None:
-        super().__init__()
-        self.network = network
-        self.call = managed(network, choices)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.call(x)
-
-
-def _train_on_two(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # loopback only
-    store = (Path(folder) / "store").as_uri()
-    torch.distributed.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=200)
-    )
-    for name, chosen in SCHEMES.items():
-        network = small_unet()
-        parallel = nn.parallel.DistributedDataParallel(_Wrapped(network, chosen))
-        parallel(volume(2)[rank : rank + 1]).square().mean().backward()
-        torch.save(gradient_vector(network), Path(folder) / f"{name}{rank}.pt")
-    torch.distributed.barrier()  # who leaves while the other is still averaging may leave it waiting for ever
-    torch.distributed.destroy_process_group()
-
-
-def _ended(folder: Path, seconds: float) -> bool:
-    """Whether both processes came to their end in time; what failed in one of them is raised."""
-    folder.mkdir()
-    processes = torch.multiprocessing.spawn(_train_on_two, args=(str(folder),), nprocs=2, join=False)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if processes.join(timeout=1.0):
-            return True
-    for process in processes.processes:
-        process.kill()
-        process.join()
-    return False
-
-
-def test_two_processes(tmp_path):
-    """DistributedDataParallel averages the gradients of both, as it does for a plain network."""
-    # on a busy machine the two may fail to meet or to part, and would wait for ever
-    folder = next(one for one in (tmp_path / "first", tmp_path / "second") if _ended(one, 120.0))
-    network = small_unet()
-    for sample in volume(2).split(1):
-        (network(sample).square().mean() / 2).backward()
-    expected = gradient_vector(network)
-    for name in SCHEMES:
-        first, second = (torch.load(folder / f"{name}{rank}.pt") for rank in range(2))
-        assert torch.equal(first, second)
-        assert error(first, expected) < 1e-11
 
 
 def test_compile_falls_back(choices):

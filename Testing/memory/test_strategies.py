@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ from FetusMapV2Lib.memory.strategies import EXACT, ON_DEVICE, STRATEGIES, Space,
 from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
-SIZE = (96, 64, 64)
+SIZE = (64, 48, 48)
 WITH_MOVES = [name for name, one in STRATEGIES.items() if not one.changes_network]
 
 
 @pytest.fixture(scope="module")
 def network() -> UNet3d:
-    return UNet3d(widths=(8, 16, 24, 32))
+    return UNet3d(widths=(8, 16, 24))
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,7 @@ def space(network) -> Space:
     return Space(CostModel(build_units(network), SIZE, machine=COUNTED), named(set(EXACT)))
 
 
+@cache
 def best_with(network: UNet3d, names: frozenset[str], slowdown: float = 4.0, by_rows: bool = False) -> Choices:
     machine = replace(COUNTED, by_rows=by_rows)
     return plan_training(network, SIZE, allowed=names, max_slowdown=slowdown, machine=machine).choices

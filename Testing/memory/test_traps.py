@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from memory.networks import error, gradient_vector, managed, set_managed
+from memory.networks import CHAIN, error, gradient_vector, managed, set_managed, slabs, small_unet
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
@@ -385,24 +385,50 @@ def reentrant(network: nn.Module) -> Call:
     return call
 
 
-#: Name to scheme, and options of DistributedDataParallel; those that fail come last.
-DISTRIBUTED: dict[str, tuple[Scheme, dict[str, bool]]] = {
-    **{name: (scheme, {}) for name, scheme in SCHEMES.items()},
-    **{f"{name}; unused": (scheme, {"find_unused_parameters": True}) for name, scheme in SCHEMES.items()},
-    "reentrant; unused": (Scheme(reentrant), {"find_unused_parameters": True}),
+@dataclass(frozen=True)
+class Parallel:
+    """What two processes train.
+
+    Attributes:
+        network: makes it.
+        scheme: it is run by.
+        size: (k, j, i) of the input.
+        unused: DistributedDataParallel looks for parameters that were not used.
+    """
+
+    network: Callable[[], nn.Module]
+    scheme: Scheme
+    size: tuple[int, int, int] = (6, 5, 8)
+    unused: bool = False
+
+
+def whole_unet(choices: Choices) -> Parallel:
+    return Parallel(small_unet, Scheme(lambda network: managed(network, choices)), (24, 16, 8))
+
+
+#: Those that fail come last.
+DISTRIBUTED: dict[str, Parallel] = {
+    **{name: Parallel(double_convs, scheme) for name, scheme in SCHEMES.items()},
+    **{f"{name}; unused": Parallel(double_convs, scheme, unused=True) for name, scheme in SCHEMES.items()},
+    "UNet, kept": whole_unet(Choices()),
+    "UNet, some never stored": whole_unet(Choices(units={name: UnitChoice(Storage.NEVER, 2) for name in CHAIN})),
+    "UNet, streamed": whole_unet(Choices(slab_rows=8)),
+    "UNet, slabs": whole_unet(slabs(small_unet(), 6, Storage.NEVER, channels_last=True)),
+    "reentrant; unused": Parallel(double_convs, Scheme(reentrant), unused=True),
 }
 
 
-def distributed_error(scheme: Scheme, options: dict[str, bool], rank: int) -> float:
+def distributed_error(case: Parallel, rank: int) -> float:
     """How far the gradients that two processes average are from those of one."""
-    network = prepared(scheme, double_convs())
-    inputs = [noise(1, 1, 6, 5, 8, seed=10 + r) for r in range(2)]
+    network = prepared(case.scheme, case.network())
+    inputs = [noise(1, 1, *case.size, seed=10 + r) for r in range(2)]
     expected = []
     for x in inputs:
         network.zero_grad()
         network(x).square().sum().backward()
         expected.append(gradient_vector(network))
-    parallel = DistributedDataParallel(Wrapped(network, scheme.run(network)), **options)
+    wrapped = Wrapped(network, case.scheme.run(network))
+    parallel = DistributedDataParallel(wrapped, find_unused_parameters=case.unused)
     for _ in range(2):  # the second step shows what the first left undone
         parallel.zero_grad()
         parallel(inputs[rank]).square().sum().backward()
@@ -414,9 +440,9 @@ def take_part(rank: int, meeting: Path, results: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=2)
     found: dict[str, float | str] = {}
-    for name, (scheme, options) in DISTRIBUTED.items():
+    for name, case in DISTRIBUTED.items():
         try:
-            found[name] = distributed_error(scheme, options, rank)
+            found[name] = distributed_error(case, rank)
         except Exception as problem:
             found[name] = f"{type(problem).__name__}: {problem}"
         distributed.barrier()

@@ -262,8 +262,8 @@ def device_name(device: str) -> str:
 
 
 def _forget() -> None:
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 

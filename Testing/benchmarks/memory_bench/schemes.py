@@ -234,10 +234,15 @@ def reversible(setting: Setting) -> Job:
 
 def framework(setting: Setting, scheme: str) -> Job:
     """The paper's three steps, or some of them: valid partition, reversible passes where the peak falls."""
-    plain = Setting(setting.size, setting.widths, landmarks=setting.landmarks).network()
-    plan = plan_framework(plain, setting.size, scheme)
+    plan = _framework_plan(setting.size, setting.widths, setting.landmarks, scheme)
     network = convert(setting.network(), plan.reversible, couplings=COUPLINGS, depth=DEPTH)
     return _by_plain_loss_of(network, plan)
+
+
+@functools.lru_cache(maxsize=64)
+def _framework_plan(size: Size, widths: tuple[int, ...], landmarks: int, scheme: str) -> MemoryPlan:
+    """Remembered."""
+    return plan_framework(Setting(size, widths, landmarks=landmarks).network(), size, scheme)
 
 
 def published_checkpoints(setting: Setting, memory_centric: bool = False) -> Job:
