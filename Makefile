@@ -39,13 +39,15 @@ types-panel:
 
 # Three processes for two cores, as many tests wait for other processes; files stay whole and keep the order of
 # Testing/conftest.py: those with slow tests first.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# Compiled modules are kept, whatever the environment says: the tests start hundreds of processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest \
+	-n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint
-	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PARALLEL)
+	$(PYTEST)
 
 test-quick: setup
-	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PARALLEL) -m quick
+	$(PYTEST) -m quick
 
 # The library with the lowest versions that pyproject.toml accepts, in an environment of its own (about 6 GB).
 LOWEST_PYTHON ?= python3.10

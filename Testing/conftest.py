@@ -1,8 +1,11 @@
 """What all tests share: no waiting for the disk, a user without models, the quick tests, the order of all."""
 
 import contextlib
+import gc
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -95,6 +98,30 @@ QUICK = (
     "test_public_api.py::test_type_checkers_see_the_names_where_they_are",
 )
 
+#: Files of more than ten seconds in all, longest first; they begin right after those that have a slow test.
+LONG = (
+    "memory/test_planner.py",
+    "memory/test_benchmark.py",
+    "estimation/test_bundled_model.py",
+    "memory/test_strategies.py",
+    "module/test_two_patients_scenario.py",
+    "serving/test_page.py",
+    "memory/test_gradients.py",
+    "cli/test_evaluate.py",
+    "module/test_landmarks.py",
+    "memory/test_in_training.py",
+    "cli/test_estimate.py",
+    "cli/test_items.py",
+    "cli/test_reproduce.py",
+    "cli/test_estimate_report.py",
+    "memory/test_traps.py",
+    "module/test_manners.py",
+    "memory/paper/test_framework.py",
+    "module/test_report.py",
+    "module/test_movement.py",
+    "cli/test_environment.py",
+)
+
 #: Time limit of a test marked `slow`: many times what it takes, for machines that are slow and busy.
 SLOW_LIMIT_S = 1800
 
@@ -110,7 +137,7 @@ def is_quick(place: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for place in QUICK:
+    for place in (*QUICK, *LONG):
         if not (HERE / place.partition("::")[0]).exists():
             raise pytest.UsageError(f"Testing/conftest.py names Testing/{place}, which does not exist")
 
@@ -123,9 +150,44 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if is_quick(place) or any(one.startswith(f"{place}::") for one in QUICK) else True
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Collect without the collector of garbage, which goes through all modules and tests again and again.
+
+    They stay to the end, so later collections need not look at them either: one of everything takes half a second.
+    """
+    gc.disable()
+    with contextlib.suppress(ImportError):
+        rewrite_a_share(session.config)
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def rewrite_a_share(config: pytest.Config) -> None:
+    """Of several processes that collect the same files, let each prepare the assertions of a part of them for all.
+
+    Otherwise each does it for all files at the same moment, which is half of what collecting takes. Where pytest has
+    moved what is used here, that is what happens.
+    """
+    from _pytest.assertion import rewrite
+
+    workers = getattr(config, "workerinput", None)
+    if workers is None or sys.dont_write_bytecode or config.args_source != config.ArgsSource.TESTPATHS:
+        return
+    state = config.stash[rewrite.assertstate_key]
+    files = [path for path in sorted(HERE.rglob("test_*.py")) if not pytest_ignore_collect(path, config)]
+    for path in files[int(workers["workerid"].removeprefix("gw")) :: workers["workercount"]]:
+        folder = rewrite.get_cache_dir(path)
+        kept = folder / f"{path.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(path, kept) is None and rewrite.try_makedirs(folder):
+            source, code = rewrite._rewrite_test(path, config)
+            rewrite._write_pyc(state, code, source, kept)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the quick tests, give the slow ones their time, and put files with slow tests first.
+    """Mark the quick tests, give the slow ones their time, and put files with slow tests and long files first.
 
     So no process is left alone with a slow one at the end.
     """
@@ -136,7 +198,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
         elif is_quick(place_of(item)):
             item.add_marker(pytest.mark.quick)
-    items.sort(key=lambda item: item.path not in slow_files)
+    ranks = dict.fromkeys(slow_files, 0) | {HERE / place: rank for rank, place in enumerate(LONG, 1)}
+    items.sort(key=lambda item: ranks.get(item.path, len(LONG) + 1))
     if len({item.path.relative_to(HERE).parts[0] for item in items}) > 1:
         # Some rooms draw by Mesa, others load Triton, whose LLVM ends a process in which Mesa's has drawn before.
         with contextlib.suppress(ImportError):
