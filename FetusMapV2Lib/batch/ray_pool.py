@@ -19,7 +19,7 @@ from FetusMapV2Lib.batch.ray_engine import RayEngine
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.process_messages import failure_in
-from FetusMapV2Lib.core.ray_cluster import gpus_for, ray_cluster, telling_line
+from FetusMapV2Lib.core.ray_cluster import HeadLostError, HeadWatch, gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
 
@@ -84,14 +84,16 @@ class RayPool:
             UserError: Ray is not installed, or the cluster cannot be reached.
         """
         self._ray = self._connection.enter_context(ray_cluster(self._address))
+        self._head = HeadWatch(self._ray)
         wanted = self._room.gpus
         self._gpus = gpus_for(self._ray, self._settings.device) if wanted is None else wanted
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(Exception):  # a cluster that is gone has no engines either
-            for engine in self._engines:
-                self._ray.kill(engine.actor)
+    def __exit__(self, *error: Any) -> None:
+        if not isinstance(error[1], HeadLostError):
+            with contextlib.suppress(Exception):  # a cluster that is gone has no engines either
+                for engine in self._engines:
+                    self._ray.kill(engine.actor)
         self._connection.close()
 
     def run(self, tasks: Iterable[Task], on_stage: Callable[[BatchCase, str], None] | None = None) -> Iterator[Record]:
@@ -100,6 +102,7 @@ class RayPool:
         task = next_task(again, waiting)
         self._last_ready = time.monotonic()
         while task is not None or any(engine.task for engine in self._engines):
+            self._head.look()
             if task is not None:
                 self._grow()
             while task is not None and (engine := self._free()) is not None:
@@ -116,6 +119,8 @@ class RayPool:
         """Ask for engines where there is room; looks at the cluster now and then."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_S:
+            if not self._head.answers():
+                return
             self._looked = now
             self._wanted = self._room.at_most or self._capacity()
             if not any(engine.ready for engine in self._engines) and now - self._last_ready > _ROOM_S:
@@ -176,15 +181,16 @@ class RayPool:
 
     def _computer_is_lost(self, engine: _Engine, error: Exception) -> bool:
         """Whether the computer of an engine is gone or out of reach, so that nothing can be said against the case."""
-        if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+        if isinstance(error, self._ray.exceptions.ActorUnavailableError) or not self._head.answers():
             return True
         alive = {computer["NodeID"] for computer in self._ray.nodes() if computer["Alive"]}
         return engine.computer not in ("", *alive)
 
     def _lost(self, engine: _Engine, error: str, *, computer: bool = False) -> Generator[Record, None, Task | None]:
         self._engines.remove(engine)
-        with contextlib.suppress(Exception):  # it is gone already
-            self._ray.kill(engine.actor)
+        if self._head.answers():
+            with contextlib.suppress(Exception):  # it is gone already
+                self._ray.kill(engine.actor)
         task = engine.task
         if not engine.ready and not computer:
             self._failed_starts += 1

@@ -6,12 +6,60 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.safe_text import printable
+
+#: Seconds between two looks at the head of a cluster, and without it until the cluster counts as lost: Ray itself ends
+#: the process after 60, without a word to whoever uses it.
+_LOOK_S, _SILENT_S = 5.0, 30.0
+
+
+class HeadLostError(UserError):
+    """The head of the cluster, without which nothing goes on, does not answer any more."""
+
+
+class HeadWatch:
+    """Looks now and then whether the head of a cluster is there.
+
+    Args:
+        ray: the module, connected to the cluster.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._port = int(port)
+        self._looked = self._heard = time.monotonic()
+
+    def look(self) -> None:
+        """Look, unless that was done shortly before.
+
+        Raises:
+            HeadLostError: it has not answered for long.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        if not self.answers() and now - self._heard > _SILENT_S:
+            raise HeadLostError(
+                "the head of the Ray cluster does not answer any more",
+                where=printable(f"{self._host}:{self._port}"),
+                remedy="The same command goes on when the cluster is back",
+            )
+
+    def answers(self) -> bool:
+        """Whether it answers now; to be asked before calls of Ray that wait for it."""
+        try:
+            socket.create_connection((self._host.strip("[]"), self._port), timeout=_LOOK_S).close()
+        except OSError:
+            return False
+        self._heard = time.monotonic()
+        return True
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.locks import LockedError
 from FetusMapV2Lib.core.process_messages import failure_in, failure_message
 from FetusMapV2Lib.core.progress import OnProgress
-from FetusMapV2Lib.core.ray_cluster import gpus_for, ray_cluster, telling_line
+from FetusMapV2Lib.core.ray_cluster import HeadLostError, HeadWatch, gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, Say, run_training
@@ -50,11 +50,13 @@ def train_on_cluster(
     with ray_cluster(address) as ray:
         options = {"num_cpus": cpus, "num_gpus": gpus_for(ray, protocol.device), "max_retries": _MOST_LOSSES}
         task = ray.remote(run_request).options(**options)
+        head = HeadWatch(ray)
         running = {task.remote(request): name for name, request in requests.items()}
         if say is not None and not _has_room(ray, cpus):
             say(f"No computer of the cluster has {cpus} cores for a training; waiting for one that does")
         try:
             while running:
+                head.look()
                 done, _ = ray.wait(list(running), timeout=_TICK_S)
                 for answer in done:
                     name = running.pop(answer)
@@ -65,6 +67,9 @@ def train_on_cluster(
                         say(f"{name} is done" if error is None else error.line())
                 if on_progress is not None:
                     on_progress(1 - len(running) / len(requests), f"{len(running)} trainings on the cluster")
+        except HeadLostError:
+            running.clear()
+            raise
         finally:
             with contextlib.suppress(Exception):  # a cluster that is gone runs nothing either
                 for answer in running:
