@@ -46,11 +46,14 @@ def ball_volume(
     points = layout()
     reach = np.abs(points).max(axis=0) + _RADIUS_MM + 4.0
     count = np.ceil(2 * reach / spacing).astype(int)
-    k, j, i = np.meshgrid(*(np.arange(n) for n in count[::-1]), indexing="ij")
-    local = np.stack([i, j, k], axis=-1) * spacing - (count - 1) / 2 * np.asarray(spacing)
-    array = np.zeros(local.shape[:3], np.uint8)
+    first = -(count - 1) / 2 * np.asarray(spacing)
+    array = np.zeros(count[::-1], np.uint8)
     for grey, centre in zip(GREYS, points, strict=True):
-        array[np.linalg.norm(local - centre, axis=-1) <= _RADIUS_MM] = grey
+        low, high = (((centre - first + side * _RADIUS_MM) / spacing).astype(int) for side in (-1, 1))
+        box = tuple(slice(a, b + 2) for a, b in zip(low[::-1], high[::-1], strict=True))
+        k, j, i = np.meshgrid(*(np.arange(n)[part] for n, part in zip(array.shape, box, strict=True)), indexing="ij")
+        local = np.stack([i, j, k], axis=-1) * spacing + first
+        array[box][np.linalg.norm(local - centre, axis=-1) <= _RADIUS_MM] = grey
     turn = np.eye(3) if rotation is None else rotation
     middle = np.array([11.0, -7.0, 23.0])
     origin = middle + turn @ (-(count - 1) / 2 * np.asarray(spacing))
