@@ -29,6 +29,10 @@ class Canvas:
         size = np.array(self.labels.shape)[::-1]  # i, j, k
         self.size = size
         self.first = -(size - 1) / 2 * spacing
+        self.axes = [  # coordinates x, y, z
+            torch.arange(n, dtype=torch.float32, device=device).mul_(spacing).add_(float(offset))
+            for n, offset in zip(size.tolist(), self.first, strict=True)
+        ]
 
     def box(self, low: Array, high: Array) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """Part of the map between two corners, and its coordinates x (I,), y (J, 1), z (K, 1)."""
@@ -37,11 +41,8 @@ class Canvas:
         if (stop <= start).any():
             return None
         (i0, j0, k0), (i1, j1, k1) = start.tolist(), stop.tolist()
-        x, y, z = (
-            torch.arange(a, b, dtype=torch.float32, device=self.labels.device).mul_(self.spacing).add_(float(offset))
-            for a, b, offset in zip((i0, j0, k0), (i1, j1, k1), self.first, strict=True)
-        )
-        return self.labels[k0:k1, j0:j1, i0:i1], x, y[None, :], z[:, None]
+        x, y, z = self.axes
+        return self.labels[k0:k1, j0:j1, i0:i1], x[i0:i1], y[None, j0:j1], z[k0:k1, None]
 
 
 def _quadric(shape: Ellipsoid, radii: Array, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
