@@ -151,6 +151,17 @@ def test_what_is_worse_is_objected_to(after: Side, objection: str) -> None:
     assert distance.difference is not None and distance.difference.low <= distance.difference.value
 
 
+def test_a_body_that_is_lost_before_and_after_is_not_forgotten_and_one_that_is_lost_is() -> None:
+    def lost(*errors: float) -> Side:
+        one = side(3.0, 2.0, [0.9] * 6, [0.5])
+        one.simulated.values.errors_mm[: len(errors)] = np.array(errors)[:, None]
+        return one
+
+    assert judge(replace(lost(44.0), site=side(4.0, 2.0, [0.9] * 6, [0.5]).site), lost(51.0)).objections == ()
+    forgotten = judge(replace(lost(3.0), site=side(4.0, 2.0, [0.9] * 6, [0.5]).site), lost(30.0)).objections
+    assert len(forgotten) == 1 and "has forgotten" in forgotten[0] and "+1.75" in forgotten[0]
+
+
 def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> None:
     model = tiny_model()
     made = make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
