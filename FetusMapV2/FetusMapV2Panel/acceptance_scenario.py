@@ -20,7 +20,7 @@ from FetusMapV2Lib.anatomy.planes import midsagittal_plane
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.scene.control_points import world_positions
 from FetusMapV2Panel.nodes import BrowserNode, LandmarksNode, VolumeNode
-from FetusMapV2Panel.user_actions import UserActions, expect, sliceNode
+from FetusMapV2Panel.user_actions import UserActions, expect, sliceNode, sliceWidget
 
 if TYPE_CHECKING:
     from FetusMapV2 import FetusMapV2Widget
@@ -196,6 +196,13 @@ class AcceptanceScenario:
         if sections.sections_by_hand():
             self._actions.click(ui.proposeAgainButton)
         expect(ui.sectionsTable.item(0, 1).text() == found, "what was found is shown again")
+        if not np.isnan(handles).any():
+            view = sliceWidget("Red").sliceLogic()
+            view.SetSliceOffset(view.GetSliceOffset() + 1.0)
+            self._actions.click(ui.shownPlaneButton)
+            shifts = np.abs((world_positions(sections.handles("head")) - handles) @ _normal("Red"))
+            expect(bool((shifts > 0.5).all()), f"the ellipse lies in the plane that is shown: {self._state.message!r}")
+            self._actions.click(ui.proposeAgainButton)
 
     def measureNuchalTranslucency(self) -> None:
         """Magnify the neck and drag two callipers; refused, with the reason, at other crown-rump lengths."""

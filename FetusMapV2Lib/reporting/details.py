@@ -32,9 +32,9 @@ from FetusMapV2Lib.reporting.twins import twins_table
 
 #: Largest width and height of a view.
 _VIEW_BOX = (330, 300)
-#: The guide map is drawn this much larger than shown, for printers.
 #: Sizes whose notes are told.
 _TOLD = ("hc", "ac", "nt")
+#: The guide map is drawn this much larger than shown, for printers.
 _MAP_SIZE, _MAP_SCALE = (880, 270), 2.5
 
 

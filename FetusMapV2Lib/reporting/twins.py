@@ -12,9 +12,9 @@ from FetusMapV2Lib.reporting.report import Report
 #: From this difference of the crown-rump lengths, percent of the larger one, a specialist is asked: a limit that is
 #: widely used. It was not compared with the text of a guideline, and the report says so.
 DISCORDANCE_LIMIT = 10.0
-#: Which of the two dates: guidelines name the larger one; in pregnancies of known age the smaller one was closer
-#: (J Obstet Gynaecol Can, PubMed 37633645).
-GUIDELINE = "ISUOG, Ultrasound Obstet Gynecol 2016;47:247-263, doi 10.1002/uog.15821"
+#: Which of the two dates: guidelines name the larger one, as this abstract tells (ISUOG's text was not read); in 359
+#: pregnancies of known age the smaller one was closer.
+GUIDELINE = "J Obstet Gynaecol Can 2023, PubMed 37633645"
 _NOT_TOLD = "not told; it cannot be read off the landmarks"
 _ORDER = (
     "The numbers are the order in which the fetuses were seen; they name no fetus in another volume or examination."
@@ -67,8 +67,8 @@ def discordance(report: Report) -> list[str]:
     reason = "on a reason to ask a specialist (a customary limit, not compared with the text of a guideline)"
     advice = f", from {DISCORDANCE_LIMIT:g} % {reason}" if percent >= DISCORDANCE_LIMIT else ""
     return [
-        f"The crown-rump lengths differ by {percent:.0f} % of the larger one{advice}; the larger one dates a pregnancy "
-        f"that was conceived spontaneously ({GUIDELINE})."
+        f"The crown-rump lengths differ by {percent:.0f} % of the larger one{advice}; clinical practice guidelines "
+        f"date by the larger one ({GUIDELINE})."
     ]
 
 
