@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+#: A column of names is cut beside a single other one only as far as it keeps these parts of the room: a number says
+#: nothing without its name.
+_NAME_PARTS, _PARTS = 3, 4
+
 
 def column_widths(natural: Sequence[int], available: int, firm: Collection[int] = ()) -> list[int]:
     """The widths of columns that fill a table exactly.
 
     Columns that may not be cut, such as those with values, get their width first. The others share the rest: short
-    ones get what they need, long ones equal parts of what is left. What nobody needs goes to the last column.
+    ones get what they need, long ones equal parts of what is left; but the first column, which names the rows, has most
+    of what it shares with one other. What nobody needs goes to the last column.
 
     Args:
         natural: the widths of the longest texts, in pixels.
@@ -20,11 +25,15 @@ def column_widths(natural: Sequence[int], available: int, firm: Collection[int] 
     left = max(available, 0)
     for columns in ([c for c in range(len(natural)) if c in firm], [c for c in range(len(natural)) if c not in firm]):
         waiting = sorted(columns, key=lambda column: natural[column])
+        names_beside_one = len(columns) == 2 and 0 in columns and columns[0] not in firm
+        if names_beside_one:
+            widths[0] = min(natural[0], max(left - natural[columns[1]], left * _NAME_PARTS // _PARTS))
+            left -= widths[0]
+            waiting = [columns[1]]
         while waiting:
-            column = waiting[0]
-            widths[column] = min(natural[column], left // len(waiting))
+            column = waiting.pop(0)
+            widths[column] = min(natural[column], left // (len(waiting) + 1))
             left -= widths[column]
-            waiting.pop(0)
     if widths:
         widths[-1] += left
     return widths
