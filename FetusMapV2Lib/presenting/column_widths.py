@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 
 #: A column of names is cut beside a single other one only as far as it keeps these parts of the room: a number says
 #: nothing without its name.
-_NAME_PARTS, _PARTS = 3, 4
+_NAME_PARTS, _PARTS = 3, 5
+#: Names that would be cut to less than this fraction of their width get all of it.
+_MOST_CUT = 3
 
 
 def column_widths(natural: Sequence[int], available: int, firm: Collection[int] = ()) -> list[int]:
@@ -27,7 +29,9 @@ def column_widths(natural: Sequence[int], available: int, firm: Collection[int] 
         waiting = sorted(columns, key=lambda column: natural[column])
         names_beside_one = len(columns) == 2 and 0 in columns and columns[0] not in firm
         if names_beside_one:
-            widths[0] = min(natural[0], max(left - natural[columns[1]], left * _NAME_PARTS // _PARTS))
+            kept = left * _NAME_PARTS // _PARTS
+            kept = left if kept * _MOST_CUT < natural[0] else kept
+            widths[0] = min(natural[0], max(left - natural[columns[1]], kept))
             left -= widths[0]
             waiting = [columns[1]]
         while waiting:

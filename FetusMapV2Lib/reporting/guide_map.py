@@ -6,7 +6,7 @@ Drawn from the pose alone, fast enough to follow a drag; sharp at any size in br
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ _LIGHTEST = 0.30
 _LINE_HEIGHT = 17.0
 _TITLE_HEIGHT, _FOOT_HEIGHT = 34.0, 26.0
 _SMALLEST_HEIGHT_MM = 20.0
+#: Smallest and largest letters of a title, pixels, and the mean width of a bold letter in units of its size.
+_TITLE_SIZES, _BOLD_LETTER = (8, 14), 0.68
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +57,13 @@ _LIGHT = _Colours("#ffffff", "#1a1d23", "#5b6472", darkened=True)
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where a view is drawn, pixels; `margin` is reserved on either side for labels."""
+    """Where a view is drawn, pixels; `margin` is reserved on either side for labels; size of the title's letters."""
 
     left: float
     width: float
     height: float
     margin: float
+    title_size: int = 14
 
     @property
     def middle(self) -> float:
@@ -123,7 +126,8 @@ def _frames(views: Sequence[_View], schema: Schema, names: bool, width: float, h
     for margin in margins:
         frames.append(_Frame(left, room + 2 * margin, float(height), margin))
         left += frames[-1].width
-    return frames
+    size = min(_title_size(view.title, frame.width) for view, frame in zip(views, frames, strict=True))
+    return [replace(frame, title_size=size) for frame in frames]
 
 
 def _pixels_per_mm(positions: Array, views: Sequence[_View], width: float, height: float) -> float:
@@ -145,7 +149,7 @@ def _drawing(
     frame: _Frame,
     colours: _Colours,
 ) -> list[str]:
-    parts = [text(frame.middle, 21, view.title, colours.text, "middle", "bold", 14)]
+    parts = [text(frame.middle, 21, view.title, colours.text, "middle", "bold", frame.title_size)]
     foot, schema = frame.height - 9, pose.schema
     parts.append(text(frame.left + 12, foot, view.ends[0], colours.remark))
     parts.append(text(frame.left + frame.width - 12, foot, view.ends[1], colours.remark, "end"))
@@ -193,6 +197,11 @@ def _label(schema: Schema, row: int, names: bool) -> str:
 def _text_room(text: str) -> float:
     """Greatest width of a label in pixels, with a gap."""
     return 6.4 * len(text) + 6.0
+
+
+def _title_size(title: str, width: float) -> int:
+    """Size of the letters of a bold title in a frame so wide, pixels."""
+    return max(_TITLE_SIZES[0], min(_TITLE_SIZES[1], int(width / (_BOLD_LETTER * len(title)))))
 
 
 def _scale_bar(mm: float, frame: _Frame, colours: _Colours) -> list[str]:

@@ -13,7 +13,8 @@ def test_with_room_each_column_has_what_it_needs_and_the_last_one_the_rest():
 
 
 def test_values_are_not_cut_and_the_others_share_what_is_left():
-    assert column_widths([200, 80, 200], 240, firm=[1]) == [120, 80, 40], "a row without its name says nothing"
+    assert column_widths([200, 80, 200], 240, firm=[1]) == [96, 80, 64], "a row without its name says nothing"
+    assert column_widths([200, 80, 200], 170, firm=[1]) == [90, 80, 0]
     assert column_widths([200, 80, 30], 240, firm=[1]) == [130, 80, 30]
     assert column_widths([200, 80, 200, 200], 260, firm=[1]) == [60, 80, 60, 60]
     assert column_widths([50, 80, 400], 240, firm=[1]) == [50, 80, 110]

@@ -110,3 +110,21 @@ def test_the_document_can_be_larger_than_its_layout() -> None:
     root = drawn(standing_body(), size=(800, 400), scale=2.5)
     assert (root.get("width"), root.get("height")) == ("2000", "1000")
     assert root.get("viewBox") == "0 0 800 400"
+
+
+@pytest.mark.parametrize("width", [300, 480, 880])
+def test_titles_stay_within_their_halves(width: int) -> None:
+    from PySide6 import QtGui, QtWidgets
+
+    app = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    root = drawn(standing_body(), size=(width, round(0.62 * width)), names=width > 800)
+    titles = [one for one in root.iter(f"{SVG}text") if one.get("font-weight") == "bold"]
+    ends = [0.0]
+    for title in titles:
+        font = QtGui.QFont("DejaVu Sans")
+        font.setBold(True)
+        font.setPixelSize(int(title.get("font-size")))
+        half, middle = QtGui.QFontMetricsF(font).horizontalAdvance(title.text) / 2, float(title.get("x"))
+        assert middle - half > ends[-1]
+        ends.append(middle + half)
+    assert len(titles) == 2 and ends[-1] < width and app is not None
