@@ -24,14 +24,21 @@ def plain_heatmaps(engine: PoseEngine, image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def image() -> torch.Tensor:
-    engine = PoseEngine.load(device="cpu")
-    return torch.rand(engine.model.input_size, generator=torch.Generator().manual_seed(0))
+def plain() -> PoseEngine:
+    return PoseEngine.load(device="cpu")
 
 
-def test_heatmaps_are_those_of_the_plain_network(image):
-    plain = PoseEngine.load(device="cpu")
-    expected = plain_heatmaps(plain, image)
+@pytest.fixture(scope="module")
+def image(plain) -> torch.Tensor:
+    return torch.rand(plain.model.input_size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def expected(plain, image) -> torch.Tensor:
+    return plain_heatmaps(plain, image)
+
+
+def test_heatmaps_are_those_of_the_plain_network(plain, image, expected):
     assert plain.memory_plan == ""
     within = PoseEngine.load(device="cpu", memory_budget=40 * MIB)
     found = within._runner.run_once(image, torch.clone)
@@ -48,11 +55,9 @@ def test_an_impossible_budget_is_refused_with_a_number():
         PoseEngine.load(device="cpu", memory_budget=5 * MIB)
 
 
-def test_a_full_gpu_first_tries_a_smaller_plan(image, monkeypatch):
+def test_a_full_gpu_first_tries_a_smaller_plan(image, expected, monkeypatch):
     """The plain network's call fails as on a full GPU; the plan runs its layers one by one and does not."""
     engine = PoseEngine.load(device="cpu")
-    expected = plain_heatmaps(engine, image)
-
     plain = UNet3d.forward
 
     def forward(self: UNet3d, volume: torch.Tensor) -> torch.Tensor:
@@ -68,7 +73,7 @@ def test_a_full_gpu_first_tries_a_smaller_plan(image, monkeypatch):
 
 
 def test_each_smaller_plan_has_three_quarters_of_the_peak_before_down_to_the_smallest():
-    network, size = UNet3d(widths=(16, 24, 32, 48)), (64, 48, 48)
+    network, size = UNet3d(widths=(16, 24, 32)), (32, 24, 24)
     runner = NetworkRunner(network, size, torch.device("cpu"), "for a test")
     plans = []
     while runner.reduce_memory():

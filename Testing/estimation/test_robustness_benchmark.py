@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from FetusMapV2Lib.imaging.volume import Volume
 SPACING = 1.0
 
 
-def scene() -> Scene:
+@cache
+def drawn() -> Volume:
     """Bright balls of 3 mm at the landmarks, in a sector with black corners."""
     shape = (80, 56, 52)
     matrix = np.diag([SPACING, SPACING, SPACING, 1.0])
@@ -29,7 +31,11 @@ def scene() -> Scene:
     for centre in BODY:
         grey += 120 * np.exp(-((world - centre) ** 2).sum(axis=-1) / 18)
     grey[np.linalg.norm(world, axis=-1) > 38] = 0
-    return Scene(Volume(np.clip(grey, 0, 255).astype(np.uint8), matrix), BODY.copy())
+    return Volume(np.clip(grey, 0, 255).astype(np.uint8), matrix)
+
+
+def scene() -> Scene:
+    return Scene(drawn().with_(array=drawn().array.copy()), BODY.copy())
 
 
 def greys_at(one: Scene, points: np.ndarray) -> np.ndarray:
