@@ -59,6 +59,9 @@ def serve(
     memory_budget: Annotated[
         Optional[str], typer.Option("--memory-budget", help="Most memory the network may take, e.g. 2GiB.")
     ] = None,
+    language: Annotated[
+        Optional[str], typer.Option("--language", metavar="CODE", help="en or de; by default that of each browser.")
+    ] = None,
     tabs: Annotated[int, typer.Option("--tabs", min=1, help="Tabs at once; each has a process of its own.")] = 8,
     keep: Annotated[
         float, typer.Option("--keep", min=0, metavar="MINUTES", help="How long the work of a closed tab is kept.")
@@ -73,6 +76,7 @@ def serve(
     from FetusMapV2Lib.models.model_index import absolute_model
     from FetusMapV2Lib.sending.destinations import Security
     from FetusMapV2Lib.serving.front_door import LOOPBACK, DoorOptions
+    from FetusMapV2Lib.serving.languages import languages
     from FetusMapV2Lib.serving.session_options import SessionOptions
 
     if host not in LOOPBACK and (token is None or len(token) < _SHORTEST_TOKEN):
@@ -80,6 +84,8 @@ def serve(
         raise InputError("other computers could open the page without a token", where=f"--host {host}", remedy=remedy)
     if cases is not None and not cases.exists():
         raise InputError("no such file or folder", where=cases, remedy="Check the path")
+    if language is not None and language not in languages():
+        raise InputError(f"no language {language}", where="--language", remedy=f"Use {' or '.join(languages())}")
     is_list = cases is not None and cases.is_dir()
     results = _results(cases, output) if is_list else ""
     session = SessionOptions(
@@ -90,6 +96,7 @@ def serve(
         model=None if model is None else absolute_model(model),
         device=device,
         memory_budget=None if memory_budget is None else parse_bytes(memory_budget),
+        language=language or "",
         **_archive(pacs, dicomweb, calling_aet, Security(tls, authorities, certificate)),
     )
     door = DoorOptions(host, port, token or "", tabs, 60 * keep)

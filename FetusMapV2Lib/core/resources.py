@@ -10,6 +10,12 @@ _LIBRARY = Path(__file__).resolve().parents[1]
 _FOLDER = "Resources"
 
 
+def translations_folder() -> Path | None:
+    """The folder of translated texts: inside of a wheel, or that of the panel; None if the installation has none."""
+    places = (_LIBRARY / _FOLDER / "Translations", _LIBRARY.parent / "FetusMapV2" / _FOLDER / "Translations")
+    return next((place for place in places if place.is_dir()), None)
+
+
 def resource_path(*parts: str) -> Path:
     """Path of a bundled resource, e.g. ``resource_path("Landmarks", "fetusmapv2.json")``.
 

@@ -6,7 +6,9 @@ Texts are literals in calls of `_`, where tools such as Qt's lupdate find them.
 from __future__ import annotations
 
 import string
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 
 Translate = Callable[[str, str], str]
 
@@ -28,6 +30,21 @@ def use_translations(translate: Translate = _english) -> None:
     global _translate
     _translate = translate
     _found.clear()
+
+
+def translations_in(path: Path) -> Translate:
+    """The finished translations of a .ts file of Qt; a text without one stays as it is.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    texts = {}
+    for context in ET.parse(path).iter("context"):
+        for message in context.iter("message"):
+            translation = message.find("translation")
+            if translation is not None and translation.get("type") is None and translation.text:
+                texts[context.findtext("name", ""), message.findtext("source", "")] = translation.text
+    return lambda context, text: texts.get((context, text), text)
 
 
 def translator(module: str) -> Callable[[str], str]:

@@ -13,10 +13,13 @@ from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.staging import owned_folder
 from FetusMapV2Lib.presenting.archive_texts import belonging_of, cancelled_text, sending_stage, sent_text
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.sending.destinations import Destination
 from FetusMapV2Lib.sending.process import sending_job
 from FetusMapV2Lib.serving.downloads import write_files
 from FetusMapV2Lib.serving.open_case import OpenCase
+
+_ = translator(__name__)
 
 #: A message and its tone.
 Answer = tuple[str, Tone]
@@ -64,8 +67,8 @@ def build_archive_button(small: dict[str, Any]) -> None:
         small: options of a button.
     """
     v3.VBtn(
-        "Send to {{ archive }}",
-        title="Send both DICOM reports of this case to the archive",
+        f"{_('Send to')} {{{{ archive }}}}",
+        title=_("Send both DICOM reports of this case to the archive"),
         v_show="archive",
         click="trigger('send')",
         disabled=("running",),

@@ -11,8 +11,11 @@ from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.exporting import ExportOptions, Kind, export, write_movement_table
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.sequence_case import SequenceCase
+
+_ = translator(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class Download:
 
 
 DOWNLOADS: dict[str, Download] = {
-    "pdf": Download("pdf", "Sheet (PDF)", "application/pdf"),
-    "csv": Download("csv", "Table (CSV)", "text/csv"),
-    "landmarks": Download("landmarks", "Landmarks (JSON)", "application/json"),
-    "scene": Download("scene", "Slicer scene (.mrb)", "application/octet-stream"),
-    "movement": Download("movement", "Movement (CSV)", "text/csv"),
+    "pdf": Download("pdf", _("Sheet (PDF)"), "application/pdf"),
+    "csv": Download("csv", _("Table (CSV)"), "text/csv"),
+    "landmarks": Download("landmarks", _("Landmarks (JSON)"), "application/json"),
+    "scene": Download("scene", _("Slicer scene (.mrb)"), "application/octet-stream"),
+    "movement": Download("movement", _("Movement (CSV)"), "text/csv"),
 }
 
 

@@ -13,7 +13,7 @@ import html
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +21,7 @@ from aiohttp import web
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.notices import RESEARCH_USE
+from FetusMapV2Lib.serving.languages import language_for
 from FetusMapV2Lib.serving.session_options import SessionOptions
 from FetusMapV2Lib.serving.tab_process import TabProcess
 
@@ -181,7 +182,8 @@ class FrontDoor:
             return _page(503, f"{self._door.most_tabs} tabs are open already. Close one, or go back to it.")
         name = secrets.token_urlsafe(12)
         try:
-            self._tabs[name] = TabProcess(self._tab)
+            language = self._tab.language or language_for(request.headers.get("Accept-Language", ""))
+            self._tabs[name] = TabProcess(replace(self._tab, language=language))
         except UserError as error:
             return _page(503, error.line(with_option=False))
         response = web.Response(status=303, headers={"Location": f"/tab/{name}/"})

@@ -15,7 +15,10 @@ from FetusMapV2Lib.core.jobs import POLL_S, Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.presenting.durations import remaining_seconds
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.serving.shown import stage_shown
+
+_ = translator(__name__)
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,7 +76,7 @@ class JobRunner:
                 state.fraction = round(100 * fraction)
                 state.stage = stage_shown(stage, remaining_seconds(now - started, fraction, usual))
 
-        with self.running("starting the pose engine"):
+        with self.running(_("starting the pose engine")):
             job = work(progress, lambda: self._cancelled)
             while not job.step():
                 await asyncio.sleep(POLL_S)
@@ -91,12 +94,12 @@ class JobRunner:
         try:
             yield
         except Cancelled:
-            self._say("Cancelled; everything is as it was.", Tone.NOTE)
+            self._say(_("Cancelled; everything is as it was."), Tone.NOTE)
         except UserError as error:
             self._say(error.line(with_option=False), Tone.ERROR)
         except Exception as error:
             _LOG.exception("a job failed")
-            self._say(f"Something went wrong: {error}.", Tone.ERROR)
+            self._say(_("Something went wrong: {0}.").format(error), Tone.ERROR)
         finally:
             self._busy = False
             with self._state as state:

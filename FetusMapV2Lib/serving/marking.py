@@ -8,8 +8,11 @@ from typing import Any
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.presenting.linked_line import next_row
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.open_case import OpenCase
+
+_ = translator(__name__)
 
 
 class Marking:
@@ -69,7 +72,7 @@ class Marking:
         else:
             name = default_schema().landmarks[selected[0]].name
             case.place(selected[0])
-            self._say(f"Click in a view where {name} is. A right click or Esc cancels.", Tone.NOTE)
+            self._say(_("Click in a view where {0} is. A right click or Esc cancels.").format(name), Tone.NOTE)
         self._on_change()
 
     def stop_placing(self) -> None:

@@ -13,9 +13,12 @@ from FetusMapV2Lib.anatomy.measurements import measurements
 from FetusMapV2Lib.anatomy.nuchal import nuchal_view
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.presenting.nuchal_line import nuchal_line
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.scene.section_editing import remove_nuchal_try, start_nuchal_try
 from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.serving.open_case import OpenCase
+
+_ = translator(__name__)
 
 #: The view that is magnified: it shows the midsagittal plane.
 _VIEW = "Yellow"
@@ -90,15 +93,17 @@ def build_nuchal_part(small: dict[str, Any]) -> None:
     Args:
         small: options of a button.
     """
-    html.H2("Nuchal translucency")
+    html.H2(_("Nuchal translucency"))
     html.Div("{{ nuchal_text }}", classes=("['fm-nuchal', nuchal_tone]",), title=("nuchal_tip",))
     with html.Div(classes="fm-row"):
         v3.VBtn(
-            "New try",
-            title="Two callipers in a magnified midsagittal view: drag them to the edges of the fluid behind the neck",
+            _("New try"),
+            title=_(
+                "Two callipers in a magnified midsagittal view: drag them to the edges of the fluid behind the neck"
+            ),
             click="trigger('nuchal', ['try'])",
             disabled=("!nuchal_allowed",),
             **small,
         )
-        v3.VBtn("Remove last try", click="trigger('nuchal', ['remove'])", disabled=("!nuchal_tries",), **small)
-        v3.VBtn("Magnified view", click="trigger('nuchal', ['magnify'])", **small)
+        v3.VBtn(_("Remove last try"), click="trigger('nuchal', ['remove'])", disabled=("!nuchal_tries",), **small)
+        v3.VBtn(_("Magnified view"), click="trigger('nuchal', ['magnify'])", **small)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from FetusMapV2Lib.anatomy.body_sections import SectionKey
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.estimation.estimate import Estimate
@@ -19,6 +18,7 @@ from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.study import Study
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.scene import ownership, undo_history
 from FetusMapV2Lib.scene.control_points import grabbed_row
 from FetusMapV2Lib.scene.editing import LandmarkEditor
@@ -29,11 +29,11 @@ from FetusMapV2Lib.scene.placement import Placement
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.pose_visibility import PoseVisibility
 from FetusMapV2Lib.scene.scene_files import application_of, close_scene, new_scene
-from FetusMapV2Lib.scene.section_editing import propose_again, use_shown_plane
-from FetusMapV2Lib.scene.slice_turning import turn_slice
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 from FetusMapV2Lib.serving.answer import Answer, KeptPose
 from FetusMapV2Lib.serving.steps import STEPS
+
+_ = translator(__name__)
 
 #: Nobody has measured anything.
 NOTHING_BY_HAND: Mapping[int, HandMeasures] = {}
@@ -140,7 +140,7 @@ class OpenCase:
         """Name, date of birth and day of the study, where the volume has them."""
         if self.study is None:
             return ""
-        born = f"born {self.study.readable_birth_date}" if self.study.readable_birth_date else ""
+        born = _("born {0}").format(self.study.readable_birth_date) if self.study.readable_birth_date else ""
         named = (self.study.readable_name, self.study.patient_id, born, self.study.readable_date)
         return " · ".join(filter(None, named))
 
@@ -280,46 +280,6 @@ class OpenCase:
         self._searched = wanted
         self.poses.sections.show(measure_head_and_abdomen(self.volume, pose))
         return True
-
-    def propose_again(self) -> None:
-        """Drop the outlines set by hand, so that those found in the volume are shown."""
-        if self.poses is not None:
-            propose_again(self.poses, "head", "abdomen")
-
-    def use_shown_plane(self) -> None:
-        """Measure head or abdomen in the plane that the Red view shows.
-
-        Raises:
-            InputError: it cuts neither across, or no edge is seen in it.
-        """
-        self.find_outlines()
-        if self.poses is None:
-            return
-        section, seen = use_shown_plane(self.poses, self.volume, self.views.views["Red"].node)
-        if section is None:
-            remedy = "Go to one of them first"
-            raise InputError("the Red view cuts neither head nor abdomen across", remedy=remedy)
-        if section.ellipse is None:
-            raise InputError(f"not measured in this plane: {section.reason}", remedy="Scroll to another one")
-        if not seen:
-            raise InputError("the edge is not seen in this plane", remedy="Drag the ellipse onto it")
-
-    def show_section(self, key: SectionKey) -> None:
-        """Turn the Red view to the plane of the head or of the abdomen.
-
-        Raises:
-            InputError: there is no such plane.
-        """
-        self.find_outlines()
-        found = None if self.poses is None else self.poses.sections.sections()
-        if found is None:
-            return
-        section = found.section(key)
-        view = self.views.views["Red"]
-        cut = section.cut(view.size[0] / max(view.size[1], 1))
-        if cut is None:
-            raise InputError(f"there is no plane of the {section.key}: {section.reason}")
-        turn_slice(view.node, cut)
 
     def name_groups(self, rows: list[int]) -> None:
         """Name the landmarks in the views that belong to the groups of these, and no others."""

@@ -12,10 +12,13 @@ from trame.widgets import vuetify3 as v3
 
 from FetusMapV2Lib.anatomy.dating import FORMULAS
 from FetusMapV2Lib.presenting.measurement_rows import formula_name
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.serving.archive_part import build_archive_button
 from FetusMapV2Lib.serving.downloads import listed_downloads
 from FetusMapV2Lib.serving.nuchal_part import build_nuchal_part
 from FetusMapV2Lib.serving.view_area import ViewArea
+
+_ = translator(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -39,7 +42,8 @@ def build_page(server: Any, areas: Mapping[str, ViewArea]) -> None:
     server.state.downloads = listed_downloads()
     config = {"theme": {"defaultTheme": "system"}}
     layout = VAppLayout(server, vuetify_config=config, theme=("theme || undefined",))
-    with layout, html.Div(classes="fm-page"):
+    drop = f'data-drop="{_("Drop the volume here")}"'
+    with layout, html.Div(classes="fm-page", raw_attrs=[drop]):
         with html.Div(classes="fm-panel"):
             _head()
             _work_list()
@@ -52,6 +56,16 @@ def build_page(server: Any, areas: Mapping[str, ViewArea]) -> None:
         with html.Div(classes="fm-views"):
             for name, area in areas.items():
                 _view(name, area)
+
+
+def _js(text: str) -> str:
+    """A text as a literal in an expression of the page."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _either(condition: str, yes: str, no: str) -> str:
+    """One of two texts, as the state of the page is."""
+    return f"{{{{ {condition} ? {_js(yes)} : {_js(no)} }}}}"
 
 
 def _view(name: str, area: ViewArea) -> None:
@@ -72,10 +86,10 @@ def _head() -> None:
     html.Div("{{ research }}", classes="fm-research")
     with html.Div(classes="fm-row"):
         with html.Div(style="flex:1"):
-            html.Div("{{ case_name || 'No volume is open' }}", classes="fm-patient")
+            html.Div(f"{{{{ case_name || {_js(_('No volume is open'))} }}}}", classes="fm-patient")
             html.Div("{{ patient }}", v_show="patient", classes="fm-study")
         v3.VBtn(
-            "Light / dark",
+            _("Light / dark"),
             click="theme = $event.view.getComputedStyle($event.target).colorScheme === 'dark' ? 'light' : 'dark'",
             **_SMALL,
         )
@@ -83,7 +97,7 @@ def _head() -> None:
 
 def _work_list() -> None:
     with html.Details(v_show="work_items.length", open=True):
-        html.Summary("Work list: {{ work_summary }}", classes="fm-work")
+        html.Summary(f"{_('Work list')}: {{{{ work_summary }}}}", classes="fm-work")
         with html.Div(classes="fm-list"), html.Table(classes="fm-cases"), html.Tbody(), html.Tr(
             v_for="(item, number) in work_items",
             key="item[0]",
@@ -94,9 +108,9 @@ def _work_list() -> None:
             html.Td("{{ item[0] }}")
             html.Td("{{ item[1] }}")
         with html.Div(classes="fm-row"):
-            v3.VBtn("Next case", click="trigger('next_item')", disabled=("running",), **_SMALL)
+            v3.VBtn(_("Next case"), click="trigger('next_item')", disabled=("running",), **_SMALL)
             v3.VBtn(
-                "Save training case",
+                _("Save training case"),
                 click="trigger('save_case')",
                 disabled=("running || !has_pose || work_number < 0",),
                 **_SMALL,
@@ -107,14 +121,14 @@ def _estimate() -> None:
     with html.Div(classes="fm-row"):
         with html.Label(classes="fm-file"):
             html.Input(type="file", multiple=True, change="utils.fetusmap.chosen($event)", disabled=("running",))
-            html.Span("Open a volume …", classes="fm-open")
-        v3.VBtn("Estimate pose", click="trigger('estimate')", disabled=("!case_name || running",), color="primary")
-        v3.VBtn("Show what was seen", v_show="can_show_seen && !running", click="trigger('show_seen')", **_SMALL)
+            html.Span(_("Open a volume …"), classes="fm-open")
+        v3.VBtn(_("Estimate pose"), click="trigger('estimate')", disabled=("!case_name || running",), color="primary")
+        v3.VBtn(_("Show what was seen"), v_show="can_show_seen && !running", click="trigger('show_seen')", **_SMALL)
     with html.Div(v_show="running"):
         v3.VProgressLinear(model_value=("fraction",), height=8, color="primary")
         with html.Div(classes="fm-row"):
             html.Span("{{ stage }}", classes="fm-small fm-stage", style="flex:1")
-            v3.VBtn("Cancel", click="trigger('cancel')", v_show="cancellable", **_SMALL)
+            v3.VBtn(_("Cancel"), click="trigger('cancel')", v_show="cancellable", **_SMALL)
     html.Div("{{ message }}", v_show="message", classes=("['fm-message', message_tone]",), role="status")
 
 
@@ -123,7 +137,7 @@ def _frames() -> None:
     with html.Div(v_show="frame_count > 1"):
         with html.Div(classes="fm-row"):
             v3.VBtn(
-                "◀", title="Previous frame (,)", click="trigger('step_frame', [-1])",
+                "◀", title=_("Previous frame (,)"), click="trigger('step_frame', [-1])",
                 disabled=("running || frame < 1",), **_SMALL,
             )  # fmt: skip
             html.Input(
@@ -134,19 +148,19 @@ def _frames() -> None:
                 input="trigger('show_frame', [$event.target.value])",
                 disabled=("running",),
                 classes="fm-frames",
-                raw_attrs=['aria-label="Frame"'],
+                raw_attrs=[f'aria-label="{_("Frame")}"'],
             )
             v3.VBtn(
-                "▶", title="Next frame (.)", click="trigger('step_frame', [1])",
+                "▶", title=_("Next frame (.)"), click="trigger('step_frame', [1])",
                 disabled=("running || frame > frame_count - 2",), **_SMALL,
             )  # fmt: skip
             html.Span("{{ frame_text }}", classes="fm-frame")
-        v3.VBtn("Estimate all frames", click="trigger('estimate_all')", disabled=("running",), **_SMALL)
+        v3.VBtn(_("Estimate all frames"), click="trigger('estimate_all')", disabled=("running",), **_SMALL)
 
 
 def _movement() -> None:
     with html.Div(v_show="movement_rows.length"):
-        html.H2("Movement")
+        html.H2(_("Movement"))
         with (
             html.Table(classes="fm-movement"),
             html.Tbody(),
@@ -160,7 +174,7 @@ def _movement() -> None:
             for cell in ("name", "now", "whole", "periods"):
                 html.Td(f"{{{{ row.{cell} }}}}")
         with html.Div(classes="fm-row"):
-            v3.VBtn("Movement (CSV)", href="files/movement", raw_attrs=["download"], disabled=("running",), **_SMALL)
+            v3.VBtn(_("Movement (CSV)"), href="files/movement", raw_attrs=["download"], disabled=("running",), **_SMALL)
 
 
 def _result() -> None:
@@ -177,21 +191,21 @@ def _result() -> None:
             )
             html.Span("{{ part.text }}", v_else=True, title=("part.tip",))
     with html.Div(v_show="has_pose"):
-        html.H2("Measurements")
+        html.H2(_("Measurements"))
         with html.Div(classes="fm-row"):
             v3.VSelect(
-                v_model="formula", items=("formulas",), label="Dating formula", density="compact", hide_details=True,
+                v_model="formula", items=("formulas",), label=_("Dating formula"), density="compact", hide_details=True,
                 variant="outlined",
             )  # fmt: skip
             v3.VBtn(
-                "Planes of the fetus",
-                title="Midsagittal, coronal and transverse slices",
+                _("Planes of the fetus"),
+                title=_("Midsagittal, coronal and transverse slices"),
                 click="trigger('planes', ['fetus'])",
                 **_SMALL,
             )
-            v3.VBtn("Axes of the volume", click="trigger('planes', ['volume'])", **_SMALL)
+            v3.VBtn(_("Axes of the volume"), click="trigger('planes', ['volume'])", **_SMALL)
         _table("measurement_rows", "fm-measurements")
-        html.Div("* Between joint centres: longer than the ossified shaft that charts use.", classes="fm-small")
+        html.Div(_("* Between joint centres: longer than the ossified shaft that charts use."), classes="fm-small")
         _head_and_abdomen()
         build_nuchal_part(_SMALL)
 
@@ -214,82 +228,85 @@ def _table(rows: str, classes: str) -> None:
 
 
 def _head_and_abdomen() -> None:
-    html.H2("Head and abdomen")
+    html.H2(_("Head and abdomen"))
     with html.Div(classes="fm-row"):
         v3.VBtn(
-            "Go to the head",
-            title="Turn the Red view to the axial plane of the head",
+            _("Go to the head"),
+            title=_("Turn the Red view to the axial plane of the head"),
             click="trigger('section', ['head'])",
             **_SMALL,
         )
         v3.VBtn(
-            "Go to the abdomen",
-            title="Turn the Red view to the transverse plane of the abdomen",
+            _("Go to the abdomen"),
+            title=_("Turn the Red view to the transverse plane of the abdomen"),
             click="trigger('section', ['abdomen'])",
             **_SMALL,
         )
         v3.VBtn(
-            "Measure in this plane",
-            title="Measure head or abdomen in the plane that the Red view shows now: scroll it first",
+            _("Measure in this plane"),
+            title=_("Measure head or abdomen in the plane that the Red view shows now: scroll it first"),
             click="trigger('shown_plane')",
             **_SMALL,
         )
         v3.VBtn(
-            "Propose again",
-            title="Drop the ellipses set by hand, and show those found in the volume",
+            _("Propose again"),
+            title=_("Drop the ellipses set by hand, and show those found in the volume"),
             click="trigger('propose')",
             disabled=("!sections_by_hand",),
             **_SMALL,
         )
     _table("section_rows", "fm-measurements fm-sections")
-    html.Div("Drag a handle of an ellipse to correct it.", v_show="section_rows.length", classes="fm-small")
+    html.Div(_("Drag a handle of an ellipse to correct it."), v_show="section_rows.length", classes="fm-small")
     html.Div("{{ section_reasons }}", v_show="section_reasons", classes="fm-small", style="white-space:pre-line")
 
 
 def _landmarks() -> None:
     with html.Div(v_show="has_pose"):
-        html.H2("Landmarks")
+        html.H2(_("Landmarks"))
         html.Div("{{ summary }}", classes="fm-small")
         with html.Div(classes="fm-row"):
-            v3.VBtn("Undo", title="Ctrl+Z", click="trigger('undo')", disabled=("!can_undo",), **_SMALL)
-            v3.VBtn("Redo", title="Ctrl+Y", click="trigger('redo')", disabled=("!can_redo",), **_SMALL)
+            v3.VBtn(_("Undo"), title="Ctrl+Z", click="trigger('undo')", disabled=("!can_undo",), **_SMALL)
+            v3.VBtn(_("Redo"), title="Ctrl+Y", click="trigger('redo')", disabled=("!can_redo",), **_SMALL)
             v3.VBtn(
-                "Next doubtful",
-                title="Select the next landmark of low confidence",
+                _("Next doubtful"),
+                title=_("Select the next landmark of low confidence"),
                 click="trigger('next_doubtful')",
                 disabled=("!can.next_doubtful",),
                 **_SMALL,
             )
             confirm = "trigger('step', [can.is_confirmed ? 'withdraw' : 'confirm'])"
             v3.VBtn(
-                "{{ can.is_confirmed ? 'Withdraw' : 'Confirm' }}", click=confirm, disabled=("!can.confirm",), **_SMALL
+                _either("can.is_confirmed", _("Withdraw"), _("Confirm")),
+                click=confirm,
+                disabled=("!can.confirm",),
+                **_SMALL,
             )
             v3.VBtn(
-                "Missing",
-                title="The landmark is not visible in the volume",
+                _("Missing"),
+                title=_("The landmark is not visible in the volume"),
                 click="trigger('step', ['missing'])",
                 disabled=("!can.mark_missing",),
                 **_SMALL,
             )
             v3.VBtn(
-                "{{ is_placing ? 'Click in a view …' : 'Place' }}",
+                _either("is_placing", _("Click in a view …"), _("Place")),
                 click="trigger('place')",
                 disabled=("!can.place && !is_placing",),
                 **_SMALL,
             )
             lock = "trigger('step', [can.is_locked ? 'unlock' : 'lock'])"
-            v3.VBtn("{{ can.is_locked ? 'Unlock' : 'Lock' }}", click=lock, disabled=("!can.lock",), **_SMALL)
-            v3.VBtn("Reset", click="trigger('step', ['reset'])", disabled=("!can.reset",), **_SMALL)
+            v3.VBtn(_either("can.is_locked", _("Unlock"), _("Lock")), click=lock, disabled=("!can.lock",), **_SMALL)
+            v3.VBtn(_("Reset"), click="trigger('step', ['reset'])", disabled=("!can.reset",), **_SMALL)
             v3.VBtn(
-                "Refine",
-                title="Move the other landmarks to fit those that were set by hand",
+                _("Refine"),
+                title=_("Move the other landmarks to fit those that were set by hand"),
                 click="trigger('refine')",
                 disabled=("!can.refine",),
                 **_SMALL,
             )
-            v3.VBtn("Swap arms", click="trigger('step', ['swap_arms'])", disabled=("!can.edit",), **_SMALL)
-            v3.VBtn("Swap legs", click="trigger('step', ['swap_legs'])", disabled=("!can.edit",), **_SMALL)
-            v3.VBtn("Swap all sides", click="trigger('step', ['swap_all'])", disabled=("!can.edit",), **_SMALL)
+            v3.VBtn(_("Swap arms"), click="trigger('step', ['swap_arms'])", disabled=("!can.edit",), **_SMALL)
+            v3.VBtn(_("Swap legs"), click="trigger('step', ['swap_legs'])", disabled=("!can.edit",), **_SMALL)
+            v3.VBtn(_("Swap all sides"), click="trigger('step', ['swap_all'])", disabled=("!can.edit",), **_SMALL)
         html.Div(v_html=("definition",), classes="fm-small")
         with (
             html.Table(classes="fm-landmarks"),
@@ -314,12 +331,12 @@ def _landmarks() -> None:
 
 def _files() -> None:
     with html.Div(v_show="has_pose"):
-        html.H2("Files")
+        html.H2(_("Files"))
         with html.Div(classes="fm-row"):
             v3.VBtn("{{ one.title }}", v_for="one in downloads", key="one.name", href=("'files/' + one.name",),
                     raw_attrs=["download"], disabled=("running",), **_SMALL)  # fmt: skip
             build_archive_button(_SMALL)
-        html.H2("Details")
+        html.H2(_("Details"))
         with html.Table(classes="fm-details"), html.Tbody(), html.Tr(v_for="pair in details", key="pair[0]"):
             html.Td("{{ pair[0] }}")
             html.Td("{{ pair[1] }}")

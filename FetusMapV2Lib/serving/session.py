@@ -14,7 +14,6 @@ from typing import Any
 from trame.app import get_server
 
 from FetusMapV2Lib.core.errors import UserError
-from FetusMapV2Lib.core.notices import RESEARCH_USE
 from FetusMapV2Lib.core.safe_text import printable_sentence
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import EstimateRequest, RefineRequest
@@ -22,6 +21,7 @@ from FetusMapV2Lib.estimation.sequence import sequence_job
 from FetusMapV2Lib.imaging.study import read_study
 from FetusMapV2Lib.presenting.estimate_text import warnings_text
 from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.remote.client import RemoteEngine
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.archive_part import archiving_job
@@ -35,12 +35,16 @@ from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import OutlineKeeper
 from FetusMapV2Lib.serving.page import build_page
 from FetusMapV2Lib.serving.routes import add_routes
+from FetusMapV2Lib.serving.section_steps import propose_again, show_planes, show_section, use_shown_plane
 from FetusMapV2Lib.serving.sequence_case import SequenceCase
 from FetusMapV2Lib.serving.session_options import SessionOptions
 from FetusMapV2Lib.serving.tasks import Tasks
 from FetusMapV2Lib.serving.view_area import ViewArea
 from FetusMapV2Lib.serving.work_keeper import WorkKeeper
 from FetusMapV2Lib.serving.work_list import WorkList, vouched
+from FetusMapV2Lib.serving.work_texts import state_text
+
+_ = translator(__name__)
 
 _LOG = logging.getLogger(__name__)
 VIEW_NAMES = ("Red", "3D", "Yellow", "Green")
@@ -63,7 +67,7 @@ class Session:
         self.areas = {name: ViewArea(name) for name in VIEW_NAMES}
         self.state = self.server.state
         self.state.update(START)
-        self.state.research = RESEARCH_USE
+        self.state.research = _("Research use only; default weights were trained on simulated volumes.")
         self.state.archive = str(options.destination or "")
         self._tasks = Tasks(self.say)
         self._jobs = JobRunner(self.state, self.say, self._show_actions)
@@ -135,7 +139,7 @@ class Session:
         self._marking.stop_placing()
         if self._jobs.is_busy:
             raise UserError("a job is running", remedy="Cancel it or wait for its end")
-        return self._jobs.running("reading the volume", cancellable=False)
+        return self._jobs.running(_("reading the volume"), cancellable=False)
 
     async def _read(self, path: Path) -> OpenCase:
         loop = asyncio.get_running_loop()
@@ -223,7 +227,11 @@ class Session:
         estimate = await self._submit(case.refinement(), "refine")
         if estimate is not None and case is self.case:
             count = case.refined(estimate)
-            self.say("\n".join([f"{count} landmarks moved." if count else "No landmark moved.", *estimate.warnings]))
+            self.say(
+                "\n".join(
+                    [_("{0} landmarks moved.").format(count) if count else _("No landmark moved."), *estimate.warnings]
+                )
+            )
 
     async def _submit(self, request: EstimateRequest | RefineRequest, kind: str) -> Estimate | None:
         """What the engine answers; None if it was cancelled or went wrong, which the page says."""
@@ -244,9 +252,9 @@ class Session:
         """Save the open case of the work list for training."""
         if self.case is None or self._jobs.is_busy:
             return
-        with self._jobs.running("writing the case", cancellable=False):
+        with self._jobs.running(_("writing the case"), cancellable=False):
             name, count = self._work.save_training_case(), vouched(self.case)
-            text = "Saved as {0}: {1} landmarks were set or confirmed by hand; the others are omitted."
+            text = _("Saved as {0}: {1} landmarks were set or confirmed by hand; the others are omitted.")
             self.say(text.format(name, count), Tone.SUCCESS)
 
     def _on_saved(self, problem: str) -> None:
@@ -257,10 +265,10 @@ class Session:
     def _show_work_list(self) -> None:
         items = self._work.items()
         with self.state as state:
-            state.work_items = [[item.name, item.state] for item in items]
+            state.work_items = [[item.name, state_text(item.state)] for item in items]
             state.work_number = -1 if self._work.number is None else self._work.number
             counts = {one: sum(item.state == one for item in items) for one in dict.fromkeys(i.state for i in items)}
-            state.work_summary = " · ".join(f"{count} {one}" for one, count in counts.items())
+            state.work_summary = " · ".join(f"{count} {state_text(one)}" for one, count in counts.items())
 
     # --- what the page shows
 
@@ -331,10 +339,10 @@ class Session:
             "go_to_next": self._marking.go_to_next,
             "place": lambda: None if self._jobs.is_busy else self._marking.place(),
             "stop_placing": self._marking.stop_placing,
-            "planes": self._show_planes,
-            "section": lambda key: self._guarded(lambda case: case.show_section(key)),
-            "shown_plane": lambda: self._guarded(lambda case: case.use_shown_plane()),
-            "propose": lambda: self._guarded(lambda case: case.propose_again()),
+            "planes": lambda which: self._guarded(lambda case: show_planes(case, which)),
+            "section": lambda key: self._guarded(lambda case: show_section(case, key)),
+            "shown_plane": lambda: self._guarded(use_shown_plane),
+            "propose": lambda: self._guarded(propose_again),
             "nuchal": lambda name: self._guarded(lambda case: take_nuchal_step(case, name)),
             "show_seen": lambda: self._guarded(lambda case: case.show_seen()),
             "focus": lambda name, focused: self.areas[name].focus(focused),
@@ -349,7 +357,7 @@ class Session:
         order = [*range(first, len(items)), *range(first)]
         number = next((one for one in order if items[one].state != "confirmed"), None)
         if number is None:
-            self.say("All cases are confirmed.")
+            self.say(_("All cases are confirmed."))
         else:
             await self.open_item(number)
 
@@ -368,16 +376,6 @@ class Session:
 
     def _travel(self, direction: str) -> None:
         self._guarded(lambda case: case.undo() if direction == "undo" else case.redo())
-
-    def _show_planes(self, which: str) -> None:
-        def turn(case: OpenCase) -> None:
-            pose = case.poses.pose() if case.poses is not None else None
-            if which == "fetus" and pose is not None:
-                case.views.show_planes(pose)
-            else:
-                case.views.show_axes(pose)
-
-        self._guarded(turn)
 
     def _on_ready(self, **_: Any) -> None:
         for area in self.areas.values():

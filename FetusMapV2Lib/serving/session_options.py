@@ -21,6 +21,7 @@ class SessionOptions:
         model: name or path of a model; None = the default one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_budget: bytes for the network, None = no limit.
+        language: of all texts, see `languages`; empty = as the browser of the tab asks for.
         archive: where reports may be sent, as `parse_destination` reads it; empty = nowhere.
         calling: AE title of the sender.
         archive_security: `Security.document` of that connection.
@@ -33,6 +34,7 @@ class SessionOptions:
     model: str | None = None
     device: str = "auto"
     memory_budget: int | None = None
+    language: str = ""
     archive: str = ""
     calling: str = CALLING_TITLE
     archive_security: dict[str, Any] = field(default_factory=lambda: Security().document())

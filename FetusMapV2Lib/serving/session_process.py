@@ -7,10 +7,14 @@ import os
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.scene.live_views import without_log
-from FetusMapV2Lib.serving.session import Session
+from FetusMapV2Lib.serving.languages import use_language
 from FetusMapV2Lib.serving.session_options import SessionOptions
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.serving.session import Session
 
 #: Seconds for saving the work at the end.
 _END_S = 1.5
@@ -35,6 +39,9 @@ def _end_with_input(loop: asyncio.AbstractEventLoop, session: Session) -> None:
 def main() -> None:
     """Serve one tab; the options come as a line on standard input."""
     options = SessionOptions.read(sys.stdin.buffer.readline())
+    use_language(options.language)
+    from FetusMapV2Lib.serving.session import Session  # its modules look texts up
+
     os.environ["WSLINK_READY_MSG"] = ""
     os.environ["WSLINK_WS_COMPRESS"] = "0"  # pictures are compressed already
     sys.argv = sys.argv[:1]  # trame reads its own options there

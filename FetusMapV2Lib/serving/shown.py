@@ -23,7 +23,10 @@ from FetusMapV2Lib.presenting.landmark_rows import (
 )
 from FetusMapV2Lib.presenting.linked_line import LinkedLine, line_of_no_fetus, line_of_pose, line_without_result
 from FetusMapV2Lib.presenting.measurement_rows import measurement_rows
+from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
+
+_ = translator(__name__)
 
 #: What the page shows without a pose.
 NO_POSE: dict[str, Any] = {
@@ -105,7 +108,7 @@ def definition_shown(selected: Sequence[int]) -> str:
     """The definition of the one selected landmark as HTML, or how to select one."""
     if len(selected) == 1:
         return definition_html(default_schema().landmarks[selected[0]])
-    return "Select a landmark to see its definition and to move the views to it."
+    return _("Select a landmark to see its definition and to move the views to it.")
 
 
 def doubtful_rows(snapshot: PoseSnapshot) -> list[int]:
@@ -115,4 +118,4 @@ def doubtful_rows(snapshot: PoseSnapshot) -> list[int]:
 
 def stage_shown(stage: str, remaining: float | None) -> str:
     """The stage of a job, and how long it will still take if that is known."""
-    return stage if remaining is None else f"{stage}, about {duration_text(remaining)} left"
+    return stage if remaining is None else _("{0}, about {1} left").format(stage, duration_text(remaining))

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).resolve().parents[2]
 TRANSLATIONS = ROOT / "FetusMapV2" / "Resources" / "Translations"
 _LIBRARY = ROOT / "FetusMapV2Lib"
-_PYTHON = (ROOT / "FetusMapV2", _LIBRARY / "presenting", _LIBRARY / "anatomy" / "result_line.py")
+_PYTHON = (ROOT / "FetusMapV2", *(_LIBRARY / name for name in ("presenting", "serving", "anatomy/result_line.py")))
 #: Properties of widgets that users read.
 _SHOWN = (
     *("text", "toolTip", "title", "accessibleName", "placeholderText"),
@@ -28,7 +28,7 @@ Texts = dict[str, list[str]]
 
 
 def texts() -> Texts:
-    """All texts that the panel shows, from calls of `_` and `translate` and from .ui files."""
+    """All texts that the panel and the page show, from calls of `_` and `translate` and from .ui files."""
     found: dict[str, dict[str, None]] = {}
     for folder in _PYTHON:
         for path in sorted(folder.rglob("*.py")) or [folder]:

@@ -28,6 +28,7 @@ from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
 from FetusMapV2Lib.serving.nuchal_part import nuchal_shown, take_nuchal_step
 from FetusMapV2Lib.serving.open_case import OpenCase
 from FetusMapV2Lib.serving.outline_keeper import outlines_shown
+from FetusMapV2Lib.serving.section_steps import propose_again, show_section, use_shown_plane
 from FetusMapV2Lib.serving.session_options import SessionOptions
 
 
@@ -161,7 +162,7 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
     assert [row["name"] for row in seen["section_rows"]] == ["HC", "BPD", "OFD", "AC"]
     head = desk.case.poses.sections.sections().head
     assert seen["section_rows"][0]["remark"].endswith("found" if head.ellipse else "not seen")
-    desk.case.show_section("head")
+    show_section(desk.case, "head")
     matrix = desk.case.views.views["Red"].node.GetSliceToRAS()
     normal = [matrix.GetElement(row, 2) for row in range(3)]
     np.testing.assert_allclose(normal, -head.plane.normal, atol=1e-6)
@@ -172,7 +173,7 @@ def test_head_and_abdomen_are_measured_once_per_pose_and_shown_in_their_planes(d
         node.SetNthControlPointPositionMissing(row)
     assert desk.case.find_outlines()
     with pytest.raises(InputError, match="no plane of the head: too few landmarks"):
-        desk.case.show_section("head")
+        show_section(desk.case, "head")
     assert "too few landmarks" in outlines_shown(desk.case)["section_reasons"]
 
 
@@ -261,22 +262,22 @@ def test_an_outline_set_by_hand_is_in_the_files_until_it_is_proposed_again(desk,
     sections = case.poses.sections
     section = next(one for one in sections.sections().sections if one.ellipse is not None)
     before, found = world_positions(sections.handles(section.key)), outlines_shown(case)
-    case.show_section(section.key)
+    show_section(case, section.key)
     drag(case, "Red", before[0], (15, 0))
     after = outlines_shown(case)
     assert after["sections_by_hand"] and any("by hand" in row["remark"] for row in after["section_rows"])
     table = write_download("csv", case, "intergrowth21", tmp_path).read_text(encoding="utf-8")
     (size, *_others) = sections.sections().section(section.key).sizes
     assert f"{size.name},{size.value_mm:.1f},mm" in table
-    case.propose_again()
+    propose_again(case)
     assert outlines_shown(case) == found
     red = case.views.views["Red"]
     red.logic.SetSliceOffset(red.logic.GetSliceOffset() + 1.0)
-    case.use_shown_plane()
+    use_shown_plane(case)
     moved = world_positions(sections.handles(section.key))
     assert np.abs((moved - before) @ section.plane.normal) == pytest.approx(np.ones(4), abs=1e-3)
     case.undo()
     assert outlines_shown(case) == found
     red.node.SetOrientation("Sagittal")
     with pytest.raises(InputError, match="cuts neither"):
-        case.use_shown_plane()
+        use_shown_plane(case)

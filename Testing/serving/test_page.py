@@ -17,6 +17,14 @@ import pytest
 import SimpleITK
 
 from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.serving.languages import language_for
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Testing" / "packaging"))
+
+import update_translations  # noqa: E402
+
+GERMAN = update_translations.TRANSLATIONS / "FetusMapV2_de.ts"
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra test)")
 pytest.importorskip("trame_rca", reason="needs trame (extra serve)")
@@ -267,3 +275,23 @@ def test_each_frame_of_a_sequence_has_its_own_pose(tab, patients, tmp_path: Path
     tab.locator("input.fm-frames").fill("0")
     expect(tab.locator(".fm-frame")).to_contain_text("Frame 1 of 2")
     expect(tab.locator(".fm-line")).to_have_text(first)
+
+
+def test_the_page_speaks_the_language_of_the_browser(browser, address) -> None:
+    context = browser.browser.new_context(locale="de-AT")
+    context.set_default_timeout(LONG)
+    page = context.new_page()
+    page.goto(address)
+    expect(page.get_by_role("button", name="Pose schätzen")).to_be_visible()
+    expect(page.locator(".fm-research")).to_contain_text("Nur für die Forschung")
+    expect(page.locator(".fm-patient")).to_have_text("Kein Volumen ist geöffnet")
+    expect(page.locator("tr.case").last).to_contain_text("offen")
+    german = set(update_translations.read(GERMAN).values())
+    buttons = {text.strip() for text in page.locator(".v-btn").all_text_contents()} - {"◀", "▶"}
+    assert {text for text in buttons if text not in german} <= {"Senden an"}
+    context.close()
+
+
+def test_the_language_is_the_first_that_is_there() -> None:
+    accepted = {"de-AT,de;q=0.8,en;q=0.5": "de", "fr,en;q=0.3,de;q=0.9": "de", "en-GB,de;q=0.5": "en", "x;q=y": "en"}
+    assert {text: language_for(text) for text in accepted} == accepted

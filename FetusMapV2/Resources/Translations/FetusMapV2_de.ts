@@ -2130,4 +2130,370 @@
         <translation>Öffnen Sie zuerst eine Schnittansicht, etwa mit dem Layout Four-Up.</translation>
     </message>
 </context>
+<context>
+    <name>serving.archive_part</name>
+    <message>
+        <source>Send to</source>
+        <translation>Senden an</translation>
+    </message>
+    <message>
+        <source>Send both DICOM reports of this case to the archive</source>
+        <translation>Beide DICOM-Berichte dieses Falls an das Archiv senden</translation>
+    </message>
+</context>
+<context>
+    <name>serving.downloads</name>
+    <message>
+        <source>Sheet (PDF)</source>
+        <translation>Blatt (PDF)</translation>
+    </message>
+    <message>
+        <source>Table (CSV)</source>
+        <translation>Tabelle (CSV)</translation>
+    </message>
+    <message>
+        <source>Landmarks (JSON)</source>
+        <translation>Landmarken (JSON)</translation>
+    </message>
+    <message>
+        <source>Slicer scene (.mrb)</source>
+        <translation>Slicer-Szene (.mrb)</translation>
+    </message>
+    <message>
+        <source>Movement (CSV)</source>
+        <translation>Bewegung (CSV)</translation>
+    </message>
+</context>
+<context>
+    <name>serving.job_runner</name>
+    <message>
+        <source>starting the pose engine</source>
+        <translation>die Posenschätzung wird gestartet</translation>
+    </message>
+    <message>
+        <source>Cancelled; everything is as it was.</source>
+        <translation>Abgebrochen; alles ist, wie es war.</translation>
+    </message>
+    <message>
+        <source>Something went wrong: {0}.</source>
+        <translation>Etwas ist schiefgegangen: {0}.</translation>
+    </message>
+</context>
+<context>
+    <name>serving.marking</name>
+    <message>
+        <source>Click in a view where {0} is. A right click or Esc cancels.</source>
+        <translation>In einer Ansicht dorthin klicken, wo {0} liegt. Rechtsklick oder Esc bricht ab.</translation>
+    </message>
+</context>
+<context>
+    <name>serving.nuchal_part</name>
+    <message>
+        <source>Nuchal translucency</source>
+        <translation>Nackentransparenz</translation>
+    </message>
+    <message>
+        <source>New try</source>
+        <translation>Neuer Versuch</translation>
+    </message>
+    <message>
+        <source>Two callipers in a magnified midsagittal view: drag them to the edges of the fluid behind the neck</source>
+        <translation>Zwei Messmarken in einer vergrößerten mediansagittalen Ansicht: an die Ränder der Flüssigkeit hinter dem Nacken ziehen</translation>
+    </message>
+    <message>
+        <source>Remove last try</source>
+        <translation>Letzten Versuch entfernen</translation>
+    </message>
+    <message>
+        <source>Magnified view</source>
+        <translation>Vergrößerte Ansicht</translation>
+    </message>
+</context>
+<context>
+    <name>serving.open_case</name>
+    <message>
+        <source>born {0}</source>
+        <translation>geb. {0}</translation>
+    </message>
+</context>
+<context>
+    <name>serving.page</name>
+    <message>
+        <source>Drop the volume here</source>
+        <translation>Volumen hier ablegen</translation>
+    </message>
+    <message>
+        <source>No volume is open</source>
+        <translation>Kein Volumen ist geöffnet</translation>
+    </message>
+    <message>
+        <source>Light / dark</source>
+        <translation>Hell / dunkel</translation>
+    </message>
+    <message>
+        <source>Work list</source>
+        <translation>Arbeitsliste</translation>
+    </message>
+    <message>
+        <source>Next case</source>
+        <translation>Nächster Fall</translation>
+    </message>
+    <message>
+        <source>Save training case</source>
+        <translation>Trainingsfall speichern</translation>
+    </message>
+    <message>
+        <source>Open a volume …</source>
+        <translation>Volumen öffnen …</translation>
+    </message>
+    <message>
+        <source>Estimate pose</source>
+        <translation>Pose schätzen</translation>
+    </message>
+    <message>
+        <source>Show what was seen</source>
+        <translation>Gesehenes zeigen</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>Abbrechen</translation>
+    </message>
+    <message>
+        <source>Previous frame (,)</source>
+        <translation>Voriges Einzelbild (,)</translation>
+    </message>
+    <message>
+        <source>Frame</source>
+        <translation>Bild</translation>
+    </message>
+    <message>
+        <source>Next frame (.)</source>
+        <translation>Nächstes Einzelbild (.)</translation>
+    </message>
+    <message>
+        <source>Estimate all frames</source>
+        <translation>Alle Bilder schätzen</translation>
+    </message>
+    <message>
+        <source>Movement</source>
+        <translation>Bewegung</translation>
+    </message>
+    <message>
+        <source>Movement (CSV)</source>
+        <translation>Bewegung (CSV)</translation>
+    </message>
+    <message>
+        <source>Measurements</source>
+        <translation>Messungen</translation>
+    </message>
+    <message>
+        <source>Dating formula</source>
+        <translation>Formel der Datierung</translation>
+    </message>
+    <message>
+        <source>Planes of the fetus</source>
+        <translation>Ebenen des Fetus</translation>
+    </message>
+    <message>
+        <source>Midsagittal, coronal and transverse slices</source>
+        <translation>Mediansagittale, koronale und transversale Schnitte</translation>
+    </message>
+    <message>
+        <source>Axes of the volume</source>
+        <translation>Achsen des Volumens</translation>
+    </message>
+    <message>
+        <source>* Between joint centres: longer than the ossified shaft that charts use.</source>
+        <translation>* Zwischen Gelenkmitten: länger als der verknöcherte Schaft der Normkurven.</translation>
+    </message>
+    <message>
+        <source>Head and abdomen</source>
+        <translation>Kopf und Bauch</translation>
+    </message>
+    <message>
+        <source>Go to the head</source>
+        <translation>Zum Kopf</translation>
+    </message>
+    <message>
+        <source>Turn the Red view to the axial plane of the head</source>
+        <translation>Die Ansicht Red in die axiale Ebene des Kopfes drehen</translation>
+    </message>
+    <message>
+        <source>Go to the abdomen</source>
+        <translation>Zum Bauch</translation>
+    </message>
+    <message>
+        <source>Turn the Red view to the transverse plane of the abdomen</source>
+        <translation>Die Ansicht Red in die Querebene des Abdomens drehen</translation>
+    </message>
+    <message>
+        <source>Measure in this plane</source>
+        <translation>In dieser Ebene messen</translation>
+    </message>
+    <message>
+        <source>Measure head or abdomen in the plane that the Red view shows now: scroll it first</source>
+        <translation>Kopf oder Abdomen in der Ebene messen, die die Ansicht Red jetzt zeigt: vorher dorthin blättern</translation>
+    </message>
+    <message>
+        <source>Propose again</source>
+        <translation>Neu vorschlagen</translation>
+    </message>
+    <message>
+        <source>Drop the ellipses set by hand, and show those found in the volume</source>
+        <translation>Von Hand gesetzte Ellipsen verwerfen und die im Volumen gefundenen zeigen</translation>
+    </message>
+    <message>
+        <source>Drag a handle of an ellipse to correct it.</source>
+        <translation>Eine Ellipse an einem ihrer Griffe ziehen, um sie zu korrigieren.</translation>
+    </message>
+    <message>
+        <source>Landmarks</source>
+        <translation>Punkte</translation>
+    </message>
+    <message>
+        <source>Undo</source>
+        <translation>Rückgängig</translation>
+    </message>
+    <message>
+        <source>Redo</source>
+        <translation>Wiederholen</translation>
+    </message>
+    <message>
+        <source>Next doubtful</source>
+        <translation>Nächste zweifelhafte</translation>
+    </message>
+    <message>
+        <source>Select the next landmark of low confidence</source>
+        <translation>Die nächste Landmarke mit geringer Sicherheit auswählen</translation>
+    </message>
+    <message>
+        <source>Withdraw</source>
+        <translation>Zurückziehen</translation>
+    </message>
+    <message>
+        <source>Confirm</source>
+        <translation>Bestätigen</translation>
+    </message>
+    <message>
+        <source>Missing</source>
+        <translation>Fehlt</translation>
+    </message>
+    <message>
+        <source>The landmark is not visible in the volume</source>
+        <translation>Die Landmarke ist im Volumen nicht sichtbar</translation>
+    </message>
+    <message>
+        <source>Click in a view …</source>
+        <translation>In eine Ansicht klicken …</translation>
+    </message>
+    <message>
+        <source>Place</source>
+        <translation>Setzen</translation>
+    </message>
+    <message>
+        <source>Unlock</source>
+        <translation>Entsperren</translation>
+    </message>
+    <message>
+        <source>Lock</source>
+        <translation>Sperren</translation>
+    </message>
+    <message>
+        <source>Reset</source>
+        <translation>Zurücksetzen</translation>
+    </message>
+    <message>
+        <source>Refine</source>
+        <translation>Verfeinern</translation>
+    </message>
+    <message>
+        <source>Move the other landmarks to fit those that were set by hand</source>
+        <translation>Die anderen Landmarken an die von Hand gesetzten anpassen</translation>
+    </message>
+    <message>
+        <source>Swap arms</source>
+        <translation>Arme tauschen</translation>
+    </message>
+    <message>
+        <source>Swap legs</source>
+        <translation>Beine tauschen</translation>
+    </message>
+    <message>
+        <source>Swap all sides</source>
+        <translation>Alle Seiten tauschen</translation>
+    </message>
+    <message>
+        <source>Files</source>
+        <translation>Dateien</translation>
+    </message>
+    <message>
+        <source>Details</source>
+        <translation>Einzelheiten</translation>
+    </message>
+</context>
+<context>
+    <name>serving.session</name>
+    <message>
+        <source>Research use only; default weights were trained on simulated volumes.</source>
+        <translation>Nur für die Forschung; die mitgelieferten Gewichte wurden an simulierten Volumen trainiert.</translation>
+    </message>
+    <message>
+        <source>reading the volume</source>
+        <translation>das Volumen wird gelesen</translation>
+    </message>
+    <message>
+        <source>{0} landmarks moved.</source>
+        <translation>{0} Landmarken wurden verschoben.</translation>
+    </message>
+    <message>
+        <source>No landmark moved.</source>
+        <translation>Keine Landmarke wurde bewegt.</translation>
+    </message>
+    <message>
+        <source>writing the case</source>
+        <translation>der Fall wird geschrieben</translation>
+    </message>
+    <message>
+        <source>Saved as {0}: {1} landmarks were set or confirmed by hand; the others are omitted.</source>
+        <translation>Gespeichert als {0}: {1} Landmarken wurden von Hand gesetzt oder bestätigt; die anderen fehlen darin.</translation>
+    </message>
+    <message>
+        <source>All cases are confirmed.</source>
+        <translation>Alle Fälle sind bestätigt.</translation>
+    </message>
+</context>
+<context>
+    <name>serving.shown</name>
+    <message>
+        <source>Select a landmark to see its definition and to move the views to it.</source>
+        <translation>Wählen Sie eine Landmarke aus, um ihre Definition zu sehen und die Ansichten zu ihr zu bewegen.</translation>
+    </message>
+    <message>
+        <source>{0}, about {1} left</source>
+        <translation>{0}, noch etwa {1}</translation>
+    </message>
+</context>
+<context>
+    <name>serving.work_texts</name>
+    <message>
+        <source>open</source>
+        <translation>offen</translation>
+    </message>
+    <message>
+        <source>estimated</source>
+        <translation>geschätzt</translation>
+    </message>
+    <message>
+        <source>no fetus</source>
+        <translation>kein Fetus</translation>
+    </message>
+    <message>
+        <source>changed</source>
+        <translation>geändert</translation>
+    </message>
+    <message>
+        <source>confirmed</source>
+        <translation>bestätigt</translation>
+    </message>
+</context>
 </TS>
