@@ -33,7 +33,6 @@ def window(open_window, volume, tmp_path):
     opened = open_window()
     estimate(opened)
     ui = opened.module_widget.ui
-    ui.reportCollapsibleButton.collapsed = False
     ui.reportFolderEdit.currentPath = str(tmp_path / "Befunde ü")
     ui.trainingFolderEdit.currentPath = str(tmp_path / "Fälle")
     return opened
@@ -55,8 +54,9 @@ def written(tmp_path: Path) -> dict[str, Path]:
     return {path.name: path for path in visible(folder)} if folder.exists() else {}
 
 
-def test_one_click_writes_the_report(window, tmp_path):
+def test_one_click_writes_the_report_and_one_more_opens_it(window, tmp_path, monkeypatch):
     ui = window.module_widget.ui
+    assert not ui.reportCollapsibleButton.collapsed
     window.click(ui.writeReportButton)
     files = written(tmp_path)
     stem = "synthetic volume"
@@ -68,7 +68,12 @@ def test_one_click_writes_the_report(window, tmp_path):
     assert "stand-in" in html and "synthetic volume" in html and "Patient" not in html
     assert html.count("data:image/png") == 4 and "Yellow slice view" in html
     assert files[f"{stem}.report.pdf"].read_bytes().startswith(b"%PDF-")
-    assert ui.openReportButton.enabled
+    import qt
+
+    opened = []
+    monkeypatch.setattr(qt, "QDesktopServices", SimpleNamespace(openUrl=opened.append))
+    window.click(ui.openReportButton)
+    assert Path(opened[0].toLocalFile()) == files[f"{stem}.report.html"]
     node = window.module_widget.state.parameterNode.landmarks
     crl = np.linalg.norm(np.subtract(position(node, 0), position(node, 9)))
     assert f"CRL {crl:.1f} " in html
