@@ -73,7 +73,8 @@ class BallReader(nn.Module):
         mean, square = (F.avg_pool3d(one, 3, stride=1, padding=1, count_include_pad=False) for one in (grey, grey**2))
         variance = square - mean**2
         levels = torch.as_tensor(GREYS, dtype=grey.dtype).to(grey.device)[None, :, None, None, None]
-        return -(((mean - levels) / 2.0) ** 2) - variance / 4.0
+        away = (mean - levels).div_(2.0).square_()  # in place: it is as large as all heatmaps together
+        return away.neg_().sub_(variance / 4.0)
 
 
 class PatchReader(BallReader):
