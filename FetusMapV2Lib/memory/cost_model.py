@@ -71,7 +71,8 @@ class CostModel:
         return {unit.name: executor.states[unit].shape for unit in self.graph.units}
 
     def _run(self, choices: Choices) -> Ledger:
-        ledger = Ledger(workspace=self.machine.workspace)
+        machine = self.machine
+        ledger = Ledger(workspace=machine.workspace, duration=machine.duration, transfer_s=machine.transfer_s)
         last = choices.channels_last or (choices.by_rows and self.machine.by_rows)
         kernels = ShapeKernels(
             ledger,

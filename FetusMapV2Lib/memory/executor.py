@@ -227,6 +227,7 @@ class UnitExecutor(ABC, Generic[Part]):
             if unit is until:
                 break
             self.kernels.label(unit.name)
+            self.kernels.next_unit()
             unit.run(self)
             for source in unit.sources:
                 self._read_once_more(source.unit)

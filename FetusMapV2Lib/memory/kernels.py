@@ -282,6 +282,11 @@ class TorchKernels(OpaqueKernels):
             self.host = HostMemory(device)
         return self.host
 
+    def next_unit(self) -> None:
+        """Another unit of the forward pass begins."""
+        if self.host is not None:
+            self.host.next_unit()
+
     def release(self) -> None:
         """A pass has ended: let go of what was under way to the host and back."""
         if self.host is not None:

@@ -25,7 +25,10 @@ class Ledger:
         operations: how often each was done.
         workspace: bytes that a convolution allocates for a moment.
         largest_workspace: of the convolutions so far.
+        duration: seconds that an operation takes; asked for once something is transferred.
+        transfer_s: seconds that a byte takes between device and host.
         transferred: bytes between device and host.
+        waited: seconds that the computation waited for transfers.
         host, host_peak: bytes in host memory.
         timeline: (label, greatest live bytes while it ran).
     """
@@ -38,12 +41,17 @@ class Ledger:
     operations: Counter[Operation] = field(default_factory=Counter)
     workspace: Callable[[Operation], int] = lambda operation: 0
     largest_workspace: int = 0
+    duration: Callable[[Operation], float] = lambda operation: 0.0
+    transfer_s: float = 0.0
     transferred: int = 0
+    waited: float = 0.0
     host: int = 0
     host_peak: int = 0
     timeline: list[tuple[str, int]] = field(default_factory=list)
     _label: str = ""
     _label_peak: int = 0
+    _now: float = 0.0  # of the computation, from the first transfer on
+    _copied: float = 0.0  # when the copies so far will be done
 
     def take(self, count: int) -> None:
         """Allocate."""
@@ -62,6 +70,17 @@ class Ledger:
         """Allocate and free at once."""
         self.take(count)
         self.current -= count
+
+    def transfer(self, count: int) -> float:
+        """Queue a copy behind the copies so far and what the computation has done; gives when it will be done."""
+        self.transferred += count
+        self._copied = max(self._copied, self._now) + count * self.transfer_s
+        return self._copied
+
+    def wait(self, done: float) -> None:
+        """The computation goes on when a copy is done."""
+        self.waited += max(0.0, done - self._now)
+        self._now = max(self._now, done)
 
     def work(self, kind: str, x: Any, moved: int, flops: int = 0) -> None:
         """Count one operation on a tensor `x` that reads and writes `moved` bytes."""
@@ -83,6 +102,8 @@ class Ledger:
         self.launches += 1
         self.moved += operation.moved
         self.flops += operation.flops
+        if self.transferred:
+            self._now += self.duration(operation)
 
     def label(self, name: str) -> None:
         """Begin a new line of the timeline."""

@@ -70,15 +70,26 @@ class Machine:
         return self.by_rows
 
     def seconds(self, ledger: Ledger) -> float:
-        """Predicted duration of what a ledger counted."""
+        """Predicted duration of what a ledger counted, with what the computation waited for transfers."""
         if self.timings is not None:
-            return self.timings.seconds(ledger.operations.items(), ledger.transferred)
+            return self.timings.seconds(ledger.operations.items()) + ledger.waited
         return (
             ledger.flops / self.flops_per_s
             + ledger.moved / self.bytes_per_s
-            + ledger.transferred / self.transfer_per_s
             + ledger.launches * self.launch_s
+            + ledger.waited
         )
+
+    def duration(self, operation: Operation) -> float:
+        """Predicted seconds of one operation."""
+        if self.timings is not None:
+            return self.timings.scale * self.timings.of(operation)
+        return operation.flops / self.flops_per_s + operation.moved / self.bytes_per_s + self.launch_s
+
+    @property
+    def transfer_s(self) -> float:
+        """Seconds for a byte between device and host."""
+        return 1 / self.transfer_per_s if self.timings is None else self.timings.transfer_s
 
     def plain_seconds(self, voxels: int, flops: int, channels_last: bool = False) -> float | None:
         """Predicted duration of a step in plain PyTorch without its optimiser; None where nothing is known of it.

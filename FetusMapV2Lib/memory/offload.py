@@ -65,9 +65,9 @@ class CudaCopies:
 class HostMemory:
     """Where a network's tensors wait from one pass to the next; keep one for all steps.
 
-    At most two tensors are under way to the host at a time: a third waits, on the device, for the first to arrive. On
-    the way back, the tensor parked before the one fetched last is fetched ahead, as a backward pass reads them. On a
-    CPU nothing is copied.
+    At most two tensors are under way to the host at a time: a third waits, on the device, for the first to arrive; and
+    none is held for longer than one unit of the network runs beside its transfer. On the way back, the tensor parked
+    before the one fetched last is fetched ahead, as a backward pass reads them. On a CPU nothing is copied.
 
     Args:
         device: that the tensors come from.
@@ -79,7 +79,8 @@ class HostMemory:
         self.copies: Copies | None = CudaCopies(device) if copies is None and device.type == "cuda" else copies
         self.allocated = 0  # bytes of host memory
         self._free: list[Tensor] = []
-        self._outgoing: deque[tuple[Tensor, Any]] = deque()
+        self._outgoing: deque[tuple[Tensor, Any, int]] = deque()
+        self._unit = 0
         self._waiting: list[weakref.ref[Parked]] = []
         # held here, not by what is parked: memory that is being written must not be freed when a step breaks off
         self._incoming: list[tuple[weakref.ref[Parked], Tensor, Any]] = []
@@ -118,7 +119,14 @@ class HostMemory:
         while len(self._outgoing) >= IN_FLIGHT:
             self.copies.wait(self._outgoing[0][1])
             self._outgoing.popleft()
-        self._outgoing.append((x, self.copies.copy(host, x)))
+        self._outgoing.append((x, self.copies.copy(host, x), self._unit))
+
+    def next_unit(self) -> None:
+        """Another unit begins: what was sent before the last one began no longer holds device memory."""
+        self._unit += 1
+        while self._outgoing and self.copies is not None and self._outgoing[0][2] < self._unit - 1:
+            self.copies.wait(self._outgoing[0][1])
+            self._outgoing.popleft()
 
     def settle(self) -> None:
         """What was under way to the host no longer holds device memory."""

@@ -105,7 +105,8 @@ class Choices:
         head_rows: rows of a slab of the fused head along the first axis.
         slab_rows: rows of a streamed slab; 0 = no streaming.
         channels_last: tensors lie with their channels innermost; networks that are cut in rows do so on a GPU anyway.
-        streamed_to_host: full-resolution tensors that streaming writes to host memory instead of making them again.
+        streamed_to_host: full-resolution tensors that streaming writes to host memory instead of making them again:
+            "z" and "dy" of all units, or of one, as "z down.0.first".
     """
 
     units: Mapping[str, UnitChoice] = field(default_factory=dict)
@@ -123,9 +124,18 @@ class Choices:
         return any(choice.rows for choice in self.units.values())
 
     @property
+    def sliced(self) -> bool:
+        """Whether some unit is cut in slices of channels."""
+        return any(choice.chunks > 1 for choice in self.units.values())
+
+    @property
     def executor(self) -> ExecutorKind:
         """What runs them."""
         return ExecutorKind.STREAMED if self.slab_rows else ExecutorKind.UNITS
+
+    def streams_to_host(self, kind: str, unit: str) -> bool:
+        """Whether streaming writes "z" or "dy" of a unit to host memory."""
+        return kind in self.streamed_to_host or f"{kind} {unit}" in self.streamed_to_host
 
     def of(self, unit: str) -> UnitChoice:
         """The choice for a unit."""

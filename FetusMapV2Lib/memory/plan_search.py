@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.frontier import Frontier
 from FetusMapV2Lib.memory.meter import Measured
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
@@ -26,7 +27,10 @@ from FetusMapV2Lib.memory.unit_kinds import OpaqueUnit
 #: Duration of a step, relative to plain PyTorch, when neither a budget nor a limit is given.
 DEFAULT_SLOWDOWN = 1.1
 
-_EVALUATIONS = 90  # prices looked at in one search: bounds the planning time
+# Prices looked at, which bound the planning time: for the least memory, and for ways that trade memory for time.
+_EVALUATIONS = 90
+_LEAN_EVALUATIONS = 45
+_FRONT_EVALUATIONS = 300
 
 
 class PlanSearch:
@@ -50,11 +54,11 @@ class PlanSearch:
         if max_slowdown is None and budget is None and cost_model.training:
             max_slowdown = DEFAULT_SLOWDOWN
         self.max_slowdown = float("inf") if max_slowdown is None else max_slowdown
-        rounds = [ON_DEVICE, EXACT] if allowed is None else [allowed]
-        self.rounds = [Space(cost_model, named(names)) for names in rounds]
-        if budget is not None:  # the last resort
-            self.rounds.append(Space(cost_model, named(rounds[-1]), thin_slices=True))
-        self.space = self.rounds[0]
+        exact = EXACT if cost_model.machine.copies_beside else EXACT - {"host-offload"}  # a CPU's memory is the host's
+        self.lean, self.wide = (
+            Space(cost_model, named(names)) for names in ((ON_DEVICE, exact) if allowed is None else (allowed, allowed))
+        )
+        self.space = self.lean
 
     @cached_property
     def vanilla(self) -> Measured:
@@ -88,27 +92,49 @@ class PlanSearch:
             return self._fastest()
         if self.budget is None and not self.cost_model.training:
             return self._result(self._fastest_inference())
-        smallest: int | None = None
-        for space in self.rounds:
+        if self.budget is None:
+            leanest = self.leanest(_EVALUATIONS)
+            fits = self.cost_model.price(leanest).peak < self.vanilla.peak_bytes
+            return self._result(leanest) if fits else self._fastest()
+        return self._within(self.budget)
+
+    def _within(self, budget: int) -> MemoryPlan:
+        """The fastest plan within a budget that is less than plain PyTorch needs."""
+        front = self.front
+        if front.within(budget) is None:
+            self._add_thin_slices()
+        found = front.within(budget)
+        if found is None or self.cost_model.seconds(found) > self.max_seconds:
+            raise self._refusal(self.cost_model.price(front.leanest(self.max_seconds)).peak)
+        return self._result(found)
+
+    @cached_property
+    def front(self) -> Frontier:
+        """Ways that no other beats in both memory and time; the same whatever the budget is."""
+        front = Frontier(self.cost_model, self._changes)
+        for space in (self.lean, self.wide):
             self.space = space
-            effort = _EVALUATIONS if self.budget is None else _EVALUATIONS // 3
-            leanest = self._search(self._memory_score, self._patterns(), effort)
-            peak = self.cost_model.price(leanest).peak
-            smallest = peak if smallest is None else min(smallest, peak)
-            if self.budget is None:
-                return self._result(leanest) if peak < self.vanilla.peak_bytes else self._fastest()
-            if peak <= self.budget:
-                return self._result(self._search(self._time_score, [*self._patterns(), leanest], 2 * effort))
-        raise self._refusal(smallest or 0)
+            self._look_for_leanest(front)
+        front.improve(_FRONT_EVALUATIONS if self.cost_model.training else _LEAN_EVALUATIONS)
+        return front
+
+    def _add_thin_slices(self) -> None:
+        """The last resort: slices of channels that are too thin for the machine to work on them well."""
+        self.space = Space(self.cost_model, self.wide.allowed, thin_slices=True)
+        self._look_for_leanest(self.front)
+
+    def _look_for_leanest(self, front: Frontier) -> None:
+        front.add(self._patterns())
+        self._search(front.ways, _LEAN_EVALUATIONS, front)
 
     def leanest(self, evaluations: int) -> Choices:
-        """The choices of the least peak that a short search finds."""
-        self.space = self.rounds[0]
-        return self._search(self._memory_score, self._patterns(), evaluations)
+        """The choices of the least peak that a short search on the device alone finds."""
+        self.space = self.lean
+        return self._search(self._patterns(), evaluations)
 
     def patterns(self) -> list[Choices]:
         """Ways that a search on the device alone starts from, plain autograd's first."""
-        self.space = self.rounds[0]
+        self.space = self.lean
         return self._patterns()
 
     def _fastest(self) -> MemoryPlan:
@@ -147,19 +173,15 @@ class PlanSearch:
         seconds = self.cost_model.machine.seconds(price)
         return (max(0.0, seconds - self.max_seconds), price.peak, seconds)
 
-    def _time_score(self, choices: Choices) -> tuple[float, ...]:
-        price = self.cost_model.price(choices)
-        seconds = self.cost_model.machine.seconds(price)
-        over = max(0.0, price.peak - (self.budget or 0)), max(0.0, seconds - self.max_seconds)
-        return (*over, seconds, price.peak)
+    def _search(self, starts: list[Choices], evaluations: int, front: Frontier | None = None) -> Choices:
+        """The leanest start, made leaner by single changes until none helps or the effort is spent.
 
-    def _search(
-        self,
-        score: Callable[[Choices], tuple[float, ...]],
-        starts: list[Choices],
-        evaluations: int = _EVALUATIONS,
-    ) -> Choices:
-        """The best start, improved by single changes until none helps or the effort is spent."""
+        Args:
+            starts: where to begin.
+            evaluations: prices looked at.
+            front: takes up what is found on the way.
+        """
+        score = self._memory_score
         best = min(starts, key=score)
         end = self.cost_model.evaluations + evaluations
         improved = True
@@ -168,18 +190,11 @@ class PlanSearch:
             for changed in self._changes(best):
                 if self.cost_model.evaluations >= end:
                     break
+                if front is not None:
+                    front.add([changed])
                 if score(changed) < score(best):
                     best, improved = changed, True
         return best
-
-    def _patterns(self) -> list[Choices]:
-        """Ways that suit encoder-decoder networks, from the fastest to the leanest."""
-        units = {unit.name: UnitChoice(self.space.storages(unit)[0]) for unit in self.graph.units}
-        inner = self.cost_model.machine.by_rows and self.cost_model.training
-        patterns = [Choices(units=units, in_place=False, split_concat=False, fused_head=False, channels_last=inner)]
-        for strategy in self.space.allowed:
-            patterns = strategy.spread(patterns, self.space)
-        return patterns
 
     def _changes(self, choices: Choices) -> Iterator[Choices]:
         """Neighbours: a setting of the whole network, or one unit's storage."""
@@ -192,6 +207,15 @@ class PlanSearch:
                     yield with_unit(choices, unit.name, replace(current, storage=storage))
             for strategy in self.space.allowed:
                 yield from strategy.unit_moves(choices, unit)
+
+    def _patterns(self) -> list[Choices]:
+        """Ways that suit encoder-decoder networks, from the fastest to the leanest."""
+        units = {unit.name: UnitChoice(self.space.storages(unit)[0]) for unit in self.graph.units}
+        inner = self.cost_model.machine.by_rows and self.cost_model.training
+        patterns = [Choices(units=units, in_place=False, split_concat=False, fused_head=False, channels_last=inner)]
+        for strategy in self.space.allowed:
+            patterns = strategy.spread(patterns, self.space)
+        return patterns
 
     # -- results -----------------------------------------------------------------------------------------------
 

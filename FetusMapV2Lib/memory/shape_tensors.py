@@ -319,6 +319,10 @@ class ShapeKernels(TorchKernels):
         """Allocate the rows i to j on the device and count their transfer."""
         return host.read(i, j)
 
+    def next_unit(self) -> None:
+        """Transfers to the host go on beside one unit."""
+        self.transfers.next_unit()
+
     def release(self) -> None:
         """Nothing is under way any more."""
         self.transfers.clear()

@@ -24,7 +24,7 @@ class StreamedValues:
 
     Args:
         top: the network.
-        choices: `slab_rows`, `streamed_to_host` ("z" and "dy": which tensors go to host memory).
+        choices: `slab_rows`, `streamed_to_host` (which tensors go to host memory).
         kernels: operations on tensors, or on their sizes.
         keep: False at inference.
     """
@@ -32,6 +32,7 @@ class StreamedValues:
     def __init__(self, top: Top, choices: Choices, kernels: TorchKernels, *, keep: bool = True) -> None:
         self.top, self.choices, self.kernels, self.keep = top, choices, kernels, keep
         self.statistics: dict[Unit, Statistics] = {}
+        self._scales: dict[Unit, tuple[Tensor, Tensor, Tensor]] = {}
         self.slab: dict[tuple[str, Unit], tuple[int, int, Tensor]] = {}
         self.host: dict[tuple[str, Unit], HostRows] = {}
         self._filled: dict[tuple[str, Unit], int] = {}  # rows of a host tensor that are there
@@ -47,7 +48,7 @@ class StreamedValues:
 
     def clear(self) -> None:
         """Release everything."""
-        self.statistics, self.slab, self.host, self.given = {}, {}, {}, {}
+        self.statistics, self._scales, self.slab, self.host, self.given = {}, {}, {}, {}, {}
         self.below = None
 
     def z(self, unit: ConvUnit, i: int, j: int) -> Tensor:
@@ -131,7 +132,7 @@ class StreamedValues:
         return rows
 
     def _to_host(self, kind: str, unit: Unit, i: int, j: int, rows: Tensor) -> None:
-        if kind not in self.choices.streamed_to_host or not self.keep:
+        if not self.keep or not self.choices.streams_to_host(kind, unit.name):
             return
         key = (kind, unit)
         if key not in self.host:
@@ -146,9 +147,12 @@ class StreamedValues:
     def _scale(self, unit: ConvUnit) -> tuple[Tensor, Tensor, Tensor]:
         norm = unit.norm
         assert norm is not None
+        if unit in self._scales:  # found once, not anew for each slab
+            return self._scales[unit]
         gamma = None if norm.weight is None else self.kernels.parameter(norm.weight)
         beta = None if norm.bias is None else self.kernels.parameter(norm.bias)
-        return self.kernels.scale_and_shift(self.statistics[unit], gamma, beta, norm.eps, ALL)
+        self._scales[unit] = self.kernels.scale_and_shift(self.statistics[unit], gamma, beta, norm.eps, ALL)
+        return self._scales[unit]
 
     def _activate(self, unit: ConvUnit, z: Tensor, in_place: bool) -> Tensor:
         scale = None if unit.norm is None else self._scale(unit)

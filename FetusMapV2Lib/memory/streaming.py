@@ -23,7 +23,7 @@ class StreamedExecutor(StreamedValues):
 
     Args:
         top: the network.
-        choices: `slab_rows`, `streamed_to_host` ("z" and "dy": which tensors go to host memory), and those of the
+        choices: `slab_rows`, `streamed_to_host` (which tensors go to host memory), and those of the
             levels below.
         kernels: operations on tensors, or on their sizes.
         keep: False at inference.

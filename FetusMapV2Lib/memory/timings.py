@@ -97,10 +97,9 @@ class Timings:
     transfer_s: float = 0.0
     scale: float = 1.0
 
-    def seconds(self, operations: Iterable[tuple[Operation, int]], transferred: int = 0) -> float:
-        """Duration of some operations, each done so many times, and of the bytes between device and host."""
-        work = sum(count * self.of(operation) for operation, count in operations)
-        return self.scale * work + transferred * self.transfer_s
+    def seconds(self, operations: Iterable[tuple[Operation, int]]) -> float:
+        """Duration of some operations, each done so many times."""
+        return self.scale * sum(count * self.of(operation) for operation, count in operations)
 
     def of(self, operation: Operation) -> float:
         """Duration of one operation: of those measured, interpolated or scaled from the most similar one."""

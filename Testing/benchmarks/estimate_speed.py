@@ -75,7 +75,7 @@ def main() -> None:
     if arguments.cpu_time:
         time.perf_counter = time.process_time  # the engine's own stages, too
     with tempfile.TemporaryDirectory() as scratch:
-        paths = arguments.volumes or [_simulated(Path(scratch))]
+        paths = arguments.volumes or [_simulated(Path(scratch), arguments.size)]
         started = time.perf_counter()
         engine = PoseEngine.load(arguments.model, arguments.device)
         loaded = time.perf_counter() - started
@@ -122,8 +122,9 @@ def _shown(seconds: float) -> str:
     return "-" if math.isnan(seconds) else f"{seconds:.3f}"
 
 
-def _simulated(folder: Path) -> Path:
-    case = simulate_case(990_001, 0, shape_kji=(460, 313, 312), spacing_mm=0.3, style="held-out")
+def _simulated(folder: Path, size: tuple[int, ...]) -> Path:
+    spacing = 0.3 * 460 / size[0]
+    case = simulate_case(990_001, 0, shape_kji=size, spacing_mm=spacing, style="held-out")
     write_case(folder, case, 0)
     return folder / "case-0000.nrrd"
 
@@ -217,6 +218,10 @@ def _sliding_window(engine: PoseEngine, volume: Volume) -> np.ndarray:
     return best.cpu().numpy()
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -224,6 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="of every volume")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=10, help="of the moving fetus")
+    parser.add_argument("--size", type=_numbers, default=(460, 313, 312), help="k,j,i of the simulated volume")
     parser.add_argument("--quick", action="store_true", help="without the sliding window")
     parser.add_argument(
         "--cpu-time", action="store_true", help="seconds of the process, on a machine that others use too"

@@ -3,7 +3,7 @@
 A step is forward, cross-entropy over the voxels of 22 heatmaps, backward and Adam. Rows already done are kept under
 --output, so a cut costs one row; --fresh measures them again. --page puts the tables into the documentation.
 
-    .venv/bin/python Testing/benchmarks/memory.py peaks | strategies | largest | native | time | gpu
+    .venv/bin/python Testing/benchmarks/memory.py peaks | strategies | largest | native | budgets | time | gpu
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory_bench import budgets as budget_tables
 from memory_bench import device, device_tables, tables, timing
 from memory_bench.records import Records, put_between_markers, size_name
 from memory_bench.schemes import BY_KEY, SCHEMES, STRATEGY_STEPS, Scheme, Size, available
@@ -80,6 +81,12 @@ def native(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
     }
 
 
+def budgets(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
+    """What plans within a dozen budgets are predicted to take."""
+    size, widths = arguments.size or SIZES[0], arguments.widths or PAPER_WIDTHS
+    return {f"budgets {machine}": budget_tables.table(records, machine, size, widths) for machine in arguments.machines}
+
+
 def time(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
     """Real step times on this CPU, all schemes in one process."""
     schemes = _chosen(arguments, [BY_KEY[key] for key in _CPU])
@@ -111,7 +118,7 @@ def gpu(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Records], dict[str, str]]] = {
-    part.__name__: part for part in (peaks, strategies, largest, native, time, gpu)
+    part.__name__: part for part in (peaks, strategies, largest, native, budgets, time, gpu)
 }
 
 
@@ -133,6 +140,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=_numbers, default=None, help="k,j,i instead of the part's own sizes")
     parser.add_argument("--widths", type=_numbers, default=None, help="channels per level")
     parser.add_argument("--budget-gb", type=float, default=8.0, help="for `largest`, in 10^9 bytes")
+    parser.add_argument("--machines", nargs="+", default=["h200", "cpu"], help="for `budgets`, see fetusmap plan")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="for `gpu`")
     parser.add_argument("--measuring", type=float, default=20.0, help="seconds for measuring a network, for `gpu`")
     parser.add_argument("--rounds", type=int, default=device.ROUNDS, help="steps of each scheme, for `gpu`")

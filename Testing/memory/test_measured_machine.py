@@ -15,6 +15,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory import measured_machine
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.kernels import TorchKernels
+from FetusMapV2Lib.memory.ledger import Ledger
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.machine_files import (
     SHIPPED,
@@ -68,7 +69,24 @@ def test_heights_between_measured_slabs_are_interpolated():
     assert timings.of(asked(64)) == pytest.approx(0.001 + 0.033 * 2)
     assert timings.of(asked(4)) == pytest.approx(0.001 + 0.009 / 2)
     assert timings.workspace(asked(4)) == 400
-    assert timings.seconds([(asked(8), 3)], transferred=5) == pytest.approx(0.03)
+    assert timings.seconds([(asked(8), 3)]) == pytest.approx(0.03)
+
+
+def test_only_what_cannot_hide_behind_the_computation_is_waited_for():
+    """Two copies of 3 s each beside 4 s of work: the second is over 2 s after it; a third is done by the time."""
+    ledger = Ledger(duration=lambda operation: 4.0, transfer_s=1.0)
+    first, second = ledger.transfer(3), ledger.transfer(3)
+    ledger.work("add", torch.zeros(1), 0)
+    ledger.wait(first)
+    assert ledger.waited == 0
+    ledger.wait(second)
+    assert ledger.waited == 2
+    ledger.work("add", torch.zeros(1), 0)
+    third = ledger.transfer(3)
+    ledger.work("add", torch.zeros(1), 0)
+    ledger.wait(third)
+    assert ledger.waited == 2
+    assert Machine(flops_per_s=math.inf, bytes_per_s=math.inf, launch_s=0.0).seconds(ledger) == 2
 
 
 def test_channels_that_were_not_measured_are_scaled_from_the_most_similar():

@@ -265,6 +265,21 @@ def test_a_plan_for_a_gpu_counts_what_is_under_way(kind, last):
     assert peak_of_shapes(network, choices, size, copies_beside=False) < late
 
 
+def test_a_single_tensor_that_is_sent_leaves_the_device_when_a_unit_has_run():
+    """No two others need to follow it."""
+    network, size = small_unet(torch.float32), (1, 1, 32, 16, 32)
+    sent = Choices(units={"down.0.second": UnitChoice(host=True)}, in_place=False)
+    peaks = [peak_of_shapes(network, c, size, copies_beside=True) for c in (Choices(in_place=False), sent)]
+    assert peaks[1] < 0.97 * peaks[0]
+    copies = LateCopies()
+    memory = HostMemory(CPU, copies)
+    memory.park(torch.ones(1))
+    memory.next_unit()
+    assert copies.queue
+    memory.next_unit()
+    assert not copies.queue
+
+
 def test_late_copies_notice_a_tensor_that_is_dropped_too_early():
     copies: Copies = LateCopies()
     host, x = copies.host(4).view(torch.float32), torch.ones(1)

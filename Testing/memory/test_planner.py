@@ -144,17 +144,15 @@ def measured_gpu(small_network) -> Machine:
         Timing.of(one, 1e-6 + one.flops / 1e12 + one.moved / 1e11, 2 * one.dtype.itemsize * math.prod(one.shape))
         for one in operations
     ]
-    return Machine(basis="measured", timings=Timings(tuple(timings)))
+    return Machine(basis="measured", timings=Timings(tuple(timings), transfer_s=1.0))  # nothing goes to the host
 
 
-def test_a_budget_has_room_for_the_workspace(small_network, measured_gpu):
+def test_a_plan_counts_the_workspace(small_network, measured_gpu):
     """Peak of the very step, with what each convolution takes on the way, by the meter."""
-    vanilla = CostModel(build_units(small_network), SMALL_SIZE, machine=measured_gpu).vanilla().peak_bytes
-    budget = vanilla // 2
-    plan = plan_training(small_network, SMALL_SIZE, machine=measured_gpu, budget_bytes=budget)
+    plan = plan_training(small_network, SMALL_SIZE, machine=measured_gpu, max_slowdown=1.3)
     without, _ = measured_peak(small_network, plan)
     peak, _ = measured_peak(small_network, plan, measured_gpu.workspace)
-    assert without < peak <= budget
+    assert without < peak
     assert plan.prediction.peak_bytes == pytest.approx(peak, rel=0.03)
     assert 0 < plan.prediction.workspace_bytes < peak
     assert MemoryPlan.from_dict(plan.to_dict()) == plan
@@ -204,27 +202,39 @@ def test_vanilla_is_measured_on_the_real_thing(paper_network):
 _WITHOUT_CHUNKS = frozenset({"checkpoint", "recompute-norm", "in-place", "no-concat", "fused-head"})
 
 
-SHARES = (0.3, 0.5, 0.7, 0.9)  # of what plain training takes
-
-
 @pytest.fixture(scope="module")
-def within_budgets(small_network) -> dict[float, MemoryPlan]:
-    size = (96, 64, 64)
-    vanilla = CostModel(build_units(small_network), size).vanilla().peak_bytes
-    return {share: plan_training(small_network, size, budget_bytes=int(share * vanilla)) for share in SHARES}
+def budgeted(small_network) -> Callable[[float], MemoryPlan]:
+    """Plans of one search within shares of plain training's memory, for the speeds of an H200."""
+    model = CostModel(build_units(small_network), (96, 64, 64), machine=machine_named("h200", "tf32"))
+    search = PlanSearch(model, 1, None, None)
+
+    def within(share: float) -> MemoryPlan:
+        search.budget = int(share * search.vanilla.peak_bytes)
+        return search.plan()
+
+    return within
 
 
-@pytest.mark.parametrize("share", SHARES)
-def test_budgets_are_met(small_network, within_budgets, share):
-    plan = within_budgets[share]
-    budget = share * plan.prediction.vanilla_peak_bytes
-    assert plan.prediction.peak_bytes <= budget
-    assert measured_peak(small_network, plan)[0] <= 1.03 * budget
+_SHARES = (0.12, 0.14, 0.16, 0.18, 0.2, 0.23, 0.26, 0.3, 0.35, 0.4, 0.5, 0.6, 0.75, 0.9)
 
 
-def test_a_larger_budget_is_never_slower(within_budgets):
-    seconds = [within_budgets[share].prediction.seconds for share in SHARES]
-    assert all(second <= 1.001 * first for first, second in itertools.pairwise(seconds))
+def test_budgets_are_met(budgeted, small_network):
+    vanilla = budgeted(0.9).prediction.vanilla_peak_bytes
+    assert all(budgeted(share).prediction.peak_bytes <= share * vanilla for share in _SHARES)
+    for share in (0.9, 0.3):
+        assert measured_peak(small_network, budgeted(share))[0] <= 1.03 * share * vanilla
+
+
+def test_a_larger_budget_is_never_slower_and_no_plan_is_beaten_in_both_columns(budgeted):
+    found = [budgeted(share).prediction for share in _SHARES]
+    assert all(more.seconds <= less.seconds for less, more in itertools.pairwise(found))
+    costs = {(one.peak_bytes, one.seconds) for one in found}
+    assert len(costs) > 8
+    assert not [pair for pair in itertools.permutations(costs, 2) if _beats(*pair)]
+
+
+def _beats(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    return one != other and one[0] <= other[0] and one[1] <= other[1]
 
 
 @pytest.mark.parametrize("limit", [1.02, 1.1, 1.25])
@@ -279,14 +289,13 @@ def test_enough_memory_needs_no_plan():
     assert "no memory management" in plan.summary()
 
 
-def test_impossible_budget_tells_the_smallest():
-    network, size = UNet3d(widths=(8, 16)), (32, 24, 24)
+def test_impossible_budget_tells_the_smallest(budgeted):
     with pytest.raises(BudgetError, match="at least") as caught:
-        plan_training(network, size, budget_bytes=2**18)
+        budgeted(0.01)
     smallest = caught.value.smallest_bytes
     assert shown_bytes(smallest) in str(caught.value)
-    plan = plan_training(network, size, budget_bytes=int(1.01 * smallest))
-    assert plan.prediction.peak_bytes <= 1.01 * smallest
+    vanilla = budgeted(0.9).prediction.vanilla_peak_bytes
+    assert budgeted(1.001 * smallest / vanilla).prediction.peak_bytes == smallest
 
 
 def test_strategies_can_be_switched_off():

@@ -27,7 +27,11 @@ class RowSlabs(Strategy):
         """Some heights on the finest levels."""
         if not space.cost_model.machine.by_rows:
             return patterns
-        return [_with_heights(pattern, height, space) for pattern in patterns for height in _HEIGHTS]
+        return [
+            _with_heights(pattern, height, space)
+            for pattern in patterns
+            for height in (_HEIGHTS[:1] if pattern.sliced else _HEIGHTS)
+        ]
 
     def moves(self, choices: Choices, space: Space) -> Iterator[Choices]:
         """Slabs twice or half as high on one level, none at all, or the first ones."""

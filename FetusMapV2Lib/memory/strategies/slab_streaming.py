@@ -14,7 +14,7 @@ from FetusMapV2Lib.memory.strategies.base import Space, Strategy
 from FetusMapV2Lib.memory.top_level import split_top
 
 _ROWS = (4, 8, 16, 32)
-_FIRST_ROWS = 16
+_FIRST_ROWS = (16, 8)
 #: Full-resolution tensors that are written to host memory instead of being recomputed.
 _TO_HOST = ("z", "dy")
 
@@ -28,10 +28,11 @@ class SlabStreaming(Strategy):
 
     def spread(self, patterns: list[Choices], space: Space) -> list[Choices]:
         """The same ways for the levels below a streamed top level."""
+        alone = [pattern for pattern in patterns if not pattern.sliced or not space.cost_model.machine.by_rows]
         if not _can_stream(space):
-            return patterns
+            return alone
         stores: list[tuple[str, ...]] = [()]
-        if any(strategy.name == "host-offload" for strategy in space.allowed):
+        if _has_host(space):
             stores.append(_TO_HOST)
         on_device = [
             pattern
@@ -39,19 +40,31 @@ class SlabStreaming(Strategy):
             if not pattern.by_rows and not any(choice.host for choice in pattern.units.values())
         ]
         return [
-            *patterns,
+            *alone,
             *(
-                replace(pattern, slab_rows=_FIRST_ROWS, streamed_to_host=store)
+                replace(pattern, slab_rows=rows, streamed_to_host=store)
                 for pattern in on_device
                 for store in stores
+                for rows in _FIRST_ROWS
             ),
         ]
 
     def moves(self, choices: Choices, space: Space) -> Iterator[Choices]:
-        """Other heights of a slab."""
+        """Other heights of a slab; one tensor more in host memory, or one less."""
+        if not choices.slab_rows:
+            return
         for rows in _ROWS:
-            if choices.slab_rows and rows != choices.slab_rows:
+            if rows != choices.slab_rows:
                 yield replace(choices, slab_rows=rows)
+        if _has_host(space):
+            each = [f"{kind} {unit.name}" for kind in _TO_HOST for unit in split_top(space.graph).convs[:-1]]
+            now = {name for name in each if choices.streams_to_host(*name.split(" ", 1))}
+            for name in each:
+                yield replace(choices, streamed_to_host=tuple(sorted(now ^ {name})))
+
+
+def _has_host(space: Space) -> bool:
+    return any(strategy.name == "host-offload" for strategy in space.allowed)
 
 
 def _can_stream(space: Space) -> bool:
