@@ -56,6 +56,16 @@ class View:
     def render(self) -> None:
         self.window.Render()
 
+    def draw_markups(self, wanted: bool = True) -> None:
+        """Show markups in this view, as each view of Slicer does, or save the time: a node takes 2 to 8 ms a view."""
+        manager = self.managers.GetDisplayableManagerByClassName("vtkMRMLMarkupsDisplayableManager")
+        if wanted == (manager.GetMRMLScene() is not None):
+            return
+        # it goes on observing the interaction node without a scene, and warns when it is to do so again
+        vtk.vtkObject.GlobalWarningDisplayOff()
+        manager.SetMRMLScene(self.node.GetScene() if wanted else None)
+        vtk.vtkObject.GlobalWarningDisplayOn()
+
     def mouse(self, event: str, x: float, y: float, control: bool = False, shift: bool = False) -> None:
         """Send one VTK event at pixel (x, y), y counted from the bottom."""
         self.interactor.SetEventInformation(round(x), round(y), int(control), int(shift), "\0", 0, None)

@@ -122,6 +122,11 @@ class MainWindow(QtWidgets.QMainWindow):
         self._loaded.enter()
         slicer.app.processEvents()
 
+    def draw_markups(self, *views: str) -> None:
+        """Show markups in these views alone; each view shows them in Slicer, and here once the mouse was in it."""
+        for name, widget in self.views.items():
+            widget.view.draw_markups(name in views)
+
     def bring_into_sight(self, widget) -> None:
         """Scroll the panel to one of its widgets."""
         slicer.app.processEvents()
@@ -160,7 +165,7 @@ class MainWindow(QtWidgets.QMainWindow):
 
     def click_view(self, view_name: str, ras, button=QtCore.Qt.LeftButton) -> None:
         """Move the mouse to a world position in a slice view and click."""
-        widget = self.views[view_name]
+        widget = self._view_for_mouse(view_name)
         x, y, _depth = widget.view.to_pixel(ras)
         for away in (12, 4, 0):
             QTest.mouseMove(widget, QtCore.QPoint(round(x) - away, round(widget.height - 1 - y)))
@@ -180,7 +185,7 @@ class MainWindow(QtWidgets.QMainWindow):
 
     def drag(self, view_name: str, ras, by_pixels: tuple[int, int], steps: int = 8) -> tuple[float, float, float]:
         """Drag the point at a world position in a slice view; returns the position where the mouse is released."""
-        widget = self.views[view_name]
+        widget = self._view_for_mouse(view_name)
         x, y, _depth = widget.view.to_pixel(ras)
         dx, dy = by_pixels
 
@@ -197,6 +202,12 @@ class MainWindow(QtWidgets.QMainWindow):
         slicer.app.processEvents()
         end = at(x + dx, y + dy)
         return widget.view.to_world(end.x(), widget.height - 1 - end.y())
+
+    def _view_for_mouse(self, name: str):
+        """A view, with its markups."""
+        self.views[name].view.draw_markups()
+        slicer.app.processEvents()
+        return self.views[name]
 
     def picture(self, path: Path) -> None:
         """Write the window as a PNG, once its layouts have settled."""

@@ -53,10 +53,23 @@ def volume(scene: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def main_window(application: Any) -> Any:
-    """The window with the four views, opened once; as small as the tests allow, since views are rendered by the CPU."""
+    """The window with the four views, opened once; as small as the tests allow, since views are rendered by the CPU.
+
+    Unless a test uses `four_views`, the red view alone shows markups, and others from when the mouse is in them.
+    """
     from bench.window import MainWindow
 
-    return MainWindow() if os.environ.get("FETUSMAPV2_PICTURES") else MainWindow((900, 640))
+    window = MainWindow() if os.environ.get("FETUSMAPV2_PICTURES") else MainWindow((900, 640))
+    window.draw_markups("Red")
+    return window
+
+
+@pytest.fixture
+def four_views(main_window: Any) -> Iterator[None]:
+    """All views show markups, as in Slicer."""
+    main_window.draw_markups(*main_window.views)
+    yield
+    main_window.draw_markups("Red")
 
 
 @pytest.fixture
@@ -70,3 +83,4 @@ def open_window(scene: Any, main_window: Any) -> Iterator[Callable[..., Any]]:
 
     yield opened
     main_window.unload()
+    main_window.draw_markups("Red")

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("four_views")
+
 _PICTURES = os.environ.get("FETUSMAPV2_PICTURES", "")
 _FINE_CASE = (20261, (276, 188, 187), 0.5)
 

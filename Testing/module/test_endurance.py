@@ -6,7 +6,7 @@ from typing import Any
 
 
 def test_estimates_and_clicks_leave_as_many_nodes_observers_references_and_jobs(
-    open_window: Any, volume: Any, scene: Any
+    four_views: None, open_window: Any, volume: Any, scene: Any
 ) -> None:
     from FetusMapV2Panel import selftest
     from robustness.panel_endurance import census, doubting_engine, endure, grown

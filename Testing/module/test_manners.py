@@ -303,6 +303,7 @@ def test_a_panel_that_is_unloaded_is_gone(open_window, volume, main_window):
     assert [name for name, one in kept.items() if one() is not None] == []
 
 
+@pytest.mark.usefixtures("four_views")
 def test_a_move_of_a_landmark_is_one_picture_in_every_view(ui, main_window):
     landmarks = main_window.module_widget.state.poseScene.landmarks_node
     views = main_window.views.values()
@@ -325,6 +326,7 @@ def test_a_move_of_a_landmark_is_one_picture_in_every_view(ui, main_window):
 NAMES = ["100 %s%n%d", 300 * "x", b"\xdcbung 1", "CON", "a/b\\c:d*\n\x07\u202e. ."]
 
 
+@pytest.mark.usefixtures("four_views")
 def test_a_volume_of_any_name_is_estimated_and_reported(open_window, scene, tmp_path):
     import slicer
     from FetusMapV2Panel import selftest

@@ -54,6 +54,7 @@ def written(tmp_path: Path) -> dict[str, Path]:
     return {path.name: path for path in visible(folder)} if folder.exists() else {}
 
 
+@pytest.mark.usefixtures("four_views")
 def test_one_click_writes_the_report_and_one_more_opens_it(window, tmp_path, monkeypatch):
     ui = window.module_widget.ui
     assert not ui.reportCollapsibleButton.collapsed
@@ -79,6 +80,7 @@ def test_one_click_writes_the_report_and_one_more_opens_it(window, tmp_path, mon
     assert f"CRL {crl:.1f} " in html
 
 
+@pytest.mark.usefixtures("four_views")
 def test_pictures_show_what_the_views_show(window, volume):
     from FetusMapV2Panel import view_pictures
     from PySide6.QtGui import QImage

@@ -9,6 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.pose import Pose
 
+pytestmark = pytest.mark.usefixtures("four_views")
+
 SLICES = ("Red", "Yellow", "Green")
 TURN = Rotation.from_euler("xyz", (25, -35, 50), degrees=True)
 
