@@ -183,7 +183,7 @@ def _parsed(content: bytes) -> tuple[ET.Element, bytes, list[tuple[str, str, str
     return tree, ET.tostring(tree), taken
 
 
-class QUiLoader(QtUiTools.QUiLoader):
+class _UiLoader(QtUiTools.QUiLoader):
     """Loads a .ui file like Slicer's loader; unknown widgets, properties and connections raise."""
 
     def createWidget(self, class_name, parent=None, name=""):
@@ -224,6 +224,12 @@ class QUiLoader(QtUiTools.QUiLoader):
                     _child(root, entry.findtext("cstring", ""))
                 elif entry.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
                     self._problems.append(f"{element.get('class')} {element.get('name')}: unknown property {name}")
+
+
+@functools.cache
+def QUiLoader() -> _UiLoader:  # noqa: N802 - as in Slicer
+    """The one loader of the process: each would load and release Qt's designer plugins."""
+    return _UiLoader()
 
 
 def _child(root, name: str):
