@@ -5,7 +5,7 @@ from __future__ import annotations
 from robustness.corpus import corpus
 from robustness.fuzz import run
 
-_COUNT, _SEED = 600, 15
+_COUNT, _SEED = 400, 15
 
 
 def test_damaged_files_are_read_right_or_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ def test_a_safe_name_is_a_line_that_files_can_carry(name: str, expected: str) ->
     assert safe_name(expected) == expected
 
 
-@pytest.mark.parametrize("renamed", ["100%", "%s%n"])
 def test_volume_and_pose_of_any_name_live_are_renamed_and_saved(
-    scene: Any, small: Volume, pose: Pose, tmp_path: Path, renamed: str
+    scene: Any, small: Volume, pose: Pose, tmp_path: Path
 ) -> None:
     undo_history.enable(scene)
-    for name, expected in NAMES.items():
+    for (name, expected), renamed in zip(NAMES.items(), itertools.cycle(["100%", "%s%n"]), strict=False):
         volume_node = add_volume_node(scene, small, name=name)
         assert volume_node.GetName().startswith(expected if name else small.name)
         called = name or volume_node.GetName()
