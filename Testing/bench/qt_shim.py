@@ -227,7 +227,7 @@ class _UiLoader(QtUiTools.QUiLoader):
 
 
 @functools.cache
-def QUiLoader() -> _UiLoader:  # noqa: N802 - as in Slicer
+def QUiLoader() -> _UiLoader:
     """The one loader of the process: each would load and release Qt's designer plugins."""
     return _UiLoader()
 
