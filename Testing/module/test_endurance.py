@@ -15,5 +15,5 @@ def test_estimates_and_clicks_leave_as_many_nodes_observers_references_and_jobs(
     window = open_window(doubting_engine)
     endure(window, volumes, 2, 19)
     before = census(scene)
-    endure(window, volumes, 5, 50)
+    endure(window, volumes, 3, 19)
     assert not grown(before, census(scene))

@@ -11,6 +11,8 @@ import pydicom
 import pytest
 from imaging.samples import enhanced_us, sample, save
 
+pytestmark = pytest.mark.usefixtures("four_views")
+
 
 class ClickActions:
     """Real clicks in the mini-Slicer's window."""
