@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.registration import MINIMUM_POINTS, Similarity, register
@@ -214,6 +213,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
     Missing values stay gaps: each run without gaps is smoothed separately, or left unchanged if it is too short.
     """
+    from scipy.signal import savgol_filter  # loading it takes longer than every other part of an estimate's start
+
     columns = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     result = columns.copy()
     for column in range(columns.shape[1]):

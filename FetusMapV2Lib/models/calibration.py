@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name, to_json
@@ -284,6 +283,8 @@ def _slopes(
 
 def _widening(log_ratios: Array, excess: Array, weights: Array) -> float:
     """How much wider radii of unfamiliar pictures are: regression of the 90 % quantile on the excess."""
+    from scipy.optimize import minimize_scalar  # an estimate need not wait until it is loaded
+
     if not (excess > 0).any():
         return 0.0
     each = np.broadcast_to(weights[:, None], log_ratios.shape)
@@ -321,6 +322,7 @@ def conformal_quantile(values: Array, weights: Array | None = None) -> float:
 
 def _logistic(log_error: Array, close: NDArray[np.bool_], weights: Array) -> tuple[float, float]:
     """Offset and slope of P(close) = sigmoid(offset - slope log u), slope kept positive, lightly regularised."""
+    from scipy.optimize import minimize  # see `_widening`
 
     def loss(parameters: Array) -> float:
         score = parameters[0] - np.exp(parameters[1]) * log_error
