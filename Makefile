@@ -29,10 +29,13 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(MAKE) --jobs 2 --output-sync types-linux types-win32 types-panel
+	$(MAKE) --jobs 2 --output-sync types-library types-windows types-panel
 
-types-%:
-	$(BIN)/mypy -p FetusMapV2Lib --platform $* --cache-dir .mypy_cache/$*
+types-library:
+	$(BIN)/mypy -p FetusMapV2Lib --platform linux --cache-dir .mypy_cache/linux
+
+types-windows:
+	$(BIN)/mypy --config-file Testing/packaging/windows_types.ini --cache-dir .mypy_cache/win32
 
 types-panel:
 	$(BIN)/mypy --config-file Testing/bench/panel_types.ini --cache-dir .mypy_cache/panel

@@ -94,35 +94,36 @@ def write_pck_figure(path: Path, distances: Mapping[str, Array], heading: str, s
     panels = [(f"{mark.number} {mark.name}", [mark.row]) for mark in schema.landmarks]
     panels.append(("All landmarks", list(range(schema.count))))
     rows = -(-(len(panels) + 1) // _COLUMNS)
-    figure, axes = plt.subplots(
-        rows, _COLUMNS, figsize=(2.6 * _COLUMNS, 2.35 * rows + 0.6), dpi=130, sharex=True, sharey=True
-    )
+    width, height = 2.6 * _COLUMNS, 2.35 * rows + 0.6
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(width, height), dpi=130)
+    # inches known beforehand: measuring 24 panels takes longer than drawing them
+    margins = {"left": 0.85 / width, "right": 1 - 0.15 / width, "bottom": 0.7 / height, "top": 1 - 0.85 / height}
+    figure.subplots_adjust(**margins, wspace=0.12, hspace=0.22)
     steps = np.linspace(0, AUC_LIMIT_MM, 201)
-    for (title, columns), panel in zip(panels, axes.flat, strict=False):
+    for place, ((title, columns), panel) in enumerate(zip(panels, axes.flat, strict=False)):
         for number, values in enumerate(distances.values()):
             panel.plot(steps, 100 * pck(values[:, columns], steps), **_style(number))
         panel.set_title(title, fontsize=10)
         panel.set_xlim(0, AUC_LIMIT_MM)
         panel.set_ylim(0, 102)
+        panel.tick_params(labelleft=place % _COLUMNS == 0, labelbottom=place >= len(panels) - _COLUMNS)
         panel.grid(color="#dddddd", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in axes.flat[len(panels) :]:
         panel.axis("off")
-    for panel in axes.flat[len(panels) - _COLUMNS : len(panels)]:
-        panel.tick_params(labelbottom=True)
     lines = [Line2D([], [], label=name, **_style(number)) for number, name in enumerate(distances)]
     figure.suptitle(heading, fontsize=13)
     figure.supxlabel("distance to the truth, mm", fontsize=12)
     figure.supylabel("landmarks found, %", fontsize=12)
-    figure.tight_layout()
-    if len(lines) <= _ROOM_IN_PANEL:
+    in_panel = len(lines) <= _ROOM_IN_PANEL
+    if in_panel:
         axes.flat[len(panels)].legend(handles=lines, loc="center", frameon=False, fontsize=10, handlelength=3.2)
-    else:  # below the panels; the figure is saved with a tight bounding box
+    else:  # below the panels
         figure.legend(
             handles=lines, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=_COLUMNS,
             frameon=False, fontsize=10, handlelength=3.2,
         )  # fmt: skip
-    _save(figure, path)
+    _save(figure, path, grown=not in_panel)
 
 
 def write_skeleton_figure(
@@ -173,22 +174,23 @@ def _draw_views(panel: Any, prediction: Array, truth: Array, schema: Schema) -> 
     # from the front the fetal left is on the right; from its left the back is on the right
     views = (left, dorsal)
     starts: list[float] = []
-    edge = 0.0
+    right = 0.0
     for across in views:
         reach = (known - origin) @ across
-        starts.append(edge - float(reach.min()))
-        edge += float(np.ptp(reach)) + 14.0
+        starts.append(right - float(reach.min()))
+        right += float(np.ptp(reach)) + 14.0
     # an outlier is clipped at the frame rather than shrinking the truth
     height = (known - origin) @ cranial
     for across, start in zip(views, starts, strict=True):
         for points, style in zip((truth, prediction), _SKELETON, strict=True):
-            x, y = (points - origin) @ across + start, (points - origin) @ cranial
-            for edge_line in schema.edges:
-                panel.plot(x[[edge_line.start, edge_line.end]], y[[edge_line.start, edge_line.end]], **style)
+            places = np.stack([(points - origin) @ across + start, (points - origin) @ cranial])
+            gap = np.full(2, np.nan)
+            ends = [end for edge in schema.edges for end in (places[:, edge.start], places[:, edge.end], gap)]
+            panel.plot(*np.transpose(ends), **style)
     low = float(height.min()) - 14.0
     panel.plot([-8.0, 2.0], [low + 3.0] * 2, color="#444444", linewidth=2)
     panel.text(4.0, low + 3.0, "10 mm", fontsize=8, va="center", color="#444444")
-    panel.set_xlim(-10.0, edge - 4.0)
+    panel.set_xlim(-10.0, right - 4.0)
     panel.set_ylim(low, float(height.max()) + 10.0)
     panel.set_aspect("equal")
 
@@ -217,9 +219,11 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, grown: bool = True) -> None:
+    """Write and close a figure; one that is grown takes in what reaches beyond its frame."""
+    around = {"bbox_inches": "tight", "pad_inches": 0.15} if grown else {}
     try:
         with atomic_write(path) as staged:
-            figure.savefig(staged, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.15)
+            figure.savefig(staged, format="png", facecolor="white", **around)
     finally:
         plt.close(figure)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube, drawn_step
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.phantom.placement import CaseGeometry
-
-Tensor = torch.Tensor
 
 
 class Canvas:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -116,24 +113,3 @@ def test_an_unknown_formula_is_refused_at_once(fetusmap, model_file, tmp_path) -
     )
     assert answer.code == 2 and "unknown dating formula 'naegele'" in answer.err and "hadlock" in answer.err
     assert not (tmp_path / "out").exists()
-
-
-#: The command with an engine whose answer is known.
-PROGRAM = """
-from cli.synthetic_balls import ball_engine
-from FetusMapV2Lib import cli
-from FetusMapV2Lib.estimation.engine import PoseEngine
-PoseEngine.load = classmethod(lambda cls, *_: ball_engine())
-cli.main()
-"""
-
-
-def test_the_pdf_is_printed_by_a_process_without_a_screen(tmp_path) -> None:
-    write_volume(tmp_path / "v.nrrd", ball_volume()[0])
-    environment = {name: text for name, text in os.environ.items() if name != "QT_QPA_PLATFORM"}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    command = [sys.executable, "-c", PROGRAM, "estimate", tmp_path / "v.nrrd", "-o", tmp_path / "out", "--pdf"]
-    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "v.report.pdf").read_bytes().startswith(b"%PDF-")
-    assert not (tmp_path / "out" / "v.report.html").exists()
