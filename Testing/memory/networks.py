@@ -15,7 +15,7 @@ from FetusMapV2Lib.memory.plan import Choices, MemoryPlan, Prediction, Storage, 
 from FetusMapV2Lib.memory.unit_builder import build_units
 from FetusMapV2Lib.network.unet import UNet3d
 
-SIZE = (24, 16, 40)
+SIZE = (24, 16, 8)
 
 #: A machine on which operations alone take time, and slices of channels may be thin.
 COUNTED = Machine(
