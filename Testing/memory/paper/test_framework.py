@@ -59,9 +59,14 @@ def links_of(network: nn.Module) -> list[tuple[str, str]]:
     return [(source.name, node.name) for node in traced.graph.nodes for source in node.all_input_nodes]
 
 
+@functools.cache
+def planned(scheme: str, widths: tuple[int, ...] = (8, 16)) -> MemoryPlan:
+    return plan_framework(unet(widths), SIZE, scheme)
+
+
 def test_a_partition_is_whole_and_valid():
     network = unet()
-    plan = plan_framework(network, SIZE, "gcp")
+    plan = planned("gcp", (4, 8))
     links = links_of(network)
     names = [name for segment in plan.partition for name in segment.nodes]
     assert len(names) == len(set(names))
@@ -93,11 +98,6 @@ def test_steps_two_and_three_start_from_the_partition_of_step_one():
     alone = [segment.nodes for segment in found.segments if segment.technique is Technique.REVERSIBLE]
     assert all(len(nodes) == 1 for nodes in alone)
     assert [nodes[0] for nodes in alone] == [path.replace(".", "_") for path in found.reversible]
-
-
-@functools.cache
-def planned(scheme: str) -> MemoryPlan:
-    return plan_framework(unet((8, 16)), SIZE, scheme)
 
 
 def converted(network: nn.Module, plan: MemoryPlan) -> nn.Module:
@@ -153,7 +153,7 @@ def test_the_predicted_peak_is_the_one_on_the_cpu():
 
 def test_a_plan_is_read_back_and_runs():
     network = unet()
-    plan = plan_framework(network, SIZE, "gcp")
+    plan = planned("gcp", (4, 8))
     again = MemoryPlan.from_dict(plan.to_dict())
     assert again == plan
     x = torch.randn(1, 1, *SIZE)
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_refused():
     network = unet()
     with pytest.raises(UserError, match="unknown memory scheme"):
         plan_framework(network, SIZE, "magic")
-    plan = plan_framework(network, SIZE, "gcp")
+    plan = planned("gcp", (4, 8))
     with pytest.raises(BudgetError) as refusal:
         plan_framework(network, SIZE, "gcp", budget_bytes=1000)
     assert refusal.value.smallest_bytes == plan.prediction.peak_bytes
