@@ -25,7 +25,7 @@ def test_growth_since_an_earlier_examination_comment_and_signature(fetusmap, see
     assert first.code == 0, first.err
     earlier = tmp_path / "then" / "v.measurements.json"
     told = ("--examiner", "Dr. Ä", "--institution", "Klinik", "--comment", "Gut zu sehen.", "--paper", "letter")
-    wanted = ("--report", "--examined", "2026-02-15", "--earlier", earlier, *told)
+    wanted = ("--report", "--examined", "2026-02-15", "--earlier", earlier, "--earlier-fetus", 1, *told)
     answer = fetusmap("estimate", volume_file, "-o", tmp_path / "now", *wanted)
     assert answer.code == 0, answer.err
     examination = results(tmp_path / "now")["examination"]
