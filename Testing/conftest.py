@@ -157,7 +157,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     They stay to the end, so later collections need not look at them either: one of everything takes half a second.
     """
     gc.disable()
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, AttributeError):
         rewrite_a_share(session.config)
     yield
     gc.freeze()
@@ -181,8 +181,9 @@ def rewrite_a_share(config: pytest.Config) -> None:
         folder = rewrite.get_cache_dir(path)
         kept = folder / f"{path.stem}{rewrite.PYC_TAIL}"
         if rewrite._read_pyc(path, kept) is None and rewrite.try_makedirs(folder):
-            source, code = rewrite._rewrite_test(path, config)
-            rewrite._write_pyc(state, code, source, kept)
+            with contextlib.suppress(SyntaxError):  # which collecting tells as it should be told
+                source, code = rewrite._rewrite_test(path, config)
+                rewrite._write_pyc(state, code, source, kept)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -198,7 +199,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
         elif is_quick(place_of(item)):
             item.add_marker(pytest.mark.quick)
-    ranks = dict.fromkeys(slow_files, 0) | {HERE / place: rank for rank, place in enumerate(LONG, 1)}
+    ranks = {HERE / place: rank for rank, place in enumerate(LONG, 1)} | dict.fromkeys(slow_files, 0)
     items.sort(key=lambda item: ranks.get(item.path, len(LONG) + 1))
     if len({item.path.relative_to(HERE).parts[0] for item in items}) > 1:
         # Some rooms draw by Mesa, others load Triton, whose LLVM ends a process in which Mesa's has drawn before.
