@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists translations screenshots \
-	benchmark-accuracy benchmark-speed bare-root container-root clean
+	benchmark-accuracy benchmark-speed gpu-check bare-root container-root clean
 
 setup: $(STAMP)
 
@@ -80,6 +80,10 @@ translations: setup
 
 screenshots: setup
 	FETUSMAPV2_PICTURES=docs/images QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/module/test_acceptance_scenario.py -k sample_data
+
+# Everything that only a GPU can say, within 14 minutes; call it again until nothing is left. `GPU=--rehearse` tries it here.
+gpu-check: setup
+	$(BIN)/python Testing/benchmarks/gpu.py $(GPU)
 
 benchmark-accuracy: setup
 	$(BIN)/python Testing/benchmarks/accuracy.py

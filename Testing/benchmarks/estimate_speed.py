@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from memory_bench.records import put_between_markers
 from monai import transforms
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import UNet
@@ -88,11 +89,18 @@ def main() -> None:
         followed = _follow(engine, clock, read_volume(paths[0]), arguments.frames)
         if not arguments.quick:  # one pass takes minutes on a CPU; its spread does not matter at this ratio
             clock.timed("sliding window", lambda: _sliding_window(engine, read_volume(paths[0])))
-    print(
-        f"{describe_device(clock.device)}, {arguments.threads} threads, torch {torch.__version__}, {len(paths)} volumes"
+    print(_told(clock, arguments, loaded), "\n")
+    tables = report(clock, followed)
+    print(tables)
+    if arguments.page is not None:
+        put_between_markers(arguments.page, "estimate gpu", f"{_told(clock, arguments, loaded)}\n\n{tables}\n")
+
+
+def _told(clock: Clock, arguments: argparse.Namespace, loaded: float) -> str:
+    return (
+        f"{describe_device(clock.device)}, {arguments.threads} threads, torch {torch.__version__}. Loading the model: "
+        f"{loaded:.2f} s, the first estimate after it: {clock.median('first estimate'):.2f} s."
     )
-    print(f"Loading the model: {loaded:.2f} s, the first estimate after it: {clock.median('first estimate'):.2f} s\n")
-    print(report(clock, followed))
 
 
 def report(clock: Clock, followed: list[int]) -> str:
@@ -229,6 +237,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="of every volume")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=10, help="of the moving fetus")
+    parser.add_argument(
+        "--page", type=Path, default=None, help="put the tables, of a GPU, between the markers of this page"
+    )
     parser.add_argument("--size", type=_numbers, default=(460, 313, 312), help="k,j,i of the simulated volume")
     parser.add_argument("--quick", action="store_true", help="without the sliding window")
     parser.add_argument(

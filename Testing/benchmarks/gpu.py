@@ -41,21 +41,22 @@ class Step:
     limit_s: float
 
 
-def steps(output: Path, page: Path) -> list[Step]:
+def steps(output: Path, pages: Path) -> list[Step]:
     """On a GPU; what matters most comes first."""
     bench = "Testing/benchmarks/"
     tests = ("Testing/memory/fused", *(f"Testing/memory/test_{name}.py" for name in ("offload", "workspace", "slabs")))
-    memory = ("gpu", "--time-limit", "400", "--output", str(output / "memory"), "--page", str(page))
+    page = ("--page", str(pages / "accuracy.md"))
+    memory = ("gpu", "--time-limit", "400", "--output", str(output / "memory"), "--page", str(pages / "memory.md"))
     return [
         Step("tests", ("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests), 150),
         Step("memory", (f"{bench}memory.py", *memory), 450),
-        Step("estimate", (f"{bench}estimate_speed.py", "--device", "cuda", "--repeats", "3"), 120),
+        Step("estimate", (f"{bench}estimate_speed.py", "--device", "cuda", "--repeats", "3", *page), 120),
         Step("kernels", (f"{bench}fused_kernels.py",), 50),
         Step("kernels-256", (f"{bench}fused_kernels.py", "--limit-mib", "256"), 50),
     ]
 
 
-def rehearsal(output: Path, page: Path) -> list[Step]:
+def rehearsal(output: Path, pages: Path) -> list[Step]:
     """The same on a CPU: Triton's interpreter, tiny networks and volumes."""
     memory = "--device cpu --size 16,16,16 --widths 4,8 --rounds 1 --side 64 --measuring 0.05 --budget-gb 0.02"
     small = {
@@ -65,7 +66,7 @@ def rehearsal(output: Path, page: Path) -> list[Step]:
         "kernels": ("--device", "cpu", "--rows", "4", "--width", "4"),
     }
     small["kernels-256"] = small["kernels"]
-    return [Step(one.name, (*one.arguments, *small[one.name]), one.limit_s) for one in steps(output, page)]
+    return [Step(one.name, (*one.arguments, *small[one.name]), one.limit_s) for one in steps(output, pages)]
 
 
 def run(todo: list[Step], output: Path, time_limit: float, environment: dict[str, str] | None = None) -> list[str]:
@@ -140,12 +141,14 @@ def main() -> None:
     if arguments.fresh:
         shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
-    page = ROOT / "docs/memory.md"
+    pages = ROOT / "docs"
     environment = {}
     if arguments.rehearse:
-        page = Path(shutil.copy(page, output / "memory.md"))
+        for name in ("memory.md", "accuracy.md"):
+            shutil.copy(pages / name, output)
+        pages = output
         environment = {"TRITON_INTERPRET": "1", "FETUSMAPV2_DATA": str(output / "cache")}
-    todo = (rehearsal if arguments.rehearse else steps)(output, page)
+    todo = (rehearsal if arguments.rehearse else steps)(output, pages)
     left = run(todo, output, arguments.time_limit, environment)
     print(f"Left: {', '.join(left)}; call again" if left else f"Everything is done: {output}")
     sys.exit(bool(left))

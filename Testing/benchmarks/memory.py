@@ -108,7 +108,9 @@ def gpu(arguments: argparse.Namespace, records: Records) -> dict[str, str]:
     whole = [device.native(records, arguments.size or NATIVE, widths, on, kind) for kind in ("tf32", "bf16")]
     for cells in large:
         rows += [device.run_cell(records, cell, schemes, arguments.rounds) for cell in cells if records.time_left]
+    places = [f"{size_name(size)}, {precision}" for size in sizes for precision in device.PRECISIONS]
     return {
+        "gpu aims": device_tables.aims(rows, places, whole, room),
         "gpu": device_tables.steps(rows, schemes),
         "gpu native": device_tables.native(whole),
         "gpu largest": device_tables.largest(room),

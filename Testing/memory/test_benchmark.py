@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import gpu
 from benchmarks.memory_bench import device, device_tables, tables, timing
 from benchmarks.memory_bench.fake import measured, measured_inference
 from benchmarks.memory_bench.records import Records, put_between_markers
@@ -136,6 +137,39 @@ def test_the_gpu_part_runs_here_and_goes_on_where_it_was_cut(tmp_path, monkeypat
     found = device.largest(Records(tmp_path), budget, SIZE, WIDTHS, "cpu")
     assert 0 < found["peak_bytes"] <= budget
     assert "million voxels" in device_tables.largest(found)
+
+
+def test_the_aims_say_what_is_not_measured_and_take_what_is():
+    row = {"size": [16, 16, 16], "precision": "tf32", "schemes": {"vanilla": {"seconds": [2.0], "peak_bytes": 100}}}
+    row["schemes"]["lean"] = {"seconds": [1.0, 3.0, 5.0], "peak_bytes": 30}
+    table = device_tables.aims([row], ["16x16x16, tf32", "16x16x16, bf16"], [None], None)
+    assert "| default plan | 34 % at 1.66x | 25 % at 1.10x | 30 % at 1.50x | not measured yet |" in table
+    assert "| a step at 464x320x320 | never run | TF32 and bf16 | not measured yet |" in table
+
+
+def test_what_a_gpu_has_to_say_goes_on_where_it_was_cut(tmp_path, capsys):
+    """A step that is done is not done again; one that hangs, fails or has more to do is left, with its log."""
+    there = tmp_path / "there"
+    steps = [
+        gpu.Step("good", ("-c", "print('said')"), 60),
+        gpu.Step("bad", ("-c", "1 / 0"), 60),
+        gpu.Step("hangs", ("-c", "import threading; threading.Event().wait()"), 0.3),
+        gpu.Step("long", ("-c", f"import pathlib; p = pathlib.Path({str(there)!r}); "
+                          "print('' if p.exists() else 'no time left, call again'); p.touch()"), 60),
+    ]  # fmt: skip
+    assert gpu.run(steps, tmp_path, 1000) == ["bad", "hangs", "long"]
+    assert (tmp_path / "good.log").read_text() == "said\n" and "ZeroDivisionError" in (tmp_path / "bad.log").read_text()
+    assert gpu.run(steps, tmp_path, 1000) == ["bad", "hangs"]
+    assert gpu.run(steps, tmp_path, 0) == ["bad", "hangs"]
+    told = capsys.readouterr().out
+    assert all(
+        words in told for words in ("good: done before", "hangs: took too long", "long: to go on", "no time left")
+    )
+    tried = gpu.rehearsal(tmp_path, tmp_path)
+    assert all(
+        few.arguments[0] == all_.arguments[0] for few, all_ in zip(tried, gpu.steps(tmp_path, tmp_path), strict=True)
+    )
+    assert sum(step.limit_s for step in gpu.steps(tmp_path, tmp_path)) <= 840
 
 
 def test_rows_are_kept_and_time_is_limited(tmp_path):

@@ -104,3 +104,52 @@ def largest(row: Row | None) -> str:
     k, j, i = row["size"]
     cells = [size_name((k, j, i)), f"{k * j * i / 1e6:.1f}", f"{row['peak_bytes'] / GB:.2f}", f"{row['seconds']:.2f}"]
     return markdown(["within", "input", "million voxels", "peak GB", "s"], [[f"{row['budget'] / GB:g} GB", *cells]])
+
+
+NOT_MEASURED = "not measured yet"
+#: Of schemes: what an earlier state measured on an H200 or H100 in TF32, and what is to be reached (peak and time).
+_AIMS = (
+    ("lean", "default plan", "34 % at 1.66x", "25 % at 1.10x"),
+    ("fast", "no convolution twice", "52 % at 1.35x", "45 % at 0.85x"),
+    ("streamed-host", "streamed through host memory", "16 % at 29x", "17 % at 1.6x"),
+    ("gcp-valid", "GCP, by our executor", "68 % at 1.30x", "75 % at 1.24x"),
+    ("rev", "REV, by our executor", "97 % at 1.78x", "66 % at 1.47x"),
+    ("gcp-rev", "GCP + REV, by our executor", "69 % at 1.72x", "57 % at 1.24x"),
+)
+
+
+def aims(rows: Iterable[Row], places: Iterable[str], whole: Iterable[Row | None], room: Row | None) -> str:
+    """What is to be reached beside what is measured; says so where nothing is.
+
+    Args:
+        rows: of cells.
+        places: size and precision of every cell that is to be measured, as "176x112x112, tf32".
+        whole: steps at the size of the volumes.
+        room: the largest input within a budget.
+    """
+    known = {f"{size_name(row['size'])}, {row['precision']}": row for row in rows}
+    places = list(places)
+    lines = [
+        [title, earlier, aim, *(_reached(known.get(place), key) for place in places)]
+        for key, title, earlier, aim in _AIMS
+    ]
+    rest = [""] * (len(places) - 1)
+    steps = [
+        f"{row['precision']}: {row['seconds']:.2f} s, {row['peak_bytes'] / GB:.1f} GB"
+        for row in whole
+        if row is not None
+    ]
+    lines.append(["a step at 464x320x320", "never run", "TF32 and bf16", "; ".join(steps) or NOT_MEASURED, *rest])
+    largest = NOT_MEASURED if room is None else f"{size_name(tuple(room['size']))} in {room['budget'] / GB:g} GB"
+    lines.append(["largest input within 8 GB", "", "288x176x192", largest, *rest])
+    return markdown(["peak and time of vanilla's", "earlier, measured", "to reach", *places], lines)
+
+
+def _reached(row: Row | None, key: str) -> str:
+    found, plain = ({}, {}) if row is None else (row["schemes"].get(key, {}), plain_of(row))
+    if "failed" in found:
+        return "failed"
+    seconds, reference = median_s(found), median_s(plain)
+    if not seconds or not reference:
+        return NOT_MEASURED
+    return f"{100 * found['peak_bytes'] / plain['peak_bytes']:.0f} % at {seconds / reference:.2f}x"
