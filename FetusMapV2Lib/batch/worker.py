@@ -10,6 +10,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, TextIO
 
 from FetusMapV2Lib.batch.case_work import BatchSettings, process_case
@@ -19,6 +20,9 @@ from FetusMapV2Lib.core.serialisation import from_json
 
 if TYPE_CHECKING:
     from FetusMapV2Lib.estimation.engine import PoseEngine
+
+#: Seconds between two stages that are told: the process that hears them shares the cores with many that work.
+_TELL_S = 0.5
 
 
 def main() -> None:
@@ -34,8 +38,13 @@ def main() -> None:
         return
     send_message(out, {"ready": os.getpid()})
 
+    told = time.monotonic()
+
     def report(fraction: float, stage: str) -> None:
-        send_message(out, {"stage": stage, "fraction": fraction})
+        nonlocal told
+        if time.monotonic() - told >= _TELL_S:
+            told = time.monotonic()
+            send_message(out, {"stage": stage, "fraction": fraction})
 
     while True:
         task = json.loads(lines.get())

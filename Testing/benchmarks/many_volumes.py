@@ -3,15 +3,17 @@
     python Testing/benchmarks/many_volumes.py [--cases 10000] [--broken 0.01] [--ray ADDRESS]
 
 Tiny volumes, some of them broken, and an engine that answers at once. Prints milliseconds per case of a plain loop in
-one process (read, estimate, write) and of batches with one and two processes, taken turn by turn on parts of the
-volumes; then all cases with two processes: rate, memory of the driver and its processes, and how long a second
-run takes, in which everything is done before. With --ray the parts are also processed on a Ray cluster ("local"
-starts one), with one and two engines of one core.
+one process (read, estimate, write), of two such loops at once that share nothing but the computer, and of batches with
+one and two processes, taken turn by turn on parts of the volumes, with the CPU time of the driver. Then all cases with
+two processes: rate, memory of the driver and its processes, and how long a second run takes, in which everything is
+done before. With --ray the parts are also processed on a Ray cluster ("local" starts one), with one and two engines of
+one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import sys
@@ -20,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT)]
@@ -95,6 +98,29 @@ def loop(cases: list[BatchCase], output: Path) -> float:
     return time.perf_counter() - start
 
 
+def two_loops(cases: list[BatchCase], folder: Path) -> float:
+    """Seconds of two such loops at once, each in a process of its own with half of the cases."""
+    context = multiprocessing.get_context("spawn")
+    together, seconds = context.Barrier(2), context.Queue()
+    halves = [cases[0::2], cases[1::2]]
+    loops = [
+        context.Process(target=_one_of_two, args=(half, folder / str(number), together, seconds))
+        for number, half in enumerate(halves)
+    ]
+    for one in loops:
+        one.start()
+    found = [seconds.get() for _ in loops]
+    for one in loops:
+        one.join()
+    return max(found)
+
+
+def _one_of_two(cases: list[BatchCase], output: Path, together: Any, seconds: Any) -> None:
+    loop(cases[:1], output / "warm")
+    together.wait()
+    seconds.put(loop(cases, output / "all"))
+
+
 def resident(pid: int) -> float:
     """MiB of a process in memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -104,18 +130,25 @@ def resident(pid: int) -> float:
 def compare(cases: list[BatchCase], folder: Path, part: int, rounds: int, ray: str | None) -> None:
     """A loop, one process and two, turn by turn; the start of processes is measured with a batch of two cases."""
     ways = {"process": processes} | ({"Ray engine": ray_engines(ray)} if ray else {})
-    rows: dict[str, list[float]] = {"loop": []}
+    rows: dict[str, list[float]] = {"loop": [], "two loops": []}
     for turn in range(rounds):
         some = cases[turn * part : (turn + 1) * part]
         rows["loop"].append(loop(some, folder / f"loop-{turn}") / part)
+        rows["two loops"].append(two_loops(some, folder / f"loops-{turn}") / part)
         for name, make in ways.items():
             for jobs in (1, 2):
                 started, _ = run(some[:jobs], folder / f"start-{name}-{jobs}-{turn}", jobs, make=make)
+                before = time.process_time()
                 seconds, _ = run(some, folder / f"{name}-{jobs}-{turn}", jobs, make=make)
+                rows.setdefault(f"{name}, {jobs} at once, CPU of the driver", []).append(
+                    (time.process_time() - before) / part
+                )
                 rows.setdefault(f"{name}, {jobs} at once", []).append((seconds - started) / (part - jobs))
     medians = {name: 1000 * sorted(times)[len(times) // 2] for name, times in rows.items()}
     for name, value in medians.items():
         print(f"{name}: {value:.2f} ms per case")
+    alone = medians["loop"] / medians["two loops"] / 2
+    print(f"two loops that share nothing: efficiency {alone:.2f}")
     for name in ways:
         one, two = medians[f"{name}, 1 at once"], medians[f"{name}, 2 at once"]
         print(f"{name}: overhead per case {one - medians['loop']:.2f} ms; efficiency of two {one / two / 2:.2f}")
