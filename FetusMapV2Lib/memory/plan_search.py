@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import CostModel
@@ -30,7 +30,7 @@ DEFAULT_SLOWDOWN = 1.1
 # Prices looked at, which bound the planning time: for the least memory, and for ways that trade memory for time.
 _EVALUATIONS = 90
 _LEAN_EVALUATIONS = 45
-_FRONT_EVALUATIONS = 300
+_FRONT_EVALUATIONS = 250
 
 
 class PlanSearch:
@@ -112,6 +112,9 @@ class PlanSearch:
     def front(self) -> Frontier:
         """Ways that no other beats in both memory and time; the same whatever the budget is."""
         front = Frontier(self.cost_model, self._changes)
+        if self.cost_model.training:  # the plan that is made without a budget is among them
+            self.space, seconds = self.lean, DEFAULT_SLOWDOWN * self.cost_model.plain_seconds()
+            self._search(self._patterns(), _EVALUATIONS, front, seconds)
         for space in (self.lean, self.wide):
             self.space = space
             self._look_for_leanest(front)
@@ -168,20 +171,27 @@ class PlanSearch:
 
     # -- search ------------------------------------------------------------------------------------------------
 
-    def _memory_score(self, choices: Choices) -> tuple[float, ...]:
+    def _memory_score(self, choices: Choices, max_seconds: float) -> tuple[float, ...]:
         price = self.cost_model.price(choices)
         seconds = self.cost_model.machine.seconds(price)
-        return (max(0.0, seconds - self.max_seconds), price.peak, seconds)
+        return (max(0.0, seconds - max_seconds), price.peak, seconds)
 
-    def _search(self, starts: list[Choices], evaluations: int, front: Frontier | None = None) -> Choices:
+    def _search(
+        self,
+        starts: list[Choices],
+        evaluations: int,
+        front: Frontier | None = None,
+        max_seconds: float | None = None,
+    ) -> Choices:
         """The leanest start, made leaner by single changes until none helps or the effort is spent.
 
         Args:
             starts: where to begin.
             evaluations: prices looked at.
             front: takes up what is found on the way.
+            max_seconds: longest that a step may take, None = what the search was asked for.
         """
-        score = self._memory_score
+        score = partial(self._memory_score, max_seconds=self.max_seconds if max_seconds is None else max_seconds)
         best = min(starts, key=score)
         end = self.cost_model.evaluations + evaluations
         improved = True

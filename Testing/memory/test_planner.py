@@ -225,9 +225,13 @@ def test_budgets_are_met(budgeted, small_network):
         assert measured_peak(small_network, budgeted(share))[0] <= 1.03 * share * vanilla
 
 
-def test_a_larger_budget_is_never_slower_and_no_plan_is_beaten_in_both_columns(budgeted):
+def test_a_larger_budget_is_never_slower_and_no_plan_is_beaten_in_both_columns(budgeted, small_network):
     found = [budgeted(share).prediction for share in _SHARES]
     assert all(more.seconds <= less.seconds for less, more in itertools.pairwise(found))
+    default = plan_training(small_network, (96, 64, 64), machine=machine_named("h200", "tf32")).prediction
+    found.append(default)
+    within = budgeted((default.peak_bytes + 1) / default.vanilla_peak_bytes).prediction
+    assert within.seconds <= default.seconds and within.peak_bytes <= default.peak_bytes
     costs = {(one.peak_bytes, one.seconds) for one in found}
     assert len(costs) > 8
     assert not [pair for pair in itertools.permutations(costs, 2) if _beats(*pair)]
