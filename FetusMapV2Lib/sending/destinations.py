@@ -111,7 +111,7 @@ def named_destination(pacs: str | None, dicomweb: str | None, calling: str, secu
         InputError: none or both are given, or it cannot be one.
     """
     if (pacs is None) == (dicomweb is None):
-        raise InputError("where to send is not clear", remedy="Give either --pacs or --dicomweb")
+        raise InputError("where to send is not clear", remedy="Give one of the two: a PACS, or a DICOMweb address")
     return parse_dicomweb(dicomweb, security) if dicomweb is not None else parse_pacs(pacs or "", calling, security)
 
 

@@ -32,7 +32,7 @@ def test_files_are_sent_by_c_store_and_by_dicomweb(fetusmap, file: Path) -> None
 @pytest.mark.parametrize("where", [(), ("--pacs", "A@h:1", "--dicomweb", "http://h")])
 def test_it_has_to_be_clear_where_to(fetusmap, file: Path, where: tuple[str, ...]) -> None:
     answer = fetusmap("send", file, *where)
-    assert answer.code == 2 and "either --pacs or --dicomweb" in answer.err
+    assert answer.code == 2 and "one of the two: a PACS, or a DICOMweb address" in answer.err
 
 
 def test_a_missing_package_is_one_line(fetusmap, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
