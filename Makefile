@@ -40,11 +40,11 @@ types-windows:
 types-panel:
 	$(BIN)/mypy --config-file Testing/bench/panel_types.ini --cache-dir .mypy_cache/panel
 
-# Three processes for two cores, as many tests wait for other processes; files stay whole and keep the order of
+# Four processes for two cores, as many tests wait for other processes; files stay whole and keep the order of
 # Testing/conftest.py: those with slow tests first.
 # Compiled modules are kept, whatever the environment says: the tests start hundreds of processes.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest \
-	-n 3 --dist loadfile --no-loadscope-reorder
+	-n 4 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST)

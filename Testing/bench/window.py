@@ -157,6 +157,7 @@ class MainWindow(QtWidgets.QMainWindow):
     def press(self, key) -> None:
         """Press a key in the widget with the focus; a button with this shortcut is clicked."""
         self.activateWindow()
+        QTest.qWaitForWindowActive(self)  # another window that has just gone may have been the active one
         QTest.keyClick(self.focusWidget() or self, key)
         # a button is clicked 0.1 s after its shortcut (QAbstractButton.animateClick)
         while any(button.isDown() for button in self.findChildren(QtWidgets.QPushButton)):
