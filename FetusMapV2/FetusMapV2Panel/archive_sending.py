@@ -13,8 +13,7 @@ import slicer
 
 from FetusMapV2Lib.core.errors import InputError, UserError
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
-from FetusMapV2Lib.presenting.archive_texts import belonging_of, cancelled_text, sending_stage, sent_text
-from FetusMapV2Lib.presenting.tones import Tone
+from FetusMapV2Lib.presenting.archive_texts import belonging_of, sending_stage, sending_steps
 from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Pacs, Security, parse_destination
 from FetusMapV2Panel.dicom_study import studyOf
 from FetusMapV2Panel.translations import translator
@@ -83,15 +82,7 @@ class ArchiveSending:
         python = shutil.which("PythonSlicer") or sys.executable
         job = sending_job(self._files, destination, belonging, python=python)
         onProgress(0.1, sending_stage())
-        try:
-            while not job.step():
-                if shouldCancel():
-                    self._section.say(cancelled_text())
-                    return
-                yield
-        finally:
-            job.cancel()
-        self._section.say(sent_text(address, job.result().stored), Tone.SUCCESS)
+        self._section.say(*(yield from sending_steps(job, address, shouldCancel)))
 
 
 def _requirePackage(isPacs: bool) -> None:

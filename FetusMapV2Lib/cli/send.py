@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from FetusMapV2Lib.cli.archive_options import AuthoritiesOption, CallingOption, CertificateOption, TlsOption
 from FetusMapV2Lib.cli.console import print_message, progress_bar, reporter
 from FetusMapV2Lib.cli.patterns import expanded
 
@@ -19,16 +20,10 @@ def send(
     dicomweb: Annotated[
         Optional[str], typer.Option("--dicomweb", metavar="URL", help="Address of a DICOMweb service, for STOW-RS.")
     ] = None,
-    calling_aet: Annotated[
-        str, typer.Option("--calling-aet", metavar="TITLE", help="AE title of this sender, as the archive knows it.")
-    ] = "FETUSMAP",
-    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
-    authorities: Annotated[
-        Optional[Path], typer.Option("--ca", metavar="FILE", help="PEM file with the authorities that are trusted.")
-    ] = None,
-    certificate: Annotated[
-        Optional[Path], typer.Option("--certificate", metavar="FILE", help="PEM file with own certificate and key.")
-    ] = None,
+    calling_aet: CallingOption = "FETUSMAP",
+    tls: TlsOption = False,
+    authorities: AuthoritiesOption = None,
+    certificate: CertificateOption = None,
     nameless: Annotated[
         bool, typer.Option("--nameless", help="Send files that name no patient, such as those without identifiers.")
     ] = False,

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from FetusMapV2Lib.cli.archive_options import AuthoritiesOption, CallingOption, CertificateOption, TlsOption
 from FetusMapV2Lib.cli.console import DeviceOption, ModelOption, out, print_message
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.packages import require_package
 
 if TYPE_CHECKING:
-    from FetusMapV2Lib.sending.destinations import Security
+    from FetusMapV2Lib.sending.destinations import Destination, Security
     from FetusMapV2Lib.serving.front_door import DoorOptions
     from FetusMapV2Lib.serving.session_options import SessionOptions
 
@@ -44,16 +45,10 @@ def serve(
     dicomweb: Annotated[
         Optional[str], typer.Option("--dicomweb", metavar="URL", help="Reports may be sent here, by STOW-RS.")
     ] = None,
-    calling_aet: Annotated[
-        str, typer.Option("--calling-aet", metavar="TITLE", help="AE title of this sender, as the archive knows it.")
-    ] = "FETUSMAP",
-    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
-    authorities: Annotated[
-        Optional[Path], typer.Option("--ca", metavar="FILE", help="PEM file with the authorities that are trusted.")
-    ] = None,
-    certificate: Annotated[
-        Optional[Path], typer.Option("--certificate", metavar="FILE", help="PEM file with own certificate and key.")
-    ] = None,
+    calling_aet: CallingOption = "FETUSMAP",
+    tls: TlsOption = False,
+    authorities: AuthoritiesOption = None,
+    certificate: CertificateOption = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
     memory_budget: Annotated[
@@ -97,14 +92,14 @@ def serve(
         device=device,
         memory_budget=None if memory_budget is None else parse_bytes(memory_budget),
         language=language or "",
-        **_archive(pacs, dicomweb, calling_aet, Security(tls, authorities, certificate)),
+        archive=_archive(pacs, dicomweb, calling_aet, Security(tls, authorities, certificate)),
     )
     door = DoorOptions(host, port, token or "", tabs, 60 * keep)
     asyncio.run(_serve(door, session))
 
 
-def _archive(pacs: str | None, dicomweb: str | None, calling: str, security: Security) -> dict[str, Any]:
-    """The options of a session about the archive.
+def _archive(pacs: str | None, dicomweb: str | None, calling: str, security: Security) -> Destination | None:
+    """Where reports may be sent; None if nowhere.
 
     Raises:
         UserError: it is none, there are two, or a package is missing.
@@ -113,10 +108,10 @@ def _archive(pacs: str | None, dicomweb: str | None, calling: str, security: Sec
     from FetusMapV2Lib.sending.sender import require_sender
 
     if pacs is None and dicomweb is None:
-        return {}
+        return None
     destination = named_destination(pacs, dicomweb, calling, security)
     require_sender(destination)
-    return {"archive": str(destination), "calling": calling, "archive_security": security.document()}
+    return destination
 
 
 def _results(cases: Path | None, output: Path | None) -> str:

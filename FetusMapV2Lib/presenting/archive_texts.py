@@ -1,14 +1,20 @@
-"""What a user interface says of sending a report to an archive, and whose report it may send."""
+"""Sending a report to an archive from a user interface: whose it may be, what is said, and that it can be cancelled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.core.jobs import Job
+from FetusMapV2Lib.core.progress import ShouldCancel
 from FetusMapV2Lib.imaging.study import Study
+from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.sending.objects import Belonging
+
+if TYPE_CHECKING:
+    from FetusMapV2Lib.sending.sender import Sent
 
 _ = translator(__name__)
 
@@ -33,11 +39,25 @@ def sending_stage() -> str:
     return _("sending to the archive")
 
 
-def sent_text(destination: str, stored: Sequence[Path]) -> str:
-    """What was sent where."""
-    return _("Sent to {0}: {1}.").format(destination, ", ".join(path.name for path in stored))
+def sending_steps(
+    job: Job[Sent], destination: str, should_cancel: ShouldCancel
+) -> Generator[None, None, tuple[str, Tone]]:
+    """Carry a job of `sending` on until it is done or cancelled; the result is what to say, and its tone.
 
+    Args:
+        job: sends the files.
+        destination: where to, as the user knows it.
+        should_cancel: asked at each step.
 
-def cancelled_text() -> str:
-    """That it was cancelled, and what that leaves."""
-    return _("Cancelled; what the archive has already stays there.")
+    Raises:
+        UserError: see `sender.send`.
+    """
+    try:
+        while not job.step():
+            if should_cancel():
+                return _("Cancelled; what the archive has already stays there."), Tone.NOTE
+            yield
+    finally:
+        job.cancel()
+    names = ", ".join(path.name for path in job.result().stored)
+    return _("Sent to {0}: {1}.").format(destination, names), Tone.SUCCESS

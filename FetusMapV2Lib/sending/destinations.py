@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,6 @@ class Security:
         for path in (self.authorities, self.certificate):
             if path is not None and not path.is_file():
                 raise InputError("no such file", where=path, remedy="Check the path")
-
-    def document(self) -> dict[str, Any]:
-        """As JSON values, for another process."""
-        paths = {"authorities": self.authorities, "certificate": self.certificate}
-        return {"tls": self.tls, **{key: path and str(path.absolute()) for key, path in paths.items()}}
-
-    @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Security:
-        """What `document` gave."""
-        paths = {key: document[key] and Path(document[key]) for key in ("authorities", "certificate")}
-        return cls(tls=document["tls"], **paths)
 
 
 @dataclass(frozen=True)
@@ -102,6 +92,29 @@ def parse_destination(text: str, calling: str = CALLING_TITLE, security: Securit
     if re.match(r"https?://", written, re.IGNORECASE):
         return parse_dicomweb(written, security)
     return parse_pacs(written, calling, security)
+
+
+def destination_document(destination: Destination) -> dict[str, Any]:
+    """A destination as JSON values, for another process; `destination_from` reads them."""
+    security = destination.security
+    return {
+        "address": str(destination),
+        "calling": destination.calling if isinstance(destination, Pacs) else CALLING_TITLE,
+        "tls": security.tls,
+        "authorities": security.authorities and str(security.authorities.absolute()),
+        "certificate": security.certificate and str(security.certificate.absolute()),
+    }
+
+
+def destination_from(document: Mapping[str, Any]) -> Destination:
+    """What `destination_document` gave.
+
+    Raises:
+        InputError: a file of it is gone.
+    """
+    authorities, certificate = (document[key] and Path(document[key]) for key in ("authorities", "certificate"))
+    security = Security(document["tls"], authorities, certificate)
+    return parse_destination(document["address"], document["calling"], security)
 
 
 def named_destination(pacs: str | None, dicomweb: str | None, calling: str, security: Security) -> Destination:

@@ -14,7 +14,7 @@ from FetusMapV2Lib.core.errors import OutputError
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.process_messages import failure_in, failure_message, own_output, send_message
 from FetusMapV2Lib.core.python_process import kill_tree, start_python
-from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Destination, Pacs, Security, parse_destination
+from FetusMapV2Lib.sending.destinations import Destination, destination_document, destination_from
 from FetusMapV2Lib.sending.objects import Belonging
 from FetusMapV2Lib.sending.sender import Sent, send
 
@@ -35,9 +35,7 @@ def sending_job(
     """
     request = {
         "paths": [os.fspath(path.absolute()) for path in paths],
-        "destination": str(destination),
-        "calling": destination.calling if isinstance(destination, Pacs) else CALLING_TITLE,
-        "security": destination.security.document(),
+        "destination": destination_document(destination),
         "belonging": asdict(belonging),
     }
     return Job(_steps(request, python or sys.executable))
@@ -61,7 +59,7 @@ def _steps(request: dict[str, Any], python: str) -> Generator[None, None, Sent]:
         answer = json.loads(text)
     except ValueError as error:
         problem = "sending ended without an answer, so it is not known what was stored"
-        raise OutputError(problem, where=request["destination"], remedy="Send again") from error
+        raise OutputError(problem, where=request["destination"]["address"], remedy="Send again") from error
     if (failure := failure_in(answer, kind=OutputError)) is not None:
         raise failure
     return Sent(tuple(map(Path, answer["stored"])))
@@ -72,9 +70,8 @@ def main() -> None:
     out = own_output()
     request = json.load(sys.stdin)
     try:
-        security = Security.from_document(request["security"])
-        destination = parse_destination(request["destination"], request["calling"], security)
-        sent = send(list(map(Path, request["paths"])), destination, belonging=Belonging(**request["belonging"]))
+        destination, belonging = destination_from(request["destination"]), Belonging(**request["belonging"])
+        sent = send(list(map(Path, request["paths"])), destination, belonging=belonging)
         send_message(out, {"stored": list(map(os.fspath, sent.stored))})
     except Exception as error:
         send_message(out, failure_message(error))

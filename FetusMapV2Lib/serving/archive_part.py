@@ -11,7 +11,7 @@ from trame.widgets import vuetify3 as v3
 from FetusMapV2Lib.core.jobs import Job
 from FetusMapV2Lib.core.progress import OnProgress, ShouldCancel
 from FetusMapV2Lib.core.staging import owned_folder
-from FetusMapV2Lib.presenting.archive_texts import belonging_of, cancelled_text, sending_stage, sent_text
+from FetusMapV2Lib.presenting.archive_texts import belonging_of, sending_stage, sending_steps
 from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.presenting.translation import translator
 from FetusMapV2Lib.sending.destinations import Destination
@@ -21,14 +21,11 @@ from FetusMapV2Lib.serving.open_case import OpenCase
 
 _ = translator(__name__)
 
-#: A message and its tone.
-Answer = tuple[str, Tone]
-
 
 def archiving_job(
     case: OpenCase, formula: str, archive: Destination, progress: OnProgress, should_cancel: ShouldCancel
-) -> Job[Answer]:
-    """A job that writes both DICOM reports of a case as it is now, and sends them; its result is what to say.
+) -> Job[tuple[str, Tone]]:
+    """A job that writes both DICOM reports of a case as it is now, and sends them; gives what to say, and its tone.
 
     Args:
         case: the open case.
@@ -41,21 +38,13 @@ def archiving_job(
         UserError: of its result: the volume names no patient, or not all was stored.
     """
 
-    def steps() -> Generator[None, None, Answer]:
+    def steps() -> Generator[None, None, tuple[str, Tone]]:
         belonging = belonging_of(case.study)
         progress(0.1, sending_stage())
         yield
         with owned_folder() as folder:
             files: list[Path] = list(write_files(("dicom", "dicom3d"), case, formula, folder).values())
-            job = sending_job(files, archive, belonging)
-            try:
-                while not job.step():
-                    if should_cancel():
-                        return cancelled_text(), Tone.NOTE
-                    yield
-            finally:
-                job.cancel()
-            return sent_text(str(archive), job.result().stored), Tone.SUCCESS
+            return (yield from sending_steps(sending_job(files, archive, belonging), str(archive), should_cancel))
 
     return Job(steps())
 

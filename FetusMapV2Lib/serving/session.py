@@ -68,7 +68,7 @@ class Session:
         self.state = self.server.state
         self.state.update(START)
         self.state.research = _("Research use only; default weights were trained on simulated volumes.")
-        self.state.archive = str(options.destination or "")
+        self.state.archive = str(options.archive or "")
         self._tasks = Tasks(self.say)
         self._jobs = JobRunner(self.state, self.say, self._show_actions)
         self._marking = Marking(self.state, lambda: self.case, self.say, self._show_actions)
@@ -239,7 +239,7 @@ class Session:
 
     async def send(self) -> None:
         """Send the report of the open case to the archive that the tab was told."""
-        case, archive = self.case, self.options.destination
+        case, archive = self.case, self.options.archive
         if case is None or archive is None or self._jobs.is_busy:
             return
         self._marking.stop_placing()

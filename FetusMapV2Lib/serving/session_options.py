@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from FetusMapV2Lib.sending.destinations import CALLING_TITLE, Destination, Security, parse_destination
+from FetusMapV2Lib.sending.destinations import Destination, destination_document, destination_from
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,7 @@ class SessionOptions:
         device: "auto", "cpu", "cuda" or "cuda:N".
         memory_budget: bytes for the network, None = no limit.
         language: of all texts, see `languages`; empty = as the browser of the tab asks for.
-        archive: where reports may be sent, as `parse_destination` reads it; empty = nowhere.
-        calling: AE title of the sender.
-        archive_security: `Security.document` of that connection.
+        archive: where reports may be sent; None = nowhere.
     """
 
     secret: str
@@ -35,25 +32,19 @@ class SessionOptions:
     device: str = "auto"
     memory_budget: int | None = None
     language: str = ""
-    archive: str = ""
-    calling: str = CALLING_TITLE
-    archive_security: dict[str, Any] = field(default_factory=lambda: Security().document())
-
-    @property
-    def destination(self) -> Destination | None:
-        """Where reports may be sent; None = nowhere."""
-        if not self.archive:
-            return None
-        return parse_destination(self.archive, self.calling, Security.from_document(self.archive_security))
+    archive: Destination | None = None
 
     def line(self) -> bytes:
         """The line that the process reads."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        archive = None if self.archive is None else destination_document(self.archive)
+        return json.dumps({**asdict(self), "archive": archive}).encode() + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> SessionOptions:
         """The options of a line."""
-        return cls(**json.loads(line))
+        values = json.loads(line)
+        archive = None if values["archive"] is None else destination_from(values["archive"])
+        return cls(**{**values, "archive": archive})
 
 
 SECRET_HEADER = "X-Fetusmap-Secret"

@@ -20,7 +20,13 @@ from FetusMapV2Lib.core.errors import Cancelled, InputError, OutputError, UserEr
 from FetusMapV2Lib.reporting.dicom_sr import write_sr
 from FetusMapV2Lib.reporting.measurement_report import write_measurement_report
 from FetusMapV2Lib.sending import c_store, stow
-from FetusMapV2Lib.sending.destinations import Security, parse_destination, parse_pacs
+from FetusMapV2Lib.sending.destinations import (
+    Security,
+    destination_document,
+    destination_from,
+    parse_destination,
+    parse_pacs,
+)
 from FetusMapV2Lib.sending.objects import Belonging
 from FetusMapV2Lib.sending.process import sending_job
 from FetusMapV2Lib.sending.sender import send
@@ -222,5 +228,5 @@ def test_a_process_of_its_own_sends_and_tells_what_came_of_it(files: tuple[Path,
         assert sending_job(files, address, OWN).result().stored == files and len(stored) == 2
         with pytest.raises(OutputError, match=r"a\.sr\.dcm: it belongs to another patient.*Write the report again"):
             sending_job(files, address, replace(OWN, study_uid="1.2")).result()
-    secure = Security(True, files[0], files[1])
-    assert Security.from_document(json.loads(json.dumps(secure.document()))) == secure
+    secure = parse_destination("ARCHIVE@127.0.0.1:104", "ROOM1", Security(True, files[0], files[1]))
+    assert destination_from(json.loads(json.dumps(destination_document(secure)))) == secure

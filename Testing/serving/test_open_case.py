@@ -22,6 +22,7 @@ from FetusMapV2Lib.presenting.tones import Tone
 from FetusMapV2Lib.scene.control_points import world_positions
 from FetusMapV2Lib.scene.hand_measures import HandMeasures
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
+from FetusMapV2Lib.sending.destinations import parse_destination
 from FetusMapV2Lib.serving import shown
 from FetusMapV2Lib.serving.archive_part import archiving_job
 from FetusMapV2Lib.serving.downloads import DOWNLOADS, write_download
@@ -183,8 +184,8 @@ def test_the_reports_of_a_case_go_to_the_archive_of_its_patient(desk):
     stages: list[str] = []
 
     def sent(port: int, *, cancelled: bool = False) -> tuple[str, Tone]:
-        line = SessionOptions("", archive=f"ARCHIVE@127.0.0.1:{port}", calling="ROOM1").line()
-        archive = SessionOptions.read(line).destination
+        line = SessionOptions("", archive=parse_destination(f"ARCHIVE@127.0.0.1:{port}", "ROOM1")).line()
+        archive = SessionOptions.read(line).archive
         work = archiving_job(case, "fmf", archive, lambda _share, stage: stages.append(stage), lambda: cancelled)
         return work.result()
 
@@ -196,7 +197,7 @@ def test_the_reports_of_a_case_go_to_the_archive_of_its_patient(desk):
         text, tone = sent(port)
         assert text.startswith(f"Sent to ARCHIVE@127.0.0.1:{port}: case-0000.sr.dcm") and tone is Tone.SUCCESS
         assert [one.PatientID for one in stored] == ["P-17", "P-17"] and "sending to the archive" in stages
-    assert SessionOptions("").destination is None
+    assert SessionOptions.read(SessionOptions("").line()).archive is None
 
 
 def drag(case: OpenCase, name: str, start: np.ndarray, by_pixels: tuple[int, int]) -> None:

@@ -1304,12 +1304,12 @@
         <translation>an das Archiv senden</translation>
     </message>
     <message>
-        <source>Sent to {0}: {1}.</source>
-        <translation>Gesendet an {0}: {1}.</translation>
-    </message>
-    <message>
         <source>Cancelled; what the archive has already stays there.</source>
         <translation>Abgebrochen; was das Archiv schon hat, bleibt dort.</translation>
+    </message>
+    <message>
+        <source>Sent to {0}: {1}.</source>
+        <translation>Gesendet an {0}: {1}.</translation>
     </message>
 </context>
 <context>
