@@ -32,8 +32,8 @@ def use_translations(translate: Translate = _english) -> None:
     _found.clear()
 
 
-def translations_in(path: Path) -> Translate:
-    """The finished translations of a .ts file of Qt; a text without one stays as it is.
+def finished_translations(path: Path) -> dict[tuple[str, str], str]:
+    """Context and text -> translation, of those in a .ts file of Qt that are finished.
 
     Raises:
         OSError: the file cannot be read.
@@ -44,7 +44,7 @@ def translations_in(path: Path) -> Translate:
             translation = message.find("translation")
             if translation is not None and translation.get("type") is None and translation.text:
                 texts[context.findtext("name", ""), message.findtext("source", "")] = translation.text
-    return lambda context, text: texts.get((context, text), text)
+    return texts
 
 
 def translator(module: str) -> Callable[[str], str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from FetusMapV2Lib.core.resources import translations_folder
-from FetusMapV2Lib.presenting.translation import translations_in, use_translations
+from FetusMapV2Lib.presenting.translation import finished_translations, use_translations
 
 ENGLISH = "en"
 _PREFIX = "FetusMapV2_"
@@ -40,4 +38,5 @@ def use_language(language: str) -> None:
     """Let all texts of this process be in a language; to be called before they are looked up."""
     folder = translations_folder()
     if language != ENGLISH and folder is not None:
-        use_translations(translations_in(folder / Path(f"{_PREFIX}{language}.ts").name))
+        texts = finished_translations(folder / f"{_PREFIX}{language}.ts")
+        use_translations(lambda context, text: texts.get((context, text), text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PySide6 import QtCore
 from slicer import i18n
 
 from bench import qt_shim
+from FetusMapV2Lib.presenting.translation import finished_translations, use_translations
 
 
 class Translations(QtCore.QTranslator):
@@ -19,12 +19,7 @@ class Translations(QtCore.QTranslator):
     def __init__(self, path: Path):
         super().__init__()
         self.missing = set()
-        self._texts = {}
-        for context in ET.parse(path).iter("context"):
-            for message in context.iter("message"):
-                translation = message.find("translation")
-                if translation.get("type") is None and translation.text:
-                    self._texts[context.findtext("name"), message.findtext("source")] = translation.text
+        self._texts = finished_translations(path)
 
     def translate(self, context, text, disambiguation=None, n=-1):
         return self._texts.get((context, text), "")
@@ -43,8 +38,6 @@ class Translations(QtCore.QTranslator):
 @contextlib.contextmanager
 def language(path: Path) -> Iterator[Translations]:
     """Slicer in another language, for a while; panels loaded meanwhile are in it."""
-    from FetusMapV2Lib.presenting.translation import use_translations
-
     translations, application = Translations(path), qt_shim.application()
     before = i18n.translate
     application.installTranslator(translations)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from FetusMapV2Lib.presenting.translation import finished_translations
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Testing" / "packaging"))
 
@@ -37,7 +39,7 @@ def test_the_files_hold_the_texts_of_the_code():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_translations_have_the_fields_and_keys_of_their_texts(path):
-    known = update_translations.read(path)
+    known = finished_translations(path)
     assert [pair for pair in known.items() if fields(pair[0][1]) != fields(pair[1])] == []
     wrong = [pair for pair in known.items() if len(mnemonics(pair[0][1])) != len(mnemonics(pair[1]))]
     assert wrong == []
@@ -47,7 +49,7 @@ def test_translations_have_the_fields_and_keys_of_their_texts(path):
 
 def test_german_is_complete():
     wanted = {(context, text) for context, texts in update_translations.texts().items() for text in texts}
-    assert wanted - update_translations.read(GERMAN).keys() == set()
+    assert wanted - finished_translations(GERMAN).keys() == set()
     assert len(wanted) > 350
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from FetusMapV2Lib.presenting.translation import finished_translations
+
 ROOT = Path(__file__).resolve().parents[2]
 TRANSLATIONS = ROOT / "FetusMapV2" / "Resources" / "Translations"
 _LIBRARY = ROOT / "FetusMapV2Lib"
@@ -60,17 +62,6 @@ def _python_texts(path: Path) -> Iterator[str]:
             yield call.args[0].value
 
 
-def read(path: Path) -> dict[tuple[str, str], str]:
-    """Context and text -> translation, of those that are finished."""
-    found = {}
-    for context in ET.parse(path).iter("context"):
-        for message in context.iter("message"):
-            translation = message.find("translation")
-            if translation is not None and translation.get("type") is None and translation.text:
-                found[context.findtext("name", ""), message.findtext("source", "")] = translation.text
-    return found
-
-
 def written(language: str, wanted: Texts, known: dict[tuple[str, str], str]) -> str:
     """A .ts file with these texts."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<!DOCTYPE TS>", f'<TS version="2.1" language="{language}">']
@@ -96,7 +87,7 @@ def main() -> int:
     check, outdated = parser.parse_args().check, []
     wanted = texts()
     for path in sorted(TRANSLATIONS.glob("FetusMapV2_*.ts")):
-        known = read(path)
+        known = finished_translations(path)
         by_text = {source: translation for (_context, source), translation in known.items()}
         pairs = {(context, text): by_text.get(text, "") for context, sources in wanted.items() for text in sources}
         new = written(path.stem.split("_", 1)[1], wanted, {key: one for key, one in {**pairs, **known}.items() if one})

@@ -17,6 +17,7 @@ import pytest
 import SimpleITK
 
 from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.presenting.translation import finished_translations
 from FetusMapV2Lib.serving.languages import language_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -286,7 +287,7 @@ def test_the_page_speaks_the_language_of_the_browser(browser, address) -> None:
     expect(page.locator(".fm-research")).to_contain_text("Nur für die Forschung")
     expect(page.locator(".fm-patient")).to_have_text("Kein Volumen ist geöffnet")
     expect(page.locator("tr.case").last).to_contain_text("offen")
-    german = set(update_translations.read(GERMAN).values())
+    german = set(finished_translations(GERMAN).values())
     buttons = {text.strip() for text in page.locator(".v-btn").all_text_contents()} - {"◀", "▶"}
     assert {text for text in buttons if text not in german} <= {"Senden an"}
     context.close()
