@@ -79,6 +79,12 @@ class Pose:
                 raise ValueError(f"{name} must have the shape ({len(positions)},), found {array.shape}")
             object.__setattr__(self, name, _frozen(array))
 
+    @classmethod
+    def missing(cls, schema: Schema | None = None) -> Pose:
+        """A pose of which every landmark is missing."""
+        schema = schema or default_schema()
+        return cls(np.full((schema.count, 3), np.nan), schema=schema)
+
     @property
     def present(self) -> np.ndarray:
         """(N,) bool: which landmarks have a position."""

@@ -19,7 +19,7 @@ from FetusMapV2Lib.batch.ray_engine import RayEngine
 from FetusMapV2Lib.batch.tasks import PATIENCE_S, Task, after_loss, next_task
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.process_messages import failure_in
-from FetusMapV2Lib.core.ray_cluster import HeadLostError, HeadWatch, gpus_for, ray_cluster, telling_line
+from FetusMapV2Lib.core.ray_cluster import HeadWatch, gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.core.version import SOFTWARE
 
@@ -89,12 +89,16 @@ class RayPool:
         self._gpus = gpus_for(self._ray, self._settings.device) if wanted is None else wanted
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if not isinstance(error[1], HeadLostError):
-            with contextlib.suppress(Exception):  # a cluster that is gone has no engines either
-                for engine in self._engines:
-                    self._ray.kill(engine.actor)
+    def __exit__(self, *_: object) -> None:
+        self._end(self._engines)
         self._connection.close()
+
+    def _end(self, engines: Iterable[_Engine]) -> None:
+        """End engines; a cluster that is gone has none."""
+        if self._head.answers():
+            with contextlib.suppress(Exception):  # they are gone already
+                for engine in engines:
+                    self._ray.kill(engine.actor)
 
     def run(self, tasks: Iterable[Task], on_stage: Callable[[BatchCase, str], None] | None = None) -> Iterator[Record]:
         """See `Pool.run`; the only stage is "started"."""
@@ -188,9 +192,7 @@ class RayPool:
 
     def _lost(self, engine: _Engine, error: str, *, computer: bool = False) -> Generator[Record, None, Task | None]:
         self._engines.remove(engine)
-        if self._head.answers():
-            with contextlib.suppress(Exception):  # it is gone already
-                self._ray.kill(engine.actor)
+        self._end([engine])
         task = engine.task
         if not engine.ready and not computer:
             self._failed_starts += 1

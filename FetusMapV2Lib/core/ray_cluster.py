@@ -19,10 +19,6 @@ from FetusMapV2Lib.core.safe_text import printable
 _LOOK_S, _SILENT_S = 5.0, 30.0
 
 
-class HeadLostError(UserError):
-    """The head of the cluster, without which nothing goes on, does not answer any more."""
-
-
 class HeadWatch:
     """Looks now and then whether the head of a cluster is there.
 
@@ -39,14 +35,14 @@ class HeadWatch:
         """Look, unless that was done shortly before.
 
         Raises:
-            HeadLostError: it has not answered for long.
+            UserError: it has not answered for long.
         """
         now = time.monotonic()
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
         if not self.answers() and now - self._heard > _SILENT_S:
-            raise HeadLostError(
+            raise UserError(
                 "the head of the Ray cluster does not answer any more",
                 where=printable(f"{self._host}:{self._port}"),
                 remedy="The same command goes on when the cluster is back",

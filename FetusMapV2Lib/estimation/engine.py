@@ -264,7 +264,7 @@ class PoseEngine(LocalEngine):
         if unfamiliarity > UNLIKE:
             warnings.append(UNLIKE_TRAINING.format(unfamiliarity))
         seen = self._pose(last, unfamiliarity)
-        pose = Pose(np.full((self._schema.count, 3), np.nan)) if status == "none" else replace(seen, doubt=reason)
+        pose = Pose.missing() if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
         return Estimate(

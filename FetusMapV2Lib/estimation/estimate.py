@@ -177,11 +177,15 @@ class Estimate:
     @property
     def regions(self) -> dict[int, TwoRegions]:
         """The landmarks with two regions, by row of the pose; without those that a person has set."""
-        sides, by_hand = self.pose.laterality, self.pose.placed_by_hand
+        return self.regions_in(self.pose)
+
+    def regions_in(self, pose: Pose) -> dict[int, TwoRegions]:
+        """The same for this pose as it was corrected since."""
+        sides, by_hand = pose.laterality, pose.placed_by_hand
         if sides is None:
             return {}
         heatmaps = {two.heatmap: two for two in self.two_regions}
-        order = enumerate(row_order(sides, self.pose.schema))
+        order = enumerate(row_order(sides, pose.schema))
         return {row: heatmaps[heatmap] for row, heatmap in order if heatmap in heatmaps and not by_hand[row]}
 
     @property

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.movement import Movement, analyse_movement
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.anatomy.side_tracking import track_sides
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.core.jobs import Job
@@ -163,7 +162,7 @@ def stacked(poses: Sequence[Pose]) -> tuple[Array, Array]:
 
 def _unusable(error: InputError) -> Estimate:
     """The estimate of a frame that cannot be read."""
-    nowhere = Estimate.given(Pose(np.full((default_schema().count, 3), np.nan)))
+    nowhere = Estimate.given(Pose.missing())
     return replace(nowhere, status="unreadable", reason=f"The frame cannot be used: {error.problem}.")
 
 

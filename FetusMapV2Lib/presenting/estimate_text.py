@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,7 +89,7 @@ def detail_rows(pose: Pose, estimate: Estimate | None, model: str) -> list[tuple
         rows.insert(0, (_("Fetus"), _("found")))
     if pose.confidence is not None:
         rows.append((_("Least certain"), _least_certain(pose, pose.confidence)))
-    two = {} if estimate is None else replace(estimate, pose=pose).regions
+    two = {} if estimate is None else estimate.regions_in(pose)
     if two:
         rows.append((_("Two places"), "; ".join(_two_places(pose, row, one) for row, one in two.items())))
     if pose.laterality is not None:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.scene import pose_nodes
 from FetusMapV2Lib.scene.control_points import local_to_world
@@ -78,9 +76,8 @@ def store_landmarks(sequence: Any, browser: Any, frame: int, landmarks: Any) -> 
 
 def stored_poses(sequence: Any, browser: Any, pose_scene: PoseScene) -> list[Pose]:
     """The poses of all frames as stored, in world coordinates; a frame without landmarks has an empty pose."""
-    schema = pose_scene.schema
     found = stored_snapshots(sequence, browser, pose_scene)
-    return [Pose(np.full((schema.count, 3), np.nan), schema=schema) if one is None else one.pose for one in found]
+    return [Pose.missing(pose_scene.schema) if one is None else one.pose for one in found]
 
 
 def stored_snapshots(sequence: Any, browser: Any, pose_scene: PoseScene) -> list[PoseSnapshot | None]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.reading import Frames, read_sequence, volume_name
 from FetusMapV2Lib.imaging.volume import Volume, VolumeSequence
@@ -124,7 +123,7 @@ class CaseFrames:
     def start(self) -> PoseSequence:
         """The poses of all frames, none of them known where they did not exist before."""
         if self.poses is None:
-            self.poses = PoseSequence.create(self.browser, [_no_pose()] * len(self), name=f"{self.name} fetus")
+            self.poses = PoseSequence.create(self.browser, [Pose.missing()] * len(self), name=f"{self.name} fetus")
         return self.poses
 
     def set_poses(self, poses: Sequence[Pose], model: str) -> None:
@@ -134,7 +133,7 @@ class CaseFrames:
     def clear_shown(self) -> None:
         """Remove the pose of the shown frame."""
         if self.poses is not None:
-            self.poses.pose_scene.set_pose(_no_pose())
+            self.poses.pose_scene.set_pose(Pose.missing())
 
     def restore(self, landmarks: Mapping[int, Any]) -> None:
         """Show poses of frames that were read from files, as landmarks nodes of this scene, which leave it."""
@@ -158,8 +157,3 @@ class CaseFrames:
         if self.poses is not None:
             self.poses.close()
         self.poses = None
-
-
-def _no_pose() -> Pose:
-    schema = default_schema()
-    return Pose(np.full((schema.count, 3), np.nan), schema=schema)

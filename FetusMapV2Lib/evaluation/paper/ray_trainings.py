@@ -16,7 +16,7 @@ from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.locks import LockedError
 from FetusMapV2Lib.core.process_messages import failure_in, failure_message
 from FetusMapV2Lib.core.progress import OnProgress
-from FetusMapV2Lib.core.ray_cluster import HeadLostError, HeadWatch, gpus_for, ray_cluster, telling_line
+from FetusMapV2Lib.core.ray_cluster import HeadWatch, gpus_for, ray_cluster, telling_line
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.paper.protocol import Protocol, Say, run_training
@@ -67,13 +67,11 @@ def train_on_cluster(
                         say(f"{name} is done" if error is None else error.line())
                 if on_progress is not None:
                     on_progress(1 - len(running) / len(requests), f"{len(running)} trainings on the cluster")
-        except HeadLostError:
-            running.clear()
-            raise
         finally:
-            with contextlib.suppress(Exception):  # a cluster that is gone runs nothing either
-                for answer in running:
-                    ray.cancel(answer, force=True)
+            if head.answers():
+                with contextlib.suppress(Exception):  # a cluster that is gone runs nothing either
+                    for answer in running:
+                        ray.cancel(answer, force=True)
     if failed:
         others = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""
         raise UserError(f"{failed[0].problem}{others}", where=failed[0].where or None, remedy=failed[0].remedy)

@@ -89,7 +89,7 @@ def _checked(files: CaseFiles, pictures: bool) -> _Seen:
         findings.append(place.finding("error", "empty", "", problem, f"Correct {files.truth_path.name}"))
     elif pose is not None and present:
         findings += pose_findings(place, pose, volume)
-    shown = pose or Pose(np.full((default_schema().count, 3), np.nan))
+    shown = pose or Pose.missing()
     drawn = thumbnails(volume, shown) if pictures and volume is not None else ()
     case = CheckedCase(files.name, placed, present, tuple(findings), drawn)
     return _Seen(case, files, pose if present and placed else None, "" if volume is None else _digest(volume))
