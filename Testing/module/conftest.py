@@ -73,6 +73,14 @@ def four_views(main_window: Any) -> Iterator[None]:
 
 
 @pytest.fixture
+def panel(open_window: Callable[..., Any], volume: Any) -> Any:
+    """A panel with an estimate that is doubtful in two landmarks (`landmarks_panel.DOUBTFUL`)."""
+    from module.landmarks_panel import Panel, doubting_engine
+
+    return Panel(open_window(doubting_engine)).estimate()
+
+
+@pytest.fixture
 def open_window(scene: Any, main_window: Any) -> Iterator[Callable[..., Any]]:
     """Loads the module into the window with an engine loader of the test's choice."""
     from FetusMapV2Panel import selftest

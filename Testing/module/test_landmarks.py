@@ -4,91 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.core.progress import Stages
-
-SCHEMA = default_schema()
-NAME, CONFIDENCE, STATE = range(3)
-CREST, CHIN, NECK, WRIST, ELBOW = (
-    SCHEMA.index(key) for key in ("cranial_crest", "chin", "hind_neck", "left_wrist", "left_elbow")
+from module.landmarks_panel import (
+    CHIN,
+    CONFIDENCE,
+    CREST,
+    DOUBTFUL,
+    ELBOW,
+    NAME,
+    NECK,
+    SCHEMA,
+    STATE,
+    WRIST,
+    Panel,
+    crosshair,
+    doubting_engine,
 )
-DOUBTFUL = (CHIN, WRIST)
-
-
-def doubting_engine(device):
-    """An engine stand-in that is not sure of two landmarks."""
-    from FetusMapV2Panel import selftest
-
-    class Engine(selftest.EngineStandIn):
-        def estimate(self, volume, **arguments):
-            found = super().estimate(volume, **arguments)
-            found.pose.confidence.flags.writeable = True
-            found.pose.confidence[list(DOUBTFUL)] = 0.3
-            return found
-
-    return Engine(device)
-
-
-class Panel:
-    """What a user of the section does and sees."""
-
-    def __init__(self, window):
-        self.window = window
-        self.ui = window.module_widget.ui
-        self.tree = self.ui.landmarksTree
-
-    def estimate(self):
-        self.window.click(self.ui.estimateButton)
-        return self
-
-    @property
-    def fetus(self):
-        return self.window.module_widget.state.poseScene
-
-    def index(self, row: int, column: int = NAME):
-        group = SCHEMA.landmarks[row].group
-        model = self.tree.model()
-        branch = model.index(SCHEMA.groups.index(group), 0)
-        return model.index(SCHEMA.rows(group).index(row), column, branch)
-
-    def text(self, row: int, column: int = STATE) -> str:
-        return self.index(row, column).data()
-
-    def choose(self, row: int) -> None:
-        self.window.click_item(self.tree, self.index(row))
-
-    def current(self) -> str:
-        return self.tree.currentItem().text(NAME) if self.tree.currentItem() is not None else ""
-
-    def press(self, key: str) -> None:
-        import qt
-
-        self.window.press(getattr(qt.Qt, "Key_" + key))
-
-    def position(self, row: int) -> np.ndarray:
-        return self.fetus.pose().positions[row]
-
-    def show(self, row: int) -> None:
-        """Bring a landmark into the red view."""
-        import slicer
-
-        self.window.views["Red"].view.node.JumpSlice(*self.position(row))
-        slicer.app.processEvents()
-
-    def drag(self, row: int, by_pixels=(40, -20)) -> np.ndarray:
-        self.show(row)
-        return np.array(self.window.drag("Red", self.position(row), by_pixels, steps=2))
-
-
-@pytest.fixture
-def panel(open_window, volume) -> Panel:
-    return Panel(open_window(doubting_engine)).estimate()
-
-
-def crosshair(scene) -> np.ndarray:
-    return np.array(scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairRAS())
-
 
 # ---- looking
 
@@ -284,172 +214,6 @@ def test_sides_are_swapped(panel, button, groups):
     assert panel.ui.summaryLabel.text.startswith("2 doubtful · 0 edited")
     panel.press("Z")
     np.testing.assert_array_equal(panel.fetus.pose().positions, before)
-
-
-# ---- placing
-
-
-@pytest.mark.parametrize("missing", [False, True])
-def test_the_next_click_in_a_view_places_the_landmark(panel, missing):
-    panel.choose(CHIN)
-    if missing:
-        panel.press("M")
-    before = panel.fetus.pose().positions
-    panel.show(CREST)
-    wanted = np.array([14.0, 6.0, panel.position(CREST)[2]])
-    panel.press("P")
-    assert panel.ui.placeButton.checked
-    assert "Click in a view where Chin is" in panel.ui.messageLabel.text
-    panel.window.click_view("Red", wanted)
-    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
-    assert panel.text(CHIN) == "edited"
-    assert not panel.ui.placeButton.checked
-    assert panel.ui.messageLabel.text == ""
-    panel.window.click_view("Red", wanted + 10 * np.eye(3)[0])
-    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
-    panel.press("Z")
-    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
-    panel.press("Y")
-    np.testing.assert_allclose(panel.position(CHIN), wanted, atol=0.5)
-
-
-@pytest.mark.parametrize("how", ["Escape", "P", "right click", "next estimate"])
-def test_thinking_better_of_placing_changes_nothing(panel, how):
-    import qt
-
-    panel.choose(CREST)
-    panel.press("M")
-    panel.choose(CHIN)
-    before = panel.fetus.pose().positions
-    panel.press("P")
-    assert panel.text(CHIN) == "missing"
-    if how == "right click":
-        panel.window.click_view("Red", (10, 10, 0), qt.Qt.RightButton)
-    elif how == "next estimate":
-        panel.window.click(panel.ui.estimateButton)
-        panel.press("Z")
-    else:
-        panel.press(how)
-    assert not panel.ui.placeButton.checked
-    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
-    assert panel.text(CHIN) == "estimated, doubtful"
-    panel.press("Z")
-    assert panel.text(CREST) == "estimated", "the step before is undone"
-
-
-@pytest.mark.parametrize("end", ["close", "unload", "remove"])
-def test_placing_ends_with_the_scene_the_panel_and_the_landmarks(panel, scene, end):
-    panel.choose(CHIN)
-    panel.press("P")
-    modes = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    assert modes.GetCurrentInteractionMode() == modes.Place
-    if end == "close":
-        scene.Clear(0)
-    elif end == "unload":
-        panel.window.unload()
-    else:
-        scene.RemoveNode(panel.fetus.landmarks_node)
-    assert modes.GetCurrentInteractionMode() != modes.Place
-
-
-# ---- refinement
-
-
-def test_refining_moves_the_others_and_is_one_step(panel):
-    assert not panel.ui.refineButton.enabled
-    panel.drag(CREST)
-    panel.choose(ELBOW)
-    panel.press("C")
-    before = panel.fetus.pose().positions
-    panel.window.click(panel.ui.refineButton)
-    after = panel.fetus.pose().positions
-    np.testing.assert_array_equal(after[[CREST, ELBOW]], before[[CREST, ELBOW]])
-    others = [row for row in range(22) if row not in (CREST, ELBOW)]
-    np.testing.assert_allclose(after[others], before[others] - [0, 0, 3], atol=1e-9)
-    assert panel.ui.messageLabel.text == "20 landmarks moved by up to 3.0 mm."
-    assert panel.text(CHIN) == "estimated, refined, doubtful"
-    panel.press("Z")
-    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
-    panel.press("Y")
-    np.testing.assert_array_equal(panel.fetus.pose().positions, after)
-    panel.choose(CHIN)
-    panel.press("E")
-    np.testing.assert_allclose(panel.position(CHIN), before[CHIN], atol=1e-6)
-
-
-def refining_engine(during):
-    """A stand-in that does something in the middle of refining."""
-    from FetusMapV2Panel import selftest
-
-    class Engine(selftest.EngineStandIn):
-        def refine(self, volume, estimate, pinned, *, mode="prior", on_progress=None, should_cancel=None):
-            stages = Stages(on_progress, should_cancel)
-            stages.reach(0.95, "refining")
-            during()
-            stages.reach(0.97, "refining 2/8")
-            return super().refine(volume, estimate, pinned)
-
-    return Engine
-
-
-def test_refining_shows_its_progress_and_is_cancelled(open_window, volume):
-    seen = {}
-
-    def press_cancel():
-        ui = panel.ui
-        seen.update(visible=ui.cancelButton.visible, stage=ui.stageLabel.text, free=ui.confirmButton.enabled)
-        panel.window.click(ui.cancelButton)
-
-    panel = Panel(open_window(refining_engine(press_cancel))).estimate()
-    panel.drag(CREST)
-    before = panel.fetus.pose().positions
-    panel.window.click(panel.ui.refineButton)
-    assert seen == {"visible": True, "stage": "refining", "free": False}
-    assert "Cancelled" in panel.ui.messageLabel.text
-    np.testing.assert_array_equal(panel.fetus.pose().positions, before)
-    panel.press("Z")
-    assert panel.text(CREST) == "estimated"
-
-
-def test_what_is_dragged_while_refining_stays_where_it_was_put(open_window, volume):
-    put = []
-    panel = Panel(open_window(refining_engine(lambda: put.append(panel.drag(WRIST))))).estimate()
-    panel.drag(CREST)
-    panel.window.click(panel.ui.refineButton)
-    np.testing.assert_allclose(panel.position(WRIST), put[0], atol=0.5)
-    assert panel.text(WRIST) == "edited"
-
-
-@pytest.mark.parametrize("gone", ["pose", "scene"])
-def test_a_pose_that_leaves_the_scene_while_it_is_refined(open_window, volume, scene, gone):
-    def leave():
-        if gone == "pose":
-            scene.RemoveNode(panel.fetus.landmarks_node)
-        else:
-            scene.Clear(0)
-
-    panel = Panel(open_window(refining_engine(leave))).estimate()
-    panel.drag(CREST)
-    panel.window.click(panel.ui.refineButton)
-    assert panel.fetus is None
-    assert "Cancelled" in panel.ui.messageLabel.text
-
-
-def test_a_script_is_told_what_refinement_needs(scene, volume):
-    from FetusMapV2Panel import selftest
-    from FetusMapV2Panel.estimation import PoseEstimation
-
-    from FetusMapV2Lib.core.errors import InputError
-    from FetusMapV2Lib.scene.editing import LandmarkEditor
-
-    logic = PoseEstimation(selftest.EngineStandIn)
-    fetus = logic.process(volume).result().poseScene
-    with pytest.raises(InputError, match="no landmark is set by hand"):
-        logic.refine(fetus).result()
-    LandmarkEditor(fetus).confirm([0])
-    scene.RemoveNode(volume)
-    with pytest.raises(InputError, match="volume of this pose"):
-        logic.refine(fetus).result()
 
 
 # ---- saved and reopened

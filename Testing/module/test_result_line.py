@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pytest
-from module.test_landmarks import CHIN, CREST, DOUBTFUL, SCHEMA, WRIST, Panel, crosshair, doubting_engine
+from module.landmarks_panel import CHIN, CREST, DOUBTFUL, SCHEMA, WRIST, Panel, crosshair, doubting_engine
 
 
 def said(window) -> str:
@@ -21,11 +20,6 @@ def link(window, words: str) -> str:
     found = re.search(rf'<a href="(\d+)"[^>]*>{words}</a>', html)
     assert found, html
     return found[1]
-
-
-@pytest.fixture
-def panel(open_window, volume) -> Panel:
-    return Panel(open_window(doubting_engine)).estimate()
 
 
 def crl(panel) -> str:

@@ -200,7 +200,7 @@ def named(window) -> list[int]:
 
 
 def test_names_are_those_of_the_selected_group(window):
-    from module.test_landmarks import SCHEMA, WRIST, Panel
+    from module.landmarks_panel import SCHEMA, WRIST, Panel
 
     estimate(window)
     assert named(window) == [], "nothing overlaps before a landmark is selected"
