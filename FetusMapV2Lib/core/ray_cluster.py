@@ -76,14 +76,14 @@ def ray_cluster(address: str) -> Iterator[Any]:
     """
     ray = _imported_ray()
     own = not ray.is_initialized()
-    if own:
-        _connect(ray, address)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield ray
-    finally:
+    with redirect_stdout(sys.stderr):
         if own:
-            ray.shutdown()
+            _connect(ray, address)
+        try:
+            yield ray
+        finally:
+            if own:
+                ray.shutdown()  # whatever Ray still has to say, it says until here
 
 
 def gpus_for(ray: Any, device: str) -> int:
