@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from FetusMapV2Lib.memory.channel_executor import ChannelExecutor
 from FetusMapV2Lib.memory.execution import Execution
-from FetusMapV2Lib.memory.ledger import Ledger
+from FetusMapV2Lib.memory.ledger import Ledger, StoppedError
 from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.operations import Operation
@@ -48,16 +50,68 @@ class CostModel:
         self.autocast, self.machine = autocast, machine or Machine()
         self.evaluations = 0
         self._execution = Execution(graph)
+        self._asked: set[tuple[object, ...]] = set()
+        self._begun: dict[tuple[object, ...], Ledger] = {}
         self._known: dict[tuple[object, ...], Ledger] = {}
         self._opaque_costs: OpaqueCosts = {}
 
     def price(self, choices: Choices) -> Ledger:
         """The cost of a step; remembered."""
+        found = self.price_unless(choices, None)
+        assert found is not None
+        return found
+
+    def price_unless(self, choices: Choices, stop: Callable[[Ledger], bool] | None) -> Ledger | None:
+        """The cost of a step, or None as soon as part of it is too much; remembered.
+
+        Args:
+            choices: how the network is run.
+            stop: whether a step that costs at least as much need not be priced; it is asked over and over, with costs
+                that grow.
+        """
         key = (tuple(sorted(choices.units.items())), *_flags(choices))
-        if key not in self._known:
+        if key not in self._asked:
             self.evaluations += 1
-            self._known[key] = self._run(choices)
-        return self._known[key]
+            self._asked.add(key)
+        if choices.slab_rows:  # what the streamed level does is the same whatever is chosen for its units
+            key = self._streamed_key(choices)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        begun = self._begun.get(key)
+        if begun is not None and stop is not None and stop(begun):
+            return None
+        ledger = self._ledger(itemised=self.machine.measured)
+        ledger.stop = stop
+        try:
+            self._run(choices, ledger)
+        except StoppedError:
+            self._begun[key] = ledger
+            return None
+        finally:
+            ledger.stop = None
+        self._known[key] = ledger
+        return ledger
+
+    def operations(self, choices: Choices) -> Counter[Operation]:
+        """What a step does, and how often."""
+        ledger = self._ledger(itemised=True)
+        self._run(choices, ledger)
+        return ledger.operations
+
+    def _ledger(self, itemised: bool) -> Ledger:
+        machine = self.machine
+        workspace = machine.workspace if machine.takes_workspace else None
+        return Ledger(itemised, workspace=workspace, duration=machine.duration, transfer_s=machine.transfer_s)
+
+    def _streamed_key(self, choices: Choices) -> tuple[object, ...]:
+        below = tuple(sorted((name, choice) for name, choice in choices.units.items() if name in self._below))
+        return (below, choices.by_rows, *_flags(replace(choices, head_rows=0)))
+
+    @cached_property
+    def _below(self) -> frozenset[str]:
+        """Names of the units below a streamed level."""
+        return frozenset(unit.name for unit in self._execution.top.inner.units)
 
     def seconds(self, choices: Choices) -> float:
         """Predicted duration of a step."""
@@ -70,9 +124,7 @@ class CostModel:
         executor.output(kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32))
         return {unit.name: executor.states[unit].shape for unit in self.graph.units}
 
-    def _run(self, choices: Choices) -> Ledger:
-        machine = self.machine
-        ledger = Ledger(workspace=machine.workspace, duration=machine.duration, transfer_s=machine.transfer_s)
+    def _run(self, choices: Choices, ledger: Ledger) -> None:
         last = choices.channels_last or (choices.by_rows and self.machine.by_rows)
         kernels = ShapeKernels(
             ledger,
@@ -80,17 +132,14 @@ class CostModel:
             layout=torch.channels_last_3d if last else torch.contiguous_format,
             copies_beside=self.machine.copies_beside,
         )
-        module = self.graph.module
-        weights = sum(p.numel() * p.element_size() for p in module.parameters())
-        trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-        ledger.take(weights + 2 * trained * self.training)  # Adam keeps two moments
+        ledger.take(self._standing)
         volume = kernels.new((self.batch, self.graph.input_channels, *self.input_size), torch.float32)
         executor = self._execution.executor(choices, kernels, keep=self.training, dtype=self.autocast)
         if not self.training:
             output = executor.output(volume)
             ledger.label("")
             del output
-            return ledger
+            return
         if self._execution.fuses_head(choices):
             executor.loss(volume, ShapeLoss(ledger))
             executor.backward(None)
@@ -102,15 +151,27 @@ class CostModel:
         kernels.release()
         self._optimise(kernels)
         del gradients
-        return ledger
+
+    @cached_property
+    def _standing(self) -> int:
+        """Bytes that are there all the time: weights, and the two moments that Adam keeps."""
+        parameters = list(self.graph.module.parameters())
+        weights = sum(p.numel() * p.element_size() for p in parameters)
+        trained = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+        return weights + 2 * trained * self.training
 
     def _optimise(self, kernels: ShapeKernels) -> None:
         kernels.label("optimiser")
-        kernels.ledger.work(*self._optimiser_work())
-        largest = max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
-        kernels.ledger.brief(2 * largest)
+        kernels.ledger.work(*self._optimiser_work)
+        kernels.ledger.brief(2 * self._largest_parameter)
         kernels.label("")
 
+    @cached_property
+    def _largest_parameter(self) -> int:
+        """In bytes."""
+        return max((p.numel() * p.element_size() for p in self.graph.module.parameters()), default=0)
+
+    @cached_property
     def _optimiser_work(self) -> tuple[str, ShapeTensor, int]:
         """Adam reads parameters, gradients and two moments, and writes all but the gradients."""
         trained = sum(p.numel() for p in self.graph.module.parameters() if p.requires_grad)
@@ -125,7 +186,7 @@ class CostModel:
         if not self.machine.measured:  # a table's steps include the optimiser, and are of large inputs
             return max(found, self.price(self.like_plain).launches * self.machine.launch_s)
         optimiser = Ledger()
-        optimiser.work(*self._optimiser_work())
+        optimiser.work(*self._optimiser_work)
         return found + self.machine.seconds(optimiser)
 
     @cached_property

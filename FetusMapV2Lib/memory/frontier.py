@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from FetusMapV2Lib.memory.cost_model import CostModel
+from FetusMapV2Lib.memory.ledger import Ledger
 from FetusMapV2Lib.memory.plan import Choices
 
 # Peaks that changes are looked for at: between those of the fastest way and of ways that take up to so many times as
@@ -71,11 +72,17 @@ class Frontier:
     def add(self, ways: Iterable[Choices], place: int = 0) -> None:
         """Take up those that nothing here beats, and drop what they beat."""
         for choices in ways:
-            new = _Way(self.cost_model.price(choices).peak, self.cost_model.seconds(choices), choices, place)
-            if any(way.peak <= new.peak and way.seconds <= new.seconds for way in self._ways):
+            price = self.cost_model.price_unless(choices, self.beats)
+            if price is None or self.beats(price):
                 continue
+            new = _Way(price.peak, self.cost_model.machine.seconds(price), choices, place)
             kept = [way for way in self._ways if way.peak < new.peak or way.seconds < new.seconds]
             self._ways = sorted([*kept, new], key=lambda way: way.peak)
+
+    def beats(self, price: Ledger) -> bool:
+        """Whether a way here needs no more memory and no more time."""
+        way = self._within(price.peak)
+        return way is not None and way.seconds <= self.cost_model.machine.seconds(price)
 
     def improve(self, evaluations: int) -> None:
         """Try changes of ways all along, until none is left or so many have been priced."""

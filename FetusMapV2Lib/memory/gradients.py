@@ -24,7 +24,7 @@ class Gradients(dict[Tensor, Tensor]):
         if not parameter.requires_grad:
             return
         known = self.get(parameter)
-        if known is None and tuple(value.shape) == tuple(parameter.shape):
+        if known is None and value.shape == parameter.shape:
             self[parameter] = value
             return
         if known is None:

@@ -105,6 +105,11 @@ class Machine:
         speed = self.plain_last_flops_per_s if channels_last else self.plain_flops_per_s
         return flops / speed if speed else None
 
+    @property
+    def takes_workspace(self) -> bool:
+        """Whether convolutions allocate something for a moment."""
+        return self.timings is not None or self.workspace_share > 0
+
     def workspace(self, operation: Operation) -> int:
         """Bytes that a convolution allocates for a moment."""
         if self.timings is not None:

@@ -132,7 +132,7 @@ class _Measurement:
         model = self._model(self.size)
         total: Counter[Operation] = Counter()
         for pattern in [model.like_plain, *PlanSearch(model, None, None, None).patterns()]:
-            total.update(model.price(pattern).operations)
+            total.update(model.operations(pattern))
         weights: dict[tuple[object, ...], float] = {}
         heaviest: dict[tuple[object, ...], Operation] = {}
         for operation, count in total.items():
@@ -171,7 +171,7 @@ class _Measurement:
             free, _ = torch.cuda.mem_get_info(self.device)
             share = min(1.0, 0.7 * free / model.vanilla().peak_bytes)
         else:
-            expected = timings.seconds(model.price(self._units).operations.items())
+            expected = timings.seconds(model.operations(self._units).items())
             share = min(1.0, _STEPS_SHARE * self.limit_s / 8 / max(expected, 1e-6))
         k, j, i = self.size
         if share == 1.0:
@@ -192,7 +192,7 @@ class _Measurement:
         if step is None:
             return 1.0
         size: Size = (step.size[0], step.size[1], step.size[2])
-        counted = self._model(size).price(self._units).operations
+        counted = self._model(size).operations(self._units)
         expected = timings.seconds((operation, n) for operation, n in counted.items() if operation.kind != "optimiser")
         return min(3.0, max(1 / 3, step.seconds / expected)) if expected else 1.0
 

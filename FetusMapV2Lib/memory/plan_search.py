@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.memory.cost_model import CostModel
 from FetusMapV2Lib.memory.frontier import Frontier
+from FetusMapV2Lib.memory.ledger import Ledger
 from FetusMapV2Lib.memory.meter import Measured
 from FetusMapV2Lib.memory.plan import (
     BudgetError,
@@ -171,8 +172,7 @@ class PlanSearch:
 
     # -- search ------------------------------------------------------------------------------------------------
 
-    def _memory_score(self, choices: Choices, max_seconds: float) -> tuple[float, ...]:
-        price = self.cost_model.price(choices)
+    def _memory_score(self, price: Ledger, max_seconds: float) -> tuple[float, ...]:
         seconds = self.cost_model.machine.seconds(price)
         return (max(0.0, seconds - max_seconds), price.peak, seconds)
 
@@ -192,7 +192,18 @@ class PlanSearch:
             max_seconds: longest that a step may take, None = what the search was asked for.
         """
         score = partial(self._memory_score, max_seconds=self.max_seconds if max_seconds is None else max_seconds)
-        best = min(starts, key=score)
+        best, least = starts[0], score(self.cost_model.price(starts[0]))
+
+        def is_worse(price: Ledger) -> bool:
+            return price.peak >= least[1] and score(price) >= least
+
+        def is_of_no_use(price: Ledger) -> bool:
+            return is_worse(price) and (front is None or front.beats(price))
+
+        for start in starts[1:]:
+            price = self.cost_model.price_unless(start, is_worse)
+            if price is not None and score(price) < least:
+                best, least = start, score(price)
         end = self.cost_model.evaluations + evaluations
         improved = True
         while improved and self.cost_model.evaluations < end:
@@ -200,10 +211,13 @@ class PlanSearch:
             for changed in self._changes(best):
                 if self.cost_model.evaluations >= end:
                     break
+                price = self.cost_model.price_unless(changed, is_of_no_use)
+                if price is None:
+                    continue
                 if front is not None:
                     front.add([changed])
-                if score(changed) < score(best):
-                    best, improved = changed, True
+                if score(price) < least:
+                    best, least, improved = changed, score(price), True
         return best
 
     def _changes(self, choices: Choices) -> Iterator[Choices]:

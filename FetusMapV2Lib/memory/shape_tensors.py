@@ -58,14 +58,15 @@ class ShapeTensor:
         return ShapeTensor(self.shape[1:], self.dtype, None)
 
     def __getitem__(self, index: Any) -> ShapeTensor:
-        parts = index if isinstance(index, tuple) else (index,)
+        parts = index if type(index) is tuple else (index,)
         shape = list(self.shape)
         axis = 0
         for part in parts:
             if part is Ellipsis:
                 axis = len(shape) - len(parts)
             elif part.start is not None or part.stop is not None:
-                shape[axis] = len(range(*part.indices(shape[axis])))
+                start, stop, _ = part.indices(shape[axis])
+                shape[axis] = stop - start if stop > start else 0
             axis += 1
         return ShapeTensor(tuple(shape), self.dtype, self.memory)
 
@@ -96,6 +97,7 @@ class ShapeKernels(TorchKernels):
         self.ledger = ledger
         self.transfers = ShapeTransfers(ledger, copies_beside)
         self._opaque_costs: OpaqueCosts = {} if opaque_costs is None else opaque_costs
+        self._parameters: dict[int, ShapeTensor] = {}
 
     def new(self, shape: tuple[int, ...], dtype: torch.dtype) -> Any:
         """A shape tensor with memory."""
@@ -133,7 +135,10 @@ class ShapeKernels(TorchKernels):
 
     def parameter(self, parameter: Tensor) -> Any:
         """A shape tensor whose memory is not counted."""
-        return ShapeTensor(tuple(parameter.shape), parameter.dtype, None)
+        known = self._parameters.get(id(parameter))
+        if known is None:
+            known = self._parameters[id(parameter)] = ShapeTensor(tuple(parameter.shape), parameter.dtype, None)
+        return known
 
     def conv(self, x: Any, weight: Any, bias: Any, conv: Convolution) -> Any:
         """Allocate the output (B, O, k, j, i); two operations per weight and output voxel."""

@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from typing import Any
 
-from FetusMapV2Lib.memory.ledger import Ledger, LedgerMemory
+from FetusMapV2Lib.memory.ledger import HostLedgerMemory, Ledger, LedgerMemory
 from FetusMapV2Lib.memory.offload import IN_FLIGHT
 
 
@@ -28,7 +28,7 @@ class ShapeTransfers:
 
     def park(self, x: Any) -> Any:
         """A tensor in host memory; `x` stays on the device for a while, see `send`."""
-        parked = x.like(LedgerMemory(self.ledger, x.bytes, host=True))
+        parked = x.like(HostLedgerMemory(self.ledger, x.bytes))
         self.send(x)
         self._waiting.append(weakref.ref(parked))
         return parked
@@ -93,7 +93,7 @@ class ShapeRows:
         self.transfers, self.shape, self.channels_last = transfers, shape, channels_last
         self.like = like.like(None)  # the rows themselves are not kept
         count = math.prod(shape) * like.dtype.itemsize
-        self.memory = LedgerMemory(transfers.ledger, count, host=True)
+        self.memory = HostLedgerMemory(transfers.ledger, count)
         self._ahead: tuple[int, int, Any, float] | None = None
         self._last, self._step = 0, 0
 

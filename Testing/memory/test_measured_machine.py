@@ -107,8 +107,8 @@ def test_every_kind_that_is_counted_can_be_timed():
     kinds = set()
     machine = Machine()
     for choices in (Choices(), Choices(in_place=False, split_concat=False, fused_head=False), Choices(slab_rows=8)):
-        ledger = CostModel(build_units(network), SIZE, machine=machine).price(choices)
-        kinds |= {operation for operation in ledger.operations if operation.kind not in ("call", "call_backward")}
+        counted = CostModel(build_units(network), SIZE, machine=machine).operations(choices)
+        kinds |= {operation for operation in counted if operation.kind not in ("call", "call_backward")}
     one_of_each = {operation.kind: operation for operation in kinds}
     timer = OperationTimer(TorchKernels(), CPU, 0.001)
     assert set(one_of_each) > CONVOLUTIONS

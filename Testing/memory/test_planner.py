@@ -139,7 +139,7 @@ def measured_gpu(small_network) -> Machine:
     """A GPU that takes twice a convolution's result beside it, each kind of operation measured at this size."""
     search = PlanSearch(CostModel(build_units(small_network), SMALL_SIZE), None, None, None)
     patterns = [search.cost_model.like_plain, *search.patterns()]
-    operations = {operation for pattern in patterns for operation in search.cost_model.price(pattern).operations}
+    operations = {operation for pattern in patterns for operation in search.cost_model.operations(pattern)}
     timings = [
         Timing.of(one, 1e-6 + one.flops / 1e12 + one.moved / 1e11, 2 * one.dtype.itemsize * math.prod(one.shape))
         for one in operations
