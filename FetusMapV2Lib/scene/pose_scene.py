@@ -20,6 +20,7 @@ from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.core.listeners import Listeners
 from FetusMapV2Lib.imaging.point_notes import PointState
 from FetusMapV2Lib.scene import appearance, hierarchy_folders, node_links, ownership, pose_nodes
+from FetusMapV2Lib.scene.batch_processing import batch_processing
 from FetusMapV2Lib.scene.edit_recorder import EditRecorder
 from FetusMapV2Lib.scene.followers import Followers
 from FetusMapV2Lib.scene.landmark_writing import adopt_landmarks, write_descriptions, write_estimate
@@ -85,13 +86,15 @@ class PoseScene:
             model: name and identity of the model that gave the pose.
         """
         name = pose_nodes.unique_name(scene, safe_markups_name(name))
-        landmarks = pose_nodes.add_landmarks(scene, name, pose.schema)
-        if volume_node is not None:
-            ownership.assign_volume(landmarks, volume_node)
-            landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-        write_estimate(landmarks, pose, model)
-        result = cls(scene, landmarks, pose.schema)
-        result._start(name)
+        with batch_processing(scene):
+            landmarks = pose_nodes.add_landmarks(scene, name, pose.schema)
+            if volume_node is not None:
+                ownership.assign_volume(landmarks, volume_node)
+                landmarks.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+            write_estimate(landmarks, pose, model)
+            result = cls(scene, landmarks, pose.schema)
+            result._place(name)
+        result._observe()
         return result
 
     @classmethod
@@ -108,7 +111,9 @@ class PoseScene:
         if ownership.volume_of(landmarks_node) is not None:
             ownership.assign_volume(landmarks_node, ownership.volume_of(landmarks_node))
         result = cls(scene, landmarks_node, schema)
-        result._start(pose_name(landmarks_node))
+        with batch_processing(scene):
+            result._place(pose_name(landmarks_node))
+        result._observe()
         return result
 
     @classmethod
@@ -268,15 +273,16 @@ class PoseScene:
 
     # Updating.
 
-    def _start(self, name: str) -> None:
+    def _place(self, name: str) -> None:
+        """Add the nodes that are missing, and show the pose in all of them."""
         node_links.restore(self.landmarks_node)
         self._followers.add_missing(name)
         node_links.store(self.landmarks_node)
         hierarchy_folders.move_to_folder(self.scene, name, self.all_nodes)
-        self._observe()
         self._update(everything=True)
 
     def _observe(self) -> None:
+        """Observe the nodes, after the views do: what follows a move is then part of the same picture."""
         node, scene, observe = self.landmarks_node, self.scene, self._observations.observe
         moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
         others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes

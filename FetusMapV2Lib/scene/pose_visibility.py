@@ -39,11 +39,13 @@ class PoseVisibility:
         self._aligned: dict[str, slice_alignment.Aligned] = {}
         # The user's own view list by display node: undo resets attributes but not view lists.
         self._users_views: dict[str, list[str]] = {}
+        self._is_due = False
         observe = self._observations.observe
         observe(scene, (scene.NodeAddedEvent, scene.NodeRemovedEvent), self._on_node)
         restored = (scene.EndUndoEvent, scene.EndRedoEvent, scene.EndImportEvent, scene.EndRestoreEvent)
         observe(scene, restored, self._on_scene)
         observe(scene, scene.EndCloseEvent, self._on_closed)
+        observe(scene, scene.EndBatchProcessEvent, self._on_batch)
         self.refresh()
 
     def show_only(self, fetus: Any) -> None:
@@ -55,6 +57,7 @@ class PoseVisibility:
     def refresh(self) -> None:
         """Update all views; observed changes do this by themselves."""
         scene = self._scene
+        self._is_due = False
         self._observe_layers()
         self._layers = _layers_by_view(scene)
         for landmarks in ownership.all_poses(scene):
@@ -129,7 +132,7 @@ class PoseVisibility:
 
     def _on_layers(self, caller: Any, event: str, data: Any = None) -> None:
         if not self._is_changing() and _layers_by_view(self._scene) != self._layers:
-            self.refresh()
+            self._refresh_once()
 
     def _on_turned(self, caller: Any, event: str, data: Any = None) -> None:
         """Refresh when a slice or a midsagittal plane was turned so far that something is shown elsewhere."""
@@ -138,7 +141,7 @@ class PoseVisibility:
         for landmarks in ownership.all_poses(self._scene):
             before = self._aligned.get(landmarks.GetID())
             if before is not None and slice_alignment.aligned_views(self._scene, landmarks) != before:
-                self.refresh()
+                self._refresh_once()
                 return
 
     @with_node
@@ -146,6 +149,17 @@ class PoseVisibility:
         relevant = ("vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode", "vtkMRMLVolumeNode", "vtkMRMLMarkupsNode")
         if node is not None and not self._is_changing() and any(map(node.IsA, relevant)):
             self._observe_points(node)
+            self._refresh_once()
+
+    def _refresh_once(self) -> None:
+        """Refresh now, or, while many nodes are added, once at their end."""
+        if self._scene.IsBatchProcessing():
+            self._is_due = True
+        else:
+            self.refresh()
+
+    def _on_batch(self, caller: Any, event: str, data: Any = None) -> None:
+        if self._is_due and not self._is_changing():
             self.refresh()
 
     def _observe_points(self, node: Any) -> None:
@@ -158,7 +172,7 @@ class PoseVisibility:
     def _on_points(self, caller: Any, event: str, data: Any = None) -> None:
         if caller.GetAttribute(pose_nodes.ROLE_ATTRIBUTE) and caller.GetDisplayNode() is not None:
             self._point_observations.stop(caller)
-            self.refresh()
+            self._refresh_once()
 
     def _on_scene(self, caller: Any, event: str, data: Any = None) -> None:
         for node in nodes_by_class(self._scene, "vtkMRMLSliceNode"):

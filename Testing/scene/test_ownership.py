@@ -235,3 +235,24 @@ def test_landmarks_from_a_file_are_drawn_over_no_volume(
     views.show_only(PoseScene.create(scene, pose))
     assert look(a) == 0
     assert look(None) > 100
+
+
+def test_all_nodes_of_a_new_pose_are_one_change_for_the_views(scene: Any, volume: Volume, pose: Pose) -> None:
+    class Counted(PoseVisibility):
+        refreshed = 0
+
+        def refresh(self) -> None:
+            self.refreshed += 1
+            super().refresh()
+
+    node = add_volume_node(scene, volume)
+    views = Counted(scene)
+    try:
+        before = views.refreshed
+        fetus = PoseScene.create(scene, pose, volume_node=node)
+        assert views.refreshed - before == 1
+        fetus.close()
+        PoseScene.attach(scene, fetus.landmarks_node, pose.schema).close()
+        assert views.refreshed - before == 1  # nothing was missing
+    finally:
+        views.close()
