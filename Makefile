@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup system-packages demo test test-quick test-lowest lint docs check-lists translations screenshots \
+.PHONY: setup system-packages demo test test-quick test-lowest lint rooms docs check-lists translations screenshots \
 	benchmark-accuracy benchmark-speed gpu-check bare-root container-root clean
 
 setup: $(STAMP)
@@ -28,8 +28,10 @@ demo: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --jobs 2 --output-sync types-library rooms types-windows types-panel
+
+rooms:
 	$(BIN)/lint-imports
-	$(MAKE) --jobs 2 --output-sync types-library types-windows types-panel
 
 types-library:
 	$(BIN)/mypy -p FetusMapV2Lib --platform linux --cache-dir .mypy_cache/linux

@@ -14,7 +14,6 @@ from typing import TextIO
 from FetusMapV2Lib.core.atomic_files import safe_stem
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.case_search import VOLUME_SUFFIXES
-from FetusMapV2Lib.imaging.dicom.opening import is_whole_volume
 from FetusMapV2Lib.imaging.file_inspection import dicom_files
 from FetusMapV2Lib.imaging.reading import volume_name
 
@@ -149,6 +148,10 @@ def _is_volume(name: str) -> bool:
 def _dicom_cases(folder: Path, below: str, beside_others: bool) -> Iterator[BatchCase]:
     """DICOM files: each with all slices of its volume is a case, the others of a folder together are one."""
     files = dicom_files(folder)
+    if not files:
+        return
+    from FetusMapV2Lib.imaging.dicom.opening import is_whole_volume  # loads pydicom
+
     whole = [file for file in files if is_whole_volume(file)]
     yield from (_case(file, below) for file in whole)
     if len(whole) < len(files) and not whole and not beside_others:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.dicom.opening import open_dicom, open_dicom_folder
 from FetusMapV2Lib.imaging.file_inspection import inspect_file
 from FetusMapV2Lib.imaging.formats.itk_files import open_itk
 from FetusMapV2Lib.imaging.formats.kretz import HANDEDNESS, Handedness, kretz_source
@@ -140,11 +139,11 @@ def volume_name(path: str | os.PathLike[str]) -> str:
 
 
 def _open(path: Path, handedness: Handedness) -> Source:
-    if path.is_dir():
-        return open_dicom_folder(path, handedness)
-    facts = inspect_file(path)
-    if facts.kind == "dicom":
-        return open_dicom(path, handedness)
+    facts = None if path.is_dir() else inspect_file(path)
+    if facts is None or facts.kind == "dicom":
+        from FetusMapV2Lib.imaging.dicom import opening  # other files are read without loading pydicom
+
+        return opening.open_dicom_folder(path, handedness) if facts is None else opening.open_dicom(path, handedness)
     if facts.kind == "kretz":
         return kretz_source(path.read_bytes(), path, handedness)
     return open_itk(path, facts)

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from FetusMapV2Lib.core.errors import InputError
-from FetusMapV2Lib.imaging.dicom.frames import frame_of_reference, outer_corners
-from FetusMapV2Lib.imaging.dicom.opening import images_at
+from FetusMapV2Lib.imaging.file_inspection import dicom_files
 from FetusMapV2Lib.imaging.source import as_input_error
 from FetusMapV2Lib.imaging.volume import Volume
+
+if TYPE_CHECKING:  # volumes of other formats are estimated without loading pydicom
+    from pydicom.dataset import Dataset
 
 # Longer texts are a sign of damage.
 _LONGEST = 1024
@@ -125,8 +126,13 @@ def read_study(*paths: str | os.PathLike[str]) -> Study | None:
     Raises:
         InputError: a DICOM file that cannot be read.
     """
+    paths = tuple(path for path in paths if dicom_files(Path(path)))
+    if not paths:
+        return None
+    from FetusMapV2Lib.imaging.dicom.opening import images_at
+
     headers = [header for path in paths for _, header in images_at(Path(path))]
-    with as_input_error(paths[0] if paths else ""):
+    with as_input_error(paths[0]):
         return study_of(headers)
 
 
@@ -170,6 +176,8 @@ def study_of(datasets: Sequence[Dataset]) -> Study | None:
 
 
 def _space(datasets: Sequence[Dataset]) -> SourceSpace | None:
+    from FetusMapV2Lib.imaging.dicom.frames import frame_of_reference, outer_corners
+
     try:
         uid = frame_of_reference(datasets[0])
         if len({frame_of_reference(one) for one in datasets}) > 1 or not _is_uid(uid):
@@ -182,6 +190,8 @@ def _space(datasets: Sequence[Dataset]) -> SourceSpace | None:
 
 def _text(dataset: Dataset, keyword: str) -> str:
     """A value on one line; several are separated by slashes; empty if it cannot be read."""
+    from pydicom.multival import MultiValue
+
     try:
         value = dataset.get(keyword)
         parts = [str(part) for part in value] if isinstance(value, MultiValue) else [str(value)]

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from core.folders import visible
+from imaging.samples import sample
 from reporting.samples import STATES, STUDY, pose
 
 from FetusMapV2Lib.core.errors import InputError, OutputError
@@ -23,6 +24,7 @@ from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.point_notes import PointNote
 from FetusMapV2Lib.imaging.study import SourceSpace
 from FetusMapV2Lib.imaging.volume import Volume
+from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.reporting.report import Report
 
 #: The kinds that need no view.
@@ -177,10 +179,16 @@ def test_a_sequence_has_the_files_of_its_frames_and_of_the_movement(tmp_path: Pa
     assert [frame["found"] for frame in document["frames"]] == [True, False, True]
 
 
-def test_importing_it_imports_nothing_that_draws() -> None:
-    heavy = "{'torch', 'vtk', 'slicer', 'matplotlib', 'PySide6'}"
-    program = f"import sys, FetusMapV2Lib.exporting.case_export; sys.exit(', '.join({heavy} & {{*sys.modules}}) or 0)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+def test_importing_it_imports_nothing_that_draws_and_a_file_that_is_no_dicom_needs_no_pydicom(tmp_path: Path) -> None:
+    write_volume(tmp_path / "v.nrrd", sample((20, 20, 20)))
+    program = """
+import sys, FetusMapV2Lib.exporting.case_export
+from FetusMapV2Lib.imaging import reading, study
+reading.read_volume(sys.argv[1])
+assert study.read_study(sys.argv[1]) is None
+sys.exit(', '.join({'torch', 'vtk', 'slicer', 'matplotlib', 'PySide6', 'pydicom'} & {*sys.modules}) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "v.nrrd")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
