@@ -192,8 +192,7 @@ class NetworkRunner:
         try:
             return plan_inference(self.network, self.input_size, budget_bytes=int(_NEXT_SHARE * peak))
         except BudgetError as error:
-            least = error.smallest_bytes
-        return plan_inference(self.network, self.input_size, budget_bytes=least) if least < peak else None
+            return error.smallest if error.smallest_bytes < peak else None
 
     def _move_to(self, device: torch.device) -> None:
         #: where the network runs

@@ -18,7 +18,8 @@ from FetusMapV2Lib.memory.machine import Machine
 from FetusMapV2Lib.memory.meter import Measured, PeakMeter, on_meta
 from FetusMapV2Lib.memory.operations import Operation
 from FetusMapV2Lib.memory.plan import Choices, Storage, UnitChoice
-from FetusMapV2Lib.memory.shape_tensors import OpaqueCosts, ShapeKernels, ShapeLoss, ShapeTensor
+from FetusMapV2Lib.memory.shape_loss import ShapeLoss
+from FetusMapV2Lib.memory.shape_tensors import OpaqueCosts, ShapeKernels, ShapeTensor
 from FetusMapV2Lib.memory.unit_graph import UnitGraph
 
 Size = tuple[int, int, int]

@@ -18,11 +18,11 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 
 
 class BudgetError(UserError):
-    """No plan fits the budget; `smallest_bytes` is the least peak that any plan reaches."""
+    """No plan fits the budget; `smallest_bytes` is the least peak that any plan reaches, `smallest` the plan itself."""
 
-    def __init__(self, message: str, smallest_bytes: int, remedy: str) -> None:
+    def __init__(self, message: str, smallest_bytes: int, remedy: str, smallest: MemoryPlan | None = None) -> None:
         super().__init__(message, remedy=remedy)
-        self.smallest_bytes = smallest_bytes
+        self.smallest_bytes, self.smallest = smallest_bytes, smallest
 
 
 class Storage(str, Enum):

@@ -106,7 +106,7 @@ class PlanSearch:
             self._add_thin_slices()
         found = front.within(budget)
         if found is None or self.cost_model.seconds(found) > self.max_seconds:
-            raise self._refusal(self.cost_model.price(front.leanest(self.max_seconds)).peak)
+            raise self._refusal(self._result(front.leanest(self.max_seconds)))
         return self._result(found)
 
     @cached_property
@@ -157,13 +157,14 @@ class PlanSearch:
                 return self._result(best)
         return self._vanilla_plan(ways[quickest], seconds[quickest])
 
-    def _refusal(self, smallest: int) -> BudgetError:
-        size = "x".join(str(n) for n in self.cost_model.input_size)
-        told, needed = shown_bytes(self.budget or 0), shown_bytes(smallest)
+    def _refusal(self, smallest: MemoryPlan) -> BudgetError:
+        size, least = "x".join(str(n) for n in self.cost_model.input_size), smallest.prediction.peak_bytes
+        told, needed = shown_bytes(self.budget or 0), shown_bytes(least)
         return BudgetError(
             f"{self._purpose} at {size} does not fit {told}: at least {needed} are needed",
-            smallest,
+            least,
             remedy="Give more memory or a smaller input size" + (", or allow more time" if self._limited else ""),
+            smallest=smallest,
         )
 
     @property

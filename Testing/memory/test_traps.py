@@ -1,6 +1,6 @@
 """The traps of recomputation, sprung on every scheme: gradients are right or there is an error, never silently wrong.
 
-A new scheme is one line in `SCHEMES`. Run as a program, this file is one of the processes of the distributed test.
+A new scheme is one line in `SCHEMES`. Run as a program, this file is the second process of the distributed test.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -435,10 +436,10 @@ def distributed_error(case: Parallel, rank: int) -> float:
     return error(gradient_vector(network), (expected[0] + expected[1]) / 2)
 
 
-def take_part(rank: int, meeting: Path, results: Path) -> None:
+def take_part(rank: int, meeting: Path) -> dict[str, float | str]:
     """One process of two."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=2)
+    limit = timedelta(seconds=400)
+    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=2, timeout=limit)
     found: dict[str, float | str] = {}
     for name, case in DISTRIBUTED.items():
         try:
@@ -447,27 +448,27 @@ def take_part(rank: int, meeting: Path, results: Path) -> None:
             found[name] = f"{type(problem).__name__}: {problem}"
         distributed.barrier()
     distributed.destroy_process_group()
-    results.with_name(f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
 @pytest.fixture(scope="module")
 def distributed_results(tmp_path_factory) -> list[dict[str, float | str]]:
-    """What each of two gloo processes found, for every scheme."""
+    """What each of two gloo processes, this one and another, found for every scheme."""
     folder = tmp_path_factory.mktemp("distributed")
     path = os.pathsep.join((str(Path(__file__).parents[1]), *filter(None, sys.path)))
     environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, __file__]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(folder / "meeting"), str(folder / "result")], env=environment)
-        for rank in range(2)
-    ]
+    meeting, results = folder / "meeting", folder / "results.json"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    other = subprocess.Popen([sys.executable, __file__, str(meeting), str(results)], env=environment)
     try:
-        codes = [process.wait(timeout=500) for process in processes]
+        mine = take_part(0, meeting)
+        code = other.wait(timeout=500)
     finally:
-        for process in processes:
-            process.kill()
-    assert codes == [0, 0]
-    return [json.loads((folder / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+        other.kill()
+        torch.set_num_threads(threads)
+    assert code == 0
+    return [mine, json.loads(results.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("name", [name for name in DISTRIBUTED if not name.startswith("reentrant")])
@@ -484,4 +485,5 @@ def test_reentrant_checkpoints_fail_in_two_processes(distributed_results):
 
 
 if __name__ == "__main__":
-    take_part(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    torch.set_num_threads(1)
+    Path(sys.argv[2]).write_text(json.dumps(take_part(1, Path(sys.argv[1]))), encoding="utf-8")

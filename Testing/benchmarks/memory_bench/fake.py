@@ -62,7 +62,8 @@ def _inference_plan(network: nn.Module, size: Size, least: bool) -> MemoryPlan:
     try:
         return plan_inference(network, size, budget_bytes=1)
     except BudgetError as error:  # nothing runs in one byte; the refusal tells the least that can be
-        return plan_inference(network, size, budget_bytes=error.smallest_bytes)
+        assert error.smallest is not None
+        return error.smallest
 
 
 @dataclass(frozen=True)
