@@ -213,7 +213,8 @@ def write_skeleton_figure(
     chosen = _spread(errors)
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
-    size, no_ticks = (max(7.5, 3.6 * columns), 3.9 * rows + 0.9), {"xticks": [], "yticks": []}  # else they are measured
+    size = (max(7.5, 3.6 * columns), 3.9 * rows + 0.9)
+    no_ticks: dict[str, Any] = {"xticks": [], "yticks": []}  # hidden ones are measured
     figure, axes = plt.subplots(rows, columns, figsize=size, dpi=130, squeeze=False, subplot_kw=no_ticks)
     for panel in axes.flat:
         panel.axis("off")

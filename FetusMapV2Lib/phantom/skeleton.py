@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.phantom.joints import NEUTRAL_BODY
@@ -229,6 +228,7 @@ def crown_rump(skeleton: Skeleton) -> float:
 
 def spine_length(size: Size) -> float:
     """Length of the spine (mm) with which the neutral posture has the crown-rump length of `size`."""
+    from scipy.optimize import brentq  # a training reads the phantom's label maps, and need not wait until it is loaded
 
     def excess(length: float) -> float:
         return crown_rump(_build(size, length, NEUTRAL_BODY)) - size.crl

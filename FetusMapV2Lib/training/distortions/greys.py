@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from FetusMapV2Lib.training.distortions.picture import (
@@ -34,6 +33,8 @@ class GreyCurve(Distortion):
 
     def applied(self, picture: Picture, draw: np.random.Generator) -> Picture:
         """See `Distortion`."""
+        from scipy.interpolate import PchipInterpolator  # which most trainings need not load
+
         count = int(draw.integers(self.knots[0], self.knots[1] + 1)) + 1
         rises = np.exp(draw.uniform(*self.strength) * draw.normal(size=count))
         heights = np.concatenate([[0.0], np.cumsum(rises) / rises.sum()])
