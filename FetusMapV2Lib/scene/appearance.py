@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import slicer
-import vtk
+from vtkmodules.vtkFiltersCore import vtkAssignAttribute
 
 from FetusMapV2Lib.scene.limb_lines import SHADE_ARRAY
 from FetusMapV2Lib.scene.skeleton import COLOUR_ARRAY
@@ -87,7 +87,7 @@ def _coloured_by(display: Any, table: Any, array: str) -> None:
     """The colours of a table."""
     # A table, not RGB values: with those, slice views log an error for every picture they draw.
     display.SetAndObserveColorNodeID(table.GetID())
-    display.SetActiveScalar(array, vtk.vtkAssignAttribute.POINT_DATA)
+    display.SetActiveScalar(array, vtkAssignAttribute.POINT_DATA)
     display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
     display.SetScalarRange(0.0, table.GetNumberOfColors() - 1.0)
     display.SetScalarVisibility(True)

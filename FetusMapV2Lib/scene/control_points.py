@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 
 from FetusMapV2Lib.anatomy.schema import Schema
 
@@ -46,7 +47,7 @@ def recreate_points(node: Any, schema: Schema) -> None:
 
 def world_positions(node: Any) -> Array:
     """(N, 3) world coordinates of a markups node's points in mm, NaN where the position is not defined."""
-    points = vtk.vtkPoints()
+    points = vtkPoints()
     points.SetDataTypeToDouble()
     node.GetControlPointPositionsWorld(points)
     positions: Array = numpy_support.vtk_to_numpy(points.GetData()).copy()
@@ -110,6 +111,6 @@ def _transformed(points: Array, source: Any, target: Any) -> Array:
     """Points from the coordinates below one transform node to those below another; None is the world."""
     if source is target:
         return points
-    transform = vtk.vtkGeneralTransform()
+    transform = vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, transform)
     return np.array([transform.TransformPoint(point) if np.isfinite(point).all() else point for point in points])

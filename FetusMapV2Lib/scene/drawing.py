@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonDataModel import vtkImageData
+from vtkmodules.vtkIOImage import vtkPNGWriter
+from vtkmodules.vtkRenderingCore import vtkTextProperty, vtkTextRenderer
 
 from FetusMapV2Lib.scene.node_names import printable
 
@@ -80,11 +82,11 @@ class Canvas:
     def png(self) -> bytes:
         """The picture as PNG."""
         height, width, _ = self.pixels.shape
-        image = vtk.vtkImageData()
+        image = vtkImageData()
         image.SetDimensions(width, height, 1)
         flat = np.ascontiguousarray(self.pixels[::-1]).reshape(-1, 3)
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(flat, deep=True))
-        writer = vtk.vtkPNGWriter()
+        writer = vtkPNGWriter()
         writer.SetInputData(image)
         writer.WriteToMemoryOn()
         writer.Write()
@@ -99,8 +101,8 @@ def text_width(text: str, size: int, bold: bool = False) -> int:
 @lru_cache(maxsize=512)
 def text_mask(text: str, size: int, bold: bool = False) -> NDArray[Any]:
     """Coverage 0..1 of a line of text, (height, width); the height depends on the size alone."""
-    renderer = vtk.vtkTextRenderer.GetInstance()
-    style = vtk.vtkTextProperty()
+    renderer = vtkTextRenderer.GetInstance()
+    style = vtkTextProperty()
     style.SetFontFamilyToArial()
     style.SetFontSize(size)
     style.SetBold(bold)
@@ -118,7 +120,7 @@ def text_mask(text: str, size: int, bold: bool = False) -> NDArray[Any]:
 
 
 def _rendered(renderer: Any, style: Any, text: str) -> NDArray[Any]:
-    image = vtk.vtkImageData()
+    image = vtkImageData()
     size = [0, 0]
     # A dollar sign would start a formula and a bar a column; file names may hold them.
     plain = text.replace("$", "\\$").replace("|", "\u00a6")

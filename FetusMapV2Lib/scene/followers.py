@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonDataModel import vtkCellArray
 
 from FetusMapV2Lib.anatomy.planes import Plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
@@ -194,14 +194,14 @@ def _place_trace(node: Any, plane: Plane | None) -> None:
     """Move the trace to `plane` (world); it is hidden without one."""
     polydata = node.GetPolyData()
     if polydata.GetNumberOfCells() != (plane is not None):
-        polydata.SetPolys(_one_cell(4) if plane is not None else vtk.vtkCellArray())
+        polydata.SetPolys(_one_cell(4) if plane is not None else vtkCellArray())
     corners = np.zeros((4, 3)) if plane is None else world_to_local(node, plane.corners)
     polydata.GetPoints().SetData(numpy_support.numpy_to_vtk(corners, deep=True))
     polydata.GetPoints().Modified()
     polydata.Modified()
 
 
-def _one_cell(points: int) -> vtk.vtkCellArray:
-    cells = vtk.vtkCellArray()
+def _one_cell(points: int) -> vtkCellArray:
+    cells = vtkCellArray()
     cells.InsertNextCell(points, list(range(points)))
     return cells

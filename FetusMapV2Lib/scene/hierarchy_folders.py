@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import slicer
-import vtk
+from vtkmodules.vtkCommonCore import vtkIdList
 
 #: Attribute of a folder: the ID of the landmarks node that it was made for.
 _OF_LANDMARKS = "FetusMapV2.Role"
@@ -56,7 +56,7 @@ def remove_empty_folders(scene: slicer.vtkMRMLScene) -> None:
 
 
 def _children(hierarchy: Any, item: int) -> list[int]:
-    found = vtk.vtkIdList()
+    found = vtkIdList()
     hierarchy.GetItemChildren(item, found)
     return [int(found.GetId(index)) for index in range(found.GetNumberOfIds())]
 

@@ -7,9 +7,10 @@ has each colour in several opacities.
 from __future__ import annotations
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.scene.skeleton import finite_rows
@@ -46,8 +47,8 @@ class LimbLines:
         self._first_shades = np.repeat(np.array(groups) * _STEPS, _PIECES + 1)
         self._shown: NDArray[np.bool_] | None = None
         self._points = np.zeros((len(groups) * (_PIECES + 1), 3))
-        self.polydata = vtk.vtkPolyData()
-        self.polydata.SetPoints(vtk.vtkPoints())
+        self.polydata = vtkPolyData()
+        self.polydata.SetPoints(vtkPoints())
 
     def move(self, positions: Array, local: Array, *, force: bool = False) -> None:
         """Draw the lines between other positions; call `fade` afterwards.
@@ -89,11 +90,11 @@ class LimbLines:
         return np.asarray((start + share * (end - start)).reshape(-1, 3))
 
 
-def _lines(shown: NDArray[np.bool_]) -> vtk.vtkCellArray:
+def _lines(shown: NDArray[np.bool_]) -> vtkCellArray:
     """One cell of points for each shown edge."""
     edges = np.flatnonzero(shown)
     length = _PIECES + 1
-    cells = vtk.vtkCellArray()
+    cells = vtkCellArray()
     cells.SetData(
         numpy_support.numpy_to_vtkIdTypeArray(np.arange(0, len(edges) * length + 1, length, dtype=np.int64), deep=True),
         numpy_support.numpy_to_vtkIdTypeArray(

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonCore import vtkCommand, vtkLogger
+from vtkmodules.vtkInteractionStyle import vtkInteractorStyleUser
+from vtkmodules.vtkRenderingCore import vtkInteractorStyle3D
 
 from FetusMapV2Lib.anatomy.fetal_slices import slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
@@ -48,7 +50,7 @@ class LiveSliceView(SliceView):
         self._style = slicer.vtkMRMLSliceViewInteractorStyle()
         self._style.SetSliceLogic(self.logic)
         self._style.SetDisplayableManagers(self.group)
-        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
+        self.interactor.SetInteractorStyle(vtkInteractorStyleUser())
         self._style.SetInteractor(self.interactor)
         self.interactor.Initialize()
 
@@ -80,7 +82,7 @@ class LiveThreeDView(ThreeDView):
         self._style = slicer.vtkMRMLThreeDViewInteractorStyle()
         self._style.SetDisplayableManagers(self.group)
         self._style.SetInteractor(self.interactor)
-        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyle3D())
+        self.interactor.SetInteractorStyle(vtkInteractorStyle3D())
         self.interactor.Initialize()
 
     def resize(self, width: int, height: int) -> None:
@@ -110,7 +112,7 @@ class LiveViews:
             "3D": LiveThreeDView(scene),
         }
         for name, view in self.views.items():
-            view.group.AddObserver(vtk.vtkCommand.UpdateEvent, lambda caller, event, name=name: on_change(name))
+            view.group.AddObserver(vtkCommand.UpdateEvent, lambda caller, event, name=name: on_change(name))
 
     @property
     def slices(self) -> list[LiveSliceView]:
@@ -155,7 +157,7 @@ class LiveViews:
     def close(self) -> None:
         """Release the scene and the render windows."""
         for view in self.views.values():
-            view.group.RemoveObservers(vtk.vtkCommand.UpdateEvent)
+            view.group.RemoveObservers(vtkCommand.UpdateEvent)
             OffscreenView.close(view)
 
     def _jump_to_centre(self, pose: Pose) -> None:
@@ -166,4 +168,4 @@ class LiveViews:
 
 def without_log() -> None:
     """Keep VTK's remarks out of the log of this process, such as those on its search for a display."""
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)

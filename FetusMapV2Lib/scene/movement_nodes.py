@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonDataModel import vtkTable
 
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.trajectories import smoothed
@@ -237,7 +237,7 @@ def _fill(node: Any, columns: dict[str, Array]) -> None:
         table.Modified()
         node.Modified()
         return
-    fresh = vtk.vtkTable()
+    fresh = vtkTable()
     for name, values in columns.items():
         array = numpy_support.numpy_to_vtk(np.ascontiguousarray(values, dtype=np.float64), deep=True)
         array.SetName(name)

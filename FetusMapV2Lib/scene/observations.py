@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import vtk
+from vtkmodules.util.misc import calldata_type
+from vtkmodules.util.vtkConstants import VTK_OBJECT
 
 Callback = Callable[..., None]
 #: Name or number of a VTK event.
 Event = str | int
 #: Decorator of a callback: VTK passes it the node of the event, such as the one that was added to a scene.
-with_node: Callable[[Callback], Callback] = vtk.calldata_type(vtk.VTK_OBJECT)
+with_node: Callable[[Callback], Callback] = calldata_type(VTK_OBJECT)
 
 
 class Observations:

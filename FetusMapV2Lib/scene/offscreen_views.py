@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+from vtkmodules.vtkRenderingCore import (
+    vtkActor2D,
+    vtkImageMapper,
+    vtkRenderer,
+    vtkRenderWindow,
+    vtkRenderWindowInteractor,
+    vtkWindowToImageFilter,
+)
 
 from FetusMapV2Lib.anatomy.fetal_slices import SlicePose
 from FetusMapV2Lib.scene.scene_files import application_of
@@ -35,15 +43,15 @@ class OffscreenView:
         load_triton()
         self.size = size
         self.application = application_of(scene)
-        self.renderer = vtk.vtkRenderer()
-        self.window = vtk.vtkRenderWindow()
+        self.renderer = vtkRenderer()
+        self.window = vtkRenderWindow()
         self.window.SetOffScreenRendering(1)
         self.window.ShowWindowOff()
         # With multi-sampling, depth peeling silently drops translucent planes on software renderers.
         self.window.SetMultiSamples(0)
         self.window.SetSize(*size)
         self.window.AddRenderer(self.renderer)
-        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor = vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
         self.interactor.EnableRenderOff()
         self.group = slicer.vtkMRMLDisplayableManagerGroup()
@@ -57,7 +65,7 @@ class OffscreenView:
     def image(self) -> Image:
         """The rendered view, (height, width, 3) uint8, first row on top."""
         self.window.Render()
-        grabber = vtk.vtkWindowToImageFilter()
+        grabber = vtkWindowToImageFilter()
         grabber.SetInput(self.window)
         grabber.ReadFrontBufferOff()
         grabber.ShouldRerenderOff()
@@ -89,10 +97,10 @@ class SliceView(OffscreenView):
         self.node = self.logic.AddSliceNode(name)
         self.node.SetMappedInLayout(1)
         self.node.SetDimensions(*size, 1)
-        self._mapper = vtk.vtkImageMapper()
+        self._mapper = vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
-        actor = vtk.vtkActor2D()
+        actor = vtkActor2D()
         actor.SetMapper(self._mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(actor)
@@ -110,8 +118,8 @@ class SliceView(OffscreenView):
 
     def to_pixels(self, points: Array) -> Array:
         """(N, 2) pixels (x to the right, y down) of world points (N, 3)."""
-        matrix = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), matrix)
+        matrix = vtkMatrix4x4()
+        vtkMatrix4x4.Invert(self.node.GetXYToRAS(), matrix)
         xy = np.array([matrix.MultiplyPoint((*point, 1.0))[:2] for point in points]).reshape(-1, 2)
         return np.column_stack([xy[:, 0], self.size[1] - 1 - xy[:, 1]])
 

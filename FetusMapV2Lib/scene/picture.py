@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonCore import vtkLogger
+from vtkmodules.vtkRenderingCore import vtkRenderWindow
 
 from FetusMapV2Lib.anatomy.fetal_slices import SlicePose, slice_poses
 from FetusMapV2Lib.anatomy.planes import fetal_axes
@@ -29,6 +30,7 @@ from FetusMapV2Lib.scene.drawing import Canvas, Image
 from FetusMapV2Lib.scene.offscreen_views import SliceView, ThreeDView
 from FetusMapV2Lib.scene.pose_scene import PoseScene
 from FetusMapV2Lib.scene.scene_files import open_scene
+from FetusMapV2Lib.scene.triton_first import load_triton
 from FetusMapV2Lib.scene.viewpoints import Viewpoint, best_viewpoint
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
 
@@ -83,8 +85,9 @@ def check_rendering(where: Path | str = "") -> None:
 
     Without a graphics driver VTK falls back to OSMesa, and ends the whole process if that library is not there.
     """
+    load_triton()
     with _quiet():
-        kind = vtk.vtkRenderWindow().GetClassName()
+        kind = vtkRenderWindow().GetClassName()
     if "OSOpenGL" in kind and not any(ctypes.util.find_library(name) for name in ("OSMesa", "osmesa")):
         raise OutputError(
             "this computer cannot draw pictures: no graphics driver was found",
@@ -187,9 +190,9 @@ def _averaged(image: Image) -> Image:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep VTK's search for a display out of the command line; what goes wrong is raised as an error."""
-    before = vtk.vtkLogger.GetCurrentVerbosityCutoff()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    before = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
     try:
         yield
     finally:
-        vtk.vtkLogger.SetStderrVerbosity(before)
+        vtkLogger.SetStderrVerbosity(before)

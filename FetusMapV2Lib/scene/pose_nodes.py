@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.anatomy.section_handles import HANDLES
@@ -209,7 +210,7 @@ def _add_table(scene: slicer.vtkMRMLScene, name: str, rows: list[tuple[str, Colo
     return added
 
 
-def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyData, colours: Any) -> Any:
+def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtkPolyData, colours: Any) -> Any:
     """Add a model node that shows `polydata` in the colours of the limbs."""
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton")
     node.SetAttribute(ROLE_ATTRIBUTE, "skeleton")
@@ -219,7 +220,7 @@ def add_skeleton(scene: slicer.vtkMRMLScene, name: str, polydata: vtk.vtkPolyDat
     return node
 
 
-def add_slice_skeleton(scene: slicer.vtkMRMLScene, name: str, view: Any, polydata: vtk.vtkPolyData, table: Any) -> Any:
+def add_slice_skeleton(scene: slicer.vtkMRMLScene, name: str, view: Any, polydata: vtkPolyData, table: Any) -> Any:
     """Add a hidden model node that shows the projected skeleton in one slice view."""
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} skeleton in {view.GetLayoutName()}")
     node.SetAttribute(ROLE_ATTRIBUTE, SLICE_SKELETON_ROLE)
@@ -266,8 +267,8 @@ def add_trace(scene: slicer.vtkMRMLScene, name: str) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", f"{name} midsagittal plane in slices")
     node.SetAttribute(ROLE_ATTRIBUTE, TRACE_ROLE)
     node.SetSelectable(False)
-    polydata = vtk.vtkPolyData()
-    polydata.SetPoints(vtk.vtkPoints())
+    polydata = vtkPolyData()
+    polydata.SetPoints(vtkPoints())
     node.SetAndObservePolyData(polydata)
     _with_display(node, appearance.show_trace)
     return node
@@ -326,8 +327,8 @@ def add_outline(scene: slicer.vtkMRMLScene, name: str, key: str) -> Any:
     node.SetAttribute(ROLE_ATTRIBUTE, OUTLINE_ROLE)
     node.SetSelectable(False)
     node.SetHideFromEditors(True)
-    polydata = vtk.vtkPolyData()
-    polydata.SetPoints(vtk.vtkPoints())
+    polydata = vtkPolyData()
+    polydata.SetPoints(vtkPoints())
     node.SetAndObservePolyData(polydata)
     _with_display(node, appearance.show_outline)
     return node

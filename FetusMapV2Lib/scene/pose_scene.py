@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from FetusMapV2Lib.anatomy.biometry import Measurement, measure
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -285,7 +285,7 @@ class PoseScene:
         """Observe the nodes, after the views do: what follows a move is then part of the same picture."""
         node, scene, observe = self.landmarks_node, self.scene, self._observations.observe
         moved = (node.PointModifiedEvent, node.PointPositionMissingEvent, node.PointPositionUndefinedEvent)
-        others = (node.PointAddedEvent, node.PointRemovedEvent, vtk.vtkCommand.ModifiedEvent)  # and attributes
+        others = (node.PointAddedEvent, node.PointRemovedEvent, vtkCommand.ModifiedEvent)  # and attributes
         observe(node, (*moved, *others), self._on_points)
         self.edit_log.observe()
         observe(scene, scene.StartCloseEvent, self._on_close)
@@ -298,12 +298,12 @@ class PoseScene:
 
     def _observe_slices(self) -> None:
         for view in nodes_by_class(self.scene, "vtkMRMLSliceNode"):
-            self._slice_observations.observe(view, vtk.vtkCommand.ModifiedEvent, self._on_slice)
+            self._slice_observations.observe(view, vtkCommand.ModifiedEvent, self._on_slice)
 
     def _observe_followers(self) -> None:
         """Undo may have replaced them by others."""
         self._follower_observations.clear()
-        observe, modified = self._follower_observations.observe, vtk.vtkCommand.ModifiedEvent
+        observe, modified = self._follower_observations.observe, vtkCommand.ModifiedEvent
         for follower in self.all_nodes:
             observe(follower, follower.TransformModifiedEvent, self._on_transform)
             if follower.IsA("vtkMRMLMarkupsNode"):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import vtk
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from FetusMapV2Lib.anatomy.movement import Movement
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -239,7 +239,7 @@ class PoseSequence:
         scene = self.browser.GetScene()
         self._stop_listening = self.pose_scene.add_listener(self._on_pose)
         observe = self._observations.observe
-        observe(self.browser, vtk.vtkCommand.ModifiedEvent, self._on_browser)
+        observe(self.browser, vtkCommand.ModifiedEvent, self._on_browser)
         observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
         observe(scene, (scene.StartUndoEvent, scene.StartRedoEvent), self._on_history_starts)
         observe(scene, (scene.EndUndoEvent, scene.EndRedoEvent), self._on_history_ends)

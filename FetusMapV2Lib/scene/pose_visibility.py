@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
-import vtk
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from FetusMapV2Lib.scene import appearance, ownership, pose_nodes, slice_alignment
 from FetusMapV2Lib.scene.node_lookup import nodes_by_class
@@ -124,9 +124,9 @@ class PoseVisibility:
             if node not in (*found, *slices, *planes):
                 self._layer_observations.stop(node)
         for node in found:
-            self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_layers)
+            self._layer_observations.observe(node, vtkCommand.ModifiedEvent, self._on_layers)
         for node in slices:
-            self._layer_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_turned)
+            self._layer_observations.observe(node, vtkCommand.ModifiedEvent, self._on_turned)
         for plane in planes:
             self._layer_observations.observe(plane, plane.PointModifiedEvent, self._on_turned)
 
@@ -165,7 +165,7 @@ class PoseVisibility:
     def _observe_points(self, node: Any) -> None:
         """Observe a point list until it becomes a pose, which `PoseScene` or a sequence may do after it was added."""
         if node.IsA("vtkMRMLMarkupsFiducialNode") and self._scene.IsNodePresent(node):
-            self._point_observations.observe(node, vtk.vtkCommand.ModifiedEvent, self._on_points)
+            self._point_observations.observe(node, vtkCommand.ModifiedEvent, self._on_points)
         else:
             self._point_observations.stop(node)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-import vtk
+from vtkmodules.vtkCommonCore import vtkCollection
 
 from FetusMapV2Lib.core.atomic_files import atomic_write, ensure_absent
 from FetusMapV2Lib.core.decimal_point import decimal_point_locale
@@ -52,8 +52,8 @@ class Application:
         colours.SetMRMLScene(self.scene)
         colours.AddDefaultColorNodes()
         self.logic.SetModuleLogic("Colors", colours)
-        self.logic.SetSliceLogics(vtk.vtkCollection())
-        self.logic.SetViewLogics(vtk.vtkCollection())
+        self.logic.SetSliceLogics(vtkCollection())
+        self.logic.SetViewLogics(vtkCollection())
         for name, class_name in _MODULE_LOGICS.items():
             module = getattr(slicer, class_name)()
             module.SetMRMLApplicationLogic(self.logic)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonDataModel import vtkCellArray
 
 from FetusMapV2Lib.anatomy.body_sections import BodySection, HeadAndAbdomen, SectionKey
 from FetusMapV2Lib.anatomy.nuchal import Nuchal, nuchal_of
@@ -183,7 +183,7 @@ def _draw(node: Any, points: Array) -> None:
             display.SetVisibility2D(bool(len(points)))
     if not len(points):
         points = np.zeros((3, 3))  # a mesh without a point is an error to some views
-    lines = vtk.vtkCellArray()
+    lines = vtkCellArray()
     lines.InsertNextCell(len(points) + 1, [*range(len(points)), 0])
     mesh.GetPoints().SetData(numpy_support.numpy_to_vtk(world_to_local(node, points), deep=True))
     mesh.SetLines(lines)

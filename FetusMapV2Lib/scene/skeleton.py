@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkFiltersSources import vtkSphereSource
 
 from FetusMapV2Lib.anatomy.schema import Schema
 
@@ -44,8 +46,8 @@ class SkeletonMesh:
         self._points = np.zeros((count, 3), dtype=np.float32)
         self._normals = np.zeros((count, 3), dtype=np.float32)
         self._rows = _vertex_rows(schema, len(self._ball))
-        self.polydata = vtk.vtkPolyData()
-        self.polydata.SetPoints(vtk.vtkPoints())
+        self.polydata = vtkPolyData()
+        self.polydata.SetPoints(vtkPoints())
 
     def update(self, positions: Array, *, force: bool = False) -> None:
         """Move the surface to `positions` (22, 3) mm; NaN rows and the edges that touch them disappear.
@@ -90,7 +92,7 @@ class SkeletonMesh:
         keep = np.concatenate([edges, present])[self._owners]
         cells = self._cells[keep]
         offsets = np.arange(0, cells.size + 1, cells.shape[1], dtype=np.int64)
-        array = vtk.vtkCellArray()
+        array = vtkCellArray()
         array.SetData(
             numpy_support.numpy_to_vtkIdTypeArray(offsets, deep=True),
             numpy_support.numpy_to_vtkIdTypeArray(np.ascontiguousarray(cells.ravel()), deep=True),
@@ -129,7 +131,7 @@ def _unit_circle() -> Array:
 
 
 def _unit_sphere() -> tuple[Array, NDArray[np.int64]]:
-    source = vtk.vtkSphereSource()
+    source = vtkSphereSource()
     source.SetRadius(1.0)
     source.SetThetaResolution(_SIDES)
     source.SetPhiResolution(_BALL_RINGS)

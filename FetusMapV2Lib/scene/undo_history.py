@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-import vtk
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.scene import control_points, node_links, pose_nodes
@@ -19,7 +19,7 @@ from FetusMapV2Lib.scene.provenance import ATTRIBUTES
 
 #: Invoked by the scene after `undo` and `redo`: a step consists of several states, and one of another volume is taken
 #: back at once, so that not every undo of the scene is one of the user.
-UNDONE_EVENT, REDONE_EVENT = vtk.vtkCommand.UserEvent + 7311, vtk.vtkCommand.UserEvent + 7312
+UNDONE_EVENT, REDONE_EVENT = vtkCommand.UserEvent + 7311, vtkCommand.UserEvent + 7312
 _on_the_way: weakref.WeakSet[Any] = weakref.WeakSet()
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
-from vtk.util import numpy_support
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonDataModel import vtkImageData
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.volume import Volume
@@ -22,14 +23,14 @@ from FetusMapV2Lib.scene.node_names import node_name, safe_name
 _DTYPES = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
 
 
-def matrix_to_vtk(matrix: NDArray[Any]) -> vtk.vtkMatrix4x4:
+def matrix_to_vtk(matrix: NDArray[Any]) -> vtkMatrix4x4:
     """A 4x4 array as a vtkMatrix4x4."""
-    result = vtk.vtkMatrix4x4()
+    result = vtkMatrix4x4()
     result.DeepCopy(np.asarray(matrix, dtype=float).ravel())
     return result
 
 
-def matrix_from_vtk(matrix: vtk.vtkMatrix4x4) -> NDArray[np.float64]:
+def matrix_from_vtk(matrix: vtkMatrix4x4) -> NDArray[np.float64]:
     """A vtkMatrix4x4 as a (4, 4) array."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
@@ -63,7 +64,7 @@ def set_voxels(node: Any, volume: Volume) -> None:
     array = np.ascontiguousarray(volume.array)
     scalars = numpy_support.numpy_to_vtk(array.ravel(), deep=True, array_type=_vtk_type(array.dtype))
     scalars.SetName("ImageScalars")
-    image = vtk.vtkImageData()
+    image = vtkImageData()
     image.SetDimensions(*array.shape[::-1])
     image.GetPointData().SetScalars(scalars)
     node.SetIJKToRASMatrix(matrix_to_vtk(volume.ijk_to_ras))
@@ -97,7 +98,7 @@ def ijk_to_world(node: Any) -> NDArray[np.float64]:
     Raises:
         InputError: a parent transform that is not linear.
     """
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return np.asarray(parent_to_world(node) @ matrix_from_vtk(matrix))
 
@@ -111,7 +112,7 @@ def parent_to_world(node: Any) -> NDArray[np.float64]:
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     if not parent.IsTransformToWorldLinear() or not parent.GetMatrixTransformToWorld(matrix):
         raise InputError(
             "the volume is under a transform that is not linear",

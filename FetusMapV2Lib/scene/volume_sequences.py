@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
+from vtkmodules.vtkCommonCore import vtkCollection
 
 from FetusMapV2Lib.core.errors import InputError
 from FetusMapV2Lib.imaging.source import SECONDS, increasing_times
@@ -146,7 +146,7 @@ def _volume_sequence(browser: Any) -> Any:
 
 def synchronised_sequences(browser: Any) -> list[Any]:
     """The sequences that a browser steps through together with its master."""
-    found = vtk.vtkCollection()
+    found = vtkCollection()
     browser.GetSynchronizedSequenceNodes(found)
     return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
 
