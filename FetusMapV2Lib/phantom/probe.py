@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 Vector = tuple[float, float, float]
@@ -79,7 +80,8 @@ class Probe:
         rotation, centre = self.frame(r.device)
         swept = r * torch.cos(theta) - self.offset_mm
         across = r * torch.sin(theta)
-        out = torch.empty((*torch.broadcast_shapes(r.shape, theta.shape, phi.shape), 3), device=r.device)
+        # NumPy's, as torch.broadcast_shapes loads SymPy, which takes longer than a small volume
+        out = torch.empty((*np.broadcast_shapes(r.shape, theta.shape, phi.shape), 3), device=r.device)
         for n in range(3):
             fixed = across * rotation[0, n] + (self.offset_mm * rotation[2, n] + centre[n])
             turned = torch.sin(phi) * rotation[1, n] + torch.cos(phi) * rotation[2, n]

@@ -96,8 +96,9 @@ def test_the_layout_of_the_volume_changes_nothing(order, flips, engine, case, es
     assert _apart(again.pose.positions, estimate.pose.positions).max() < 0.3 * _grid_voxel_mm(engine)
 
 
-@pytest.mark.parametrize("order, flips", LAYOUTS[5::17])
-def test_the_layout_of_the_file_changes_nothing(order, flips, engine, case, estimate, tmp_path):
+def test_the_layout_of_the_file_changes_nothing(engine, case, estimate, tmp_path):
+    """All 48 layouts of a file are read as one world in `imaging/test_reading.py`."""
+    order, flips = LAYOUTS[22]
     path = tmp_path / "größe 1.nrrd"
     write_volume(path, _relaid(case.volume, order, flips))
     again = engine.estimate(read_volume(path))

@@ -101,7 +101,19 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         tree = request.getfixturevalue("installed")
         return Installation(python, tree / "FetusMapV2Lib", str(tree))
     (wheel,) = request.getfixturevalue("built").glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        "--quiet",
+        wheel,
+    ]
     subprocess.run(pip, check=True)
     lend_packages(packages)
     return Installation(python, packages / "FetusMapV2Lib")
