@@ -33,22 +33,29 @@ Log = Callable[[str], None]
 
 def missingPackages() -> list[str]:
     """The Python packages that an estimate needs and this Slicer lacks, or has in too old a version."""
+    return list(_missingIn(_importedFrom()))
+
+
+def _importedFrom() -> tuple[tuple[str, int], ...]:
+    """The folders that packages are imported from, and when something was added or removed there."""
+    folders = (Path(place) for place in sys.path)
+    return tuple((str(place), place.stat().st_mtime_ns) for place in folders if place.is_dir())
+
+
+@functools.lru_cache(maxsize=1)
+def _missingIn(folders: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """The packages that are missing; searched once for each state of the folders, as the panel asks at every change."""
     importlib.invalidate_caches()
-    return [name for name, lowest in _PACKAGES.items() if _isMissing(name, lowest)]
+    return tuple(name for name, lowest in _PACKAGES.items() if _isMissing(name, lowest))
 
 
 def _isMissing(name: str, lowest: str) -> bool:
     """Whether a package is not installed, or says that its version is below the lowest."""
-    found = importlib.util.find_spec(name)
-    if found is None:
-        return True
-    file = Path(found.origin or "")
-    return _numbers(_version(name, file, file.stat().st_mtime_ns if file.is_file() else 0)) < _numbers(lowest)
+    return importlib.util.find_spec(name) is None or _numbers(_version(name)) < _numbers(lowest)
 
 
-@functools.cache
-def _version(name: str, file: Path, changed_ns: int) -> str:
-    """The version of an installed package; read once for each state of its file, as the panel asks at every change."""
+def _version(name: str) -> str:
+    """The version of an installed package."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -14,7 +14,7 @@ from vtkmodules.vtkCommonDataModel import vtkCellArray
 from FetusMapV2Lib.anatomy.planes import Plane, same_plane
 from FetusMapV2Lib.anatomy.schema import Schema
 from FetusMapV2Lib.scene import appearance, pose_nodes
-from FetusMapV2Lib.scene.control_points import set_world_position, world_to_local
+from FetusMapV2Lib.scene.control_points import set_world_position, world_positions, world_to_local
 from FetusMapV2Lib.scene.node_names import label_points_by_number, remove_percent_signs
 from FetusMapV2Lib.scene.pose_snapshot import PoseSnapshot
 from FetusMapV2Lib.scene.section_nodes import SectionNodes
@@ -166,10 +166,14 @@ def _place_names(node: Any, world: Array, changed: NDArray[np.bool_]) -> None:
 
 def _place_line(node: Any, start: Array, end: Array) -> None:
     """Move a line to two world points; it is hidden if either is NaN."""
+    ends = np.stack([start, end])
+    if not np.isfinite(ends).all():
+        ends[:] = math.nan
+    if np.array_equal(world_positions(node), ends, equal_nan=True):
+        return  # each view would draw it again
     before = node.StartModify()
-    complete = bool(np.isfinite(start).all() and np.isfinite(end).all())
-    for row, point in enumerate((start, end)):
-        set_world_position(node, row, point if complete else (math.nan,) * 3)
+    for row, point in enumerate(ends):
+        set_world_position(node, row, point)
     node.EndModify(before)
 
 

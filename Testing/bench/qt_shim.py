@@ -191,9 +191,13 @@ class _UiLoader(QtUiTools.QUiLoader):
             widget = CUSTOM_WIDGETS[class_name](parent)
             widget.setObjectName(name)
             return widget
-        if class_name not in self.availableWidgets():
+        if class_name not in self._known():
             self._problems.append(f"unknown widget class {class_name}")
         return super().createWidget(class_name, parent, name)
+
+    @functools.cache  # noqa: B019  # there is one loader
+    def _known(self):
+        return frozenset(self.availableWidgets())
 
     def load(self, device, parent=None):
         self._problems: list[str] = []

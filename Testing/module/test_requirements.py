@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -223,8 +224,27 @@ def test_a_torch_that_is_too_old_is_missing(application, monkeypatch, version, m
 
     versions = {"torch": version, "safetensors": "0.4.0"}
     monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
-    monkeypatch.setattr(requirements, "_version", requirements._version.__wrapped__)  # nothing known from before
+    monkeypatch.setattr(requirements, "_missingIn", requirements._missingIn.__wrapped__)  # nothing known from before
     assert requirements.missingPackages() == missing
+
+
+def test_a_package_that_comes_or_goes_is_noticed(application, monkeypatch, tmp_path):
+    from FetusMapV2Panel import requirements
+
+    monkeypatch.setattr(requirements, "_PACKAGES", {"made_up_package": "2.0"})
+    monkeypatch.syspath_prepend(tmp_path)
+    assert requirements.missingPackages() == ["made_up_package"]
+    wheel(tmp_path, "made_up_package", "2.1")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as file:
+        file.extractall(tmp_path)
+    assert requirements.missingPackages() == []
+    known = tmp_path / "made_up_package-2.1.dist-info"
+    known.rename(tmp_path / "made_up_package-1.9.dist-info")
+    metadata = tmp_path / "made_up_package-1.9.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("2.1", "1.9"))
+    assert requirements.missingPackages() == ["made_up_package"]
+    shutil.rmtree(tmp_path / "made_up_package")
+    assert requirements.missingPackages() == ["made_up_package"]
 
 
 @posix
