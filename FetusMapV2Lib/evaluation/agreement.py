@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
-from scipy.stats import t as t_distribution
+from scipy.special import fdtri, stdtrit  # quantiles of F and t; `scipy.stats` has them too, and takes long to load
 
 from FetusMapV2Lib.evaluation.statistics import LEVEL, Interval
 
@@ -103,7 +102,7 @@ def limits_of_agreement(differences: Array) -> tuple[Interval, Interval, Interva
     if count < 3:
         return _NOTHING, _NOTHING, _NOTHING
     bias, deviation = float(differences.mean()), float(differences.std(ddof=1))
-    quantile = float(t_distribution.ppf((1 + LEVEL) / 2, count - 1))
+    quantile = float(stdtrit(count - 1, (1 + LEVEL) / 2))
 
     def around(value: float, variance: float) -> Interval:
         half = quantile * math.sqrt(variance)
@@ -171,4 +170,4 @@ def _absolute(n: int, k: int, rows: float, columns: float, error: float) -> Inte
 
 def _f(above: float, below: float) -> float:
     """Quantile of the F distribution for a two-sided interval."""
-    return float(f_distribution.ppf((1 + LEVEL) / 2, above, below))
+    return float(fdtri(above, below, (1 + LEVEL) / 2))

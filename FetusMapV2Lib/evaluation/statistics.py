@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, wilcoxon
+from scipy.special import betaincinv
 
 Array = NDArray[np.float64]
 
@@ -104,8 +104,10 @@ def share_interval(hits: int, count: int) -> Interval:
     """A share of cases with its exact (Clopper-Pearson) interval, which is valid for 0 of n, too."""
     if not count:
         return Interval(math.nan, math.nan, math.nan)
-    bounds = binomtest(hits, count).proportion_ci(LEVEL, method="exact")
-    return Interval(hits / count, float(bounds.low), float(bounds.high))
+    # as `binomtest(hits, count).proportion_ci(method="exact")` of `scipy.stats`, which takes long to load
+    low = betaincinv(hits, count - hits + 1, (1 - LEVEL) / 2) if hits else 0.0
+    high = betaincinv(hits + 1, count - hits, (1 + LEVEL) / 2) if hits < count else 1.0
+    return Interval(hits / count, float(low), float(high))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -139,6 +141,8 @@ def paired_test(first: str, second: str, values_first: Array, values_second: Arr
     elif not differences.any():
         p = 1.0  # the test has nothing to rank
     else:
+        from scipy.stats import wilcoxon  # loading it takes longer than all figures of an evaluation
+
         p = float(wilcoxon(differences).pvalue)
     return PairedTest(first, second, len(differences), mean_interval(differences, seed=seed), p)
 

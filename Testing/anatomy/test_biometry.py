@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from anatomy.bodies import bodies, standing_body
 from scipy.spatial.transform import Rotation
-from scipy.stats import chi2, norm
 
 from FetusMapV2Lib.anatomy.biometry import Z90, measure, neck_flexion_deg, neck_uncertainty_deg
 from FetusMapV2Lib.anatomy.laterality import RADIUS90_IN_SD
@@ -87,8 +87,8 @@ def test_the_uncertainty_covers_90_percent_of_simulated_errors():
 
 
 def test_the_constants_are_the_quantiles_of_their_distributions():
-    assert norm.ppf(0.95) == pytest.approx(Z90, abs=1e-7)
-    assert np.sqrt(chi2(3).ppf(0.9)) == pytest.approx(RADIUS90_IN_SD, abs=1e-6)
+    assert scipy.stats.norm.ppf(0.95) == pytest.approx(Z90, abs=1e-7)
+    assert np.sqrt(scipy.stats.chi2(3).ppf(0.9)) == pytest.approx(RADIUS90_IN_SD, abs=1e-6)
 
 
 def test_the_uncertainty_adds_the_variances_of_both_ends():

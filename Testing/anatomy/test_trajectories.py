@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 from anatomy.moving_bodies import LEFT_WRIST, SCHEMA, bent_elbow, carried
 from scipy.spatial.transform import Rotation
-from scipy.stats import chi2
 
 from FetusMapV2Lib.anatomy.registration import register
 from FetusMapV2Lib.anatomy.trajectories import (
@@ -164,7 +164,7 @@ def test_repeatability_is_the_larger_of_two_medians_of_second_differences():
     for frame, row in np.ndindex(7, 22):
         change = paths[frame, row] - 2 * paths[frame + 1, row] + paths[frame + 2, row]
         variance = spread[frame, row] ** 2 + 4 * spread[frame + 1, row] ** 2 + spread[frame + 2, row] ** 2
-        shares[frame, row] = np.linalg.norm(change) / np.sqrt(variance * chi2(3).median())
+        shares[frame, row] = np.linalg.norm(change) / np.sqrt(variance * scipy.stats.chi2(3).median())
     overall = np.nanmedian(shares)
     own = np.array([np.nanmedian(one) if np.isfinite(one).sum() >= 5 else 0.0 for one in shares.T])
     np.testing.assert_allclose(repeatability(paths, spread), np.clip(np.maximum(own, overall), 0.05, 1.0), rtol=2e-4)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+import scipy
 
 from FetusMapV2Lib.evaluation.statistics import (
     bootstrap_means,
@@ -67,6 +67,9 @@ def test_shares_have_exact_bounds():
     assert (none.value, none.low) == (0, 0)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 50))
     assert math.isnan(share_interval(0, 0).value)
+    for hits, count in ((0, 7), (3, 11), (7, 7)):
+        exact, found = scipy.stats.binomtest(hits, count).proportion_ci(0.95, "exact"), share_interval(hits, count)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
 def test_holm_by_hand():
@@ -88,7 +91,7 @@ def test_paired_test_is_symmetric():
     assert there.difference.value == pytest.approx(-back.difference.value)
     assert there.difference.low == pytest.approx(-back.difference.high)
     known = np.isfinite(b)
-    assert there.p == wilcoxon(a[known], b[known]).pvalue
+    assert there.p == scipy.stats.wilcoxon(a[known], b[known]).pvalue
 
 
 def test_paired_test_sees_a_shift_and_only_a_shift():
