@@ -58,7 +58,10 @@ def address(patients) -> Iterator[str]:
 def browser(address) -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        context = running.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+        # small, and without moving decoration, since views and page are drawn by the CPU
+        context = running.new_context(
+            viewport={"width": 1100, "height": 640}, reduced_motion="reduce", accept_downloads=True
+        )
         context.set_default_timeout(LONG)
         yield context
         running.close()
