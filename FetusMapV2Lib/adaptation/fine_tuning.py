@@ -14,6 +14,7 @@ from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.models.weight_averaging import between
+from FetusMapV2Lib.network.bfloat16 import computes_bfloat16
 from FetusMapV2Lib.training.case_folder import Case
 from FetusMapV2Lib.training.fitting import fit_run
 from FetusMapV2Lib.training.preset import Preset
@@ -38,26 +39,28 @@ _CHANGES = {
     "memory.max_slowdown": 0.0,
     "memory.scheme": "",
 }
-#: The learning rate as a share of that of the recipe.
-_LOW_RATE = 0.2
+#: The learning rate as a share of that of the recipe, and the least one: a model that was itself fine-tuned has a low
+#: rate in its recipe already.
+_LOW_RATE, _LEAST_RATE = 0.2, 2e-4
 
 
 def fine_tuning_preset(model: Model, device: torch.device, steps: int) -> Preset:
-    """The recipe of a model with a low learning rate.
+    """The recipe of a model with a low learning rate; in bfloat16, if it was trained so, where the CPU computes in it.
 
     Raises:
         ModelError: the model does not say how it was trained.
     """
     try:
         trained = Preset.from_dict(model.info.preset)
+        full_rate = trained.optimiser.learning_rate
         changes = {
             **_CHANGES,
             "normalisation": model.info.normalisation,
-            "optimiser.learning_rate": _LOW_RATE * trained.optimiser.learning_rate,
+            "optimiser.learning_rate": max(_LOW_RATE * full_rate, min(full_rate, _LEAST_RATE)),
             "run.steps": steps,
             "run.validate_every": steps,
         }
-        if device.type == "cpu":  # convolutions in bfloat16 are slow on most CPUs
+        if device.type == "cpu" and not computes_bfloat16(device):
             changes["run.precision"] = "32-true"
         return trained.with_overrides(changes)
     except UserError as error:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from adaptation.sites import calibration
 
-from FetusMapV2Lib.adaptation.fine_tuning import averaged
+from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuning_preset
 from FetusMapV2Lib.adaptation.judging import Side, judge
 from FetusMapV2Lib.adaptation.observing import Seen
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
@@ -21,8 +21,10 @@ from FetusMapV2Lib.adaptation.rehearsal import make_rehearsal
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.models.world_calibration import Observations
+from FetusMapV2Lib.network.bfloat16 import computes_bfloat16
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.training.case_folder import Case
+from FetusMapV2Lib.training.preset import load_preset
 
 MISSING = np.full((22, 3), np.nan)
 
@@ -88,6 +90,16 @@ def test_five_cases_are_left_out_one_or_two_at_a_time() -> None:
 def test_options_that_mean_nothing_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         AdaptationOptions(**wrong)
+
+
+@pytest.mark.parametrize(("trained", "rate"), [(2e-2, 4e-3), (1e-3, 2e-4), (2.5e-4, 2e-4), (1e-4, 1e-4)])
+def test_the_rate_is_low_but_not_for_a_second_time(trained: float, rate: float) -> None:
+    """A model that was fine-tuned itself has a low one in its recipe already."""
+    recipe = load_preset("bundled").with_overrides({"optimiser.learning_rate": trained})
+    model = tiny_model().with_info(preset=recipe.to_dict())
+    preset = fine_tuning_preset(model, torch.device("cpu"), 40)
+    assert preset.optimiser.learning_rate == pytest.approx(rate) and preset.run.steps == 40
+    assert (preset.run.precision == "bf16-mixed") == computes_bfloat16(torch.device("cpu"))
 
 
 def test_averaged_weights_lie_between_and_the_start_is_not_changed() -> None:
