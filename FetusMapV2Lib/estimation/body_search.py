@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -28,6 +29,14 @@ MAXIMUM_HYPOTHESES = 6
 MAXIMUM_CLOSE_VIEWS = 5
 #: A mean peak mass from which a view is trusted: the search ends.
 CONFIDENT_PEAK_MASS = 0.85
+#: With a smaller mean peak mass the body is looked for the other way round, which has to have so much more of it: of 84
+#: simulated volumes with a fetus six were below, and four of them, 17 to 31 mm off, became right.
+UNCLEAR_PEAK_MASS, _CLEARER = 0.8, 0.03
+#: Greatest number of ways round that are followed.
+MAXIMUM_TURNED = 4
+#: Head taken for rump, back for belly, and the like: half turns about the axes of the body and between two of them.
+_AXES = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)])
+HALF_TURNS = Rotation.from_rotvec(np.pi * _AXES / np.linalg.norm(_AXES, axis=1, keepdims=True))
 #: Greatest number of close views near the pose of the frame before.
 MAXIMUM_VIEWS_NEAR_PREVIOUS = 3
 #: The mean peak mass there must be this share of the previous one, and no less than the second number.
@@ -148,7 +157,7 @@ class BodySearch:
         if not self._model.has_close_view:
             return [reader.whole()]
         whole = reader.whole_with_hypotheses(MAXIMUM_HYPOTHESES)
-        close = self._close_views(reader, whole.hypotheses, stages)
+        close = self._turned(reader, self._close_views(reader, whole.hypotheses, stages), stages)
         return [whole, *self._surroundings(reader, [whole, *close]), *close]
 
     def _surroundings(self, reader: ViewReader, views: list[ViewPrediction]) -> list[ViewPrediction]:
@@ -168,12 +177,35 @@ class BodySearch:
         apart = np.linalg.norm(view.positions[torso] - last.positions[torso], axis=1)
         return [view] if np.median(apart) <= _SAME_BODY * last.frame.length_mm else []
 
+    def _turned(self, reader: ViewReader, close: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
+        """Close views of an unclear body turned by half turns where they show it more clearly, else those given.
+
+        Where the whole volume shows head and rump alike, no hypothesis may be near the truth.
+        """
+        last = close[-1] if close else None
+        if last is None or last.frame is None:
+            return close
+        if not self._hopeless_peak_mass <= last.mean_peak_mass < UNCLEAR_PEAK_MASS:
+            return close
+        stages.reach(0.75, "close view")
+        first = reader.close_views([last.frame.turned(turn) for turn in HALF_TURNS])
+        clearest = sorted(first, key=lambda view: view.mean_peak_mass, reverse=True)[:MAXIMUM_TURNED]
+        frames = tuple(view.frame for view in clearest if view.frame is not None)
+        turned = self._close_views(reader, frames, stages, (0.8, 0.1))
+        clearer = bool(turned) and turned[-1].mean_peak_mass >= last.mean_peak_mass + _CLEARER
+        return turned if clearer else close
+
     def _close_views(
-        self, reader: ViewReader, hypotheses: tuple[BodyFrame, ...], stages: Stages
+        self,
+        reader: ViewReader,
+        hypotheses: tuple[BodyFrame, ...],
+        stages: Stages,
+        progress: tuple[float, float] = (0.3, 0.45),
     ) -> list[ViewPrediction]:
         """Close views along the hypothesis with the greatest peak mass; the first that is confident ends the search.
 
-        A GPU follows all but the first hypothesis side by side; of what it has seen, the same is kept.
+        A GPU follows all but the first hypothesis side by side; of what it has seen, the same is kept. The progress
+        begins with the first number and grows by the second.
         """
         best: list[ViewPrediction] = []
         count = len(hypotheses)
@@ -183,7 +215,7 @@ class BodySearch:
 
             def report(views: int, done: int = done, side_by_side: int = side_by_side) -> None:
                 share = (done * MAXIMUM_CLOSE_VIEWS + views * side_by_side) / (count * MAXIMUM_CLOSE_VIEWS)
-                stages.reach(0.3 + 0.6 * share, "close view")
+                stages.reach(progress[0] + progress[1] * share, "close view")
 
             frames = hypotheses[done : done + side_by_side]
             for views in _followed(reader, frames, MAXIMUM_CLOSE_VIEWS, report, self._hopeless_peak_mass):

@@ -18,7 +18,7 @@ from FetusMapV2Lib.anatomy.body_frame import BodyFrame, canonical_template
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
-from FetusMapV2Lib.estimation.body_search import BodySearch, SearchResult
+from FetusMapV2Lib.estimation.body_search import HALF_TURNS, BodySearch, SearchResult
 from FetusMapV2Lib.estimation.detection import detection_score_of
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate
@@ -103,7 +103,7 @@ def test_hypotheses_are_followed_until_one_is_seen_with_a_confident_peak_mass(an
 
 
 def test_of_six_hypotheses_the_one_with_the_greatest_peak_mass_is_kept() -> None:
-    assert masses(search([FLAT, *map(answer, (0.5, 0.6, 0.7, 0.65, 0.55, 0.6))])) == [0.7]
+    assert masses(search([FLAT, *map(answer, (0.5, 0.6, 0.82, 0.65, 0.55, 0.6))])) == [0.82]
 
 
 @pytest.mark.parametrize(("peak_mass", "views"), [(0.59, 2), (0.61, 5)])
@@ -128,6 +128,39 @@ def test_hypotheses_of_anonymous_sides_do_not_depend_on_which_limb_a_map_holds(a
         for maps in (seen, exchanged)
     ]
     assert (lengths[0] == lengths[1]) == anonymous
+
+
+# --- an unclear body the other way round
+
+UNCLEAR = [FLAT, *[answer(0.6)] * 5, answer(0.65)]
+
+
+@pytest.mark.parametrize(
+    ("followed", "kept"), [((0.67, 0.6, 0.6, 0.6), 0.65), ((0.6, 0.6, 0.69, 0.6), 0.69), ((0.9,), 0.9)]
+)
+def test_an_unclear_body_is_turned_where_another_way_round_is_clearly_better(
+    followed: Sequence[float], kept: float
+) -> None:
+    """Each half turn is seen once, the four clearest are followed, the first that is confident ends it."""
+    once = [answer(peak_mass) for peak_mass in (0.5, 0.5, 0.7, 0.5, 0.6, 0.61, 0.5, 0.59, 0.5)]
+    result = search([*UNCLEAR, *once, *map(answer, followed)])
+    assert masses(result) == [kept]
+    given, last = search([*UNCLEAR, *once, *[answer(0.5)] * 4]).views[-1].frame, result.views[-1].frame
+    assert given is not None and last is not None
+    if kept == 0.9:
+        assert last.gives_same_view_as(given.turned(HALF_TURNS[2]))
+    assert last.gives_same_view_as(given) == (kept == 0.65)
+
+
+def test_no_half_turn_is_nearer_than_a_right_angle_to_another() -> None:
+    angles = np.array([[(one.inv() * other).magnitude() for other in HALF_TURNS] for one in HALF_TURNS])
+    assert np.degrees(angles[~np.eye(len(HALF_TURNS), dtype=bool)]).min() == pytest.approx(90.0)
+    np.testing.assert_allclose(np.degrees(HALF_TURNS.magnitude()), 180.0)
+
+
+def test_what_no_view_shows_even_faintly_is_not_turned() -> None:
+    weak = [answer(0.59, close_points(40.0))] * 2
+    assert masses(search([FLAT, *weak * 6], threshold=0.8)) == [0.59, 0.59]
 
 
 # --- the surroundings of a body in a large volume
