@@ -61,12 +61,14 @@ class SearchResult:
         timings: seconds by stage.
         warnings: sentences for the user.
         second: what the network saw of a second body, the last view the best; empty without one.
+        turned: whether the body was seen clearly the other way round only.
     """
 
     views: tuple[ViewPrediction, ...]
     timings: dict[str, float]
     warnings: tuple[str, ...]
     second: tuple[ViewPrediction, ...] = ()
+    turned: bool = False
 
 
 class BodySearch:
@@ -104,12 +106,13 @@ class BodySearch:
             Cancelled: see `Stages`.
         """
         reader = self._reader(volume)
+        turned = False
         if self._model.patch_spacing_mm is not None:
             views = [reader.patches(self._model.patch_spacing_mm, stages)]
-        else:
-            views = self._near_previous(reader, stages, previous) or self._in_whole_volume(reader, stages)
+        elif not (views := self._near_previous(reader, stages, previous)):
+            views, turned = self._in_whole_volume(reader, stages)
         second = self._second_body(reader, views, stages) if detection_score_of(views) >= second_from else []
-        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second))
+        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned)
 
     def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
         """Close views of a second body; empty if the whole volume shows none, or they show the first one again."""
@@ -151,14 +154,16 @@ class BodySearch:
         seen = last.mean_peak_mass >= _enough_after(previous.mean_peak_mass) and frame.is_near(last.frame)
         return views if seen else []
 
-    def _in_whole_volume(self, reader: ViewReader, stages: Stages) -> list[ViewPrediction]:
-        """The whole volume, then close views along the best of its hypotheses."""
+    def _in_whole_volume(self, reader: ViewReader, stages: Stages) -> tuple[list[ViewPrediction], bool]:
+        """The whole volume, then close views along the best of its hypotheses; whether they are turned."""
         stages.reach(0.0, "searching the whole volume")
         if not self._model.has_close_view:
-            return [reader.whole()]
+            return [reader.whole()], False
         whole = reader.whole_with_hypotheses(MAXIMUM_HYPOTHESES)
-        close = self._turned(reader, self._close_views(reader, whole.hypotheses, stages), stages)
-        return [whole, *self._surroundings(reader, [whole, *close]), *close]
+        close = self._close_views(reader, whole.hypotheses, stages)
+        turned = self._turned(reader, close, stages)
+        close = turned or close
+        return [whole, *self._surroundings(reader, [whole, *close]), *close], bool(turned)
 
     def _surroundings(self, reader: ViewReader, views: list[ViewPrediction]) -> list[ViewPrediction]:
         """The surroundings of the body where the whole volume is too large to show it clearly; else nothing.
@@ -178,22 +183,22 @@ class BodySearch:
         return [view] if np.median(apart) <= _SAME_BODY * last.frame.length_mm else []
 
     def _turned(self, reader: ViewReader, close: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
-        """Close views of an unclear body turned by half turns where they show it more clearly, else those given.
+        """Close views of an unclear body the other way round; empty if none shows it more clearly.
 
         Where the whole volume shows head and rump alike, no hypothesis may be near the truth.
         """
         last = close[-1] if close else None
         if last is None or last.frame is None:
-            return close
+            return []
         if not self._hopeless_peak_mass <= last.mean_peak_mass < UNCLEAR_PEAK_MASS:
-            return close
+            return []
         stages.reach(0.75, "close view")
         first = reader.close_views([last.frame.turned(turn) for turn in HALF_TURNS])
         clearest = sorted(first, key=lambda view: view.mean_peak_mass, reverse=True)[:MAXIMUM_TURNED]
         frames = tuple(view.frame for view in clearest if view.frame is not None)
         turned = self._close_views(reader, frames, stages, (0.8, 0.1))
         clearer = bool(turned) and turned[-1].mean_peak_mass >= last.mean_peak_mass + _CLEARER
-        return turned if clearer else close
+        return turned if clearer else []
 
     def _close_views(
         self,

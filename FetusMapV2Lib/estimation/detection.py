@@ -50,8 +50,9 @@ class PresenceThresholds:
 
     Attributes:
         found, doubtful: the scores.
-        limbs_count: whether arms or legs have to stand out as well for a fetus to be found, and with all of a body in
-            the close view it is doubtful at least; not where the user chose the score.
+        limbs_count: whether arms or legs have to stand out as well for a fetus to be found, a body that only stands out
+            the other way round is doubtful, and with all of a body in the close view it is doubtful at least; not where
+            the user chose the score.
     """
 
     found: float
@@ -93,17 +94,21 @@ def shows_whole_body(view: ViewPrediction, least: float) -> bool:
     return view.view == "close" and torso_mass(view) >= least and float(view.peak_mass[limbs].mean()) >= least
 
 
-def grade_presence(view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds) -> tuple[Status, str]:
+def grade_presence(
+    view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds, turned: bool = False
+) -> tuple[Status, str]:
     """The grade of presence and why it is not "found", one sentence with the score and the threshold.
 
     What looks like head and trunk may be a head alone, a spine or an organ: with arms and legs so faint that their mass
     and the score do not reach the threshold together, half each, it is doubtful. And a body that the whole volume
-    hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none.
+    hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none. What was
+    turned until it looked like a body is doubtful as well: something else may do so, looked at often enough.
 
     Args:
         view: the last one.
         detection_score: of all views.
         thresholds: that hold for this volume.
+        turned: whether the body was seen clearly the other way round only.
     """
     faint = not detection_score >= thresholds.doubtful
     if faint and not (thresholds.limbs_count and shows_whole_body(view, thresholds.found)):
@@ -129,6 +134,12 @@ def grade_presence(view: ViewPrediction, detection_score: float, thresholds: Pre
             "doubtful",
             f"It is doubtful whether this is a fetus: head and trunk stand out with a score of {detection_score:.2f}, "
             f"but neither arms nor legs do ({limbs:.2f}); check every landmark.",
+        )
+    if thresholds.limbs_count and turned:
+        return (
+            "doubtful",
+            "It is doubtful whether this is a fetus: its body stands out only the other way round than the whole "
+            "volume shows it; check every landmark.",
         )
     return "found", ""
 

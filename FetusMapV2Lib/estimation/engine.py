@@ -240,7 +240,8 @@ class PoseEngine(LocalEngine):
     def _conclusion(self, search: SearchResult, presence: PresenceRule, warnings: list[str]) -> Estimate:
         """The estimate that a search leads to; `warnings` come before its own."""
         detection_score = detection_score_of(search.views)
-        status, reason = grade_presence(search.views[-1], detection_score, self._thresholds.with_rule(presence))
+        thresholds = self._thresholds.with_rule(presence)
+        status, reason = grade_presence(search.views[-1], detection_score, thresholds, search.turned)
         first = self._estimate_of(search.views, (status, reason), detection_score, presence)
         warnings = [*warnings, *search.warnings]
         others: tuple[Estimate, ...] = ()

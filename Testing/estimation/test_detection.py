@@ -105,6 +105,13 @@ def test_a_score_that_the_user_chose_counts_whatever_the_limbs_are() -> None:
     assert grade_presence(headlike, 0.82, THRESHOLDS.with_rule(PresenceRule(0.8)))[0] == "found"
 
 
+def test_a_body_that_was_turned_until_it_stood_out_is_doubtful_at_best() -> None:
+    grade, reason = grade_presence(view(), 0.9, THRESHOLDS, turned=True)
+    assert grade == "doubtful" and "the other way round" in reason
+    assert grade_presence(view(), 0.6, THRESHOLDS, turned=True)[0] == grade_presence(view(), 0.6, THRESHOLDS)[0]
+    assert grade_presence(view(), 0.9, THRESHOLDS.with_rule(PresenceRule(0.8)), turned=True)[0] == "found"
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan])
 def test_a_threshold_is_a_score(threshold: float) -> None:
     with pytest.raises(UserError, match="between 0 and 1"):
