@@ -1,14 +1,12 @@
-"""Lightning, after torch's compiler, else it would load that with Triton (`memory.compiler`), and with few metrics."""
+"""Lightning, loaded after torch's compiler; else it would load that with Triton (`memory.compiler`)."""
 
 from __future__ import annotations
 
 from FetusMapV2Lib.memory.compiler import load_compiler
-from FetusMapV2Lib.training.metrics_loading import load_metric_bases
 
 load_compiler()
-load_metric_bases()
 
-import lightning.pytorch as pl  # noqa: E402 - after both
+import lightning.pytorch as pl  # noqa: E402 - after the compiler
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment  # noqa: E402
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # noqa: E402
