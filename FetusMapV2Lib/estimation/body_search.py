@@ -29,11 +29,11 @@ MAXIMUM_HYPOTHESES = 6
 MAXIMUM_CLOSE_VIEWS = 5
 #: A mean peak mass from which a view is trusted: the search ends.
 CONFIDENT_PEAK_MASS = 0.85
-#: With a smaller mean peak mass the body is looked for the other way round, which has to have so much more of it: of 84
-#: simulated volumes with a fetus six were below, and four of them, 17 to 31 mm off, became right.
+#: With a smaller mean peak mass the body is looked for the other way round, which has to have so much more of it: four
+#: poses of 189 simulated fetuses became right by it, and no right one wrong.
 UNCLEAR_PEAK_MASS, _CLEARER = 0.8, 0.03
 #: Greatest number of ways round that are followed.
-MAXIMUM_TURNED = 4
+MAXIMUM_TURNED = 3
 #: Head taken for rump, back for belly, and the like: half turns about the axes of the body and between two of them.
 _AXES = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)])
 HALF_TURNS = Rotation.from_rotvec(np.pi * _AXES / np.linalg.norm(_AXES, axis=1, keepdims=True))
