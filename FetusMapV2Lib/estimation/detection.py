@@ -138,8 +138,8 @@ def grade_presence(
     if thresholds.limbs_count and turned:
         return (
             "doubtful",
-            "It is doubtful whether this is a fetus: its body stands out only the other way round than the whole "
-            "volume shows it; check every landmark.",
+            "It is doubtful whether this is a fetus, and how it lies: the whole volume shows it the other way round; "
+            "check every landmark.",
         )
     return "found", ""
 
