@@ -90,6 +90,14 @@ def test_fixed_heatmaps_have_fixed_hypotheses(seed, spacing_mm, lengths_mm, temp
     assert [frame.length_mm for frame in frames] == pytest.approx(lengths_mm, abs=0.06)
 
 
+def test_no_body_is_shorter_than_one_of_nine_weeks(template):
+    """Whatever explains the heatmaps better."""
+    tiny = GRID.centre_ras + 0.15 * (_placed(0) - GRID.centre_ras)
+    assert body_frame(tiny, None, template, SCHEMA).length_mm < 15.0
+    lengths = [frame.length_mm for frame in body_hypotheses(_maps(tiny), GRID, template, 4)]
+    assert min(lengths) == pytest.approx(0.8 * 28.0)
+
+
 def test_maps_without_numbers_do_not_stop_it(template):
     assert body_hypotheses(torch.full((22, *SHAPE), torch.nan), GRID, template, 3)
 

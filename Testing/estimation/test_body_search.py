@@ -76,6 +76,7 @@ def search(
     previous: Estimate | None = None,
     threshold: float = 0.0,
     volume: Volume = VOLUME,
+    stages: Stages | None = None,
     **info: Any,
 ) -> SearchResult:
     """The result of a search that uses up all answers."""
@@ -83,7 +84,7 @@ def search(
     info = {"views": ("whole", "close"), **info}
     model = Model(network, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
     runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
-    result = BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), Stages(), previous)
+    result = BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), stages or Stages(), previous)
     assert network.left == [], "views that were not taken"
     return result
 
@@ -148,6 +149,17 @@ def test_an_unclear_body_is_turned_where_another_way_round_is_clearly_better(
     if kept == 0.9:
         assert last.gives_same_view_as(given.turned(HALF_TURNS[2]))
     assert last.gives_same_view_as(given) == (kept == 0.65)
+
+
+@pytest.mark.parametrize("before", [None, 0.9])
+def test_progress_begins_at_nothing_and_grows(before: float | None) -> None:
+    """Near the pose before, in the whole volume, along hypotheses, and the other way round."""
+    told: list[float] = []
+    stages = Stages(lambda fraction, stage: told.append(fraction))
+    near = [] if before is None else [answer(0.5)]
+    search([*near, *UNCLEAR, *[answer(0.5)] * 12], before and previous(before), stages=stages)
+    searched = told[told.index(0.0, len(near) and 1) :]
+    assert told[0] == 0.0 and searched[0] == 0.0 and searched == sorted(searched) and 0.85 < searched[-1] <= 0.9
 
 
 def test_no_half_turn_is_nearer_than_a_right_angle_to_another() -> None:

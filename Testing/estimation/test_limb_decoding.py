@@ -129,6 +129,17 @@ def test_a_joint_only_its_partner_sees_is_found_and_doubted():
     assert float(result.peak_mass[[LEFT_ANKLE, RIGHT_ANKLE]].max()) < 0.6
 
 
+def test_a_peak_of_the_partners_map_is_half_as_high():
+    points = torch.full((22, 3), 10.0)
+    points[RIGHT_ANKLE] = 30.0
+    peaks = limb_peaks(gaussian_target(points, SHAPE, SIGMA), SIGMA, pairs_of_library())
+    joints = [row for left, right, _ in pairs_of_library() for row in (*left, *right)]
+    left, right = (peaks[joints.index(row), :2] for row in (LEFT_ANKLE, RIGHT_ANKLE))
+    assert left[:, 0].tolist() == [10, 30] and right[:, 0].tolist() == [30, 10]
+    for joint in (left, right):
+        assert float(joint[1, 3] / joint[0, 3]) == pytest.approx(0.5, rel=1e-3)
+
+
 def test_flat_maps_and_an_empty_library_do_not_stop_it():
     flat = torch.zeros(22, *SHAPE)
     grid = Seen(0).grid
