@@ -13,6 +13,9 @@ from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.estimation.body_search import SearchResult
+from FetusMapV2Lib.estimation.detection import MODELS_RULE
+from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import ViewPrediction
 from FetusMapV2Lib.estimation.second_body import frame_beside, grade_second, is_second_body
 from FetusMapV2Lib.imaging.grid import Grid
@@ -85,3 +88,12 @@ def test_anything_else_is_not(points: NDArray[np.float64], mass: float) -> None:
 
 def test_a_view_without_a_body_is_not() -> None:
     assert not is_second_body(replace(view_of(SECOND), frame=None), view_of(FIRST))
+
+
+def test_the_score_of_a_second_body_is_that_of_its_last_view() -> None:
+    second = tuple(view_of(SECOND, mass) for mass in (0.5, 0.6, 0.95))
+    search = SearchResult((view_of(FIRST), view_of(FIRST)), {}, (), second)
+    estimate = PoseEngine.load(device="cpu")._conclusion(search, MODELS_RULE, [])
+    assert estimate.found and len(estimate.others) == 1
+    assert estimate.others[0].detection_score == pytest.approx(0.95)
+    np.testing.assert_allclose(estimate.others[0].pose.positions, SECOND)
