@@ -97,3 +97,4 @@ def test_the_score_of_a_second_body_is_that_of_its_last_view() -> None:
     assert estimate.found and len(estimate.others) == 1
     assert estimate.others[0].detection_score == pytest.approx(0.95)
     np.testing.assert_allclose(estimate.others[0].pose.positions, SECOND)
+    assert not [name for name in ("views", "seen", "others", "two_regions") if f"{name}=" in repr(estimate)]
