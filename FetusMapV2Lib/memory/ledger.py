@@ -144,21 +144,22 @@ class LedgerMemory:
     def __init__(self, ledger: Ledger, count: int) -> None:
         self.ledger = ledger
         self.count = -(-count // _ROUND) * _ROUND
-        ledger.take(self.count)
+        self._take()
+
+    def _take(self) -> None:
+        self.ledger.take(self.count)
 
     def __del__(self) -> None:
         self.ledger.current -= self.count
 
 
-class HostLedgerMemory:
+class HostLedgerMemory(LedgerMemory):
     """The same in host memory."""
 
-    __slots__ = ("count", "ledger")
+    __slots__ = ()
 
-    def __init__(self, ledger: Ledger, count: int) -> None:
-        self.ledger = ledger
-        self.count = -(-count // _ROUND) * _ROUND
-        ledger.take_host(self.count)
+    def _take(self) -> None:
+        self.ledger.take_host(self.count)
 
     def __del__(self) -> None:
         self.ledger.host -= self.count
