@@ -105,18 +105,15 @@ LONG = (
     "module/test_two_patients_scenario.py",
     "memory/test_benchmark.py",
     "estimation/test_bundled_model.py",
-    "memory/test_strategies.py",
     "packaging/test_wheel.py",
     "memory/paper/test_framework.py",
     "module/test_acceptance_scenario.py",
     "cli/test_items.py",
-    "cli/test_plan.py",
     "cli/test_estimate.py",
     "module/test_report.py",
     "cli/test_evaluate.py",
     "training/test_presets.py",
     "estimation/test_drawn_before.py",
-    "memory/test_traps.py",
     "module/test_movement.py",
     "cli/test_reproduce.py",
     "module/test_examples.py",
@@ -124,7 +121,6 @@ LONG = (
     "phantom/test_simulated_case.py",
     "phantom/test_ultrasound.py",
     "adaptation/test_adapting.py",
-    "estimation/test_refining_memory.py",
 )
 
 #: Time limit of a test marked `slow`: many times what it takes, for machines that are slow and busy.
