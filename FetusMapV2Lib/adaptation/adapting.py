@@ -124,7 +124,7 @@ def _checked_start(options: AdaptationOptions) -> Model:
     if model.calibration is None or not model.calibration.cases:
         remedy = "Calibrate it first, or start from another model"
         raise ModelError("the model to start from is not calibrated", where=model.info.name, remedy=remedy)
-    fine_tuning_preset(model, torch.device("cpu"), 1)
+    fine_tuning_preset(model, 1)
     return model
 
 
@@ -226,7 +226,7 @@ class _Adaptation:
             self.start,
             self.cases,
             rehearsal.training,
-            fine_tuning_preset(self.start, self.device[0], 2 * _TIMED_STEPS),
+            fine_tuning_preset(self.start, 2 * _TIMED_STEPS),
             folder,
             self._training_options(),
             self.device[0],
@@ -286,7 +286,7 @@ class _Adaptation:
             self.start,
             own,
             rehearsal.training,
-            fine_tuning_preset(self.start, self.device[0], plan.steps),
+            fine_tuning_preset(self.start, plan.steps),
             self.work / name,
             self._training_options(),
             self.device[0],

@@ -14,7 +14,6 @@ from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.models.weight_averaging import between
-from FetusMapV2Lib.network.bfloat16 import computes_bfloat16
 from FetusMapV2Lib.training.case_folder import Case
 from FetusMapV2Lib.training.fitting import fit_run
 from FetusMapV2Lib.training.preset import Preset
@@ -44,8 +43,8 @@ _CHANGES = {
 _LOW_RATE, _LEAST_RATE = 0.2, 2e-4
 
 
-def fine_tuning_preset(model: Model, device: torch.device, steps: int) -> Preset:
-    """The recipe of a model with a low learning rate; in bfloat16, if it was trained so, where the CPU computes in it.
+def fine_tuning_preset(model: Model, steps: int) -> Preset:
+    """The recipe of a model with a low learning rate.
 
     Raises:
         ModelError: the model does not say how it was trained.
@@ -60,8 +59,6 @@ def fine_tuning_preset(model: Model, device: torch.device, steps: int) -> Preset
             "run.steps": steps,
             "run.validate_every": steps,
         }
-        if device.type == "cpu" and not computes_bfloat16(device):
-            changes["run.precision"] = "32-true"
         return trained.with_overrides(changes)
     except UserError as error:
         raise ModelError(

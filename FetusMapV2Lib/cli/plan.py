@@ -75,6 +75,10 @@ def plan(
         remedy = "Leave out --scheme, or --inference, --allow, --without and --max-slowdown"
         raise InputError("a scheme of the paper is planned as it is", where="--scheme", remedy=remedy)
     chosen, network = _chosen(preset, input_size, memory_budget, max_slowdown, batch)
+    if machine == "cpu":
+        import torch
+
+        chosen = chosen.computed_on(torch.device("cpu"))
     budget = chosen.memory.budget_bytes
     speeds = Machine() if scheme else _machine(machine, network, chosen)
     allowed: frozenset[str] | None = None

@@ -109,7 +109,8 @@ class NetworkRunner:
         return read(logits)
 
     def _fast_convolutions(self) -> AbstractContextManager[None]:
-        if self.bfloat16 and type(self._network) is UNet3d and computes_bfloat16(self.device):
+        plain = type(self._network) is UNet3d and self.device.type == "cpu"
+        if self.bfloat16 and plain and computes_bfloat16(self.device):
             return convolutions_in_bfloat16(self._network)
         return small_convolutions_by_onednn(self._network)
 

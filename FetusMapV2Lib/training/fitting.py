@@ -167,8 +167,11 @@ def fit_run(
         "%d training and %d held-out cases, %d steps on %s",
         len(run.training), len(run.held_out), run.steps, f"{ranks.count} devices" if ranks.count > 1 else device,
     )  # fmt: skip
+    computed = run.preset.computed_on(device)
+    if computed is not run.preset:
+        _LOG.info("in float32: %s does not compute bfloat16", "this CPU" if device.type == "cpu" else "this GPU")
     torch.manual_seed(run.seed)
-    module = PoseModule(run.preset, default_schema().count, run.steps)
+    module = PoseModule(computed, default_schema().count, run.steps)
     state = _state_to_resume(run, module) if options.resume else None
     first_step = state["global_step"] if state is not None else 0
     note = dict(options.note)
@@ -180,7 +183,7 @@ def fit_run(
     if ranks.count > 1:
         note["devices"] = ranks.count
     if first_step < run.steps and not (state or {}).get(ENDED_EARLY):
-        if ranks.count == 1 and (plan := _planned(module, run, device, ranks, note)) is not None:
+        if ranks.count == 1 and (plan := _planned(module, run.folder, device, ranks, note)) is not None:
             module.manage(plan)
         loader = training_loader(run, volumes, first_step, options.workers, images, ranks)
         export = RunExport(run, module, note, only_best=options.export == "best", patience=options.patience)
@@ -189,7 +192,7 @@ def fit_run(
         with _ended_by_signals() as stop_asked:
             callbacks = _callbacks(run, volumes, export, on_progress, stop_asked, ranks)
             if ranks.count > 1:
-                callbacks.insert(0, SharedSteps(ranks, lambda: _planned(module, run, device, ranks, note)))
+                callbacks.insert(0, SharedSteps(ranks, lambda: _planned(module, run.folder, device, ranks, note)))
             trainer = _trainer(run, module, device, callbacks, ranks, others)
             by_modules = module.runs_modules if ranks.count == 1 else not run.preset.memory.manages
             with small_convolutions_by_onednn(module) if by_modules else nullcontext():
@@ -249,13 +252,13 @@ def _state_to_resume(run: Run, module: PoseModule) -> dict[str, Any] | None:
 
 
 def _planned(
-    module: PoseModule, run: Run, device: torch.device, ranks: Ranks, note: dict[str, Any]
+    module: PoseModule, folder: Path, device: torch.device, ranks: Ranks, note: dict[str, Any]
 ) -> MemoryPlan | None:
     """The plan of the training step of each process if the preset asks for it; it is written beside the checkpoints.
 
     Args:
-        module: under training.
-        run: its preset may ask for a plan.
+        module: under training; its preset may ask for a plan.
+        folder: of the run.
         device: of this process.
         ranks: the processes that share a batch.
         note: takes what the model file says about it.
@@ -263,11 +266,11 @@ def _planned(
     Raises:
         BudgetError: nothing fits the budget.
     """
-    if not run.preset.memory.manages:
-        (run.folder / _PLAN).unlink(missing_ok=True)  # of the steps before a resumption
+    if not module.preset.memory.manages:
+        (folder / _PLAN).unlink(missing_ok=True)  # of the steps before a resumption
         return None
-    plan = plan_step(run.preset, module.network, device=device, ranks=ranks.count)
-    write_json(run.folder / _PLAN, plan.to_dict())
+    plan = plan_step(module.preset, module.network, device=device, ranks=ranks.count)
+    write_json(folder / _PLAN, plan.to_dict())
     _LOG.info("%s", plan.summary())
     note["memory_plan"] = plan.summary()
     return plan
@@ -329,7 +332,7 @@ def _trainer(
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         **(alone if ranks.count == 1 else {**several, "strategy": RankStrategy(ranks, others)}),
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=module.preset.run.precision,  # type: ignore[arg-type]
         # benchmarking kernels takes workspace that no plan counts
         benchmark=device.type == "cuda" and (not run.preset.memory.manages if ranks.count > 1 else not module.managed),
         max_steps=run.steps,

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, to_json
+from FetusMapV2Lib.network.bfloat16 import computes_bfloat16
 from FetusMapV2Lib.network.normalisation import Normalisation
 from FetusMapV2Lib.network.unet import check_input_size
 from FetusMapV2Lib.training.distortions.group import Distortions
@@ -124,6 +127,12 @@ class Preset(Checked):
         """Whether both arrive at the same weights: they may also differ in their names and in the refinement."""
         alike = dataclasses.replace(self, name=other.name, description=other.description, refinement=other.refinement)
         return alike.trains_like(other)
+
+    def computed_on(self, device: torch.device) -> Preset:
+        """Itself, or in float32 where the device would have to imitate bfloat16."""
+        if self.run.autocast is None or computes_bfloat16(device):
+            return self
+        return self.with_overrides({"run.precision": "32-true"})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

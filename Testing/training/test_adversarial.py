@@ -262,7 +262,10 @@ def kill(fraction: float, stage: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, precision: str) -> None:
+def test_killed_and_resumed_equals_never_killed(
+    cases: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     preset = toy_preset(**{"run.precision": precision, "run.channels_last": precision != "32-true"})
     seen: list[float] = []
     whole = fit_on_cpu(preset, cases, tmp_path / "whole", on_progress=lambda f, _: seen.append(f))

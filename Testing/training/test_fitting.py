@@ -65,7 +65,10 @@ def kill_at(step: int) -> Any:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, precision: str) -> None:
+def test_killed_and_resumed_equals_never_killed(
+    cases: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     preset = toy_preset(precision=precision, channels_last=precision != "32-true")
     if precision != "32-true":  # smaller, as few CPUs have convolutions in bfloat16
         preset = preset.with_overrides({"input_size": [16, 16, 16], "network.widths": [4, 6]})
@@ -77,6 +80,22 @@ def test_killed_and_resumed_equals_never_killed(cases: Path, tmp_path: Path, pre
     assert all(torch.equal(value, cut[name]) for name, value in whole.items())
     state = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "cut")]
     assert all(torch.equal(value, state[1]["state_dict"][name]) for name, value in state[0]["state_dict"].items())
+
+
+def test_a_cpu_without_bfloat16_computes_in_float32(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would imitate bfloat16, which takes a hundred times as long; the run stays the one that was asked for."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    caplog.set_level("INFO", logger="FetusMapV2Lib")
+    exact, mixed = (
+        weights(fit_on_cpu(toy_preset(steps=2, precision=precision), cases, tmp_path / precision))
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert all(torch.equal(value, mixed[name]) for name, value in exact.items())
+    assert [line for line in caplog.messages if "float32" in line] == ["in float32: this CPU does not compute bfloat16"]
+    noted = json.loads((tmp_path / "bf16-mixed" / "run.json").read_text())
+    assert noted["preset"]["run"]["precision"] == "bf16-mixed"
 
 
 def test_workers_do_not_change_a_run(cases: Path, tmp_path: Path) -> None:
