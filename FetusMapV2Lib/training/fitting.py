@@ -326,7 +326,6 @@ def _callbacks(
 def _trainer(
     run: Run, module: PoseModule, device: torch.device, callbacks: list[pl.Callback], ranks: Ranks, others: Others
 ) -> pl.Trainer:
-    options = run.preset.run
     alone: dict[str, Any] = {"devices": [device.index or 0] if device.type == "cuda" else 1}
     several: dict[str, Any] = {"devices": ranks.devices, "num_nodes": ranks.nodes}
     return pl.Trainer(

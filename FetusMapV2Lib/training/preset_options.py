@@ -241,7 +241,7 @@ class RunOptions(Checked):
     Attributes:
         epochs: passes over the training volumes; ignored where `steps` is given.
         steps: optimiser steps, 0 = use `epochs`.
-        precision: "32-true" or "bf16-mixed" (Lightning's names); devices without bfloat16 compute the latter in float32.
+        precision: "32-true" or "bf16-mixed" (Lightning's names), the latter in float32 on devices without bfloat16.
         channels_last: memory format of the convolutions, faster on CPUs and tensor cores.
         average_decay: decay of the weight average (EMA) that is then exported, 0 = off.
         validation_fraction: share of the cases held out of training.
