@@ -150,7 +150,7 @@ class Estimate:
         others: estimates of further fetuses in the same volume, each with a pose of its own and without others.
 
     Examples:
-        >>> estimate.status, round(estimate.detection_score, 2), estimate.warnings
+        >>> estimate.status, round(estimate.detection_score, 1), estimate.warnings
         ('found', 0.8, ())
         >>> estimate.pose.positions.shape, estimate.pose.radius90_mm.shape
         ((22, 3), (22,))
