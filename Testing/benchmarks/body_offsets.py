@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table
 from FetusMapV2Lib.evaluation.case_set import case_set
+from FetusMapV2Lib.evaluation.metrics import distances_mm
 from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
 from FetusMapV2Lib.imaging.case_search import find_cases
 
@@ -26,7 +27,6 @@ Array = NDArray[np.float64]
 #: Mean distance in mm from which a body counts as lost.
 LOST_MM = 6.0
 _COLUMNS = ("landmark", "median ED (mm)", "cranial", "anterior", "to left", "without this shift", "crown to rump (%)")
-_ROW = {key: row for row, key in enumerate(default_schema().keys)}
 
 
 def axes_of(truth: Array, head: bool) -> Array:
@@ -37,8 +37,9 @@ def axes_of(truth: Array, head: bool) -> Array:
         head: anterior is from nape to nose and cranial at right angles to it; in the trunk cranial is from rump to
             crown and anterior at right angles to it.
     """
-    crown, nose, chin, nape = (truth[_ROW[key]] for key in ("cranial_crest", "nasal_tip", "chin", "hind_neck"))
-    rump, cord, spine = (truth[_ROW[key]] for key in ("rump", "umbilical_cord_insertion", "lumbosacral_spine"))
+    row = default_schema().index
+    crown, nose, chin, nape = (truth[row(key)] for key in ("cranial_crest", "nasal_tip", "chin", "hind_neck"))
+    rump, cord, spine = (truth[row(key)] for key in ("rump", "umbilical_cord_insertion", "lumbosacral_spine"))
     if head:
         anterior = _unit(nose - nape)
         cranial = _unit_across(crown - (chin + nape) / 2, anterior)
@@ -59,7 +60,7 @@ def _unit_across(vector: Array, axis: Array) -> Array:
 
 def offsets(position: Array, truth: Array) -> Array:
     """(22, 3) mm from truth to estimate, to cranial, anterior and left; down to the nape in the axes of the head."""
-    moved, head = position - truth, slice(_ROW["hind_neck"] + 1)
+    moved, head = position - truth, slice(default_schema().index("hind_neck") + 1)
     result: Array = moved @ axes_of(truth, head=False).T
     result[head] = moved[head] @ axes_of(truth, head=True).T
     return result
@@ -67,8 +68,8 @@ def offsets(position: Array, truth: Array) -> Array:
 
 def between_crown_and_rump(truth: Array) -> Array:
     """(22,) where landmarks lie along the line from the crown (0) to the rump (1)."""
-    crown = truth[_ROW["cranial_crest"]]
-    line = truth[_ROW["rump"]] - crown
+    crown, rump = (truth[default_schema().index(key)] for key in ("cranial_crest", "rump"))
+    line = rump - crown
     share: Array = (truth - crown) @ line / (line @ line)
     return share
 
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in np.flatnonzero(cases.present):
             position, truth = answers[number].positions, cases.truths[number]
             volumes += 1
-            if np.nanmean(np.linalg.norm(position - truth, axis=1)) < LOST_MM:
+            if np.nanmean(distances_mm(position[None], truth[None])) < LOST_MM:
                 kept.append((position, truth))
     print(f"{model.name}: {len(kept)} of {volumes} bodies within {LOST_MM:g} mm\n")
     print(markdown_table(_COLUMNS, rows(*zip(*kept, strict=True))))

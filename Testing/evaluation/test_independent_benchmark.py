@@ -19,7 +19,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.imaging.case_search import find_cases
 
-ROWS = {key: row for row, key in enumerate(default_schema().keys)}
+row = default_schema().index
 #: Few and large voxels, as a case takes seconds otherwise.
 COARSE, COARSER = Grid((60, 40, 40), 2.3), Grid((36, 25, 25), 4.0)
 ON_THE_SKIN = ("cranial_crest", "forehead", "nasal_tip", "chin", "hind_neck", "umbilical_cord_insertion", "rump")
@@ -66,10 +66,10 @@ def test_landmarks_lie_inside_the_picture_and_on_bone_and_skin(made: Made) -> No
     lattice = made.scene.lattice
     places = np.rint(lattice.index(indices * COARSE.spacing)).astype(int)
     skin = made.skin[tuple(places)]
-    assert (np.abs(skin[[ROWS[key] for key in ON_THE_SKIN]]) < lattice.step).all()
+    assert (np.abs(skin[[row(key) for key in ON_THE_SKIN]]) < lattice.step).all()
     around = [made.scene.label[tuple(slice(place - 1, place + 2) for place in column)] for column in places.T]
     for key in ("upper_thoracic_spine", "lumbosacral_spine"):
-        assert (around[ROWS[key]] == NUMBER["bone"]).any()
+        assert (around[row(key)] == NUMBER["bone"]).any()
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -84,8 +84,8 @@ def test_points_of_the_skin_are_on_the_skin_and_the_nasal_bone_just_below(
 ) -> None:
     for body, points in several:
         depth = body.skin(points)
-        assert (np.abs(depth[[ROWS[key] for key in ON_THE_SKIN]]) < 0.012 * body.sizes.crl).all()
-        assert 0.005 < -depth[ROWS["nasal_bone"]] / body.sizes.crl < 0.03
+        assert (np.abs(depth[[row(key) for key in ON_THE_SKIN]]) < 0.012 * body.sizes.crl).all()
+        assert 0.005 < -depth[row("nasal_bone")] / body.sizes.crl < 0.03
 
 
 def test_left_and_right_agree_with_equation_7(several: list[tuple[Body, np.ndarray]]) -> None:
@@ -108,13 +108,13 @@ def test_order_along_the_body(several: list[tuple[Body, np.ndarray]]) -> None:
 def test_sizes_are_those_of_the_tables(several: list[tuple[Body, np.ndarray]]) -> None:
     for body, points in several:
         sizes = body.sizes
-        crl = np.linalg.norm(points[ROWS["cranial_crest"]] - points[ROWS["rump"]])
+        crl = np.linalg.norm(points[row("cranial_crest")] - points[row("rump")])
         assert abs(crl / sizes.crl - 1) < 0.10
         usual = typical(sizes.crl)
         assert abs(sizes.femur / usual["femur"] - 1) < 0.13
         assert abs(2 * np.pi * sizes.girth / usual["abdomen"] - 1) < 0.13
         assert abs(np.pi * (sizes.skull[0] + sizes.skull[1]) / usual["head"] - 1) < 0.15
-        thigh = np.linalg.norm(points[ROWS["left_hip"]] - points[ROWS["left_knee"]])
-        arm = np.linalg.norm(points[ROWS["left_shoulder"]] - points[ROWS["left_elbow"]])
+        thigh = np.linalg.norm(points[row("left_hip")] - points[row("left_knee")])
+        arm = np.linalg.norm(points[row("left_shoulder")] - points[row("left_elbow")])
         assert np.isclose(thigh, sizes.thigh) and thigh > sizes.femur and arm > 0.95 * thigh
     assert np.isclose(typical(56.0)["biparietal"], np.interp(typical(56.0)["weeks"], NICHD[:, 0], NICHD[:, 2]))
