@@ -29,6 +29,7 @@ _CHANGES = {
     "optimiser.warmup": 0.1,
     "optimiser.final_factor": 0.05,
     "optimiser.gradient_clip": 5.0,
+    "proportions.probability": 0.0,  # those of the site are to be learned
     "run.batch_size": 2,
     "run.average_decay": 0.98,
     "run.validation_fraction": 0.0,

@@ -59,7 +59,11 @@ class Case:
 
     def seen_in(self, box: Box) -> Case:
         """The case with the landmarks outside a box missing."""
-        return replace(self, positions=np.where(box.holds(self.positions)[:, None], self.positions, np.nan))
+        return self.with_positions(np.where(box.holds(self.positions)[:, None], self.positions, np.nan))
+
+    def with_positions(self, positions: NDArray[np.float64]) -> Case:
+        """The case with other landmarks."""
+        return replace(self, positions=positions)
 
 
 class CaseFolder:

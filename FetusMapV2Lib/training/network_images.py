@@ -56,7 +56,7 @@ class HostImages:
 
 
 class DeviceImages:
-    """On a GPU, for machines whose CPU cores are too slow for it. Volumes are cached by their names.
+    """On a GPU, for machines whose CPU cores are too slow for it. Volumes are cached by their names, if they have one.
 
     Args:
         device: of the training.
@@ -87,6 +87,8 @@ class DeviceImages:
             self._held.move_to_end(volume.name)
             return self._held[volume.name]
         array = uploaded(volume, self.device)
+        if not volume.name:
+            return array
         self._held[volume.name] = array
         self._bytes += array.nbytes
         while self._bytes > self.memory_bytes and self._held:

@@ -35,6 +35,7 @@ from FetusMapV2Lib.training.preset_options import (
     RunOptions,
     ViewOptions,
 )
+from FetusMapV2Lib.training.proportions import Proportions
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 #: Why discriminators and most memory plans cannot be combined.
@@ -68,6 +69,7 @@ class Preset(Checked):
     network: NetworkOptions = field(default_factory=NetworkOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    proportions: Proportions = field(default_factory=Proportions)
     distortions: Distortions = field(default_factory=Distortions)
     loss_weights: LossOptions = field(default_factory=LossOptions)
     adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)

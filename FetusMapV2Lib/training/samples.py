@@ -107,7 +107,7 @@ class TrainingViews(Dataset[Sample]):
         number = int(self._epoch_order(epoch)[place])
         case = self.cases[number]
         generator = np.random.default_rng((self.seed, _AUGMENT, index))
-        volume = self.volumes.get(case)
+        case, volume = self._proportioned(case, self.volumes.get(case), generator)
         distortions = self.preset.distortions
         distorts = distortions.active and generator.random() < distortions.share
         box = distortions.field_of_view.drawn(volume, case.positions, generator) if distorts else None
@@ -126,6 +126,16 @@ class TrainingViews(Dataset[Sample]):
         sample = make_sample(image, grid, case, view, number)
         mirror = self.preset.augmentation.mirror
         return mirrored(sample) if mirror and generator.random() < mirror else sample
+
+    def _proportioned(self, case: Case, volume: Volume, generator: np.random.Generator) -> tuple[Case, Volume]:
+        """A case and its volume, now and then with other lengths of head, neck, trunk and pelvis."""
+        proportions = self.preset.proportions
+        stretch = proportions.drawn(case.positions, generator) if proportions.active else None
+        if stretch is None:
+            return case, volume
+        return case.with_positions(stretch.points(case.positions)), stretch.volume(
+            volume, self.images.device, labels=case.is_label_map
+        )
 
     def _distorted(
         self,
