@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from batch.pool_tasks import outcomes, tasks
+from remote.processes import wait_until
 
 from FetusMapV2Lib.batch.case_work import BatchSettings
 from FetusMapV2Lib.batch.cases import BatchCase
@@ -81,8 +82,7 @@ def test_a_node_that_is_lost_repeats_its_case_without_blame(cluster, pool_of, tm
         def on_stage(case: BatchCase, _stage: str) -> None:
             started.append(case.name)
             if len(started) == 2:
-                while not all((tmp_path / f"{name}.tries").exists() for name in started):
-                    pass
+                assert wait_until(lambda: all((tmp_path / f"{name}.tries").exists() for name in started))
                 cluster.remove_node(cluster.second, allow_graceful=False)
                 (tmp_path / "go").touch()
 
@@ -123,13 +123,18 @@ def test_what_ray_prints_is_not_among_the_results(cluster, capsys) -> None:
     from ray._private.utils import push_error_to_driver
     from ray._private.worker import global_worker
 
-    said = ""
-    with ray_cluster(cluster.address):
+    said: list[str] = []
+
+    def is_told() -> bool:
+        # said again and again, as Ray begins to listen some time after it has connected
         push_error_to_driver(global_worker, "lost", "a computer is gone")
-        while "a computer is gone" not in said:
-            printed = capsys.readouterr()
-            assert not printed.out
-            said += printed.err
+        printed = capsys.readouterr()
+        assert not printed.out
+        said.append(printed.err)
+        return "a computer is gone" in "".join(said)
+
+    with ray_cluster(cluster.address):
+        assert wait_until(is_told)
 
 
 def test_the_command_writes_the_results_of_the_cluster(cluster, tmp_path) -> None:
