@@ -151,9 +151,7 @@ class BodyStretch:
         share = at - index
         source = _looked_up(before, index, share)
         factor = _looked_up(thinner, index, share)
-        parts = [
-            first[axis] + source * step[axis] + (offsets[axis] - place * step[axis]) * factor for axis in range(3)
-        ]
+        parts = [first[axis] + source * step[axis] + (offsets[axis] - place * step[axis]) * factor for axis in range(3)]
         return torch.stack(
             [part * (2 / max(1, n - 1)) - 1 for part, n in zip(parts, volume.shape[::-1], strict=True)], dim=-1
         )

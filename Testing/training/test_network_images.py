@@ -87,6 +87,8 @@ def test_only_so_many_volumes_stay_on_the_device() -> None:
         images.sampled(volume(Rotation.identity(), name=name), grid)
         assert images._bytes == sum(array.nbytes for array in images._held.values()) <= 2 * size
     assert list(images._held) == ["a", "b"]
+    images.sampled(volume(Rotation.identity(), name=""), grid)  # one that was changed, and will not come again
+    assert list(images._held) == ["a", "b"]
 
 
 def test_a_run_on_samples_of_the_device_goes_the_same_way(tmp_path: Path) -> None:

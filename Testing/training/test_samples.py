@@ -68,10 +68,12 @@ def test_the_quarter_turns_are_the_24_proper_ones() -> None:
     assert np.array_equal(turns[0], np.eye(3))
 
 
+@pytest.mark.parametrize("stretched", [0.0, 1.0])
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
-def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: float) -> None:
-    """At every landmark of every view there is a bright ball, whatever the turn and the scale, mirrored or not."""
+def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: float, stretched: float) -> None:
+    """At every landmark of every view there is a bright ball, whatever turn, scale and build, mirrored or not."""
     views = training_views(folder, tmp_path, mirror=mirror)
+    views.preset = views.preset.with_overrides({"proportions.probability": stretched})
     seen = set()
     for index in range(24):
         sample = views[index]
@@ -88,6 +90,9 @@ def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: f
         error = (world - sample["positions"]).norm(dim=1)
         assert float(error[error.isfinite()].max()) < 1e-3
         assert (float(torch.linalg.det(sample["grid_to_ras"][:3, :3])) < 0) == bool(mirror)
+        if not mirror:
+            truth = torch.from_numpy(views.cases[int(sample["case"])].positions)
+            assert torch.allclose(sample["positions"], truth) != bool(stretched)
     assert seen == {0, 1}
 
 
