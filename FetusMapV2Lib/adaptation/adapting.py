@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuned, fine_tuning_preset
-from FetusMapV2Lib.adaptation.judging import MOST_FORGOTTEN_MM, Side, inside_radius, judge
+from FetusMapV2Lib.adaptation.judging import MOST_FORGOTTEN_MM, Side, forgotten_mm, inside_radius, judge
 from FetusMapV2Lib.adaptation.observing import Seen, joined, see
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
 from FetusMapV2Lib.adaptation.planning import (
@@ -169,14 +169,11 @@ class _Adaptation:
         simulated_before = self._see(self.start, rehearsal.held_out, "before-simulated")
         parts = parts_of(self.cases, plan.folds, self.options.seed)
         folds = [self._fold(number, parts, plan, rehearsal) for number in range(plan.folds)]
-        share, choices = self._choice(folds, own_before, simulated_before, rehearsal, parts, plan)
-        if not share:  # nothing that was tried is better; the report shows the smallest change
-            share = SHARES[0]
-        site_parts = [self._see_part(fold, number, parts, share) for number, fold in enumerate(folds)]
+        choices = self._choices(folds, own_before, parts)
         self._progress("final training", 0.85)
         tuned = self._tuned(self.cases, plan, rehearsal, "final", 0.85)
-        final = averaged(self.start, tuned, share)
-        simulated = self._see(final, rehearsal.held_out, "after-simulated")
+        share, final, simulated = self._chosen(tuned, choices, rehearsal, simulated_before)
+        site_parts = [self._see_part(fold, number, parts, share) for number, fold in enumerate(folds)]
         remarks: list[str] = []
         site = joined(site_parts)
         calibration = recalibrated(site, simulated, self.earlier, remarks.append)
@@ -242,40 +239,36 @@ class _Adaptation:
         self._progress(f"fold {number + 1} of {plan.folds}", at)
         others = [case for place, part in enumerate(parts) if place != number for case in part]
         folder = self.work / name
-        shown = [folder / f"own-{share:g}.json" for share in SHARES]
-        shown += [folder / f"simulated-{share:g}.json" for share in SHARES] if number == 0 else []
-        if all(path.is_file() for path in shown):
+        if all((folder / f"own-{share:g}.json").is_file() for share in SHARES):
             return folder
         tuned = self._tuned(others, plan, rehearsal, name, at)
         for share in SHARES:
-            model = averaged(self.start, tuned, share)
-            self._see(model, parts[number], f"{name}/own-{share:g}")
-            if number == 0:
-                self._see(model, rehearsal.held_out, f"{name}/simulated-{share:g}")
+            self._see(averaged(self.start, tuned, share), parts[number], f"{name}/own-{share:g}")
         for path in folder.glob("*.ckpt"):
             path.unlink()  # large, and no longer needed
         return folder
 
-    def _choice(
-        self,
-        folds: Sequence[Path],
-        before: Seen,
-        simulated_before: Seen,
-        rehearsal: Rehearsal,
-        parts: Sequence[list[Case]],
-        plan: Plan,
-    ) -> tuple[float, dict[float, float]]:
-        """The share of the new weights with the least error on cases not trained on; 0 if none is better."""
+    def _choices(self, folds: Sequence[Path], before: Seen, parts: Sequence[list[Case]]) -> dict[float, float]:
+        """The error on cases not trained on, by the share of the new weights; 0 = the model before."""
         choices = {0.0: before.error_mm}
-        allowed = {0.0}
-        most = simulated_before.error_mm + MOST_FORGOTTEN_MM
         for share in SHARES:
-            seen = [self._see_part(fold, number, parts, share) for number, fold in enumerate(folds)]
-            choices[share] = joined(seen).error_mm
-            simulated = self._see(self.start, rehearsal.held_out, f"{folds[0].name}/simulated-{share:g}")
-            if simulated.error_mm <= most:
-                allowed.add(share)
-        return min(allowed, key=lambda share: (choices[share], share)), choices
+            choices[share] = joined([self._see_part(fold, n, parts, share) for n, fold in enumerate(folds)]).error_mm
+        return choices
+
+    def _chosen(
+        self, tuned: Model, choices: dict[float, float], rehearsal: Rehearsal, before: Seen
+    ) -> tuple[float, Model, Seen]:
+        """The best share that forgets no simulated cases, its model, and what that sees in them.
+
+        If there is none, the smallest change: the report shows why it is refused.
+        """
+        better = [share for share in SHARES if choices[share] < choices[0.0]]
+        for share in [*sorted(better, key=lambda share: (choices[share], share)), SHARES[0]]:
+            model = averaged(self.start, tuned, share)
+            simulated = self._see(model, rehearsal.held_out, f"after-simulated-{share:g}")
+            if forgotten_mm(before, simulated) <= MOST_FORGOTTEN_MM:
+                break
+        return share, model, simulated
 
     def _see_part(self, fold: Path, number: int, parts: Sequence[list[Case]], share: float) -> Seen:
         return self._see(self.start, parts[number], f"{fold.name}/own-{share:g}")

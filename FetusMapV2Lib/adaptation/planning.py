@@ -25,6 +25,8 @@ FEWEST_STEPS, MOST_STEPS, _STEPS_PER_FOLD = 20, 400, 120
 _FEWEST_FOLDS, _MOST_FOLDS = 2, 5
 #: Shares of the time: for simulated cases, and for all that is planned; the rest is reserve.
 _REHEARSAL_TIME, _PLANNED_TIME = 0.1, 0.85
+#: How often simulated cases are looked at: before, after, and with a smaller share if too much was forgotten.
+_LOOKS_AT_SIMULATED = 3
 _RECORD, _PLAN = "adaptation.json", "plan.json"
 _OTHER = "Choose another folder, or give the same cases and options"
 
@@ -65,7 +67,7 @@ def parts_of(cases: list[Case], folds: int, seed: int) -> list[list[Case]]:
 
 
 def rehearsal_count(options: AdaptationOptions, case_seconds: float) -> int:
-    """How many simulated cases a tenth of the time is good for."""
+    """How many simulated cases a tenth of the time is good for, and never too few to see what was forgotten."""
     if options.rehearsal is not None:
         return options.rehearsal
     fit = int(_REHEARSAL_TIME * 60 * options.minutes / max(case_seconds, 1e-3))
@@ -92,7 +94,7 @@ def planned(
         UserError: the time is too short.
     """
     gone, step, estimate = seconds
-    looks = len(SHARES) * (own + tested) + tested
+    looks = len(SHARES) * own + _LOOKS_AT_SIMULATED * tested
     left = _PLANNED_TIME * 60 * options.minutes - gone - looks * estimate
     possible = int(left / max(step, 1e-6))
     folds = min(options.folds or min(max(possible // _STEPS_PER_FOLD - 1, _FEWEST_FOLDS), _MOST_FOLDS), own)

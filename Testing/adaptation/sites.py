@@ -15,7 +15,7 @@ from FetusMapV2Lib.models.model_file import load_model, save_model
 #: A network that has learned little, and learns much from a few steps.
 LEARNING = {"optimiser.learning_rate": 2e-2, "network.widths": [6, 8], "optimiser.betas": [0.9, 0.99]}
 THRESHOLD = 0.02
-#: Simulated cases that the folder of an adaptation is given, so that nothing is simulated: 7 to train on, 3 held out.
+#: Simulated cases that the folder of an adaptation is given, so that nothing is simulated: half of them held out.
 REHEARSED = 10
 
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from adaptation.sites import THRESHOLD, options, write_simulated, write_start
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.adaptation import adapting
 from FetusMapV2Lib.adaptation.adapting import adapt
+from FetusMapV2Lib.adaptation.observing import Seen, see
 from FetusMapV2Lib.core.errors import InputError, ModelError, OutputError
 from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.stop_signals import Stopped, stop_signals
-from FetusMapV2Lib.models.model_file import NOTICE_MIXED, load_model, save_model
+from FetusMapV2Lib.models.model_file import NOTICE_MIXED, Model, load_model, save_model
 from FetusMapV2Lib.models.pose_library import canonical_poses
+from FetusMapV2Lib.training.case_folder import Case
 
 
 class CutError(Exception):
@@ -66,7 +71,7 @@ def test_report_card_and_tables_say_the_same(adapted: Path) -> None:
     ]  # fmt: skip
     rows = list(csv.DictReader((adapted / "results.csv").read_text().splitlines()))
     distance = next(row for row in rows if row["measure"] == "ed_mm")
-    assert float(distance["change_high"]) < 0 and distance["n"] == "5"
+    assert float(distance["after"]) < float(distance["before"]) and distance["n"] == "5"
     report = (adapted / "report.md").read_text(encoding="utf-8")
     assert f"| {float(distance['before']):.2f} [" in report and "**Kept**" in report
     cases = list(csv.DictReader((adapted / "cases.csv").read_text().splitlines()))
@@ -132,6 +137,30 @@ def test_a_model_that_is_not_better_is_refused(site: Path, tmp_path: Path) -> No
     ]  # fmt: skip
     again = adapt(site, tmp_path / "out", options(lazy))
     assert again.objections == result.objections and "**Refused**" in again.report
+
+
+@pytest.mark.parametrize("forgetful", [("1",), ("1", "0.7"), ("1", "0.7", "0.4")])
+def test_a_share_that_forgets_is_passed_over_for_a_smaller_one(
+    forgetful: tuple[str, ...], start: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is best for the site; if all forget, the model is refused."""
+    looked: list[str] = []
+
+    def forgetting(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], kept: Path) -> Seen:
+        seen = see(model, cases, device, kept)
+        looked.append(kept.stem)
+        if "simulated" in kept.stem:
+            seen.values.errors_mm[:] = 5.0 if kept.stem.removeprefix("after-simulated-") in forgetful else 2.0
+        return seen
+
+    monkeypatch.setattr(adapting, "see", forgetting)
+    write_simulated(tmp_path)
+    result = adapt(site, tmp_path, options(start))
+    after = [name.removeprefix("after-simulated-") for name in looked if name.startswith("after")]
+    assert after[-1] == "0.4" if len(forgetful) == 3 else after[-1] not in forgetful
+    assert all(share in forgetful for share in after[:-1])
+    assert any("has forgotten" in text for text in result.objections) == (len(forgetful) == 3)
+    assert sum(name.startswith("simulated") for name in looked) == 0  # the folds do not look at them
 
 
 def test_what_cannot_be_adapted_is_said_at_once(start: Path, site: Path, tmp_path: Path) -> None:

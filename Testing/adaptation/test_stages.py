@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 import torch
 from adaptation.sites import calibration
+from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuning_preset
 from FetusMapV2Lib.adaptation.judging import Side, judge
 from FetusMapV2Lib.adaptation.observing import Seen
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
-from FetusMapV2Lib.adaptation.planning import FEWEST_STEPS, MOST_STEPS, measured_once, parts_of, planned
+from FetusMapV2Lib.adaptation.planning import (
+    FEWEST_STEPS,
+    MOST_STEPS,
+    measured_once,
+    parts_of,
+    planned,
+    rehearsal_count,
+)
 from FetusMapV2Lib.adaptation.recalibrating import recalibrated
 from FetusMapV2Lib.adaptation.rehearsal import make_rehearsal
 from FetusMapV2Lib.core.errors import UserError
@@ -57,7 +65,7 @@ def test_every_case_is_in_one_part_and_fetuses_are_spread_evenly() -> None:
 
 
 @pytest.mark.parametrize(
-    "minutes,step,folds,steps", [(15, 1.0, 4, 131), (15, 0.01, 5, MOST_STEPS), (15, 3.0, 2, 72), (60, 1.0, 5, 400)]
+    "minutes,step,folds,steps", [(15, 1.0, 4, 132), (15, 0.01, 5, MOST_STEPS), (15, 3.0, 2, 73), (60, 1.0, 5, 400)]
 )
 def test_the_plan_fills_the_time(minutes: float, step: float, folds: int, steps: int) -> None:
     plan = planned(AdaptationOptions(minutes=minutes), 10, 5, 20, (60.0, step, 1.0))
@@ -98,6 +106,12 @@ def test_the_rate_is_low_but_not_for_a_second_time(trained: float, rate: float) 
     model = tiny_model().with_info(preset=recipe.to_dict())
     preset = fine_tuning_preset(model, 40)
     assert preset.optimiser.learning_rate == pytest.approx(rate) and preset.run.steps == 40
+
+
+def test_the_bodies_of_a_site_are_learned_as_they_are() -> None:
+    recipe = load_preset("robust").with_overrides({"proportions.probability": 0.7})
+    assert recipe.proportions.active
+    assert not fine_tuning_preset(tiny_model().with_info(preset=recipe.to_dict()), 40).proportions.active
 
 
 def test_averaged_weights_lie_between_and_the_start_is_not_changed() -> None:
@@ -176,9 +190,24 @@ def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> 
     model = tiny_model()
     made = make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
-    assert (len(made.training), len(made.held_out)) == (4, 2)
-    assert [case.fetus_present for case in made.training] == [True, True, True, False]
-    assert np.isfinite(made.held_out[0].positions).all() and made.held_out[0].name == "simulated case-0003"
-    assert not made.held_out[1].fetus_present
+    assert [case.fetus_present for case in made.training] == [True, True, False]
+    assert [case.fetus_present for case in made.held_out] == [True, True, False]
+    assert np.isfinite(made.held_out[0].positions).all() and made.held_out[0].name == "simulated case-0002"
     make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
+
+
+def test_eight_fetuses_are_held_out_whatever_the_time_and_no_more(tmp_path: Path) -> None:
+    """Two did not show that a model had become a millimetre worse."""
+    write_toy_cases(tmp_path / "toys", 30)
+    for number, stem in enumerate(sorted({path.name.split(".")[0] for path in (tmp_path / "toys").iterdir()})):
+        for path in sorted((tmp_path / "toys").glob(f"{stem}.*")):
+            path.rename(tmp_path / path.name.replace(stem, f"case-{number:04d}"))
+    for minutes, expected in ((0.1, 24), (15.0, 30)):
+        count = rehearsal_count(AdaptationOptions(minutes=minutes), 3.0)
+        assert count == expected
+        made = make_rehearsal(tmp_path, count, tiny_model(), say=lambda what, part: None)
+        numbers = [int(case.name[-4:]) for case in made.held_out]
+        assert numbers == [n for n in range(24) if n % 6 in (2, 3, 5)]
+        assert len(made.training) == count - 12
+    assert sum(number % 6 < 4 for number in numbers) == 8

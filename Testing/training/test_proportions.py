@@ -13,7 +13,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.phantom.simulated_case import simulate_case
-from FetusMapV2Lib.training.preset import Preset, load_preset
+from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.proportions import BodyStretch, Proportions
 
 ROW = default_schema().index
@@ -145,8 +145,3 @@ def test_labels_are_not_mixed(device: torch.device) -> None:
 def test_proportions_that_make_no_body_are_refused(wrong: dict[str, object], match: str) -> None:
     with pytest.raises(UserError, match=match):
         Preset.from_dict({"name": "wrong", "proportions": wrong})
-
-
-def test_the_recipe_for_many_kinds_of_pictures_stretches_and_the_papers_does_not() -> None:
-    assert load_preset("robust").proportions.active
-    assert not load_preset("fetusmapv2").proportions.active
