@@ -101,9 +101,8 @@ class BodyStretch:
 
     def __init__(self, crown: Array, along: Array, knots: Array, moved: Array, girths: Array) -> None:
         self._crown, self._along = crown, along
-        outside = np.array([-_REACH, 1 + _REACH])
-        self._before = np.linspace(*outside, _STEPS)
-        curve = PchipInterpolator(_framed(knots, outside), _framed(moved, outside))
+        self._before = np.linspace(-_REACH, 1 + _REACH, _STEPS)
+        curve = PchipInterpolator(_framed(knots), _framed(moved))
         self._after = np.asarray(curve(self._before), dtype=np.float64)
         self._girths = np.asarray(PchipInterpolator(knots, girths)(np.clip(self._before, 0, 1)), dtype=np.float64)
 
@@ -157,8 +156,9 @@ class BodyStretch:
         )
 
 
-def _framed(knots: Array, outside: Array) -> Array:
-    return np.concatenate([outside[:1], knots, outside[1:]])
+def _framed(knots: Array) -> Array:
+    """Knots between two far ends that stay where they are."""
+    return np.concatenate([[-_REACH], knots, [1 + _REACH]])
 
 
 def _looked_up(table: Array, index: Tensor, share: Tensor) -> Tensor:
