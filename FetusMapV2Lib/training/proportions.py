@@ -1,6 +1,6 @@
 """`Proportions`: head, neck, trunk and pelvis of a case stretched against one another, picture and landmarks alike.
 
-A network that has seen one build only learns where shoulders are from where head and rump are, not from the picture.
+Against networks that learn from one build where the shoulders are between head and rump, and not from the picture.
 """
 
 from __future__ import annotations
