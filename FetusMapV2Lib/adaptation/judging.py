@@ -88,7 +88,7 @@ def judge(before: Side, after: Side) -> Judgement:
             "known_mm",
             f"mean distance (mm), each at most {LOST_MM:g}",
             SIMULATED,
-            *(np.minimum(side.simulated.case_errors_mm, LOST_MM) for side in (before, after)),
+            *_known_mm(before.simulated, after.simulated),
         ),
         *_presence(SIMULATED, before.simulated, after.simulated, before.calibration, after.calibration),
     ]
@@ -100,8 +100,13 @@ def judge(before: Side, after: Side) -> Judgement:
 
 def forgotten_mm(before: Seen, after: Seen) -> float:
     """By how much the mean distance on simulated cases rose, mm; each counts with `LOST_MM` at most."""
-    old, new = (np.minimum(seen.case_errors_mm, LOST_MM) for seen in (before, after))
+    old, new = _known_mm(before, after)
     return finite_mean(new - old)
+
+
+def _known_mm(before: Seen, after: Seen) -> tuple[Array, Array]:
+    """The mean distances of the cases, where forgetting is judged."""
+    return np.minimum(before.case_errors_mm, LOST_MM), np.minimum(after.case_errors_mm, LOST_MM)
 
 
 def _objections(measures: Sequence[Measure]) -> list[str]:

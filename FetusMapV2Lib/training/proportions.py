@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -68,24 +67,34 @@ class Proportions(Checked):
         stays = draw.random() >= self.probability
         factors = np.array([logarithmic(draw, one) for one in (self.head, self.neck, self.trunk, self.pelvis)])
         girths = np.array([logarithmic(draw, self.girth) for _ in range(len(factors) + 1)])
-        ends = _ends_of_parts(positions)
-        if stays or ends is None:
+        knots = _ends_of_parts(positions)
+        if stays or knots is None:
             return None
-        crown, along, knots = ends
+        row = default_schema().index
+        crown, rump = positions[row("cranial_crest")], positions[row("rump")]
         lengths = np.diff(knots) * factors
         moved = np.concatenate([[0.0], np.cumsum(lengths / lengths.sum())])
-        return BodyStretch(crown, along, knots, moved, girths)
+        return BodyStretch(crown, rump - crown, knots, moved, girths)
 
 
-def _ends_of_parts(positions: Array) -> tuple[Array, Array, Array] | None:
-    """The crown, the way from it to the rump (RAS mm), and where on it the parts end (5,), 0 = crown, 1 = rump."""
+def between_crown_and_rump(positions: Array) -> Array:
+    """(22,) where landmarks (22, 3) lie along the line from the crown (0) to the rump (1)."""
     row = default_schema().index
-    crown, rump = positions[row("cranial_crest")], positions[row("rump")]
-    shoulders = (positions[row("left_shoulder")] + positions[row("right_shoulder")]) / 2
-    between = np.stack([positions[row("hind_neck")], shoulders, positions[row("lumbosacral_spine")]])
-    along = rump - crown
-    knots = np.concatenate([[0.0], (between - crown) @ along / (along @ along), [1.0]])
-    return (crown, along, knots) if np.diff(knots).min() >= _SHORTEST else None
+    crown = positions[row("cranial_crest")]
+    return _along_line(positions, crown, positions[row("rump")] - crown)
+
+
+def _along_line(points: Array, start: Array, line: Array) -> Array:
+    """Where points (n, 3) lie along a line, 0 = its start, 1 = its end."""
+    return np.asarray((points - start) @ line / (line @ line))
+
+
+def _ends_of_parts(positions: Array) -> Array | None:
+    """Where the parts end between crown and rump (5,), from 0 to 1; None if that is not known or not in this order."""
+    row, place = default_schema().index, between_crown_and_rump(positions)
+    shoulders = (place[row("left_shoulder")] + place[row("right_shoulder")]) / 2
+    knots = np.array([0.0, place[row("hind_neck")], shoulders, place[row("lumbosacral_spine")], 1.0])
+    return knots if np.diff(knots).min() >= _SHORTEST else None
 
 
 class BodyStretch:
@@ -100,6 +109,8 @@ class BodyStretch:
     """
 
     def __init__(self, crown: Array, along: Array, knots: Array, moved: Array, girths: Array) -> None:
+        from scipy.interpolate import PchipInterpolator  # which most trainings need not load
+
         self._crown, self._along = crown, along
         self._before = np.linspace(-_REACH, 1 + _REACH, _STEPS)
         curve = PchipInterpolator(_framed(knots), _framed(moved))
@@ -108,7 +119,7 @@ class BodyStretch:
 
     def points(self, positions: Array) -> Array:
         """Where landmarks (n, 3) RAS mm lie afterwards; missing ones (NaN) stay missing."""
-        place = (positions - self._crown) @ self._along / (self._along @ self._along)
+        place = _along_line(positions, self._crown, self._along)
         across = positions - self._crown - place[:, None] * self._along
         after = np.interp(place, self._before, self._after)
         girth = np.interp(place, self._before, self._girths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from FetusMapV2Lib.models.model_file import load_model, save_model
 #: A network that has learned little, and learns much from a few steps.
 LEARNING = {"optimiser.learning_rate": 2e-2, "network.widths": [6, 8], "optimiser.betas": [0.9, 0.99]}
 THRESHOLD = 0.02
-#: Simulated cases that the folder of an adaptation is given, so that nothing is simulated: half of them held out.
-REHEARSED = 10
+#: Simulated cases that the folder of an adaptation is given, so that nothing is simulated: 7 to train on, 6 held out.
+REHEARSED = 13
 
 
 def calibration(threshold: float = THRESHOLD) -> Calibration:
@@ -32,15 +33,16 @@ def write_start(folder: Path, *, rate: float = 2e-2, steps: int = 60, threshold:
     return file
 
 
-def write_simulated(output: Path) -> None:
-    """Put balls into the folder of an adaptation where its simulated cases would be."""
+def write_simulated(output: Path, count: int = REHEARSED) -> Path:
+    """Put at least `count` balls into the folder of an adaptation where its simulated cases would be; that folder."""
     folder = output / "work" / "simulated"
-    for part in range(2):
+    for part in range(math.ceil(count / 5)):
         write_toy_cases(folder / "part", 5, seed=50 + part)
         for path in sorted((folder / "part").iterdir()):
             stem, _, suffix = path.name.partition(".")
             path.rename(folder / f"case-{5 * part + int(stem[-2:]):04d}.{suffix}")
     (folder / "part").rmdir()
+    return folder
 
 
 def options(model: Path, **changes: object) -> AdaptationOptions:

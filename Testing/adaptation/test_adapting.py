@@ -71,7 +71,7 @@ def test_report_card_and_tables_say_the_same(adapted: Path) -> None:
     ]  # fmt: skip
     rows = list(csv.DictReader((adapted / "results.csv").read_text().splitlines()))
     distance = next(row for row in rows if row["measure"] == "ed_mm")
-    assert float(distance["after"]) < float(distance["before"]) and distance["n"] == "5"
+    assert float(distance["change_high"]) < 0 and distance["n"] == "5"
     report = (adapted / "report.md").read_text(encoding="utf-8")
     assert f"| {float(distance['before']):.2f} [" in report and "**Kept**" in report
     cases = list(csv.DictReader((adapted / "cases.csv").read_text().splitlines()))

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from adaptation.sites import calibration
-from training.toy_cases import write_toy_cases
+from adaptation.sites import calibration, write_simulated
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuning_preset
 from FetusMapV2Lib.adaptation.judging import Side, judge
@@ -199,14 +198,11 @@ def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> 
 
 def test_eight_fetuses_are_held_out_whatever_the_time_and_no_more(tmp_path: Path) -> None:
     """Two did not show that a model had become a millimetre worse."""
-    write_toy_cases(tmp_path / "toys", 30)
-    for number, stem in enumerate(sorted({path.name.split(".")[0] for path in (tmp_path / "toys").iterdir()})):
-        for path in sorted((tmp_path / "toys").glob(f"{stem}.*")):
-            path.rename(tmp_path / path.name.replace(stem, f"case-{number:04d}"))
+    folder = write_simulated(tmp_path, 30)
     for minutes, expected in ((0.1, 24), (15.0, 30)):
         count = rehearsal_count(AdaptationOptions(minutes=minutes), 3.0)
         assert count == expected
-        made = make_rehearsal(tmp_path, count, tiny_model(), say=lambda what, part: None)
+        made = make_rehearsal(folder, count, tiny_model(), say=lambda what, part: None)
         numbers = [int(case.name[-4:]) for case in made.held_out]
         assert numbers == [n for n in range(24) if n % 6 in (2, 3, 5)]
         assert len(made.training) == count - 12

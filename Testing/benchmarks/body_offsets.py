@@ -22,6 +22,7 @@ from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.metrics import distances_mm
 from FetusMapV2Lib.evaluation.predictions import chosen_models, predict
 from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.training.proportions import between_crown_and_rump
 
 Array = NDArray[np.float64]
 #: Mean distance in mm from which a body counts as lost.
@@ -64,14 +65,6 @@ def offsets(position: Array, truth: Array) -> Array:
     result: Array = moved @ axes_of(truth, head=False).T
     result[head] = moved[head] @ axes_of(truth, head=True).T
     return result
-
-
-def between_crown_and_rump(truth: Array) -> Array:
-    """(22,) where landmarks lie along the line from the crown (0) to the rump (1)."""
-    crown, rump = (truth[default_schema().index(key)] for key in ("cranial_crest", "rump"))
-    line = rump - crown
-    share: Array = (truth - crown) @ line / (line @ line)
-    return share
 
 
 def rows(found: Sequence[Array], truths: Sequence[Array]) -> list[list[str]]:

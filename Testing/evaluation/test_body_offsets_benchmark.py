@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.body_offsets import between_crown_and_rump, offsets, rows
+from benchmarks.body_offsets import offsets, rows
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.models.model_index import find_model
+from FetusMapV2Lib.training.proportions import between_crown_and_rump
 
 row = default_schema().index
 
