@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuned, fine_tuning_preset
-from FetusMapV2Lib.adaptation.judging import MOST_FORGOTTEN_MM, Side, forgotten_mm, inside_radius, judge
+from FetusMapV2Lib.adaptation.judging import Judgement, Side, inside_radius, judge
 from FetusMapV2Lib.adaptation.observing import Seen, joined, see
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
 from FetusMapV2Lib.adaptation.planning import (
@@ -142,6 +142,25 @@ def _own_cases(data: str | os.PathLike[str], options: AdaptationOptions) -> list
     return cases
 
 
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A share of the new weights.
+
+    Attributes:
+        share: how much of them.
+        model: averaged, with the calibration of the model before.
+        after: what it sees (the site's cases: models that had not learned from them), and its own calibration.
+        remarks: on that.
+        judgement: against the model before.
+    """
+
+    share: float
+    model: Model
+    after: Side
+    remarks: tuple[str, ...]
+    judgement: Judgement
+
+
 @dataclass
 class _Adaptation:
     """The stages of one adaptation."""
@@ -169,23 +188,21 @@ class _Adaptation:
         simulated_before = self._see(self.start, rehearsal.held_out, "before-simulated")
         parts = parts_of(self.cases, plan.folds, self.options.seed)
         folds = [self._fold(number, parts, plan, rehearsal) for number in range(plan.folds)]
-        choices = self._choices(folds, own_before, parts)
+        sites = {share: [self._see_part(fold, n, parts, share) for n, fold in enumerate(folds)] for share in SHARES}
+        choices = {0.0: own_before.error_mm, **{share: joined(seen).error_mm for share, seen in sites.items()}}
         self._progress("final training", 0.85)
         tuned = self._tuned(self.cases, plan, rehearsal, "final", 0.85)
-        share, final, simulated = self._chosen(tuned, choices, rehearsal, simulated_before)
-        site_parts = [self._see_part(fold, number, parts, share) for number, fold in enumerate(folds)]
-        remarks: list[str] = []
-        site = joined(site_parts)
-        calibration = recalibrated(site, simulated, self.earlier, remarks.append)
-        before_site = _in_order(own_before, site)
+        before_site = _in_order(own_before, joined(sites[SHARES[0]]))
         before = Side(before_site, simulated_before, self.earlier, inside_radius(before_site, self.earlier))
-        after = Side(site, simulated, calibration, cross_calibrated_inside(site_parts, simulated, self.earlier))
-        facts = self._facts(plan, share, choices, remarks, before, after)
-        write_report(self.output, facts, before_site, site)
+        trial, passed_over = _chosen(
+            choices, lambda share: self._trial(tuned, share, sites[share], rehearsal.held_out, before)
+        )
+        facts = self._facts(plan, choices, trial, passed_over)
+        write_report(self.output, facts, before_site, trial.after.site)
         text = report_text(facts)
         if facts.judgement.objections:
             return Adapted(None, text, facts.judgement.objections)
-        self._write_model(final, calibration, facts)
+        self._write_model(trial.model, trial.after.calibration, facts)
         return Adapted(self.output / MODEL_FILE, text, ())
 
     def _prepared(self) -> tuple[Plan, Rehearsal]:
@@ -248,27 +265,17 @@ class _Adaptation:
             path.unlink()  # large, and no longer needed
         return folder
 
-    def _choices(self, folds: Sequence[Path], before: Seen, parts: Sequence[list[Case]]) -> dict[float, float]:
-        """The error on cases not trained on, by the share of the new weights; 0 = the model before."""
-        choices = {0.0: before.error_mm}
-        for share in SHARES:
-            choices[share] = joined([self._see_part(fold, n, parts, share) for n, fold in enumerate(folds)]).error_mm
-        return choices
-
-    def _chosen(
-        self, tuned: Model, choices: dict[float, float], rehearsal: Rehearsal, before: Seen
-    ) -> tuple[float, Model, Seen]:
-        """The best share that forgets no simulated cases, its model, and what that sees in them.
-
-        If there is none, the smallest change: the report shows why it is refused.
-        """
-        better = [share for share in SHARES if choices[share] < choices[0.0]]
-        for share in [*sorted(better, key=lambda share: (choices[share], share)), SHARES[0]]:
-            model = averaged(self.start, tuned, share)
-            simulated = self._see(model, rehearsal.held_out, f"after-simulated-{share:g}")
-            if forgotten_mm(before, simulated) <= MOST_FORGOTTEN_MM:
-                break
-        return share, model, simulated
+    def _trial(
+        self, tuned: Model, share: float, parts: Sequence[Seen], held_out: Sequence[Case], before: Side
+    ) -> _Trial:
+        """Judge a share of the new weights, calibrated as its model would be."""
+        model = averaged(self.start, tuned, share)
+        simulated = self._see(model, held_out, f"after-simulated-{share:g}")
+        remarks: list[str] = []
+        site = joined(parts)
+        calibration = recalibrated(site, simulated, self.earlier, remarks.append)
+        after = Side(site, simulated, calibration, cross_calibrated_inside(parts, simulated, self.earlier))
+        return _Trial(share, model, after, tuple(remarks), judge(before, after))
 
     def _see_part(self, fold: Path, number: int, parts: Sequence[list[Case]], share: float) -> Seen:
         return self._see(self.start, parts[number], f"{fold.name}/own-{share:g}")
@@ -298,11 +305,9 @@ class _Adaptation:
     def _facts(
         self,
         plan: Plan,
-        share: float,
-        choices: dict[float, float],
-        remarks: Sequence[str],
-        before: Side,
-        after: Side,
+        choices: Mapping[float, float],
+        trial: _Trial,
+        passed_over: Mapping[float, Sequence[str]],
     ) -> Facts:
         own = sum(case.fetus_present for case in self.cases)
         notice = self.start.info.notice
@@ -312,10 +317,11 @@ class _Adaptation:
             own=own,
             empty=len(self.cases) - own,
             plan=plan,
-            share=share,
+            share=trial.share,
             choices=choices,
-            remarks=remarks,
-            judgement=judge(before, after),
+            passed_over=passed_over,
+            remarks=trial.remarks,
+            judgement=trial.judgement,
         )
 
     def _write_model(self, final: Model, calibration: Calibration, facts: Facts) -> None:
@@ -343,6 +349,29 @@ class _Adaptation:
     def _progress(self, stage: str, fraction: float) -> None:
         if self.on_progress is not None:
             self.on_progress(fraction, stage)
+
+
+def _chosen(
+    choices: Mapping[float, float], attempt: Callable[[float], _Trial]
+) -> tuple[_Trial, dict[float, tuple[str, ...]]]:
+    """The best share that nothing speaks against, and what does against those that were passed over for it.
+
+    If there is none, the smallest change: the report shows why it is refused.
+
+    Args:
+        choices: the error on cases not trained on, by the share of the new weights; 0 = the model before.
+        attempt: judges a share, by the rules by which the model is refused.
+    """
+    better = [share for share in SHARES if choices[share] < choices[0.0]]
+    trials: dict[float, _Trial] = {}
+    for share in dict.fromkeys([*sorted(better, key=lambda share: (choices[share], share)), SHARES[0]]):
+        trials[share] = attempt(share)
+        if not trials[share].judgement.objections:
+            break
+    else:
+        share = SHARES[0]
+    chosen = trials.pop(share)
+    return chosen, {other: trial.judgement.objections for other, trial in trials.items()}
 
 
 def _in_order(before: Seen, after: Seen) -> Seen:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.adaptation.observing import Seen
-from FetusMapV2Lib.evaluation.statistics import Interval, finite_mean, mean_interval, row_means, share_interval
+from FetusMapV2Lib.evaluation.statistics import Interval, mean_interval, row_means, share_interval
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.world_calibration import unfamiliarities
 
@@ -96,12 +96,6 @@ def judge(before: Side, after: Side) -> Judgement:
         if len(old.empty_names):
             measures.append(_false_alarms(name, old, new, before.calibration, after.calibration))
     return Judgement(tuple(measures), tuple(_objections(measures)))
-
-
-def forgotten_mm(before: Seen, after: Seen) -> float:
-    """By how much the mean distance on simulated cases rose, mm; each counts with `LOST_MM` at most."""
-    old, new = _known_mm(before, after)
-    return finite_mean(new - old)
 
 
 def _known_mm(before: Seen, after: Seen) -> tuple[Array, Array]:

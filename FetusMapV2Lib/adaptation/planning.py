@@ -25,7 +25,7 @@ FEWEST_STEPS, MOST_STEPS, _STEPS_PER_FOLD = 20, 400, 120
 _FEWEST_FOLDS, _MOST_FOLDS = 2, 5
 #: Shares of the time: for simulated cases, and for all that is planned; the rest is reserve.
 _REHEARSAL_TIME, _PLANNED_TIME = 0.1, 0.85
-#: How often simulated cases are looked at: before, after, and with a smaller share if too much was forgotten.
+#: How often simulated cases are looked at: before, after, and with another share if one is passed over.
 _LOOKS_AT_SIMULATED = 3
 _RECORD, _PLAN = "adaptation.json", "plan.json"
 _OTHER = "Choose another folder, or give the same cases and options"

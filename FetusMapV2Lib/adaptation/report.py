@@ -34,6 +34,7 @@ class Facts:
         plan: how the time was spent.
         share: of the fine-tuned weights.
         choices: mean distance by share, on cases that were not trained on; share 0 is the model before.
+        passed_over: shares that were tried before that one was taken, and what speaks against each.
         remarks: on the calibration.
         judgement: before and after.
     """
@@ -45,6 +46,7 @@ class Facts:
     plan: Plan
     share: float
     choices: Mapping[float, float]
+    passed_over: Mapping[float, Sequence[str]]
     remarks: Sequence[str]
     judgement: Judgement
 
@@ -81,8 +83,10 @@ def report_text(facts: Facts) -> str:
         f"Share of the fine-tuned weights: {facts.share:g}, chosen by the mean distance on the site's cases, none of "
         f"them trained on ({choices}).",
     ]
-    if facts.remarks:
-        parts.append("\n".join(f"- {remark}" for remark in facts.remarks))
+    why = {share: "; ".join(objections) for share, objections in facts.passed_over.items()}
+    remarks = [*(f"A share of {share:g} is passed over: {text}." for share, text in why.items()), *facts.remarks]
+    if remarks:
+        parts.append("\n".join(f"- {remark}" for remark in remarks))
     return "\n\n".join(parts) + "\n"
 
 

@@ -163,6 +163,50 @@ def test_a_share_that_forgets_is_passed_over_for_a_smaller_one(
     assert sum(name.startswith("simulated") for name in looked) == 0  # the folds do not look at them
 
 
+@pytest.mark.parametrize(
+    ("blind", "score", "tried"),
+    [
+        (("own-1",), 0.0, ("1", "0.7")),
+        # above the threshold of the model before; the adapted one's is higher, as the site has a volume without a fetus
+        (("after-simulated-1",), 0.1, ("1", "0.7")),
+        (("own-1", "after-simulated-0.7"), 0.0, ("1", "0.7", "0.4")),
+        (("after-simulated-1", "after-simulated-0.7", "after-simulated-0.4"), 0.0, ("1", "0.7", "0.4")),
+    ],
+)
+def test_a_share_with_which_fewer_fetuses_are_seen_is_passed_over_for_the_next_best(
+    blind: tuple[str, ...], score: float, tried: tuple[str, ...], start: Path, site: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """More of the new weights is better at the site by a little; one fetus is no longer seen with some shares."""
+    errors = {"own-1": 1.0, "own-0.7": 1.1, "own-0.4": 1.2, "before": 5.0}
+    looked: list[str] = []
+
+    def seeing(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], kept: Path) -> Seen:
+        seen = see(model, cases, device, kept)
+        values, name = seen.values, kept.stem
+        looked.append(name)
+        values.errors_mm[np.isfinite(values.errors_mm)] = errors.get(name, 2.0)
+        values.detection_score[:] = 0.9
+        values.empty_presence[:] = 0.0
+        if name in blind:
+            values.detection_score[0] = score
+        return seen
+
+    monkeypatch.setattr(adapting, "see", seeing)
+    write_simulated(tmp_path)
+    result = adapt(site, tmp_path, options(start))
+    after = [name.removeprefix("after-simulated-") for name in looked if name.startswith("after")]
+    assert tuple(after) == tried
+    all_blind = len(blind) == 3
+    assert (result.model is None) == all_blind
+    assert any("fewer fetuses are found in simulated cases" in text for text in result.objections) == all_blind
+    assert f"Share of the fine-tuned weights: {tried[-1]}," in result.report
+    for share in tried[:-1]:
+        where = "the site's cases" if f"own-{share}" in blind else "simulated cases"
+        assert f"- A share of {share} is passed over: fewer fetuses are found in {where}" in result.report
+    assert result.report.count("is passed over") == len(tried) - 1
+
+
 def test_what_cannot_be_adapted_is_said_at_once(start: Path, site: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     write_toy_cases(tmp_path / "few", 4)
