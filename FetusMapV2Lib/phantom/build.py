@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from FetusMapV2Lib.phantom.body_plan import USUAL_PLAN, BodyPlan, draw_plan
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube
 
 #: Proportions differ by up to this share.
@@ -28,6 +30,7 @@ class Build:
         hand: spread of the fingers and how far they are curled (0-1).
         toes: on each foot.
         marks_on_skin: whether crest and forehead lie on the skin, else on the skull.
+        plan: where the parts lie.
         waves: (displacement x, y, z, wave vector x, y, z, phase) of the warp of the body, mm and 1/mm.
     """
 
@@ -42,6 +45,7 @@ class Build:
     hand: tuple[float, float] = (1.0, 0.0)
     toes: int = 4
     marks_on_skin: bool = False
+    plan: BodyPlan = USUAL_PLAN
     waves: tuple[tuple[float, ...], ...] = ()
 
     def outline_factors(self, place: float) -> tuple[float, float]:
@@ -51,11 +55,14 @@ class Build:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(replace(self, waves=())) | {"measures": dict(self.measures)}
+        values = asdict(replace(self, waves=())) | {"measures": dict(self.measures)}
+        if self.plan == USUAL_PLAN:
+            del values["plan"]
+        return values
 
 
-def draw_build(generator: np.random.Generator, days: float, crl: float) -> Build:
-    """A random body of a gestational age (days) and crown-rump length (mm)."""
+def draw_build(generator: np.random.Generator, days: float, crl: float, anatomy: str = CURRENT) -> Build:
+    """A random body of a gestational age (days) and crown-rump length (mm) in one of `scene_options.ANATOMIES`."""
 
     def factor(sd: float, most: float = MOST) -> float:
         return 1.0 + float(np.clip(generator.normal(0.0, sd), -most, most))
@@ -88,6 +95,7 @@ def draw_build(generator: np.random.Generator, days: float, crl: float) -> Build
         toes=5,
         marks_on_skin=True,
         waves=_warp(generator, crl),
+        plan=USUAL_PLAN if anatomy in ANATOMIES[:2] else draw_plan(generator),
     )
 
 

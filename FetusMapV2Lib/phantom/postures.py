@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from FetusMapV2Lib.phantom.body_plan import HIP
 from FetusMapV2Lib.phantom.collisions import (
     body_clearance,
     ellipsoid_distance,
@@ -16,7 +17,7 @@ from FetusMapV2Lib.phantom.joints import BODY_RANGES, CROSSED_LEG, HAND_AT_FACE,
 from FetusMapV2Lib.phantom.limbs import Limb, Posture, angle_ranges, limb_radii, place_limb, pose_limbs
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
 from FetusMapV2Lib.phantom.sizes import Size
-from FetusMapV2Lib.phantom.skeleton import HIP, NECK_PARTS, Skeleton, pose_skeleton
+from FetusMapV2Lib.phantom.skeleton import NECK_PARTS, Skeleton, pose_skeleton
 
 #: Probabilities of crossed legs, and of a hand at the face (for each arm).
 CROSSED_LEGS, HAND_TO_FACE = 0.28, 0.22

@@ -30,7 +30,7 @@ from FetusMapV2Lib.phantom.placement import (
 )
 from FetusMapV2Lib.phantom.postures import NoPostureError, draw_posture
 from FetusMapV2Lib.phantom.probe import Probe
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scene_options import CURRENT, SceneOptions
 from FetusMapV2Lib.phantom.shapes import Array, Rigid
 from FetusMapV2Lib.phantom.sizes import Size, sample_size
 from FetusMapV2Lib.phantom.skeleton import spine_length
@@ -108,7 +108,7 @@ def draw_individual(
     build = streams["build"]
     clings_mm = 0.0
     if scene.anatomy != "2026-1":
-        size = _some_body(build, size)
+        size = _some_body(build, size, scene.anatomy)
         clings_mm = float(build.uniform(*_CLINGS_MM)) if build.random() < _CLINGING else 0.0
     if scene.shows == "clinging":
         clings_mm = float(streams["twin"].uniform(*_CLOSE_MM))
@@ -131,10 +131,10 @@ def draw_individual(
     raise _too_small(size, extent_mm)
 
 
-def _some_body(generator: np.random.Generator, size: Size) -> Size:
+def _some_body(generator: np.random.Generator, size: Size, anatomy: str = CURRENT) -> Size:
     """A size with a body of its own in which limbs and head are free to move; the usual body if none is found."""
     for _ in range(_BODIES):
-        own = size.built(draw_build(generator, size.days, size.crl))
+        own = size.built(draw_build(generator, size.days, size.crl, anatomy))
         try:
             draw_posture(generator, own, spine_length(own), attempts=40)
         except NoPostureError:
@@ -185,7 +185,9 @@ def sample_geometry(
     if scene.shows == "head":
         return _head_alone(geometry, one)
     if scene.shows == "twins":
-        geometry = _with_twin(geometry, streams["twin"], one, extent_mm)
+        # Twins of the first anatomy have always had the bodies of the second.
+        anatomy = "2026-2" if scene.anatomy == "2026-1" else scene.anatomy
+        geometry = _with_twin(geometry, streams["twin"], one, anatomy, extent_mm)
     if scene.shows == "partial":
         geometry = replace(geometry, landmarks=seen_landmarks(geometry))
     if scene.annotated:
@@ -219,10 +221,10 @@ def _head_alone(geometry: CaseGeometry, one: Individual) -> CaseGeometry:
 
 
 def _with_twin(
-    geometry: CaseGeometry, generator: np.random.Generator, one: Individual, extent_mm: Array
+    geometry: CaseGeometry, generator: np.random.Generator, one: Individual, anatomy: str, extent_mm: Array
 ) -> CaseGeometry:
     """The scene with a second fetus of the same age in a sac of its own; it may lie partly outside the volume."""
-    size = _some_body(generator, sample_size(generator, one.size.days))
+    size = _some_body(generator, sample_size(generator, one.size.days), anatomy)
     length = spine_length(size)
     twin = make_fetus(size, draw_posture(generator, size, length), np.random.default_rng(generator.integers(2**62)))
     surface, body = twin.surface(), KDTree(one.place.points(one.fetus.surface()))

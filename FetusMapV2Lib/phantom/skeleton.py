@@ -10,14 +10,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from FetusMapV2Lib.phantom.body_plan import (
+    CORD_INSERTION,
+    HIP,
+    LUMBOSACRAL,
+    SHOULDER,
+    UPPER_THORACIC,
+    USUAL_PLAN,
+    BodyPlan,
+)
 from FetusMapV2Lib.phantom.joints import NEUTRAL_BODY
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Rigid, unit
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 _STATIONS = 61
-# Along the spine: 0 at the atlas, 1 at the tip of the coccyx.
-UPPER_THORACIC, SHOULDER, CORD_INSERTION, LUMBOSACRAL, HIP = 0.215, 0.225, 0.715, 0.82, 0.885
 #: Depth of the vertebral centres below the skin of the back, in girths (`Size.girth`).
 BACK = 0.30
 # Outline of the trunk: place along the spine, half width and half depth in girths. The first four are the neck.
@@ -33,8 +40,6 @@ SKIN = 0.07
 
 # The head's frame: origin in the middle of the brain case, z to the crest, in units of half the OFD. At this age
 # the brain case is large and the face small below and in front of it.
-CRANIUM_HEIGHT = 0.84
-ATLAS = np.array([0.0, 0.20, -0.86])
 HEAD_MARKS = {
     "nasal_tip": np.array([0.0, -1.13, -0.66]),
     "nasal_bone": np.array([0.0, -0.965, -0.46]),
@@ -45,21 +50,34 @@ _FACE = (  # centre, radii
     (np.array([0.0, -0.50, -0.94]), np.array([0.42, 0.44, 0.30])),
     (np.array([0.0, -1.02, -0.62]), np.array([0.13, 0.15, 0.15])),
 )
+#: A face with a root of the nose and a chin of its own, and its most forward points on the skin.
+_DISTINCT_FACE = (
+    (np.array([0.0, -0.52, -0.66]), np.array([0.56, 0.48, 0.40])),
+    (np.array([0.0, -0.50, -0.98]), np.array([0.42, 0.42, 0.25])),
+    (np.array([0.0, -1.02, -0.62]), np.array([0.13, 0.15, 0.15])),
+    (np.array([0.0, -0.85, -0.47]), np.array([0.12, 0.17, 0.19])),
+)
+_DISTINCT_NASAL_BONE = np.array([0.0, -0.955, -0.46])
 #: In the neutral position the head is bent this much less than the neck, degrees.
 _NECK_NEUTRAL = 16.0
 
 
 @dataclass(frozen=True, eq=False)
 class Spine:
-    """The curve of the spine: `place` (S,) 0 at the atlas to 1 at the coccyx, and a frame at each."""
+    """The curve of the spine: `place` (S,) 0 at the atlas to 1 at the coccyx, and a frame at each.
+
+    `at` takes levels of the usual body; the plan says where they lie.
+    """
 
     place: Array
     points: Array
     frames: Array
     length: float
+    plan: BodyPlan = USUAL_PLAN
 
     def at(self, place: float) -> Rigid:
-        """Frame and position at a place; before 0 and beyond 1 the curve is straight."""
+        """Frame and position at a level; before 0 and beyond 1 the curve is straight."""
+        place = self.plan.along(place)
         inside = float(np.clip(place, 0.0, 1.0))
         nearest = int(np.clip(np.searchsorted(self.place, inside), 0, len(self.place) - 1))
         frame = self.frames[nearest]
@@ -67,7 +85,7 @@ class Spine:
         return Rigid(frame, point - (place - inside) * self.length * frame[:, 2])
 
 
-def bend_spine(length: float, posture: dict[str, float]) -> Spine:
+def bend_spine(length: float, posture: dict[str, float], plan: BodyPlan = USUAL_PLAN) -> Spine:
     """The spine of this length (atlas to coccyx, mm) in the body frame under a posture's trunk angles."""
     place = np.linspace(1.0, 0.0, _STATIONS)
     middle = (place[:-1] + place[1:]) / 2
@@ -85,7 +103,7 @@ def bend_spine(length: float, posture: dict[str, float]) -> Spine:
     place, stacked, curve = place[::-1], np.array(frames)[::-1], np.array(points)[::-1]
     centre = _STATIONS // 2
     back = stacked[centre].T
-    return Spine(place.copy(), (curve - curve[centre]) @ back.T, back @ stacked, length)
+    return Spine(place.copy(), (curve - curve[centre]) @ back.T, back @ stacked, length, plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +125,11 @@ class Skeleton:
     face: tuple[Ellipsoid, ...]
 
     @property
+    def plan(self) -> BodyPlan:
+        """Where its parts lie."""
+        return self.size.build.plan
+
+    @property
     def unit(self) -> float:
         """Half the occipitofrontal diameter, mm: the unit of the head's drawing."""
         return self.size.ofd / 2
@@ -125,7 +148,7 @@ class Skeleton:
         """Frame and centre of a hip joint."""
         frame, girth = self.spine.at(HIP), self.size.girth
         outward = side * 0.48 * girth * self.size.build.hips
-        return Rigid(frame.rotation, frame.points(np.array([outward, -0.56 * girth, 0.0])))
+        return Rigid(frame.rotation, frame.points(np.array([outward, -self.plan.hips_forward * girth, 0.0])))
 
     def outline_depth(self, place: float) -> tuple[float, float]:
         """Half width and half depth (mm) of the trunk at a place along the spine."""
@@ -142,6 +165,7 @@ def _trunk(size: Size, spine: Spine) -> tuple[Ellipsoid, ...]:
         frame = spine.at(float(place))
         middle = (BACK if number >= NECK_PARTS else 0.36) - depth
         height = max(0.11 * spine.length, 0.5 * width * size.girth)
+        height *= size.build.plan.seat if number == len(_OUTLINE) - 1 else 1.0
         parts.append(
             Ellipsoid(
                 Tissue.SKIN,
@@ -154,23 +178,34 @@ def _trunk(size: Size, spine: Spine) -> tuple[Ellipsoid, ...]:
     return tuple(parts)
 
 
+def _face(plan: BodyPlan) -> list[tuple[Array, Array]]:
+    """Centres and radii of the ellipsoids of the face, half OFDs."""
+    parts = []
+    for centre, radii in _DISTINCT_FACE if plan.by_schema else _FACE:
+        top, bottom = plan.face_heights(np.array([centre[2] + radii[2], centre[2] - radii[2]]))
+        moved = np.array([*centre[:2], (top + bottom) / 2]) if plan.by_schema else centre
+        parts.append((moved, np.array([*radii[:2], (top - bottom) / 2]) if plan.by_schema else radii))
+    return parts
+
+
 def _build(size: Size, length: float, posture: dict[str, float]) -> Skeleton:
-    spine = bend_spine(length, posture)
+    plan = size.build.plan
+    spine = bend_spine(length, posture, plan)
     neck = spine.at(0.0)
     nod = Rotation.from_rotvec(
         np.radians([posture["neck_flexion"] - _NECK_NEUTRAL, posture["neck_lateral"], 0.0])
     ) * Rotation.from_rotvec(np.radians([0.0, 0.0, posture["neck_rotation"]]))
     rotation = neck.rotation @ nod.as_matrix()
     half = size.ofd / 2
-    head = Rigid(rotation, neck.shift - rotation @ (ATLAS * half))
+    head = Rigid(rotation, neck.shift - rotation @ (np.array([0.0, *plan.atlas]) * half))
     skin = SKIN * size.girth
     cranium = Ellipsoid(
-        Tissue.SKIN, np.zeros(3), np.array([size.bpd / 2, half, CRANIUM_HEIGHT * half]) + skin, tag="solid"
+        Tissue.SKIN, np.zeros(3), np.array([size.bpd / 2, half, plan.cranium * half]) + skin, tag="solid"
     ).transformed(head)
     face = tuple(
         Ellipsoid(Tissue.SKIN, centre * half, radii * half * np.array([size.bpd / size.ofd / 0.83, 1, 1]), tag="solid")
         .transformed(head)
-        for centre, radii in _FACE
+        for centre, radii in _face(plan)
     )  # fmt: skip
     return Skeleton(size, spine, head, _trunk(size, spine), cranium, face)
 
@@ -182,16 +217,21 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     others as their names say.
     """
     girth, spine = skeleton.size.girth, skeleton.spine
-    brow = np.array([0.0, -np.cos(0.22), -CRANIUM_HEIGHT * np.sin(0.22)])
+    # Below the equator of the brain case; by the schema the most forward point of the forehead is on it.
+    below = 0.0 if skeleton.plan.by_schema else 0.22
+    brow = np.array([0.0, -np.cos(below), -skeleton.plan.cranium * np.sin(below)])
     skin = SKIN * girth / skeleton.unit if skeleton.size.build.marks_on_skin else 0.0
     marks = {
-        "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, CRANIUM_HEIGHT + skin])),
+        "cranial_crest": skeleton.on_head(np.array([0.0, 0.0, skeleton.plan.cranium + skin])),
         "forehead": skeleton.on_head(brow + skin * unit(brow)),
-        **{key: skeleton.on_head(local) for key, local in HEAD_MARKS.items()},
+        **{key: skeleton.on_head(local) for key, local in face_marks(skeleton.plan).items()},
     }
     neck = spine.at(0.03)
     backwards = unit(neck.rotation[:, 1] + skeleton.head.rotation[:, 1])
-    marks["hind_neck"] = neck.shift + backwards * (0.31 * girth + nuchal_bulge(skeleton.size))
+    nape = neck.shift + backwards * 0.31 * girth
+    if skeleton.plan.by_schema:
+        nape = _deepest_of_nape(skeleton, backwards)
+    marks["hind_neck"] = nape + backwards * nuchal_bulge(skeleton.size)
     marks["upper_thoracic_spine"] = spine.at(UPPER_THORACIC).shift
     navel = spine.at(CORD_INSERTION)
     depth = skeleton.outline_depth(CORD_INSERTION)[1]
@@ -199,8 +239,11 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     marks["lumbosacral_spine"] = spine.at(LUMBOSACRAL).shift
     bottom = skeleton.trunk[-1]
     down = bottom.axes @ unit(np.array([0.0, 0.30, -1.0]))
-    reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
-    marks["rump"] = bottom.centre + down * reach
+    if skeleton.plan.by_schema:
+        marks["rump"] = _lowest(bottom, -spine.at(LUMBOSACRAL).rotation[:, 2])
+    else:
+        reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
+        marks["rump"] = bottom.centre + down * reach
     return {
         key: marks[key]
         for key in (
@@ -208,6 +251,40 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
             "umbilical_cord_insertion", "lumbosacral_spine", "rump",
         )
     }  # fmt: skip
+
+
+def face_marks(plan: BodyPlan) -> dict[str, Array]:
+    """Nasal tip, nasal bone and chin in the head's frame, (3,) half OFDs each."""
+    if not plan.by_schema:
+        return HEAD_MARKS
+    _, jaw, nose, _ = _face(plan)
+    foremost = {key: centre - [0, radii[1], 0] for key, (centre, radii) in (("nasal_tip", nose), ("chin", jaw))}
+    return {**foremost, "nasal_bone": plan.face(_DISTINCT_NASAL_BONE)}
+
+
+def _lowest(body: Ellipsoid, direction: Array) -> Array:
+    """The point (3,) of an ellipsoid's surface that is farthest in a direction, mm."""
+    stretched = body.axes @ (body.radii**2 * (direction @ body.axes))
+    return np.asarray(body.centre + stretched / np.sqrt(direction @ stretched))
+
+
+def _deepest_of_nape(skeleton: Skeleton, backwards: Array) -> Array:
+    """The point of the skin farthest in front of the straight line from the upper back to the occiput, mm."""
+    bodies = (skeleton.cranium, *skeleton.trunk[: NECK_PARTS + 3])
+    starts = np.array([skeleton.spine.at(place).shift for place in np.linspace(0.30, -0.06, 37)])
+    skin = starts + np.max([_leaves(body, starts, backwards) for body in bodies], axis=0)[:, None] * backwards
+    along = unit(skeleton.on_head(np.array([0.0, 1.0, -0.1])) - skin[0])
+    forwards = -backwards + (backwards @ along) * along
+    return np.asarray(skin[int(np.argmax((skin - skin[0]) @ forwards))])
+
+
+def _leaves(body: Ellipsoid, starts: Array, direction: Array) -> Array:
+    """How far (N,) mm rays from `starts` (N, 3) run until they leave an ellipsoid; 0 if they miss it."""
+    ways = (direction @ body.axes) / body.radii
+    places = ((starts - body.centre) @ body.axes) / body.radii
+    half, square = places @ ways, float(ways @ ways)
+    inside = half**2 - square * (np.sum(places**2, axis=1) - 1.0)
+    return np.where(inside > 0, np.maximum((np.sqrt(np.maximum(inside, 0.0)) - half) / square, 0.0), 0.0)
 
 
 def nuchal_bulge(size: Size) -> float:

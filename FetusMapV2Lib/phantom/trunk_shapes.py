@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from FetusMapV2Lib.phantom.body_plan import CORD_INSERTION, HIP, LUMBOSACRAL
 from FetusMapV2Lib.phantom.layers import BONE_LAYER, INNER_LAYER, ORGAN_LAYER, SKIN_LAYER, SOFT_LAYER
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, frame_along, spline, tube, turn
 from FetusMapV2Lib.phantom.skeleton import (
     BACK,
-    CORD_INSERTION,
     SKIN,
     Skeleton,
     has_nuchal_translucency,
@@ -206,7 +206,7 @@ def _girdles(drawing: _Drawing) -> None:
         axes = shoulder.rotation @ turn(2, 28.0 * side)
         radii = np.array([0.20, 0.045, 0.26]) * girth
         drawing.shapes.append(Ellipsoid(Tissue.BONE, blade, radii, axes, order=BONE_LAYER))
-        wing = hip.points(np.array([-0.06 * side, 0.22, 0.26]) * girth)
+        wing = hip.points(np.array([-0.06 * side, 0.22, _wing_height(skeleton)]) * girth)
         axes = hip.rotation @ frame_along(np.array([0.35 * side, 0.0, 1.0]), np.array([-0.6 * side, 1.0, 0.0]))
         radii = np.array([0.06, 0.24, 0.20]) * girth
         drawing.shapes.append(Ellipsoid(Tissue.BONE, wing, radii, axes, order=BONE_LAYER))
@@ -214,3 +214,11 @@ def _girdles(drawing: _Drawing) -> None:
         drawing.shapes.append(tube(Tissue.BONE, seat, 0.05 * girth, order=BONE_LAYER))
     breastbone = np.array([drawing.at(place, 0.0, 0.93) for place in (0.36, 0.44, 0.50)])
     drawing.shapes.append(tube(Tissue.CARTILAGE, breastbone, 0.05 * girth, order=BONE_LAYER))
+
+
+def _wing_height(skeleton: Skeleton) -> float:
+    """How far the middle of the iliac wings lies above the hips, girths: by the schema level with the lower spine."""
+    if not skeleton.plan.by_schema:
+        return 0.26
+    hip, lower = skeleton.spine.at(HIP), skeleton.spine.at(LUMBOSACRAL)
+    return float((lower.shift - hip.shift) @ hip.rotation[:, 2]) / skeleton.size.girth

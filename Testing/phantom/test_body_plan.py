@@ -1,0 +1,185 @@
+"""Bodies whose parts lie elsewhere, and whose landmarks lie where the schema's visible criteria say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantom.fetuses import sample_fetus
+
+from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.phantom.body_plan import LUMBOSACRAL, USUAL_PLAN, BodyPlan, draw_plan
+from FetusMapV2Lib.phantom.build import Build, draw_build
+from FetusMapV2Lib.phantom.collisions import ellipsoid_distance, surface_points
+from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
+from FetusMapV2Lib.phantom.joints import NEUTRAL_BODY
+from FetusMapV2Lib.phantom.layers import BONE_LAYER
+from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scenes import draw_individual
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
+from FetusMapV2Lib.phantom.simulated_case import simulate_case
+from FetusMapV2Lib.phantom.skeleton import nuchal_bulge
+from FetusMapV2Lib.phantom.tissues import Tissue
+
+SCHEMA = default_schema()
+
+
+def random(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="module")
+def usual() -> Fetus:
+    return sample_fetus(random(3), 86.0)
+
+
+@pytest.fixture(scope="module")
+def bodies(usual: Fetus) -> list[Fetus]:
+    """Upright bodies of twelve plans, neither warped nor bent to a side."""
+    posture = {**usual.posture, **NEUTRAL_BODY}
+    return [
+        make_fetus(usual.size.built(Build(marks_on_skin=True, plan=draw_plan(random(seed)))), posture, random())
+        for seed in range(12)
+    ]
+
+
+def mark(body: Fetus, key: str) -> Array:
+    return np.asarray(body.pose[SCHEMA.index(key)])
+
+
+def on_head(body: Fetus, points: Array) -> Array:
+    """In the head's frame: left, backwards and up from the middle of the brain case, half OFDs."""
+    return body.skeleton.head.inverse().points(points) / body.skeleton.unit
+
+
+def skin_of(parts: tuple[Ellipsoid, ...]) -> Array:
+    """Points on the outline of a union of ellipsoids."""
+    points = np.concatenate([surface_points(part, 4000) for part in parts])
+    return np.asarray(points[ellipsoid_distance(points, parts).min(axis=-1) > -0.02])
+
+
+def midline_front(body: Fetus) -> Array:
+    """(N, 3) the skin of the head near the midline, in its frame."""
+    skin = on_head(body, skin_of((body.skeleton.cranium, *body.skeleton.face)))
+    return np.asarray(skin[(np.abs(skin[:, 0]) < 0.06) & (skin[:, 1] < 0)])
+
+
+def test_the_usual_plan_moves_nothing() -> None:
+    points = random().normal(size=(50, 3))
+    np.testing.assert_array_equal(USUAL_PLAN.face(points), points)
+    for level in (-0.02, 0.0, 0.215, 0.5, 0.885, 1.0, 1.2):
+        assert USUAL_PLAN.along(level) == level
+    assert draw_build(random(1), 84.0, 55.0, "2026-2").plan == USUAL_PLAN
+    assert "plan" not in Build().as_dict()
+
+
+def test_levels_keep_their_order_in_every_plan() -> None:
+    for seed in range(200):
+        plan = draw_plan(random(seed))
+        along = [plan.along(level) for level in np.linspace(0, 1, 101)]
+        assert (np.diff(along) > 0).all() and (along[0], along[-1]) == (0, 1)
+        heights = plan.face_heights(np.linspace(-1.3, 0.0, 60))
+        assert (np.diff(heights) > 0).all() and plan.atlas[1] < -0.5
+
+
+def test_shoulders_and_lower_spine_lie_at_many_places_between_crown_and_rump(bodies: list[Fetus]) -> None:
+    def share(body: Fetus, key: str) -> float:
+        crown, rump = mark(body, "cranial_crest"), mark(body, "rump")
+        return float((mark(body, key) - crown) @ (rump - crown) / np.sum((rump - crown) ** 2))
+
+    upper, lower = ([share(body, key) for body in bodies] for key in ("upper_thoracic_spine", "lumbosacral_spine"))
+    assert min(upper) < 0.43 and max(upper) > 0.47
+    assert min(lower) < 0.83 and max(lower) > 0.85
+
+
+def test_the_crown_rump_length_is_kept(bodies: list[Fetus]) -> None:
+    for body in bodies:
+        assert np.linalg.norm(mark(body, "cranial_crest") - mark(body, "rump")) == pytest.approx(
+            body.size.crl, abs=0.05
+        )
+
+
+def test_face_landmarks_are_the_most_forward_points_of_the_skin(bodies: list[Fetus]) -> None:
+    for body in bodies:
+        skin = midline_front(body)
+        nose, bone, forehead, chin = (
+            on_head(body, mark(body, key)) for key in ("nasal_tip", "nasal_bone", "forehead", "chin")
+        )
+        assert nose[1] == pytest.approx(skin[:, 1].min(), abs=0.03)
+        root = bone[2] + 0.10
+        above = skin[skin[:, 2] > root]
+        assert forehead[1] == pytest.approx(above[:, 1].min(), abs=0.03) and forehead[2] > root
+        below = skin[skin[:, 2] < chin[2] + 0.03]
+        assert chin[1] == pytest.approx(below[:, 1].min(), abs=0.05)
+        # the nasal bones lie below the skin of the bridge, at most some 2 mm
+        bridge = skin[np.abs(skin[:, 2] - bone[2]) < 0.04][:, 1].min()
+        assert 0.0 < bone[1] - bridge < 0.2
+
+
+def test_the_nape_is_the_deepest_point_between_occiput_and_back(bodies: list[Fetus]) -> None:
+    for body in bodies:
+        parts = (body.skeleton.cranium, *body.skeleton.trunk)
+        neck = mark(body, "hind_neck")
+        assert float(ellipsoid_distance(neck, parts).min()) == pytest.approx(nuchal_bulge(body.size), abs=0.15)
+        occiput = body.skeleton.on_head(np.array([0.0, 1.0, -0.1]))
+        upper = body.skeleton.spine.at(0.30)
+        back = upper.points(np.array([0.0, 0.30 * body.size.girth, 0.0]))
+        along = (occiput - back) / np.linalg.norm(occiput - back)
+        forwards = -upper.rotation[:, 1] + (upper.rotation[:, 1] @ along) * along
+        depths = [float((point - back) @ forwards) for point in (neck, back, occiput)]
+        assert depths[0] > max(depths[1:]) + 0.3
+
+
+def test_the_rump_is_the_lowest_skin_of_the_trunk(bodies: list[Fetus]) -> None:
+    for body in bodies:
+        down = -body.skeleton.spine.at(LUMBOSACRAL).rotation[:, 2]
+        skin = skin_of(body.skeleton.trunk)
+        assert float(mark(body, "rump") @ down) == pytest.approx(float((skin @ down).max()), abs=0.1)
+
+
+def test_spine_landmarks_are_level_with_shoulders_and_iliac_wings(bodies: list[Fetus]) -> None:
+    for body in bodies:
+        upper, lower = mark(body, "upper_thoracic_spine"), mark(body, "lumbosacral_spine")
+        axis = body.skeleton.spine.at(0.22).rotation[:, 2]
+        shoulders = (mark(body, "left_shoulder") + mark(body, "right_shoulder")) / 2
+        assert abs((shoulders - upper) @ axis) < 0.7
+        hips = (mark(body, "left_hip") + mark(body, "right_hip")) / 2
+        girth = body.size.girth
+        wings = [
+            shape.centre
+            for shape in body.shapes
+            if isinstance(shape, Ellipsoid) and shape.tissue == Tissue.BONE and shape.order == BONE_LAYER
+            and np.allclose(shape.radii, np.array([0.06, 0.24, 0.20]) * girth)
+        ]  # fmt: skip
+        assert len(wings) == 2
+        up = body.skeleton.hip(1).rotation[:, 2]
+        assert (np.mean(wings, axis=0) - lower) @ up == pytest.approx(0.0, abs=0.1)
+        assert (lower - hips) @ up > 1.0
+
+
+def test_a_case_of_the_anatomy_records_the_plan() -> None:
+    case = simulate_case(4, 0, (77, 52, 52), 1.8, scene=SceneOptions(anatomy="2026-3"), renderer="labels")
+    plan = json.loads(json.dumps(case.truth["size"]["build"]["plan"]))
+    assert plan["by_schema"] is True and len(plan["levels"]) == 4
+    assert BodyPlan(**{**plan, "atlas": tuple(plan["atlas"]), "levels": tuple(plan["levels"])}) != USUAL_PLAN
+    assert case.pose.present.all()
+
+
+def test_bodies_of_all_plans_find_postures() -> None:
+    extent = np.array([138.0, 94.0, 94.0])
+    plans = {
+        draw_individual(8, index, extent, scene=SceneOptions(anatomy="2026-3")).size.build.plan for index in range(6)
+    }
+    assert len(plans) == 6 and USUAL_PLAN not in plans
+
+
+def test_a_seat_reaches_farther(usual: Fetus) -> None:
+    posture = {**usual.posture, **NEUTRAL_BODY}
+    bodies = [
+        make_fetus(usual.size.built(Build(plan=replace(USUAL_PLAN, seat=seat))), posture, random(), 40.0)
+        for seat in (1.0, 2.0)
+    ]
+    lower = [np.linalg.norm(mark(body, "rump") - mark(body, "lumbosacral_spine")) for body in bodies]
+    assert lower[1] > lower[0] + 2.0
