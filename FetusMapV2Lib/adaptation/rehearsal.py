@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from FetusMapV2Lib.models.model_file import Model
-from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT, SceneOptions
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 from FetusMapV2Lib.phantom.style import STYLES
 from FetusMapV2Lib.training.case_folder import Case, CaseFolder
@@ -76,8 +76,13 @@ def make_case(folder: Path, index: int, model: Model) -> float:
 
 
 def _anatomy_of(model: Model) -> str:
-    """The bodies that a model knows: models of one renderer learned from the first ones."""
-    return ANATOMIES[0] if _renderer_of(model) == "physics" else CURRENT
+    """The newest bodies that a model knows, as its landmarks lie where those have them."""
+    recorded = model.info.training.get("anatomies")
+    known = [anatomy for anatomy in ANATOMIES if isinstance(recorded, list) and anatomy in recorded]
+    if known:
+        return known[-1]
+    # Earlier trainings did not record them; models of one renderer learned from the first ones.
+    return "2026-1" if _renderer_of(model) == "physics" else "2026-2"
 
 
 def _renderer_of(model: Model) -> str:

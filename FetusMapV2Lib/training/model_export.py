@@ -157,6 +157,7 @@ def _training_summary(run: Run, step: int, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "torch": torch.__version__,
         "styles": sorted({str(case.truth["style"]) for case in run.training if "style" in case.truth}),
+        "anatomies": sorted({str(case.truth["anatomy"]) for case in run.training if "anatomy" in case.truth}),
     }
 
 

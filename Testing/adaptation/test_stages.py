@@ -24,8 +24,9 @@ from FetusMapV2Lib.adaptation.planning import (
     rehearsal_count,
 )
 from FetusMapV2Lib.adaptation.recalibrating import recalibrated
-from FetusMapV2Lib.adaptation.rehearsal import make_rehearsal
+from FetusMapV2Lib.adaptation.rehearsal import make_case, make_rehearsal
 from FetusMapV2Lib.core.errors import UserError
+from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.models.world_calibration import Observations
 from FetusMapV2Lib.network.unet import UNet3d
@@ -194,6 +195,24 @@ def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> 
     assert np.isfinite(made.held_out[0].positions).all() and made.held_out[0].name == "simulated case-0002"
     make_rehearsal(tmp_path, 6, model, say=lambda what, part: None)
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("case-*")}
+
+
+@pytest.mark.parametrize(
+    ("training", "anatomy"),
+    [
+        ({}, "2026-1"),  # one renderer: the first models
+        ({"styles": ["A", "labels"]}, "2026-2"),  # before anatomies were recorded
+        ({"styles": ["A", "labels"], "anatomies": ["2026-3", "2026-2"]}, "2026-3"),
+        ({"styles": ["A", "labels"], "anatomies": ["another"]}, "2026-2"),
+        ({"styles": ["A", "labels"], "anatomies": []}, "2026-2"),
+    ],
+)
+def test_a_model_rehearses_the_newest_bodies_that_it_knows(
+    training: dict[str, object], anatomy: str, tmp_path: Path
+) -> None:
+    model = tiny_model()
+    make_case(tmp_path, 0, replace(model, info=replace(model.info, training=training)))
+    assert read_json(tmp_path / "case-0000.json")["anatomy"] == anatomy
 
 
 def test_eight_fetuses_are_held_out_whatever_the_time_and_no_more(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_the_model_knows_where_it_comes_from(cases: Path, tmp_path: Path) -> Non
     assert model.info.training["cases"] == 7
     assert model.info.training["held_out_cases"] == 1
     assert model.info.training["cases_without_fetus"] == 1
-    assert model.info.training["styles"] == ["toy"]
+    assert model.info.training["styles"] == ["toy"] and model.info.training["anatomies"] == []
     assert model.info.preset["name"] == "toy"
     assert model.poses.shape == (6, 22, 3)
     assert model.has_close_view
