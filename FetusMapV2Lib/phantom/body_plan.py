@@ -5,8 +5,7 @@ Until anatomy "2026-2" they were the same for all; a network could learn them by
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,10 +57,6 @@ class BodyPlan:
     def face(self, points: Array) -> Array:
         """(..., 3) points of the usual face in this one, half OFDs."""
         return np.concatenate([points[..., :2], self.face_heights(points[..., 2:])], axis=-1)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
 
 
 #: The body of the anatomies "2026-1" and "2026-2".

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.phantom.body_plan import USUAL_PLAN, BodyPlan, draw_plan
-from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT
+from FetusMapV2Lib.phantom.scene_options import CURRENT
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube
 
 #: Proportions differ by up to this share.
@@ -95,7 +95,7 @@ def draw_build(generator: np.random.Generator, days: float, crl: float, anatomy:
         toes=5,
         marks_on_skin=True,
         waves=_warp(generator, crl),
-        plan=USUAL_PLAN if anatomy in ANATOMIES[:2] else draw_plan(generator),
+        plan=draw_plan(generator) if anatomy == "2026-3" else USUAL_PLAN,
     )
 
 

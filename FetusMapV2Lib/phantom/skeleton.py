@@ -40,7 +40,7 @@ SKIN = 0.07
 
 # The head's frame: origin in the middle of the brain case, z to the crest, in units of half the OFD. At this age
 # the brain case is large and the face small below and in front of it.
-HEAD_MARKS = {
+_FACE_MARKS = {
     "nasal_tip": np.array([0.0, -1.13, -0.66]),
     "nasal_bone": np.array([0.0, -0.965, -0.46]),
     "chin": np.array([0.0, -0.84, -1.14]),
@@ -50,7 +50,7 @@ _FACE = (  # centre, radii
     (np.array([0.0, -0.50, -0.94]), np.array([0.42, 0.44, 0.30])),
     (np.array([0.0, -1.02, -0.62]), np.array([0.13, 0.15, 0.15])),
 )
-#: A face with a root of the nose and a chin of its own, and its most forward points on the skin.
+#: A face with a root of the nose and a chin of its own: middle, jaw, nose and bridge.
 _DISTINCT_FACE = (
     (np.array([0.0, -0.52, -0.66]), np.array([0.56, 0.48, 0.40])),
     (np.array([0.0, -0.50, -0.98]), np.array([0.42, 0.42, 0.25])),
@@ -180,11 +180,12 @@ def _trunk(size: Size, spine: Spine) -> tuple[Ellipsoid, ...]:
 
 def _face(plan: BodyPlan) -> list[tuple[Array, Array]]:
     """Centres and radii of the ellipsoids of the face, half OFDs."""
+    if not plan.by_schema:
+        return list(_FACE)
     parts = []
-    for centre, radii in _DISTINCT_FACE if plan.by_schema else _FACE:
+    for centre, radii in _DISTINCT_FACE:
         top, bottom = plan.face_heights(np.array([centre[2] + radii[2], centre[2] - radii[2]]))
-        moved = np.array([*centre[:2], (top + bottom) / 2]) if plan.by_schema else centre
-        parts.append((moved, np.array([*radii[:2], (top - bottom) / 2]) if plan.by_schema else radii))
+        parts.append((np.array([*centre[:2], (top + bottom) / 2]), np.array([*radii[:2], (top - bottom) / 2])))
     return parts
 
 
@@ -214,7 +215,7 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     """Landmarks 1-10 by key, body frame (3,) mm.
 
     The crest lies on the skin or on the outer table of the skull, as the build says; the rump on the skin; the
-    others as their names say.
+    others as their names say, or where the schema's visible criteria are met, as the plan says.
     """
     girth, spine = skeleton.size.girth, skeleton.spine
     # Below the equator of the brain case; by the schema the most forward point of the forehead is on it.
@@ -237,13 +238,7 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
     depth = skeleton.outline_depth(CORD_INSERTION)[1]
     marks["umbilical_cord_insertion"] = navel.points(np.array([0.0, BACK * girth - 2 * depth, 0.0]))
     marks["lumbosacral_spine"] = spine.at(LUMBOSACRAL).shift
-    bottom = skeleton.trunk[-1]
-    down = bottom.axes @ unit(np.array([0.0, 0.30, -1.0]))
-    if skeleton.plan.by_schema:
-        marks["rump"] = _lowest(bottom, -spine.at(LUMBOSACRAL).rotation[:, 2])
-    else:
-        reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
-        marks["rump"] = bottom.centre + down * reach
+    marks["rump"] = _rump(skeleton)
     return {
         key: marks[key]
         for key in (
@@ -256,16 +251,22 @@ def head_and_trunk_marks(skeleton: Skeleton) -> dict[str, Array]:
 def face_marks(plan: BodyPlan) -> dict[str, Array]:
     """Nasal tip, nasal bone and chin in the head's frame, (3,) half OFDs each."""
     if not plan.by_schema:
-        return HEAD_MARKS
+        return _FACE_MARKS
     _, jaw, nose, _ = _face(plan)
     foremost = {key: centre - [0, radii[1], 0] for key, (centre, radii) in (("nasal_tip", nose), ("chin", jaw))}
     return {**foremost, "nasal_bone": plan.face(_DISTINCT_NASAL_BONE)}
 
 
-def _lowest(body: Ellipsoid, direction: Array) -> Array:
-    """The point (3,) of an ellipsoid's surface that is farthest in a direction, mm."""
-    stretched = body.axes @ (body.radii**2 * (direction @ body.axes))
-    return np.asarray(body.centre + stretched / np.sqrt(direction @ stretched))
+def _rump(skeleton: Skeleton) -> Array:
+    """On the skin below the spine; by the schema the lowest point in the direction of the lower spine."""
+    bottom = skeleton.trunk[-1]
+    if skeleton.plan.by_schema:
+        down = -skeleton.spine.at(LUMBOSACRAL).rotation[:, 2]
+        stretched = bottom.axes @ (bottom.radii**2 * (down @ bottom.axes))
+        return np.asarray(bottom.centre + stretched / np.sqrt(down @ stretched))
+    down = bottom.axes @ unit(np.array([0.0, 0.30, -1.0]))
+    reach = 1.0 / np.linalg.norm((bottom.axes.T @ down) / bottom.radii)
+    return np.asarray(bottom.centre + down * reach)
 
 
 def _deepest_of_nape(skeleton: Skeleton, backwards: Array) -> Array:
