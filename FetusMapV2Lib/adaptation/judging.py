@@ -88,7 +88,7 @@ def judge(before: Side, after: Side) -> Judgement:
             "known_mm",
             f"mean distance (mm), each at most {LOST_MM:g}",
             SIMULATED,
-            *_known_mm(before.simulated, after.simulated),
+            *(np.minimum(side.simulated.case_errors_mm, LOST_MM) for side in (before, after)),
         ),
         *_presence(SIMULATED, before.simulated, after.simulated, before.calibration, after.calibration),
     ]
@@ -96,11 +96,6 @@ def judge(before: Side, after: Side) -> Judgement:
         if len(old.empty_names):
             measures.append(_false_alarms(name, old, new, before.calibration, after.calibration))
     return Judgement(tuple(measures), tuple(_objections(measures)))
-
-
-def _known_mm(before: Seen, after: Seen) -> tuple[Array, Array]:
-    """The mean distances of the cases, where forgetting is judged."""
-    return np.minimum(before.case_errors_mm, LOST_MM), np.minimum(after.case_errors_mm, LOST_MM)
 
 
 def _objections(measures: Sequence[Measure]) -> list[str]:
