@@ -330,6 +330,7 @@ class _Adaptation:
         name = f"{info.name}-adapted"
         card = card_text(facts, name)
         poses = np.stack([case.positions for case in self.cases if case.fetus_present])
+        poses = np.stack([calibration.as_seen(positions, self.start.template) for positions in poses])
         library, added = merged_library(canonical_poses(poses, self.start.template), self.start.poses)
         before = info.training.get("poses_added", 0)
         training = {

@@ -96,7 +96,7 @@ def fine_tuned(
         Stopped: a stop was asked for; the checkpoint is kept.
     """
     point = StartingPoint(start.identity, start.poses, start.template, start.calibration, start.network)
-    cases = _mixed(own, rehearsed)
+    cases = point.as_seen(_mixed(own, rehearsed))
     run = Run(
         usable_folder(folder), preset, options.seed, cases, [], start.template, preset.run.steps, start=point
     )  # fmt: skip

@@ -15,7 +15,7 @@ from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.json_files import read_json_object
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.evaluation.calibrating import observed
+from FetusMapV2Lib.evaluation.calibrating import observations_of, observed
 from FetusMapV2Lib.evaluation.statistics import finite_mean, row_means
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.models.model_file import Model
@@ -94,7 +94,7 @@ def see(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], k
         else:
             rows.append(row)
             names.append(case.name)
-    seen = Seen(tuple(names), _observations(rows, empty), tuple(empty_names))
+    seen = Seen(tuple(names), _kept(observations_of(rows, empty)), tuple(empty_names))
     write_json(kept, seen.document())
     return seen
 
@@ -115,12 +115,12 @@ def joined(parts: Sequence[Seen]) -> Seen:
     )
 
 
-def _observations(rows: Sequence[Any], empty: Sequence[float]) -> Observations:
-    errors_mm, spread_mm, peak_mass, scores = (np.array([row[n] for row in rows], dtype=np.float64) for n in range(4))
-    features = [row[4] for row in rows if row[4] is not None]
-    known = bool(rows) and len(features) == len(rows)
-    empty_scores = np.array(empty, dtype=np.float64)
-    return Observations(errors_mm, spread_mm, peak_mass, scores, empty_scores, np.array(features) if known else None)
+def _kept(values: Observations) -> Observations:
+    """What an adaptation needs of observations: it moves no landmarks and has no use for second peaks."""
+    return Observations(
+        values.errors_mm, values.spread_mm, values.peak_mass, values.detection_score, values.empty_presence,
+        values.features,
+    )  # fmt: skip
 
 
 def _from_document(document: dict[str, Any]) -> Seen:

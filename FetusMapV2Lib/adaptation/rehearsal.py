@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from FetusMapV2Lib.anatomy.body_frame import body_frame
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.phantom.scene_options import ANATOMIES, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
@@ -54,9 +56,18 @@ def make_rehearsal(folder: Path, count: int, model: Model, *, say: Callable[[str
     for index in range(count):
         say(f"simulated case {index + 1} of {count}", index / count)
         make_case(folder, index, model)
-    cases = [replace(case, name=f"simulated {case.name}") for case in CaseFolder(folder).cases][:count]
+    cases = [_known(case, model) for case in CaseFolder(folder).cases[:count]]
     held_out = tuple(case for index, case in enumerate(cases) if _is_held_out(index))
     return Rehearsal(tuple(case for case in cases if case not in held_out), held_out)
+
+
+def _known(case: Case, model: Model) -> Case:
+    """The case with its landmarks where the model has them, whatever its calibration shifts them by since."""
+    positions = case.positions
+    if model.calibration is not None:
+        frame = body_frame(positions, None, model.template, default_schema())
+        positions = positions + model.calibration.shift_mm(frame)
+    return replace(case, name=f"simulated {case.name}", positions=positions)
 
 
 def make_case(folder: Path, index: int, model: Model) -> float:

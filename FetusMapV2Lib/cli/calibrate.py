@@ -20,6 +20,7 @@ from FetusMapV2Lib.cli.items import CommandItems
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
     from FetusMapV2Lib.models.world_calibration import WorldCoverage
 
 #: Columns of the table of worlds.
@@ -27,6 +28,9 @@ COVERAGE_HEADS = (
     "world", "cases", "ED (mm)", "unfamiliar", "in 90 % radius", "sure, > 5 mm", "ECE", "found", "doubtful",
     "found without a fetus",
 )  # fmt: skip
+
+#: Smaller shifts, in crown-rump lengths, are not listed.
+_SHOWN_SHARE = 0.01
 
 
 def calibrate(
@@ -39,6 +43,9 @@ def calibrate(
         bool, typer.Option("--fresh", help="Forget the earlier calibration (needs 10 cases); else it is moved.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Calibrate a useless model, too.")] = False,
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Fit also where landmarks lie elsewhere than the network sees them.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Fit radii, confidences and the detection threshold of a model to held-out cases.
@@ -48,6 +55,10 @@ def calibrate(
 
     An earlier calibration of the model is moved by n cases in n of n + 30 parts; three are enough for that. Without
     cases that show no fetus the earlier detection threshold stays.
+
+    With --shift landmarks are moved by as much as those of all bodies lie elsewhere than the network sees them, in
+    crown-rump lengths along the axes of the body: who annotated these cases may take another place for the forehead
+    than who annotated the training. Five cases are enough to begin with.
 
     A case that cannot be used is left out; it is named at the end, and the exit code is 2.
     """
@@ -62,6 +73,7 @@ def calibrate(
             data,
             fresh=fresh,
             force=force,
+            shift=shift,
             device=device,
             on_progress=reporter(bar, task),
             run_case=run_case,
@@ -80,7 +92,20 @@ def calibrate(
     print_message(
         f"Calibrated on {calibration.cases} cases; detection threshold {found:.2f}, doubtful from {doubtful:.2f}."
     )
+    if shift:
+        print_message(_shift_line(calibration.shift))
     batch.end()
+
+
+def _shift_line(shift: LandmarkShift | None) -> str:
+    """Which landmarks are moved how far, the farthest first."""
+    from FetusMapV2Lib.anatomy.landmark_shift import length_per_landmark
+
+    moved = [] if shift is None else [one for one in length_per_landmark(shift) if one[1] >= _SHOWN_SHARE]
+    if not moved:
+        return "No landmark lies elsewhere than the network sees it."
+    listed = ", ".join(f"{name} {share:.1%}" for name, share in moved)
+    return f"Landmarks that are moved by 1 % of the crown-rump length or more: {listed}."
 
 
 def _coverage_table(title: str, rows: Sequence[WorldCoverage]) -> Table:

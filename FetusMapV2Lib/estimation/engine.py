@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -164,8 +165,8 @@ class PoseEngine(LocalEngine):
         warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *self._remarks, *volume.warnings]
         estimate = self._conclusion(search, presence, warnings)
         if refine != "off" and estimate.has_pose:
-            others = [self._refiner.refine(placed, one, refine, (), stages) for one in estimate.others]
-            estimate = self._refiner.refine(placed, replace(estimate, others=tuple(others)), refine, (), stages)
+            others = [self._refined(placed, one, refine, (), stages) for one in estimate.others]
+            estimate = self._refined(placed, replace(estimate, others=tuple(others)), refine, (), stages)
         stages.reach(1.0, "done")
         return estimate
 
@@ -225,7 +226,7 @@ class PoseEngine(LocalEngine):
         result = estimate
         if mode != "off":
             placed = DeviceVolume(volume, self._runner.device)
-            result = self._refiner.refine(placed, estimate, mode, rows, stages)
+            result = self._refined(placed, estimate, mode, rows, stages)
         if estimate.model not in ("", self.model.identity):
             warning = f"The pose was estimated with {estimate.model} and refined with {self.model.identity}."
             result = replace(result, warnings=(*result.warnings, warning))
@@ -283,28 +284,44 @@ class PoseEngine(LocalEngine):
             memory_plan=self.memory_plan,
             unfamiliarity=unfamiliarity,
             seen=seen if status == "none" else None,
-            two_regions=self._two_regions(last, unfamiliarity),
+            two_regions=self._two_regions(last, unfamiliarity, seen),
         )
+
+    def _refined(
+        self, placed: DeviceVolume, estimate: Estimate, mode: RefineMode, rows: tuple[int, ...], stages: Stages
+    ) -> Estimate:
+        """The estimate after refinement, in which landmarks lie where the network and the pose library have them."""
+        pose = estimate.pose
+        frame = body_frame(pose.positions, None, self.model.template, self._schema)
+        shift = self._calibration.shift_mm(frame)
+        seen = pose.with_positions(pose.positions - shift)
+        refined = self._refiner.refine(placed, replace(estimate, pose=seen), mode, rows, stages)
+        found = refined.pose.positions
+        # what was not refined stays to the last bit, above all what a person has placed
+        positions = np.where(found == seen.positions, pose.positions, found + shift)
+        return replace(refined, pose=refined.pose.with_positions(positions))
 
     def _pose(self, view: ViewPrediction, unfamiliarity: float) -> Pose:
         confidence = self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)
         radius = self._calibration.radius90_mm(view.spread_mm, view.peak_mass, unfamiliarity)
         positions, laterality = resolve_sides(view.positions, self._schema, radius)
         order = row_order(laterality, self._schema)
-        return Pose(positions, confidence[order], radius[order], laterality)
+        return Pose(positions + self._calibration.shift_mm(view.frame), confidence[order], radius[order], laterality)
 
-    def _two_regions(self, view: ViewPrediction, unfamiliarity: float) -> tuple[TwoRegions, ...]:
+    def _two_regions(self, view: ViewPrediction, unfamiliarity: float, pose: Pose) -> tuple[TwoRegions, ...]:
         peaks = view.second_peaks
-        if peaks is None:
+        if peaks is None or pose.laterality is None:
             return ()
         first, second = self._calibration.radii_of_two_mm(
             view.spread_mm, view.peak_mass, peaks[:, 4], peaks[:, 3], unfamiliarity
         )
+        shift = np.empty_like(view.positions)
+        shift[row_order(pose.laterality, self._schema)] = self._calibration.shift_mm(view.frame)
         return tuple(
             TwoRegions(
                 int(row),
-                Region(view.positions[row], float(view.peak_mass[row]), float(first[row])),
-                Region(peaks[row, :3], float(peaks[row, 3]), float(second[row])),
+                Region(view.positions[row] + shift[row], float(view.peak_mass[row]), float(first[row])),
+                Region(peaks[row, :3] + shift[row], float(peaks[row, 3]), float(second[row])),
             )
             for row in np.flatnonzero(np.isfinite(second))
         )

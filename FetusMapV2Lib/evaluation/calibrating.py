@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.landmark_shift import in_body
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, ModelError
@@ -32,7 +33,6 @@ from FetusMapV2Lib.models.world_calibration import (
 )
 
 Array = NDArray[np.float64]
-_Row = tuple[Array, Array, Array, float, Array | None, Array | None]
 
 #: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them); and the fewest that may move an earlier
 #: calibration.
@@ -40,6 +40,30 @@ FEWEST_CASES, FEWEST_TO_MOVE = 10, 3
 #: A model with half of the landmarks farther off than this (mm) is useless; so is one whose detection score is higher
 #: in a volume with a fetus than in one without in less than this share of pairs, if there are some of both.
 _USELESS_MM, _USELESS_SHARE, _SOME = 15.0, 0.75, 5
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedCase:
+    """What the engine observes in a volume with a fetus: a row of each field of `Observations`.
+
+    Attributes:
+        errors_mm, spread_mm, peak_mass: (22,).
+        detection_score: of the volume.
+        features: (F,) or None.
+        second_peaks: (22, 3) or None.
+        length_mm: of the body that was seen.
+        misses, second_misses: (22, 3); NaN if no body was seen.
+    """
+
+    errors_mm: Array
+    spread_mm: Array
+    peak_mass: Array
+    detection_score: float
+    features: Array | None
+    second_peaks: Array | None
+    length_mm: float
+    misses: Array
+    second_misses: Array
 
 
 def observe(
@@ -61,7 +85,7 @@ def observe(
     """
     stages = Stages(on_progress)
     cases = find_cases(data)
-    rows: list[_Row] = []
+    rows: list[ObservedCase] = []
     empty: list[float] = []
     for number, case in enumerate(cases):
         stages.reach(number / len(cases), case.name)
@@ -70,28 +94,44 @@ def observe(
             empty.append(row)
         elif row is not None:
             rows.append(row)
-    columns = default_schema().count
-    errors_mm, spread_mm, peak_mass = (np.array([row[n] for row in rows]).reshape(-1, columns) for n in range(3))
-    features = [row[4] for row in rows if row[4] is not None]
-    second_peaks = [row[5] for row in rows if row[5] is not None]
+    return observations_of(rows, empty)
+
+
+def observations_of(rows: Sequence[ObservedCase], empty: Sequence[float]) -> Observations:
+    """The observations of a world from those of its cases.
+
+    Args:
+        rows: of the cases with a fetus.
+        empty: detection scores of those without one.
+    """
+    count = default_schema().count
+
+    def stacked(name: str, *shape: int) -> Array:
+        return np.array([getattr(row, name) for row in rows], dtype=np.float64).reshape(-1, *shape)
+
+    features = [row.features for row in rows if row.features is not None]
+    second_peaks = [row.second_peaks for row in rows if row.second_peaks is not None]
     return Observations(
-        errors_mm,
-        spread_mm,
-        peak_mass,
-        np.array([row[3] for row in rows]),
-        np.array(empty),
+        stacked("errors_mm", count),
+        stacked("spread_mm", count),
+        stacked("peak_mass", count),
+        stacked("detection_score"),
+        np.array(empty, dtype=np.float64),
         np.array(features) if rows and len(features) == len(rows) else None,
         np.array(second_peaks) if rows and len(second_peaks) == len(rows) else None,
+        stacked("length_mm"),
+        stacked("misses", count, 3),
+        stacked("second_misses", count, 3),
     )
 
 
-def _observed(engine: PoseEngine, case: CaseFiles) -> _Row | float:
+def _observed(engine: PoseEngine, case: CaseFiles) -> ObservedCase | float:
     """Errors, spread, peak mass and presence of a case; its presence alone where there is no fetus."""
     return observed(engine, case.volume(), case.pose().positions if case.fetus_present else None)
 
 
-def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> _Row | float:
-    """What the engine observes in a volume, as in `Observations`: errors in mm, spread, peak mass, and what follows.
+def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> ObservedCase | float:
+    """What the engine observes in a volume.
 
     Args:
         engine: with the model.
@@ -104,13 +144,27 @@ def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> _Row | 
     last = estimate.views[-1]
     positions, laterality = resolve_sides(last.positions, default_schema())
     order = row_order(laterality, default_schema())
-    errors = np.linalg.norm(positions - truth, axis=1)
-    second = None
+    there = truth - engine.calibration.shift_mm(last.frame)
+    errors = np.linalg.norm(positions - there, axis=1)
+    second, second_misses = None, np.full_like(positions, np.nan)
     if last.second_peaks is not None:
         peaks = last.second_peaks[order]
-        second = np.column_stack((np.linalg.norm(peaks[:, :3] - truth, axis=1), peaks[:, 3:]))
-    score = float(estimate.detection_score)
-    return errors, last.spread_mm[order], last.peak_mass[order], score, last.features, second
+        second = np.column_stack((np.linalg.norm(peaks[:, :3] - there, axis=1), peaks[:, 3:]))
+        second_misses = truth - peaks[:, :3]
+    misses = np.full_like(positions, np.nan)
+    if last.frame is not None:
+        misses, second_misses = in_body(truth - positions, last.frame), in_body(second_misses, last.frame)
+    return ObservedCase(
+        errors_mm=errors,
+        spread_mm=last.spread_mm[order],
+        peak_mass=last.peak_mass[order],
+        detection_score=float(estimate.detection_score),
+        features=last.features,
+        second_peaks=second,
+        length_mm=np.nan if last.frame is None else last.frame.length_mm,
+        misses=misses,
+        second_misses=second_misses,
+    )
 
 
 @dataclass(frozen=True)
@@ -136,6 +190,7 @@ def calibrate_on_worlds(
     *,
     fresh: bool = False,
     force: bool = False,
+    shift: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
     run_case: CaseRunner = run_directly,
@@ -150,6 +205,7 @@ def calibrate_on_worlds(
         data: folders of annotated cases, one for each world, the model's own first.
         fresh: forget the earlier calibration.
         force: calibrate a useless model, too.
+        shift: fit also by how much the landmarks of all bodies lie elsewhere than the network sees them.
         device: see `PoseEngine.load`.
         on_progress: called with the fraction done and the case.
         run_case: handles a case that cannot be used; such cases are left out.
@@ -172,7 +228,7 @@ def calibrate_on_worlds(
     if useless:
         remedy = "Train it longer or on more cases, and look whether they are right (`fetusmap check`)"
         raise ModelError(f"the model is not worth calibrating: {useless}", where=path, remedy=remedy, option="--force")
-    calibration = calibrate(worlds, earlier, on_remark=remarks.append)
+    calibration = calibrate(worlds, earlier, shift=shift, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
@@ -180,7 +236,7 @@ def calibrate_on_worlds(
             raise ModelError("the model was changed while it was calibrated", where=path, remedy=remedy)
         save_model(Path(path), replace(model, calibration=calibration))
     rows = [coverage(name, world, calibration) for name, world in worlds.items() if len(world.errors_mm)]
-    return CalibrationResult(calibration, tuple(rows), tuple(left_out_coverages(worlds)), tuple(remarks))
+    return CalibrationResult(calibration, tuple(rows), tuple(left_out_coverages(worlds, shift=shift)), tuple(remarks))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

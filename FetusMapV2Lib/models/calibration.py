@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.core.serialisation import ReadingRules, from_json, json_name, to_json
 from FetusMapV2Lib.models.familiarity import Familiarity
@@ -47,6 +50,7 @@ class Calibration:
         doubtful_threshold: score from which a fetus is doubtful; None in older files, see `least_detection_score`.
         cases: number of cases it was fitted to.
         familiarity: what is familiar; None = unknown, as in older files.
+        shift: from where the network sees the landmarks to where they are; None = no shift.
     """
 
     offsets: tuple[float, ...]
@@ -60,6 +64,7 @@ class Calibration:
     doubtful_threshold: float | None = None
     familiarity: Familiarity | None = None
     widening: float = 0.0
+    shift: LandmarkShift | None = None
 
     @property
     def least_detection_score(self) -> float:
@@ -71,6 +76,16 @@ class Calibration:
     def unfamiliarity(self, features: Array | None) -> float:
         """How unfamiliar a picture with these features is, 1 = as much as known pictures at most; NaN = unknown."""
         return math.nan if self.familiarity is None else self.familiarity.unfamiliarity(features)
+
+    def shift_mm(self, frame: BodyFrame | None) -> Array:
+        """From where the network sees the landmarks of a body to where they are, (22, 3) RAS mm; 0 without a shift."""
+        if frame is None or self.shift is None:
+            return np.zeros((len(self.offsets), 3))
+        return self.shift.in_world(frame)
+
+    def as_seen(self, positions: Array, template: Array) -> Array:
+        """Where the network sees landmarks that lie at (22, 3) RAS mm, NaN = missing, of a model with this template."""
+        return positions - self.shift_mm(body_frame(positions, None, template, default_schema()))
 
     def typical_error_mm(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
         """Typical error u of each landmark; arrays of shape (..., 22), `unfamiliarity` of each picture (...)."""
@@ -163,6 +178,8 @@ class Calibration:
             return "cases is negative"
         if self.familiarity is not None and self.familiarity.problem():
             return self.familiarity.problem()
+        if self.shift is not None and self.shift.problem():
+            return self.shift.problem()
         if self.widening < 0:
             return "widening is negative"
         if self.doubtful_threshold is not None and self.doubtful_threshold > self.detection_threshold:

@@ -83,6 +83,8 @@ def extended_model(model: Model, cases: str | os.PathLike[str]) -> tuple[Model, 
         InputError: no case with enough landmarks of head and trunk, or a case that cannot be read.
     """
     annotated = [case.pose().positions for case in find_cases(cases) if case.fetus_present]
+    if model.calibration is not None:
+        annotated = [model.calibration.as_seen(positions, model.template) for positions in annotated]
     new = canonical_poses(np.stack(annotated), model.template) if annotated else np.empty((0, 22, 3))
     if not len(new):
         raise InputError(

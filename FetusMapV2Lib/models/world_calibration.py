@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile, fit_calibration
 from FetusMapV2Lib.models.familiarity import FEWEST_CASES, Familiarity, distances_among, fit_familiarity
@@ -36,6 +37,9 @@ class Observations:
         features: (cases with a fetus, F) see `Familiarity`; None if they were not measured.
         second_peaks: (cases with a fetus, 22, 3) of the heatmaps with two peaks: distance of the second to the true
             landmark in mm, mass and spread; NaN for the others, None if they were not looked for.
+        lengths_mm: (cases with a fetus,) crown-rump lengths of the bodies that were seen; None if not kept.
+        misses, second_misses: (cases with a fetus, 22, 3) from what the network sees, and from the second peaks, to the
+            truth (`landmark_shift.in_body`), NaN where unknown; None if not kept.
     """
 
     errors_mm: Array
@@ -45,6 +49,22 @@ class Observations:
     empty_presence: Array
     features: Array | None = None
     second_peaks: Array | None = None
+    lengths_mm: Array | None = None
+    misses: Array | None = None
+    second_misses: Array | None = None
+
+    def with_shift(self, shift: LandmarkShift | None) -> Observations:
+        """The same with landmarks shifted by this much; as they are if it was not kept where they were seen."""
+        if self.misses is None or self.lengths_mm is None:
+            return self
+        by_landmark = np.zeros(self.misses.shape[1:]) if shift is None else np.array(shift.by_landmark)
+        errors_mm = self.lengths_mm[:, None] * np.linalg.norm(self.misses - by_landmark, axis=2)
+        errors_mm = np.where(np.isfinite(self.lengths_mm)[:, None], errors_mm, self.errors_mm)
+        peaks = self.second_peaks
+        if peaks is not None and self.second_misses is not None:
+            away = self.lengths_mm[:, None] * np.linalg.norm(self.second_misses - by_landmark, axis=2)
+            peaks = np.concatenate((away[..., None], peaks[..., 1:]), axis=2)
+        return replace(self, errors_mm=errors_mm, second_peaks=peaks)
 
 
 def calibrate(
@@ -52,6 +72,7 @@ def calibrate(
     earlier: Calibration | None = None,
     *,
     own: str | None = None,
+    shift: bool = False,
     on_remark: OnRemark | None = None,
 ) -> Calibration:
     """The calibration of a model on some worlds.
@@ -62,6 +83,8 @@ def calibrate(
             faster than that. Without cases that show no fetus its presence thresholds stay.
         own: the world whose pictures are familiar; None = the first one. It needs 20 cases; with fewer, what was
             familiar earlier still is.
+        shift: fit by how much the landmarks of all bodies lie elsewhere than the network sees them; otherwise that of
+            the earlier calibration stays.
         on_remark: called with a sentence on whatever could not be fitted.
 
     Raises:
@@ -72,6 +95,10 @@ def calibrate(
     if not seen:
         raise ModelError("there is no case with a fetus to calibrate on", remedy="Give cases with landmarks")
     own = own if own in seen else next(iter(seen))
+    place = None if earlier is None else earlier.shift
+    if shift:
+        place = fit_landmark_shift([world.misses for world in seen.values() if world.misses is not None], place)
+    seen = {name: world.with_shift(place) for name, world in seen.items()}
     familiarity = _familiarity(seen[own], earlier, say)
     stacked = _stacked(seen, familiarity, own)
     if earlier is not None and earlier.cases > 0:
@@ -84,7 +111,7 @@ def calibrate(
     scores = np.concatenate([world.detection_score for world in seen.values()])
     empty = np.concatenate([np.zeros(0), *(world.empty_presence for world in worlds.values())])
     found, doubtful = presence_thresholds(scores, empty, earlier, say)
-    return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful)
+    return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful, shift=place)
 
 
 def presence_thresholds(
@@ -156,6 +183,7 @@ class WorldCoverage:
 
 def coverage(name: str, world: Observations, calibration: Calibration) -> WorldCoverage:
     """How well a calibration holds in a world with at least one fetus."""
+    world = world.with_shift(calibration.shift)
     strange = unfamiliarities(world, calibration.familiarity)
     shape = world.spread_mm, world.peak_mass, strange
     known = np.isfinite(world.errors_mm)
@@ -193,7 +221,9 @@ def _inside_either(world: Observations, calibration: Calibration, strange: Array
     return int(two.sum()), int(((world.errors_mm <= first) | (distance <= second))[two].sum())
 
 
-def left_out_coverages(worlds: Mapping[str, Observations], *, own: str | None = None) -> list[WorldCoverage]:
+def left_out_coverages(
+    worlds: Mapping[str, Observations], *, own: str | None = None, shift: bool = False
+) -> list[WorldCoverage]:
     """How well the calibration on all other worlds holds in each; nothing for fewer than two worlds.
 
     The own world is familiar in any case: it is not left out.
@@ -204,7 +234,7 @@ def left_out_coverages(worlds: Mapping[str, Observations], *, own: str | None = 
     for name, world in seen.items():
         others = {other: seen[other] for other in seen if other != name}
         if name != own and sum(len(other.errors_mm) for other in others.values()) >= 10:
-            rows.append(coverage(name, world, calibrate(others, own=own)))
+            rows.append(coverage(name, world, calibrate(others, own=own, shift=shift)))
     return rows
 
 

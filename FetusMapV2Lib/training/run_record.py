@@ -164,6 +164,7 @@ def prepare_run(
         loaded = CaseFolder(data_dir, [*noted.training, *noted.held_out]).cases
         held_out = set(noted.held_out)
         start = StartingPoint.of_run(folder)
+    loaded = loaded if start is None else start.as_seen(loaded)
     training = [case for case in loaded if case.name not in held_out]
     run = Run(
         folder, chosen, seed, training, [case for case in loaded if case.name in held_out],

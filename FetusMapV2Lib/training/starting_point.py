@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from FetusMapV2Lib.models.model_file import load_model
 from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.models.model_tensors import poses_from
 from FetusMapV2Lib.network.unet import UNet3d
+from FetusMapV2Lib.training.case_folder import Case
 
 _FILE, _NOTE = "start.safetensors", "start"
 Array = NDArray[np.float64]
@@ -88,6 +90,13 @@ class StartingPoint:
         tensors = {"poses": torch.from_numpy(self.poses.copy()), "template": torch.from_numpy(self.template.copy())}
         with atomic_write(folder / _FILE) as temporary:
             temporary.write_bytes(save(tensors, metadata={_NOTE: note}))
+
+    def as_seen(self, cases: Sequence[Case]) -> list[Case]:
+        """The cases with landmarks where the network sees them, so that the model's shift holds after it, too."""
+        known = self.calibration
+        if known is None:
+            return list(cases)
+        return [case.with_positions(known.as_seen(case.positions, self.template)) for case in cases]
 
     def load_into(self, config: dict[str, object], *networks: torch.nn.Module | None) -> None:
         """Give networks the model's weights.

@@ -25,6 +25,9 @@ from FetusMapV2Lib.adaptation.planning import (
 )
 from FetusMapV2Lib.adaptation.recalibrating import recalibrated
 from FetusMapV2Lib.adaptation.rehearsal import make_case, make_rehearsal
+from FetusMapV2Lib.anatomy.body_frame import body_frame
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
@@ -213,6 +216,18 @@ def test_a_model_rehearses_the_newest_bodies_that_it_knows(
     model = tiny_model()
     make_case(tmp_path, 0, replace(model, info=replace(model.info, training=training)))
     assert read_json(tmp_path / "case-0000.json")["anatomy"] == anatomy
+
+
+def test_simulated_landmarks_lie_where_the_model_has_them(tmp_path: Path) -> None:
+    """Who gave the model another idea of a landmark wants it kept when the model is adapted."""
+    model = tiny_model()
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    shifted = replace(model, calibration=replace(calibration(), shift=shift))
+    plain, moved = (make_rehearsal(tmp_path, 6, one, say=lambda what, part: None) for one in (model, shifted))
+    for before, after in zip(plain.training[:2], moved.training[:2], strict=True):
+        frame = body_frame(before.positions, None, model.template, default_schema())
+        assert frame is not None
+        np.testing.assert_allclose(after.positions - before.positions, shift.in_world(frame))
 
 
 def test_eight_fetuses_are_held_out_whatever_the_time_and_no_more(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cli.synthetic_balls import INPUT_SIZE, BallReader, ball_engine, ball_volume
 from imaging.samples import ORIENTATIONS, oblique, reordered, sample
 from torch import Tensor, nn
 
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import PresenceRule
@@ -172,6 +173,30 @@ def test_radius_and_confidence_move_with_a_limb_that_changes_sides() -> None:
     assert exchanged.radius90_mm[10] > right.radius90_mm[10]
     assert np.allclose(exchanged.confidence, right.confidence[list(schema.mirror_rows)], rtol=0.05)
     assert exchanged.confidence[10] < right.confidence[10]
+
+
+# --- landmarks that lie elsewhere than the network has learned
+
+
+def test_landmarks_are_shifted_along_the_body_however_it_lies_and_whichever_side_it_shows() -> None:
+    by_landmark = np.zeros((22, 3))
+    by_landmark[1, 2] = 0.05  # the forehead higher
+    by_landmark[[10, 13], 0] = 0.03, -0.03  # the shoulders farther out
+    shift = LandmarkShift(tuple(map(tuple, by_landmark.tolist())))
+    points, schema = body_on_the_grid(SMALL), default_schema()
+    for order in (list(range(22)), list(schema.mirror_rows)):
+        plain, shifted = (
+            PoseEngine(
+                model_of(FixedPoints(points[order]), input_size=SMALL, calibration=replace(uncalibrated(), shift=one)),
+                CPU, "",
+            ).estimate(sample(rotation=oblique()))
+            for one in (None, shift)
+        )  # fmt: skip
+        frame = plain.views[-1].frame
+        assert frame is not None and plain.pose.laterality.arms_swapped == (order[10] != 10)
+        np.testing.assert_allclose(shifted.pose.positions - plain.pose.positions, shift.in_world(frame), atol=1e-9)
+        np.testing.assert_array_equal(shifted.views[-1].positions, plain.views[-1].positions)
+        np.testing.assert_array_equal(shifted.pose.radius90_mm, plain.pose.radius90_mm)
 
 
 # --- presence

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.estimation import network_tuning
@@ -276,3 +277,22 @@ def test_heatmaps_of_the_movable_network_are_gaussian():
         maps = torch.softmax(MovableHeatmaps(points)(torch.zeros(1, 1, *SHAPE)).flatten(2), dim=-1)
     expected = gaussian_target(torch.as_tensor(points, dtype=torch.float32), torch.Size(SHAPE), 2.0)
     torch.testing.assert_close(maps.view(22, *SHAPE), expected, atol=1e-4, rtol=1e-2)
+
+
+def test_a_shift_of_the_landmarks_is_outside_the_refinement(wrong_rump):
+    """Network and pose library have the landmarks elsewhere; what is pinned or not refined stays to the last bit."""
+    engine, volume, plain, _ = wrong_rump
+    shift = LandmarkShift(((0.0, 0.0, 0.04),) * 22)
+    model = replace(engine.model, calibration=replace(engine.calibration, shift=shift))
+    shifted = PoseEngine(model, torch.device("cpu"), "")
+    frame = plain.views[-1].frame
+    for refine in ("prior", "full"):
+        with_it, without = (one.estimate(volume, refine=refine) for one in (shifted, engine))
+        moved = with_it.pose.positions - without.pose.positions
+        np.testing.assert_allclose(moved, shift.in_world(frame), atol=0.15)
+    estimate = shifted.estimate(volume)
+    placed = np.array(estimate.pose.positions)
+    placed[3] += [0.1, 0.2, 0.3]
+    edited = replace(estimate, pose=estimate.pose.with_positions(placed))
+    after = shifted.refine(volume, edited, (4,))
+    np.testing.assert_array_equal(after.pose.positions[3], placed[3])

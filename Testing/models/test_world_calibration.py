@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile
 from FetusMapV2Lib.models.world_calibration import (
@@ -189,3 +190,57 @@ def test_a_confidence_that_is_right_has_no_calibration_error() -> None:
     assert expected_calibration_error(confidence, ~right) == pytest.approx(0.5)
     assert reliability(confidence, right) == [(4, 0.25, 0.25), (4, 0.75, 0.75)]
     assert np.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))
+
+
+# --- where landmarks lie
+
+
+def shifted_world(seed: int, shift: LandmarkShift, cases: int = 30) -> Observations:
+    """Bodies of 60 mm of which the network sees every landmark by a shift away from the truth, and a little noise."""
+    generator = np.random.default_rng(seed)
+    misses = generator.normal(0, 0.01, (cases, 22, 3)) + np.array(shift.by_landmark)
+    lengths = np.full(cases, 60.0)
+    second = np.dstack([np.full((cases, 22), 5.0), np.full((cases, 22, 2), 0.2)])
+    return replace(
+        world(seed, cases), errors_mm=60.0 * np.linalg.norm(misses, axis=2), lengths_mm=lengths, misses=misses,
+        second_peaks=second, second_misses=misses + np.array([0.1, 0.0, 0.0]),
+    )  # fmt: skip
+
+
+def test_a_shift_is_fitted_where_asked_and_the_radii_are_those_of_shifted_landmarks() -> None:
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    plain = calibrate({"site": shifted_world(1, shift)})
+    assert plain.shift is None and coverage("site", shifted_world(2, shift), plain).error_mm > 2.9
+    fitted = calibrate({"site": shifted_world(1, shift)}, shift=True)
+    assert fitted.shift is not None
+    np.testing.assert_allclose(fitted.shift.by_landmark, shift.by_landmark, atol=0.01)
+    row = coverage("site", shifted_world(2, shift), fitted)
+    assert row.error_mm < 1.2 and 0.85 <= row.inside_radius <= 0.97
+    assert np.median(fitted.radius90_mm(np.full(22, 1.5), np.full(22, 0.7))) < 2.5
+    assert Calibration.from_dict(fitted.to_dict()) == fitted
+
+
+def test_an_earlier_shift_stays_unless_a_new_one_is_asked_for(earlier: Calibration) -> None:
+    before, now = (LandmarkShift(((0.0, 0.0, share),) * 22) for share in (0.05, 0.02))
+    shifted = replace(earlier, shift=before)
+    assert calibrate({"site": shifted_world(3, now)}, shifted).shift == before
+    moved = calibrate({"site": shifted_world(3, now)}, shifted, shift=True).shift
+    assert moved is not None and np.median(moved.by_landmark, axis=0)[2] == pytest.approx(0.02, abs=0.01)
+
+
+def test_second_peaks_are_shifted_along_and_bodies_that_were_not_seen_are_not() -> None:
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    seen = shifted_world(4, shift)
+    assert seen.lengths_mm is not None
+    seen.lengths_mm[0] = np.nan
+    moved = seen.with_shift(shift)
+    assert moved.second_peaks is not None
+    np.testing.assert_allclose(np.median(moved.second_peaks[1:, :, 0]), 6.0, atol=0.3)
+    np.testing.assert_array_equal(moved.errors_mm[0], seen.errors_mm[0])
+    assert world(5).with_shift(shift).errors_mm.shape == (40, 22)  # kept without where they were seen
+
+
+@pytest.mark.parametrize("by_landmark", [[[0, 0, 0]] * 3, [[0, 0, 9]] * 22, "everywhere"])
+def test_a_damaged_shift_is_refused(earlier: Calibration, by_landmark: object) -> None:
+    with pytest.raises(ModelError, match="calibration"):
+        Calibration.from_dict({**earlier.to_dict(), "shift": {"by_landmark": by_landmark}})

@@ -12,9 +12,14 @@ import torch
 from training.tiny_run import PRESET, CutError, fit_on_cpu
 from training.toy_cases import write_toy_cases
 
+from FetusMapV2Lib.anatomy.body_frame import body_frame
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, load_model, save_model
+from FetusMapV2Lib.training.case_folder import CaseFolder
+from FetusMapV2Lib.training.starting_point import StartingPoint
 
 THRESHOLD = 0.7
 
@@ -88,3 +93,33 @@ def test_a_run_from_random_weights_has_no_starting_point(world: Path, tmp_path: 
     assert model.calibration is None and "initial_model" not in model.info.training
     assert not (tmp_path / "start.safetensors").exists()
     assert not torch.equal(model.network.state_dict()["head.weight"], start_of(world)[1].network.head.weight)
+
+
+def test_a_network_goes_on_learning_where_it_sees_the_landmarks(world: Path) -> None:
+    """The model's shift is added after it, in every estimate: it must not be learned as well."""
+    file, start = start_of(world)
+    shift = LandmarkShift(((0.0, 0.0, 0.1),) * 22)
+    assert start.calibration is not None
+    point = StartingPoint.of_model(file)
+    cases = CaseFolder(world / "site").cases
+    assert [case.positions.tolist() for case in point.as_seen(cases)] == [case.positions.tolist() for case in cases]
+    shifted = replace(point, calibration=replace(start.calibration, shift=shift))
+    for case, seen in zip(cases, shifted.as_seen(cases), strict=True):
+        frame = body_frame(case.positions, None, start.template, default_schema())
+        np.testing.assert_allclose(seen.positions + shift.in_world(frame), case.positions, atol=1e-9)
+
+
+def test_a_run_trains_on_them(world: Path, tmp_path: Path) -> None:
+    file, start = start_of(world)
+    shift = LandmarkShift((*((0.0, 0.0, 0.0),) * 21, (0.0, 0.0, 0.1)))
+    other = tmp_path / "shifted.safetensors"
+    save_model(other, replace(start, calibration=replace(start.calibration, shift=shift)))
+    plain, shifted = (
+        load_model(fit_on_cpu(PRESET, world / "site", tmp_path / name, initial_model=one))
+        for name, one in (("plain", file), ("shifted", other))
+    )
+    assert shifted.calibration is not None and shifted.calibration.shift == shift
+    assert plain.checksum != shifted.checksum
+    apart = np.linalg.norm(shifted.poses[:3] - plain.poses[:3], axis=2)  # those of the cases
+    np.testing.assert_allclose(apart[:, :21], 0, atol=1e-4)
+    assert apart[:, 21].min() > 1

@@ -1,0 +1,98 @@
+"""A shift that all bodies share is found however they lie; chance, few cases and lost bodies make none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from anatomy.bodies import bodies
+
+from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift, in_body, length_per_landmark
+from FetusMapV2Lib.anatomy.schema import default_schema
+
+SCHEMA = default_schema()
+FOREHEAD, LEFT_SHOULDER, RIGHT_SHOULDER = (SCHEMA.index(key) for key in ("forehead", "left_shoulder", "right_shoulder"))
+
+
+def another_idea() -> LandmarkShift:
+    """The forehead 5 % of the crown-rump length higher, the shoulders 3 % farther out."""
+    by_landmark = np.zeros((22, 3))
+    by_landmark[FOREHEAD, 2] = 0.05
+    by_landmark[[LEFT_SHOULDER, RIGHT_SHOULDER], 0] = 0.03, -0.03
+    return LandmarkShift(tuple(map(tuple, by_landmark.tolist())))
+
+
+def misses(count: int, noise_mm: float, shift: LandmarkShift | None, seed: int = 1) -> np.ndarray:
+    """(count, 22, 3) of a network that sees the landmarks of turned bodies with some noise."""
+    truths = bodies(seed, count)
+    template = canonical_template(truths, SCHEMA)
+    generator = np.random.default_rng(seed)
+    result = []
+    for truth in truths:
+        frame = body_frame(truth, None, template, SCHEMA)
+        assert frame is not None
+        seen = truth + generator.normal(0, noise_mm, truth.shape)
+        result.append(in_body(truth - seen + (0 if shift is None else shift.in_world(frame)), frame))
+    return np.array(result)
+
+
+def test_a_shared_shift_is_found_in_bodies_of_any_size_and_turn() -> None:
+    found = fit_landmark_shift([misses(30, 0.5, another_idea())])
+    assert found is not None
+    np.testing.assert_allclose(found.by_landmark, another_idea().by_landmark, atol=0.006)
+    assert length_per_landmark(found)[0][0] == "Forehead"
+
+
+def test_both_sides_have_the_same_shift_and_the_middle_none_to_a_side() -> None:
+    one_sided = np.zeros((22, 3))
+    one_sided[FOREHEAD, 0] = one_sided[LEFT_SHOULDER, 2] = 0.04
+    found = fit_landmark_shift([misses(30, 0.1, None) + one_sided])
+    assert found is not None
+    shift = np.array(found.by_landmark)
+    np.testing.assert_allclose(shift, shift[list(SCHEMA.mirror_rows)] * [-1, 1, 1], atol=1e-12)
+    assert abs(shift[FOREHEAD, 0]) < 1e-12
+
+
+def test_chance_alone_is_hardly_a_shift() -> None:
+    chance, shared = (fit_landmark_shift([misses(6, 2.0, shift)]) for shift in (None, another_idea()))
+    assert chance is not None and shared is not None
+    raw = np.median(misses(6, 2.0, None), axis=0)
+    assert np.linalg.norm(chance.by_landmark, axis=1).mean() < 0.5 * np.linalg.norm(raw, axis=1).mean()
+    assert shared.by_landmark[FOREHEAD][2] > 0.02
+
+
+def test_lost_bodies_and_too_few_tell_nothing() -> None:
+    lost = misses(20, 0.3, None) + np.array([0.0, 0.0, 0.5])
+    good = misses(20, 0.3, another_idea())
+    assert fit_landmark_shift([np.concatenate((good, lost))]) == fit_landmark_shift([good])
+    earlier = another_idea()
+    assert fit_landmark_shift([lost, good[:4]], earlier) is earlier
+    assert fit_landmark_shift([], None) is None
+
+
+def test_each_world_weighs_the_same_and_missing_landmarks_are_left_out() -> None:
+    many, few = misses(60, 0.1, another_idea()), misses(10, 0.1, None)
+    many[:, 0] = np.nan
+    few[3:, FOREHEAD] = np.nan
+    found = fit_landmark_shift([many, few])
+    assert found is not None
+    assert found.by_landmark[FOREHEAD][2] == pytest.approx(0.025, abs=0.003)
+    assert np.abs(found.by_landmark[0]).max() < 0.003
+
+
+def test_the_shift_turns_and_grows_with_the_body() -> None:
+    axes = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    frame = BodyFrame(np.zeros(3), axes, 80.0)
+    moved = another_idea().in_world(frame)
+    np.testing.assert_allclose(moved[FOREHEAD], 4.0 * axes[:, 2])
+    np.testing.assert_allclose(in_body(moved, frame), another_idea().by_landmark, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("by_landmark", "problem"),
+    [(((0.0, 0.0, 0.0),) * 21, "22 times"), (((0.0, 0.0),) * 22, "22 times"), (((0.3, 0.0, 0.0),) * 22, "more than"),
+     (((float("nan"), 0.0, 0.0),) * 22, "more than"), (((0.1, 0.0, 0.0),) * 22, "")],
+)  # fmt: skip
+def test_what_is_no_shift_is_said(by_landmark: tuple[tuple[float, ...], ...], problem: str) -> None:
+    found = LandmarkShift(by_landmark).problem()
+    assert problem in found if problem else not found
