@@ -54,7 +54,7 @@ def calibrate(
     first gets wider radii.
 
     An earlier calibration of the model is moved by n cases in n of n + 30 parts; three are enough for that. Without
-    cases that show no fetus the earlier detection threshold stays.
+    cases that show no fetus the earlier detection threshold stays, with --fresh as well.
 
     With --shift landmarks are moved by as much as those of all bodies lie elsewhere than the network sees them, in
     crown-rump lengths along the axes of the body: who annotated these cases may take another place for the forehead

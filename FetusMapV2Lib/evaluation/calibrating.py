@@ -203,7 +203,7 @@ def calibrate_on_worlds(
     Args:
         path: of the model file.
         data: folders of annotated cases, one for each world, the model's own first.
-        fresh: forget the earlier calibration.
+        fresh: forget the earlier calibration, but not its detection thresholds if no case shows no fetus.
         force: calibrate a useless model, too.
         shift: fit also by how much the landmarks of all bodies lie elsewhere than the network sees them.
         device: see `PoseEngine.load`.
@@ -215,8 +215,9 @@ def calibrate_on_worlds(
     """
     engine = PoseEngine.load(Path(path), device)
     folders = [Path(one) for one in data]
-    earlier = None if fresh else engine.model.calibration
-    earlier = earlier if earlier is not None and earlier.cases > 0 else None
+    known = engine.model.calibration
+    known = known if known is not None and known.cases > 0 else None
+    earlier = None if fresh else known
     every = [case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)]
     check_enough(every, FEWEST_CASES if earlier is None else FEWEST_TO_MOVE)
     worlds = {
@@ -228,7 +229,7 @@ def calibrate_on_worlds(
     if useless:
         remedy = "Train it longer or on more cases, and look whether they are right (`fetusmap check`)"
         raise ModelError(f"the model is not worth calibrating: {useless}", where=path, remedy=remedy, option="--force")
-    calibration = calibrate(worlds, earlier, shift=shift, on_remark=remarks.append)
+    calibration = calibrate(worlds, earlier, shift=shift, safe=known, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:

@@ -73,6 +73,7 @@ def calibrate(
     *,
     own: str | None = None,
     shift: bool = False,
+    safe: Calibration | None = None,
     on_remark: OnRemark | None = None,
 ) -> Calibration:
     """The calibration of a model on some worlds.
@@ -85,6 +86,7 @@ def calibrate(
             familiar earlier still is.
         shift: fit by how much the landmarks of all bodies lie elsewhere than the network sees them; otherwise that of
             the earlier calibration stays.
+        safe: whose presence thresholds stay if no case shows no fetus; None = those of the earlier calibration.
         on_remark: called with a sentence on whatever could not be fitted.
 
     Raises:
@@ -110,7 +112,7 @@ def calibrate(
         fitted = replace(fitted, familiarity=familiarity)
     scores = np.concatenate([world.detection_score for world in seen.values()])
     empty = np.concatenate([np.zeros(0), *(world.empty_presence for world in worlds.values())])
-    found, doubtful = presence_thresholds(scores, empty, earlier, say)
+    found, doubtful = presence_thresholds(scores, empty, earlier if len(empty) else earlier or safe, say)
     return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful, shift=place)
 
 

@@ -2,7 +2,7 @@
 
 Prints the table per landmark that the documentation shows. Cases already done are kept, so a cut costs one case.
 
-    .venv/bin/python Testing/benchmarks/accuracy.py [--model NAME] [--cases 50] [--output runs/accuracy]
+    .venv/bin/python Testing/benchmarks/accuracy.py [--model NAME] [--cases 50] [--anatomy A] [--output runs/accuracy]
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
+from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
-from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.evaluation.accuracy_table import accuracy_table
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
-from FetusMapV2Lib.models.calibration import Calibration
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
 #: Never used for training, calibration or choosing anything.
@@ -51,64 +49,51 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.simulate_only:
         for index in range(arguments.cases):
-            print(simulated(arguments.output / "cases", index), flush=True)
+            print(simulated(arguments.output / "cases", index, arguments.anatomy), flush=True)
         return
     engine = None if arguments.report_only else PoseEngine.load(arguments.model)
     outcomes = []
     for index in range(arguments.cases):
         record = arguments.output / f"outcome-{index:04d}.json"
         if not record.exists() and engine is not None:
-            write_json(record, _run(engine, arguments.output / "cases", index))
+            write_json(record, _run(engine, arguments.output / "cases", index, arguments.anatomy))
         if record.exists():
             outcomes.append(_load(record))
             print(f"case {index}: {_case_line(outcomes[-1])}", flush=True)
     print(report(outcomes))
 
 
-def simulated(folder: Path, index: int) -> Path:
+def simulated(folder: Path, index: int, anatomy: str) -> Path:
     """The case's volume on disk, simulated if it is not there yet."""
     path = folder / f"case-{index:04d}.nrrd"
     if not (folder / f"case-{index:04d}.json").exists():
         shape, spacing = FULL_SIZE
-        # the bodies on which simulated-2 was trained and its published figures were measured
-        bodies = SceneOptions(anatomy="2026-1")
+        bodies = SceneOptions(anatomy=anatomy)
         case = simulate_case(HELD_OUT_SEED, index, shape_kji=shape, spacing_mm=spacing, style="held-out", scene=bodies)
         write_case(folder, case, index, overwrite=True)
     return path
 
 
-def _run(engine: PoseEngine, folder: Path, index: int) -> dict:
-    path = simulated(folder, index)
+def _run(engine: PoseEngine, folder: Path, index: int, anatomy: str) -> dict:
+    path = simulated(folder, index, anatomy)
     truth = json.loads((folder / f"case-{index:04d}.json").read_text(encoding="utf-8"))
     volume = read_volume(path)
     started = time.perf_counter()
     estimate = engine.estimate(volume)
+    pose = estimate.seen or estimate.pose  # what the engine saw last where it found no fetus
     return {
         "model": estimate.model,
         "truth": _truth_positions(folder, index),
-        "estimate": _positions(estimate).tolist(),
-        "radius90": _radius(engine.calibration, estimate),
+        "estimate": pose.positions.tolist(),
+        "radius90": to_json(pose.radius90_mm),
         "found": estimate.found,
         "seconds": time.perf_counter() - started,
         "weeks": truth["gestational_age_days"] / 7,
     }
 
 
-def _positions(estimate: Estimate) -> np.ndarray:
-    """The estimate, or what the engine saw last where it found no fetus."""
-    last = None if estimate.has_pose else estimate.views[-1].positions
-    return estimate.pose.positions if last is None else resolve_sides(last, default_schema())[0]
-
-
 def _truth_positions(folder: Path, index: int) -> list:
     return read_markups(folder / f"case-{index:04d}.mrk.json").positions.tolist()
-
-
-def _radius(calibration: Calibration, estimate: Estimate) -> list[float]:
-    if estimate.pose.radius90_mm is not None:
-        return estimate.pose.radius90_mm.tolist()
-    last = estimate.views[-1]
-    return calibration.radius90_mm(last.spread_mm, last.peak_mass).tolist()
 
 
 def _load(record: Path) -> Outcome:
@@ -144,6 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=None, help="name or path of the model (default: the bundled one)")
     parser.add_argument("--cases", type=int, default=50)
+    parser.add_argument("--anatomy", choices=ANATOMIES, default=CURRENT, help="of the bodies (default: today's)")
     parser.add_argument("--output", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--simulate-only", action="store_true", help="only write the volumes")

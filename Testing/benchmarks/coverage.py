@@ -69,7 +69,7 @@ def observed(engine: PoseEngine, scene: Scene) -> dict[str, object]:
     last = estimate.views[-1]
     positions, sides = resolve_sides(last.positions, default_schema())
     order = row_order(sides, default_schema())
-    errors = np.linalg.norm(positions - scene.truth, axis=1)
+    errors = np.linalg.norm(positions + engine.calibration.shift_mm(last.frame) - scene.truth, axis=1)
     values = (errors, last.spread_mm[order], last.peak_mass[order], estimate.detection_score, last.features)
     return {name: to_json(value) for name, value in zip(FIELDS, values, strict=True)}
 

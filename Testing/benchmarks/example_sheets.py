@@ -29,6 +29,8 @@ from FetusMapV2Lib.reporting.earlier import read_earlier
 SEED = 20301
 SHAPE, SPACING_MM = (276, 188, 187), 0.5
 EXAMINED = date(2026, 3, 2)
+#: Of the bodies, so that they stay the same patients.
+ANATOMY = "2026-2"
 #: Pixels of a picture per point of the sheet.
 FINENESS = 1.6
 
@@ -129,7 +131,7 @@ def _examined(patient: Patient, days: int, engine: PoseEngine) -> tuple[Estimate
         SHAPE,
         SPACING_MM,
         style="held-out",
-        scene=SceneOptions(shows=patient.shows),
+        scene=SceneOptions(patient.shows, ANATOMY),
         gestational_age_days=days,
     )
     estimate = engine.estimate(case.volume)

@@ -80,7 +80,7 @@ def stages_of(engine: PoseEngine, path: Path, truth: np.ndarray) -> Stages:
     true_frame = body_frame(truth, None, engine.model.template, default_schema())
     assert true_frame is not None
     aimed, *along = [
-        _error(views[-1].positions, truth)
+        _error(views[-1].positions + engine.calibration.shift_mm(views[-1].frame), truth)
         for views in _followed(reader, [true_frame, *whole.hypotheses], MAXIMUM_CLOSE_VIEWS)
     ]
     estimate = engine.estimate(volume)

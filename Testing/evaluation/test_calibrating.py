@@ -12,6 +12,7 @@ from cli.synthetic_balls import ball_engine, ball_volume
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
@@ -19,8 +20,11 @@ from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.evaluation.calibrating import (
     Observations,
+    ObservedCase,
     calibrate_on_worlds,
+    observations_of,
     observe,
+    observed,
     uselessness,
 )
 from FetusMapV2Lib.imaging.markups import write_markups
@@ -139,6 +143,39 @@ def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> No
     again = calibrate_on_worlds(str(toy_model), [str(cases)], fresh=True, force=True, device="cpu").calibration
     assert again == first
     assert replace(first, detection_threshold=0.0) != first
+
+
+def test_a_shift_is_seen_fitted_and_kept_out_of_the_errors_afterwards() -> None:
+    """The balls lie where they lie; whoever annotated them puts the forehead elsewhere."""
+    by_landmark = np.zeros((22, 3))
+    by_landmark[1, 2] = 0.06
+    shift = LandmarkShift(tuple(map(tuple, by_landmark.tolist())))
+    volume, balls = ball_volume()
+    engine = ball_engine()
+    frame = engine.estimate(volume).views[-1].frame
+    assert frame is not None
+    truth = balls + shift.in_world(frame)
+    row = observed(engine, volume, truth)
+    assert isinstance(row, ObservedCase)
+    assert row.misses[1, 2] == pytest.approx(0.06, abs=0.02) and row.length_mm == frame.length_mm
+    fitted = calibrate({"": observations_of([row] * 10, [])}, shift=True)
+    assert fitted.shift is not None
+    shifted = observed(ball_engine(calibration=fitted), volume, truth)
+    assert isinstance(shifted, ObservedCase)
+    assert shifted.errors_mm[1] < 0.4 * row.errors_mm[1]
+    np.testing.assert_array_equal(shifted.misses, row.misses)
+
+
+def test_a_shift_stays_until_a_fresh_calibration(toy_model: Path, tmp_path: Path) -> None:
+    write_toy_cases(tmp_path / "cases", 12)
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    earlier = replace(calibrate({"": observations()}), shift=shift)
+    save_model(toy_model, replace(load_model(toy_model), calibration=earlier))
+    again, fresh = (
+        calibrate_on_worlds(toy_model, [tmp_path / "cases"], force=True, fresh=fresh, device="cpu").calibration
+        for fresh in (False, True)
+    )
+    assert again.shift == shift and fresh.shift is None
 
 
 def test_too_few_cases_are_refused_before_any_work(toy_model: Path, tmp_path: Path) -> None:

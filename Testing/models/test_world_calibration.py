@@ -244,3 +244,11 @@ def test_second_peaks_are_shifted_along_and_bodies_that_were_not_seen_are_not() 
 def test_a_damaged_shift_is_refused(earlier: Calibration, by_landmark: object) -> None:
     with pytest.raises(ModelError, match="calibration"):
         Calibration.from_dict({**earlier.to_dict(), "shift": {"by_landmark": by_landmark}})
+
+
+def test_thresholds_that_are_known_stay_where_no_case_shows_no_fetus(earlier: Calibration) -> None:
+    safe = replace(earlier, detection_threshold=0.8, doubtful_threshold=0.75)
+    without = calibrate({"site": world(6, empty=0)}, safe=safe)
+    assert (without.detection_threshold, without.doubtful_threshold) == (0.8, 0.75)
+    assert without.offsets == calibrate({"site": world(6, empty=0)}).offsets
+    assert calibrate({"site": world(6)}, safe=safe) == calibrate({"site": world(6)})
