@@ -25,7 +25,7 @@ from FetusMapV2Lib.phantom.limbs import Posture
 from FetusMapV2Lib.phantom.placement import geometry_with, nominal_extent, whole_is_seen
 from FetusMapV2Lib.phantom.postures import posture_is_free
 from FetusMapV2Lib.phantom.rendering import render
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scene_options import EARLIER, SceneOptions
 from FetusMapV2Lib.phantom.scenes import Individual, draw_individual, streams_of, torch_generator
 from FetusMapV2Lib.phantom.shapes import Rigid
 from FetusMapV2Lib.phantom.simulated_case import (
@@ -93,6 +93,19 @@ def _stays(fetus: Fetus, place: Rigid, cavity: Cavity, probe: object, extent: np
     return bool((cavity.level(points) < -0.2).all()) and whole_is_seen(fetus, place, probe, extent)  # type: ignore[arg-type]
 
 
+def _drift_within(
+    individual: Individual, target: Posture, turn: np.ndarray, shift: np.ndarray, extent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The drift, or as much of it as leaves room at the end: a body does not jump back from the wall."""
+    cavity = individual.cavity.transformed(individual.place)
+    fetus = make_fetus(individual.size, target, np.random.default_rng(individual.variation), individual.length)
+    for part in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08):
+        there = _drift(individual.place, 1.0, part * turn, part * shift)
+        if _stays(fetus, there, cavity, individual.probe, extent):
+            return part * turn, part * shift
+    return 0 * turn, 0 * shift
+
+
 def _within(individual: Individual, target: Posture, extent: np.ndarray) -> Posture:
     """The target, or one so much nearer that the sac and the field of view have room for it."""
     cavity = individual.cavity.transformed(individual.place)
@@ -145,6 +158,8 @@ def simulate_sequence(
         target = _within(individual, target, extent)
     turn = np.radians(motion.normal(0.0, 4.0, 3))
     shift = motion.normal(0.0, 1.0, 3)
+    if scene.anatomy not in EARLIER:
+        turn, shift = _drift_within(individual, target, turn, shift, extent)
     around = individual.surroundings_state
     cases: list[SimulatedCase] = []
     course: int | None = None
