@@ -71,7 +71,7 @@ def measurements(pose: Pose, formula: str = FORMULAS[0]) -> Measurements:
         >>> [length.key for length in found.lengths]
         ['crl', 'left_femur', 'right_femur', 'left_humerus', 'right_humerus']
         >>> round(found.crl.value_mm, 1), found.dating.weeks_text
-        (69.7, '13w1d')
+        (67.2, '13w0d')
     """
     check_formula(formula)
     lengths = measure(pose)

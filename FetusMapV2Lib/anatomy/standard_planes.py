@@ -30,9 +30,9 @@ _HEAD = {
 #: Height of the brain case above its largest axial section, and its breadth, in half occipitofrontal diameters.
 HEAD_HEIGHT, HEAD_BREADTH = 0.84, 0.73
 #: Share of the way from the upper thoracic to the lumbosacral spine at which the stomach lies, along the spine.
-_STOMACH = 0.68
+_STOMACH = 0.71
 #: Places of upper thoracic spine, lumbosacral spine and rump along the spine, in units of the first two's distance.
-_PLACES = np.array([0.0, 1.0, 1.35])
+_PLACES = np.array([0.0, 1.0, 1.5])
 #: The stomach's section reaches from this share of its depth behind the spine's middle to the belly.
 _BEHIND = 0.1
 

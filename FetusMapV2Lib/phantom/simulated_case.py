@@ -110,7 +110,7 @@ def simulate_case(
         >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
         ((64, 48, 48), (22, 3))
         >>> case.truth["crl_mm"], case.truth["style"]
-        (69.7106, 'B')
+        (67.1826, 'B')
     """
     extent = nominal_extent(shape_kji, spacing_mm)
     scene = scene or SceneOptions()

@@ -93,8 +93,11 @@ def test_a_view_without_a_body_is_not() -> None:
 def test_the_score_of_a_second_body_is_that_of_its_last_view() -> None:
     second = tuple(view_of(SECOND, mass) for mass in (0.5, 0.6, 0.95))
     search = SearchResult((view_of(FIRST), view_of(FIRST)), {}, (), second)
-    estimate = PoseEngine.load(device="cpu")._conclusion(search, MODELS_RULE, [])
+    engine = PoseEngine.load(device="cpu")
+    estimate = engine._conclusion(search, MODELS_RULE, [])
     assert estimate.found and len(estimate.others) == 1
     assert estimate.others[0].detection_score == pytest.approx(0.95)
-    np.testing.assert_allclose(estimate.others[0].pose.positions, SECOND)
+    np.testing.assert_allclose(
+        estimate.others[0].pose.positions, SECOND + engine.calibration.shift_mm(second[-1].frame)
+    )
     assert not [name for name in ("views", "seen", "others", "two_regions") if f"{name}=" in repr(estimate)]

