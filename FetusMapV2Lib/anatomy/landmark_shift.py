@@ -95,8 +95,10 @@ def fit_landmark_shift(
 
 
 def _not_lost(world: Array) -> Array:
-    far = np.nanmean(np.linalg.norm(world, axis=2), axis=1) if len(world) else np.zeros(0)
-    return world[far <= LOST_SHARE]
+    away = np.linalg.norm(world, axis=2)
+    seen = np.isfinite(away).any(axis=1)  # a volume in which no body was seen tells nothing either
+    far = np.nanmean(away[seen], axis=1)
+    return world[seen][far <= LOST_SHARE]
 
 
 def _both_sides(world: Array, schema: Schema) -> Array:

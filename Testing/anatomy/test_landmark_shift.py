@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from anatomy.bodies import bodies
@@ -64,7 +66,10 @@ def test_chance_alone_is_hardly_a_shift() -> None:
 def test_lost_bodies_and_too_few_tell_nothing() -> None:
     lost = misses(20, 0.3, None) + np.array([0.0, 0.0, 0.5])
     good = misses(20, 0.3, another_idea())
-    assert fit_landmark_shift([np.concatenate((good, lost))]) == fit_landmark_shift([good])
+    unseen = np.full((1, 22, 3), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit_landmark_shift([np.concatenate((good, lost, unseen)), unseen]) == fit_landmark_shift([good])
     earlier = another_idea()
     assert fit_landmark_shift([lost, good[:4]], earlier) is earlier
     assert fit_landmark_shift([], None) is None

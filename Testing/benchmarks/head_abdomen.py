@@ -25,7 +25,6 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.head_abdomen import measure_head_and_abdomen
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
 #: Never used for training, calibration or any setting.
@@ -33,8 +32,6 @@ SEED = 990_020
 EXTENT_MM = (138.0, 94.0, 93.6)
 RENDERERS = ("physics", "second")
 STYLE = "held-out"
-#: Of the bodies, as in the table of docs/accuracy.md.
-ANATOMY = "2026-2"
 SIZES = ("hc", "bpd", "ac")
 
 
@@ -69,14 +66,13 @@ def _known(output: Path, engine: PoseEngine, renderer: str, index: int, spacing_
     if record.exists():
         return json.loads(record.read_text(encoding="utf-8"))
     shape = tuple(round(extent / spacing_mm) for extent in EXTENT_MM)
-    scene = SceneOptions(anatomy=ANATOMY)
-    case = simulate_case(SEED, index, shape, spacing_mm, style=STYLE, renderer=renderer, scene=scene)
+    case = simulate_case(SEED, index, shape_kji=shape, spacing_mm=spacing_mm, style=STYLE, renderer=renderer)
     write_case(output / renderer, case, index)
     estimate = engine.estimate(case.volume)
     poses = {"true": case.pose.positions.tolist()}
     if estimate.has_pose:
         poses["estimated"] = estimate.pose.positions.tolist()
-    truth = body_truth(SEED, index, shape, spacing_mm, renderer, STYLE, ANATOMY)
+    truth = body_truth(SEED, index, shape, spacing_mm, renderer, STYLE)
     known = {"renderer": renderer, "truth": asdict(truth), "found": estimate.status, "poses": poses}
     write_json(record, known)
     return known
