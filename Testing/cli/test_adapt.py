@@ -17,6 +17,7 @@ SHORT = {
     "adapt": "--steps 12 --folds 2 --simulated 6 --model start.safetensors --device cpu --threads 1",
     "evaluate": "--device cpu",
     "estimate": "--device cpu",
+    "calibrate": "--device cpu --force",
 }
 
 
@@ -35,6 +36,7 @@ def test_every_command_of_the_tutorial_works(fetusmap, tmp_path: Path, monkeypat
         for path in (tmp_path / folder).glob("case-05*"):  # the one without a fetus
             path.unlink()
     (tmp_path / "new.nrrd").write_bytes((tmp_path / "others" / "case-00.nrrd").read_bytes())
+    Path("our-idea.safetensors").write_bytes(Path("start.safetensors").read_bytes())
     names = []
     for program, name, *rest in commands():
         assert program == "fetusmap"
@@ -42,7 +44,7 @@ def test_every_command_of_the_tutorial_works(fetusmap, tmp_path: Path, monkeypat
         given = [word if word != "simulated-2" else "start.safetensors" for word in rest]
         answer = fetusmap(name, *given, *SHORT.get(name, "").split())
         assert answer.code == 0, answer.err
-    assert names == ["check", "adapt", "evaluate", "models", "estimate"]
+    assert names == ["check", "adapt", "evaluate", "models", "estimate", "calibrate", "models"]
     for file in (
         "checked/check.html", "adapted/model.safetensors", "adapted/model-card.md", "adapted/report.md",
         "scores/summary.csv", "results/new.measurements.json",
