@@ -98,7 +98,7 @@ def _not_lost(world: Array) -> Array:
     away = np.linalg.norm(world, axis=2)
     seen = np.isfinite(away).any(axis=1)  # a volume in which no body was seen tells nothing either
     far = np.nanmean(away[seen], axis=1)
-    return world[seen][far <= LOST_SHARE]
+    return np.asarray(world[seen][far <= LOST_SHARE])
 
 
 def _both_sides(world: Array, schema: Schema) -> Array:
