@@ -329,9 +329,9 @@ class _Adaptation:
         info = self.start.info
         name = f"{info.name}-adapted"
         card = card_text(facts, name)
-        poses = np.stack([case.positions for case in self.cases if case.fetus_present])
-        poses = np.stack([calibration.as_seen(positions, self.start.template) for positions in poses])
-        library, added = merged_library(canonical_poses(poses, self.start.template), self.start.poses)
+        template = self.start.template
+        poses = np.stack([calibration.as_seen(case.positions, template) for case in self.cases if case.fetus_present])
+        library, added = merged_library(canonical_poses(poses, template), self.start.poses)
         before = info.training.get("poses_added", 0)
         training = {
             **info.training,

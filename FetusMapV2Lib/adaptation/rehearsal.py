@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from FetusMapV2Lib.anatomy.body_frame import body_frame
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.phantom.scene_options import ANATOMIES, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
@@ -65,8 +63,7 @@ def _known(case: Case, model: Model) -> Case:
     """The case with its landmarks where the model has them, whatever its calibration shifts them by since."""
     positions = case.positions
     if model.calibration is not None:
-        frame = body_frame(positions, None, model.template, default_schema())
-        positions = positions + model.calibration.shift_mm(frame)
+        positions = positions + model.calibration.shift_of(positions, model.template)
     return replace(case, name=f"simulated {case.name}", positions=positions)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
-from FetusMapV2Lib.anatomy.schema import Schema, default_schema
+from FetusMapV2Lib.anatomy.schema import default_schema
 
 Array = NDArray[np.float64]
 
@@ -52,10 +52,10 @@ class LandmarkShift:
         return "" if np.abs(self.by_landmark).max() <= LARGEST else f"a landmark is shifted by more than {LARGEST:g}"
 
 
-def length_per_landmark(shift: LandmarkShift, schema: Schema | None = None) -> list[tuple[str, float]]:
+def length_per_landmark(shift: LandmarkShift) -> list[tuple[str, float]]:
     """Names of the landmarks and by how many crown-rump lengths they are moved, the farthest first."""
     lengths = np.linalg.norm(shift.by_landmark, axis=1)
-    named = [(mark.name, float(lengths[mark.row])) for mark in (schema or default_schema()).landmarks]
+    named = [(mark.name, float(lengths[mark.row])) for mark in default_schema().landmarks]
     return sorted(named, key=lambda one: -one[1])
 
 
@@ -64,9 +64,7 @@ def in_body(vectors_mm: Array, frame: BodyFrame) -> Array:
     return np.asarray(vectors_mm @ frame.axes / frame.length_mm)
 
 
-def fit_landmark_shift(
-    worlds: Sequence[Array], earlier: LandmarkShift | None = None, schema: Schema | None = None
-) -> LandmarkShift | None:
+def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = None) -> LandmarkShift | None:
     """The shift that the bodies of some worlds share, both sides mirrored.
 
     The median over the bodies of each world, and the mean over the worlds. A landmark's shift is shortened by what
@@ -75,18 +73,16 @@ def fit_landmark_shift(
     Args:
         worlds: of each, (cases, 22, 3) from what the network sees to the truth as `in_body` gives it; NaN = missing.
         earlier: shift of the model so far, from which few cases move away but little; None = none.
-        schema: of the landmarks.
 
     Returns:
         The earlier one with fewer than `FEWEST_CASES` bodies that were not lost.
     """
-    schema = schema or default_schema()
     kept = [_not_lost(world) for world in worlds]
     kept = [world for world in kept if len(world)]
     if sum(map(len, kept)) < FEWEST_CASES:
         return earlier
-    before = np.zeros((schema.count, 3)) if earlier is None else np.array(earlier.by_landmark)
-    medians, variances = zip(*(_median(_both_sides(world - before, schema)) for world in kept), strict=True)
+    before = np.zeros((default_schema().count, 3)) if earlier is None else np.array(earlier.by_landmark)
+    medians, variances = zip(*(_median(_both_sides(world - before)) for world in kept), strict=True)
     moved = np.mean(medians, axis=0)
     variance = np.sum(variances, axis=0) / len(kept) ** 2
     length = (moved**2).sum(axis=1)
@@ -101,9 +97,9 @@ def _not_lost(world: Array) -> Array:
     return np.asarray(world[seen][far <= LOST_SHARE])
 
 
-def _both_sides(world: Array, schema: Schema) -> Array:
+def _both_sides(world: Array) -> Array:
     """(2 cases, 22, 3) each body, and its mirror image; a landmark in the middle then has no shift to a side."""
-    mirrored = world[:, list(schema.mirror_rows)] * np.array([-1.0, 1.0, 1.0])
+    mirrored = world[:, list(default_schema().mirror_rows)] * np.array([-1.0, 1.0, 1.0])
     return np.concatenate([world, mirrored])
 
 

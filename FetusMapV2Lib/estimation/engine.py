@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -292,8 +291,7 @@ class PoseEngine(LocalEngine):
     ) -> Estimate:
         """The estimate after refinement, in which landmarks lie where the network and the pose library have them."""
         pose = estimate.pose
-        frame = body_frame(pose.positions, None, self.model.template, self._schema)
-        shift = self._calibration.shift_mm(frame)
+        shift = self._calibration.shift_of(pose.positions, self.model.template)
         seen = pose.with_positions(pose.positions - shift)
         refined = self._refiner.refine(placed, replace(estimate, pose=seen), mode, rows, stages)
         found = refined.pose.positions

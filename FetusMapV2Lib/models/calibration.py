@@ -83,9 +83,13 @@ class Calibration:
             return np.zeros((len(self.offsets), 3))
         return self.shift.in_world(frame)
 
+    def shift_of(self, positions: Array, template: Array) -> Array:
+        """`shift_mm` of the body with landmarks (22, 3) RAS mm, NaN = missing, for a model with this template."""
+        return self.shift_mm(body_frame(positions, None, template, default_schema()))
+
     def as_seen(self, positions: Array, template: Array) -> Array:
-        """Where the network sees landmarks that lie at (22, 3) RAS mm, NaN = missing, of a model with this template."""
-        return positions - self.shift_mm(body_frame(positions, None, template, default_schema()))
+        """Where the network sees landmarks that lie at (22, 3) RAS mm; see `shift_of`."""
+        return positions - self.shift_of(positions, template)
 
     def typical_error_mm(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
         """Typical error u of each landmark; arrays of shape (..., 22), `unfamiliarity` of each picture (...)."""

@@ -112,7 +112,7 @@ def calibrate(
         fitted = replace(fitted, familiarity=familiarity)
     scores = np.concatenate([world.detection_score for world in seen.values()])
     empty = np.concatenate([np.zeros(0), *(world.empty_presence for world in worlds.values())])
-    found, doubtful = presence_thresholds(scores, empty, earlier if len(empty) else earlier or safe, say)
+    found, doubtful = presence_thresholds(scores, empty, earlier or (None if len(empty) else safe), say)
     return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful, shift=place)
 
 

@@ -41,6 +41,8 @@ from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.surroundings import Cavity
 
 _CHECKS = 20
+#: Shares of a movement or a drift that are tried one after the other until there is room for it.
+_NEARER = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08)
 
 
 def _limits() -> dict[str, tuple[float, float]]:
@@ -99,7 +101,7 @@ def _drift_within(
     """The drift, or as much of it as leaves room at the end: a body does not jump back from the wall."""
     cavity = individual.cavity.transformed(individual.place)
     fetus = make_fetus(individual.size, target, np.random.default_rng(individual.variation), individual.length)
-    for part in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08):
+    for part in _NEARER:
         there = _drift(individual.place, 1.0, part * turn, part * shift)
         if _stays(fetus, there, cavity, individual.probe, extent):
             return part * turn, part * shift
@@ -109,7 +111,7 @@ def _drift_within(
 def _within(individual: Individual, target: Posture, extent: np.ndarray) -> Posture:
     """The target, or one so much nearer that the sac and the field of view have room for it."""
     cavity = individual.cavity.transformed(individual.place)
-    for part in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08):
+    for part in _NEARER:
         nearer = _between(individual.posture, target, part)
         fetus = make_fetus(individual.size, nearer, np.random.default_rng(individual.variation), individual.length)
         if _stays(fetus, individual.place, cavity, individual.probe, extent):

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
-from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.atomic_files import write_json
 from FetusMapV2Lib.core.json_files import read_json
 from FetusMapV2Lib.core.serialisation import to_json
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
+from FetusMapV2Lib.evaluation.calibrating import observed
 from FetusMapV2Lib.models.world_calibration import (
     Observations,
     WorldCoverage,
@@ -63,15 +62,10 @@ def scene_of(world: str, index: int) -> Scene:
     return FACTORS[world](scene) if world in FACTORS else scene
 
 
-def observed(engine: PoseEngine, scene: Scene) -> dict[str, object]:
-    """What a calibration needs of one case."""
-    estimate = engine.estimate(scene.volume)
-    last = estimate.views[-1]
-    positions, sides = resolve_sides(last.positions, default_schema())
-    order = row_order(sides, default_schema())
-    errors = np.linalg.norm(positions + engine.calibration.shift_mm(last.frame) - scene.truth, axis=1)
-    values = (errors, last.spread_mm[order], last.peak_mass[order], estimate.detection_score, last.features)
-    return {name: to_json(value) for name, value in zip(FIELDS, values, strict=True)}
+def record_of(engine: PoseEngine, scene: Scene) -> dict[str, object]:
+    """What a calibration needs of one case; without a fetus its truth is missing."""
+    seen = observed(engine, scene.volume, scene.truth)
+    return {name: to_json(getattr(seen, name)) for name in FIELDS}
 
 
 def world_of(engine: PoseEngine, world: str, count: int, folder: Path) -> list[dict[str, object]]:
@@ -80,7 +74,7 @@ def world_of(engine: PoseEngine, world: str, count: int, folder: Path) -> list[d
     for index in range(count):
         path = folder / world.replace(" ", "-") / f"{index:03d}.json"
         if not path.exists():
-            write_json(path, observed(engine, scene_of(world, index)))
+            write_json(path, record_of(engine, scene_of(world, index)))
             print(f"{world} {index + 1}/{count}", flush=True)
         records.append(read_json(path, "a record"))
     return records
