@@ -31,9 +31,15 @@ from FetusMapV2Lib.adaptation.planning import (
     rehearsal_count,
     write_plan,
 )
-from FetusMapV2Lib.adaptation.recalibrating import cross_calibrated_inside, recalibrated
+from FetusMapV2Lib.adaptation.recalibrating import (
+    cross_calibrated_inside,
+    cross_shifted,
+    recalibrated,
+    site_shift,
+)
 from FetusMapV2Lib.adaptation.rehearsal import Rehearsal, make_case, make_rehearsal
 from FetusMapV2Lib.adaptation.report import Facts, card_text, report_text, write_report
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, moved_landmarks
 from FetusMapV2Lib.core.atomic_files import usable_folder, write_text
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.locks import locked
@@ -147,7 +153,7 @@ class _Trial:
     """A share of the new weights.
 
     Attributes:
-        share: how much of them.
+        share: how much of them; 0 = landmarks are moved and nothing else.
         model: averaged, with the calibration of the model before.
         after: what it sees (the site's cases: models that had not learned from them), and its own calibration.
         remarks: on that.
@@ -187,17 +193,16 @@ class _Adaptation:
         own_before = self._see(self.start, self.cases, "before")
         simulated_before = self._see(self.start, rehearsal.held_out, "before-simulated")
         parts = parts_of(self.cases, plan.folds, self.options.seed)
-        folds = [self._fold(number, parts, plan, rehearsal) for number in range(plan.folds)]
+        folds = [self._fold(number, parts, plan, rehearsal, own_before) for number in range(plan.folds)]
         sites = {share: [self._see_part(fold, n, parts, share) for n, fold in enumerate(folds)] for share in SHARES}
-        choices = {0.0: own_before.error_mm, **{share: joined(seen).error_mm for share, seen in sites.items()}}
-        self._progress("final training", 0.85)
-        tuned = self._tuned(self.cases, plan, rehearsal, "final", 0.85)
-        before_site = _in_order(own_before, joined(sites[SHARES[0]]))
+        sites[0.0] = [_of(own_before, part) for part in parts]
+        choices = {share: cross_shifted(joined(seen), self.earlier).error_mm for share, seen in sites.items()}
+        before_site = joined(sites[0.0])
         before = Side(before_site, simulated_before, self.earlier, inside_radius(before_site, self.earlier))
         trial, passed_over = _chosen(
-            choices, lambda share: self._trial(tuned, share, sites[share], rehearsal.held_out, before)
+            choices, before_site.error_mm, lambda share: self._trial(share, sites[share], plan, rehearsal, before)
         )
-        facts = self._facts(plan, choices, trial, passed_over)
+        facts = self._facts(plan, choices, before_site.error_mm, trial, passed_over)
         write_report(self.output, facts, before_site, trial.after.site)
         text = report_text(facts)
         if facts.judgement.objections:
@@ -239,6 +244,7 @@ class _Adaptation:
         fine_tuned(
             self.start,
             self.cases,
+            self.earlier.shift,
             rehearsal.training,
             fine_tuning_preset(self.start, 2 * _TIMED_STEPS),
             folder,
@@ -249,7 +255,7 @@ class _Adaptation:
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.median(np.diff(times[_TIMED_STEPS - 1 :])))
 
-    def _fold(self, number: int, parts: Sequence[list[Case]], plan: Plan, rehearsal: Rehearsal) -> Path:
+    def _fold(self, number: int, parts: Sequence[list[Case]], plan: Plan, rehearsal: Rehearsal, before: Seen) -> Path:
         """Train without one part and look at it with each share of the new weights; the folder of the results."""
         name = f"fold-{number + 1}"
         at = 0.2 + 0.65 * number / plan.folds
@@ -258,33 +264,47 @@ class _Adaptation:
         folder = self.work / name
         if all((folder / f"own-{share:g}.json").is_file() for share in SHARES):
             return folder
-        tuned = self._tuned(others, plan, rehearsal, name, at)
+        shift = site_shift(_of(before, others).values, self.earlier)
+        tuned = self._tuned(others, shift, plan, rehearsal, name, at)
         for share in SHARES:
             self._see(averaged(self.start, tuned, share), parts[number], f"{name}/own-{share:g}")
         for path in folder.glob("*.ckpt"):
             path.unlink()  # large, and no longer needed
         return folder
 
-    def _trial(
-        self, tuned: Model, share: float, parts: Sequence[Seen], held_out: Sequence[Case], before: Side
-    ) -> _Trial:
+    def _trial(self, share: float, parts: Sequence[Seen], plan: Plan, rehearsal: Rehearsal, before: Side) -> _Trial:
         """Judge a share of the new weights, calibrated as its model would be."""
-        model = averaged(self.start, tuned, share)
-        simulated = self._see(model, held_out, f"after-simulated-{share:g}")
+        model, simulated = self.start, before.simulated
+        if share:
+            shift = site_shift(before.site.values, self.earlier)
+            tuned = self._tuned(self.cases, shift, plan, rehearsal, "final", 0.85)
+            model = averaged(self.start, tuned, share)
+            # where the site has its landmarks is no part of what can be forgotten: they lie as before here
+            simulated = self._see(model, rehearsal.held_out, f"after-simulated-{share:g}")
         remarks: list[str] = []
         site = joined(parts)
         calibration = recalibrated(site, simulated, self.earlier, remarks.append)
-        after = Side(site, simulated, calibration, cross_calibrated_inside(parts, simulated, self.earlier))
+        inside = cross_calibrated_inside(parts, simulated, self.earlier)
+        after = Side(cross_shifted(site, self.earlier), simulated, calibration, inside)
         return _Trial(share, model, after, tuple(remarks), judge(before, after))
 
     def _see_part(self, fold: Path, number: int, parts: Sequence[list[Case]], share: float) -> Seen:
         return self._see(self.start, parts[number], f"{fold.name}/own-{share:g}")
 
-    def _tuned(self, own: Sequence[Case], plan: Plan, rehearsal: Rehearsal, name: str, at: float) -> Model:
+    def _tuned(
+        self,
+        own: Sequence[Case],
+        shift: LandmarkShift | None,
+        plan: Plan,
+        rehearsal: Rehearsal,
+        name: str,
+        at: float,
+    ) -> Model:
         width = 0.65 / (plan.folds + 1)
         return fine_tuned(
             self.start,
             own,
+            shift,
             rehearsal.training,
             fine_tuning_preset(self.start, plan.steps),
             self.work / name,
@@ -306,6 +326,7 @@ class _Adaptation:
         self,
         plan: Plan,
         choices: Mapping[float, float],
+        before_mm: float,
         trial: _Trial,
         passed_over: Mapping[float, Sequence[str]],
     ) -> Facts:
@@ -319,6 +340,8 @@ class _Adaptation:
             plan=plan,
             share=trial.share,
             choices=choices,
+            before_mm=before_mm,
+            moved=moved_landmarks(trial.after.calibration.shift, self.earlier.shift),
             passed_over=passed_over,
             remarks=trial.remarks,
             judgement=trial.judgement,
@@ -337,7 +360,7 @@ class _Adaptation:
             **info.training,
             "adapted_from": self.start.identity,
             "adapted_to_cases": facts.own,
-            "adapted_steps": facts.plan.steps,
+            "adapted_steps": facts.plan.steps if facts.share else 0,
             "poses_added": (before if type(before) is int else 0) + added,
         }
         evaluation = {**info.evaluation, "adaptation": facts.document(), "card": card}
@@ -353,31 +376,30 @@ class _Adaptation:
 
 
 def _chosen(
-    choices: Mapping[float, float], attempt: Callable[[float], _Trial]
+    choices: Mapping[float, float], before_mm: float, attempt: Callable[[float], _Trial]
 ) -> tuple[_Trial, dict[float, tuple[str, ...]]]:
     """The best share that nothing speaks against, and what does against those that were passed over for it.
 
     If there is none, the smallest change: the report shows why it is refused.
 
     Args:
-        choices: the error on cases not trained on, by the share of the new weights; 0 = the model before.
+        choices: the error on cases not trained on, by the share of the new weights.
+        before_mm: that of the model before.
         attempt: judges a share, by the rules by which the model is refused.
     """
-    better = [share for share in SHARES if choices[share] < choices[0.0]]
+    better = [share for share, error_mm in choices.items() if error_mm < before_mm]
     trials: dict[float, _Trial] = {}
-    for share in dict.fromkeys([*sorted(better, key=lambda share: (choices[share], share)), SHARES[0]]):
+    for share in sorted(better, key=lambda share: (choices[share], share)) or [min(choices)]:
         trials[share] = attempt(share)
         if not trials[share].judgement.objections:
             break
     else:
-        share = SHARES[0]
+        share = min(trials)
     chosen = trials.pop(share)
     return chosen, {other: trial.judgement.objections for other, trial in trials.items()}
 
 
-def _in_order(before: Seen, after: Seen) -> Seen:
-    """What was seen before, its cases in the order of what is seen after."""
-    places = [before.empty_names.index(name) for name in after.empty_names]
-    ordered = before.ordered(after.names)
-    values = replace(ordered.values, empty_presence=before.values.empty_presence[places])
-    return replace(ordered, values=values, empty_names=after.empty_names)
+def _of(seen: Seen, cases: Sequence[Case]) -> Seen:
+    """What was seen in some of the cases."""
+    names = {present: [case.name for case in cases if case.fetus_present == present] for present in (True, False)}
+    return seen.chosen(names[True], names[False])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.progress import OnProgress
@@ -72,6 +73,7 @@ def fine_tuning_preset(model: Model, steps: int) -> Preset:
 def fine_tuned(
     start: Model,
     own: Sequence[Case],
+    shift: LandmarkShift | None,
     rehearsed: Sequence[Case],
     preset: Preset,
     folder: Path,
@@ -84,7 +86,9 @@ def fine_tuned(
     Args:
         start: the model to start from.
         own: cases of the site.
-        rehearsed: simulated ones.
+        shift: by how much their landmarks lie elsewhere than the network is to see them, so that it need not learn
+            another idea of a landmark; None = not at all.
+        rehearsed: simulated cases, whose landmarks are shifted as those of `start`.
         preset: `fine_tuning_preset`.
         folder: of checkpoint and result.
         options: seed, threads and folder of the reduced volumes.
@@ -96,7 +100,8 @@ def fine_tuned(
         Stopped: a stop was asked for; the checkpoint is kept.
     """
     point = StartingPoint(start.identity, start.poses, start.template, start.calibration, start.network)
-    cases = point.as_seen(_mixed(own, rehearsed))
+    at_site = replace(point, calibration=None if start.calibration is None else replace(start.calibration, shift=shift))
+    cases = _mixed(at_site.as_seen(own), point.as_seen(rehearsed))
     run = Run(
         usable_folder(folder), preset, options.seed, cases, [], start.template, preset.run.steps, start=point
     )  # fmt: skip

@@ -70,7 +70,7 @@ class Judgement:
 
 def inside_radius(seen: Seen, calibration: Calibration) -> Array:
     """(cases with a fetus,) share of the landmarks inside their 90 % radius."""
-    values = seen.values
+    values = seen.values.with_shift(calibration.shift)
     strange = unfamiliarities(values, calibration.familiarity)
     radii = calibration.radius90_mm(values.spread_mm, values.peak_mass, strange)
     known = np.isfinite(values.errors_mm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.evaluation.calibrating import observations_of, observed
 from FetusMapV2Lib.evaluation.statistics import finite_mean, row_means
 from FetusMapV2Lib.imaging.reading import read_volume
+from FetusMapV2Lib.models import world_calibration
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.models.world_calibration import Observations
 from FetusMapV2Lib.training.case_folder import Case
 
 Array = NDArray[np.float64]
-_ROWS = ("errors_mm", "spread_mm", "peak_mass")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +50,11 @@ class Seen:
         """Mean of it over the cases."""
         return finite_mean(self.case_errors_mm)
 
-    def ordered(self, names: Sequence[str]) -> Seen:
-        """The cases with a fetus in another order."""
+    def chosen(self, names: Sequence[str], empty_names: Sequence[str]) -> Seen:
+        """Some of the cases, in this order."""
         rows = [self.names.index(name) for name in names]
-        old = self.values
-        return replace(
-            self,
-            names=tuple(names),
-            values=replace(
-                old,
-                **{key: getattr(old, key)[rows] for key in (*_ROWS, "detection_score")},
-                features=None if old.features is None else old.features[rows],
-            ),
-        )
+        empty_rows = [self.empty_names.index(name) for name in empty_names]
+        return Seen(tuple(names), self.values.chosen(rows, empty_rows), tuple(empty_names))
 
     def document(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -94,39 +86,23 @@ def see(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], k
         else:
             rows.append(row)
             names.append(case.name)
-    seen = Seen(tuple(names), _kept(observations_of(rows, empty)), tuple(empty_names))
+    seen = Seen(tuple(names), observations_of(rows, empty), tuple(empty_names))
     write_json(kept, seen.document())
     return seen
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
     """All cases of some parts."""
-    values = [part.values for part in parts]
-    features = [one.features for one in values if one.features is not None]
-    everything = {key: np.concatenate([getattr(one, key) for one in values]) for key in (*_ROWS, "detection_score")}
     return Seen(
         tuple(name for part in parts for name in part.names),
-        Observations(
-            **everything,
-            empty_presence=np.concatenate([one.empty_presence for one in values]),
-            features=np.concatenate(features) if len(features) == len(values) else None,
-        ),
+        world_calibration.joined([part.values for part in parts]),
         tuple(name for part in parts for name in part.empty_names),
     )
 
 
-def _kept(values: Observations) -> Observations:
-    """What an adaptation needs of observations: it moves no landmarks and has no use for second peaks."""
-    return Observations(
-        values.errors_mm, values.spread_mm, values.peak_mass, values.detection_score, values.empty_presence,
-        values.features,
-    )  # fmt: skip
-
-
 def _from_document(document: dict[str, Any]) -> Seen:
-    def array(key: str) -> Array:
-        return np.array(document[key], dtype=np.float64)  # null is NaN
-
-    features = None if document["features"] is None else array("features")
-    shapes = {key: array(key) for key in (*_ROWS, "detection_score", "empty_presence")}
-    return Seen(tuple(document["names"]), Observations(**shapes, features=features), tuple(document["empty_names"]))
+    values: dict[str, Any] = {}
+    for each in fields(Observations):
+        kept = document[each.name]
+        values[each.name] = None if kept is None else np.array(kept, dtype=np.float64)  # null in it is NaN
+    return Seen(tuple(document["names"]), Observations(**values), tuple(document["empty_names"]))

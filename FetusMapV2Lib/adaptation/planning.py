@@ -18,7 +18,7 @@ from FetusMapV2Lib.core.serialisation import from_json
 from FetusMapV2Lib.models.model_file import Model
 from FetusMapV2Lib.training.case_folder import Case
 
-#: Shares of the fine-tuned weights that are tried.
+#: Shares of the fine-tuned weights that are tried, besides none of them: then landmarks are moved and nothing else.
 SHARES = (0.4, 0.7, 1.0)
 #: Steps of one training: fewer teach nothing, more do not help; and those that are worth one fold more.
 FEWEST_STEPS, MOST_STEPS, _STEPS_PER_FOLD = 20, 400, 120
@@ -27,6 +27,8 @@ _FEWEST_FOLDS, _MOST_FOLDS = 2, 5
 _REHEARSAL_TIME, _PLANNED_TIME = 0.1, 0.85
 #: How often simulated cases are looked at: before, after, and with another share if one is passed over.
 _LOOKS_AT_SIMULATED = 3
+#: Of what is kept in between; a folder of another one is another adaptation.
+_FORMAT = 2
 _RECORD, _PLAN = "adaptation.json", "plan.json"
 _OTHER = "Choose another folder, or give the same cases and options"
 
@@ -149,6 +151,7 @@ def claim(output: Path, start: Model, cases: list[Case], options: AdaptationOpti
         OutputError: the folder holds another adaptation.
     """
     wanted: dict[str, Any] = {
+        "format": _FORMAT,
         "model": start.fingerprint,
         "cases": sorted([case.name, case.volume_path.stat().st_size, case.fetus_present] for case in cases),
         "landmarks": [np.round(np.nan_to_num(case.positions, nan=-1.0), 3).tolist() for case in cases],

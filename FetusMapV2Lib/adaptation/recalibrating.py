@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.adaptation.judging import inside_radius
 from FetusMapV2Lib.adaptation.observing import Seen, joined
+from FetusMapV2Lib.anatomy.landmark_shift import FEWEST_CASES, LandmarkShift, bodies_seen, fit_landmark_shift
+from FetusMapV2Lib.models import world_calibration
 from FetusMapV2Lib.models.calibration import Calibration
-from FetusMapV2Lib.models.world_calibration import calibrate
+from FetusMapV2Lib.models.world_calibration import Observations, calibrate
 
 Array = NDArray[np.float64]
 #: A fetus is found from this much above the strongest simulated volume without one.
@@ -23,8 +25,9 @@ def recalibrated(
 ) -> Calibration:
     """The earlier calibration after the site's cases.
 
-    The threshold falls only where the site has volumes without a fetus (`world_calibration.presence_thresholds`), and
-    lies above all simulated volumes without one in any case.
+    Landmarks are moved as the site's cases say if there are enough to try that on one by the others. The threshold
+    falls only where the site has volumes without a fetus (`world_calibration.presence_thresholds`), and lies above all
+    simulated volumes without one in any case.
 
     Args:
         site: what models that did not learn from them saw in the site's cases.
@@ -32,11 +35,34 @@ def recalibrated(
         earlier: of the model before.
         say: called with sentences on what could not be fitted.
     """
-    fitted = calibrate({"site": site.values}, earlier, on_remark=say)
+    fitted = calibrate({"site": site.values}, earlier, shift=_tells_shift(site), on_remark=say)
     least = float(simulated.values.empty_presence.max(initial=-np.inf)) + _MARGIN
     if fitted.detection_threshold >= least:
         return fitted
     return replace(fitted, detection_threshold=least)
+
+
+def site_shift(cases: Observations, earlier: Calibration) -> LandmarkShift | None:
+    """By how much landmarks lie elsewhere than the network sees them, as a site's cases say, or as before if few do."""
+    return earlier.shift if cases.misses is None else fit_landmark_shift([cases.misses], earlier.shift)
+
+
+def cross_shifted(site: Seen, earlier: Calibration) -> Seen:
+    """The same with the landmarks of each case moved as the other cases say; as it is if they are too few."""
+    if not _tells_shift(site):
+        return site
+    values, rows = site.values, range(len(site.names))
+    moved = [values.chosen([], range(len(site.empty_names)))]
+    for row in rows:
+        others = values.chosen([other for other in rows if other != row], [])
+        moved.append(values.chosen([row], []).with_shift(site_shift(others, earlier)))
+    return replace(site, values=world_calibration.joined(moved))
+
+
+def _tells_shift(site: Seen) -> bool:
+    """Whether a shift can be tried on each of its cases by the others."""
+    misses = site.values.misses
+    return misses is not None and len(bodies_seen(misses)) > FEWEST_CASES
 
 
 def cross_calibrated_inside(parts: Sequence[Seen], simulated: Seen, earlier: Calibration) -> Array:

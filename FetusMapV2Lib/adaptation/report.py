@@ -32,8 +32,10 @@ class Facts:
         notice: shown with its results.
         own, empty: numbers of the site's cases with and without a fetus.
         plan: how the time was spent.
-        share: of the fine-tuned weights.
-        choices: mean distance by share, on cases that were not trained on; share 0 is the model before.
+        share: of the fine-tuned weights; 0 = landmarks are moved and nothing else.
+        choices: mean distance by share, on cases that were not trained on.
+        before_mm: that of the model before.
+        moved: which landmarks lie elsewhere than with the model before.
         passed_over: shares that were tried before that one was taken, and what speaks against each.
         remarks: on the calibration.
         judgement: before and after.
@@ -46,6 +48,8 @@ class Facts:
     plan: Plan
     share: float
     choices: Mapping[float, float]
+    before_mm: float
+    moved: str
     passed_over: Mapping[float, Sequence[str]]
     remarks: Sequence[str]
     judgement: Judgement
@@ -60,6 +64,7 @@ class Facts:
             "folds": self.plan.folds,
             "steps": self.plan.steps,
             "share_of_new_weights": self.share,
+            "moved": self.moved,
             "objections": list(self.judgement.objections),
             "measures": [to_json(measure) for measure in self.judgement.measures],
         }
@@ -81,7 +86,9 @@ def report_text(facts: Facts) -> str:
         "The site's cases were each estimated by a model that had not learned from them. In brackets: 95 % intervals "
         "(bootstrap over cases; exact for shares of cases).",
         f"Share of the fine-tuned weights: {facts.share:g}, chosen by the mean distance on the site's cases, none of "
-        f"them trained on ({choices}).",
+        f"them trained on ({choices}; the model before: {decimal(facts.before_mm)} mm). With 0, landmarks are moved "
+        "and nothing else.",
+        f"{facts.moved} Each case's distance above has them moved as the other cases say.",
     ]
     why = {share: "; ".join(objections) for share, objections in facts.passed_over.items()}
     remarks = [*(f"A share of {share:g} is passed over: {text}." for share, text in why.items()), *facts.remarks]
@@ -95,8 +102,7 @@ def card_text(facts: Facts, name: str) -> str:
     return (
         f"# Model card: {name}\n\n"
         f"{facts.notice}\n\n"
-        f"- **What it is**: {facts.start}, fine-tuned on {facts.own} annotated cases of one site, its weights averaged "
-        f"with those before ({facts.share:g} new).\n"
+        f"- **What it is**: {_what_it_is(facts)}\n"
         f"- **For**: volumes like these, of fetuses of 10-15 weeks; for research. Not for diagnosis.\n"
         f"- **Calibration**: that of the model before, moved towards these cases. In volumes of another device, errors "
         "may be larger than the radii say.\n"
@@ -104,9 +110,16 @@ def card_text(facts: Facts, name: str) -> str:
         f"- **Made by**: {SOFTWARE}, {facts.plan.folds} folds of {facts.plan.steps} steps.\n\n"
         "## Before and after\n\n"
         f"{measures_table(facts.judgement.measures)}\n\n"
-        "The site's cases were each estimated by a model that had not learned from them; the model in the file has "
-        "learned from all.\n"
+        "The site's cases were each estimated by a model that knew nothing of them; the model in the file knows all.\n"
     )
+
+
+def _what_it_is(facts: Facts) -> str:
+    cases = f"{facts.own} annotated cases of one site"
+    if not facts.share:
+        return f"{facts.start}, its weights as they were, its landmarks moved to where {cases} have them. {facts.moved}"
+    new = f"its weights averaged with those before ({facts.share:g} new)"
+    return f"{facts.start}, fine-tuned on {cases}, {new}, its landmarks moved to where those have them. {facts.moved}"
 
 
 def measures_table(measures: Sequence[Measure]) -> str:

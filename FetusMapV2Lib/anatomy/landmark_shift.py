@@ -22,8 +22,8 @@ LOST_SHARE = 0.15
 FEWEST_CASES = 5
 #: Of a median of normally distributed values, in terms of the median of absolute deviations and the number of values.
 _ERROR_OF_MEDIAN = 1.4826 * 1.2533
-#: A larger one is no other idea of a landmark.
-LARGEST = 0.2
+#: A larger one is no other idea of a landmark; smaller ones, in crown-rump lengths, are not named.
+LARGEST, _NAMED_SHARE = 0.2, 0.01
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,19 @@ class LandmarkShift:
         return "" if np.abs(self.by_landmark).max() <= LARGEST else f"a landmark is shifted by more than {LARGEST:g}"
 
 
-def length_per_landmark(shift: LandmarkShift) -> list[tuple[str, float]]:
-    """Names of the landmarks and by how many crown-rump lengths they are moved, the farthest first."""
-    lengths = np.linalg.norm(shift.by_landmark, axis=1)
-    named = [(mark.name, float(lengths[mark.row])) for mark in default_schema().landmarks]
-    return sorted(named, key=lambda one: -one[1])
+def lengths_of(shift: LandmarkShift | None) -> Array:
+    """(22, 3) of a shift, in crown-rump lengths; zeros for none."""
+    return np.zeros((default_schema().count, 3)) if shift is None else np.array(shift.by_landmark)
+
+
+def moved_landmarks(shift: LandmarkShift | None, earlier: LandmarkShift | None = None) -> str:
+    """A sentence: which landmarks a shift moves how far, or against an earlier one; the farthest first."""
+    lengths = np.linalg.norm(lengths_of(shift) - lengths_of(earlier), axis=1)
+    named = sorted(((mark.name, lengths[mark.row]) for mark in default_schema().landmarks), key=lambda one: -one[1])
+    listed = ", ".join(f"{name} {share:.1%}" for name, share in named if share >= _NAMED_SHARE)
+    if not listed:
+        return f"No landmark is moved by {_NAMED_SHARE:.0%} of the crown-rump length."
+    return f"Landmarks that are moved by {_NAMED_SHARE:.0%} of the crown-rump length or more: {listed}."
 
 
 def in_body(vectors_mm: Array, frame: BodyFrame) -> Array:
@@ -77,11 +85,10 @@ def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = 
     Returns:
         The earlier one with fewer than `FEWEST_CASES` bodies that were not lost.
     """
-    kept = [_not_lost(world) for world in worlds]
-    kept = [world for world in kept if len(world)]
+    kept = [world for world in map(bodies_seen, worlds) if len(world)]
     if sum(map(len, kept)) < FEWEST_CASES:
         return earlier
-    before = np.zeros((default_schema().count, 3)) if earlier is None else np.array(earlier.by_landmark)
+    before = lengths_of(earlier)
     medians, variances = zip(*(_median(_both_sides(world - before)) for world in kept), strict=True)
     moved = np.mean(medians, axis=0)
     variance = np.sum(variances, axis=0) / len(kept) ** 2
@@ -90,7 +97,8 @@ def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = 
     return LandmarkShift(tuple(map(tuple, np.clip(before + moved, -LARGEST, LARGEST).tolist())))
 
 
-def _not_lost(world: Array) -> Array:
+def bodies_seen(world: Array) -> Array:
+    """The bodies of a world, (cases, 22, 3) as `in_body` gives it, that were seen and not lost."""
     away = np.linalg.norm(world, axis=2)
     seen = np.isfinite(away).any(axis=1)  # a volume in which no body was seen tells nothing either
     far = np.nanmean(away[seen], axis=1)

@@ -20,7 +20,6 @@ from FetusMapV2Lib.cli.items import CommandItems
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
     from FetusMapV2Lib.models.world_calibration import WorldCoverage
 
 #: Columns of the table of worlds.
@@ -28,9 +27,6 @@ COVERAGE_HEADS = (
     "world", "cases", "ED (mm)", "unfamiliar", "in 90 % radius", "sure, > 5 mm", "ECE", "found", "doubtful",
     "found without a fetus",
 )  # fmt: skip
-
-#: Smaller shifts, in crown-rump lengths, are not listed.
-_SHOWN_SHARE = 0.01
 
 
 def calibrate(
@@ -62,6 +58,7 @@ def calibrate(
 
     A case that cannot be used is left out; it is named at the end, and the exit code is 2.
     """
+    from FetusMapV2Lib.anatomy.landmark_shift import moved_landmarks
     from FetusMapV2Lib.evaluation.calibrating import calibrate_on_worlds
 
     batch = CommandItems("cases")
@@ -93,19 +90,8 @@ def calibrate(
         f"Calibrated on {calibration.cases} cases; detection threshold {found:.2f}, doubtful from {doubtful:.2f}."
     )
     if shift:
-        print_message(_shift_line(calibration.shift))
+        print_message(moved_landmarks(calibration.shift))
     batch.end()
-
-
-def _shift_line(shift: LandmarkShift | None) -> str:
-    """Which landmarks are moved how far, the farthest first."""
-    from FetusMapV2Lib.anatomy.landmark_shift import length_per_landmark
-
-    moved = [] if shift is None else [one for one in length_per_landmark(shift) if one[1] >= _SHOWN_SHARE]
-    if not moved:
-        return "No landmark lies elsewhere than the network sees it."
-    listed = ", ".join(f"{name} {share:.1%}" for name, share in moved)
-    return f"Landmarks that are moved by 1 % of the crown-rump length or more: {listed}."
 
 
 def _coverage_table(title: str, rows: Sequence[WorldCoverage]) -> Table:

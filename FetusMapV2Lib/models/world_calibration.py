@@ -6,13 +6,14 @@ model's own world gets wider radii. An earlier calibration holds as long as few 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift, lengths_of
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile, fit_calibration
 from FetusMapV2Lib.models.familiarity import FEWEST_CASES, Familiarity, distances_among, fit_familiarity
@@ -53,11 +54,24 @@ class Observations:
     misses: Array | None = None
     second_misses: Array | None = None
 
+    def chosen(self, cases: Sequence[int], empty: Sequence[int]) -> Observations:
+        """Some of the cases, in this order.
+
+        Args:
+            cases: rows of those with a fetus.
+            empty: rows of those without one.
+        """
+        values: dict[str, Any] = {}
+        for name in _fields():
+            kept, rows = getattr(self, name), empty if name == "empty_presence" else cases
+            values[name] = None if kept is None else kept[list(rows)]
+        return Observations(**values)
+
     def with_shift(self, shift: LandmarkShift | None) -> Observations:
         """The same with landmarks shifted by this much; as they are if it was not kept where they were seen."""
         if self.misses is None or self.lengths_mm is None:
             return self
-        by_landmark = np.zeros(self.misses.shape[1:]) if shift is None else np.array(shift.by_landmark)
+        by_landmark = lengths_of(shift)
         errors_mm = self.lengths_mm[:, None] * np.linalg.norm(self.misses - by_landmark, axis=2)
         errors_mm = np.where(np.isfinite(self.lengths_mm)[:, None], errors_mm, self.errors_mm)
         peaks = self.second_peaks
@@ -65,6 +79,19 @@ class Observations:
             away = self.lengths_mm[:, None] * np.linalg.norm(self.second_misses - by_landmark, axis=2)
             peaks = np.concatenate((away[..., None], peaks[..., 1:]), axis=2)
         return replace(self, errors_mm=errors_mm, second_peaks=peaks)
+
+
+def joined(parts: Sequence[Observations]) -> Observations:
+    """All cases of some parts of a world; what one of them did not keep is unknown of all."""
+    values: dict[str, Any] = {}
+    for name in _fields():
+        each = [getattr(part, name) for part in parts]
+        values[name] = None if any(one is None for one in each) else np.concatenate(each)
+    return Observations(**values)
+
+
+def _fields() -> list[str]:
+    return [each.name for each in fields(Observations)]
 
 
 def calibrate(

@@ -139,6 +139,40 @@ def test_a_model_that_is_not_better_is_refused(site: Path, tmp_path: Path) -> No
     assert again.objections == result.objections and "**Refused**" in again.report
 
 
+def test_where_only_landmarks_lie_elsewhere_they_are_moved_and_no_weight_changes(
+    start: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bodies of the site are seen well by the model before and less well by any other; simulated ones by all."""
+    learned: list[Path] = []
+
+    def seeing(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], kept: Path) -> Seen:
+        values = see(model, cases, device, kept).values
+        noise = 0.01 if "own" not in kept.stem else 0.03
+        values.misses = np.random.default_rng(2).normal(0, noise, (len(values.errors_mm), 22, 3))
+        values.misses[:, :2, 2] += 0.06
+        values.lengths_mm = np.full(len(values.misses), 60.0)
+        values.errors_mm = 60.0 * np.linalg.norm(values.misses, axis=2)
+        learned.extend([kept] * ("after-simulated" in kept.stem))
+        return replace(see(model, cases, device, kept), values=values)
+
+    monkeypatch.setattr(adapting, "see", seeing)
+    many = tmp_path / "many"
+    write_toy_cases(many, 8, seed=9)
+    write_simulated(tmp_path / "out")
+    result = adapt(many, tmp_path / "out", options(start))
+    assert result.model is not None and learned == [], result.report
+    before, after = load_model(start), load_model(result.model)
+    for name, value in before.network.state_dict().items():
+        torch.testing.assert_close(after.network.state_dict()[name], value)
+    assert after.calibration is not None and after.calibration.shift is not None
+    assert np.array(after.calibration.shift.by_landmark)[:2, 2] == pytest.approx(0.06, abs=0.01)
+    assert after.info.training["adapted_steps"] == 0
+    for text in (result.report, after.info.evaluation["card"]):
+        assert "Landmarks that are moved by 1% of the crown-rump length or more: " in text
+    assert "Share of the fine-tuned weights: 0, chosen by" in result.report
+    assert "its weights as they were, its landmarks moved to where 7 annotated cases" in after.info.evaluation["card"]
+
+
 @pytest.mark.parametrize("forgetful", [("1",), ("1", "0.7"), ("1", "0.7", "0.4")])
 def test_a_share_that_forgets_is_passed_over_for_a_smaller_one(
     forgetful: tuple[str, ...], start: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ import torch
 from adaptation.sites import calibration, write_simulated
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuning_preset
-from FetusMapV2Lib.adaptation.judging import Side, judge
+from FetusMapV2Lib.adaptation.judging import Side, inside_radius, judge
 from FetusMapV2Lib.adaptation.observing import Seen
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
 from FetusMapV2Lib.adaptation.planning import (
@@ -23,7 +23,7 @@ from FetusMapV2Lib.adaptation.planning import (
     planned,
     rehearsal_count,
 )
-from FetusMapV2Lib.adaptation.recalibrating import recalibrated
+from FetusMapV2Lib.adaptation.recalibrating import cross_shifted, recalibrated
 from FetusMapV2Lib.adaptation.rehearsal import make_case, make_rehearsal
 from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
@@ -150,6 +150,50 @@ def test_few_cases_move_the_radii_a_little_towards_them() -> None:
     ]
     assert float(np.mean(earlier.radius90_mm(np.full(22, 2.0), np.full(22, 0.8)))) < radii[1]
     assert math.isfinite(radii[0])
+
+
+def elsewhere(count: int, shift: float = 0.05, empty: int = 0) -> Seen:
+    """Bodies of 60 mm seen to 1 mm, whose foreheads lie farther cranial by this share of the length."""
+    misses = np.random.default_rng(1).normal(0, 0.01, (count, 22, 3))
+    misses[:, default_schema().index("forehead"), 2] += shift
+    lengths = np.full(count, 60.0)
+    known = seen(1.0, [0.9] * count, [0.1] * empty)
+    errors = 60.0 * np.linalg.norm(misses, axis=2)
+    return replace(known, values=replace(known.values, errors_mm=errors, misses=misses, lengths_mm=lengths))
+
+
+def test_where_a_site_has_its_landmarks_is_tried_on_each_case_by_the_others() -> None:
+    site, earlier = elsewhere(10, empty=2), calibration()
+    moved = cross_shifted(site, earlier)
+    forehead = default_schema().index("forehead")
+    assert site.values.errors_mm[:, forehead].mean() > 2.5
+    assert moved.values.errors_mm[:, forehead].mean() < 1.3
+    assert (moved.names, moved.empty_names, len(moved.values.empty_presence)) == (site.names, site.empty_names, 2)
+    # one body that has it the other way round is not moved by itself
+    site.values.misses[0, forehead, 2] = -0.05
+    own = cross_shifted(site, earlier).values.errors_mm[0, forehead]
+    assert own == pytest.approx(60 * 0.1, abs=0.5)
+
+
+def test_a_shift_of_the_site_is_kept_and_its_radii_are_those_of_moved_landmarks() -> None:
+    site, earlier = elsewhere(10), calibration()
+    simulated = seen(1.0, [0.95] * 3, [0.01])
+    fitted = recalibrated(site, simulated, earlier)
+    assert fitted.shift is not None
+    assert fitted.shift.by_landmark[default_schema().index("forehead")][2] == pytest.approx(0.05, abs=0.005)
+    assert recalibrated(elsewhere(10, 0.0), simulated, earlier).offsets == pytest.approx(fitted.offsets, abs=0.01)
+    radii = replace(fitted, offsets=(-1.5,) * 22)
+    assert inside_radius(site, radii).mean() > inside_radius(site, replace(radii, shift=None)).mean() + 0.02
+
+
+def test_too_few_cases_and_chance_move_nothing() -> None:
+    earlier = calibration()
+    few = elsewhere(5)
+    assert cross_shifted(few, earlier) is few
+    assert recalibrated(few, seen(1.0, [0.95], [0.01]), earlier).shift is None
+    chance = elsewhere(8, 0.0)
+    change = cross_shifted(chance, earlier).error_mm - chance.error_mm
+    assert abs(change) < 0.05
 
 
 def side(errors: float, simulated: float, scores: list[float], empty: list[float], threshold: float = 0.7) -> Side:
