@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuned, fine_tuning_preset
-from FetusMapV2Lib.adaptation.judging import Judgement, Side, inside_radius, judge
+from FetusMapV2Lib.adaptation.judging import Side, inside_radius, judge
 from FetusMapV2Lib.adaptation.observing import Seen, joined, see
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
 from FetusMapV2Lib.adaptation.planning import (
@@ -39,6 +39,7 @@ from FetusMapV2Lib.adaptation.recalibrating import (
 )
 from FetusMapV2Lib.adaptation.rehearsal import Rehearsal, make_case, make_rehearsal
 from FetusMapV2Lib.adaptation.report import Facts, card_text, report_text, write_report
+from FetusMapV2Lib.adaptation.trials import Trial, best_trial
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, moved_landmarks
 from FetusMapV2Lib.core.atomic_files import usable_folder, write_text
 from FetusMapV2Lib.core.errors import InputError, ModelError
@@ -148,25 +149,6 @@ def _own_cases(data: str | os.PathLike[str], options: AdaptationOptions) -> list
     return cases
 
 
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """A share of the new weights.
-
-    Attributes:
-        share: how much of them; 0 = landmarks are moved and nothing else.
-        model: averaged, with the calibration of the model before.
-        after: what it sees (the site's cases: models that had not learned from them), and its own calibration.
-        remarks: on that.
-        judgement: against the model before.
-    """
-
-    share: float
-    model: Model
-    after: Side
-    remarks: tuple[str, ...]
-    judgement: Judgement
-
-
 @dataclass
 class _Adaptation:
     """The stages of one adaptation."""
@@ -199,7 +181,7 @@ class _Adaptation:
         choices = {share: cross_shifted(joined(seen), self.earlier).error_mm for share, seen in sites.items()}
         before_site = joined(sites[0.0])
         before = Side(before_site, simulated_before, self.earlier, inside_radius(before_site, self.earlier))
-        trial, passed_over = _chosen(
+        trial, passed_over = best_trial(
             choices, before_site.error_mm, lambda share: self._trial(share, sites[share], plan, rehearsal, before)
         )
         facts = self._facts(plan, choices, before_site.error_mm, trial, passed_over)
@@ -272,7 +254,7 @@ class _Adaptation:
             path.unlink()  # large, and no longer needed
         return folder
 
-    def _trial(self, share: float, parts: Sequence[Seen], plan: Plan, rehearsal: Rehearsal, before: Side) -> _Trial:
+    def _trial(self, share: float, parts: Sequence[Seen], plan: Plan, rehearsal: Rehearsal, before: Side) -> Trial:
         """Judge a share of the new weights, calibrated as its model would be."""
         model, simulated = self.start, before.simulated
         if share:
@@ -286,7 +268,7 @@ class _Adaptation:
         calibration = recalibrated(site, simulated, self.earlier, remarks.append)
         inside = cross_calibrated_inside(parts, simulated, self.earlier)
         after = Side(cross_shifted(site, self.earlier), simulated, calibration, inside)
-        return _Trial(share, model, after, tuple(remarks), judge(before, after))
+        return Trial(share, model, after, tuple(remarks), judge(before, after))
 
     def _see_part(self, fold: Path, number: int, parts: Sequence[list[Case]], share: float) -> Seen:
         return self._see(self.start, parts[number], f"{fold.name}/own-{share:g}")
@@ -327,7 +309,7 @@ class _Adaptation:
         plan: Plan,
         choices: Mapping[float, float],
         before_mm: float,
-        trial: _Trial,
+        trial: Trial,
         passed_over: Mapping[float, Sequence[str]],
     ) -> Facts:
         own = sum(case.fetus_present for case in self.cases)
@@ -373,30 +355,6 @@ class _Adaptation:
     def _progress(self, stage: str, fraction: float) -> None:
         if self.on_progress is not None:
             self.on_progress(fraction, stage)
-
-
-def _chosen(
-    choices: Mapping[float, float], before_mm: float, attempt: Callable[[float], _Trial]
-) -> tuple[_Trial, dict[float, tuple[str, ...]]]:
-    """The best share that nothing speaks against, and what does against those that were passed over for it.
-
-    If there is none, the smallest change: the report shows why it is refused.
-
-    Args:
-        choices: the error on cases not trained on, by the share of the new weights.
-        before_mm: that of the model before.
-        attempt: judges a share, by the rules by which the model is refused.
-    """
-    better = [share for share, error_mm in choices.items() if error_mm < before_mm]
-    trials: dict[float, _Trial] = {}
-    for share in sorted(better, key=lambda share: (choices[share], share)) or [min(choices)]:
-        trials[share] = attempt(share)
-        if not trials[share].judgement.objections:
-            break
-    else:
-        share = min(trials)
-    chosen = trials.pop(share)
-    return chosen, {other: trial.judgement.objections for other, trial in trials.items()}
 
 
 def _of(seen: Seen, cases: Sequence[Case]) -> Seen:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.adaptation.judging import inside_radius
+from FetusMapV2Lib.adaptation.judging import LOST_MM, inside_radius
 from FetusMapV2Lib.adaptation.observing import Seen, joined
 from FetusMapV2Lib.anatomy.landmark_shift import FEWEST_CASES, LandmarkShift, bodies_seen, fit_landmark_shift
 from FetusMapV2Lib.models import world_calibration
@@ -18,6 +18,9 @@ from FetusMapV2Lib.models.world_calibration import Observations, calibrate
 Array = NDArray[np.float64]
 #: A fetus is found from this much above the strongest simulated volume without one.
 _MARGIN = 0.005
+#: By how much the score from which a fetus is doubtful falls at most: fine-tuned networks give all volumes lower ones,
+#: those without a fetus by 0.04 on average.
+_MOST_LOWERED = 0.05
 
 
 def recalibrated(
@@ -25,9 +28,10 @@ def recalibrated(
 ) -> Calibration:
     """The earlier calibration after the site's cases.
 
-    Landmarks are moved as the site's cases say if there are enough to try that on one by the others. The threshold
-    falls only where the site has volumes without a fetus (`world_calibration.presence_thresholds`), and lies above all
-    simulated volumes without one in any case.
+    Landmarks are moved as the site's cases say if there are enough to try that on one by the others. The score from
+    which a fetus is found falls only where the site has volumes without a fetus
+    (`world_calibration.presence_thresholds`), that from which it is doubtful by a little where bodies that are not lost
+    would not be shown. Both lie above all simulated volumes without one in any case.
 
     Args:
         site: what models that did not learn from them saw in the site's cases.
@@ -37,9 +41,18 @@ def recalibrated(
     """
     fitted = calibrate({"site": site.values}, earlier, shift=_tells_shift(site), on_remark=say)
     least = float(simulated.values.empty_presence.max(initial=-np.inf)) + _MARGIN
-    if fitted.detection_threshold >= least:
-        return fitted
-    return replace(fitted, detection_threshold=least)
+    raised = replace(fitted, detection_threshold=max(fitted.detection_threshold, least))
+    return replace(raised, doubtful_threshold=_doubtful_threshold(site, simulated, raised))
+
+
+def _doubtful_threshold(site: Seen, simulated: Seen, fitted: Calibration) -> float:
+    """Low enough to show the site's bodies that are not lost, as far as no volume without a fetus speaks against it."""
+    earlier = fitted.least_detection_score
+    empty = np.concatenate((site.values.empty_presence, simulated.values.empty_presence))
+    right = site.values.detection_score[site.case_errors_mm <= LOST_MM]
+    if not len(empty) or not len(right):
+        return earlier
+    return min(earlier, max(float(right.min()), float(empty.max()) + _MARGIN, earlier - _MOST_LOWERED))
 
 
 def site_shift(cases: Observations, earlier: Calibration) -> LandmarkShift | None:

@@ -142,6 +142,22 @@ def test_negatives_lower_it_in_part_and_never_below_them() -> None:
     assert 0.55 < many < few < 0.8
 
 
+@pytest.mark.parametrize(
+    ("weakest", "empty", "doubtful"),
+    [(0.70, 0.6, 0.70), (0.70, 0.71, 0.715), (0.70, 0.74, 0.72), (0.5, 0.4, 0.67), (0.73, 0.6, 0.72)],
+)
+def test_bodies_that_are_not_lost_are_shown_where_no_volume_without_one_looks_alike(
+    weakest: float, empty: float, doubtful: float
+) -> None:
+    earlier = replace(calibration(), detection_threshold=0.78, doubtful_threshold=0.72)
+    site = seen(2.0, [0.9] * 5 + [weakest, 0.2], [])
+    site.values.errors_mm[-1] = 40.0  # a lost body lowers nothing
+    fitted = recalibrated(site, seen(1.0, [0.95] * 3, [empty]), earlier)
+    assert fitted.detection_threshold == 0.78
+    assert fitted.least_detection_score == pytest.approx(doubtful)
+    assert recalibrated(site, seen(1.0, [0.95] * 3, []), earlier).least_detection_score == 0.72
+
+
 def test_few_cases_move_the_radii_a_little_towards_them() -> None:
     earlier = calibration()
     radii = [
