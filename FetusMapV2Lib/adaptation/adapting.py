@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuned, fine_tuning_preset
+from FetusMapV2Lib.adaptation.fine_tuning import averaged, fine_tuned, fine_tuning_preset, tuned_model
 from FetusMapV2Lib.adaptation.judging import Side, inside_radius, judge
 from FetusMapV2Lib.adaptation.observing import Seen, joined, see
 from FetusMapV2Lib.adaptation.options import AdaptationOptions
@@ -40,7 +40,7 @@ from FetusMapV2Lib.adaptation.recalibrating import (
 from FetusMapV2Lib.adaptation.rehearsal import Rehearsal, make_case, make_rehearsal
 from FetusMapV2Lib.adaptation.report import Facts, card_text, report_text, write_report
 from FetusMapV2Lib.adaptation.trials import Trial, best_trial
-from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, moved_landmarks
+from FetusMapV2Lib.anatomy.landmark_shift import moved_landmarks
 from FetusMapV2Lib.core.atomic_files import usable_folder, write_text
 from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.locks import locked
@@ -182,7 +182,7 @@ class _Adaptation:
         before_site = joined(sites[0.0])
         before = Side(before_site, simulated_before, self.earlier, inside_radius(before_site, self.earlier))
         trial, passed_over = best_trial(
-            choices, before_site.error_mm, lambda share: self._trial(share, sites[share], plan, rehearsal, before)
+            choices, before_site.error_mm, lambda share: self._trial(share, sites[share], folds, rehearsal, before)
         )
         facts = self._facts(plan, choices, before_site.error_mm, trial, passed_over)
         write_report(self.output, facts, before_site, trial.after.site)
@@ -209,7 +209,7 @@ class _Adaptation:
         gone = time.monotonic() - self.started
         plan = planned(self.options, len(self.cases), len(rehearsal.held_out), count, (gone, step_s, estimate_s))
         write_plan(self.work, plan)
-        self.say(f"{plan.folds} folds and the final training, {plan.steps} steps each; {count} simulated cases.")
+        self.say(f"{plan.folds} folds of {plan.steps} steps each; {count} simulated cases.")
         return plan, rehearsal
 
     def _estimate_seconds(self) -> float:
@@ -240,27 +240,37 @@ class _Adaptation:
     def _fold(self, number: int, parts: Sequence[list[Case]], plan: Plan, rehearsal: Rehearsal, before: Seen) -> Path:
         """Train without one part and look at it with each share of the new weights; the folder of the results."""
         name = f"fold-{number + 1}"
-        at = 0.2 + 0.65 * number / plan.folds
-        self._progress(f"fold {number + 1} of {plan.folds}", at)
-        others = [case for place, part in enumerate(parts) if place != number for case in part]
         folder = self.work / name
         if all((folder / f"own-{share:g}.json").is_file() for share in SHARES):
             return folder
-        shift = site_shift(_of(before, others).values, self.earlier)
-        tuned = self._tuned(others, shift, plan, rehearsal, name, at)
+        others = [case for place, part in enumerate(parts) if place != number for case in part]
+        at, width = 0.2 + 0.75 * number / plan.folds, 0.75 / plan.folds
+        self._progress(f"fold {number + 1} of {plan.folds}", at)
+        tuned = fine_tuned(
+            self.start,
+            others,
+            site_shift(_of(before, others).values, self.earlier),
+            rehearsal.training,
+            fine_tuning_preset(self.start, plan.steps),
+            folder,
+            self._training_options(),
+            self.device[0],
+            lambda fraction, stage: self._progress(f"{name}: {stage}", min(at + width * fraction, 1.0)),
+        )
         for share in SHARES:
-            self._see(averaged(self.start, tuned, share), parts[number], f"{name}/own-{share:g}")
+            self._see(averaged(self.start, [tuned], share), parts[number], f"{name}/own-{share:g}")
         for path in folder.glob("*.ckpt"):
             path.unlink()  # large, and no longer needed
         return folder
 
-    def _trial(self, share: float, parts: Sequence[Seen], plan: Plan, rehearsal: Rehearsal, before: Side) -> Trial:
+    def _trial(
+        self, share: float, parts: Sequence[Seen], folds: Sequence[Path], rehearsal: Rehearsal, before: Side
+    ) -> Trial:
         """Judge a share of the new weights, calibrated as its model would be."""
         model, simulated = self.start, before.simulated
         if share:
-            shift = site_shift(before.site.values, self.earlier)
-            tuned = self._tuned(self.cases, shift, plan, rehearsal, "final", 0.85)
-            model = averaged(self.start, tuned, share)
+            self._progress(f"{share:g} of the new weights", 0.95)
+            model = averaged(self.start, [tuned_model(folder) for folder in folds], share)
             # where the site has its landmarks is no part of what can be forgotten: they lie as before here
             simulated = self._see(model, rehearsal.held_out, f"after-simulated-{share:g}")
         remarks: list[str] = []
@@ -272,28 +282,6 @@ class _Adaptation:
 
     def _see_part(self, fold: Path, number: int, parts: Sequence[list[Case]], share: float) -> Seen:
         return self._see(self.start, parts[number], f"{fold.name}/own-{share:g}")
-
-    def _tuned(
-        self,
-        own: Sequence[Case],
-        shift: LandmarkShift | None,
-        plan: Plan,
-        rehearsal: Rehearsal,
-        name: str,
-        at: float,
-    ) -> Model:
-        width = 0.65 / (plan.folds + 1)
-        return fine_tuned(
-            self.start,
-            own,
-            shift,
-            rehearsal.training,
-            fine_tuning_preset(self.start, plan.steps),
-            self.work / name,
-            self._training_options(),
-            self.device[0],
-            lambda fraction, stage: self._progress(f"{name}: {stage}", min(at + width * fraction, 1.0)),
-        )
 
     def _training_options(self) -> TrainingOptions:
         folder = str(self.work / "reduced")

@@ -14,11 +14,11 @@ from FetusMapV2Lib.core.atomic_files import usable_folder
 from FetusMapV2Lib.core.errors import ModelError, UserError
 from FetusMapV2Lib.core.progress import OnProgress
 from FetusMapV2Lib.models.model_file import Model, load_model
-from FetusMapV2Lib.models.weight_averaging import between
+from FetusMapV2Lib.models.weight_averaging import between, mean_of
 from FetusMapV2Lib.training.case_folder import Case
 from FetusMapV2Lib.training.fitting import fit_run
 from FetusMapV2Lib.training.preset import Preset
-from FetusMapV2Lib.training.run_record import Run
+from FetusMapV2Lib.training.run_record import MODEL_FILE, Run
 from FetusMapV2Lib.training.starting_point import StartingPoint
 from FetusMapV2Lib.training.training_options import TrainingOptions
 
@@ -112,15 +112,25 @@ def fine_tuned(
     return load_model(run.model)
 
 
-def averaged(start: Model, tuned: Model, share: float) -> Model:
-    """A model with weights between two (Wortsman et al., CVPR 2022), otherwise the first.
+def tuned_model(folder: Path) -> Model:
+    """The result of a fine-tuning that ended in this folder.
+
+    Raises:
+        ModelError: its file is missing or damaged.
+    """
+    return load_model(folder / MODEL_FILE)
+
+
+def averaged(start: Model, tuned: Sequence[Model], share: float) -> Model:
+    """A model with weights between its own and the mean of those after fine-tuning, otherwise as it was.
 
     Args:
         start: the model before.
-        tuned: the model after fine-tuning.
-        share: of the second, 0-1.
+        tuned: models after fine-tuning, on different cases.
+        share: of their mean, 0-1.
     """
-    return replace(start, network=between(start.network, tuned.network, share), checksum="")
+    mean = mean_of([model.network for model in tuned])
+    return replace(start, network=between(start.network, mean, share), checksum="")
 
 
 def _mixed(own: Sequence[Case], rehearsed: Sequence[Case]) -> list[Case]:

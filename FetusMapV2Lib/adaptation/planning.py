@@ -99,10 +99,10 @@ def planned(
     looks = len(SHARES) * own + _LOOKS_AT_SIMULATED * tested
     left = _PLANNED_TIME * 60 * options.minutes - gone - looks * estimate
     possible = int(left / max(step, 1e-6))
-    folds = min(options.folds or min(max(possible // _STEPS_PER_FOLD - 1, _FEWEST_FOLDS), _MOST_FOLDS), own)
-    steps = options.steps or min(possible // (folds + 1), MOST_STEPS)
+    folds = min(options.folds or min(max(possible // _STEPS_PER_FOLD, _FEWEST_FOLDS), _MOST_FOLDS), own)
+    steps = options.steps or min(possible // folds, MOST_STEPS)
     if steps < (1 if options.steps else FEWEST_STEPS):
-        needed = (gone + looks * estimate + (folds + 1) * FEWEST_STEPS * step) / _PLANNED_TIME / 60
+        needed = (gone + looks * estimate + folds * FEWEST_STEPS * step) / _PLANNED_TIME / 60
         raise UserError(
             f"{options.minutes:g} minutes are too few on this computer",
             where="--minutes",

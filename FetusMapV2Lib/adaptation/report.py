@@ -118,8 +118,9 @@ def _what_it_is(facts: Facts) -> str:
     cases = f"{facts.own} annotated cases of one site"
     if not facts.share:
         return f"{facts.start}, its weights as they were, its landmarks moved to where {cases} have them. {facts.moved}"
-    new = f"its weights averaged with those before ({facts.share:g} new)"
-    return f"{facts.start}, fine-tuned on {cases}, {new}, its landmarks moved to where those have them. {facts.moved}"
+    new = f"the mean of these weights averaged with those before ({facts.share:g} new)"
+    tuned = f"fine-tuned {facts.plan.folds} times on parts of {cases}, {new}"
+    return f"{facts.start}, {tuned}, its landmarks moved to where those cases have them. {facts.moved}"
 
 
 def measures_table(measures: Sequence[Measure]) -> str:

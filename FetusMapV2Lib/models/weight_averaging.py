@@ -1,9 +1,10 @@
-"""A model between two: a fine-tuned one that has not forgotten what it started from (Wortsman et al., CVPR 2022)."""
+"""Models between others: a fine-tuned one that has not forgotten what it started from (Wortsman et al., CVPR 2022)."""
 
 from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,14 @@ def between(first: Network, second: Network, share: float) -> Network:
     network = copy.deepcopy(first)
     network.load_state_dict({name: torch.lerp(value, after[name], share) for name, value in before.items()})
     return network.eval()
+
+
+def mean_of(networks: Sequence[Network]) -> Network:
+    """A network with the mean weights of several, in evaluation mode (model soups: Wortsman et al., ICML 2022)."""
+    mean = networks[0]
+    for number, other in enumerate(networks[1:], 2):
+        mean = between(mean, other, 1 / number)
+    return mean
 
 
 def average_models(

@@ -286,7 +286,7 @@ def test_negatives_are_tested_on_and_folds_are_planned_by_measured_times(
     said: list[str] = []
     measuring = options(start, negatives=tmp_path / "negatives", folds=None, steps=4)
     adapt(site, tmp_path / "out", measuring, say=said.append)
-    assert said[0].startswith("5 folds and the final training, 4 steps each")
+    assert said[0].startswith("5 folds of 4 steps each")
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
     alarms = [row["n"] for row in rows if row["measure"] == "false_alarms"]
     assert alarms == ["2", "1"]
