@@ -182,7 +182,9 @@ class _Adaptation:
         before_site = joined(sites[0.0])
         before = Side(before_site, simulated_before, self.earlier, inside_radius(before_site, self.earlier))
         trial, passed_over = best_trial(
-            choices, before_site.error_mm, lambda share: self._trial(share, sites[share], folds, rehearsal, before)
+            choices,
+            before_site.error_mm,
+            lambda share: self._trial(share, sites[share], folds, rehearsal, before),
         )
         facts = self._facts(plan, choices, before_site.error_mm, trial, passed_over)
         write_report(self.output, facts, before_site, trial.after.site)

@@ -24,6 +24,9 @@ from FetusMapV2Lib.models.world_calibration import Observations
 from FetusMapV2Lib.training.case_folder import Case
 
 Array = NDArray[np.float64]
+#: A body that is farther off was taken for another: where models are compared, a tenth of what is beyond counts, as how
+#: far off it is says little of what the model knows.
+LOST_MM, _BEYOND = 10.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +49,16 @@ class Seen:
         return row_means(self.values.errors_mm)
 
     @property
+    def known_errors_mm(self) -> Array:
+        """The same, of what is beyond `LOST_MM` a tenth."""
+        errors_mm = self.case_errors_mm
+        beyond = np.maximum(errors_mm - LOST_MM, 0.0)
+        return np.asarray(errors_mm - (1 - _BEYOND) * beyond)
+
+    @property
     def error_mm(self) -> float:
-        """Mean of it over the cases."""
-        return finite_mean(self.case_errors_mm)
+        """Mean of these over the cases."""
+        return finite_mean(self.known_errors_mm)
 
     def chosen(self, names: Sequence[str], empty_names: Sequence[str]) -> Seen:
         """Some of the cases, in this order."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from FetusMapV2Lib.adaptation.judging import LOST_MM, inside_radius
-from FetusMapV2Lib.adaptation.observing import Seen, joined
+from FetusMapV2Lib.adaptation.judging import inside_radius
+from FetusMapV2Lib.adaptation.observing import LOST_MM, Seen, joined
 from FetusMapV2Lib.anatomy.landmark_shift import FEWEST_CASES, LandmarkShift, bodies_seen, fit_landmark_shift
 from FetusMapV2Lib.models import world_calibration
 from FetusMapV2Lib.models.calibration import Calibration

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from FetusMapV2Lib.adaptation.judging import Judgement, Measure
-from FetusMapV2Lib.adaptation.observing import Seen
+from FetusMapV2Lib.adaptation.observing import LOST_MM, Seen
 from FetusMapV2Lib.adaptation.planning import Plan
 from FetusMapV2Lib.core.atomic_files import write_text
 from FetusMapV2Lib.core.serialisation import to_json
@@ -33,7 +33,7 @@ class Facts:
         own, empty: numbers of the site's cases with and without a fetus.
         plan: how the time was spent.
         share: of the fine-tuned weights; 0 = landmarks are moved and nothing else.
-        choices: mean distance by share, on cases that were not trained on.
+        choices: mean distance by share, a tenth of what is beyond `LOST_MM`, on cases that were not trained on.
         before_mm: that of the model before.
         moved: which landmarks lie elsewhere than with the model before.
         passed_over: shares that were tried before that one was taken, and what speaks against each.
@@ -85,9 +85,10 @@ def report_text(facts: Facts) -> str:
         measures_table(facts.judgement.measures),
         "The site's cases were each estimated by a model that had not learned from them. In brackets: 95 % intervals "
         "(bootstrap over cases; exact for shares of cases).",
-        f"Share of the fine-tuned weights: {facts.share:g}, chosen by the mean distance on the site's cases, none of "
-        f"them trained on ({choices}; the model before: {decimal(facts.before_mm)} mm). With 0, landmarks are moved "
-        "and nothing else.",
+        f"Share of the fine-tuned weights: {facts.share:g}, chosen by the mean distance on the site's cases, a tenth "
+        f"of what is beyond {LOST_MM:g} mm, none of them trained on ({choices}; the model before: "
+        f"{decimal(facts.before_mm)} mm). "
+        "With 0, landmarks are moved and nothing else.",
         f"{facts.moved} Each case's distance above has them moved as the other cases say.",
     ]
     why = {share: "; ".join(objections) for share, objections in facts.passed_over.items()}
