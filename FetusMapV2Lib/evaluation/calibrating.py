@@ -216,8 +216,8 @@ def calibrate_on_worlds(
     engine = PoseEngine.load(Path(path), device)
     folders = [Path(one) for one in data]
     known = engine.model.calibration
-    known = known if known is not None and known.cases > 0 else None
-    earlier = None if fresh else known
+    earlier = None if fresh or known is None or not known.cases else known
+    safe = known if known is not None and known.detection_threshold > 0 else None  # also of an averaged model
     every = [case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)]
     check_enough(every, FEWEST_CASES if earlier is None else FEWEST_TO_MOVE)
     worlds = {
@@ -229,7 +229,7 @@ def calibrate_on_worlds(
     if useless:
         remedy = "Train it longer or on more cases, and look whether they are right (`fetusmap check`)"
         raise ModelError(f"the model is not worth calibrating: {useless}", where=path, remedy=remedy, option="--force")
-    calibration = calibrate(worlds, earlier, shift=shift, safe=known, on_remark=remarks.append)
+    calibration = calibrate(worlds, earlier, shift=shift, safe=safe, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:

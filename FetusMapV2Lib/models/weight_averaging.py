@@ -14,7 +14,7 @@ from torch import nn
 
 from FetusMapV2Lib.core.atomic_files import ensure_absent
 from FetusMapV2Lib.core.errors import ModelError
-from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
 from FetusMapV2Lib.models.model_file import Model, load_model, save_model
 from FetusMapV2Lib.models.model_index import find_model
 
@@ -48,7 +48,8 @@ def average_models(
 ) -> Model:
     """Write a model whose weights lie between those of two, and which is otherwise the second.
 
-    Neither of their calibrations holds for it, so it has none.
+    Neither of their calibrations holds for it, so it has none but the higher thresholds of both, which `calibrate`
+    keeps where no case shows no fetus.
 
     Args:
         first: name or path of a model.
@@ -78,8 +79,15 @@ def average_models(
         evaluation={},
         weights="float16" if half_precision else other.info.weights,
     )
-    averaged = replace(
-        other, network=between(one.network, other.network, share), info=info, calibration=uncalibrated(), checksum=""
-    )
+    network = between(one.network, other.network, share)
+    averaged = replace(other, network=network, info=info, calibration=_thresholds(one, other), checksum="")
     save_model(output, averaged)
     return averaged
+
+
+def _thresholds(*models: Model) -> Calibration:
+    """No calibration but the highest detection thresholds of some models."""
+    known = [model.calibration for model in models if model.calibration is not None]
+    found = max((one.detection_threshold for one in known), default=0.0)
+    doubtful = max((one.least_detection_score for one in known), default=0.0)
+    return replace(uncalibrated(), detection_threshold=found, doubtful_threshold=doubtful)

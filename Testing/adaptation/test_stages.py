@@ -255,9 +255,7 @@ def test_a_body_that_is_lost_before_and_after_is_not_forgotten_and_one_that_is_l
     assert judge(replace(lost(44.0), site=side(4.0, 2.0, [0.9] * 6, [0.5]).site), lost(51.0)).objections == ()
     assert lost(44.0).simulated.known_errors_mm[0] == pytest.approx(13.4)
     forgotten = judge(replace(lost(3.0), site=side(4.0, 2.0, [0.9] * 6, [0.5]).site), lost(30.0)).objections
-    assert (
-        len(forgotten) == 1 and "has forgotten" in forgotten[0] and "+2.25" in forgotten[0]
-    )
+    assert len(forgotten) == 1 and "has forgotten" in forgotten[0] and "+2.25" in forgotten[0]
 
 
 def test_simulated_cases_are_made_once_and_some_are_held_out(tmp_path: Path) -> None:

@@ -74,12 +74,14 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
 
     import torch
 
+    from FetusMapV2Lib.models.calibration import uncalibrated
     from FetusMapV2Lib.models.model_file import save_model
     from FetusMapV2Lib.network.unet import UNet3d
 
     model = load_model(model_file)
     torch.manual_seed(7)
-    other = replace(model, network=UNet3d(widths=(2, 3, 4)), checksum="")
+    careful = replace(uncalibrated(), detection_threshold=0.7, doubtful_threshold=0.6, cases=20)
+    other = replace(model, network=UNet3d(widths=(2, 3, 4)), calibration=careful, checksum="")
     save_model(tmp_path / "other.safetensors", other)
     between = tmp_path / "between.safetensors"
     answer = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between, "--share", "0.25")
@@ -88,6 +90,8 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
     for name, value in found.network.state_dict().items():
         expected = 0.75 * model.network.state_dict()[name] + 0.25 * other.network.state_dict()[name]
         torch.testing.assert_close(value, expected)
+    kept = found.calibration
+    assert kept is not None and (kept.detection_threshold, kept.doubtful_threshold, kept.cases) == (0.7, 0.6, 0)
     assert "0.25 of this training's" in found.info.training["averaged"]
     again = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between)
     assert again.code == 2 and "--overwrite" in again.errors()[0]

@@ -29,6 +29,7 @@ from FetusMapV2Lib.evaluation.calibrating import (
 )
 from FetusMapV2Lib.imaging.markups import write_markups
 from FetusMapV2Lib.imaging.writing import write_volume
+from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, ModelInfo, load_model, save_model
 from FetusMapV2Lib.models.world_calibration import calibrate
 from FetusMapV2Lib.network.unet import UNet3d
@@ -143,6 +144,17 @@ def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> No
     again = calibrate_on_worlds(str(toy_model), [str(cases)], fresh=True, force=True, device="cpu").calibration
     assert again == first
     assert replace(first, detection_threshold=0.0) != first
+
+
+def test_thresholds_of_an_averaged_model_stay_where_no_case_shows_no_fetus(toy_model: Path, tmp_path: Path) -> None:
+    """It has no calibration yet, but those that it was averaged from were careful."""
+    write_toy_cases(tmp_path / "cases", 12)
+    for path in (tmp_path / "cases").glob("case-11.*"):
+        path.unlink()  # the one without a fetus
+    thresholds = replace(uncalibrated(), detection_threshold=0.03, doubtful_threshold=0.02)
+    save_model(toy_model, replace(load_model(toy_model), calibration=thresholds))
+    found = calibrate_on_worlds(toy_model, [tmp_path / "cases"], force=True, device="cpu").calibration
+    assert (found.detection_threshold, found.doubtful_threshold, found.cases) == (0.03, 0.02, 11)
 
 
 def test_a_shift_is_seen_fitted_and_kept_out_of_the_errors_afterwards() -> None:
