@@ -30,8 +30,8 @@ def recalibrated(
 
     Landmarks are moved as the site's cases say if there are enough to try that on one by the others. The score from
     which a fetus is found falls only where the site has volumes without a fetus
-    (`world_calibration.presence_thresholds`), that from which it is doubtful by a little where bodies that are not lost
-    would not be shown. Both lie above all simulated volumes without one in any case.
+    (`world_calibration.presence_thresholds`), and lies above all simulated volumes without one in any case; that from
+    which it is doubtful falls by a little where bodies that are not lost would not be shown, but not below these.
 
     Args:
         site: what models that did not learn from them saw in the site's cases.
