@@ -259,12 +259,11 @@ def test_a_slice_draws_the_limb_colours_strong_near_and_faint_far(scene: Any, vo
         middle = view.to_pixels(
             np.array([pose.positions[[6, 8]].mean(axis=0), pose.positions[[ELBOW, WRIST]].mean(axis=0)])
         )
-        trunk, arm = (
-            image[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4].max(axis=(0, 1)) for x, y in middle
-        )
+        trunk, arm = (image[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4].reshape(-1, 3) for x, y in middle)
     finally:
         view.close()
     colour = 255 * np.array(SCHEMA.landmarks[6].colour)
-    np.testing.assert_allclose(trunk, colour, atol=8)
-    wanted = 255 * np.array(SCHEMA.landmarks[WRIST].colour)
+    # another limb's line ends a pixel nearer or farther with each way of drawing, so no channel by itself
+    assert np.abs(trunk - colour).max(axis=1).min() <= 8
+    wanted, arm = 255 * np.array(SCHEMA.landmarks[WRIST].colour), arm.max(axis=0)
     assert (arm < wanted - 10)[1:].all() and (arm[1:] > 0.15 * wanted[1:]).all(), "fainter: it lies beside the plane"
