@@ -109,7 +109,7 @@ def fine_tuned(
         cache = options.cache_dir
         assert cache is not None
         fit_run(run, replace(options, resume=True), device, Path(cache), on_progress=on_progress)
-    return load_model(run.model)
+    return tuned_model(folder)
 
 
 def tuned_model(folder: Path) -> Model:

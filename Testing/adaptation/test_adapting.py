@@ -146,14 +146,15 @@ def test_where_only_landmarks_lie_elsewhere_they_are_moved_and_no_weight_changes
     learned: list[Path] = []
 
     def seeing(model: Model, cases: Sequence[Case], device: tuple[torch.device, str], kept: Path) -> Seen:
-        values = see(model, cases, device, kept).values
+        seen = see(model, cases, device, kept)
+        values = seen.values
         noise = 0.01 if "own" not in kept.stem else 0.03
         values.misses = np.random.default_rng(2).normal(0, noise, (len(values.errors_mm), 22, 3))
         values.misses[:, :2, 2] += 0.06
         values.lengths_mm = np.full(len(values.misses), 60.0)
         values.errors_mm = 60.0 * np.linalg.norm(values.misses, axis=2)
         learned.extend([kept] * ("after-simulated" in kept.stem))
-        return replace(see(model, cases, device, kept), values=values)
+        return seen
 
     monkeypatch.setattr(adapting, "see", seeing)
     many = tmp_path / "many"
