@@ -57,6 +57,14 @@ def lengths_of(shift: LandmarkShift | None) -> Array:
     return np.zeros((default_schema().count, 3)) if shift is None else np.array(shift.by_landmark)
 
 
+def shift_between(first: LandmarkShift | None, second: LandmarkShift | None, share: float) -> LandmarkShift | None:
+    """The shift between two, None if both are; `share` is that of the second, 0-1."""
+    if first is None and second is None:
+        return None
+    lengths = (1 - share) * lengths_of(first) + share * lengths_of(second)
+    return LandmarkShift(tuple(map(tuple, lengths.tolist())))
+
+
 def moved_landmarks(shift: LandmarkShift | None, earlier: LandmarkShift | None = None) -> str:
     """A sentence: which landmarks a shift moves how far, or against an earlier one; the farthest first."""
     lengths = np.linalg.norm(lengths_of(shift) - lengths_of(earlier), axis=1)

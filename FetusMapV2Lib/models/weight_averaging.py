@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from FetusMapV2Lib.anatomy.landmark_shift import shift_between
 from FetusMapV2Lib.core.atomic_files import ensure_absent
 from FetusMapV2Lib.core.errors import ModelError
 from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
@@ -48,8 +49,8 @@ def average_models(
 ) -> Model:
     """Write a model whose weights lie between those of two, and which is otherwise the second.
 
-    Neither of their calibrations holds for it, so it has none but the higher thresholds of both, which `calibrate`
-    keeps where no case shows no fetus.
+    Neither of their calibrations holds for it. It keeps the higher thresholds of both, which `calibrate` keeps where no
+    case shows no fetus, and the landmarks' shift between those of both: such a network sees them in between.
 
     Args:
         first: name or path of a model.
@@ -80,14 +81,20 @@ def average_models(
         weights="float16" if half_precision else other.info.weights,
     )
     network = between(one.network, other.network, share)
-    averaged = replace(other, network=network, info=info, calibration=_thresholds(one, other), checksum="")
+    averaged = replace(other, network=network, info=info, calibration=_kept(one, other, share), checksum="")
     save_model(output, averaged)
     return averaged
 
 
-def _thresholds(*models: Model) -> Calibration:
-    """No calibration but the highest detection thresholds of some models."""
-    known = [model.calibration for model in models if model.calibration is not None]
+def _kept(first: Model, second: Model, share: float) -> Calibration:
+    """No calibration but the higher thresholds of two models, and the shift of landmarks between theirs."""
+    known = [model.calibration for model in (first, second) if model.calibration is not None]
     found = max((one.detection_threshold for one in known), default=0.0)
     doubtful = max((one.least_detection_score for one in known), default=0.0)
-    return replace(uncalibrated(), detection_threshold=found, doubtful_threshold=doubtful)
+    shifts = [None if model.calibration is None else model.calibration.shift for model in (first, second)]
+    return replace(
+        uncalibrated(),
+        detection_threshold=found,
+        doubtful_threshold=doubtful,
+        shift=shift_between(shifts[0], shifts[1], share),
+    )

@@ -9,7 +9,13 @@ import pytest
 from anatomy.bodies import bodies
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
-from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift, in_body, moved_landmarks
+from FetusMapV2Lib.anatomy.landmark_shift import (
+    LandmarkShift,
+    fit_landmark_shift,
+    in_body,
+    moved_landmarks,
+    shift_between,
+)
 from FetusMapV2Lib.anatomy.schema import default_schema
 
 SCHEMA = default_schema()
@@ -93,6 +99,21 @@ def test_the_shift_turns_and_grows_with_the_body() -> None:
     moved = another_idea().in_world(frame)
     np.testing.assert_allclose(moved[FOREHEAD], 4.0 * axes[:, 2])
     np.testing.assert_allclose(in_body(moved, frame), another_idea().by_landmark, atol=1e-12)
+
+
+@pytest.mark.parametrize(("share", "cranial"), [(0.0, 0.02), (0.25, 0.03), (1.0, 0.06)])
+def test_a_shift_between_two(share: float, cranial: float) -> None:
+    near, far = (LandmarkShift(((0.0, 0.0, length),) * 22) for length in (0.02, 0.06))
+    between = shift_between(near, far, share)
+    assert between is not None
+    np.testing.assert_allclose(between.by_landmark, ((0.0, 0.0, cranial),) * 22)
+
+
+def test_no_shift_is_one_of_nothing() -> None:
+    far = LandmarkShift(((0.0, 0.0, 0.06),) * 22)
+    assert shift_between(None, None, 0.5) is None
+    for between in (shift_between(None, far, 0.5), shift_between(far, None, 0.5)):
+        assert between == LandmarkShift(((0.0, 0.0, 0.03),) * 22)
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,15 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
 
     import torch
 
+    from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
     from FetusMapV2Lib.models.calibration import uncalibrated
     from FetusMapV2Lib.models.model_file import save_model
     from FetusMapV2Lib.network.unet import UNet3d
 
     model = load_model(model_file)
     torch.manual_seed(7)
-    careful = replace(uncalibrated(), detection_threshold=0.7, doubtful_threshold=0.6, cases=20)
+    shift = LandmarkShift(((0.0, 0.0, 0.04),) * 22)
+    careful = replace(uncalibrated(), detection_threshold=0.7, doubtful_threshold=0.6, cases=20, shift=shift)
     other = replace(model, network=UNet3d(widths=(2, 3, 4)), calibration=careful, checksum="")
     save_model(tmp_path / "other.safetensors", other)
     between = tmp_path / "between.safetensors"
@@ -92,6 +94,7 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
         torch.testing.assert_close(value, expected)
     kept = found.calibration
     assert kept is not None and (kept.detection_threshold, kept.doubtful_threshold, kept.cases) == (0.7, 0.6, 0)
+    assert kept.shift == LandmarkShift(((0.0, 0.0, 0.01),) * 22)  # its network sees the landmarks between both
     assert "0.25 of this training's" in found.info.training["averaged"]
     again = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between)
     assert again.code == 2 and "--overwrite" in again.errors()[0]
