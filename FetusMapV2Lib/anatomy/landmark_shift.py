@@ -61,7 +61,11 @@ def shift_between(first: LandmarkShift | None, second: LandmarkShift | None, sha
     """The shift between two, None if both are; `share` is that of the second, 0-1."""
     if first is None and second is None:
         return None
-    lengths = (1 - share) * lengths_of(first) + share * lengths_of(second)
+    return _shift_of((1 - share) * lengths_of(first) + share * lengths_of(second))
+
+
+def _shift_of(lengths: Array) -> LandmarkShift:
+    """The shift of `lengths_of`."""
     return LandmarkShift(tuple(map(tuple, lengths.tolist())))
 
 
@@ -102,7 +106,7 @@ def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = 
     variance = np.sum(variances, axis=0) / len(kept) ** 2
     length = (moved**2).sum(axis=1)
     moved *= np.clip(1 - variance.sum(axis=1) / np.maximum(length, 1e-12), 0, 1)[:, None]
-    return LandmarkShift(tuple(map(tuple, np.clip(before + moved, -LARGEST, LARGEST).tolist())))
+    return _shift_of(np.clip(before + moved, -LARGEST, LARGEST))
 
 
 def bodies_seen(world: Array) -> Array:
