@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import InputError, OutputError
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
@@ -124,6 +125,19 @@ def test_a_part_of_a_fetus_has_only_the_landmarks_in_view() -> None:
         present = np.isfinite(marks).all(axis=1)
         assert 4 <= (~present).sum() <= 19
         assert (np.abs(marks[present]) <= extent / 2).all()
+
+
+@pytest.mark.parametrize("renderer", ["physics", "second", "labels"])
+@pytest.mark.parametrize("shows", ["partial", "clinging", "head"])
+def test_what_is_not_seen_is_no_number_in_the_record(shows: str, renderer: str, tmp_path: Path) -> None:
+    case = simulate_case(11, 0, SHAPE, SPACING, scene=SceneOptions(shows), renderer=renderer)
+    *_, record = write_case(tmp_path, case, 0)
+    truth = json.loads(record.read_text(), parse_constant=pytest.fail)
+    ends = case.pose.positions[list(default_schema().crl_rows)]
+    if renderer == "second" and shows != "head":
+        seen = bool(np.isfinite(ends).all())
+        assert seen == (shows == "clinging")
+        assert truth["crl_mm"] == (pytest.approx(np.linalg.norm(ends[0] - ends[1]), abs=1e-3) if seen else None)
 
 
 def test_twins_lie_apart_in_sacs_of_their_own() -> None:
