@@ -229,7 +229,8 @@ def calibrate_on_worlds(
     if useless:
         remedy = "Train it longer or on more cases, and look whether they are right (`fetusmap check`)"
         raise ModelError(f"the model is not worth calibrating: {useless}", where=path, remedy=remedy, option="--force")
-    calibration = calibrate(worlds, earlier, shift=shift, safe=safe, on_remark=remarks.append)
+    place = None if fresh or known is None else known.shift
+    calibration = calibrate(worlds, earlier, shift=shift, known_shift=place, safe=safe, on_remark=remarks.append)
     with lock_model(path):
         model = load_model(Path(path))
         if model.fingerprint != engine.model.fingerprint:
@@ -237,7 +238,8 @@ def calibrate_on_worlds(
             raise ModelError("the model was changed while it was calibrated", where=path, remedy=remedy)
         save_model(Path(path), replace(model, calibration=calibration))
     rows = [coverage(name, world, calibration) for name, world in worlds.items() if len(world.errors_mm)]
-    return CalibrationResult(calibration, tuple(rows), tuple(left_out_coverages(worlds, shift=shift)), tuple(remarks))
+    left_out = left_out_coverages(worlds, shift=shift, known_shift=place)
+    return CalibrationResult(calibration, tuple(rows), tuple(left_out), tuple(remarks))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

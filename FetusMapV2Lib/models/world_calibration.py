@@ -100,6 +100,7 @@ def calibrate(
     *,
     own: str | None = None,
     shift: bool = False,
+    known_shift: LandmarkShift | None = None,
     safe: Calibration | None = None,
     on_remark: OnRemark | None = None,
 ) -> Calibration:
@@ -113,6 +114,7 @@ def calibrate(
             familiar earlier still is.
         shift: fit by how much the landmarks of all bodies lie elsewhere than the network sees them; otherwise that of
             the earlier calibration stays.
+        known_shift: the same of a model without an earlier calibration, such as an average of two.
         safe: whose presence thresholds stay if no case shows no fetus; None = those of the earlier calibration.
         on_remark: called with a sentence on whatever could not be fitted.
 
@@ -124,7 +126,7 @@ def calibrate(
     if not seen:
         raise ModelError("there is no case with a fetus to calibrate on", remedy="Give cases with landmarks")
     own = own if own in seen else next(iter(seen))
-    place = None if earlier is None else earlier.shift
+    place = known_shift if earlier is None else earlier.shift
     if shift:
         place = fit_landmark_shift([world.misses for world in seen.values() if world.misses is not None], place)
     seen = {name: world.with_shift(place) for name, world in seen.items()}
@@ -251,11 +253,15 @@ def _inside_either(world: Observations, calibration: Calibration, strange: Array
 
 
 def left_out_coverages(
-    worlds: Mapping[str, Observations], *, own: str | None = None, shift: bool = False
+    worlds: Mapping[str, Observations],
+    *,
+    own: str | None = None,
+    shift: bool = False,
+    known_shift: LandmarkShift | None = None,
 ) -> list[WorldCoverage]:
     """How well the calibration on all other worlds holds in each; nothing for fewer than two worlds.
 
-    The own world is familiar in any case: it is not left out.
+    The own world is familiar in any case: it is not left out. `shift` and `known_shift` are those of `calibrate`.
     """
     seen = {name: world for name, world in worlds.items() if len(world.errors_mm)}
     own = own if own in seen else next(iter(seen), None)
@@ -263,7 +269,7 @@ def left_out_coverages(
     for name, world in seen.items():
         others = {other: seen[other] for other in seen if other != name}
         if name != own and sum(len(other.errors_mm) for other in others.values()) >= 10:
-            rows.append(coverage(name, world, calibrate(others, own=own, shift=shift)))
+            rows.append(coverage(name, world, calibrate(others, own=own, shift=shift, known_shift=known_shift)))
     return rows
 
 

@@ -146,15 +146,17 @@ def test_calibrating_again_gives_the_same(toy_model: Path, tmp_path: Path) -> No
     assert replace(first, detection_threshold=0.0) != first
 
 
-def test_thresholds_of_an_averaged_model_stay_where_no_case_shows_no_fetus(toy_model: Path, tmp_path: Path) -> None:
-    """It has no calibration yet, but those that it was averaged from were careful."""
+def test_thresholds_and_shift_of_an_averaged_model_stay(toy_model: Path, tmp_path: Path) -> None:
+    """It has no calibration yet, but those that it was averaged from were careful, and no case shows no fetus."""
     write_toy_cases(tmp_path / "cases", 12)
     for path in (tmp_path / "cases").glob("case-11.*"):
         path.unlink()  # the one without a fetus
-    thresholds = replace(uncalibrated(), detection_threshold=0.03, doubtful_threshold=0.02)
-    save_model(toy_model, replace(load_model(toy_model), calibration=thresholds))
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    kept = replace(uncalibrated(), detection_threshold=0.03, doubtful_threshold=0.02, shift=shift)
+    save_model(toy_model, replace(load_model(toy_model), calibration=kept))
     found = calibrate_on_worlds(toy_model, [tmp_path / "cases"], force=True, device="cpu").calibration
     assert (found.detection_threshold, found.doubtful_threshold, found.cases) == (0.03, 0.02, 11)
+    assert found.shift == shift
 
 
 def test_a_shift_is_seen_fitted_and_kept_out_of_the_errors_afterwards() -> None:

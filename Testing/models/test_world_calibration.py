@@ -228,6 +228,16 @@ def test_an_earlier_shift_stays_unless_a_new_one_is_asked_for(earlier: Calibrati
     assert moved is not None and np.median(moved.by_landmark, axis=0)[2] == pytest.approx(0.02, abs=0.01)
 
 
+def test_a_shift_that_is_known_counts_where_there_is_no_earlier_calibration() -> None:
+    """That of a model between two others; coverage in a world left out is that of shifted landmarks, too."""
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    worlds = {name: shifted_world(seed, shift) for name, seed in (("own", 6), ("one", 7), ("two", 8))}
+    assert calibrate(worlds, known_shift=shift).shift == shift
+    kept, lost = left_out_coverages(worlds, known_shift=shift), left_out_coverages(worlds)
+    assert [row.name for row in kept] == ["one", "two"]
+    assert max(row.error_mm for row in kept) < 1.2 < 2.9 < min(row.error_mm for row in lost)
+
+
 def test_second_peaks_are_shifted_along_and_bodies_that_were_not_seen_are_not() -> None:
     shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
     seen = shifted_world(4, shift)
