@@ -13,6 +13,8 @@ from FetusMapV2Lib.phantom.shapes import Array
 
 #: Levels along the spine, 0 at the atlas and 1 at the tip of the coccyx, of the usual body.
 UPPER_THORACIC, SHOULDER, CORD_INSERTION, LUMBOSACRAL, HIP = 0.215, 0.225, 0.715, 0.82, 0.885
+#: Levels between which the trunk tapers.
+_TAIL = (0.48, 0.86)
 #: Height of the nasal tip in half OFDs from the middle of the brain case, and of the chin below it.
 _NOSE, _CHIN = -0.62, 0.36
 
@@ -28,6 +30,9 @@ class BodyPlan:
         levels: where upper thoracic spine, cord insertion, lumbosacral spine and hips lie along the spine (0-1).
         hips_forward: distance of the hips in front of the spine, girths.
         seat: factor of how far the buttocks reach below the spine.
+        shoulders: factor of the distance of the shoulders from the midline.
+        column: factor of the thickness of the vertebral bodies.
+        tail: factors of half width and half depth of the trunk where the spine ends; above the liver they are 1.
         by_schema: whether landmarks lie where the schema's visible criteria say, and the face is drawn to show them.
     """
 
@@ -38,6 +43,9 @@ class BodyPlan:
     levels: tuple[float, float, float, float] = (UPPER_THORACIC, CORD_INSERTION, LUMBOSACRAL, HIP)
     hips_forward: float = 0.56
     seat: float = 1.0
+    shoulders: float = 1.0
+    column: float = 1.0
+    tail: tuple[float, float] = (1.0, 1.0)
     by_schema: bool = False
 
     def along(self, level: float) -> float:
@@ -46,6 +54,11 @@ class BodyPlan:
         if self.levels == usual or not 0 < level < 1:
             return level
         return float(np.interp(level, (0.0, *usual, 1.0), (0.0, *self.levels, 1.0)))
+
+    def tapered(self, level: float) -> tuple[float, float]:
+        """Factors of the trunk's half width and half depth at a level along the spine."""
+        share = float(np.interp(level, _TAIL, (0.0, 1.0)))
+        return 1 + share * (self.tail[0] - 1), 1 + share * (self.tail[1] - 1)
 
     def face_heights(self, heights: Array) -> Array:
         """Heights (half OFDs) of points of the usual face in this one."""
@@ -63,13 +76,16 @@ class BodyPlan:
 USUAL_PLAN = BodyPlan()
 
 
-def draw_plan(generator: np.random.Generator) -> BodyPlan:
-    """A random plan of anatomy "2026-3".
+def draw_plan(generator: np.random.Generator, anatomy: str = "2026-3") -> BodyPlan:
+    """A random plan of anatomy "2026-3", or of "2026-4", which has bodies that differ more.
 
     The ranges are even, and wider than individuals differ: what is typical at this age is not agreed on, and a network
     that has seen one share alone does not look. Nine of ten bodies have the upper spine at 40 to 54 % of the way from
-    crown to rump and the lower one at 78 to 87 %.
+    crown to rump (in "2026-4" 37 to 54), the cord insertion at 70 to 82 (64 to 79) and the lower spine at 78 to 87
+    (75 to 88).
     """
+    if anatomy == "2026-4":
+        return _draw_wide_plan(generator)
     draw = generator.uniform
     nose = float(draw(0.70, 1.05))
     hip = float(draw(0.85, 0.93))
@@ -81,5 +97,24 @@ def draw_plan(generator: np.random.Generator) -> BodyPlan:
         levels=(float(draw(0.11, 0.22)), float(draw(0.68, 0.74)), hip - float(draw(0.06, 0.13)), hip),
         hips_forward=float(draw(0.22, 0.56)),
         seat=float(draw(1.0, 2.3)),
+        by_schema=True,
+    )
+
+
+def _draw_wide_plan(generator: np.random.Generator) -> BodyPlan:
+    draw = generator.uniform
+    nose = float(draw(0.70, 1.10))
+    hip = float(draw(0.82, 0.93))
+    return BodyPlan(
+        cranium=float(draw(0.72, 0.88)),
+        atlas=(float(draw(0.08, 0.30)), float(draw(-0.88, -0.46))),
+        nose=nose,
+        jaw=float(draw(0.34, 0.50)) / (_CHIN * nose),
+        levels=(float(draw(0.08, 0.22)), float(draw(0.52, 0.73)), hip - float(draw(0.03, 0.13)), hip),
+        hips_forward=float(draw(0.15, 0.56)),
+        seat=float(draw(1.0, 2.6)),
+        shoulders=float(draw(0.95, 1.25)),
+        column=float(draw(0.9, 1.6)),
+        tail=(float(draw(0.62, 1.12)), float(draw(0.52, 1.06))),
         by_schema=True,
     )

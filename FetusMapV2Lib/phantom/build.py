@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.phantom.body_plan import USUAL_PLAN, BodyPlan, draw_plan
-from FetusMapV2Lib.phantom.scene_options import CURRENT
+from FetusMapV2Lib.phantom.scene_options import CURRENT, EARLIER
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube
 
 #: Proportions differ by up to this share.
@@ -51,7 +51,11 @@ class Build:
     def outline_factors(self, place: float) -> tuple[float, float]:
         """Factors of the trunk's half width and half depth at a place along the spine (0-1)."""
         wide, wide_phase, deep, deep_phase = self.outline
-        return 1 + wide * float(np.sin(7 * place + wide_phase)), 1 + deep * float(np.sin(7 * place + deep_phase))
+        wider, deeper = self.plan.tapered(place)
+        return (
+            wider * (1 + wide * float(np.sin(7 * place + wide_phase))),
+            deeper * (1 + deep * float(np.sin(7 * place + deep_phase))),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -95,7 +99,7 @@ def draw_build(generator: np.random.Generator, days: float, crl: float, anatomy:
         toes=5,
         marks_on_skin=True,
         waves=_warp(generator, crl),
-        plan=draw_plan(generator) if anatomy == "2026-3" else USUAL_PLAN,
+        plan=draw_plan(generator, anatomy) if anatomy not in EARLIER else USUAL_PLAN,
     )
 
 

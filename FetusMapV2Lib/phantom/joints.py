@@ -48,6 +48,20 @@ HAND_AT_FACE: dict[str, tuple[float, float, float, float]] = {
     "arm_swivel": (-60.0, 10.0, 34.0, 85.0),
     "elbow": (38.0, 62.0, 20.0, 120.0),
 }
+#: Limbs drawn up to the body, nearer to those of 27-37 weeks (19,816 poses, median: trunk to thigh 39, hip to shoulder
+#: to elbow 43, knee 70, elbow 73 degrees), where there is less room.
+FOLDED_LEG: dict[str, tuple[float, float, float, float]] = {
+    **LEG_RANGES,
+    "hip_flexion": (40.0, 132.0, 20.0, 150.0),
+    "hip_abduction": (-8.0, 20.0, 16.0, 60.0),
+    "knee": (40.0, 125.0, 36.0, 175.0),
+}
+FOLDED_ARM: dict[str, tuple[float, float, float, float]] = {
+    **ARM_RANGES,
+    "shoulder_flexion": (-30.0, 26.0, 26.0, 120.0),
+    "shoulder_abduction": (-10.0, 10.0, 14.0, 60.0),
+    "elbow": (38.0, 120.0, 36.0, 170.0),
+}
 #: The posture in which a crown-rump length is measured: slightly flexed trunk, neutral neck.
 NEUTRAL_BODY: dict[str, float] = {
     "trunk_flexion": 45.0,

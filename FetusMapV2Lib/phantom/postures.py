@@ -13,7 +13,15 @@ from FetusMapV2Lib.phantom.collisions import (
     self_clearance,
     surface_points,
 )
-from FetusMapV2Lib.phantom.joints import BODY_RANGES, CROSSED_LEG, HAND_AT_FACE, SIDES, draw_angles
+from FetusMapV2Lib.phantom.joints import (
+    BODY_RANGES,
+    CROSSED_LEG,
+    FOLDED_ARM,
+    FOLDED_LEG,
+    HAND_AT_FACE,
+    SIDES,
+    draw_angles,
+)
 from FetusMapV2Lib.phantom.limbs import Limb, Posture, angle_ranges, limb_radii, place_limb, pose_limbs
 from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
 from FetusMapV2Lib.phantom.sizes import Size
@@ -55,13 +63,24 @@ _HEAD_GAP = -0.4
 
 
 def _draw_limb(
-    generator: np.random.Generator, skeleton: Skeleton, kind: str, side: str, placed: list[Limb], habit: bool
+    generator: np.random.Generator,
+    skeleton: Skeleton,
+    kind: str,
+    side: str,
+    placed: list[Limb],
+    habit: bool,
+    folded: bool,
 ) -> tuple[Limb, Posture] | None:
     """One of a batch of random limbs that overlaps nothing.
 
     A habit is a leg crossed over the midline or a hand at the face: then the best of a few is chosen, else the first.
     """
-    ranges = (HAND_AT_FACE if kind == "arm" else CROSSED_LEG) if habit else angle_ranges(kind)
+    if habit:
+        ranges = HAND_AT_FACE if kind == "arm" else CROSSED_LEG
+    elif folded:
+        ranges = FOLDED_ARM if kind == "arm" else FOLDED_LEG
+    else:
+        ranges = angle_ranges(kind)
     angles = draw_angles(generator, ranges, _BATCH)
     joints, bends = place_limb(skeleton, kind, side, angles)
     radii = limb_radii(skeleton.size, kind)
@@ -91,18 +110,20 @@ def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Arra
     return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
 
 
-def _draw_posture(generator: np.random.Generator, size: Size, length: float) -> Posture | None:
+def _draw_posture(generator: np.random.Generator, size: Size, length: float, folding: float) -> Posture | None:
     body = {name: float(values[0]) for name, values in draw_angles(generator, BODY_RANGES, 1).items()}
     skeleton = pose_skeleton(size, length, body)
     if head_clearance(skeleton) < _HEAD_GAP:
         return None
     posture, placed = dict(body), list[Limb]()
     for kind in ("arm", "leg"):
+        # Nothing is drawn where no limb folds, so that earlier seeds give the bodies that they gave.
+        folded = folding > 0 and bool(generator.random() < folding)
         both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
         # The first side is random, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
             habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
-            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit)
+            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, folded)
             if drawn is None:
                 return None
             placed.append(drawn[0])
@@ -120,7 +141,9 @@ class NoPostureError(RuntimeError):
     """In none of many postures was the body free of overlaps."""
 
 
-def draw_posture(generator: np.random.Generator, size: Size, length: float, attempts: int = 2000) -> Posture:
+def draw_posture(
+    generator: np.random.Generator, size: Size, length: float, attempts: int = 2000, folding: float = 0.0
+) -> Posture:
     """A random posture in which no part of the body overlaps another.
 
     Args:
@@ -128,12 +151,13 @@ def draw_posture(generator: np.random.Generator, size: Size, length: float, atte
         size: of the body.
         length: of its spine, mm.
         attempts: how many are tried.
+        folding: how often arms, and how often legs, are drawn up to the body.
 
     Raises:
         NoPostureError: none was found.
     """
     for _ in range(attempts):
-        posture = _draw_posture(generator, size, length)
+        posture = _draw_posture(generator, size, length, folding)
         if posture is not None:
             return posture
     raise NoPostureError("no posture without self-intersection was found; the joint ranges are too tight")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from FetusMapV2Lib.core.errors import InputError
 
 #: The bodies that can be simulated. A volume of a seed stays the same within one of them.
-ANATOMIES = ("2026-1", "2026-2", "2026-3")
+ANATOMIES = ("2026-1", "2026-2", "2026-3", "2026-4")
 CURRENT = "2026-3"
-EARLIER = ANATOMIES[:-1]
+EARLIER = ("2026-1", "2026-2")
 #: Scenes with a fetus and landmarks: one, two, one that the volume shows only in part, one with hardly any fluid.
 WITH_FETUS = ("fetus", "twins", "partial", "clinging")
 #: Scenes without: an empty uterus, a head alone, organs and cysts, a spine phantom, plain tissue.
@@ -23,7 +23,7 @@ class SceneOptions:
     Attributes:
         shows: one of `WITH_FETUS` and `WITHOUT_FETUS`.
         anatomy: one of `ANATOMIES`; "2026-1" is the world that `simulated-2` was trained on, in "2026-3" each body has
-            a plan of its own (`body_plan`).
+            a plan of its own (`body_plan`), and in "2026-4" these differ more and limbs are drawn up more often.
         annotated: landmarks as a person would set them, not where they are: see `annotators`.
 
     Raises:

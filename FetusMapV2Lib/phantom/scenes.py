@@ -41,6 +41,8 @@ _ATTEMPTS, _BODIES = 40, 8
 _CLINGING, _CLINGS_MM = 0.3, (1.2, 9.0)
 #: The same of the scenes "clinging": there is hardly any fluid.
 _CLOSE_MM = (1.0, 3.5)
+#: How often arms, and how often legs, are drawn up to the body.
+_FOLDING = {"2026-4": 0.7}
 #: Least gap between twins, mm.
 _TWIN_GAP_MM = 1.5
 _STREAMS = (
@@ -107,8 +109,9 @@ def draw_individual(
     size = sample_size(streams["size"], gestational_age_days, scene.anatomy)
     build = streams["build"]
     clings_mm = 0.0
+    usual = size
     if scene.anatomy != "2026-1":
-        size = _some_body(build, size, scene.anatomy)
+        size = _some_body(build, usual, scene.anatomy)
         clings_mm = float(build.uniform(*_CLINGS_MM)) if build.random() < _CLINGING else 0.0
     if scene.shows == "clinging":
         clings_mm = float(streams["twin"].uniform(*_CLOSE_MM))
@@ -118,7 +121,14 @@ def draw_individual(
     length = spine_length(size)
     variation = int(streams["variation"].integers(2**62))
     for attempt in range(_ATTEMPTS):
-        posture = draw_posture(streams["posture"], size, length)
+        try:
+            posture = draw_posture(streams["posture"], size, length, folding=_FOLDING.get(scene.anatomy, 0.0))
+        except NoPostureError:  # it had hardly one when it was drawn
+            if scene.anatomy == "2026-1":
+                raise
+            size = _some_body(build, usual, scene.anatomy)
+            length = spine_length(size)
+            continue
         fetus = make_fetus(size, posture, np.random.default_rng(variation), length)
         cavity = sample_cavity(streams["surroundings"], fetus)
         if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
@@ -136,7 +146,7 @@ def _some_body(generator: np.random.Generator, size: Size, anatomy: str = CURREN
     for _ in range(_BODIES):
         own = size.built(draw_build(generator, size.days, size.crl, anatomy))
         try:
-            draw_posture(generator, own, spine_length(own), attempts=40)
+            draw_posture(generator, own, spine_length(own), attempts=40, folding=_FOLDING.get(anatomy, 0.0))
         except NoPostureError:
             continue
         return own
@@ -226,7 +236,8 @@ def _with_twin(
     """The scene with a second fetus of the same age in a sac of its own; it may lie partly outside the volume."""
     size = _some_body(generator, sample_size(generator, one.size.days), anatomy)
     length = spine_length(size)
-    twin = make_fetus(size, draw_posture(generator, size, length), np.random.default_rng(generator.integers(2**62)))
+    posture = draw_posture(generator, size, length, folding=_FOLDING.get(anatomy, 0.0))
+    twin = make_fetus(size, posture, np.random.default_rng(generator.integers(2**62)))
     surface, body = twin.surface(), KDTree(one.place.points(one.fetus.surface()))
     best, gap = Rigid(), -np.inf
     for attempt in range(400):

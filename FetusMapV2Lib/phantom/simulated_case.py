@@ -126,7 +126,8 @@ def simulate_case(
         truth = {name: value for name, value in truth.items() if name not in _OF_THE_UNDEFORMED}
         crown, rump = picture.landmarks[list(default_schema().crl_rows)]
         if scene.fetus_present:
-            length = float(np.linalg.norm(crown - rump))  # NaN, which JSON has not, where the volume shows one of them only
+            # Of a part of a body NaN, which JSON has not.
+            length = float(np.linalg.norm(crown - rump))
             truth["crl_mm"] = round(length, 4) if np.isfinite(length) else None
     return SimulatedCase(
         simulated_volume(picture.array, spacing_mm, f"case-{index:04d}"), Pose(picture.landmarks), truth

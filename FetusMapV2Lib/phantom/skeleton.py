@@ -141,7 +141,7 @@ class Skeleton:
     def shoulder(self, side: int) -> Rigid:
         """Frame and centre of a shoulder joint."""
         frame, girth = self.spine.at(SHOULDER), self.size.girth
-        outward = side * 0.72 * girth * self.size.build.shoulders
+        outward = side * 0.72 * girth * self.size.build.shoulders * self.plan.shoulders
         return Rigid(frame.rotation, frame.points(np.array([outward, -0.22 * girth, 0.0])))
 
     def hip(self, side: int) -> Rigid:

@@ -162,20 +162,22 @@ def _belly(drawing: _Drawing, variation: np.random.Generator) -> None:
 
 def _spine(drawing: _Drawing) -> None:
     girth, spine = drawing.girth, drawing.skeleton.spine
+    thick = girth * drawing.skeleton.plan.column
     at = np.linspace(0.0, 0.86, 25)
     canal = np.array([spine.at(float(place)).points(np.array([0, 0.125 * girth, 0])) for place in at])
     drawing.shapes.append(tube(Tissue.SPINAL_CORD, canal, 0.075 * girth, order=INNER_LAYER))
     column = np.array([spine.at(float(place)).shift for place in np.linspace(0.0, 0.97, 31)])
-    drawing.shapes.append(tube(Tissue.CARTILAGE, column, np.linspace(0.085, 0.11, 31) * girth, order=INNER_LAYER))
+    drawing.shapes.append(tube(Tissue.CARTILAGE, column, np.linspace(0.085, 0.11, 31) * thick, order=INNER_LAYER))
     pitch = spine.length * float(_VERTEBRAE[1] - _VERTEBRAE[0])
     for number, place in enumerate(_VERTEBRAE):
         frame = spine.at(float(place))
-        grown = np.interp(number, [0, 7, 19, 24, 28], [0.72, 0.90, 1.1, 1.1, 0.6]) * girth
-        centre = np.array([0.105 * grown, 0.085 * grown, min(0.36 * pitch, 0.1 * grown)])
+        grown = np.interp(number, [0, 7, 19, 24, 28], [0.72, 0.90, 1.1, 1.1, 0.6])
+        body, around = grown * thick, grown * girth
+        centre = np.array([0.105 * body, 0.085 * body, min(0.36 * pitch, 0.1 * body)])
         drawing.shapes.append(Ellipsoid(Tissue.BONE, frame.shift, centre, frame.rotation, order=BONE_LAYER))
         for side in (1.0, -1.0):
-            arch = np.array([(0.12 * side, 0.06, 0.0), (0.165 * side, 0.13, 0.0), (0.10 * side, 0.205, -0.03)]) * grown
-            drawing.shapes.append(tube(Tissue.BONE, frame.points(arch), 0.042 * grown, order=BONE_LAYER))
+            arch = np.array([(0.12 * side, 0.06, 0.0), (0.165 * side, 0.13, 0.0), (0.10 * side, 0.205, -0.03)]) * around
+            drawing.shapes.append(tube(Tissue.BONE, frame.points(arch), 0.042 * around, order=BONE_LAYER))
 
 
 def _ribs(drawing: _Drawing) -> None:
