@@ -67,14 +67,18 @@ def average(
     second: Annotated[str, typer.Argument(help="Name or path of a model of the same network, such as its result.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
     share: Annotated[float, typer.Option("--share", help="Of the second model's weights, 0-1.")] = 0.5,
+    keep: Annotated[
+        bool, typer.Option("--keep-calibration", help="Keep that of FIRST, of which SECOND is a further training.")
+    ] = False,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write a model whose weights lie between those of two; it has to be calibrated."""
+    """Write a model whose weights lie between those of two; it has to be calibrated, or keeps what the first has."""
     from FetusMapV2Lib.models.weight_averaging import average_models
 
-    average_models(first, second, output, share, half_precision=half, overwrite=overwrite)
-    print_message(f"{output}: written; calibrate it next (`fetusmap calibrate`)")
+    average_models(first, second, output, share, keep_calibration=keep, half_precision=half, overwrite=overwrite)
+    following = "look next whether its radii hold (`fetusmap evaluate`)"
+    print_message(f"{output}: written; {following if keep else 'calibrate it next (`fetusmap calibrate`)'}")
 
 
 @models_app.command("verify")

@@ -44,6 +44,7 @@ def average_models(
     output: str | os.PathLike[str],
     share: float,
     *,
+    keep_calibration: bool = False,
     half_precision: bool = False,
     overwrite: bool = False,
 ) -> Model:
@@ -52,11 +53,16 @@ def average_models(
     Neither of their calibrations holds for it. It keeps the higher thresholds of both, which `calibrate` keeps where no
     case shows no fetus, and the landmarks' shift between those of both: such a network sees them in between.
 
+    Or it keeps the whole calibration of the first, for the average of a model with its own further training: where
+    that has seen the worlds which there are to calibrate on, radii that are fitted there are too small elsewhere.
+    Whether they hold is to be looked at in a world that it has not seen.
+
     Args:
         first: name or path of a model.
         second: of another one with the same network.
         output: the file to write.
         share: of the second, 0-1.
+        keep_calibration: keep that of the first.
         half_precision: store the weights as float16.
         overwrite: whether an existing file may be replaced.
 
@@ -64,7 +70,8 @@ def average_models(
         The model as it was written.
 
     Raises:
-        ModelError: a model cannot be read, their networks differ, or the share is not between 0 and 1.
+        ModelError: a model cannot be read, their networks differ, the share is not between 0 and 1, or the first has
+            no calibration to keep.
         OutputError: the file exists, or cannot be written.
     """
     if not 0 <= share <= 1:
@@ -73,6 +80,11 @@ def average_models(
     one, other = load_model(find_model(first)), load_model(find_model(second))
     if one.info.network != other.info.network:
         raise ModelError("the two models have different networks", where=second, remedy="Average a model and its start")
+    if keep_calibration and (one.calibration is None or not one.calibration.cases):
+        remedy = "Calibrate the average instead"
+        raise ModelError(
+            "the model has no calibration to keep", where=first, remedy=remedy, option="--keep-calibration"
+        )
     note = f"the weights are {share:g} of this training's and {1 - share:g} of those of {one.info.name}"
     info = replace(
         other.info,
@@ -81,7 +93,8 @@ def average_models(
         weights="float16" if half_precision else other.info.weights,
     )
     network = between(one.network, other.network, share)
-    averaged = replace(other, network=network, info=info, calibration=_kept(one, other, share), checksum="")
+    calibration = one.calibration if keep_calibration else _kept(one, other, share)
+    averaged = replace(other, network=network, info=info, calibration=calibration, checksum="")
     save_model(output, averaged)
     return averaged
 

@@ -71,16 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("worlds", nargs="+", metavar="NAME=FOLDER")
-    parser.add_argument("--model", default="")
+    parser.add_argument("--model", action="append", default=[], help="repeat it for several; a table each")
     parser.add_argument("--cases", type=int, default=0, help="of each world; 0 = all")
     parser.add_argument("--output", type=Path, default=Path("runs/worlds"))
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    (model,) = chosen_models([given.model] if given.model else [], "off")
     worlds = [world.partition("=")[::2] for world in given.worlds]
-    columns = [column(model, Path(folder), given.output / name, given.cases) for name, folder in worlds]
-    rows = [[title, *cells] for title, *cells in zip(ROWS, *columns, strict=True)]
-    print(markdown_table([model.name, *(name for name, _ in worlds)], rows))
+    for model in chosen_models(given.model, "off"):
+        columns = [column(model, Path(folder), given.output / name, given.cases) for name, folder in worlds]
+        rows = [[title, *cells] for title, *cells in zip(ROWS, *columns, strict=True)]
+        print(markdown_table([model.name, *(name for name, _ in worlds)], rows), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -98,6 +98,12 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
     assert "0.25 of this training's" in found.info.training["averaged"]
     again = fetusmap("models", "average", model_file, tmp_path / "other.safetensors", "-o", between)
     assert again.code == 2 and "--overwrite" in again.errors()[0]
+    back = ("models", "average", tmp_path / "other.safetensors", model_file, "--keep-calibration")
+    answer = fetusmap(*back, "-o", tmp_path / "as-before.safetensors")
+    assert answer.code == 0 and "fetusmap evaluate" in answer.err
+    assert load_model(tmp_path / "as-before.safetensors").calibration == careful
+    no = fetusmap("models", "average", model_file, model_file, "--keep-calibration", "-o", tmp_path / "no.safetensors")
+    assert no.code == 2 and "no calibration to keep" in no.errors()[0]
     wrong = fetusmap("models", "average", model_file, "simulated-2", "-o", tmp_path / "no.safetensors")
     assert wrong.code == 2 and "different networks" in wrong.errors()[0]
     outside = fetusmap("models", "average", model_file, model_file, "-o", tmp_path / "no.safetensors", "--share", "2")
