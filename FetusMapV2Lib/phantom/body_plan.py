@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from FetusMapV2Lib.phantom.scene_options import CURRENT
 from FetusMapV2Lib.phantom.shapes import Array
 
 #: Levels along the spine, 0 at the atlas and 1 at the tip of the coccyx, of the usual body.
@@ -76,7 +77,27 @@ class BodyPlan:
 USUAL_PLAN = BodyPlan()
 
 
-def draw_plan(generator: np.random.Generator, anatomy: str = "2026-3") -> BodyPlan:
+#: Ranges of what a plan draws, by anatomy. `atlas_back` and `atlas_up` are the two of `atlas`, `chin` is the chin below
+#: the nose in half OFDs, `sacrum` how far the lumbosacral spine lies above the hips along the spine.
+_RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "2026-3": {
+        "cranium": (0.76, 0.87), "atlas_back": (0.10, 0.30), "atlas_up": (-0.88, -0.56),
+        "nose": (0.70, 1.05), "chin": (0.34, 0.50),
+        "upper": (0.11, 0.22), "cord": (0.68, 0.74), "sacrum": (0.06, 0.13), "hip": (0.85, 0.93),
+        "hips_forward": (0.22, 0.56), "seat": (1.0, 2.3),
+        "shoulders": (1.0, 1.0), "column": (1.0, 1.0), "tail_width": (1.0, 1.0), "tail_depth": (1.0, 1.0),
+    },
+    "2026-4": {
+        "cranium": (0.72, 0.88), "atlas_back": (0.08, 0.30), "atlas_up": (-0.88, -0.46),
+        "nose": (0.70, 1.10), "chin": (0.34, 0.50),
+        "upper": (0.08, 0.22), "cord": (0.52, 0.73), "sacrum": (0.03, 0.13), "hip": (0.82, 0.93),
+        "hips_forward": (0.15, 0.56), "seat": (1.0, 2.6),
+        "shoulders": (0.95, 1.25), "column": (0.9, 1.6), "tail_width": (0.62, 1.12), "tail_depth": (0.52, 1.06),
+    },
+}  # fmt: skip
+
+
+def draw_plan(generator: np.random.Generator, anatomy: str = CURRENT) -> BodyPlan:
     """A random plan of anatomy "2026-3", or of "2026-4", which has bodies that differ more.
 
     The ranges are even, and wider than individuals differ: what is typical at this age is not agreed on, and a network
@@ -84,37 +105,24 @@ def draw_plan(generator: np.random.Generator, anatomy: str = "2026-3") -> BodyPl
     crown to rump (in "2026-4" 37 to 54), the cord insertion at 70 to 82 (64 to 79) and the lower spine at 78 to 87
     (75 to 88).
     """
-    if anatomy == "2026-4":
-        return _draw_wide_plan(generator)
-    draw = generator.uniform
-    nose = float(draw(0.70, 1.05))
-    hip = float(draw(0.85, 0.93))
-    return BodyPlan(
-        cranium=float(draw(0.76, 0.87)),
-        atlas=(float(draw(0.10, 0.30)), float(draw(-0.88, -0.56))),
-        nose=nose,
-        jaw=float(draw(0.34, 0.50)) / (_CHIN * nose),
-        levels=(float(draw(0.11, 0.22)), float(draw(0.68, 0.74)), hip - float(draw(0.06, 0.13)), hip),
-        hips_forward=float(draw(0.22, 0.56)),
-        seat=float(draw(1.0, 2.3)),
-        by_schema=True,
-    )
+    ranges = _RANGES[anatomy]
 
+    def draw(what: str) -> float:
+        low, high = ranges[what]
+        # What does not vary takes nothing from the generator, so that the seeds of an anatomy keep their bodies.
+        return low if low == high else float(generator.uniform(low, high))
 
-def _draw_wide_plan(generator: np.random.Generator) -> BodyPlan:
-    draw = generator.uniform
-    nose = float(draw(0.70, 1.10))
-    hip = float(draw(0.82, 0.93))
+    nose, hip = draw("nose"), draw("hip")
     return BodyPlan(
-        cranium=float(draw(0.72, 0.88)),
-        atlas=(float(draw(0.08, 0.30)), float(draw(-0.88, -0.46))),
+        cranium=draw("cranium"),
+        atlas=(draw("atlas_back"), draw("atlas_up")),
         nose=nose,
-        jaw=float(draw(0.34, 0.50)) / (_CHIN * nose),
-        levels=(float(draw(0.08, 0.22)), float(draw(0.52, 0.73)), hip - float(draw(0.03, 0.13)), hip),
-        hips_forward=float(draw(0.15, 0.56)),
-        seat=float(draw(1.0, 2.6)),
-        shoulders=float(draw(0.95, 1.25)),
-        column=float(draw(0.9, 1.6)),
-        tail=(float(draw(0.62, 1.12)), float(draw(0.52, 1.06))),
+        jaw=draw("chin") / (_CHIN * nose),
+        levels=(draw("upper"), draw("cord"), hip - draw("sacrum"), hip),
+        hips_forward=draw("hips_forward"),
+        seat=draw("seat"),
+        shoulders=draw("shoulders"),
+        column=draw("column"),
+        tail=(draw("tail_width"), draw("tail_depth")),
         by_schema=True,
     )

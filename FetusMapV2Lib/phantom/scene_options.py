@@ -9,6 +9,7 @@ from FetusMapV2Lib.core.errors import InputError
 #: The bodies that can be simulated. A volume of a seed stays the same within one of them.
 ANATOMIES = ("2026-1", "2026-2", "2026-3", "2026-4")
 CURRENT = "2026-3"
+#: Those in which the parts of all bodies lie at the same places.
 EARLIER = ("2026-1", "2026-2")
 #: Scenes with a fetus and landmarks: one, two, one that the volume shows only in part, one with hardly any fluid.
 WITH_FETUS = ("fetus", "twins", "partial", "clinging")

@@ -5,7 +5,9 @@ One seed and one index give one scene of an anatomy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,9 +111,9 @@ def draw_individual(
     size = sample_size(streams["size"], gestational_age_days, scene.anatomy)
     build = streams["build"]
     clings_mm = 0.0
-    usual = size
-    if scene.anatomy != "2026-1":
-        size = _some_body(build, usual, scene.anatomy)
+    another = None if scene.anatomy == "2026-1" else partial(_some_body, build, size, scene.anatomy)
+    if another is not None:
+        size = another()
         clings_mm = float(build.uniform(*_CLINGS_MM)) if build.random() < _CLINGING else 0.0
     if scene.shows == "clinging":
         clings_mm = float(streams["twin"].uniform(*_CLOSE_MM))
@@ -121,14 +123,7 @@ def draw_individual(
     length = spine_length(size)
     variation = int(streams["variation"].integers(2**62))
     for attempt in range(_ATTEMPTS):
-        try:
-            posture = draw_posture(streams["posture"], size, length, folding=_FOLDING.get(scene.anatomy, 0.0))
-        except NoPostureError:  # it had hardly one when it was drawn
-            if scene.anatomy == "2026-1":
-                raise
-            size = _some_body(build, usual, scene.anatomy)
-            length = spine_length(size)
-            continue
+        size, length, posture = _posed(size, length, another, scene.anatomy, streams["posture"])
         fetus = make_fetus(size, posture, np.random.default_rng(variation), length)
         cavity = sample_cavity(streams["surroundings"], fetus)
         if is_roomy(cavity, size) and attempt < _ATTEMPTS // 2:
@@ -151,6 +146,25 @@ def _some_body(generator: np.random.Generator, size: Size, anatomy: str = CURREN
             continue
         return own
     return size
+
+
+def _posed(
+    size: Size, length: float, another: Callable[[], Size] | None, anatomy: str, postures: np.random.Generator
+) -> tuple[Size, float, Posture]:
+    """A body, the length of its spine (mm) and a posture; another body where this one has hardly any posture.
+
+    Raises:
+        NoPostureError: there is no other body (None), or none of some has a posture.
+    """
+    for _ in range(_BODIES):
+        try:
+            return size, length, draw_posture(postures, size, length, folding=_FOLDING.get(anatomy, 0.0))
+        except NoPostureError:
+            if another is None:
+                raise
+            size = another()
+            length = spine_length(size)
+    raise NoPostureError(f"none of {_BODIES} bodies has a posture without self-intersection")
 
 
 def _too_small(size: Size, extent_mm: Array) -> InputError:
@@ -234,9 +248,9 @@ def _with_twin(
     geometry: CaseGeometry, generator: np.random.Generator, one: Individual, anatomy: str, extent_mm: Array
 ) -> CaseGeometry:
     """The scene with a second fetus of the same age in a sac of its own; it may lie partly outside the volume."""
-    size = _some_body(generator, sample_size(generator, one.size.days), anatomy)
-    length = spine_length(size)
-    posture = draw_posture(generator, size, length, folding=_FOLDING.get(anatomy, 0.0))
+    another = partial(_some_body, generator, sample_size(generator, one.size.days), anatomy)
+    size = another()
+    size, _, posture = _posed(size, spine_length(size), another, anatomy, generator)
     twin = make_fetus(size, posture, np.random.default_rng(generator.integers(2**62)))
     surface, body = twin.surface(), KDTree(one.place.points(one.fetus.surface()))
     best, gap = Rigid(), -np.inf
