@@ -67,12 +67,25 @@ class BodyFrame:
         """Whether a view along `other` would show nearly the same image as one along this frame."""
         return self.angle_to(other) <= _SAME_VIEW_DEGREES and self._growth(other) <= _SAME_VIEW_SCALE
 
-    def is_near(self, other: BodyFrame | None) -> bool:
-        """Whether both may be of one body in consecutive frames of a sequence."""
+    def is_near(
+        self,
+        other: BodyFrame | None,
+        degrees: float = _NEAR_DEGREES,
+        shift: float = _NEAR_SHIFT,
+        growth: float = _NEAR_SCALE,
+    ) -> bool:
+        """Whether both may be of one body, unless told otherwise in consecutive frames of a sequence.
+
+        Args:
+            other: None, if there is no other, is never near.
+            degrees: greatest turn.
+            shift: greatest shift of the centre, in lengths of this frame.
+            growth: greatest change of the logarithm of the length.
+        """
         if other is None:
             return False
-        shift = float(np.linalg.norm(other.centre - self.centre)) / self.length_mm
-        return self.angle_to(other) <= _NEAR_DEGREES and shift <= _NEAR_SHIFT and self._growth(other) <= _NEAR_SCALE
+        apart = float(np.linalg.norm(other.centre - self.centre)) / self.length_mm
+        return self.angle_to(other) <= degrees and apart <= shift and self._growth(other) <= growth
 
     def _growth(self, other: BodyFrame) -> float:
         return abs(math.log(other.length_mm / self.length_mm))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
@@ -29,14 +29,14 @@ MAXIMUM_HYPOTHESES = 6
 MAXIMUM_CLOSE_VIEWS = 5
 #: A mean peak mass from which a view is trusted: the search ends.
 CONFIDENT_PEAK_MASS = 0.85
-#: With a smaller mean peak mass the body is looked for the other way round, which has to have so much more of it: four
-#: poses of 189 simulated fetuses became right by it, and no right one wrong.
+#: With a smaller mean peak mass, or a detection score too low for a fetus to be found, the whole volume is looked at
+#: turned; what is found then takes the place of the body if its mean peak mass is greater by so much.
 UNCLEAR_PEAK_MASS, _CLEARER = 0.8, 0.03
-#: Greatest number of ways round that are followed.
-MAXIMUM_TURNED = 3
-#: Head taken for rump, back for belly, and the like: half turns about the axes of the body and between two of them.
-_AXES = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)])
-HALF_TURNS = Rotation.from_rotvec(np.pi * _AXES / np.linalg.norm(_AXES, axis=1, keepdims=True))
+#: Greatest number of hypotheses of each turned view that are looked at, and of all of them that are followed: those
+#: whose first close views are clearest.
+TURNED_HYPOTHESES, MAXIMUM_TURNED = 4, 4
+#: Hypotheses that differ by less than this turn (degrees), shift (lengths) and change of size lead to the same body.
+_SAME_START = (25.0, 0.2, 0.15)
 #: Greatest number of close views near the pose of the frame before.
 MAXIMUM_VIEWS_NEAR_PREVIOUS = 3
 #: The mean peak mass there must be this share of the previous one, and no less than the second number.
@@ -61,7 +61,7 @@ class SearchResult:
         timings: seconds by stage.
         warnings: sentences for the user.
         second: what the network saw of a second body, the last view the best; empty without one.
-        turned: whether the body was seen clearly the other way round only.
+        turned: whether the body was seen clearly in the turned volume only.
     """
 
     views: tuple[ViewPrediction, ...]
@@ -85,6 +85,7 @@ class BodySearch:
         self._runner = runner
         self._schema = default_schema()
         self._limbs = limb_pairs(model.poses, model.template, self._schema) if model.decodes_limbs else ()
+        self._detection_threshold = detection_threshold
         self._hopeless_peak_mass = _ABANDON_SHARE * detection_threshold
 
     def run(
@@ -100,7 +101,7 @@ class BodySearch:
             volume: of any size and orientation, where the network runs.
             stages: notified of each view.
             previous: estimate of the frame before; the body is searched near its pose first.
-            second_from: detection score of the body from which a second one is looked for.
+            second_from: detection score of the body from which a second one is looked for, if it is not `turned`.
 
         Raises:
             Cancelled: see `Stages`.
@@ -111,7 +112,9 @@ class BodySearch:
             views = [reader.patches(self._model.patch_spacing_mm, stages)]
         elif not (views := self._near_previous(reader, stages, previous)):
             views, turned = self._in_whole_volume(reader, stages)
-        second = self._second_body(reader, views, stages) if detection_score_of(views) >= second_from else []
+        # where it is not sure how the first one lies, what lies beside it is not either
+        beside = detection_score_of(views) >= second_from and not turned
+        second = self._second_body(reader, views, stages) if beside else []
         return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned)
 
     def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
@@ -161,9 +164,10 @@ class BodySearch:
             return [reader.whole()], False
         whole = reader.whole_with_hypotheses(MAXIMUM_HYPOTHESES)
         close = self._close_views(reader, whole.hypotheses, stages)
-        turned = self._turned(reader, close, stages)
-        close = turned or close
-        return [whole, *self._surroundings(reader, [whole, *close]), *close], bool(turned)
+        clearer = self._in_turned_volume(reader, whole, close, stages)
+        turned = bool(clearer) and not self._show_same_body(clearer[-1], close[-1])
+        close = clearer or close
+        return [whole, *self._surroundings(reader, [whole, *close]), *close], turned
 
     def _surroundings(self, reader: ViewReader, views: list[ViewPrediction]) -> list[ViewPrediction]:
         """The surroundings of the body where the whole volume is too large to show it clearly; else nothing.
@@ -178,27 +182,45 @@ class BodySearch:
         if grid.spacing_mm > _LARGE_VOLUME * whole.grid.spacing_mm:
             return []
         view = reader.surroundings(grid)
+        return [view] if self._show_same_body(view, last) else []
+
+    def _show_same_body(self, view: ViewPrediction, last: ViewPrediction) -> bool:
+        """Whether a view shows head and trunk where the last one, which has a frame, does."""
         torso = list(self._schema.rows("ht"))
         apart = np.linalg.norm(view.positions[torso] - last.positions[torso], axis=1)
-        return [view] if np.median(apart) <= _SAME_BODY * last.frame.length_mm else []
+        return last.frame is not None and float(np.median(apart)) <= _SAME_BODY * last.frame.length_mm
 
-    def _turned(self, reader: ViewReader, close: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
-        """Close views of an unclear body the other way round; empty if none shows it more clearly.
+    def _in_turned_volume(
+        self, reader: ViewReader, whole: ViewPrediction, close: list[ViewPrediction], stages: Stages
+    ) -> list[ViewPrediction]:
+        """Close views of a body that the whole volume, turned, shows more clearly than an unclear one; else nothing.
 
-        Where the whole volume shows head and rump alike, no hypothesis may be near the truth.
+        A network may take head for rump in one orientation of the volume and not in another; no hypothesis of the
+        first look is near the truth then.
         """
         last = close[-1] if close else None
-        if last is None or last.frame is None:
+        if last is None or last.frame is None or not self._is_unclear(whole, last):
             return []
-        if not self._hopeless_peak_mass <= last.mean_peak_mass < UNCLEAR_PEAK_MASS:
-            return []
-        stages.reach(0.75, "close view")
-        first = reader.close_views([last.frame.turned(turn) for turn in HALF_TURNS])
+        stages.reach(0.75, "turned volume")
+        turned = reader.turned_with_hypotheses(whole, TURNED_HYPOTHESES)
+        starts = new_starts([view.hypotheses for view in turned], whole.hypotheses)
+        first: list[ViewPrediction] = []
+        side_by_side = 1 if self._runner.device.type == "cpu" else len(starts)
+        while len(first) < len(starts):
+            stages.reach(0.77 + 0.05 * len(first) / len(starts), "close view")
+            first += reader.close_views(starts[len(first) : len(first) + side_by_side])
         clearest = sorted(first, key=lambda view: view.mean_peak_mass, reverse=True)[:MAXIMUM_TURNED]
-        frames = tuple(view.frame for view in clearest if view.frame is not None)
-        turned = self._close_views(reader, frames, stages, (0.8, 0.1))
-        clearer = bool(turned) and turned[-1].mean_peak_mass >= last.mean_peak_mass + _CLEARER
-        return turned if clearer else []
+        hopeful = (view for view in clearest if view.mean_peak_mass >= self._hopeless_peak_mass)
+        frames = tuple(view.frame for view in hopeful if view.frame is not None)
+        views = self._close_views(reader, frames, stages, (0.82, 0.08))
+        clearer = bool(views) and views[-1].mean_peak_mass >= last.mean_peak_mass + _CLEARER
+        return views if clearer else []
+
+    def _is_unclear(self, whole: ViewPrediction, last: ViewPrediction) -> bool:
+        """Whether there may be a body, but not clearly so."""
+        mass = last.mean_peak_mass
+        faint = mass < UNCLEAR_PEAK_MASS or detection_score_of([whole, last]) < self._detection_threshold
+        return faint and mass >= self._hopeless_peak_mass
 
     def _close_views(
         self,
@@ -228,6 +250,16 @@ class BodySearch:
                     best = views
             done += side_by_side
         return best
+
+
+def new_starts(hypotheses: Sequence[Sequence[BodyFrame]], followed: Sequence[BodyFrame]) -> list[BodyFrame]:
+    """Of several looks the hypotheses that differ from one another and from those followed, the likeliest first."""
+    new: list[BodyFrame] = []
+    by_rank = (one for rank in zip_longest(*hypotheses) for one in rank if one is not None)
+    for frame in by_rank:
+        if not any(frame.is_near(other, *_SAME_START) for other in (*followed, *new)):
+            new.append(frame)
+    return new
 
 
 def _is_confident(views: Sequence[ViewPrediction]) -> bool:

@@ -12,6 +12,9 @@ from FetusMapV2Lib.estimation.estimate import Status, ViewPrediction
 
 #: A crown-rump length outside this range is no fetus of 10-15 weeks, whatever the heatmaps say.
 PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
+#: By so much the score and the mass of the limbs together, half each, have to be above the threshold: a head alone may
+#: reach it with something that the network takes for limbs.
+_LIMBS_ABOVE = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class PresenceThresholds:
 
     Attributes:
         found, doubtful: the scores.
-        limbs_count: whether arms or legs have to stand out as well for a fetus to be found, a body that only stands out
-            the other way round is doubtful, and with all of a body in the close view it is doubtful at least; not where
+        limbs_count: whether arms or legs have to stand out as well for a fetus to be found, a body that only the
+            turned volume shows is doubtful, and with all of a body in the close view it is doubtful at least; not where
             the user chose the score.
     """
 
@@ -100,15 +103,15 @@ def grade_presence(
     """The grade of presence and why it is not "found", one sentence with the score and the threshold.
 
     What looks like head and trunk may be a head alone, a spine or an organ: with arms and legs so faint that their mass
-    and the score do not reach the threshold together, half each, it is doubtful. And a body that the whole volume
-    hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none. What was
-    turned until it looked like a body is doubtful as well: something else may do so, looked at often enough.
+    and the score, half each, are not well above the threshold together, it is doubtful. And a body that the whole
+    volume hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none. What
+    only the turned volume shows is doubtful as well: something else may look like a body, looked at often enough.
 
     Args:
         view: the last one.
         detection_score: of all views.
         thresholds: that hold for this volume.
-        turned: whether the body was seen clearly the other way round only.
+        turned: whether the body was seen clearly in the turned volume only.
     """
     faint = not detection_score >= thresholds.doubtful
     if faint and not (thresholds.limbs_count and shows_whole_body(view, thresholds.found)):
@@ -129,7 +132,7 @@ def grade_presence(
             "counts as found; check every landmark.",
         )
     limbs = limb_mass(view)
-    if thresholds.limbs_count and (detection_score + limbs) / 2 < thresholds.found:
+    if thresholds.limbs_count and (detection_score + limbs) / 2 < thresholds.found + _LIMBS_ABOVE:
         return (
             "doubtful",
             f"It is doubtful whether this is a fetus: head and trunk stand out with a score of {detection_score:.2f}, "
@@ -138,7 +141,7 @@ def grade_presence(
     if thresholds.limbs_count and turned:
         return (
             "doubtful",
-            "It is doubtful whether this is a fetus, and how it lies: the whole volume shows it the other way round; "
+            "It is doubtful whether this is a fetus, and how it lies: the whole volume shows it only when turned; "
             "check every landmark.",
         )
     return "found", ""

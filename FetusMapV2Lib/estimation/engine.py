@@ -53,6 +53,9 @@ UNLIKE_TRAINING = (
     "Unlike the training volumes: the picture is {:.1f} times as unfamiliar to the model as known ones are at most. "
     "Radii are wider and confidences lower for that, but errors may be larger still; check every landmark."
 )
+#: Of a body that is not found beyond doubt, confidences are this share of what the heatmaps say: they tell how clearly
+#: a landmark stands out, not whether the body is another one.
+SHARE_IN_DOUBT = 0.85
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 
@@ -258,13 +261,14 @@ class PoseEngine(LocalEngine):
     ) -> Estimate:
         """The estimate of one body, with the warnings that concern it alone."""
         (status, reason), warnings, last = grade, [], views[-1]
+        share = 1.0 if status == "found" else SHARE_IN_DOUBT
         if status == "doubtful" and presence.accept_doubtful:
             warnings.append(f"{reason} {ACCEPTED}")
             status, reason = "found", ""
         unfamiliarity = self._calibration.unfamiliarity(last.features)
         if unfamiliarity > UNLIKE:
             warnings.append(UNLIKE_TRAINING.format(unfamiliarity))
-        seen = self._pose(last, unfamiliarity)
+        seen = self._pose(last, unfamiliarity, share)
         pose = Pose.missing() if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
@@ -299,8 +303,9 @@ class PoseEngine(LocalEngine):
         positions = np.where(found == seen.positions, pose.positions, found + shift)
         return replace(refined, pose=refined.pose.with_positions(positions))
 
-    def _pose(self, view: ViewPrediction, unfamiliarity: float) -> Pose:
-        confidence = self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)
+    def _pose(self, view: ViewPrediction, unfamiliarity: float, share: float) -> Pose:
+        """The pose that a view shows, its confidences this share of what the calibration says."""
+        confidence = share * self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)
         radius = self._calibration.radius90_mm(view.spread_mm, view.peak_mass, unfamiliarity)
         positions, laterality = resolve_sides(view.positions, self._schema, radius)
         order = row_order(laterality, self._schema)

@@ -7,6 +7,7 @@ A network of patches is shown the whole volume patch by patch instead.
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.imaging.grid import Grid, Profiles
@@ -24,6 +25,24 @@ CLOSE_CENTRE = np.array([0.0, -0.08, -0.08])
 def whole_view(volume: Volume, input_size: tuple[int, int, int], profiles: Profiles | None = None) -> Grid:
     """The whole volume on the network's grid, longest side first (`Grid.fit`)."""
     return Grid.fit(volume, input_size, profiles)
+
+
+def turned_views(whole: Grid) -> list[Grid]:
+    """The whole view with its axes turned so that it covers the same box, without the whole view itself.
+
+    Half turns about each axis; and quarter turns about the longest one if both sides across it have the same length.
+    """
+    _, height, width = whole.shape
+    step = 1 if height == width else 2
+    turns = [
+        Rotation.from_euler("zx", (90 * quarter, 180 * upside_down), degrees=True)
+        for upside_down in (0, 1)
+        for quarter in range(0, 4, step)
+    ]
+    return [
+        Grid.around(whole.centre_ras, whole.axes @ turn.as_matrix(), whole.spacing_mm, whole.shape)
+        for turn in turns[1:]
+    ]
 
 
 def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:

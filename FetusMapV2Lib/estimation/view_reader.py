@@ -21,7 +21,7 @@ from FetusMapV2Lib.estimation.estimate import View, ViewPrediction
 from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks, second_peaks
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, turned_views, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
 from FetusMapV2Lib.estimation.second_body import frame_beside
 from FetusMapV2Lib.imaging.grid import Grid
@@ -81,7 +81,7 @@ class ViewReader:
         self._volume = volume
         self._schema = default_schema()
         self._inner = 0.0  # seconds of the stages inside the present one
-        self._whole: tuple[Tensor, Grid] | None = None  # heatmaps that hypotheses were read off, and their grid
+        self._whole: tuple[Tensor, Grid] | None = None  # heatmaps that the first hypotheses were read off, and grid
 
     def whole(self) -> ViewPrediction:
         """The whole volume as the only view."""
@@ -90,6 +90,11 @@ class ViewReader:
     def whole_with_hypotheses(self, count: int) -> ViewPrediction:
         """The whole volume, with at most `count` body frames that explain its heatmaps."""
         return self._views("whole", [self._whole_grid()], (), count)[0]
+
+    def turned_with_hypotheses(self, whole: ViewPrediction, count: int) -> list[ViewPrediction]:
+        """The whole volume turned in each way that shows all of it, with at most `count` body frames each."""
+        assert whole.grid is not None
+        return self._views("whole", turned_views(whole.grid), (), count)
 
     def frame_beside(self, first: ViewPrediction) -> tuple[BodyFrame, float] | None:
         """The likeliest body beside that of a view, and how clear it is (`second_body.frame_beside`).
@@ -171,7 +176,8 @@ class ViewReader:
     def _hypotheses(self, maps: Tensor, grid: Grid, count: int) -> Tensor:
         if self._model.anonymous_sides and count:  # either map of a pair may hold either limb
             maps = (maps + torch.stack([maps[row] for row in self._schema.mirror_rows])) / 2
-        self._whole = (maps, grid) if count else self._whole
+        if count and self._whole is None:
+            self._whole = maps, grid
         return likely_frames(maps, grid, self._model.template, count)
 
     def _read(self, view: View, grid: Grid, copies: Sequence[NDArray[np.float64]]) -> ViewPrediction:

@@ -60,12 +60,18 @@ class Sizes:
         noises: of each kind of noise or shape.
         pieces: of each real volume.
         spacing_mm: of the voxels.
+        first: number of the first volume of each kind; from 20 on none is of the table.
     """
 
     scenes: int = 8
     noises: int = 6
     pieces: int = 20
     spacing_mm: float = 1.2
+    first: int = 0
+
+    def numbers(self, count: int) -> range:
+        """Of so many volumes of a kind."""
+        return range(self.first, self.first + count)
 
 
 @dataclass(frozen=True)
@@ -89,14 +95,14 @@ def negatives(sizes: Sizes, real: Sequence[Path]) -> Iterator[Negative]:
     """All volumes, none of them made yet."""
     for row, world in enumerate(WORLDS):
         for kind, shows in enumerate(WITHOUT_FETUS):
-            for number in range(sizes.scenes):
+            for number in sizes.numbers(sizes.scenes):
                 index = 10_000 * row + 1_000 * kind + number
                 yield Negative(world, shows, number, lambda w=world, s=shows, i=index: scene(w, s, i, sizes.spacing_mm))
     for shows, draw in NOISES.items():
-        for number in range(sizes.noises):
+        for number in sizes.numbers(sizes.noises):
             yield Negative("noise and shapes", shows, number, lambda d=draw, n=number: noise(d, n, sizes.spacing_mm))
     for path in real:
-        for number in range(sizes.pieces):
+        for number in sizes.numbers(sizes.pieces):
             yield Negative(f"real: {path.name.split('.')[0]}", "piece", number, lambda p=path, n=number: piece(p, n))
 
 
@@ -223,8 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Estimate every volume with every model, and print a table per model."""
     chosen = _arguments(arguments)
     torch.set_num_threads(chosen.threads)
-    sizes = Sizes(1, 1, 1, 4.0) if chosen.quick else Sizes()
-    listed = [one for one in negatives(sizes, real_volumes(chosen.real)) if chosen.only in one.world]
+    sizes = Sizes(1, 1, 1, 4.0) if chosen.quick else Sizes(first=chosen.first)
+    every = negatives(sizes, real_volumes(chosen.real))
+    listed = [one for one in every if chosen.only in f"{one.world}, {one.shows}"]
     models = chosen_models(chosen.model, "off")
     engines = {model.name: PoseEngine.load(model.path, chosen.device) for model in models}
     for one in listed:
@@ -244,7 +251,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", default=[], help="NAME, FILE or LABEL=FILE, repeatable")
     parser.add_argument("--real", type=Path, help="folder of real volumes without a fetus")
-    parser.add_argument("--only", default="", help="rows of the table whose name has this in it")
+    parser.add_argument("--only", default="", help="those whose row of the table, or what they show, has this in it")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of each kind; 20 = none of the table")
     parser.add_argument("--output", type=Path, default=Path("runs/negatives"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)

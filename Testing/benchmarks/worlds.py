@@ -1,7 +1,7 @@
 """How well a model does in several worlds: one column for each folder of simulated cases.
 
-A fetus that was not found counts with the landmarks of the last view. Predictions are kept: a run that was cut goes
-on.
+A fetus that was not found counts with the landmarks of the last view. A second table tells by the grade of presence
+whether confidences hold, and how long an estimate takes on one core. Predictions are kept: a run that was cut goes on.
 
     .venv/bin/python Testing/benchmarks/worlds.py own=FOLDER second=FOLDER [--model NAME] [--cases N]
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
 from FetusMapV2Lib.evaluation.case_set import case_set
 from FetusMapV2Lib.evaluation.metrics import application_errors_by_case, distances_mm, limb_sides_right, radius_coverage
-from FetusMapV2Lib.evaluation.predictions import ModelChoice, chosen_models, predict
+from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, chosen_models, predict
 from FetusMapV2Lib.evaluation.statistics import mean_interval
 from FetusMapV2Lib.imaging.case_search import find_cases
 
@@ -38,16 +39,53 @@ ROWS = (
 )
 
 
-def column(model: ModelChoice, folder: Path, kept: Path, most: int) -> list[str]:
-    """The figures of a folder, in the order of `ROWS`."""
+GRADES = ("found", "doubtful", "none")
+GRADE_HEADS = (
+    "grade",
+    "volumes",
+    "mean confidence",
+    f"within {WRONG_MM:g} mm",
+    f"sure but > {WRONG_MM:g} mm off",
+    "median time (s)",
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """The answers for the fetuses of a folder, and their landmarks (N, 22, 3), RAS mm."""
+
+    answers: list[Prediction]
+    truths: np.ndarray
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N, 22)."""
+        return np.stack([answer.confidence for answer in self.answers])
+
+    @property
+    def distances(self) -> np.ndarray:
+        """(N, 22) mm, NaN for landmarks without a truth."""
+        return distances_mm(np.stack([answer.positions for answer in self.answers]), self.truths)
+
+
+def world_of(model: ModelChoice, folder: Path, kept: Path, most: int) -> World:
+    """What a model answers for the cases of a folder that show a fetus."""
     cases = case_set(find_cases(folder)[: most or None])
     found = predict(model, cases.cases, kept, device="cpu", say=lambda line: print(line, flush=True))
     with_fetus = np.flatnonzero(cases.present)
-    answers, truths = [found[row] for row in with_fetus], cases.truths[with_fetus]
-    positions = np.stack([answer.positions for answer in answers])
-    distances = distances_mm(positions, truths)
-    confidence = np.stack([answer.confidence for answer in answers])
+    return World([found[row] for row in with_fetus], cases.truths[with_fetus])
+
+
+def sure_but_wrong(confidence: np.ndarray, distances: np.ndarray) -> str:
+    """How many of the sure landmarks are far off."""
     sure = (confidence >= SURE) & np.isfinite(distances)
+    return f"{int((sure & (distances > WRONG_MM)).sum())} of {int(sure.sum())}"
+
+
+def column(world: World) -> list[str]:
+    """The figures of a world, in the order of `ROWS`."""
+    answers, truths, distances = world.answers, world.truths, world.distances
+    positions = np.stack([answer.positions for answer in answers])
     ed = np.array([row[np.isfinite(row)].mean() for row in distances])
     mean = mean_interval(ed)
     grades = [answer.status for answer in answers]
@@ -61,10 +99,28 @@ def column(model: ModelChoice, folder: Path, kept: Path, most: int) -> list[str]
         decimal(float(np.median(ed))),
         percent(radius_coverage(distances, np.stack([answer.radii_mm for answer in answers]))),
         f"{int(either.sum())} of {len(either)}",
-        f"{int((sure & (distances > WRONG_MM)).sum())} of {int(sure.sum())}",
+        sure_but_wrong(world.confidence, distances),
         decimal(float(np.nanmean(crl))),
         str(int((sides == 1).all(axis=1).sum())),
     ]
+
+
+def rows_by_grade(worlds: Sequence[World]) -> list[list[str]]:
+    """For each grade of presence in all worlds the cells of `GRADE_HEADS`."""
+    rows = []
+    grades = np.array([answer.status for world in worlds for answer in world.answers])
+    seconds = np.array([answer.seconds for world in worlds for answer in world.answers])
+    confidences = np.concatenate([world.confidence for world in worlds])
+    all_distances = np.concatenate([world.distances for world in worlds])
+    for grade in GRADES:
+        confidence, distances = confidences[grades == grade], all_distances[grades == grade]
+        there = np.isfinite(distances)
+        if there.any():
+            mean, within = confidence[there].mean(), (distances[there] <= WRONG_MM).mean()
+            sure = sure_but_wrong(confidence, distances)
+            time = decimal(float(np.median(seconds[grades == grade])))
+            rows.append([grade, str(len(distances)), decimal(mean), decimal(within), sure, time])
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,9 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     worlds = [world.partition("=")[::2] for world in given.worlds]
     for model in chosen_models(given.model, "off"):
-        columns = [column(model, Path(folder), given.output / name, given.cases) for name, folder in worlds]
-        rows = [[title, *cells] for title, *cells in zip(ROWS, *columns, strict=True)]
+        answered = [world_of(model, Path(folder), given.output / name, given.cases) for name, folder in worlds]
+        rows = [[title, *cells] for title, *cells in zip(ROWS, *map(column, answered), strict=True)]
         print(markdown_table([model.name, *(name for name, _ in worlds)], rows), end="\n\n")
+        print(markdown_table(GRADE_HEADS, rows_by_grade(answered)), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from FetusMapV2Lib.anatomy.body_frame import BodyFrame, canonical_template
 from FetusMapV2Lib.anatomy.pose import Pose
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.progress import Stages
-from FetusMapV2Lib.estimation.body_search import HALF_TURNS, BodySearch, SearchResult
+from FetusMapV2Lib.estimation.body_search import MAXIMUM_TURNED, BodySearch, SearchResult, new_starts
 from FetusMapV2Lib.estimation.detection import detection_score_of
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, turned_views, whole_view
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.network.heatmap import decode, gaussian_target
@@ -61,14 +62,17 @@ def answer(mean_peak_mass: float, points: np.ndarray | None = None) -> Tensor:
 
 
 class Script(nn.Module):
-    """Gives one heatmap after the other, whatever it is shown."""
+    """Gives one heatmap after the other, whatever it is shown, and then the last one for ever if `endless`."""
 
-    def __init__(self, answers: Sequence[Tensor]) -> None:
+    def __init__(self, answers: Sequence[Tensor], endless: bool = False) -> None:
         super().__init__()
         self.left = list(answers)
+        self.taken = 0
+        self._endless = endless
 
     def forward(self, batch: Tensor) -> Tensor:
-        return self.left.pop(0)[None]
+        self.taken += 1
+        return (self.left[0] if self._endless and len(self.left) == 1 else self.left.pop(0))[None]
 
 
 def search(
@@ -80,13 +84,24 @@ def search(
     **info: Any,
 ) -> SearchResult:
     """The result of a search that uses up all answers."""
-    network = Script(answers)
-    info = {"views": ("whole", "close"), **info}
-    model = Model(network, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
-    runner = NetworkRunner(network, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
-    result = BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), stages or Stages(), previous)
-    assert network.left == [], "views that were not taken"
+    script = Script(answers)
+    result = searched(script, previous, threshold, volume, stages, **info)
+    assert script.left == [], "views that were not taken"
     return result
+
+
+def searched(
+    script: Script,
+    previous: Estimate | None = None,
+    threshold: float = 0.0,
+    volume: Volume = VOLUME,
+    stages: Stages | None = None,
+    **info: Any,
+) -> SearchResult:
+    info = {"views": ("whole", "close"), **info}
+    model = Model(script, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
+    runner = NetworkRunner(script, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
+    return BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), stages or Stages(), previous)
 
 
 def masses(result: SearchResult) -> list[float]:
@@ -111,13 +126,15 @@ def test_of_six_hypotheses_the_one_with_the_greatest_peak_mass_is_kept() -> None
 def test_a_hypothesis_far_below_the_detection_threshold_is_abandoned(peak_mass: float, views: int) -> None:
     """Below three quarters of it."""
     turning = answer(peak_mass, close_points(40.0))
-    result = search([FLAT, *[turning] * views, answer(0.9)], threshold=0.8)
-    assert masses(result) == [0.9]
+    # the whole volume shows too little for a fetus to be found, so it is looked at again, turned
+    script = Script([FLAT, *[turning] * views, answer(0.9), answer(0.5)], endless=True)
+    assert masses(searched(script, threshold=0.8)) == [0.9]
 
 
 def test_one_strong_view_keeps_a_hypothesis() -> None:
     turning = [answer(peak_mass, close_points(40.0)) for peak_mass in (0.59, 0.61, 0.59, 0.59)]
-    assert masses(search([FLAT, *turning, answer(0.9)], threshold=0.8)) == [0.59, 0.61, 0.59, 0.59, 0.9]
+    script = Script([FLAT, *turning, answer(0.9), answer(0.5)], endless=True)
+    assert masses(searched(script, threshold=0.8)) == [0.59, 0.61, 0.59, 0.59, 0.9]
 
 
 @pytest.mark.parametrize("anonymous", [True, False])
@@ -131,44 +148,103 @@ def test_hypotheses_of_anonymous_sides_do_not_depend_on_which_limb_a_map_holds(a
     assert (lengths[0] == lengths[1]) == anonymous
 
 
-# --- an unclear body the other way round
+# --- an unclear body in the turned volume
 
 UNCLEAR = [FLAT, *[answer(0.6)] * 5, answer(0.65)]
+#: Each of seven further orientations shows a body somewhere else.
+TURNED = [
+    answer(0.9, grid.to_voxel(body(FRAME.turned(Rotation.from_euler("x", 50 * number, degrees=True)))))
+    for number, grid in enumerate(turned_views(whole_view(VOLUME, SHAPE)))
+]
 
 
-@pytest.mark.parametrize(("followed", "kept"), [((0.67, 0.6, 0.6), 0.65), ((0.6, 0.6, 0.69), 0.69), ((0.9,), 0.9)])
-def test_an_unclear_body_is_turned_where_another_way_round_is_clearly_better(
+@cache
+def looks() -> int:
+    """How many hypotheses of the turned volume are looked at once, before some of them are followed."""
+    script = Script([*UNCLEAR, *TURNED, answer(0.5)], endless=True)
+    searched(script)
+    return script.taken - len(UNCLEAR) - len(TURNED) - MAXIMUM_TURNED
+
+
+def in_turned(once: dict[int, float], followed: Sequence[float], unclear: Sequence[Tensor] = UNCLEAR) -> SearchResult:
+    """A search in which these of the hypotheses of the turned volume stand out, and these are what follows."""
+    first = [answer(once.get(number, 0.5)) for number in range(looks())]
+    return search([*unclear, *TURNED, *first, *map(answer, followed)])
+
+
+STAND_OUT = {2: 0.7, 4: 0.6, 5: 0.61, 7: 0.59}
+
+
+@pytest.mark.parametrize(
+    ("followed", "kept"), [((0.67, *[0.6] * 3), 0.65), ((*[0.6] * 3, 0.69), 0.69), ((0.9,), 0.9), ((0.6, 0.86), 0.86)]
+)
+def test_an_unclear_body_is_another_where_the_turned_volume_shows_one_clearly_better(
     followed: Sequence[float], kept: float
 ) -> None:
-    """Each half turn is seen once, the three clearest are followed, the first that is confident ends it."""
-    once = [answer(peak_mass) for peak_mass in (0.5, 0.5, 0.7, 0.5, 0.6, 0.61, 0.5, 0.59, 0.5)]
-    result = search([*UNCLEAR, *once, *map(answer, followed)])
+    """Each hypothesis is seen once, the four clearest are followed, the first that is confident ends it."""
+    result = in_turned(STAND_OUT, followed)
     assert masses(result) == [kept] and result.turned == (kept > 0.65)
-    given, last = search([*UNCLEAR, *once, *[answer(0.5)] * 3]).views[-1].frame, result.views[-1].frame
-    assert given is not None and last is not None
-    if kept == 0.9:
-        assert last.gives_same_view_as(given.turned(HALF_TURNS[2]))
-    assert last.gives_same_view_as(given) == (kept == 0.65)
+
+
+def test_of_the_turned_volume_the_clearest_hypothesis_is_followed_first() -> None:
+    """Whichever of them it is; each shows the body somewhere else."""
+    frames = [in_turned({number: 0.7}, (0.9,)).views[-1].frame for number in (0, looks() - 1)]
+    given = in_turned({}, [0.5] * MAXIMUM_TURNED).views[-1].frame
+    for one in frames:
+        assert (
+            one is not None and [one.gives_same_view_as(other) for other in (given, *frames) if other].count(True) == 1
+        )
+
+
+def test_hypotheses_that_were_followed_already_are_not_looked_at_again() -> None:
+    known = [FRAME, FRAME.turned(Rotation.from_euler("x", 90, degrees=True))]
+    near = [one.turned(Rotation.from_euler("z", 20, degrees=True), 1.1) for one in known]
+    other = FRAME.turned(Rotation.from_euler("z", 40, degrees=True))
+    last = FRAME.turned(Rotation.identity(), 1.3)
+    assert new_starts([[near[0], other, last], [other], [near[1], near[0], last, other]], known) == [other, last]
+    assert new_starts([[], []], known) == []
+
+
+def test_of_the_turned_volume_nothing_hopeless_is_followed() -> None:
+    """As everywhere: below three quarters of the detection threshold."""
+    unclear = [FLAT, *[answer(0.7)] * 6]
+    script = Script([*unclear, *TURNED, *[answer(0.5)] * 1000])
+    searched(script, threshold=0.8)
+    assert script.taken == len(unclear) + len(TURNED) + looks()
+
+
+def test_the_same_body_more_clearly_is_not_a_turned_one() -> None:
+    """It is not doubtful for having been looked at again."""
+    given = in_turned({}, [0.5] * MAXIMUM_TURNED).views[-1]
+    start = in_turned({0: 0.7}, (0.9,)).views[-1].frame
+    assert given.frame is not None and start is not None
+    again = answer(0.9, close_view(start, SHAPE).to_voxel(given.positions))
+    first = [answer(0.7), *[answer(0.5)] * (looks() - 1)]
+    result = search([*UNCLEAR, *TURNED, *first, again, answer(0.9)])
+    assert masses(result)[-1] == 0.9 and not result.turned
+
+
+def test_a_clear_close_view_is_looked_at_again_where_the_whole_volume_shows_too_little() -> None:
+    """The detection score, of both, counts."""
+    nothing, clear = FLAT, [answer(0.82)] * 6
+    assert masses(search([nothing, *clear])) == [0.82]
+    script = Script([nothing, *clear, *TURNED, answer(0.5)], endless=True)
+    assert masses(searched(script, threshold=0.5)) == [0.82] and script.taken > 7 + len(TURNED)
 
 
 @pytest.mark.parametrize("before", [None, 0.9])
 def test_progress_begins_at_nothing_and_grows(before: float | None) -> None:
-    """Near the pose before, in the whole volume, along hypotheses, and the other way round."""
+    """Near the pose before, in the whole volume, along hypotheses, and in the turned volume."""
     told: list[float] = []
     stages = Stages(lambda fraction, stage: told.append(fraction))
     near = [] if before is None else [answer(0.5)]
-    search([*near, *UNCLEAR, *[answer(0.5)] * 12], before and previous(before), stages=stages)
-    searched = told[told.index(0.0, len(near) and 1) :]
-    assert told[0] == 0.0 and searched[0] == 0.0 and searched == sorted(searched) and 0.85 < searched[-1] <= 0.9
+    script = Script([*near, *UNCLEAR, *TURNED, answer(0.5)], endless=True)
+    searched(script, before and previous(before), stages=stages)
+    counted = told[told.index(0.0, len(near) and 1) :]
+    assert told[0] == 0.0 and counted[0] == 0.0 and counted == sorted(counted) and 0.85 < counted[-1] <= 0.9
 
 
-def test_no_half_turn_is_nearer_than_a_right_angle_to_another() -> None:
-    angles = np.array([[(one.inv() * other).magnitude() for other in HALF_TURNS] for one in HALF_TURNS])
-    assert np.degrees(angles[~np.eye(len(HALF_TURNS), dtype=bool)]).min() == pytest.approx(90.0)
-    np.testing.assert_allclose(np.degrees(HALF_TURNS.magnitude()), 180.0)
-
-
-def test_what_no_view_shows_even_faintly_is_not_turned() -> None:
+def test_what_no_view_shows_even_faintly_is_not_looked_at_again() -> None:
     weak = [answer(0.59, close_points(40.0))] * 2
     assert masses(search([FLAT, *weak * 6], threshold=0.8)) == [0.59, 0.59]
 

@@ -16,7 +16,7 @@ from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import PresenceRule
-from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
+from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, SHARE_IN_DOUBT, PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
@@ -230,6 +230,20 @@ def test_a_doubtful_pose_counts_as_found_where_that_is_accepted(balls) -> None:
     estimate = doubting_engine().estimate(balls[0], presence=PresenceRule(accept_doubtful=True))
     assert (estimate.status, estimate.reason, estimate.pose.doubt) == ("found", "", "")
     assert any("1.01" in warning and "accepted" in warning for warning in estimate.warnings)
+
+
+def test_landmarks_of_a_doubtful_body_are_less_sure_than_their_heatmaps_say(balls) -> None:
+    """Whether it is accepted, or shown on request; a landmark that stands out may be of something else."""
+    surest = ball_engine().estimate(balls[0]).pose.confidence
+    doubting, blind = doubting_engine(), ball_engine(calibration=replace(uncalibrated(), detection_threshold=1.2))
+    accepted = PresenceRule(accept_doubtful=True)
+    for estimate in (
+        doubting.estimate(balls[0]),
+        doubting.estimate(balls[0], presence=accepted),
+        blind.estimate(balls[0]).showing_what_was_seen(),
+    ):
+        np.testing.assert_allclose(estimate.pose.confidence, SHARE_IN_DOUBT * surest)
+    assert ball_engine().estimate(balls[0]).found and SHARE_IN_DOUBT < 0.9
 
 
 def test_the_threshold_may_be_given(balls) -> None:

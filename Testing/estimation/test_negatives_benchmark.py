@@ -29,6 +29,14 @@ def test_more_than_two_hundred_volumes_of_every_kind(tmp_path: Path) -> None:
     assert set(worlds) == {*negatives.WORLDS, "noise and shapes", "real: thing"} and min(worlds.values()) >= 20
 
 
+def test_later_numbers_are_other_volumes(tmp_path: Path) -> None:
+    first, later = (
+        [negatives._stem(one) for one in negatives.negatives(sizes, [thing(tmp_path)])]
+        for sizes in (negatives.Sizes(), negatives.Sizes(first=20))
+    )
+    assert len(first) == len(later) and not set(first) & set(later)
+
+
 @pytest.mark.parametrize("world", [*negatives.WORLDS, "noise and shapes", "real: thing"])
 def test_a_volume_has_greys_and_the_size_of_a_scan(world: str, tmp_path: Path) -> None:
     small = negatives.Sizes(scenes=1, noises=1, pieces=2, spacing_mm=5.0)
