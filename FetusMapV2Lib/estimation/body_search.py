@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate, ViewPrediction
 from FetusMapV2Lib.estimation.limb_decoding import limb_pairs
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import surroundings_view
+from FetusMapV2Lib.estimation.network_views import surroundings_view, turned_views
 from FetusMapV2Lib.estimation.second_body import LEAST_CLEARNESS, is_second_body
 from FetusMapV2Lib.estimation.view_reader import ViewReader
+from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model
 
@@ -50,6 +52,10 @@ _ABANDON_SHARE = 0.75
 _LARGE_VOLUME, _SAME_BODY = 0.9, 0.15
 #: Below this probability mass around head and trunk the whole volume does not show a body even faintly.
 _FAINT_MASS = 0.2
+
+
+#: What a view is aimed at.
+_Aim = TypeVar("_Aim", Grid, BodyFrame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,22 +205,40 @@ class BodySearch:
         first look is near the truth then.
         """
         last = close[-1] if close else None
-        if last is None or last.frame is None or not self._is_unclear(whole, last):
+        if last is None or last.frame is None or whole.grid is None or not self._is_unclear(whole, last):
             return []
-        stages.reach(0.75, "turned volume")
-        turned = reader.turned_with_hypotheses(whole, TURNED_HYPOTHESES)
+
+        def look(grids: Sequence[Grid]) -> list[ViewPrediction]:
+            return reader.turned_with_hypotheses(grids, TURNED_HYPOTHESES)
+
+        turned = self._seen(turned_views(whole.grid), look, stages, "turned volume", (0.75, 0.03))
         starts = new_starts([view.hypotheses for view in turned], whole.hypotheses)
-        first: list[ViewPrediction] = []
-        side_by_side = 1 if self._runner.device.type == "cpu" else len(starts)
-        while len(first) < len(starts):
-            stages.reach(0.77 + 0.05 * len(first) / len(starts), "close view")
-            first += reader.close_views(starts[len(first) : len(first) + side_by_side])
+        first = self._seen(starts, reader.close_views, stages, "close view", (0.78, 0.04))
         clearest = sorted(first, key=lambda view: view.mean_peak_mass, reverse=True)[:MAXIMUM_TURNED]
         hopeful = (view for view in clearest if view.mean_peak_mass >= self._hopeless_peak_mass)
         frames = tuple(view.frame for view in hopeful if view.frame is not None)
         views = self._close_views(reader, frames, stages, (0.82, 0.08))
         clearer = bool(views) and views[-1].mean_peak_mass >= last.mean_peak_mass + _CLEARER
         return views if clearer else []
+
+    def _seen(
+        self,
+        views: Sequence[_Aim],
+        look: Callable[[Sequence[_Aim]], list[ViewPrediction]],
+        stages: Stages,
+        stage: str,
+        progress: tuple[float, float],
+    ) -> list[ViewPrediction]:
+        """What is seen in some views: on a GPU all at once, on a CPU one after the other, with progress in between.
+
+        The progress begins with the first number and grows by the second.
+        """
+        together = 1 if self._runner.device.type == "cpu" else len(views)
+        seen: list[ViewPrediction] = []
+        while len(seen) < len(views):
+            stages.reach(progress[0] + progress[1] * len(seen) / len(views), stage)
+            seen += look(views[len(seen) : len(seen) + together])
+        return seen
 
     def _is_unclear(self, whole: ViewPrediction, last: ViewPrediction) -> bool:
         """Whether there may be a body, but not clearly so."""

@@ -54,7 +54,7 @@ UNLIKE_TRAINING = (
     "Radii are wider and confidences lower for that, but errors may be larger still; check every landmark."
 )
 #: Of a body that is not found beyond doubt, confidences are this share of what the heatmaps say: they tell how clearly
-#: a landmark stands out, not whether the body is another one.
+#: a landmark stands out, not whether the body is another one (docs/accuracy.md, Sure landmarks of doubtful bodies).
 SHARE_IN_DOUBT = 0.85
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 

@@ -21,7 +21,7 @@ from FetusMapV2Lib.estimation.estimate import View, ViewPrediction
 from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks, second_peaks
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, turned_views, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
 from FetusMapV2Lib.estimation.second_body import frame_beside
 from FetusMapV2Lib.imaging.grid import Grid
@@ -91,10 +91,9 @@ class ViewReader:
         """The whole volume, with at most `count` body frames that explain its heatmaps."""
         return self._views("whole", [self._whole_grid()], (), count)[0]
 
-    def turned_with_hypotheses(self, whole: ViewPrediction, count: int) -> list[ViewPrediction]:
-        """The whole volume turned in each way that shows all of it, with at most `count` body frames each."""
-        assert whole.grid is not None
-        return self._views("whole", turned_views(whole.grid), (), count)
+    def turned_with_hypotheses(self, grids: Sequence[Grid], count: int) -> list[ViewPrediction]:
+        """The whole volume on grids that are turned (`turned_views`), with at most `count` body frames each."""
+        return self._views("whole", grids, (), count)
 
     def frame_beside(self, first: ViewPrediction) -> tuple[BodyFrame, float] | None:
         """The likeliest body beside that of a view, and how clear it is (`second_body.frame_beside`).

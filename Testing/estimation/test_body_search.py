@@ -96,12 +96,14 @@ def searched(
     threshold: float = 0.0,
     volume: Volume = VOLUME,
     stages: Stages | None = None,
+    second_from: float = math.inf,
     **info: Any,
 ) -> SearchResult:
     info = {"views": ("whole", "close"), **info}
     model = Model(script, LIBRARY, TEMPLATE, ModelInfo("script", {"kind": "stub"}, SHAPE, SIGMA, **info))  # type: ignore[arg-type]
     runner = NetworkRunner(script, SHAPE, torch.device("cpu"), "for a test")  # type: ignore[arg-type]
-    return BodySearch(model, runner, threshold).run(DeviceVolume(volume, runner.device), stages or Stages(), previous)
+    body_search, placed = BodySearch(model, runner, threshold), DeviceVolume(volume, runner.device)
+    return body_search.run(placed, stages or Stages(), previous, second_from)
 
 
 def masses(result: SearchResult) -> list[float]:
@@ -224,6 +226,19 @@ def test_the_same_body_more_clearly_is_not_a_turned_one() -> None:
     assert masses(result)[-1] == 0.9 and not result.turned
 
 
+@pytest.mark.parametrize(("followed", "sought"), [(0.9, False), (0.5, True)])
+def test_no_second_body_is_looked_for_beside_one_that_only_the_turned_volume_shows(
+    followed: float, sought: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first look saw beside it may be the same body the other way round."""
+    looked: list[Any] = []
+    monkeypatch.setattr(BodySearch, "_second_body", lambda *given: looked.append(given) or [])
+    first = [answer(0.7), *[answer(0.5)] * (looks() - 1)]
+    script = Script([*UNCLEAR, *TURNED, *first, answer(followed), answer(0.5)], endless=True)
+    assert searched(script, second_from=0.0).turned != sought
+    assert bool(looked) == sought
+
+
 def test_a_clear_close_view_is_looked_at_again_where_the_whole_volume_shows_too_little() -> None:
     """The detection score, of both, counts."""
     nothing, clear = FLAT, [answer(0.82)] * 6
@@ -236,12 +251,19 @@ def test_a_clear_close_view_is_looked_at_again_where_the_whole_volume_shows_too_
 def test_progress_begins_at_nothing_and_grows(before: float | None) -> None:
     """Near the pose before, in the whole volume, along hypotheses, and in the turned volume."""
     told: list[float] = []
-    stages = Stages(lambda fraction, stage: told.append(fraction))
+    names: list[str] = []
+
+    def on_progress(fraction: float, stage: str) -> None:
+        told.append(fraction)
+        names.append(stage)
+
+    stages = Stages(on_progress)
     near = [] if before is None else [answer(0.5)]
     script = Script([*near, *UNCLEAR, *TURNED, answer(0.5)], endless=True)
     searched(script, before and previous(before), stages=stages)
     counted = told[told.index(0.0, len(near) and 1) :]
     assert told[0] == 0.0 and counted[0] == 0.0 and counted == sorted(counted) and 0.85 < counted[-1] <= 0.9
+    assert names.count("turned volume") == len(TURNED)  # so that it may be cancelled in between
 
 
 def test_what_no_view_shows_even_faintly_is_not_looked_at_again() -> None:

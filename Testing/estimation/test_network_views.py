@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, turned_views
 from FetusMapV2Lib.imaging.grid import Grid
 
 SCHEMA = default_schema()
@@ -66,3 +66,22 @@ def test_the_surroundings_of_a_large_body_are_the_whole_view():
     whole = Grid.around(np.array([1.0, 2.0, 3.0]), np.eye(3), 2.0, (64, 48, 48))
     grid = surroundings_view(BodyFrame(np.zeros(3), np.eye(3), 80.0), whole)
     np.testing.assert_allclose(grid.grid_to_ras, whole.grid_to_ras)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((64, 48, 48), 7), ((64, 48, 40), 3)])
+def test_turned_views_cover_the_box_of_the_whole_view_each_in_its_own_way(shape: tuple[int, int, int], count: int):
+    oblique = Rotation.from_euler("xyz", (20, -35, 50), degrees=True).as_matrix()
+    whole = Grid.around(np.array([5.0, -3.0, 40.0]), oblique, 2.0, shape)
+    ends = np.stack(np.meshgrid(*((0, size - 1) for size in shape[::-1])), axis=-1).reshape(-1, 3)
+
+    def corners(grid: Grid) -> np.ndarray:
+        found = whole.to_voxel(grid.to_world(ends)).round(6)
+        return found[np.lexsort(found.T)]
+
+    turned = turned_views(whole)
+    assert len(turned) == count
+    for grid in turned:
+        assert grid.shape == whole.shape
+        np.testing.assert_allclose(corners(grid), corners(whole), atol=1e-5)
+    axes = [np.round(grid.axes, 6).tobytes() for grid in (whole, *turned)]
+    assert len(set(axes)) == count + 1
