@@ -58,6 +58,11 @@ class World:
     truths: np.ndarray
 
     @property
+    def positions(self) -> np.ndarray:
+        """(N, 22, 3) RAS mm."""
+        return np.stack([answer.positions for answer in self.answers])
+
+    @property
     def confidence(self) -> np.ndarray:
         """(N, 22)."""
         return np.stack([answer.confidence for answer in self.answers])
@@ -65,7 +70,7 @@ class World:
     @property
     def distances(self) -> np.ndarray:
         """(N, 22) mm, NaN for landmarks without a truth."""
-        return distances_mm(np.stack([answer.positions for answer in self.answers]), self.truths)
+        return distances_mm(self.positions, self.truths)
 
 
 def world_of(model: ModelChoice, folder: Path, kept: Path, most: int) -> World:
@@ -85,13 +90,12 @@ def sure_but_wrong(confidence: np.ndarray, distances: np.ndarray) -> str:
 def column(world: World) -> list[str]:
     """The figures of a world, in the order of `ROWS`."""
     answers, truths, distances = world.answers, world.truths, world.distances
-    positions = np.stack([answer.positions for answer in answers])
     ed = np.array([row[np.isfinite(row)].mean() for row in distances])
     mean = mean_interval(ed)
     grades = [answer.status for answer in answers]
     either = np.concatenate([answer.inside_either(truth) for answer, truth in zip(answers, truths, strict=True)])
-    crl = application_errors_by_case(positions, truths, default_schema())["crl"]
-    sides = limb_sides_right(positions, truths, default_schema())
+    crl = application_errors_by_case(world.positions, truths, default_schema())["crl"]
+    sides = limb_sides_right(world.positions, truths, default_schema())
     return [
         str(len(answers)),
         f"{grades.count('found')}+{grades.count('doubtful')}",
