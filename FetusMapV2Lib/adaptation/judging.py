@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 SITE, SIMULATED = "the site's cases", "simulated cases"
 #: By how much the model may become worse on simulated cases, mm.
 MOST_FORGOTTEN_MM = 0.6
+#: How many of the site's fetuses may become doubtful instead of found, if all landmarks together clearly come closer.
+MOST_DOUBTFUL_INSTEAD = 1
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def judge(before: Side, after: Side) -> Judgement:
 
 
 def _objections(measures: Sequence[Measure]) -> list[str]:
+    by_key = {(one.key, one.cases): one for one in measures}
     found = []
     for one in measures:
         change = 0.0 if one.difference is None else one.difference.value
@@ -100,11 +103,23 @@ def _objections(measures: Sequence[Measure]) -> list[str]:
         if (one.key, one.cases) == ("known_mm", SIMULATED) and change > MOST_FORGOTTEN_MM:
             found.append(f"it has forgotten {SIMULATED} ({change:+.2f} mm; at most {MOST_FORGOTTEN_MM:g} mm)")
         must_not_fall = (one.key, one.cases) in (("found", SITE), ("shown", SITE), ("shown", SIMULATED))
-        if must_not_fall and one.after.value < one.before.value:
+        if must_not_fall and one.after.value < one.before.value and not _is_made_up_for(one, by_key):
             found.append(f"fewer fetuses are found in {one.cases} ({one.name})")
         if one.key == "false_alarms" and one.after.value > one.before.value:
             found.append(f"more fetuses are found where there is none ({one.cases})")
     return found
+
+
+def _is_made_up_for(fallen: Measure, by_key: Mapping[tuple[str, str], Measure]) -> bool:
+    """Whether one case of the site that is doubtful instead of found is worth it: all are clearly closer.
+
+    A score just below the threshold instead of just above it asks a person to look; a distance is what he then sees.
+    """
+    if (fallen.key, fallen.cases) != ("found", SITE):
+        return False
+    lost = round((fallen.before.value - fallen.after.value) * fallen.count)
+    difference = by_key["known_mm", SITE].difference
+    return lost <= MOST_DOUBTFUL_INSTEAD and difference is not None and difference.high < 0
 
 
 def _distances(cases: str, before: Seen, after: Seen) -> list[Measure]:

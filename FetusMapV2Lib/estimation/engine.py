@@ -39,7 +39,7 @@ from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expecte
 from FetusMapV2Lib.estimation.second_body import SECOND_SEEN, grade_second
 from FetusMapV2Lib.imaging.fill_values import without_fill
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.models.calibration import Calibration, uncalibrated
+from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, Calibration, uncalibrated
 from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.models.model_index import find_model
 
@@ -53,9 +53,6 @@ UNLIKE_TRAINING = (
     "Unlike the training volumes: the picture is {:.1f} times as unfamiliar to the model as known ones are at most. "
     "Radii are wider and confidences lower for that, but errors may be larger still; check every landmark."
 )
-#: Of a body that is not found beyond doubt, confidences are this share of what the heatmaps say: they tell how clearly
-#: a landmark stands out, not whether the body is another one (docs/accuracy.md, Sure landmarks of doubtful bodies).
-SHARE_IN_DOUBT = 0.85
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 

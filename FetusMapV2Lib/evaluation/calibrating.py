@@ -22,7 +22,7 @@ from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_dire
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.models.calibration import Calibration
+from FetusMapV2Lib.models.calibration import FEWEST_CASES, Calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
 from FetusMapV2Lib.models.world_calibration import (
     Observations,
@@ -34,9 +34,8 @@ from FetusMapV2Lib.models.world_calibration import (
 
 Array = NDArray[np.float64]
 
-#: With fewer, a 90 % radius would be a guess (`fit_calibration` refuses them); and the fewest that may move an earlier
-#: calibration.
-FEWEST_CASES, FEWEST_TO_MOVE = 10, 3
+#: The fewest cases that may move an earlier calibration.
+FEWEST_TO_MOVE = 3
 #: A model with half of the landmarks farther off than this (mm) is useless; so is one whose detection score is higher
 #: in a volume with a fetus than in one without in less than this share of pairs, if there are some of both.
 _USELESS_MM, _USELESS_SHARE, _SOME = 15.0, 0.75, 5

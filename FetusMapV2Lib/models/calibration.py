@@ -27,6 +27,11 @@ CLOSE_ENOUGH_MM = 5.0
 #: Share of the detection threshold from which a fetus is doubtful, for models whose file states no such threshold:
 #: below it lay all volumes without a fetus.
 DOUBTFUL_SHARE = 0.93
+#: Of a body that is not found beyond doubt, confidences are this share of what the heatmaps say: they tell how clearly
+#: a landmark stands out, not whether the body is another one (docs/accuracy.md, Sure landmarks of doubtful bodies).
+SHARE_IN_DOUBT = 0.85
+#: With fewer cases a 90 % radius would be a guess.
+FEWEST_CASES = 10
 _MASS_FLOOR = 0.02
 _SPREAD_FLOOR_MM = 0.1
 _ERROR_FLOOR_MM = 0.1
@@ -42,9 +47,9 @@ class Calibration:
     ``log u_l = offset_l + spread_weight log(spread_mm) + mass_weight log(1 - peak_mass + 0.02) + widening excess`` is
     the typical error, where `excess` is by how much a picture is less familiar than known ones (`excess_of`); the 90 %
     radius is ``radius_factor_l * u_l`` (split-conformal quantile), the confidence
-    ``sigmoid(confidence_offset - confidence_slope log u_l)``. A fetus is found if the detection score
-    (`detection.detection_score_of`) reaches `detection_threshold`, and doubtful if it reaches
-    `least_detection_score`.
+    ``sigmoid(confidence_offset - confidence_slope log u_l)``, of a body in doubt `SHARE_IN_DOUBT` of it. A fetus is
+    found if the detection score (`detection.detection_score_of`) reaches `detection_threshold`, and doubtful if it
+    reaches `least_detection_score`.
 
     Attributes:
         doubtful_threshold: score from which a fetus is doubtful; None in older files, see `least_detection_score`.
@@ -128,7 +133,7 @@ class Calibration:
         return first, second
 
     def confidence(self, spread_mm: Array, peak_mass: Array, unfamiliarity: Array | float = math.nan) -> Array:
-        """Probability that each landmark lies within `CLOSE_ENOUGH_MM` of the truth."""
+        """Probability that each landmark of a body that is found lies within `CLOSE_ENOUGH_MM` of the truth."""
         log_error = np.log(self.typical_error_mm(spread_mm, peak_mass, unfamiliarity))
         return np.asarray(_sigmoid(self.confidence_offset - self.confidence_slope * log_error))
 
@@ -226,6 +231,7 @@ def fit_calibration(
     *,
     unfamiliarity: Array | None = None,
     weights: Array | None = None,
+    found: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Fit a calibration to held-out cases.
 
@@ -236,12 +242,14 @@ def fit_calibration(
         detection_threshold: see `Calibration`; from cases with and without a fetus.
         unfamiliarity: (cases,) how unfamiliar each picture is; None = unknown, so that radii are not widened.
         weights: (cases,) how much each case counts; None = all the same.
+        found: (cases,) whose bodies are seen beyond doubt: confidences are fitted to these alone, as those of the
+            others are lowered (`SHARE_IN_DOUBT`), unless they are fewer than ten; None = all.
 
     Raises:
         ModelError: fewer than ten cases.
     """
     cases, landmarks = errors_mm.shape
-    if cases < 10:
+    if cases < FEWEST_CASES:
         raise ModelError(f"{cases} cases are too few to calibrate on", remedy="Give at least ten cases with landmarks")
     spread, mass = _features(spread_mm, peak_mass)
     log_error = np.log(np.maximum(errors_mm, _ERROR_FLOOR_MM))
@@ -257,8 +265,10 @@ def fit_calibration(
     factors = np.array(
         [np.exp(conformal_quantile(residual[:, row] - offsets[row], counts)) for row in range(landmarks)]
     )
-    each = np.broadcast_to(counts[:, None], known.shape)[known]
-    confidence = _logistic((offsets + slope)[known], errors_mm[known] <= CLOSE_ENOUGH_MM, each)
+    clear = np.ones(cases, dtype=bool) if found is None or found.sum() < FEWEST_CASES else found
+    sure = known & clear[:, None]
+    each = np.broadcast_to(counts[:, None], known.shape)[sure]
+    confidence = _logistic((offsets + slope)[sure], errors_mm[sure] <= CLOSE_ENOUGH_MM, each)
     return Calibration(
         offsets=tuple(offsets.tolist()),
         spread_weight=spread_weight,

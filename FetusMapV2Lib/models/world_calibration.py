@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift, lengths_of
 from FetusMapV2Lib.core.errors import ModelError
-from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile, fit_calibration
+from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, Calibration, conformal_quantile, fit_calibration
 from FetusMapV2Lib.models.familiarity import FEWEST_CASES, Familiarity, distances_among, fit_familiarity
 
 Array = NDArray[np.float64]
@@ -132,16 +132,13 @@ def calibrate(
     seen = {name: world.with_shift(place) for name, world in seen.items()}
     familiarity = _familiarity(seen[own], earlier, say)
     stacked = _stacked(seen, familiarity, own)
-    if earlier is not None and earlier.cases > 0:
-        fitted = _shrunk(stacked, replace(earlier, familiarity=familiarity), say)
-    else:
-        strange = stacked.unfamiliarity if len(seen) > 1 else None  # one world does not tell how errors grow outside it
-        each = stacked.errors_mm, stacked.spread_mm, stacked.peak_mass
-        fitted = fit_calibration(*each, unfamiliarity=strange, weights=stacked.weights)
-        fitted = replace(fitted, familiarity=familiarity)
     scores = np.concatenate([world.detection_score for world in seen.values()])
     empty = np.concatenate([np.zeros(0), *(world.empty_presence for world in worlds.values())])
+    shrunk = None
+    if earlier is not None and earlier.cases > 0:
+        shrunk = _shrunk(stacked, replace(earlier, familiarity=familiarity), say)
     found, doubtful = presence_thresholds(scores, empty, earlier or (None if len(empty) else safe), say)
+    fitted = shrunk or replace(_fitted(stacked, len(seen), scores >= found), familiarity=familiarity)
     return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful, shift=place)
 
 
@@ -217,12 +214,13 @@ def coverage(name: str, world: Observations, calibration: Calibration) -> WorldC
     world = world.with_shift(calibration.shift)
     strange = unfamiliarities(world, calibration.familiarity)
     shape = world.spread_mm, world.peak_mass, strange
-    known = np.isfinite(world.errors_mm)
-    errors, radii = world.errors_mm[known], calibration.radius90_mm(*shape)[known]
-    confidence = calibration.confidence(*shape)[known]
-    sure = confidence >= 0.9
     score, least = world.detection_score, calibration.least_detection_score
     found = score >= calibration.detection_threshold
+    known = np.isfinite(world.errors_mm)
+    errors, radii = world.errors_mm[known], calibration.radius90_mm(*shape)[known]
+    share = np.where(found, 1.0, SHARE_IN_DOUBT)
+    confidence = (share[:, None] * calibration.confidence(*shape))[known]
+    sure = confidence >= 0.9
     two_peaked, inside_either = _inside_either(world, calibration, strange)
     return WorldCoverage(
         name=name,
@@ -329,6 +327,18 @@ def _stacked(worlds: Mapping[str, Observations], familiarity: Familiarity | None
         np.concatenate([world.peak_mass for world in each]),
         np.concatenate(strange),
         np.concatenate([np.full(len(world.errors_mm), count / len(each) / len(world.errors_mm)) for world in each]),
+    )
+
+
+def _fitted(cases: _Stacked, worlds: int, found: NDArray[np.bool_]) -> Calibration:
+    """A calibration by these cases alone; one world does not tell how errors grow outside it."""
+    return fit_calibration(
+        cases.errors_mm,
+        cases.spread_mm,
+        cases.peak_mass,
+        unfamiliarity=cases.unfamiliarity if worlds > 1 else None,
+        weights=cases.weights,
+        found=found,
     )
 
 

@@ -246,6 +246,26 @@ def test_what_is_worse_is_objected_to(after: Side, objection: str) -> None:
     assert distance.difference is not None and distance.difference.low <= distance.difference.value
 
 
+@pytest.mark.parametrize(
+    ("errors", "scores", "kept"),
+    [
+        (3.0, [0.9] * 5 + [0.65], True),  # one is doubtful now, and every case is closer
+        (3.95, [0.9] * 5 + [0.65], False),  # closer by chance
+        (3.0, [0.9] * 4 + [0.65] * 2, False),  # two are
+        (3.0, [0.9] * 5 + [0.55], False),  # it is not even shown
+    ],
+)
+def test_one_case_that_is_doubtful_instead_of_found_is_made_up_for_if_all_are_clearly_closer(
+    errors: float, scores: list[float], kept: bool
+) -> None:
+    before, after = side(4.0, 2.0, [0.9] * 6, []), side(errors, 2.0, scores, [])
+    if errors == 3.95:  # some cases are farther off
+        after.site.values.errors_mm[:2] += 0.1
+    both = [replace(one, calibration=replace(one.calibration, doubtful_threshold=0.6)) for one in (before, after)]
+    objections = judge(*both).objections
+    assert (objections == ()) is kept and all("fewer fetuses" in one for one in objections)
+
+
 def test_a_body_that_is_lost_before_and_after_is_not_forgotten_and_one_that_is_lost_is() -> None:
     def lost(*errors: float) -> Side:
         one = side(3.0, 2.0, [0.9] * 6, [0.5])

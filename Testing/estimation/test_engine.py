@@ -16,13 +16,13 @@ from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import PresenceRule
-from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, SHARE_IN_DOUBT, PoseEngine
+from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.requests import EstimateRequest
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.models.calibration import uncalibrated
+from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, uncalibrated
 from FetusMapV2Lib.models.familiarity import Familiarity
 from FetusMapV2Lib.models.model_file import Model, load_model, save_model
 from FetusMapV2Lib.network.heatmap import gaussian_target

@@ -9,7 +9,7 @@ import pytest
 
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.core.errors import ModelError
-from FetusMapV2Lib.models.calibration import Calibration, conformal_quantile
+from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, Calibration, conformal_quantile
 from FetusMapV2Lib.models.world_calibration import (
     Observations,
     calibrate,
@@ -89,6 +89,23 @@ def test_confidence_means_what_it_says_in_the_unfamiliar_too(worlds: dict[str, O
     for name in ("own", "odd", "odder"):
         assert coverage(name, worlds[name], calibration).confidence_error < 0.06
     assert coverage("oddest", worlds["oddest"], calibration).sure_but_wrong < 0.1
+
+
+def test_confidences_are_those_of_found_bodies_and_lower_for_one_in_doubt() -> None:
+    """Bodies that were taken for others look as sharp as those that are right, and would make all less sure."""
+    seen = world(1, 80)
+    seen.detection_score[40:] = 0.6
+    seen.empty_presence[:] = 0.65  # so that the threshold lies above these
+    seen.errors_mm[40:60] += 30.0
+    calibration = calibrate({"own": seen})
+    found, doubtful = seen.chosen(range(40), range(10)), seen.chosen(range(40, 80), range(10))
+    assert coverage("found", found, calibration).confidence_error < 0.03
+    assert coverage("found", found, calibration).found == 1 and coverage("doubtful", doubtful, calibration).found == 0
+    shape = doubtful.spread_mm, doubtful.peak_mass
+    assert (calibration.confidence(*shape) >= 0.9).any() and SHARE_IN_DOUBT < 0.9
+    assert coverage("doubtful", doubtful, calibration).sure_but_wrong == 0, "none of them is sure"
+    few = seen.chosen(range(32, 80), range(10))  # eight found bodies tell nothing by themselves
+    assert coverage("found", found, calibrate({"own": few})).confidence_error > 0.1
 
 
 def log_radius(calibration: Calibration) -> float:
