@@ -15,10 +15,12 @@ from FetusMapV2Lib.phantom.collisions import (
 )
 from FetusMapV2Lib.phantom.joints import (
     BODY_RANGES,
+    CLOSE_ARM,
     CROSSED_LEG,
     FOLDED_ARM,
     FOLDED_LEG,
     HAND_AT_FACE,
+    RAISED_LEG,
     SIDES,
     draw_angles,
 )
@@ -58,6 +60,13 @@ def limb_gaps(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> float:
     return least
 
 
+_HABITS = {"arm": HAND_AT_FACE, "leg": CROSSED_LEG}
+#: Ranges of a limb's angles by how it is held.
+_MANNERS = {
+    "": {kind: angle_ranges(kind) for kind in ("arm", "leg")},
+    "folded": {"arm": FOLDED_ARM, "leg": FOLDED_LEG},
+    "raised": {"arm": CLOSE_ARM, "leg": RAISED_LEG},
+}
 _GAP = 0.15
 _HEAD_GAP = -0.4
 
@@ -69,18 +78,14 @@ def _draw_limb(
     side: str,
     placed: list[Limb],
     habit: bool,
-    folded: bool,
+    manner: str,
 ) -> tuple[Limb, Posture] | None:
     """One of a batch of random limbs that overlaps nothing.
 
     A habit is a leg crossed over the midline or a hand at the face: then the best of a few is chosen, else the first.
+    A limb without one is drawn in a manner of `_MANNERS`.
     """
-    if habit:
-        ranges = HAND_AT_FACE if kind == "arm" else CROSSED_LEG
-    elif folded:
-        ranges = FOLDED_ARM if kind == "arm" else FOLDED_LEG
-    else:
-        ranges = angle_ranges(kind)
+    ranges = _HABITS[kind] if habit else _MANNERS[manner][kind]
     angles = draw_angles(generator, ranges, _BATCH)
     joints, bends = place_limb(skeleton, kind, side, angles)
     radii = limb_radii(skeleton.size, kind)
@@ -110,20 +115,25 @@ def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Arra
     return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
 
 
-def _draw_posture(generator: np.random.Generator, size: Size, length: float, folding: float) -> Posture | None:
+def _draw_posture(
+    generator: np.random.Generator, size: Size, length: float, folding: float, raising: float
+) -> Posture | None:
     body = {name: float(values[0]) for name, values in draw_angles(generator, BODY_RANGES, 1).items()}
     skeleton = pose_skeleton(size, length, body)
     if head_clearance(skeleton) < _HEAD_GAP:
         return None
     posture, placed = dict(body), list[Limb]()
     for kind in ("arm", "leg"):
-        # Nothing is drawn where no limb folds, so that earlier seeds give the bodies that they gave.
-        folded = folding > 0 and bool(generator.random() < folding)
+        # Nothing is drawn for what never is, so that earlier seeds give the bodies that they gave.
+        manner = "folded" if folding > 0 and bool(generator.random() < folding) else ""
+        manner = "raised" if raising > 0 and bool(generator.random() < raising) else manner
         both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
         # The first side is random, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
             habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
-            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, folded)
+            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, manner)
+            if drawn is None and manner == "raised" and not habit:  # a curled trunk leaves no room for that
+                drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, "folded")
             if drawn is None:
                 return None
             placed.append(drawn[0])
@@ -142,7 +152,12 @@ class NoPostureError(RuntimeError):
 
 
 def draw_posture(
-    generator: np.random.Generator, size: Size, length: float, attempts: int = 2000, folding: float = 0.0
+    generator: np.random.Generator,
+    size: Size,
+    length: float,
+    attempts: int = 2000,
+    folding: float = 0.0,
+    raising: float = 0.0,
 ) -> Posture:
     """A random posture in which no part of the body overlaps another.
 
@@ -152,12 +167,13 @@ def draw_posture(
         length: of its spine, mm.
         attempts: how many are tried.
         folding: how often arms, and how often legs, are drawn up to the body.
+        raising: how often instead legs are raised in front of the body, and arms close to it.
 
     Raises:
         NoPostureError: none was found.
     """
     for _ in range(attempts):
-        posture = _draw_posture(generator, size, length, folding)
+        posture = _draw_posture(generator, size, length, folding, raising)
         if posture is not None:
             return posture
     raise NoPostureError("no posture without self-intersection was found; the joint ranges are too tight")

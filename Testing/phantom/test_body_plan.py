@@ -16,6 +16,7 @@ from FetusMapV2Lib.phantom.collisions import ellipsoid_distance, surface_points
 from FetusMapV2Lib.phantom.fetus import Fetus, make_fetus
 from FetusMapV2Lib.phantom.joints import NEUTRAL_BODY
 from FetusMapV2Lib.phantom.layers import BONE_LAYER
+from FetusMapV2Lib.phantom.limbs import pose_limbs
 from FetusMapV2Lib.phantom.postures import draw_posture, posture_is_free
 from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.scenes import draw_individual
@@ -212,6 +213,33 @@ def test_limbs_are_drawn_up_as_often_as_asked(usual: Fetus) -> None:
         for often in (0.0, 1.0)
     )
     assert np.median(always) > np.median(rarely) + 8
+
+
+def test_legs_are_raised_and_arms_close_as_often_as_asked(usual: Fetus) -> None:
+    """Shanks then point forward rather than back to the seat."""
+    slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
+    length = spine_length(slim)
+
+    def forward(raising: float, number: int) -> float:
+        posture = draw_posture(random(number), slim, length, folding=0.7, raising=raising)
+        skeleton = pose_skeleton(slim, length, posture)
+        shanks = [limb.joints[2] - limb.joints[1] for limb in pose_limbs(skeleton, posture) if limb.kind == "leg"]
+        return float(-np.mean([shank[1] / np.linalg.norm(shank) for shank in shanks]))
+
+    rarely, always = ([forward(often, number) for number in range(25)] for often in (0.0, 1.0))
+    assert np.median(always) > np.median(rarely) + 0.15
+
+
+@pytest.mark.parametrize("anatomy", ["2026-4", "2026-5"])
+def test_an_anatomy_holds_its_limbs_in_its_own_way(anatomy: str) -> None:
+    body, again = (
+        draw_individual(3, 4, np.array([137.7, 93.6, 93.6]), scene=SceneOptions(anatomy=anatomy)) for _ in range(2)
+    )
+    assert body.posture == again.posture and posture_is_free(body.size, body.length, body.posture)
+    other = "2026-5" if anatomy == "2026-4" else "2026-4"
+    assert (
+        draw_individual(3, 4, np.array([137.7, 93.6, 93.6]), scene=SceneOptions(anatomy=other)).posture != body.posture
+    )
 
 
 def test_a_body_that_has_hardly_a_posture_is_drawn_anew() -> None:
