@@ -73,10 +73,10 @@ def moved_landmarks(shift: LandmarkShift | None, earlier: LandmarkShift | None =
     """A sentence: which landmarks a shift moves how far, or against an earlier one; the farthest first."""
     lengths = np.linalg.norm(lengths_of(shift) - lengths_of(earlier), axis=1)
     named = sorted(((mark.name, lengths[mark.row]) for mark in default_schema().landmarks), key=lambda one: -one[1])
-    listed = ", ".join(f"{name} {share:.1%}" for name, share in named if share >= _NAMED_SHARE)
+    listed = ", ".join(f"{name} {100 * share:.1f} %" for name, share in named if share >= _NAMED_SHARE)
     if not listed:
-        return f"No landmark is moved by {_NAMED_SHARE:.0%} of the crown-rump length."
-    return f"Landmarks that are moved by {_NAMED_SHARE:.0%} of the crown-rump length or more: {listed}."
+        return f"No landmark is moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length."
+    return f"Landmarks that are moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length or more: {listed}."
 
 
 def in_body(vectors_mm: Array, frame: BodyFrame) -> Array:

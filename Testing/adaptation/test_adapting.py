@@ -169,7 +169,7 @@ def test_where_only_landmarks_lie_elsewhere_they_are_moved_and_no_weight_changes
     assert np.array(after.calibration.shift.by_landmark)[:2, 2] == pytest.approx(0.06, abs=0.01)
     assert after.info.training["adapted_steps"] == 0
     for text in (result.report, after.info.evaluation["card"]):
-        assert "Landmarks that are moved by 1% of the crown-rump length or more: " in text
+        assert "Landmarks that are moved by 1 % of the crown-rump length or more: " in text
     assert "Share of the fine-tuned weights: 0, chosen by" in result.report
     assert "its weights as they were, its landmarks moved to where 7 annotated cases" in after.info.evaluation["card"]
 

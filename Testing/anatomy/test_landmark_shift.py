@@ -48,9 +48,9 @@ def test_a_shared_shift_is_found_in_bodies_of_any_size_and_turn() -> None:
     found = fit_landmark_shift([misses(30, 0.5, another_idea())])
     assert found is not None
     np.testing.assert_allclose(found.by_landmark, another_idea().by_landmark, atol=0.006)
-    assert "or more: Forehead 5.0%, " in moved_landmarks(another_idea())
+    assert "or more: Forehead 5.0 %, " in moved_landmarks(another_idea())
     assert moved_landmarks(found, found) == moved_landmarks(None)
-    assert moved_landmarks(None) == "No landmark is moved by 1% of the crown-rump length."
+    assert moved_landmarks(None) == "No landmark is moved by 1 % of the crown-rump length."
 
 
 def test_both_sides_have_the_same_shift_and_the_middle_none_to_a_side() -> None:

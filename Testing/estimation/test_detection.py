@@ -70,7 +70,14 @@ def test_legs_outside_the_picture_leave_the_arms_to_go_by() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trunk", "limbs", "status"), [(0.81, 0.81, "doubtful"), (0.79, 0.95, "none"), (0.95, 0.79, "none")]
+    ("trunk", "limbs", "status"),
+    [
+        (0.81, 0.81, "doubtful"),
+        (0.79, 0.95, "none"),
+        (0.92, 0.76, "doubtful"),  # all landmarks together stand out
+        (0.92, 0.74, "none"),
+        (0.79, 0.99, "none"),
+    ],
 )
 def test_a_whole_body_in_the_close_view_is_doubtful_however_faint_the_volume(
     trunk: float, limbs: float, status: str
