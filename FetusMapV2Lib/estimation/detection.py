@@ -15,8 +15,8 @@ PLAUSIBLE_LENGTH_MM = (15.0, 140.0)
 #: By so much the score and the mass of the limbs together, half each, have to be above the threshold: a head alone may
 #: reach it with something that the network takes for limbs.
 _LIMBS_ABOVE = 0.02
-#: All landmarks together stand out in a close view if their mean mass is this much above the threshold: of 230 volumes
-#: without a fetus and with a score too low for a doubtful one that is so in two (docs/accuracy.md).
+#: All landmarks together stand out in a close view if their mean mass is this much above the threshold: that makes two
+#: of 230 volumes without a fetus doubtful, and four of six with one that were not shown (docs/accuracy.md).
 _ALL_ABOVE = 0.03
 
 

@@ -63,7 +63,7 @@ FOLDED_ARM: dict[str, tuple[float, float, float, float]] = {
     "elbow": (38.0, 120.0, 36.0, 170.0),
 }
 #: Limbs as those of 27-37 weeks are when they stretch: thighs at the abdomen, shanks up before the body, arms close
-#: to the trunk. With the directions of 19,816 poses, opened as there is more room, nine of ten shanks point forward.
+#: to the trunk. Along the directions of 19,816 poses, opened as there is more room, nearly all shanks point forward.
 RAISED_LEG: dict[str, tuple[float, float, float, float]] = {
     **LEG_RANGES,
     "hip_flexion": (80.0, 158.0, 18.0, 180.0),
