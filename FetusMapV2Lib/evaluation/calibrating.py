@@ -22,7 +22,7 @@ from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_dire
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.models.calibration import FEWEST_CASES, Calibration
+from FetusMapV2Lib.models.calibration import FEWEST_TO_FIT, Calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
 from FetusMapV2Lib.models.world_calibration import (
     Observations,
@@ -218,7 +218,7 @@ def calibrate_on_worlds(
     earlier = None if fresh or known is None or not known.cases else known
     safe = known if known is not None and known.detection_threshold > 0 else None  # also of an averaged model
     every = [case for folder in folders for case in find_cases(folder, on_skipped=ignore_skipped)]
-    check_enough(every, FEWEST_CASES if earlier is None else FEWEST_TO_MOVE)
+    check_enough(every, FEWEST_TO_FIT if earlier is None else FEWEST_TO_MOVE)
     worlds = {
         name: observe(engine, folder, _part(on_progress, number, len(folders)), run_case)
         for number, (name, folder) in enumerate(zip(_names(folders), folders, strict=True))
@@ -254,7 +254,7 @@ def _part(on_progress: OnProgress | None, number: int, count: int) -> OnProgress
     return lambda fraction, stage: on_progress((number + fraction) / count, stage)
 
 
-def check_enough(cases: Sequence[CaseFiles], fewest: int = FEWEST_CASES) -> None:
+def check_enough(cases: Sequence[CaseFiles], fewest: int = FEWEST_TO_FIT) -> None:
     """Refuse too few cases before they are processed for hours.
 
     Raises:

@@ -31,7 +31,7 @@ DOUBTFUL_SHARE = 0.93
 #: a landmark stands out, not whether the body is another one (docs/accuracy.md, Sure landmarks of doubtful bodies).
 SHARE_IN_DOUBT = 0.85
 #: With fewer cases a 90 % radius would be a guess.
-FEWEST_CASES = 10
+FEWEST_TO_FIT = 10
 _MASS_FLOOR = 0.02
 _SPREAD_FLOOR_MM = 0.1
 _ERROR_FLOOR_MM = 0.1
@@ -249,7 +249,7 @@ def fit_calibration(
         ModelError: fewer than ten cases.
     """
     cases, landmarks = errors_mm.shape
-    if cases < FEWEST_CASES:
+    if cases < FEWEST_TO_FIT:
         raise ModelError(f"{cases} cases are too few to calibrate on", remedy="Give at least ten cases with landmarks")
     spread, mass = _features(spread_mm, peak_mass)
     log_error = np.log(np.maximum(errors_mm, _ERROR_FLOOR_MM))
@@ -265,7 +265,7 @@ def fit_calibration(
     factors = np.array(
         [np.exp(conformal_quantile(residual[:, row] - offsets[row], counts)) for row in range(landmarks)]
     )
-    clear = np.ones(cases, dtype=bool) if found is None or found.sum() < FEWEST_CASES else found
+    clear = np.ones(cases, dtype=bool) if found is None or found.sum() < FEWEST_TO_FIT else found
     sure = known & clear[:, None]
     each = np.broadcast_to(counts[:, None], known.shape)[sure]
     confidence = _logistic((offsets + slope)[sure], errors_mm[sure] <= CLOSE_ENOUGH_MM, each)

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift, fit_landmark_shift, lengths_of
 from FetusMapV2Lib.core.errors import ModelError
-from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, Calibration, conformal_quantile, fit_calibration
+from FetusMapV2Lib.models.calibration import (
+    FEWEST_TO_FIT,
+    SHARE_IN_DOUBT,
+    Calibration,
+    conformal_quantile,
+    fit_calibration,
+)
 from FetusMapV2Lib.models.familiarity import FEWEST_CASES, Familiarity, distances_among, fit_familiarity
 
 Array = NDArray[np.float64]
@@ -266,7 +272,7 @@ def left_out_coverages(
     rows = []
     for name, world in seen.items():
         others = {other: seen[other] for other in seen if other != name}
-        if name != own and sum(len(other.errors_mm) for other in others.values()) >= 10:
+        if name != own and sum(len(other.errors_mm) for other in others.values()) >= FEWEST_TO_FIT:
             rows.append(coverage(name, world, calibrate(others, own=own, shift=shift, known_shift=known_shift)))
     return rows
 

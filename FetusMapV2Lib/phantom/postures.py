@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from FetusMapV2Lib.phantom.body_plan import HIP
@@ -116,7 +118,7 @@ def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Arra
 
 
 def _draw_posture(
-    generator: np.random.Generator, size: Size, length: float, folding: float, raising: float
+    generator: np.random.Generator, size: Size, length: float, manners: Mapping[str, float]
 ) -> Posture | None:
     body = {name: float(values[0]) for name, values in draw_angles(generator, BODY_RANGES, 1).items()}
     skeleton = pose_skeleton(size, length, body)
@@ -124,9 +126,10 @@ def _draw_posture(
         return None
     posture, placed = dict(body), list[Limb]()
     for kind in ("arm", "leg"):
-        # Nothing is drawn for what never is, so that earlier seeds give the bodies that they gave.
-        manner = "folded" if folding > 0 and bool(generator.random() < folding) else ""
-        manner = "raised" if raising > 0 and bool(generator.random() < raising) else manner
+        manner = ""
+        for name, share in manners.items():
+            if generator.random() < share:
+                manner = name
         both_cross = kind == "leg" and bool(generator.random() < CROSSED_LEGS)
         # The first side is random, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
@@ -156,8 +159,7 @@ def draw_posture(
     size: Size,
     length: float,
     attempts: int = 2000,
-    folding: float = 0.0,
-    raising: float = 0.0,
+    manners: Mapping[str, float] | None = None,
 ) -> Posture:
     """A random posture in which no part of the body overlaps another.
 
@@ -166,14 +168,14 @@ def draw_posture(
         size: of the body.
         length: of its spine, mm.
         attempts: how many are tried.
-        folding: how often arms, and how often legs, are drawn up to the body.
-        raising: how often instead legs are raised in front of the body, and arms close to it.
+        manners: how often arms, and how often legs, are "folded" (drawn up to the body) or "raised" (legs in front of
+            the body, arms close to it); of two that are drawn the later one counts. None = neither.
 
     Raises:
         NoPostureError: none was found.
     """
     for _ in range(attempts):
-        posture = _draw_posture(generator, size, length, folding, raising)
+        posture = _draw_posture(generator, size, length, manners or {})
         if posture is not None:
             return posture
     raise NoPostureError("no posture without self-intersection was found; the joint ranges are too tight")

@@ -43,8 +43,8 @@ _ATTEMPTS, _BODIES = 40, 8
 _CLINGING, _CLINGS_MM = 0.3, (1.2, 9.0)
 #: The same of the scenes "clinging": there is hardly any fluid.
 _CLOSE_MM = (1.0, 3.5)
-#: How often arms, and how often legs, are drawn up to the body, and how often instead raised (`draw_posture`).
-_FOLDING, _RAISING = {"2026-4": 0.7, "2026-5": 0.7}, {"2026-5": 0.8}
+#: How often arms, and how often legs, are held in which manner (`draw_posture`).
+_MANNERS = {"2026-4": {"folded": 0.7}, "2026-5": {"folded": 0.7, "raised": 0.8}}
 #: Least gap between twins, mm.
 _TWIN_GAP_MM = 1.5
 _STREAMS = (
@@ -141,7 +141,7 @@ def _some_body(generator: np.random.Generator, size: Size, anatomy: str = CURREN
     for _ in range(_BODIES):
         own = size.built(draw_build(generator, size.days, size.crl, anatomy))
         try:
-            _held(generator, own, spine_length(own), anatomy, attempts=40)
+            draw_posture(generator, own, spine_length(own), attempts=40, manners=_MANNERS.get(anatomy))
         except NoPostureError:
             continue
         return own
@@ -158,19 +158,13 @@ def _posed(
     """
     for _ in range(_BODIES):
         try:
-            return size, length, _held(postures, size, length, anatomy)
+            return size, length, draw_posture(postures, size, length, manners=_MANNERS.get(anatomy))
         except NoPostureError:
             if another is None:
                 raise
             size = another()
             length = spine_length(size)
     raise NoPostureError(f"none of {_BODIES} bodies has a posture without self-intersection")
-
-
-def _held(generator: np.random.Generator, size: Size, length: float, anatomy: str, attempts: int = 2000) -> Posture:
-    """A posture with limbs held as those of an anatomy are."""
-    folding, raising = _FOLDING.get(anatomy, 0.0), _RAISING.get(anatomy, 0.0)
-    return draw_posture(generator, size, length, attempts, folding, raising)
 
 
 def _too_small(size: Size, extent_mm: Array) -> InputError:

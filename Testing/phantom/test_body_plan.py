@@ -209,8 +209,8 @@ def test_limbs_are_drawn_up_as_often_as_asked(usual: Fetus) -> None:
     slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
     length = spine_length(slim)
     rarely, always = (
-        [draw_posture(random(n), slim, length, folding=often)["left_hip_flexion"] for n in range(25)]
-        for often in (0.0, 1.0)
+        [draw_posture(random(n), slim, length, manners=manners)["left_hip_flexion"] for n in range(25)]
+        for manners in (None, {"folded": 1.0})
     )
     assert np.median(always) > np.median(rarely) + 8
 
@@ -221,7 +221,7 @@ def test_legs_are_raised_and_arms_close_as_often_as_asked(usual: Fetus) -> None:
     length = spine_length(slim)
 
     def forward(raising: float, number: int) -> float:
-        posture = draw_posture(random(number), slim, length, folding=0.7, raising=raising)
+        posture = draw_posture(random(number), slim, length, manners={"folded": 0.7, "raised": raising})
         skeleton = pose_skeleton(slim, length, posture)
         shanks = [limb.joints[2] - limb.joints[1] for limb in pose_limbs(skeleton, posture) if limb.kind == "leg"]
         return float(-np.mean([shank[1] / np.linalg.norm(shank) for shank in shanks]))
