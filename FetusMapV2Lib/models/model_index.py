@@ -136,23 +136,29 @@ def install_model(
 ) -> ModelEntry:
     """Copy a model file beside an index, the user's if none is given, as ``NAME.safetensors`` and register it.
 
+    Results call the copy by this name, too. Only a model that was changed after its file was written is copied as it
+    is: written anew, it would no longer warn of that.
+
     Raises:
         ModelError: the model cannot be loaded, or the name is no plain file name or that of a bundled model.
         OutputError: a model of that name exists and `overwrite` is false, or the folder cannot be written.
     """
-    from FetusMapV2Lib.models.model_file import load_model
+    from FetusMapV2Lib.models.model_file import load_model, save_model
 
     _check_name(name)
     if index is None and name in {entry.name for entry in read_index(_bundled_index())}:
         raise ModelError("a bundled model has this name", where=name, remedy="Choose another name")
-    load_model(file)
+    model = load_model(file)
     path = Path(index) if index is not None else user_index()
     target = path.parent / f"{name}.safetensors"
     with lock_index(path):
         if path.is_file():
             read_index(path)  # fails for a broken index before anything is copied
-        with atomic_write(target, overwrite=overwrite) as temporary:
-            shutil.copyfile(file, temporary)
+        if model.altered or model.info.name == name:
+            with atomic_write(target, overwrite=overwrite) as temporary:
+                shutil.copyfile(file, temporary)
+        else:
+            save_model(target, model.with_info(name=name), overwrite=overwrite)
         return _registered(target, name, description, default, path)
 
 

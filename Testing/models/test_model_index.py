@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cli.synthetic_balls import model_of
 from FetusMapV2Lib.core.errors import ModelError, OutputError
 from FetusMapV2Lib.models import model_index
 from FetusMapV2Lib.models.index_file import file_sha256
-from FetusMapV2Lib.models.model_file import Model, save_model
+from FetusMapV2Lib.models.model_file import Model, load_model, save_model
 from FetusMapV2Lib.models.model_index import (
     find_model,
     install_model,
@@ -187,6 +188,32 @@ def test_installing_a_model_copies_and_registers_it(model: Model, tmp_path: Path
     with pytest.raises(ModelError):
         install_model(tmp_path / "none.safetensors", "other", index=index)
     assert [one.name for one in list_models(index)] == ["site-1"]
+
+
+def test_results_call_an_installed_model_by_the_name_it_was_given(model: Model, tmp_path: Path) -> None:
+    source, index = tmp_path / "model.safetensors", tmp_path / "Models" / "models.json"
+    save_model(source, model)
+    before = source.read_bytes()
+    installed = load_model(install_model(source, "site-1", index=index).path)
+    assert installed.identity.startswith("site-1 (")
+    assert not installed.altered
+    assert installed.checksum == load_model(source).checksum
+    assert installed.info == replace(load_model(source).info, name="site-1")
+    assert installed.calibration == load_model(source).calibration
+    assert source.read_bytes() == before
+
+
+def test_a_model_changed_after_it_was_written_still_says_so_when_installed(model: Model, tmp_path: Path) -> None:
+    source, index = tmp_path / "model.safetensors", tmp_path / "Models" / "models.json"
+    save_model(source, model)
+    content = source.read_bytes()
+    notice = model.info.notice.encode()
+    assert notice in content
+    source.write_bytes(content.replace(notice, notice[:-1] + b"!"))
+    assert load_model(source).altered
+    installed = install_model(source, "site-1", index=index).path
+    assert load_model(installed).altered
+    assert installed.read_bytes() == source.read_bytes()
 
 
 # ---- the user's models beside the bundled ones
