@@ -1,10 +1,12 @@
 """How a model holds out of its own world: volumes of several renderers, changed one factor at a time.
 
 Prints one table per model with two columns, its own held-out world and a left-out one, as the documentation shows it.
-Every record is a file of its own, written whole: a run that was cut goes on, and several processes share the work.
+A world may also be a folder of annotated cases, those of another simulator or of a site. Every record is a file of its
+own, written whole: a run that was cut goes on, and several processes share the work.
 
     .venv/bin/python Testing/benchmarks/robustness.py [--model NAME ...] [--cases 10] [--output runs/robustness]
     .venv/bin/python Testing/benchmarks/robustness.py --part 1/2    # and at the same time --part 2/2
+    .venv/bin/python Testing/benchmarks/robustness.py --anatomy 2026-3 --worlds own --folder site=FOLDER
 """
 
 from __future__ import annotations
@@ -37,10 +39,11 @@ from FetusMapV2Lib.evaluation.metrics import (
 )
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, chosen_models
 from FetusMapV2Lib.evaluation.statistics import finite_mean
+from FetusMapV2Lib.imaging.case_search import find_cases
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.phantom.rendering import SHARES
-from FetusMapV2Lib.phantom.scene_options import SceneOptions
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, SceneOptions
 from FetusMapV2Lib.phantom.simulated_case import SimulatedCase, simulate_case, write_case
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a script, it finds its neighbours as the tests do
@@ -59,41 +62,51 @@ CHANGES: Mapping[str, Change] = {**FACTORS, EMPTY: FACTORS["unchanged"]}
 # --- worlds
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Voxels of the simulated volumes."""
-
-    size: tuple[int, int, int]
-    spacing_mm: float
-
-
-#: The bodies of all worlds: those on which `simulated-2` was trained.
-ANATOMY = "2026-1"
 #: The renderer of each world. Held-out seeds and vendor styles in each; training's own is that of the physics.
 WORLDS = {{"physics": "own"}.get(renderer, renderer): renderer for renderer in SHARES}
 
 
-def simulated(world: str, index: int, grid: Grid, fetus: bool) -> SimulatedCase:
-    """A case of a world; the same index shows the same body in each."""
-    return simulate_case(
-        SEED,
-        index,
-        shape_kji=grid.size,
-        spacing_mm=grid.spacing_mm,
-        style="held-out",
-        scene=SceneOptions("fetus" if fetus else "empty", ANATOMY),
-        renderer=WORLDS[world],
-    )
+@dataclass(frozen=True)
+class Simulation:
+    """How cases are simulated: bodies of an anatomy, voxels, and the folder that keeps them."""
+
+    anatomy: str
+    size: tuple[int, int, int]
+    spacing_mm: float
+    folder: Path
+
+    def case(self, world: str, index: int, fetus: bool) -> SimulatedCase:
+        """A case of a world; the same index shows the same body in each."""
+        return simulate_case(
+            SEED,
+            index,
+            shape_kji=self.size,
+            spacing_mm=self.spacing_mm,
+            style="held-out",
+            scene=SceneOptions("fetus" if fetus else "empty", self.anatomy),
+            renderer=WORLDS[world],
+        )
+
+    def scene(self, world: str, index: int, fetus: bool) -> Scene:
+        """A case of a world, simulated and written on first use."""
+        cases = self.folder / "cases" / (world if fetus else f"{world}-empty")
+        path = cases / f"case-{index:04d}.nrrd"
+        if not (cases / f"case-{index:04d}.json").exists():
+            write_case(cases, self.case(world, index, fetus), index, overwrite=True)
+        truth = read_markups(cases / f"case-{index:04d}.mrk.json").positions
+        return Scene(read_volume(path), np.array(truth, dtype=float))
 
 
-def scene_of(world: str, index: int, folder: Path, grid: Grid, *, fetus: bool = True) -> Scene:
-    """A case of a world, simulated and written on first use."""
-    cases = folder / "cases" / (world if fetus else f"{world}-empty")
-    path = cases / f"case-{index:04d}.nrrd"
-    if not (cases / f"case-{index:04d}.json").exists():
-        write_case(cases, simulated(world, index, grid, fetus), index, overwrite=True)
-    truth = read_markups(cases / f"case-{index:04d}.mrk.json").positions
-    return Scene(read_volume(path), np.array(truth, dtype=float))
+def scene_in(folder: Path, index: int) -> Scene:
+    """A case of a folder, by its place among those that show a fetus.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    cases = [case for case in find_cases(folder) if case.fetus_present]
+    if index >= len(cases):
+        raise UserError(f"only {len(cases)} cases show a fetus", where=folder, remedy="Give fewer --cases")
+    return Scene(cases[index].volume(), np.array(cases[index].pose().positions, dtype=float))
 
 
 # --- estimates and their scores
@@ -225,28 +238,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = [
         (index, world, model, factor)
         for index in range(chosen.cases)
-        for world in chosen.worlds
+        for world in [*chosen.worlds, *chosen.folders]
         for model in models
         for factor in chosen.factors
+        if not (world in chosen.folders and factor == EMPTY)
     ]
     part, parts = chosen.part
     if not chosen.report_only:
         _run(work[part - 1 :: parts] if parts > 1 else work, chosen)
     for model in models:
         print(f"\n{model.name}, {chosen.cases} volumes of each world\n")
-        print(table(chosen.output, _label(model), chosen.worlds, chosen.factors, chosen.cases))
+        worlds = [*chosen.worlds, *chosen.folders]
+        print(table(chosen.output, _label(model), worlds, chosen.factors, chosen.cases))
 
 
 def _run(work: Sequence[tuple[int, str, ModelChoice, str]], chosen: argparse.Namespace) -> None:
     engines: dict[str, PoseEngine] = {}
+    simulation = Simulation(chosen.anatomy, chosen.size, chosen.spacing, chosen.output)
     for index, world, model, factor in work:
         path = record_path(chosen.output, _label(model), world, factor, index)
         if path.exists():
             continue
         if model.name not in engines:
             engines[model.name] = PoseEngine.load(model.path, chosen.device)
-        grid = Grid(chosen.size, chosen.spacing)
-        scene = CHANGES[factor](scene_of(world, index, chosen.output, grid, fetus=factor != EMPTY))
+        folder = chosen.folders.get(world)
+        unchanged = simulation.scene(world, index, factor != EMPTY) if folder is None else scene_in(folder, index)
+        scene = CHANGES[factor](unchanged)
         record = Record.of(engines[model.name].estimate(scene.volume), scene.truth)
         write_json(path, to_json(record))
         error = distances_mm(record.estimate[None], record.truth[None])
@@ -266,10 +283,19 @@ def _part(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
+def _folder(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not (name and folder) or name in WORLDS or Path(name).name != name:
+        raise UserError("not a world", where=f"--folder {text}", remedy="Write NAME=FOLDER, with a name of its own")
+    return name, Path(folder)
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", default=[], help="NAME, FILE or LABEL=FILE, repeatable")
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--folder", type=_folder, action="append", default=[], help="NAME=FOLDER of annotated cases")
+    parser.add_argument("--anatomy", default="2026-1", choices=ANATOMIES, help="bodies; `simulated-2` knows 2026-1")
     parser.add_argument("--factors", nargs="+", default=list(CHANGES), choices=list(CHANGES))
     parser.add_argument("--quick", action="store_true", help="three factors, two cases")
     parser.add_argument("--cases", type=int, default=10)
@@ -284,6 +310,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     if chosen.quick:
         chosen.factors, chosen.cases = list(QUICK_FACTORS), min(chosen.cases, 2)
     chosen.size = tuple(chosen.size)
+    chosen.folders = dict(chosen.folder)
+    chosen.output = chosen.output / chosen.anatomy
     return chosen
 
 

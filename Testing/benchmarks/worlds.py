@@ -1,7 +1,8 @@
 """How well a model does in several worlds: one column for each folder of simulated cases.
 
 A fetus that was not found counts with the landmarks of the last view. A second table tells by the grade of presence
-whether confidences hold, and how long an estimate takes on one core. Predictions are kept: a run that was cut goes on.
+whether confidences hold, and how long an estimate takes on one core; a third one how far the bodies are off whose sac
+clings to them, and the others. Predictions are kept: a run that was cut goes on.
 
     .venv/bin/python Testing/benchmarks/worlds.py own=FOLDER second=FOLDER [--model NAME] [--cases N]
 """
@@ -26,6 +27,8 @@ from FetusMapV2Lib.imaging.case_search import find_cases
 
 #: Confidence from which a landmark counts as sure, and mm from which a sure one is wrong.
 SURE, WRONG_MM = 0.9, 5.0
+#: A sac this near to the body (mm) leaves hardly any fluid to see; a body this far off (mm) is lost.
+CLINGING_MM, LOST_MM = 3.5, 9.0
 ROWS = (
     "volumes",
     "found + doubtful",
@@ -52,10 +55,14 @@ GRADE_HEADS = (
 
 @dataclass(frozen=True)
 class World:
-    """The answers for the fetuses of a folder, and their landmarks (N, 22, 3), RAS mm."""
+    """The answers for the fetuses of a folder, their landmarks (N, 22, 3), RAS mm, and how far the sac is (N,), mm.
+
+    Where no distance is known, the sac lies anywhere: infinity.
+    """
 
     answers: list[Prediction]
     truths: np.ndarray
+    sac_mm: np.ndarray
 
     @property
     def positions(self) -> np.ndarray:
@@ -72,13 +79,19 @@ class World:
         """(N, 22) mm, NaN for landmarks without a truth."""
         return distances_mm(self.positions, self.truths)
 
+    @property
+    def mean_distances(self) -> np.ndarray:
+        """(N,) mm, of the landmarks of each volume."""
+        return np.nanmean(self.distances, axis=1)
+
 
 def world_of(model: ModelChoice, folder: Path, kept: Path, most: int) -> World:
     """What a model answers for the cases of a folder that show a fetus."""
     cases = case_set(find_cases(folder)[: most or None])
     found = predict(model, cases.cases, kept, device="cpu", say=lambda line: print(line, flush=True))
     with_fetus = np.flatnonzero(cases.present)
-    return World([found[row] for row in with_fetus], cases.truths[with_fetus])
+    sac_mm = [float(cases.cases[row].truth().get("sac_distance_mm", np.inf)) for row in with_fetus]
+    return World([found[row] for row in with_fetus], cases.truths[with_fetus], np.array(sac_mm))
 
 
 def sure_but_wrong(confidence: np.ndarray, distances: np.ndarray) -> str:
@@ -90,7 +103,7 @@ def sure_but_wrong(confidence: np.ndarray, distances: np.ndarray) -> str:
 def column(world: World) -> list[str]:
     """The figures of a world, in the order of `ROWS`."""
     answers, truths, distances = world.answers, world.truths, world.distances
-    ed = np.array([row[np.isfinite(row)].mean() for row in distances])
+    ed = world.mean_distances
     mean = mean_interval(ed)
     grades = [answer.status for answer in answers]
     either = np.concatenate([answer.inside_either(truth) for answer, truth in zip(answers, truths, strict=True)])
@@ -127,6 +140,22 @@ def rows_by_grade(worlds: Sequence[World]) -> list[list[str]]:
     return rows
 
 
+def rows_by_sac(worlds: Sequence[World]) -> list[list[str]]:
+    """For clinging sacs and others, and each world: volumes, mean / median distance (mm), and bodies that are lost."""
+    rows = []
+    for title, clings in ((f"at most {CLINGING_MM:g} mm", True), ("farther, or not known", False)):
+        cells = [title]
+        for world in worlds:
+            ed = world.mean_distances[(world.sac_mm <= CLINGING_MM) == clings]
+            if not ed.size:
+                cells.append("")
+                continue
+            mean, middle, lost = decimal(float(ed.mean())), decimal(float(np.median(ed))), int((ed >= LOST_MM).sum())
+            cells.append(f"{ed.size}: {mean} / {middle}, {lost} lost")
+        rows.append(cells)
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -142,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [[title, *cells] for title, *cells in zip(ROWS, *map(column, answered), strict=True)]
         print(markdown_table([model.name, *(name for name, _ in worlds)], rows), end="\n\n")
         print(markdown_table(GRADE_HEADS, rows_by_grade(answered)), end="\n\n")
+        print(markdown_table(["sac", *(name for name, _ in worlds)], rows_by_sac(answered)), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarks import robustness
 from benchmarks.volume_changes import FACTORS, Scene, coarser, field
 from training.toy_cases import BODY
 
+from FetusMapV2Lib.core.errors import UserError
 from FetusMapV2Lib.imaging.grid import Grid, resample
 from FetusMapV2Lib.imaging.volume import Volume
 
@@ -109,3 +111,13 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert record.stat().st_mtime_ns == written
     assert re.search(r"\| unchanged \| [01]\+[01] of 1 \| \d", shown) and "| gain 2.5 | - |" in shown
+
+    # the same case as one of a folder that something else has written
+    (simulated,) = tmp_path.rglob("cases/own")
+    folder = shutil.copytree(simulated, tmp_path / "theirs")
+    theirs = ["--folder", f"theirs={folder}", "--worlds", "own", "--factors", "unchanged", robustness.EMPTY]
+    robustness.main([*given, *theirs])
+    shown = capsys.readouterr().out
+    assert re.search(r"\| unchanged \| (.+) \| \1 \|\n\| empty uterus \| .+ \| - \| - \|", shown)
+    with pytest.raises(UserError, match="only 1 cases show a fetus"):
+        robustness.scene_in(folder, 1)
