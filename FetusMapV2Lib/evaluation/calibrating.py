@@ -237,7 +237,7 @@ def calibrate_on_worlds(
             raise ModelError("the model was changed while it was calibrated", where=path, remedy=remedy)
         save_model(Path(path), replace(model, calibration=calibration))
     rows = [coverage(name, world, calibration) for name, world in worlds.items() if len(world.errors_mm)]
-    left_out = left_out_coverages(worlds, shift=shift, known_shift=place)
+    left_out = left_out_coverages(worlds, shift=shift, known_shift=place, safe=safe)
     return CalibrationResult(calibration, tuple(rows), tuple(left_out), tuple(remarks))
 
 

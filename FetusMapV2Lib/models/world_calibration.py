@@ -262,10 +262,12 @@ def left_out_coverages(
     own: str | None = None,
     shift: bool = False,
     known_shift: LandmarkShift | None = None,
+    safe: Calibration | None = None,
 ) -> list[WorldCoverage]:
     """How well the calibration on all other worlds holds in each; nothing for fewer than two worlds.
 
-    The own world is familiar in any case: it is not left out. `shift` and `known_shift` are those of `calibrate`.
+    The own world is familiar in any case: it is not left out. `shift`, `known_shift` and `safe` are those of
+    `calibrate`.
     """
     seen = {name: world for name, world in worlds.items() if len(world.errors_mm)}
     own = own if own in seen else next(iter(seen), None)
@@ -273,7 +275,8 @@ def left_out_coverages(
     for name, world in seen.items():
         others = {other: seen[other] for other in seen if other != name}
         if name != own and sum(len(other.errors_mm) for other in others.values()) >= FEWEST_TO_FIT:
-            rows.append(coverage(name, world, calibrate(others, own=own, shift=shift, known_shift=known_shift)))
+            fitted = calibrate(others, own=own, shift=shift, known_shift=known_shift, safe=safe)
+            rows.append(coverage(name, world, fitted))
     return rows
 
 

@@ -16,7 +16,7 @@ from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import PresenceRule
-from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
+from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, ONE_GREY, PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
@@ -296,6 +296,18 @@ def test_a_body_of_impossible_size_is_no_fetus(spacing) -> None:
     estimate = engine.estimate(sample(spacing=(spacing,) * 3))
     assert not estimate.found
     assert "10-15 weeks" in estimate.reason
+
+
+@pytest.mark.parametrize("grey", [0, 90])
+def test_a_volume_of_one_grey_shows_no_fetus_however_sure_the_network_is(grey: int) -> None:
+    engine, _ = fixed_engine()
+    volume = sample()
+    volume.array[:] = grey
+    for presence in (PresenceRule(), PresenceRule(0.0, accept_doubtful=True)):
+        estimate = engine.estimate(volume, presence=presence)
+        assert estimate.status == "none" and estimate.reason == ONE_GREY
+    volume.array[0, 0, 0] = 91
+    assert engine.estimate(volume).found
 
 
 def test_a_network_that_gives_no_numbers_finds_nothing() -> None:

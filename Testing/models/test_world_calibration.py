@@ -255,6 +255,15 @@ def test_a_shift_that_is_known_counts_where_there_is_no_earlier_calibration() ->
     assert max(row.error_mm for row in kept) < 1.2 < 2.9 < min(row.error_mm for row in lost)
 
 
+def test_presence_thresholds_that_stay_count_in_a_world_left_out_as_well(earlier: Calibration) -> None:
+    worlds = {name: world(seed, empty=0, score=0.9) for name, seed in (("own", 6), ("one", 7), ("two", 8))}
+    strict = replace(earlier, detection_threshold=0.95, doubtful_threshold=0.5)
+    assert calibrate(worlds, safe=strict).detection_threshold == 0.95
+    rows = left_out_coverages(worlds, safe=strict)
+    assert max(row.found for row in rows) < 0.2 and min(row.doubtful for row in rows) > 0.8
+    assert min(row.found for row in left_out_coverages(worlds)) == 1.0
+
+
 def test_second_peaks_are_shifted_along_and_bodies_that_were_not_seen_are_not() -> None:
     shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
     seen = shifted_world(4, shift)
