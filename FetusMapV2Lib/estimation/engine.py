@@ -239,7 +239,7 @@ class PoseEngine(LocalEngine):
         return self._runner.memory_plan
 
     def _conclusion(
-        self, search: SearchResult, presence: PresenceRule, warnings: list[str], one_grey: bool
+        self, search: SearchResult, presence: PresenceRule, warnings: list[str], one_grey: bool = False
     ) -> Estimate:
         """The estimate that a search leads to; `warnings` come before its own.
 

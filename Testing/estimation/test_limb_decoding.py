@@ -196,7 +196,8 @@ class SameAnswer(torch.nn.Module):
 
 @pytest.mark.parametrize(("decoding", "together"), [("peaks", True), ("limbs", False)])
 def test_the_engine_reads_limbs_as_the_model_says(decoding, together):
-    volume = Volume(np.full(SHAPE, 100, dtype=np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    greys = np.random.default_rng(0).integers(80, 120, SHAPE, dtype=np.uint8)  # a volume of one grey shows no one
+    volume = Volume(greys, np.diag([2.0, 2.0, 2.0, 1.0]))
     seen = Seen(with_feet_apart()[0])
     seen.maps[RIGHT_ANKLE] = 0.6 * seen.maps[LEFT_ANKLE] + 0.4 * seen.maps[RIGHT_ANKLE]
     info = ModelInfo("same", {"kind": "stub"}, SHAPE, SIGMA, decoding=decoding)

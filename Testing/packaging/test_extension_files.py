@@ -32,7 +32,7 @@ import FetusMapV2Lib
 assert Path(FetusMapV2Lib.__file__).is_relative_to(tree), FetusMapV2Lib.__file__
 from FetusMapV2Lib.phantom.simulated_case import simulate_case
 from FetusMapV2Lib.scene.volume_nodes import add_volume_node
-add_volume_node(scene, simulate_case(3, 0, shape_kji=(70, 48, 48), spacing_mm=2.0).volume)
+add_volume_node(scene, simulate_case(11, 0, shape_kji=(80, 60, 60), spacing_mm=1.8).volume)
 window = MainWindow()
 window.load(tree / "FetusMapV2.py", lambda python: python.FetusMapV2Logic())
 ui = window.module_widget.ui

@@ -25,7 +25,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.requests import EstimateRequest, InstallRequest, RefineRequest, ResourceRequest
 from FetusMapV2Lib.estimation.resource_estimate import BYTES_PER_VOXEL
 from FetusMapV2Lib.imaging.volume import Volume
-from FetusMapV2Lib.models.model_file import save_model
+from FetusMapV2Lib.models.model_file import load_model, save_model
 from FetusMapV2Lib.models.model_index import absolute_model, list_models, user_index
 from FetusMapV2Lib.network.unet import UNet3d
 from FetusMapV2Lib.remote.client import RemoteEngine
@@ -153,7 +153,9 @@ def test_nothing_is_left_of_a_volume(engine, volume, tmp_path, monkeypatch):
 def test_a_model_is_checked_and_installed_by_the_other_process(engine, model, tmp_path):
     engine.submit(InstallRequest(str(model), "site-1")).result()
     (entry,) = list_models(user_index())
-    assert (entry.name, entry.path.read_bytes()) == ("site-1", model.read_bytes())
+    installed = load_model(entry.path)
+    assert entry.name == installed.info.name == "site-1"
+    assert installed.checksum == load_model(model).checksum
     (tmp_path / "broken.safetensors").write_text("not a model")
     with pytest.raises(UserError, match="broken"):
         engine.submit(InstallRequest(str(tmp_path / "broken.safetensors"), "site-2")).result()

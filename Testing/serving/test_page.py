@@ -17,6 +17,7 @@ import pytest
 import SimpleITK
 
 from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 from FetusMapV2Lib.presenting.translation import finished_translations
 from FetusMapV2Lib.serving.languages import language_for
 
@@ -257,7 +258,9 @@ def test_two_tabs_show_two_patients_and_a_reload_keeps_the_work(tab, browser, ad
 
 
 def test_each_frame_of_a_sequence_has_its_own_pose(tab, patients, tmp_path: Path) -> None:
-    frames = [SimpleITK.ReadImage(str(patient.volume_path)) for patient in patients]
+    other = simulate_case(11, 0, shape_kji=(80, 60, 60), spacing_mm=1.8)  # found, as the first patient is
+    paths = [patients[0].volume_path, write_case(tmp_path / "other", other, 0)[0]]
+    frames = [SimpleITK.ReadImage(str(path)) for path in paths]
     SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / "moving.nii.gz"))
     drop(tab, tmp_path / "moving.nii.gz")
     expect(tab.locator(".fm-patient")).to_have_text("moving")
