@@ -68,6 +68,7 @@ class SearchResult:
         warnings: sentences for the user.
         second: what the network saw of a second body, the last view the best; empty without one.
         turned: whether the body was seen clearly in the turned volume only.
+        one_grey: whether there was nothing to see (`Volume.has_one_grey`).
     """
 
     views: tuple[ViewPrediction, ...]
@@ -75,6 +76,7 @@ class SearchResult:
     warnings: tuple[str, ...]
     second: tuple[ViewPrediction, ...] = ()
     turned: bool = False
+    one_grey: bool = False
 
 
 class BodySearch:
@@ -121,7 +123,8 @@ class BodySearch:
         # where it is not sure how the first one lies, what lies beside it is not either
         beside = detection_score_of(views) >= second_from and not turned
         second = self._second_body(reader, views, stages) if beside else []
-        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned)
+        one_grey = volume.volume.has_one_grey
+        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned, one_grey)
 
     def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
         """Close views of a second body; empty if the whole volume shows none, or they show the first one again."""

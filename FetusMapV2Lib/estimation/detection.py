@@ -18,6 +18,7 @@ _LIMBS_ABOVE = 0.02
 #: All landmarks together stand out in a close view if their mean mass is this much above the threshold: that makes two
 #: of 230 volumes without a fetus doubtful, and four of six with one that were not shown (docs/accuracy.md).
 _ALL_ABOVE = 0.03
+ONE_GREY = "No fetus found: the whole volume has one and the same grey."
 
 
 @dataclass(frozen=True)
@@ -105,21 +106,29 @@ def shows_whole_body(view: ViewPrediction, least: float) -> bool:
 
 
 def grade_presence(
-    view: ViewPrediction, detection_score: float, thresholds: PresenceThresholds, turned: bool = False
+    view: ViewPrediction,
+    detection_score: float,
+    thresholds: PresenceThresholds,
+    turned: bool = False,
+    one_grey: bool = False,
 ) -> tuple[Status, str]:
     """The grade of presence and why it is not "found", one sentence with the score and the threshold.
 
     What looks like head and trunk may be a head alone, a spine or an organ: with arms and legs so faint that their mass
     and the score, half each, are not well above the threshold together, it is doubtful. And a body that the whole
     volume hardly shows may stand out when it is looked at closely, limbs and all: then it is doubtful, not none. What
-    only the turned volume shows is doubtful as well: something else may look like a body, looked at often enough.
+    only the turned volume shows is doubtful as well: something else may look like a body, looked at often enough. Where
+    nothing is to be seen, a network may be as sure of a body as anywhere.
 
     Args:
         view: the last one.
         detection_score: of all views.
         thresholds: that hold for this volume.
         turned: whether the body was seen clearly in the turned volume only.
+        one_grey: whether the volume has one and the same grey throughout.
     """
+    if one_grey:
+        return "none", ONE_GREY
     faint = not detection_score >= thresholds.doubtful
     if faint and not (thresholds.limbs_count and shows_whole_body(view, thresholds.found)):
         return "none", f"No fetus found: {_below(detection_score, thresholds.doubtful)} that this model needs."

@@ -53,7 +53,6 @@ UNLIKE_TRAINING = (
     "Unlike the training volumes: the picture is {:.1f} times as unfamiliar to the model as known ones are at most. "
     "Radii are wider and confidences lower for that, but errors may be larger still; check every landmark."
 )
-ONE_GREY = "No fetus found: the whole volume has one and the same grey."
 SIDES_DISAGREE = "Arms and legs disagree about which side is left; check the sides."
 
 
@@ -163,7 +162,7 @@ class PoseEngine(LocalEngine):
         search = self._search.run(placed, stages, before, second_from)
         stages.reach(0.95, "measuring")
         warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *self._remarks, *volume.warnings]
-        estimate = self._conclusion(search, presence, warnings, bool(np.ptp(volume.array) == 0))
+        estimate = self._conclusion(search, presence, warnings)
         if refine != "off" and estimate.has_pose:
             others = [self._refined(placed, one, refine, (), stages) for one in estimate.others]
             estimate = self._refined(placed, replace(estimate, others=tuple(others)), refine, (), stages)
@@ -238,17 +237,11 @@ class PoseEngine(LocalEngine):
         """How the network is kept within a budget, one sentence; empty without a budget."""
         return self._runner.memory_plan
 
-    def _conclusion(
-        self, search: SearchResult, presence: PresenceRule, warnings: list[str], one_grey: bool = False
-    ) -> Estimate:
-        """The estimate that a search leads to; `warnings` come before its own.
-
-        A network may be sure of a body even in a volume of one grey, where nothing is to be seen.
-        """
+    def _conclusion(self, search: SearchResult, presence: PresenceRule, warnings: list[str]) -> Estimate:
+        """The estimate that a search leads to; `warnings` come before its own."""
         detection_score = detection_score_of(search.views)
         thresholds = self._thresholds.with_rule(presence)
-        grade = grade_presence(search.views[-1], detection_score, thresholds, search.turned)
-        grade = ("none", ONE_GREY) if one_grey else grade
+        grade = grade_presence(search.views[-1], detection_score, thresholds, search.turned, search.one_grey)
         first = self._estimate_of(search.views, grade, detection_score, presence)
         warnings = [*warnings, *search.warnings]
         others: tuple[Estimate, ...] = ()

@@ -78,6 +78,11 @@ class Volume:
         centre = self.ijk_to_ras @ np.array([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2, 1.0])
         return np.asarray(centre[:3])
 
+    @property
+    def has_one_grey(self) -> bool:
+        """Whether all voxels have the same grey value; looks no further than the first slice that has another one."""
+        return all(bool((part == self.array[0, 0, 0]).all()) for part in self.array)
+
     def with_(self, **changes: Any) -> Volume:
         """A copy with some attributes replaced; the array is shared unless replaced."""
         return replace(self, **changes)

@@ -39,7 +39,7 @@ from FetusMapV2Lib.evaluation.metrics import (
 )
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, chosen_models
 from FetusMapV2Lib.evaluation.statistics import finite_mean
-from FetusMapV2Lib.imaging.case_search import find_cases
+from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases
 from FetusMapV2Lib.imaging.markups import read_markups
 from FetusMapV2Lib.imaging.reading import read_volume
 from FetusMapV2Lib.phantom.rendering import SHARES
@@ -97,16 +97,16 @@ class Simulation:
         return Scene(read_volume(path), np.array(truth, dtype=float))
 
 
-def scene_in(folder: Path, index: int) -> Scene:
-    """A case of a folder, by its place among those that show a fetus.
+def with_fetus(folder: Path, count: int) -> list[CaseFiles]:
+    """The first cases of a folder that show a fetus.
 
     Raises:
         UserError: there are not so many.
     """
     cases = [case for case in find_cases(folder) if case.fetus_present]
-    if index >= len(cases):
+    if count > len(cases):
         raise UserError(f"only {len(cases)} cases show a fetus", where=folder, remedy="Give fewer --cases")
-    return Scene(cases[index].volume(), np.array(cases[index].pose().positions, dtype=float))
+    return cases[:count]
 
 
 # --- estimates and their scores
@@ -235,10 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _arguments(arguments)
     torch.set_num_threads(chosen.threads)
     models = chosen_models(chosen.model, "off")
+    worlds = [*chosen.worlds, *chosen.folders]
     work = [
         (index, world, model, factor)
         for index in range(chosen.cases)
-        for world in [*chosen.worlds, *chosen.folders]
+        for world in worlds
         for model in models
         for factor in chosen.factors
         if not (world in chosen.folders and factor == EMPTY)
@@ -248,21 +249,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(work[part - 1 :: parts] if parts > 1 else work, chosen)
     for model in models:
         print(f"\n{model.name}, {chosen.cases} volumes of each world\n")
-        worlds = [*chosen.worlds, *chosen.folders]
         print(table(chosen.output, _label(model), worlds, chosen.factors, chosen.cases))
 
 
 def _run(work: Sequence[tuple[int, str, ModelChoice, str]], chosen: argparse.Namespace) -> None:
     engines: dict[str, PoseEngine] = {}
     simulation = Simulation(chosen.anatomy, chosen.size, chosen.spacing, chosen.output)
+    given = {world: with_fetus(folder, chosen.cases) for world, folder in chosen.folders.items()}
     for index, world, model, factor in work:
         path = record_path(chosen.output, _label(model), world, factor, index)
         if path.exists():
             continue
         if model.name not in engines:
             engines[model.name] = PoseEngine.load(model.path, chosen.device)
-        folder = chosen.folders.get(world)
-        unchanged = simulation.scene(world, index, factor != EMPTY) if folder is None else scene_in(folder, index)
+        if world in given:
+            case = given[world][index]
+            unchanged = Scene(case.volume(), np.array(case.pose().positions, dtype=float))
+        else:
+            unchanged = simulation.scene(world, index, factor != EMPTY)
         scene = CHANGES[factor](unchanged)
         record = Record.of(engines[model.name].estimate(scene.volume), scene.truth)
         write_json(path, to_json(record))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from why_volumes_fail import NO_FLUID_MM
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
@@ -27,8 +28,8 @@ from FetusMapV2Lib.imaging.case_search import find_cases
 
 #: Confidence from which a landmark counts as sure, and mm from which a sure one is wrong.
 SURE, WRONG_MM = 0.9, 5.0
-#: A sac this near to the body (mm) leaves hardly any fluid to see; a body this far off (mm) is lost.
-CLINGING_MM, LOST_MM = 3.5, 9.0
+#: A body this far off (mm) is lost.
+LOST_MM = 9.0
 ROWS = (
     "volumes",
     "found + doubtful",
@@ -143,10 +144,10 @@ def rows_by_grade(worlds: Sequence[World]) -> list[list[str]]:
 def rows_by_sac(worlds: Sequence[World]) -> list[list[str]]:
     """For clinging sacs and others, and each world: volumes, mean / median distance (mm), and bodies that are lost."""
     rows = []
-    for title, clings in ((f"at most {CLINGING_MM:g} mm", True), ("farther, or not known", False)):
+    for title, clings in ((f"at most {NO_FLUID_MM:g} mm", True), ("farther, or not known", False)):
         cells = [title]
         for world in worlds:
-            ed = world.mean_distances[(world.sac_mm <= CLINGING_MM) == clings]
+            ed = world.mean_distances[(world.sac_mm <= NO_FLUID_MM) == clings]
             if not ed.size:
                 cells.append("")
                 continue

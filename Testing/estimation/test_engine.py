@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
-from FetusMapV2Lib.estimation.detection import PresenceRule
-from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, ONE_GREY, PoseEngine
+from FetusMapV2Lib.estimation.detection import ONE_GREY, PresenceRule
+from FetusMapV2Lib.estimation.engine import ALTERED_MODEL, PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view

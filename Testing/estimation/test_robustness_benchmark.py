@@ -120,4 +120,4 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert re.search(r"\| unchanged \| (.+) \| \1 \|\n\| empty uterus \| .+ \| - \| - \|", shown)
     with pytest.raises(UserError, match="only 1 cases show a fetus"):
-        robustness.scene_in(folder, 1)
+        robustness.main([*given, *theirs, "--cases", "2"])
