@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.adaptation.judging import inside_radius
 from FetusMapV2Lib.adaptation.observing import LOST_MM, Seen, joined
-from FetusMapV2Lib.anatomy.landmark_shift import FEWEST_CASES, LandmarkShift, bodies_seen, fit_landmark_shift
+from FetusMapV2Lib.anatomy.landmark_shift import FEWEST_CASES, LandmarkShift, bodies_seen
 from FetusMapV2Lib.models import world_calibration
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.world_calibration import Observations, calibrate
@@ -57,7 +57,7 @@ def _doubtful_threshold(site: Seen, simulated: Seen, fitted: Calibration) -> flo
 
 def site_shift(cases: Observations, earlier: Calibration) -> LandmarkShift | None:
     """By how much landmarks lie elsewhere than the network sees them, as a site's cases say, or as before if few do."""
-    return earlier.shift if cases.misses is None else fit_landmark_shift([cases.misses], earlier.shift)
+    return world_calibration.fitted_shift([cases], earlier.shift)
 
 
 def cross_shifted(site: Seen, earlier: Calibration) -> Seen:

@@ -1,6 +1,7 @@
 """`LandmarkShift`: by how much landmarks lie elsewhere than a network has learned, the same in every body.
 
-Another person or another simulator takes another place for "the forehead"; pictures have no part in that.
+Another person or another simulator takes another place for "the forehead"; pictures have no part in that. They do in
+whether landmarks of the skin lie at its edge, as they should: where a site has them elsewhere, they are left there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.anatomy.skin_landmarks import skin_rows
 
 Array = NDArray[np.float64]
 
@@ -32,6 +34,7 @@ class LandmarkShift:
 
     Attributes:
         by_landmark: 22 times to fetal left, posterior and cranial, in crown-rump lengths (`BodyFrame`).
+        on_skin: whether landmarks of the skin (`skin_landmarks`) lie at its edge where the picture shows it.
 
     Examples:
         >>> shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)  # all lie 3 mm farther cranial in a body of 60 mm
@@ -40,6 +43,7 @@ class LandmarkShift:
     """
 
     by_landmark: tuple[tuple[float, ...], ...]
+    on_skin: bool = False
 
     def in_world(self, frame: BodyFrame) -> Array:
         """(22, 3) RAS mm of a body."""
@@ -58,25 +62,40 @@ def lengths_of(shift: LandmarkShift | None) -> Array:
 
 
 def shift_between(first: LandmarkShift | None, second: LandmarkShift | None, share: float) -> LandmarkShift | None:
-    """The shift between two, None if both are; `share` is that of the second, 0-1."""
-    if first is None and second is None:
+    """The shift between two, None if both are; `share` is that of the second, 0-1.
+
+    Landmarks of the skin lie at its edge if they do with both, or with the one that has a shift.
+    """
+    known = [one for one in (first, second) if one is not None]
+    if not known:
         return None
-    return _shift_of((1 - share) * lengths_of(first) + share * lengths_of(second))
+    lengths = (1 - share) * lengths_of(first) + share * lengths_of(second)
+    return _shift_of(lengths, all(one.on_skin for one in known))
 
 
-def _shift_of(lengths: Array) -> LandmarkShift:
+def _shift_of(lengths: Array, on_skin: bool) -> LandmarkShift:
     """The shift of `lengths_of`."""
-    return LandmarkShift(tuple(map(tuple, lengths.tolist())))
+    return LandmarkShift(tuple(map(tuple, lengths.tolist())), on_skin)
 
 
 def moved_landmarks(shift: LandmarkShift | None, earlier: LandmarkShift | None = None) -> str:
-    """A sentence: which landmarks a shift moves how far, or against an earlier one; the farthest first."""
+    """Which landmarks a shift moves how far, or against an earlier one, the farthest first; and whether to the skin."""
     lengths = np.linalg.norm(lengths_of(shift) - lengths_of(earlier), axis=1)
     named = sorted(((mark.name, lengths[mark.row]) for mark in default_schema().landmarks), key=lambda one: -one[1])
     listed = ", ".join(f"{name} {100 * share:.1f} %" for name, share in named if share >= _NAMED_SHARE)
+    skin = _skin_sentence(shift, earlier)
     if not listed:
-        return f"No landmark is moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length."
-    return f"Landmarks that are moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length or more: {listed}."
+        return f"No landmark is moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length.{skin}"
+    return f"Landmarks that are moved by {100 * _NAMED_SHARE:.0f} % of the crown-rump length or more: {listed}.{skin}"
+
+
+def _skin_sentence(shift: LandmarkShift | None, earlier: LandmarkShift | None) -> str:
+    """Whether a shift puts landmarks at the skin's edge, or no longer does; empty if as with the earlier one."""
+    now, before = (one is not None and one.on_skin for one in (shift, earlier))
+    if now == before:
+        return ""
+    names = ", ".join(default_schema().landmarks[row].name for row in skin_rows())
+    return f" {names}: {'put' if now else 'no longer put'} at the edge of the skin where it is seen."
 
 
 def in_body(vectors_mm: Array, frame: BodyFrame) -> Array:
@@ -84,7 +103,9 @@ def in_body(vectors_mm: Array, frame: BodyFrame) -> Array:
     return np.asarray(vectors_mm @ frame.axes / frame.length_mm)
 
 
-def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = None) -> LandmarkShift | None:
+def fit_landmark_shift(
+    worlds: Sequence[Array], earlier: LandmarkShift | None = None, at_skin: Sequence[Array] = ()
+) -> LandmarkShift | None:
     """The shift that the bodies of some worlds share, both sides mirrored.
 
     The median over the bodies of each world, and the mean over the worlds. A landmark's shift is shortened by what
@@ -93,6 +114,8 @@ def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = 
     Args:
         worlds: of each, (cases, 22, 3) from what the network sees to the truth as `in_body` gives it; NaN = missing.
         earlier: shift of the model so far, from which few cases move away but little; None = none.
+        at_skin: of the same cases, from where the picture shows the skin to the truth, NaN where it does not. Landmarks
+            of the skin lie at its edge if they are nearer there; without this as with the earlier shift.
 
     Returns:
         The earlier one with fewer than `FEWEST_CASES` bodies that were not lost.
@@ -106,15 +129,31 @@ def fit_landmark_shift(worlds: Sequence[Array], earlier: LandmarkShift | None = 
     variance = np.sum(variances, axis=0) / len(kept) ** 2
     length = (moved**2).sum(axis=1)
     moved *= np.clip(1 - variance.sum(axis=1) / np.maximum(length, 1e-12), 0, 1)[:, None]
-    return _shift_of(np.clip(before + moved, -LARGEST, LARGEST))
+    by_landmark = np.clip(before + moved, -LARGEST, LARGEST)
+    nearer = [_nearer_at_skin(world - by_landmark, skin) for world, skin in zip(worlds, at_skin, strict=False)]
+    told = [one for one in nearer if np.isfinite(one)]
+    on_skin = float(np.mean(told)) > 0 if told else earlier is not None and earlier.on_skin
+    return _shift_of(by_landmark, on_skin)
+
+
+def _nearer_at_skin(elsewhere: Array, at_skin: Array) -> float:
+    """How much nearer to the truth a world's landmarks are at the skin's edge, in crown-rump lengths; NaN = unknown."""
+    rows = _rows_seen(elsewhere)
+    gains = np.linalg.norm(elsewhere[rows], axis=2) - np.linalg.norm(at_skin[rows], axis=2)
+    known = np.isfinite(gains)
+    return float(gains[known].mean()) if known.any() else np.nan
 
 
 def bodies_seen(world: Array) -> Array:
     """The bodies of a world, (cases, 22, 3) as `in_body` gives it, that were seen and not lost."""
+    return np.asarray(world[_rows_seen(world)])
+
+
+def _rows_seen(world: Array) -> NDArray[np.intp]:
+    """Which bodies `bodies_seen` keeps."""
     away = np.linalg.norm(world, axis=2)
-    seen = np.isfinite(away).any(axis=1)  # a volume in which no body was seen tells nothing either
-    far = np.nanmean(away[seen], axis=1)
-    return np.asarray(world[seen][far <= LOST_SHARE])
+    seen = np.flatnonzero(np.isfinite(away).any(axis=1))  # a volume in which no body was seen tells nothing either
+    return np.asarray(seen[np.nanmean(away[seen], axis=1) <= LOST_SHARE])
 
 
 def _both_sides(world: Array) -> Array:

@@ -68,7 +68,7 @@ class SearchResult:
         warnings: sentences for the user.
         second: what the network saw of a second body, the last view the best; empty without one.
         turned: whether the body was seen clearly in the turned volume only.
-        one_grey: whether there was nothing to see (`Volume.has_one_grey`).
+        one_grey: whether there was nothing to see (`Volume.has_one_grey`): the whole volume is the only view then.
     """
 
     views: tuple[ViewPrediction, ...]
@@ -115,6 +115,8 @@ class BodySearch:
             Cancelled: see `Stages`.
         """
         reader = self._reader(volume)
+        if volume.volume.has_one_grey:  # every view is alike: a search would follow all of them to their end
+            return SearchResult((reader.whole(),), reader.timings, tuple(reader.warnings), one_grey=True)
         turned = False
         if self._model.patch_spacing_mm is not None:
             views = [reader.patches(self._model.patch_spacing_mm, stages)]
@@ -123,8 +125,7 @@ class BodySearch:
         # where it is not sure how the first one lies, what lies beside it is not either
         beside = detection_score_of(views) >= second_from and not turned
         second = self._second_body(reader, views, stages) if beside else []
-        one_grey = volume.volume.has_one_grey
-        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned, one_grey)
+        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned)
 
     def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
         """Close views of a second body; empty if the whole volume shows none, or they show the first one again."""

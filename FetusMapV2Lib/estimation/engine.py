@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from FetusMapV2Lib.anatomy.laterality import resolve_sides, row_order
 from FetusMapV2Lib.anatomy.pose import Pose
@@ -38,10 +39,13 @@ from FetusMapV2Lib.estimation.requests import LocalEngine
 from FetusMapV2Lib.estimation.resource_estimate import ResourceEstimate, expected_bytes
 from FetusMapV2Lib.estimation.second_body import SECOND_SEEN, grade_second
 from FetusMapV2Lib.imaging.fill_values import without_fill
+from FetusMapV2Lib.imaging.skin_surface import landmarks_on_skin
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, Calibration, uncalibrated
 from FetusMapV2Lib.models.model_file import Model, load_model
 from FetusMapV2Lib.models.model_index import find_model
+
+Array = NDArray[np.float64]
 
 ALTERED_MODEL = (
     "The model's description or calibration was changed after its file was written; check where it comes from."
@@ -162,7 +166,7 @@ class PoseEngine(LocalEngine):
         search = self._search.run(placed, stages, before, second_from)
         stages.reach(0.95, "measuring")
         warnings = [*((ALTERED_MODEL,) if self.model.altered else ()), *self._remarks, *volume.warnings]
-        estimate = self._conclusion(search, presence, warnings)
+        estimate = self._conclusion(volume, search, presence, warnings)
         if refine != "off" and estimate.has_pose:
             others = [self._refined(placed, one, refine, (), stages) for one in estimate.others]
             estimate = self._refined(placed, replace(estimate, others=tuple(others)), refine, (), stages)
@@ -237,24 +241,31 @@ class PoseEngine(LocalEngine):
         """How the network is kept within a budget, one sentence; empty without a budget."""
         return self._runner.memory_plan
 
-    def _conclusion(self, search: SearchResult, presence: PresenceRule, warnings: list[str]) -> Estimate:
-        """The estimate that a search leads to; `warnings` come before its own."""
+    def _conclusion(
+        self, volume: Volume, search: SearchResult, presence: PresenceRule, warnings: list[str]
+    ) -> Estimate:
+        """The estimate that a search in a volume leads to; `warnings` come before its own."""
         detection_score = detection_score_of(search.views)
         thresholds = self._thresholds.with_rule(presence)
         grade = grade_presence(search.views[-1], detection_score, thresholds, search.turned, search.one_grey)
-        first = self._estimate_of(search.views, grade, detection_score, presence)
+        first = self._estimate_of(volume, search.views, grade, detection_score, presence)
         warnings = [*warnings, *search.warnings]
         others: tuple[Estimate, ...] = ()
         if search.second and first.has_pose:
             warnings.append(SECOND_SEEN)
             score = torso_mass(search.second[-1])
-            others = (self._estimate_of(search.second, grade_second(search.second[-1]), score, presence),)
+            others = (self._estimate_of(volume, search.second, grade_second(search.second[-1]), score, presence),)
         warnings += first.warnings
         estimate = replace(first, warnings=tuple(dict.fromkeys(warnings)), timings=search.timings, others=others)
         return estimate.showing_what_was_seen() if presence.show_seen else estimate
 
     def _estimate_of(
-        self, views: tuple[ViewPrediction, ...], grade: tuple[Status, str], score: float, presence: PresenceRule
+        self,
+        volume: Volume,
+        views: tuple[ViewPrediction, ...],
+        grade: tuple[Status, str],
+        score: float,
+        presence: PresenceRule,
     ) -> Estimate:
         """The estimate of one body, with the warnings that concern it alone."""
         (status, reason), warnings, last = grade, [], views[-1]
@@ -265,7 +276,7 @@ class PoseEngine(LocalEngine):
         unfamiliarity = self._calibration.unfamiliarity(last.features)
         if unfamiliarity > UNLIKE:
             warnings.append(UNLIKE_TRAINING.format(unfamiliarity))
-        seen = self._pose(last, unfamiliarity, share)
+        seen = self._pose(volume, last, unfamiliarity, share)
         pose = Pose.missing() if status == "none" else replace(seen, doubt=reason)
         if pose.laterality is not None and pose.laterality.consistent is False:
             warnings.append(SIDES_DISAGREE)
@@ -297,16 +308,25 @@ class PoseEngine(LocalEngine):
         refined = self._refiner.refine(placed, replace(estimate, pose=seen), mode, rows, stages)
         found = refined.pose.positions
         # what was not refined stays to the last bit, above all what a person has placed
-        positions = np.where(found == seen.positions, pose.positions, found + shift)
+        moved = (found != seen.positions).any(axis=1, keepdims=True)
+        positions = np.where(moved, self._at_skin(placed.volume, found + shift), pose.positions)
         return replace(refined, pose=refined.pose.with_positions(positions))
 
-    def _pose(self, view: ViewPrediction, unfamiliarity: float, share: float) -> Pose:
-        """The pose that a view shows, its confidences this share of what the calibration says."""
+    def _at_skin(self, volume: Volume, positions: Array) -> Array:
+        """Landmarks (22, 3) RAS mm, those of the skin at its edge where it is seen, if the model has them there."""
+        if self._calibration.shift is None or not self._calibration.shift.on_skin:
+            return positions
+        placed = landmarks_on_skin(volume, positions)
+        return np.where(np.isfinite(placed), placed, positions)
+
+    def _pose(self, volume: Volume, view: ViewPrediction, unfamiliarity: float, share: float) -> Pose:
+        """The pose that a view of a volume shows, its confidences this share of what the calibration says."""
         confidence = share * self._calibration.confidence(view.spread_mm, view.peak_mass, unfamiliarity)
         radius = self._calibration.radius90_mm(view.spread_mm, view.peak_mass, unfamiliarity)
         positions, laterality = resolve_sides(view.positions, self._schema, radius)
         order = row_order(laterality, self._schema)
-        return Pose(positions + self._calibration.shift_mm(view.frame), confidence[order], radius[order], laterality)
+        positions = self._at_skin(volume, positions + self._calibration.shift_mm(view.frame))
+        return Pose(positions, confidence[order], radius[order], laterality)
 
     def _two_regions(self, view: ViewPrediction, unfamiliarity: float, pose: Pose) -> tuple[TwoRegions, ...]:
         peaks = view.second_peaks

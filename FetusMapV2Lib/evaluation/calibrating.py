@@ -21,6 +21,8 @@ from FetusMapV2Lib.core.errors import InputError, ModelError
 from FetusMapV2Lib.core.progress import CaseRunner, OnProgress, Stages, run_directly
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases, ignore_skipped
+from FetusMapV2Lib.imaging.fill_values import without_fill
+from FetusMapV2Lib.imaging.skin_surface import landmarks_on_skin
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import FEWEST_TO_FIT, Calibration
 from FetusMapV2Lib.models.model_file import load_model, lock_model, save_model
@@ -51,7 +53,7 @@ class ObservedCase:
         features: (F,) or None.
         second_peaks: (22, 3) or None.
         length_mm: of the body that was seen.
-        misses, second_misses: (22, 3); NaN if no body was seen.
+        misses, second_misses, skin_misses: (22, 3); NaN if no body was seen.
     """
 
     errors_mm: Array
@@ -63,6 +65,7 @@ class ObservedCase:
     length_mm: float
     misses: Array
     second_misses: Array
+    skin_misses: Array
 
 
 def observe(
@@ -121,6 +124,7 @@ def observations_of(rows: Sequence[ObservedCase], empty: Sequence[float]) -> Obs
         stacked("length_mm"),
         stacked("misses", count, 3),
         stacked("second_misses", count, 3),
+        stacked("skin_misses", count, 3),
     )
 
 
@@ -143,16 +147,22 @@ def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> Observe
     last = estimate.views[-1]
     positions, laterality = resolve_sides(last.positions, default_schema())
     order = row_order(laterality, default_schema())
-    there = truth - engine.calibration.shift_mm(last.frame)
+    shift = engine.calibration.shift
+    moved = engine.calibration.shift_mm(last.frame)
+    there = truth - moved
+    skin = landmarks_on_skin(without_fill(volume), positions + moved)
     errors = np.linalg.norm(positions - there, axis=1)
+    if shift is not None and shift.on_skin:
+        errors = np.where(np.isfinite(skin).all(axis=1), np.linalg.norm(skin - truth, axis=1), errors)
     second, second_misses = None, np.full_like(positions, np.nan)
     if last.second_peaks is not None:
         peaks = last.second_peaks[order]
         second = np.column_stack((np.linalg.norm(peaks[:, :3] - there, axis=1), peaks[:, 3:]))
         second_misses = truth - peaks[:, :3]
-    misses = np.full_like(positions, np.nan)
+    misses, skin_misses = np.full_like(positions, np.nan), np.full_like(positions, np.nan)
     if last.frame is not None:
         misses, second_misses = in_body(truth - positions, last.frame), in_body(second_misses, last.frame)
+        skin_misses = in_body(truth - skin, last.frame)
     return ObservedCase(
         errors_mm=errors,
         spread_mm=last.spread_mm[order],
@@ -163,6 +173,7 @@ def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> Observe
         length_mm=np.nan if last.frame is None else last.frame.length_mm,
         misses=misses,
         second_misses=second_misses,
+        skin_misses=skin_misses,
     )
 
 

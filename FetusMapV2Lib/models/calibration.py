@@ -146,6 +146,8 @@ class Calibration:
         plain: dict[str, Any] = to_json(self)
         if self.widening == 0.0:
             del plain["widening"]
+        if self.shift is not None and not self.shift.on_skin:
+            del plain["shift"]["on_skin"]
         return {key: value for key, value in plain.items() if value is not None}
 
     @classmethod

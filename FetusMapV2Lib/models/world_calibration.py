@@ -47,6 +47,8 @@ class Observations:
         lengths_mm: (cases with a fetus,) crown-rump lengths of the bodies that were seen; None if not kept.
         misses, second_misses: (cases with a fetus, 22, 3) from what the network sees, and from the second peaks, to the
             truth (`landmark_shift.in_body`), NaN where unknown; None if not kept.
+        skin_misses: (cases with a fetus, 22, 3) likewise from where the picture shows the skin near landmarks that lie
+            on it (`skin_surface.landmarks_on_skin`), NaN for all others; None if not kept.
     """
 
     errors_mm: Array
@@ -59,6 +61,7 @@ class Observations:
     lengths_mm: Array | None = None
     misses: Array | None = None
     second_misses: Array | None = None
+    skin_misses: Array | None = None
 
     def chosen(self, cases: Sequence[int], empty: Sequence[int]) -> Observations:
         """Some of the cases, in this order.
@@ -78,7 +81,10 @@ class Observations:
         if self.misses is None or self.lengths_mm is None:
             return self
         by_landmark = lengths_of(shift)
-        errors_mm = self.lengths_mm[:, None] * np.linalg.norm(self.misses - by_landmark, axis=2)
+        misses = self.misses - by_landmark
+        if shift is not None and shift.on_skin and self.skin_misses is not None:
+            misses = np.where(np.isfinite(self.skin_misses), self.skin_misses, misses)
+        errors_mm = self.lengths_mm[:, None] * np.linalg.norm(misses, axis=2)
         errors_mm = np.where(np.isfinite(self.lengths_mm)[:, None], errors_mm, self.errors_mm)
         peaks = self.second_peaks
         if peaks is not None and self.second_misses is not None:
@@ -134,7 +140,7 @@ def calibrate(
     own = own if own in seen else next(iter(seen))
     place = known_shift if earlier is None else earlier.shift
     if shift:
-        place = fit_landmark_shift([world.misses for world in seen.values() if world.misses is not None], place)
+        place = fitted_shift(list(seen.values()), place)
     seen = {name: world.with_shift(place) for name, world in seen.items()}
     familiarity = _familiarity(seen[own], earlier, say)
     stacked = _stacked(seen, familiarity, own)
@@ -146,6 +152,13 @@ def calibrate(
     found, doubtful = presence_thresholds(scores, empty, earlier or (None if len(empty) else safe), say)
     fitted = shrunk or replace(_fitted(stacked, len(seen), scores >= found), familiarity=familiarity)
     return replace(fitted, detection_threshold=found, doubtful_threshold=doubtful, shift=place)
+
+
+def fitted_shift(worlds: Sequence[Observations], earlier: LandmarkShift | None) -> LandmarkShift | None:
+    """`fit_landmark_shift` of those worlds that kept where landmarks were seen; the earlier one if none did."""
+    told = [(world.misses, world.skin_misses) for world in worlds if world.misses is not None]
+    at_skin = [np.full_like(misses, np.nan) if skin is None else skin for misses, skin in told]
+    return fit_landmark_shift([misses for misses, _ in told], earlier, at_skin)
 
 
 def presence_thresholds(

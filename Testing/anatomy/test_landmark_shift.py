@@ -124,3 +124,49 @@ def test_no_shift_is_one_of_nothing() -> None:
 def test_what_is_no_shift_is_said(by_landmark: tuple[tuple[float, ...], ...], problem: str) -> None:
     found = LandmarkShift(by_landmark).problem()
     assert problem in found if problem else not found
+
+
+# --- landmarks of the skin at its edge
+
+
+RUMP = SCHEMA.index("rump")
+
+
+def at_skin(count: int, off: float) -> np.ndarray:
+    """(count, 22, 3) from the skin's edge to the truth: the rump `off` crown-rump lengths away, no other seen."""
+    result = np.full((count, 22, 3), np.nan)
+    result[:, RUMP] = np.random.default_rng(3).normal(0, 0.003, (count, 3))
+    result[:, RUMP, 2] += off
+    return result
+
+
+def test_landmarks_of_the_skin_are_put_at_its_edge_where_they_lie_there() -> None:
+    seen = misses(12, 2.0, None)
+    found = fit_landmark_shift([seen], at_skin=[at_skin(12, 0.0)])
+    assert found is not None and found.on_skin
+    assert "Rump: put at the edge of the skin where it is seen." in moved_landmarks(found)
+    elsewhere = fit_landmark_shift([seen], found, [at_skin(12, 0.1)])  # a site that has its rump farther in
+    assert elsewhere is not None and not elsewhere.on_skin
+    assert elsewhere.by_landmark == fit_landmark_shift([seen], found).by_landmark
+    assert "no longer put at the edge" in moved_landmarks(elsewhere, found)
+
+
+def test_without_a_skin_to_see_it_is_as_before_and_lost_bodies_do_not_tell() -> None:
+    seen, lost = misses(12, 2.0, None), misses(12, 2.0, None) + 0.5
+    skin = LandmarkShift(((0.0, 0.0, 0.0),) * 22, on_skin=True)
+    unseen = np.full_like(seen, np.nan)
+    for earlier, expected in ((None, False), (skin, True)):
+        for told in ((), [unseen]):
+            found = fit_landmark_shift([seen], earlier, told)
+            assert found is not None and found.on_skin == expected
+    both = fit_landmark_shift([seen, lost], skin, [at_skin(12, 0.0), at_skin(12, 0.1)])
+    assert both is not None and both.on_skin
+
+
+def test_between_two_shifts_landmarks_are_at_the_skin_if_they_are_with_both() -> None:
+    skin, inside = (LandmarkShift(((0.0, 0.0, 0.02),) * 22, on_skin) for on_skin in (True, False))
+    assert [
+        one.on_skin
+        for one in (shift_between(skin, inside, 0.5), shift_between(skin, skin, 0.5), shift_between(None, skin, 0.5))
+        if one is not None
+    ] == [False, True, True]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from training.toy_cases import BODY
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
+from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.imaging.volume import Volume, ijk_to_ras_matrix
@@ -59,6 +60,13 @@ def ball_volume(
     origin = middle + turn @ (-(count - 1) / 2 * np.asarray(spacing))
     volume = Volume(array, ijk_to_ras_matrix(spacing, tuple(origin), turn), "balls")
     return volume, points @ turn.T + middle
+
+
+def rump_near_its_skin() -> LandmarkShift:
+    """The rump lies near the end of its ball, not in its middle."""
+    by_landmark = np.zeros((22, 3))
+    by_landmark[default_schema().index("rump"), 2] = -0.03
+    return LandmarkShift(tuple(map(tuple, by_landmark.tolist())))
 
 
 class BallReader(nn.Module):

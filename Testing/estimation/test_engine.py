@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.synthetic_balls import INPUT_SIZE, BallReader, ball_engine, ball_volume, layout, model_of
+from cli.synthetic_balls import INPUT_SIZE, BallReader, ball_engine, ball_volume, layout, model_of, rump_near_its_skin
 from imaging.samples import ORIENTATIONS, oblique, reordered, sample
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import choose_device
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.requests import EstimateRequest
+from FetusMapV2Lib.imaging.skin_surface import landmarks_on_skin
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import SHARE_IN_DOUBT, uncalibrated
 from FetusMapV2Lib.models.familiarity import Familiarity
@@ -199,6 +200,20 @@ def test_landmarks_are_shifted_along_the_body_however_it_lies_and_whichever_side
         np.testing.assert_array_equal(shifted.pose.radius90_mm, plain.pose.radius90_mm)
 
 
+def test_landmarks_of_the_skin_are_put_at_its_edge_if_the_model_has_them_there(balls) -> None:
+    """The shift comes first; what is no skin stays where that leaves it."""
+    volume, centres = balls
+    near, rump = rump_near_its_skin(), default_schema().index("rump")
+    inside, at_skin = (
+        ball_engine(calibration=replace(uncalibrated(), shift=one)).estimate(volume).pose.positions
+        for one in (near, replace(near, on_skin=True))
+    )
+    np.testing.assert_array_equal(np.delete(at_skin, rump, axis=0), np.delete(inside, rump, axis=0))
+    np.testing.assert_array_equal(at_skin[rump], landmarks_on_skin(volume, inside)[rump])
+    away = [float(np.linalg.norm(one[rump] - centres[rump])) for one in (inside, at_skin)]
+    assert away[0] < 4.6 and 5.0 < away[1] < 6.5  # the ball has a radius of 6 mm
+
+
 # --- presence
 
 
@@ -308,6 +323,14 @@ def test_a_volume_of_one_grey_shows_no_fetus_however_sure_the_network_is(grey: i
         assert estimate.status == "none" and estimate.reason == ONE_GREY
     volume.array[0, 0, 0] = 91
     assert engine.estimate(volume).found
+
+
+def test_close_views_are_not_taken_of_one_grey() -> None:
+    model = model_of(FixedPoints(body_on_the_grid(SMALL)), views=("whole", "close"), input_size=SMALL)
+    engine, volume = PoseEngine(model, CPU, ""), sample()
+    assert len(engine.estimate(volume).views) > 1
+    volume.array[:] = 90
+    assert [one.view for one in engine.estimate(volume).views] == ["whole"]
 
 
 def test_a_network_that_gives_no_numbers_finds_nothing() -> None:

@@ -14,12 +14,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
 from FetusMapV2Lib.anatomy.schema import default_schema
+from FetusMapV2Lib.anatomy.skin_landmarks import outward_directions
 from FetusMapV2Lib.core.errors import Cancelled, UserError
 from FetusMapV2Lib.estimation import network_tuning
 from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_views import whole_view
 from FetusMapV2Lib.estimation.refinement import DROPPED, matching_channels, reassign_sides
+from FetusMapV2Lib.imaging.skin_surface import landmarks_on_skin
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.calibration import uncalibrated
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
@@ -296,3 +298,22 @@ def test_a_shift_of_the_landmarks_is_outside_the_refinement(wrong_rump):
     edited = replace(estimate, pose=estimate.pose.with_positions(placed))
     after = shifted.refine(volume, edited, (4,))
     np.testing.assert_array_equal(after.pose.positions[3], placed[3])
+
+
+def test_a_refined_landmark_of_the_skin_is_put_at_its_edge_and_a_pinned_one_stays(wrong_rump):
+    """No picture changes what this network sees: the tissue is put where a refinement leaves the rump, or near it."""
+    engine, volume, estimate, _ = wrong_rump
+    plain = engine.refine(volume, estimate).pose.positions
+    assert (plain[RUMP] != estimate.pose.positions[RUMP]).any()
+    out = outward_directions(plain)[RUMP]
+    places = np.moveaxis(np.indices(volume.shape)[::-1], 0, -1) * 2.0  # the volume lies along the axes of the world
+    tissue = np.linalg.norm(places - (plain[RUMP] - 10.0 * out), axis=-1) < 12.0
+    volume = volume.with_(array=np.where(tissue, 150, 20 + volume.array % 8).astype(np.uint8))
+    shift = LandmarkShift(((0.0, 0.0, 0.0),) * 22, on_skin=True)
+    skin = PoseEngine(
+        replace(engine.model, calibration=replace(engine.calibration, shift=shift)), torch.device("cpu"), ""
+    )
+    refined, pinned = (skin.refine(volume, estimate, numbers).pose.positions for numbers in ((), (RUMP + 1,)))
+    np.testing.assert_array_equal(refined[RUMP], landmarks_on_skin(volume, plain)[RUMP])
+    assert (refined[RUMP] - plain[RUMP]) @ out == pytest.approx(2.0, abs=1.5)  # voxels of 2 mm
+    np.testing.assert_array_equal(pinned[RUMP], estimate.pose.positions[RUMP])

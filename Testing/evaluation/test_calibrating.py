@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli.synthetic_balls import ball_engine, ball_volume
+from cli.synthetic_balls import ball_engine, ball_volume, rump_near_its_skin
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.anatomy.body_frame import canonical_template
@@ -178,6 +178,21 @@ def test_a_shift_is_seen_fitted_and_kept_out_of_the_errors_afterwards() -> None:
     assert isinstance(shifted, ObservedCase)
     assert shifted.errors_mm[1] < 0.4 * row.errors_mm[1]
     np.testing.assert_array_equal(shifted.misses, row.misses)
+
+
+def test_a_skin_that_is_seen_is_observed_and_counts_where_landmarks_lie_at_it() -> None:
+    volume, balls = ball_volume()
+    near = rump_near_its_skin()
+    inside, at_skin = (
+        observed(ball_engine(calibration=replace(uncalibrated(), shift=one)), volume, balls)
+        for one in (near, replace(near, on_skin=True))
+    )
+    assert isinstance(inside, ObservedCase) and isinstance(at_skin, ObservedCase)
+    np.testing.assert_array_equal(inside.skin_misses, at_skin.skin_misses)
+    seen = np.isfinite(inside.skin_misses).all(axis=1)
+    assert list(np.flatnonzero(seen)) == [default_schema().index("rump")]
+    off = inside.length_mm * np.linalg.norm(inside.skin_misses, axis=1)
+    np.testing.assert_allclose(at_skin.errors_mm, np.where(seen, off, inside.errors_mm))
 
 
 def test_a_shift_stays_until_a_fresh_calibration(toy_model: Path, tmp_path: Path) -> None:

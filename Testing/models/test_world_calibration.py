@@ -276,6 +276,31 @@ def test_second_peaks_are_shifted_along_and_bodies_that_were_not_seen_are_not() 
     assert world(5).with_shift(shift).errors_mm.shape == (40, 22)  # kept without where they were seen
 
 
+def test_landmarks_of_the_skin_have_the_errors_that_are_left_at_its_edge() -> None:
+    shift = LandmarkShift(((0.0, 0.0, 0.05),) * 22)
+    worlds = {"own": shifted_world(6, shift), "one": shifted_world(7, shift)}
+    rump = 9
+    for seen in worlds.values():
+        seen.skin_misses = np.full((30, 22, 3), np.nan)
+        seen.skin_misses[:20, rump] = [0.005, 0.0, 0.0]
+    fitted = calibrate(worlds, shift=True)
+    assert fitted.shift is not None and fitted.shift.on_skin
+    moved, inside = (worlds["one"].with_shift(one) for one in (fitted.shift, replace(fitted.shift, on_skin=False)))
+    np.testing.assert_allclose(moved.errors_mm[:20, rump], 0.3)
+    np.testing.assert_array_equal(moved.errors_mm[20:], inside.errors_mm[20:])
+    np.testing.assert_array_equal(np.delete(moved.errors_mm, rump, 1), np.delete(inside.errors_mm, rump, 1))
+    radii = fitted.radius90_mm(np.full(22, 1.5), np.full(22, 0.7))
+    assert radii[rump] < 0.9 * np.median(radii)
+
+
+def test_a_calibration_says_only_of_landmarks_at_the_skin_that_they_are(earlier: Calibration) -> None:
+    """What a model file of before says, its checksum above all, stays as it was."""
+    skin, inside = (replace(earlier, shift=LandmarkShift(((0.0, 0.0, 0.0),) * 22, one)) for one in (True, False))
+    assert skin.to_dict()["shift"]["on_skin"] is True and "on_skin" not in inside.to_dict()["shift"]
+    for one in (skin, inside):
+        assert Calibration.from_dict(one.to_dict()) == one
+
+
 @pytest.mark.parametrize("by_landmark", [[[0, 0, 0]] * 3, [[0, 0, 9]] * 22, "everywhere"])
 def test_a_damaged_shift_is_refused(earlier: Calibration, by_landmark: object) -> None:
     with pytest.raises(ModelError, match="calibration"):
