@@ -1,20 +1,26 @@
-"""The views of a volume that the network is shown: the whole volume, and a close view along the body's own axes.
+"""The views of a volume that the network is shown: the whole volume, and close and tight views along the body's axes.
 
-The first finds head and trunk anywhere; the second shows every fetus upright, facing one way and equally large.
-A network of patches is shown the whole volume patch by patch instead.
+The first finds head and trunk anywhere; the second shows every fetus upright, facing one way and equally large, the
+third as large as its limbs allow. A network of patches is shown the whole volume patch by patch instead.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame
 from FetusMapV2Lib.imaging.grid import Grid, Profiles
 from FetusMapV2Lib.imaging.volume import Volume
 
+Array = NDArray[np.float64]
+
 #: Length of the close view's longest side in crown-rump lengths: limbs stretched beyond head or rump are inside.
 CLOSE_EXTENT = 1.7
+#: What a tight view leaves free between the landmarks and its sides, in crown-rump lengths; its voxels are no smaller
+#: than this share of those of the close view.
+TIGHT_MARGIN, _FINEST = 0.1, 0.5
 #: Length of the longest side of a body's surroundings in crown-rump lengths: about what volumes of a fetus show.
 SURROUNDINGS_EXTENT = 3.0
 #: Centre of the close view in the canonical frame, in crown-rump lengths from the head-and-trunk centroid: limbs reach
@@ -55,6 +61,25 @@ def close_view(frame: BodyFrame, input_size: tuple[int, int, int]) -> Grid:
     spacing = CLOSE_EXTENT * frame.length_mm / max(input_size)
     centre = frame.centre + frame.axes @ CLOSE_CENTRE * frame.length_mm
     return Grid.around(centre, frame.axes, spacing, input_size)
+
+
+def tight_view(
+    frame: BodyFrame, positions: Array, input_size: tuple[int, int, int], margin: float = TIGHT_MARGIN
+) -> Grid:
+    """A grid along the body's own axes that just holds its landmarks: the close view with smaller voxels.
+
+    Args:
+        frame: where the fetus is.
+        positions: (22, 3) RAS mm, NaN = missing; at least one is known.
+        input_size: (K, J, I) voxels.
+        margin: between the landmarks and the sides, in crown-rump lengths.
+    """
+    along = (positions - frame.centre) @ frame.axes
+    low, high = np.nanmin(along, axis=0), np.nanmax(along, axis=0)
+    sides = high - low + 2 * margin * frame.length_mm
+    largest = CLOSE_EXTENT * frame.length_mm / max(input_size)
+    spacing = np.clip((sides / np.array(input_size[::-1])).max(), _FINEST * largest, largest)
+    return Grid.around(frame.centre + frame.axes @ (low + high) / 2, frame.axes, float(spacing), input_size)
 
 
 def surroundings_view(frame: BodyFrame, whole: Grid) -> Grid:

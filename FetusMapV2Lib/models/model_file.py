@@ -93,6 +93,11 @@ class Model:
         return "close" in self.info.views
 
     @property
+    def has_tight_view(self) -> bool:
+        """Whether the network was trained on tight views."""
+        return "tight" in self.info.views
+
+    @property
     def patch_spacing_mm(self) -> float | None:
         """Voxel size of the patches that the network was trained on; None if it sees volumes as a whole."""
         return self.info.patch_spacing_mm if "patch" in self.info.views else None

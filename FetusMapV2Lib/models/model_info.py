@@ -25,7 +25,7 @@ NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
 NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
 #: Bounds that no trained network exceeds; building a larger one could take all memory.
 _MOST_LEVELS, _WIDEST, _MOST_VOXELS, _MOST_ITEMS = 8, 4096, 2**27, 256
-_VIEWS = ({"whole"}, {"close"}, {"whole", "close"}, {"patch"})
+_VIEWS = ({"whole"}, {"close"}, {"whole", "close"}, {"whole", "close", "tight"}, {"patch"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The remedy for a damaged model file.
 FETCH_AGAIN = "Fetch or export the file again"
@@ -40,7 +40,7 @@ class ModelInfo:
         network: the description that `build_network` understands.
         input_size: (K, J, I) voxels of the network's grid.
         sigma: of the Gaussian heatmaps, voxels.
-        views: views it was trained on: "whole" and perhaps "close", or "patch" alone.
+        views: views it was trained on: "whole" and perhaps "close", with both perhaps "tight", or "patch" alone.
         patch_spacing_mm: voxel size of patches, None where there are none.
         decoding: how landmarks are read from the heatmaps.
         anonymous_sides: whether either map of a pair may hold either limb, as after training with the Pair Loss; the
@@ -87,7 +87,7 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
     reader.check_network(network)
     views = reader.get("views", list)
     if not all(isinstance(view, str) for view in views) or len(set(views)) != len(views) or set(views) not in _VIEWS:
-        reader.refuse("views must be whole, close or both, or patch")
+        reader.refuse("views must be whole, close or both, both and tight, or patch")
     preset = reader.get("preset", dict, {})
     if not isinstance(preset.get("refinement", {}), dict):
         reader.refuse("preset.refinement must be an object")

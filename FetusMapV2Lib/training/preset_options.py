@@ -77,7 +77,7 @@ class ViewOptions(Checked):
     """How often each view of a case is drawn (relative weights), and how patches are cut from a volume.
 
     Attributes:
-        whole, close: see `estimation.network_views`.
+        whole, close, tight: see `estimation.network_views`; tight views go with close ones.
         patch: parts of the volume at one spacing, stitched by the engine; they cannot be combined with other views.
         patch_spacing_mm: voxel size of patches, default: the coarser of the paper's two.
         patch_aimed: share of the patches that are placed around a landmark, the others anywhere.
@@ -91,13 +91,15 @@ class ViewOptions(Checked):
     patch_spacing_mm: float = 0.5
     patch_aimed: float = 0.5
     patches_per_volume: int = 27
+    tight: float = 0.0
 
     def rules(self) -> dict[str, bool]:
         """See `Checked`."""
-        weights = (self.whole, self.close, self.patch)
+        weights = (self.whole, self.close, self.patch, self.tight)
         return {
             "views need a positive weight": min(weights) >= 0 < max(weights),
-            "views.patch goes with no other view": not self.patch or self.whole == self.close == 0,
+            "views.patch goes with no other view": not self.patch or self.whole == self.close == self.tight == 0,
+            "views.tight goes with views.close": not self.tight or self.close > 0,
             "views.patch_spacing_mm must be positive": self.patch_spacing_mm > 0,
             "views.patch_aimed must lie in 0-1": 0 <= self.patch_aimed <= 1,
             "views.patches_per_volume must be at least 1": self.patches_per_volume >= 1,

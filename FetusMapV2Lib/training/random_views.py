@@ -1,4 +1,4 @@
-"""Random views of a case: the whole volume rotated and scaled, a close view with an imperfect body frame, a patch.
+"""Random views of a case: the whole volume rotated and scaled, close and tight views of an imperfect body, a patch.
 
 Everything is a pure function of the given generator.
 """
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.network_views import close_view
+from FetusMapV2Lib.estimation.network_views import close_view, tight_view
 from FetusMapV2Lib.imaging.grid import Grid
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.training.preset_options import AugmentationOptions
@@ -23,6 +23,9 @@ Shape = tuple[int, int, int]
 
 #: Voxels left free between the landmarks and the border of a view, where the volume is larger than the view.
 _MARGIN_VOXELS = 3.0
+#: What a tight view is aimed at: error of the frame's turn as a share of that of a close view, and standard deviation
+#: of that of each landmark, in crown-rump lengths; range of the margin; probability that some limbs were not seen.
+_TIGHT_TURN, _TIGHT_MISS, _TIGHT_MARGINS, _LIMBS_UNSEEN = 0.5, 0.03, (0.07, 0.16), 0.3
 #: Crown-rump length of the random body frame in a volume without a fetus, mm.
 _EMPTY_LENGTH_MM = (30.0, 95.0)
 
@@ -124,10 +127,7 @@ def random_close_view(
 
     Without any landmark (no fetus) the body frame is random, anywhere in the volume.
     """
-    if np.isfinite(positions).all(axis=1).any():
-        frame = body_frame(positions, None, template, default_schema())
-    else:
-        frame = _empty_frame(volume, generator)
+    frame = _frame_of(volume, positions, template, generator)
     if frame is None:
         return None
     factor = 3.0 if generator.random() < options.close_wild else 1.0
@@ -138,6 +138,38 @@ def random_close_view(
         factor * options.close_shift,
     )
     return close_view(aimed, shape)
+
+
+def random_tight_view(
+    volume: Volume,
+    positions: Array,
+    template: Array,
+    shape: Shape,
+    options: AugmentationOptions,
+    generator: np.random.Generator,
+) -> Grid | None:
+    """A tight view around imperfect landmarks, as after a close view; None if too few landmarks are known.
+
+    Now and then limbs were not seen where they are, and may lie outside. Without any landmark see `random_close_view`.
+    """
+    frame = _frame_of(volume, positions, template, generator)
+    if frame is None:
+        return None
+    aimed = frame.jittered(generator, _TIGHT_TURN * options.close_rotation_deg, 0.0, 0.0)
+    seen = positions if np.isfinite(positions).any() else frame.centre + frame.length_mm * template @ frame.axes.T
+    seen = seen + generator.normal(0, _TIGHT_MISS * frame.length_mm, seen.shape)
+    if generator.random() < _LIMBS_UNSEEN:
+        schema = default_schema()
+        for limb in generator.permutation(["la", "ra", "ll", "rl"])[: generator.integers(1, 4)]:
+            seen[list(schema.rows(str(limb))[1:])] = np.nan
+    return tight_view(aimed, seen, shape, generator.uniform(*_TIGHT_MARGINS))
+
+
+def _frame_of(volume: Volume, positions: Array, template: Array, generator: np.random.Generator) -> BodyFrame | None:
+    """The body frame of some landmarks; a random one without any."""
+    if np.isfinite(positions).all(axis=1).any():
+        return body_frame(positions, None, template, default_schema())
+    return _empty_frame(volume, generator)
 
 
 def random_part(volume: Volume, like: Grid, generator: np.random.Generator) -> Grid:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from FetusMapV2Lib.anatomy.body_frame import body_frame
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, tight_view, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import part_of, patch_places
 from FetusMapV2Lib.imaging.grid import Grid, Shape
 from FetusMapV2Lib.imaging.volume import Volume
@@ -26,14 +26,20 @@ from FetusMapV2Lib.training.distortions.field_of_view import Box, inside_of
 from FetusMapV2Lib.training.distortions.picture import Picture
 from FetusMapV2Lib.training.network_images import HostImages, NetworkImages, augmented
 from FetusMapV2Lib.training.preset import Preset
-from FetusMapV2Lib.training.random_views import random_close_view, random_part, random_patch, random_whole_view
+from FetusMapV2Lib.training.random_views import (
+    random_close_view,
+    random_part,
+    random_patch,
+    random_tight_view,
+    random_whole_view,
+)
 
 Array = NDArray[np.float64]
 #: image (1, K, J, I) float32; points (22, 3) voxels float32, NaN = missing or (but in patches) outside; present bool;
 #: positions (22, 3) RAS mm and grid_to_ras (4, 4) float64; view = index in `VIEW_NAMES`; case = index of the case.
 Sample = dict[str, torch.Tensor]
-VIEW_NAMES = ("whole", "close", "patch")
-_WHOLE, _CLOSE, _PATCH = range(3)
+VIEW_NAMES = ("whole", "close", "patch", "tight")
+_WHOLE, _CLOSE, _PATCH, _TIGHT = range(4)
 #: The brightest grey of a reduced volume.
 _WHITE = 255.0
 
@@ -96,8 +102,10 @@ class TrainingViews(Dataset[Sample]):
         self.preset = preset
         self.template = template
         self.seed = seed
-        weights = np.array([preset.views.whole, preset.views.close if template is not None else 0.0])
-        self._whole_share = 1.0 if preset.sees_patches else float(weights[0] / weights.sum())
+        views = preset.views
+        of_bodies = views.close + views.tight if template is not None else 0.0
+        self._whole_share = 1.0 if preset.sees_patches else views.whole / (views.whole + of_bodies)
+        self._tight_share = views.tight / of_bodies if of_bodies else 0.0
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._fitted: dict[str, Grid] = {}
         self._ends: dict[str, GreyEnds] = {}
@@ -173,9 +181,11 @@ class TrainingViews(Dataset[Sample]):
             aimed = self.preset.views.patch_aimed
             return _PATCH, random_patch(self._fit(case, volume), shape, case.positions, aimed, options, generator)
         if generator.random() >= self._whole_share and self.template is not None:
-            grid = random_close_view(volume, case.positions, self.template, shape, options, generator)
+            tight = self._tight_share > 0 and generator.random() < self._tight_share
+            random_view = random_tight_view if tight else random_close_view
+            grid = random_view(volume, case.positions, self.template, shape, options, generator)
             if grid is not None:
-                return _CLOSE, grid
+                return _TIGHT if tight else _CLOSE, grid
         fitted = self._fit(case, volume) if box is None else box.grid(shape)
         return _WHOLE, random_whole_view(fitted, case.positions, options, generator)
 
@@ -195,17 +205,19 @@ class TrainingViews(Dataset[Sample]):
 class ValidationViews(Dataset[Sample]):
     """The held-out cases as the engine would see them.
 
-    The whole view and, if trained, the close view at the true body frame; for patches, the one with most landmarks.
+    The whole view and, if trained, the close and the tight view at the true body frame; for patches, the one with most
+    landmarks.
     """
 
     def __init__(self, cases: Sequence[Case], volumes: ReducedVolumes, preset: Preset, template: Array | None) -> None:
         self.cases = list(cases)
         self.volumes = volumes
         self.preset = preset
-        self.template = template if preset.views.close > 0 else None
-        drawn = (preset.views.whole > 0, self.template is not None, preset.sees_patches)
-        views = [view for view, is_drawn in enumerate(drawn) if is_drawn]
-        self._index = [(number, view) for number in range(len(self.cases)) for view in views]
+        views = preset.views
+        self.template = template if views.close > 0 else None
+        drawn = (views.whole > 0, self.template is not None, preset.sees_patches, views.tight > 0)
+        shown = [view for view, is_drawn in enumerate(drawn) if is_drawn]
+        self._index = [(number, view) for number in range(len(self.cases)) for view in shown]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -217,9 +229,8 @@ class ValidationViews(Dataset[Sample]):
         grid = None
         if view == _PATCH:
             grid = _fullest_patch(_laid_out(volume, self.preset), self.preset.input_size, case.positions)
-        if view == _CLOSE and self.template is not None:
-            frame = body_frame(case.positions, None, self.template, default_schema())
-            grid = close_view(frame, self.preset.input_size) if frame is not None else None
+        if view in (_CLOSE, _TIGHT) and self.template is not None:
+            grid = self._along_body(view, case.positions, self.template)
         if grid is None:
             view, grid = _WHOLE, whole_view(volume, self.preset.input_size)
         images, how = HostImages(), self.preset.normalisation
@@ -229,6 +240,13 @@ class ValidationViews(Dataset[Sample]):
         else:
             image = images.sampled(volume, grid)
         return make_sample(normalised(image, how, ends), grid, case, view, number)
+
+    def _along_body(self, view: int, positions: Array, template: Array) -> Grid | None:
+        """The close or the tight view at the true body frame; None if too few landmarks are known."""
+        frame, size = body_frame(positions, None, template, default_schema()), self.preset.input_size
+        if frame is None:
+            return None
+        return close_view(frame, size) if view == _CLOSE else tight_view(frame, positions, size)
 
 
 def _laid_out(volume: Volume, preset: Preset) -> Grid:
