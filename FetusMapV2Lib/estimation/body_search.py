@@ -63,11 +63,13 @@ class SearchResult:
     """What a search has found.
 
     Attributes:
-        views: what the network saw in each view, the last one the best.
+        views: what the network saw in each view, the last one the best; whether there is a body is told by these.
         timings: seconds by stage.
         warnings: sentences for the user.
         second: what the network saw of a second body, the last view the best; empty without one.
         turned: whether the body was seen clearly in the turned volume only.
+        tight: a tight view of the same body, which tells its landmarks better; None without one.
+        second_tight: likewise of the second body.
         one_grey: whether there was nothing to see (`Volume.has_one_grey`): the whole volume is the only view then.
     """
 
@@ -76,6 +78,8 @@ class SearchResult:
     warnings: tuple[str, ...]
     second: tuple[ViewPrediction, ...] = ()
     turned: bool = False
+    tight: ViewPrediction | None = None
+    second_tight: ViewPrediction | None = None
     one_grey: bool = False
 
 
@@ -125,7 +129,19 @@ class BodySearch:
         # where it is not sure how the first one lies, what lies beside it is not either
         beside = detection_score_of(views) >= second_from and not turned
         second = self._second_body(reader, views, stages) if beside else []
-        return SearchResult(tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned)
+        tight, second_tight = (self._tight(reader, shown, stages) for shown in (views, second))
+        return SearchResult(
+            tuple(views), reader.timings, tuple(reader.warnings), tuple(second), turned, tight, second_tight
+        )
+
+    def _tight(self, reader: ViewReader, views: Sequence[ViewPrediction], stages: Stages) -> ViewPrediction | None:
+        """A tight view of the body of the last view; None if the model knows none, or it shows another body."""
+        last = views[-1] if views else None
+        if not self._model.has_tight_view or last is None or last.view != "close" or last.frame is None:
+            return None
+        stages.reach(0.92, "tight view")
+        tight = reader.tight(last)
+        return tight if self._show_same_body(tight, last) else None
 
     def _second_body(self, reader: ViewReader, views: list[ViewPrediction], stages: Stages) -> list[ViewPrediction]:
         """Close views of a second body; empty if the whole volume shows none, or they show the first one again."""

@@ -248,13 +248,14 @@ class PoseEngine(LocalEngine):
         detection_score = detection_score_of(search.views)
         thresholds = self._thresholds.with_rule(presence)
         grade = grade_presence(search.views[-1], detection_score, thresholds, search.turned, search.one_grey)
-        first = self._estimate_of(volume, search.views, grade, detection_score, presence)
+        first = self._estimate_of(volume, search.views, search.tight, grade, detection_score, presence)
         warnings = [*warnings, *search.warnings]
         others: tuple[Estimate, ...] = ()
         if search.second and first.has_pose:
             warnings.append(SECOND_SEEN)
             score = torso_mass(search.second[-1])
-            others = (self._estimate_of(volume, search.second, grade_second(search.second[-1]), score, presence),)
+            of_second = search.second, search.second_tight, grade_second(search.second[-1])
+            others = (self._estimate_of(volume, *of_second, score, presence),)
         warnings += first.warnings
         estimate = replace(first, warnings=tuple(dict.fromkeys(warnings)), timings=search.timings, others=others)
         return estimate.showing_what_was_seen() if presence.show_seen else estimate
@@ -263,12 +264,13 @@ class PoseEngine(LocalEngine):
         self,
         volume: Volume,
         views: tuple[ViewPrediction, ...],
+        tight: ViewPrediction | None,
         grade: tuple[Status, str],
         score: float,
         presence: PresenceRule,
     ) -> Estimate:
         """The estimate of one body, with the warnings that concern it alone."""
-        (status, reason), warnings, last = grade, [], views[-1]
+        (status, reason), warnings, last = grade, [], tight or views[-1]
         share = 1.0 if status == "found" else SHARE_IN_DOUBT
         if status == "doubtful" and presence.accept_doubtful:
             warnings.append(f"{reason} {ACCEPTED}")
@@ -284,14 +286,14 @@ class PoseEngine(LocalEngine):
             pose=pose,
             status=status,
             detection_score=score,
-            mean_peak_mass=last.mean_peak_mass,
+            mean_peak_mass=views[-1].mean_peak_mass,
             reason=reason,
             device=describe_device(self._runner.device),
             device_reason=self._runner.reason,
             timings={},
             warnings=tuple(warnings),
             model=self.model.identity,
-            views=views,
+            views=views if tight is None else (*views, tight),
             memory_plan=self.memory_plan,
             unfamiliarity=unfamiliarity,
             seen=seen if status == "none" else None,

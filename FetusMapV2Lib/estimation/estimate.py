@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 
 
 #: What the network is shown: the whole volume, the surroundings of a body in a large one, a close view along the
-#: body, or patches that cover the volume.
-View = Literal["whole", "surroundings", "close", "patch"]
+#: body, a tight one around its landmarks, or patches that cover the volume.
+View = Literal["whole", "surroundings", "close", "tight", "patch"]
 RefineMode = Literal["off", "prior", "full"]
 SHOWN_ON_REQUEST = "Shown on request."
 #: Three grades of presence, and "unreadable", which is only in a sequence.
@@ -134,7 +134,7 @@ class Estimate:
             the volume could not be read.
         detection_score: probability mass around head and trunk, 0-1 (`detection.detection_score_of`); decides on
             `status`; NaN = not measured.
-        mean_peak_mass: probability mass around all landmarks in the last view, 0-1; NaN = not measured.
+        mean_peak_mass: probability mass around all landmarks in the last view but a tight one, 0-1; NaN = not measured.
         unfamiliarity: how unfamiliar the picture is to the model, 1 = as much as known ones at most; NaN = unknown.
         seen: what the network saw where no fetus was found, for `showing_what_was_seen`; None otherwise.
         reason: one sentence unless the status is "found".

@@ -21,7 +21,7 @@ from FetusMapV2Lib.estimation.estimate import View, ViewPrediction
 from FetusMapV2Lib.estimation.host_copy import host_copies
 from FetusMapV2Lib.estimation.limb_decoding import LimbPairs, decode_limbs, limb_peaks, second_peaks
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, patch_grid, tight_view, whole_view
 from FetusMapV2Lib.estimation.patch_stitching import Stitching, cut_patch
 from FetusMapV2Lib.estimation.second_body import frame_beside
 from FetusMapV2Lib.imaging.grid import Grid
@@ -112,6 +112,11 @@ class ViewReader:
     def close_views(self, frames: Sequence[BodyFrame]) -> list[ViewPrediction]:
         """A close view along each of some body frames; a GPU computes them one after the other without waiting."""
         return self._views("close", [close_view(frame, self._model.input_size) for frame in frames], self._limbs)
+
+    def tight(self, close: ViewPrediction) -> ViewPrediction:
+        """A tight view around the landmarks of a close view, which has a body frame."""
+        assert close.frame is not None
+        return self._views("tight", [tight_view(close.frame, close.positions, self._model.input_size)], self._limbs)[0]
 
     def surroundings(self, grid: Grid) -> ViewPrediction:
         """The surroundings of a body (`surroundings_view`)."""

@@ -24,7 +24,7 @@ from FetusMapV2Lib.estimation.detection import detection_score_of
 from FetusMapV2Lib.estimation.device_volume import DeviceVolume
 from FetusMapV2Lib.estimation.estimate import Estimate
 from FetusMapV2Lib.estimation.network_runner import NetworkRunner
-from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, turned_views, whole_view
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, tight_view, turned_views, whole_view
 from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.models.model_file import Model, ModelInfo
 from FetusMapV2Lib.network.heatmap import decode, gaussian_target
@@ -118,6 +118,25 @@ def test_hypotheses_are_followed_until_one_is_seen_with_a_confident_peak_mass(an
     assert result.views[-1].frame is not None and result.views[0].hypotheses[len(answers) - 1].gives_same_view_as(
         result.views[-1].frame
     )
+
+
+TIGHT = ("whole", "close", "tight")
+
+
+def test_landmarks_are_read_off_a_tight_view_in_the_end_and_presence_off_the_views_before() -> None:
+    points = tight_view(FRAME, body(FRAME), SHAPE).to_voxel(body(FRAME))
+    result = search([FLAT, answer(0.9), answer(0.6, points)], views=TIGHT)
+    assert [view.view for view in result.views] == ["whole", "close"] and masses(result) == [0.9]
+    tight, close = result.tight, result.views[-1]
+    assert tight is not None and tight.grid is not None and close.grid is not None
+    assert tight.view == "tight" and tight.mean_peak_mass == pytest.approx(0.6, abs=0.01)
+    assert tight.grid.spacing_mm < 0.85 * close.grid.spacing_mm
+    assert np.linalg.norm(tight.positions - close.positions, axis=1).max() < 0.5 * close.grid.spacing_mm
+
+
+def test_a_tight_view_that_shows_another_body_does_not_count() -> None:
+    aside = tight_view(FRAME, body(FRAME), SHAPE).to_voxel(body(FRAME)) + np.array([9.0, 0.0, 0.0])
+    assert search([FLAT, answer(0.9), answer(0.9, aside)], views=TIGHT).tight is None
 
 
 def test_of_six_hypotheses_the_one_with_the_greatest_peak_mass_is_kept() -> None:

@@ -13,6 +13,7 @@ from imaging.samples import ORIENTATIONS, oblique, reordered, sample
 from torch import Tensor, nn
 
 from FetusMapV2Lib.anatomy.landmark_shift import LandmarkShift
+from FetusMapV2Lib.anatomy.laterality import resolve_sides
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.core.errors import Cancelled, ModelError, UserError
 from FetusMapV2Lib.estimation.detection import ONE_GREY, PresenceRule
@@ -134,6 +135,20 @@ def test_the_close_view_shows_the_same_body(rotation) -> None:
     assert frame is not None
     head = truth[0] - truth[9]
     assert frame.axes[:, 2] @ head / np.linalg.norm(head) > 0.98
+
+
+def test_the_pose_is_that_of_the_tight_view_and_the_score_that_of_the_close_one(balls) -> None:
+    volume, truth = balls
+    close, tight = (
+        ball_engine(views, input_size=(112, 96, 96)).estimate(volume)
+        for views in (("whole", "close"), ("whole", "close", "tight"))
+    )
+    assert [one.view for one in tight.views] == ["whole", "close", "tight"]
+    last = tight.views[-1]
+    assert last.grid is not None and last.grid.spacing_mm < 0.9 * tight.views[1].grid.spacing_mm
+    assert (tight.detection_score, tight.mean_peak_mass) == (close.detection_score, close.mean_peak_mass)
+    np.testing.assert_array_equal(tight.pose.positions, resolve_sides(last.positions, default_schema())[0])
+    assert np.linalg.norm(tight.pose.positions - truth, axis=1).mean() < 0.4
 
 
 def test_close_views_come_to_an_end() -> None:

@@ -1,4 +1,4 @@
-"""The close view holds the whole fetus the right way up."""
+"""The close view holds the whole fetus the right way up, the tight one as large as its limbs allow."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from FetusMapV2Lib.anatomy.body_frame import BodyFrame, body_frame, canonical_template
 from FetusMapV2Lib.anatomy.schema import default_schema
-from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, turned_views
+from FetusMapV2Lib.estimation.network_views import close_view, surroundings_view, tight_view, turned_views
 from FetusMapV2Lib.imaging.grid import Grid
 
 SCHEMA = default_schema()
@@ -49,6 +49,32 @@ def test_close_view_runs_along_the_body():
     assert grid.spacing_mm * 96 == pytest.approx(1.7 * 60.0)
     ahead_and_below = -0.08 * 60.0 * (frame.axes[:, 1] + frame.axes[:, 2])
     np.testing.assert_allclose(grid.centre_ras, frame.centre + ahead_and_below, atol=1e-9)
+
+
+def test_tight_view_holds_the_whole_fetus_in_smaller_voxels(poses, template):
+    shape, ratios = (96, 64, 64), []
+    for pose in poses:
+        frame = body_frame(pose, None, template, SCHEMA)
+        grid, close = tight_view(frame, pose, shape), close_view(frame, shape)
+        voxels = grid.to_voxel(pose)
+        border = 0.09 * frame.length_mm / grid.spacing_mm
+        assert (voxels > border).all() and (voxels < np.array(shape[::-1]) - 1 - border).all()
+        np.testing.assert_allclose(grid.axes, close.axes, atol=1e-12)
+        ratios.append(grid.spacing_mm / close.spacing_mm)
+    assert np.median(ratios) < 0.8 and max(ratios) <= 1.0
+
+
+def test_tight_view_is_neither_larger_than_the_close_one_nor_of_a_few_landmarks_alone(poses, template):
+    frame = body_frame(poses[0], None, template, SCHEMA)
+    far = poses[0].copy()
+    far[18] += 3 * frame.length_mm
+    head = np.where(np.arange(22)[:, None] < 3, poses[0], np.nan)
+    close = close_view(frame, (96, 64, 64))
+    assert tight_view(frame, far, (96, 64, 64)).spacing_mm == pytest.approx(close.spacing_mm)
+    alone = tight_view(frame, head, (96, 64, 64))
+    assert alone.spacing_mm == pytest.approx(close.spacing_mm / 2)
+    voxels = alone.to_voxel(poses[0][:3])
+    assert (voxels > 0).all() and (voxels < [63, 63, 95]).all()
 
 
 def test_surroundings_lie_around_the_body_and_inside_the_whole_view():

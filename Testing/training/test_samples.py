@@ -96,6 +96,33 @@ def test_landmarks_move_with_the_picture(folder: Path, tmp_path: Path, mirror: f
     assert seen == {0, 1}
 
 
+def test_tight_views_show_the_body_larger_than_close_ones(folder: Path, tmp_path: Path) -> None:
+    plain = training_views(folder, tmp_path)
+    views = TrainingViews(
+        plain.cases, plain.volumes, plain.preset.with_overrides({"views.tight": 2.0}), plain.template, 5
+    )
+    spacings: dict[int, list[float]] = {}
+    for index in range(60):
+        sample = views[index]
+        if sample["present"]:
+            spacing = float(torch.linalg.det(sample["grid_to_ras"][:3, :3]).abs() ** (1 / 3))
+            spacings.setdefault(int(sample["view"]), []).append(spacing)
+            assert int(torch.isfinite(sample["points"]).all(dim=1).sum()) >= 18
+    assert set(spacings) == {0, 1, 3} and len(spacings[3]) > len(spacings[1])
+    assert np.median(spacings[3]) < 0.85 * np.median(spacings[1])
+
+
+def test_tight_views_are_validated_where_they_are_trained(folder: Path, tmp_path: Path) -> None:
+    plain = training_views(folder, tmp_path)
+    shown = [
+        int(sample["view"])
+        for sample in ValidationViews(
+            plain.cases[:1], plain.volumes, plain.preset.with_overrides({"views.tight": 2.0}), plain.template
+        )
+    ]
+    assert shown == [0, 1, 3]
+
+
 def test_a_mirrored_fetus_has_its_left_on_the_other_side(folder: Path, tmp_path: Path) -> None:
     plain, turned = training_views(folder, tmp_path)[0], training_views(folder, tmp_path, mirror=1.0)[0]
     assert torch.equal(turned["image"].flip(-1), plain["image"])
