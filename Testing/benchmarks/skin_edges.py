@@ -31,11 +31,19 @@ from FetusMapV2Lib.models.model_index import find_model
 
 Array = NDArray[np.float64]
 _MARKS = default_schema().landmarks
-COLUMNS = ("folder", "volumes", "edge seen", "CRL error (mm)", *(_MARKS[row].name for row in skin_rows()), "all 22")
+COLUMNS = (
+    "folder",
+    "volumes",
+    "edge seen",
+    "CRL error (mm)",
+    "CRL too long, median",
+    *(_MARKS[row].name for row in skin_rows()),
+    "all 22",
+)
 
 
 def row_of(name: str, found: Array, at_skin: Array, truths: Array) -> list[str]:
-    """A row of the table: means in mm, without and with the edge.
+    """A row of the table: in mm, means but where it says median, without and with the edge.
 
     Args:
         name: of the folder.
@@ -47,12 +55,17 @@ def row_of(name: str, found: Array, at_skin: Array, truths: Array) -> list[str]:
     rows = list(skin_rows())
     lengths = [np.linalg.norm(np.diff(each[:, list(default_schema().crl_rows)], axis=1), axis=2)[:, 0]
                for each in (found, moved, truths)]  # fmt: skip
-    crl = [np.abs(each - lengths[2]) for each in lengths[:2]]
+    too_long = [each - lengths[2] for each in lengths[:2]]
+    crl = [np.abs(each) for each in too_long]
     before, after = (distances_mm(each, truths) for each in (found, moved))
-    pairs = [crl, *((before[:, row], after[:, row]) for row in rows), (before, after)]
+    pairs = [(before[:, row], after[:, row]) for row in rows]
     seen = float(np.isfinite(at_skin[:, rows, 0]).mean())
-    changes = [f"{decimal(float(np.nanmean(one)))} → {decimal(float(np.nanmean(other)))}" for one, other in pairs]
-    return [name, str(len(found)), percent(seen), *changes]
+    means = [_change(*map(np.nanmean, pair)) for pair in (crl, *pairs, (before, after))]
+    return [name, str(len(found)), percent(seen), means[0], _change(*map(np.nanmedian, too_long)), *means[1:]]
+
+
+def _change(before: float, after: float) -> str:
+    return f"{decimal(float(before))} → {decimal(float(after))}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -26,6 +26,10 @@ def test_errors_are_those_without_and_with_the_edge() -> None:
     assert row["Rump"] == "2.00 → 0.40" and row["Cranial crest"] == "2.00 → 2.00"
     before, after = map(float, row["CRL error (mm)"].split(" → "))
     assert 3.5 < before < 4.0 and after == pytest.approx(before * 0.6, abs=0.2)
+    medians = row["CRL too long, median"].split(" → ")
+    assert float(medians[0]) == pytest.approx(-before, abs=0.2) and float(medians[1]) == pytest.approx(
+        -before / 2, abs=0.3
+    )
     assert set(skin_rows()) >= {CREST, RUMP}
 
 
