@@ -7,7 +7,7 @@ Examples:
     >>> import FetusMapV2Lib as fm
     >>> import numpy as np
     >>> engine = fm.PoseEngine.load(device="cpu")
-    >>> case = fm.simulate_case(seed=1, index=0, shape_kji=(64, 48, 48), spacing_mm=2.0, gestational_age_days=91)
+    >>> case = fm.simulate_case(seed=1, index=0, shape_kji=(92, 63, 63), spacing_mm=1.5, gestational_age_days=91)
     >>> estimate = engine.estimate(case.volume)
     >>> estimate.pose.positions.shape  # RAS mm
     (22, 3)

@@ -151,7 +151,7 @@ class Estimate:
 
     Examples:
         >>> estimate.status, round(estimate.detection_score, 1), estimate.warnings
-        ('found', 0.8, ())
+        ('found', 0.9, ())
         >>> estimate.pose.positions.shape, estimate.pose.radius90_mm.shape
         ((22, 3), (22,))
     """

@@ -52,7 +52,7 @@ def read_volume(
     Examples:
         >>> volume = fm.read_volume("case-0000.nrrd")
         >>> volume.name, volume.shape, volume.spacing
-        ('case-0000', (64, 48, 48), (2.0, 2.0, 2.0))
+        ('case-0000', (92, 63, 63), (1.5, 1.5, 1.5))
     """
     frames = read_sequence(path, spacing=spacing, mirrored=mirrored, kretz_handedness=kretz_handedness)
     volume = frames[0]
@@ -75,7 +75,7 @@ def read_sequence(
     Examples:
         >>> frames = fm.read_sequence("case-0000.nrrd")
         >>> [frame.shape for frame in frames], frames.times_s
-        ([(64, 48, 48)], None)
+        ([(92, 63, 63)], None)
     """
     if kretz_handedness not in HANDEDNESS:
         raise InputError(f"unknown Kretz handedness '{kretz_handedness}'", remedy=f"Use {' or '.join(HANDEDNESS)}")

@@ -108,7 +108,7 @@ def simulate_case(
 
     Examples:
         >>> case.volume.shape, case.pose.positions.shape  # of the case at the top of this page
-        ((64, 48, 48), (22, 3))
+        ((92, 63, 63), (22, 3))
         >>> case.truth["crl_mm"], case.truth["style"]
         (67.1826, 'B')
     """

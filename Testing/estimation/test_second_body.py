@@ -19,6 +19,7 @@ from FetusMapV2Lib.estimation.engine import PoseEngine
 from FetusMapV2Lib.estimation.estimate import ViewPrediction
 from FetusMapV2Lib.estimation.second_body import frame_beside, grade_second, is_second_body
 from FetusMapV2Lib.imaging.grid import Grid
+from FetusMapV2Lib.imaging.volume import Volume
 from FetusMapV2Lib.network.heatmap import gaussian_target
 
 SCHEMA = default_schema()
@@ -94,7 +95,7 @@ def test_the_score_of_a_second_body_is_that_of_its_last_view() -> None:
     second = tuple(view_of(SECOND, mass) for mass in (0.5, 0.6, 0.95))
     search = SearchResult((view_of(FIRST), view_of(FIRST)), {}, (), second)
     engine = PoseEngine.load(device="cpu")
-    estimate = engine._conclusion(search, MODELS_RULE, [])
+    estimate = engine._conclusion(Volume(np.zeros((8, 8, 8), np.uint8), np.eye(4)), search, MODELS_RULE, [])
     assert estimate.found and len(estimate.others) == 1
     assert estimate.others[0].detection_score == pytest.approx(0.95)
     np.testing.assert_allclose(

@@ -181,7 +181,7 @@ def test_folder_script_calls_the_command_line(tmp_path, monkeypatch):
 def test_tutorial_goes_from_a_volume_to_files_and_a_memory_plan(tmp_path, capsys):
     assert example("tutorial").main(["--output", str(tmp_path), "--spacing", "2"]) == 0
     said = capsys.readouterr().out
-    for words in ("69x47x47", "Crown-rump length: 66.", "12w6d", "moved by the refinement", "GiB"):
+    for words in ("69x47x47", "Crown-rump length: 68.", "13w0d", "moved by the refinement", "GiB"):
         assert words in said
     suffixes = (".fhir.json", ".measurements.csv", ".measurements.json", ".mrk.json")
     assert sorted(path.name for path in tmp_path.glob("case*")) == [f"case-0000{suffix}" for suffix in suffixes]
