@@ -104,7 +104,8 @@ class TrainingViews(Dataset[Sample]):
         self.seed = seed
         views = preset.views
         of_bodies = views.close + views.tight if template is not None else 0.0
-        self._whole_share = 1.0 if preset.sees_patches else views.whole / (views.whole + of_bodies)
+        alone = preset.sees_patches or not of_bodies
+        self._whole_share = 1.0 if alone else views.whole / (views.whole + of_bodies)
         self._tight_share = views.tight / of_bodies if of_bodies else 0.0
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._fitted: dict[str, Grid] = {}
