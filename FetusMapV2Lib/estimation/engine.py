@@ -316,7 +316,7 @@ class PoseEngine(LocalEngine):
 
     def _at_skin(self, volume: Volume, positions: Array) -> Array:
         """Landmarks (22, 3) RAS mm, those of the skin at its edge where it is seen, if the model has them there."""
-        if self._calibration.shift is None or not self._calibration.shift.on_skin:
+        if not self._calibration.on_skin:
             return positions
         placed = landmarks_on_skin(volume, positions)
         return np.where(np.isfinite(placed), placed, positions)

@@ -147,12 +147,11 @@ def observed(engine: PoseEngine, volume: Volume, truth: Array | None) -> Observe
     last = estimate.views[-1]
     positions, laterality = resolve_sides(last.positions, default_schema())
     order = row_order(laterality, default_schema())
-    shift = engine.calibration.shift
     moved = engine.calibration.shift_mm(last.frame)
     there = truth - moved
     skin = landmarks_on_skin(without_fill(volume), positions + moved)
     errors = np.linalg.norm(positions - there, axis=1)
-    if shift is not None and shift.on_skin:
+    if engine.calibration.on_skin:
         errors = np.where(np.isfinite(skin).all(axis=1), np.linalg.norm(skin - truth, axis=1), errors)
     second, second_misses = None, np.full_like(positions, np.nan)
     if last.second_peaks is not None:

@@ -82,6 +82,11 @@ class Calibration:
         """How unfamiliar a picture with these features is, 1 = as much as known pictures at most; NaN = unknown."""
         return math.nan if self.familiarity is None else self.familiarity.unfamiliarity(features)
 
+    @property
+    def on_skin(self) -> bool:
+        """Whether landmarks of the skin are put at its edge (`LandmarkShift`)."""
+        return self.shift is not None and self.shift.on_skin
+
     def shift_mm(self, frame: BodyFrame | None) -> Array:
         """From where the network sees the landmarks of a body to where they are, (22, 3) RAS mm; 0 without a shift."""
         if frame is None or self.shift is None:

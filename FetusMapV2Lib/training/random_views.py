@@ -115,21 +115,17 @@ def _turned_and_scaled(grid: Grid, options: AugmentationOptions, generator: np.r
     return axes, grid.spacing_mm * generator.uniform(*options.scale)
 
 
-def random_close_view(
-    volume: Volume,
-    positions: Array,
-    template: Array,
-    shape: Shape,
-    options: AugmentationOptions,
-    generator: np.random.Generator,
-) -> Grid | None:
-    """A close view around an imperfect body frame, as after a whole view; None if too few landmarks are known.
+def frame_of(volume: Volume, positions: Array, template: Array, generator: np.random.Generator) -> BodyFrame | None:
+    """The body frame of some landmarks; None if they are too few, and without any (no fetus) a random one."""
+    if np.isfinite(positions).all(axis=1).any():
+        return body_frame(positions, None, template, default_schema())
+    return _empty_frame(volume, generator)
 
-    Without any landmark (no fetus) the body frame is random, anywhere in the volume.
-    """
-    frame = _frame_of(volume, positions, template, generator)
-    if frame is None:
-        return None
+
+def random_close_view(
+    frame: BodyFrame, shape: Shape, options: AugmentationOptions, generator: np.random.Generator
+) -> Grid:
+    """A close view around an imperfect body frame, as after a whole view."""
     factor = 3.0 if generator.random() < options.close_wild else 1.0
     aimed = frame.jittered(
         generator,
@@ -141,20 +137,17 @@ def random_close_view(
 
 
 def random_tight_view(
-    volume: Volume,
+    frame: BodyFrame,
     positions: Array,
     template: Array,
     shape: Shape,
     options: AugmentationOptions,
     generator: np.random.Generator,
-) -> Grid | None:
-    """A tight view around imperfect landmarks, as after a close view; None if too few landmarks are known.
+) -> Grid:
+    """A tight view around imperfect landmarks, as after a close view; without any those of the template.
 
-    Now and then limbs were not seen where they are, and may lie outside. Without any landmark see `random_close_view`.
+    Now and then limbs were not seen where they are, and may lie outside.
     """
-    frame = _frame_of(volume, positions, template, generator)
-    if frame is None:
-        return None
     aimed = frame.jittered(generator, _TIGHT_TURN * options.close_rotation_deg, 0.0, 0.0)
     seen = positions if np.isfinite(positions).any() else frame.centre + frame.length_mm * template @ frame.axes.T
     seen = seen + generator.normal(0, _TIGHT_MISS * frame.length_mm, seen.shape)
@@ -163,13 +156,6 @@ def random_tight_view(
         for limb in generator.permutation(["la", "ra", "ll", "rl"])[: generator.integers(1, 4)]:
             seen[list(schema.rows(str(limb))[1:])] = np.nan
     return tight_view(aimed, seen, shape, generator.uniform(*_TIGHT_MARGINS))
-
-
-def _frame_of(volume: Volume, positions: Array, template: Array, generator: np.random.Generator) -> BodyFrame | None:
-    """The body frame of some landmarks; a random one without any."""
-    if np.isfinite(positions).all(axis=1).any():
-        return body_frame(positions, None, template, default_schema())
-    return _empty_frame(volume, generator)
 
 
 def random_part(volume: Volume, like: Grid, generator: np.random.Generator) -> Grid:

@@ -27,6 +27,7 @@ from FetusMapV2Lib.training.distortions.picture import Picture
 from FetusMapV2Lib.training.network_images import HostImages, NetworkImages, augmented
 from FetusMapV2Lib.training.preset import Preset
 from FetusMapV2Lib.training.random_views import (
+    frame_of,
     random_close_view,
     random_part,
     random_patch,
@@ -183,10 +184,11 @@ class TrainingViews(Dataset[Sample]):
             return _PATCH, random_patch(self._fit(case, volume), shape, case.positions, aimed, options, generator)
         if generator.random() >= self._whole_share and self.template is not None:
             tight = self._tight_share > 0 and generator.random() < self._tight_share
-            random_view = random_tight_view if tight else random_close_view
-            grid = random_view(volume, case.positions, self.template, shape, options, generator)
-            if grid is not None:
-                return _TIGHT if tight else _CLOSE, grid
+            frame = frame_of(volume, case.positions, self.template, generator)
+            if frame is not None and tight:
+                return _TIGHT, random_tight_view(frame, case.positions, self.template, shape, options, generator)
+            if frame is not None:
+                return _CLOSE, random_close_view(frame, shape, options, generator)
         fitted = self._fit(case, volume) if box is None else box.grid(shape)
         return _WHOLE, random_whole_view(fitted, case.positions, options, generator)
 

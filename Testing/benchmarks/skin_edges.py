@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/worlds"))
     given = parser.parse_args(arguments)
     calibration = load_model(find_model(given.model)).calibration
-    if calibration is not None and calibration.shift is not None and calibration.shift.on_skin:
+    if calibration is not None and calibration.on_skin:
         parser.error(f"{given.model} puts landmarks at the edge of the skin by itself: give one that does not")
     torch.set_num_threads(1)
     (model,) = chosen_models([given.model], "off")
