@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from cli.synthetic_balls import INPUT_SIZE, BallReader, ball_volume, layout, model_of
+from estimation.known_networks import OutOfMemory
 from estimation.pretended_device import DEVICE, PretendedDevice
-from estimation.test_engine import OutOfMemory
 from imaging.samples import ORIENTATIONS, oblique, reordered
 from scipy import ndimage
 from torch import Tensor, nn
