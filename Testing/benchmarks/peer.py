@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _setting(arguments: argparse.Namespace) -> Setting:
-    changes: dict[str, object] = {"views.close": 0.0}  # the peer has the whole view alone
+    changes: dict[str, object] = {"views.close": 0.0, "views.tight": 0.0}  # the peer has the whole view alone
     if arguments.steps:
         changes["run.steps"] = arguments.steps
     if arguments.input_size:

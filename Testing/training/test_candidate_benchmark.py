@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from benchmarks import checkpoint_parts
-from benchmarks import train_simulated_3 as benchmark
+from benchmarks import train_candidate as benchmark
+from imaging.samples import sample
 from training.toy_cases import write_toy_cases
 
 from FetusMapV2Lib.core.errors import InputError
+from FetusMapV2Lib.imaging.writing import write_volume
 from FetusMapV2Lib.training.checkpoints import read_checkpoint
 
 
@@ -37,10 +39,11 @@ def test_a_file_is_whole_again_after_its_parts_were_carried(tmp_path: Path) -> N
 def test_a_run_that_was_cut_goes_on_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["--tiny", "--device", "cpu", "--processes", "1", "--workers", "0"]
+    given = ["--tiny", "--device", "cpu", "--processes", "1", "--workers", "0", "--negatives", str(tmp_path / "none")]
+    write_volume(tmp_path / "none" / "noise.nrrd", sample())
     here, there = tmp_path / "here", tmp_path / "there"
     # what simulates and what measures have tests of their own
-    monkeypatch.setattr(benchmark, "simulate", lambda folder, *_: write_toy_cases(folder, 3))
+    monkeypatch.setattr(benchmark, "simulate", lambda work, *_: write_toy_cases(work / "cases", 3))
     measured: list[Path] = []
     monkeypatch.setattr(benchmark, "measure", lambda model, *_: measured.append(model))
     original = benchmark.train
@@ -60,3 +63,36 @@ def test_a_run_that_was_cut_goes_on_elsewhere(
     names = json.loads((there / "out" / "kept" / "run.json").read_text())["training"]
     assert names == ["case-00", "case-01", "case-02"]
     assert measured[-1] == there / "out" / "kept" / "candidate.safetensors" and measured[-1].is_file()
+
+
+def test_cases_are_simulated_in_shares_that_are_not_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number of every kind once; a share that failed ends the benchmark."""
+    made: list[list[str]] = []
+
+    class Ended:
+        returncode = 0
+
+    def run(command: list[str], **_: Any) -> Ended:
+        made.append(command)
+        return Ended()
+
+    monkeypatch.setattr(benchmark.subprocess, "run", run)
+    plan = benchmark.Plan()
+    benchmark.simulate(tmp_path, plan, 4, "cpu")
+    numbers = [
+        (command[4], number)
+        for command in made
+        for start, count in [[int(command[command.index(name) + 1]) for name in ("--start", "--count")]]
+        for number in range(start, start + count)
+    ]
+    assert len(numbers) == len(set(numbers)) == sum(some.count for some in plan.cases)
+    assert {folder for folder, _ in numbers} == {str(tmp_path / "cases"), str(tmp_path / "negatives")}
+    (tmp_path / "negatives").mkdir()
+    for number in range(6000, 6048):
+        (tmp_path / "negatives" / f"case-{number:04d}.json").touch()
+    made.clear()
+    benchmark.simulate(tmp_path, plan, 4, "cpu")
+    assert made and not any("negatives" in command[4] for command in made)
+    monkeypatch.setattr(Ended, "returncode", 1)
+    with pytest.raises(SystemExit, match="failed"):
+        benchmark.simulate(tmp_path, plan, 4, "cpu")

@@ -1,12 +1,13 @@
 """Trains a candidate for the next bundled model on a machine that is lent for minutes: all in one command.
 
-Several processes simulate cases; the training starts from the bundled model; its checkpoint is kept in parts of less
-than 16 MiB every two minutes; it stops in time, and the candidate is measured in its own world and in those that were
-left out. Given what an earlier call has kept, it goes on where that one was cut.
+Several processes simulate cases; the training starts from the default model; its checkpoint is kept in parts of less
+than 16 MiB every two minutes; it stops in time, and the candidate is measured beside the model it started from. Given
+what an earlier call has kept, it goes on where that one was cut.
 
-    .venv/bin/python Testing/benchmarks/train_simulated_3.py --output "$OUT" --minutes 13 [--continue-from FOLDER/kept]
+    .venv/bin/python Testing/benchmarks/train_candidate.py --output "$OUT" --minutes 13 [--continue-from FOLDER/kept]
 
-Physical pictures and label maps, of which a random contrast is drawn per sample, are trained on; no other renderer is.
+What is trained on is like that of the bundled model (docs/training.md): pictures of two renderers and label maps, of
+which a random contrast is drawn per sample, a third of the bodies in a sac that clings, and volumes without a fetus.
 With few CPU cores, `--workers 0` prepares the samples on the device. `--tiny` tries the whole way on a CPU.
 """
 
@@ -21,11 +22,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from FetusMapV2Lib.core.stop_signals import Stopped
 from FetusMapV2Lib.estimation.network_runner import choose_device
+from FetusMapV2Lib.models.model_index import find_model
 from FetusMapV2Lib.training.fitting import train
 from FetusMapV2Lib.training.preset import load_preset
 from FetusMapV2Lib.training.training_options import TrainingOptions
@@ -35,11 +38,26 @@ from benchmarks import checkpoint_parts, robustness
 
 #: Of the training cases; those that models are measured and calibrated on have others.
 SEED = 3
-#: Number of the first label map; physical pictures are numbered from 0.
-FIRST_LABELS = 5000
 KEEP_SECONDS = 120.0
 #: Kept for the measurement at the end.
 MEASURING_SECONDS = 100.0
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases of one kind.
+
+    Attributes:
+        count: how many.
+        first: number of the first one.
+        options: of `fetusmap simulate`.
+        folder: their folder.
+    """
+
+    count: int
+    first: int
+    options: str
+    folder: str = "cases"
 
 
 @dataclass(frozen=True)
@@ -47,22 +65,32 @@ class Plan:
     """The size of everything.
 
     Attributes:
-        physical, labels: cases of each kind; every `empty`-th is without a fetus.
+        cases: what is simulated.
         size, spacing_mm: of the volumes.
         steps: of the whole training, over all calls.
         overrides: of the preset.
         measured: volumes of each world at the end, changed by each of `factors`.
     """
 
-    physical: int = 240
-    labels: int = 360
-    empty: int = 12
-    size: tuple[int, int, int] = (184, 125, 125)
-    spacing_mm: float = 0.75
+    cases: tuple[Cases, ...] = (
+        Cases(120, 0, "--styles wide --anatomy 2026-4"),
+        Cases(60, 1000, "--styles wide --anatomy 2026-4 --clinging 1"),
+        Cases(180, 2000, "--renderer labels --anatomy 2026-5 --partial 10"),
+        Cases(120, 3000, "--renderer labels --anatomy 2026-4 --clinging 1"),
+        Cases(140, 4000, "--renderer second --anatomy 2026-5"),
+        Cases(80, 5000, "--renderer second --anatomy 2026-4 --clinging 1"),
+        Cases(48, 6000, "--renderer mixed --empty 1 --negatives empty,head,organs,spine,tissue", "negatives"),
+    )
+    size: tuple[int, int, int] = (153, 104, 104)
+    spacing_mm: float = 0.9
     steps: int = 8000
     overrides: tuple[tuple[str, object], ...] = (
         ("run.batch_size", 8),
+        ("run.average_decay", 0.998),
         ("optimiser.learning_rate", 5e-4),
+        ("optimiser.warmup", 0.03),
+        ("distortions.share", 0.65),
+        ("distortions.field_of_view.cut", 0.45),
         ("run.checkpoint_minutes", KEEP_SECONDS / 60),
         ("run.validate_every", 500),
         ("run.validation_fraction", 0.04),
@@ -72,9 +100,7 @@ class Plan:
 
 
 TINY = Plan(
-    physical=2,
-    labels=1,
-    empty=0,
+    cases=(Cases(2, 0, ""), Cases(1, 10, "--renderer labels"), Cases(1, 20, "--empty 1", "negatives")),
     size=(46, 32, 31),
     spacing_mm=3.0,
     steps=3,
@@ -96,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = TINY if chosen.tiny else Plan(steps=chosen.steps)
     work, kept = chosen.work, chosen.output / "kept"
     run = work / "run"
-    simulate(work / "cases", plan, chosen.processes, chosen.device)
+    simulate(work, plan, chosen.processes, chosen.device)
     print(f"{time.monotonic() - started:.0f} s: cases simulated", flush=True)
     if chosen.continue_from is not None:
         checkpoint_parts.join(chosen.continue_from / "checkpoint", run)
@@ -108,35 +134,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure(kept / "candidate.safetensors", plan, chosen)
 
 
-def simulate(folder: Path, plan: Plan, processes: int, device: str) -> None:
+def simulate(work: Path, plan: Plan, processes: int, device: str) -> None:
     """Write the cases that are not there yet, by several processes.
 
     Raises:
         SystemExit: one of them has failed.
     """
-    jobs = []
-    for renderer, first, count in (("physics", 0, plan.physical), ("labels", FIRST_LABELS, plan.labels)):
-        share = -(-count // processes)
-        for start in range(first, first + count, share):
-            some = min(share, first + count - start)
-            if not (folder / f"case-{start + some - 1:04d}.json").exists():
-                jobs.append([*_simulation(folder, plan, device), "--renderer", renderer, "--start", str(start)])
-                jobs[-1] += ["--count", str(some)]
+    share = -(-sum(some.count for some in plan.cases) // (2 * processes))  # two each, as some take longer
+    jobs = [
+        _simulation(work, some, start, min(share, some.first + some.count - start), plan, device)
+        for some in plan.cases
+        for start in range(some.first, some.first + some.count, share)
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for first in range(0, len(jobs), processes):
-        running = [subprocess.Popen(job, env=environment) for job in jobs[first : first + processes]]
-        failures = [process.wait() for process in running]  # of all: none is left behind
-        if any(failures):
+    with ThreadPoolExecutor(processes) as pool:
+        ended = pool.map(lambda job: subprocess.run(job, env=environment, check=False).returncode, filter(None, jobs))
+        if any(list(ended)):  # of all: none is left behind
             raise SystemExit("a process that simulates cases has failed")
 
 
-def _simulation(folder: Path, plan: Plan, device: str) -> list[str]:
-    """The command of one process, without its share."""
-    size = ",".join(map(str, plan.size))
-    where = choose_device(device)[0].type
+def _simulation(work: Path, some: Cases, start: int, count: int, plan: Plan, device: str) -> list[str]:
+    """The command that writes a share of some cases; empty if they are there."""
+    folder = work / some.folder
+    if (folder / f"case-{start + count - 1:04d}.json").exists():
+        return []
     command = [sys.executable, "-m", "FetusMapV2Lib.cli", "simulate", str(folder), "--seed", str(SEED)]
-    command += ["--size", size, "--spacing", str(plan.spacing_mm), "--empty", str(plan.empty)]
-    return [*command, "--device", where, "--overwrite"]
+    command += ["--start", str(start), "--count", str(count), "--size", ",".join(map(str, plan.size))]
+    command += ["--spacing", str(plan.spacing_mm), *some.options.split()]
+    return [*command, "--device", choose_device(device)[0].type, "--overwrite"]
 
 
 def fit(plan: Plan, work: Path, chosen: argparse.Namespace, until: float) -> bool:
@@ -149,11 +174,11 @@ def fit(plan: Plan, work: Path, chosen: argparse.Namespace, until: float) -> boo
         seed=SEED,
         resume=True,
         initial_model=None if chosen.tiny else chosen.initial_model,
-        negatives=chosen.negatives,
+        negatives=chosen.negatives or work / "negatives",
         device=chosen.device,
         workers=chosen.workers,
         prepare_on="cpu" if chosen.workers else "device",
-        note={"cases": f"{plan.physical} physical pictures and {plan.labels} label maps of seed {SEED}"},
+        note={"cases": f"simulated by train_candidate.py, seed {SEED}"},
     )
     preset = load_preset("robust")
     if chosen.tiny:
@@ -201,8 +226,9 @@ class Keeper:
 
 
 def measure(model: Path, plan: Plan, chosen: argparse.Namespace) -> None:
-    """The candidate beside the bundled model, in every world."""
-    given = ["--model", "simulated-2", "--model", f"candidate={model}", "--output", str(chosen.output / "robustness")]
+    """The candidate beside the model it started from, in every world."""
+    given = ["--model", chosen.initial_model, "--model", f"candidate={model}", "--anatomy", "2026-3"]
+    given += ["--output", str(chosen.output / "robustness")]
     given += ["--size", *map(str, plan.size), "--spacing", str(plan.spacing_mm), "--cases", str(plan.measured)]
     if chosen.tiny:
         given += ["--worlds", "own"]
@@ -212,13 +238,13 @@ def measure(model: Path, plan: Plan, chosen: argparse.Namespace) -> None:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("runs/simulated-3"), help="for what is kept and measured")
-    parser.add_argument("--work", type=Path, default=Path("runs/simulated-3-work"), help="for cases and checkpoints")
+    parser.add_argument("--output", type=Path, default=Path("runs/candidate"), help="for what is kept and measured")
+    parser.add_argument("--work", type=Path, default=Path("runs/candidate-work"), help="for cases and checkpoints")
     parser.add_argument("--continue-from", type=Path, help="folder `kept` of an earlier call")
     parser.add_argument("--minutes", type=float, default=13.0, help="of everything")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="of the whole training, over all calls")
-    parser.add_argument("--initial-model", default="simulated-2")
-    parser.add_argument("--negatives", type=Path, help="folder of further volumes without a fetus")
+    parser.add_argument("--initial-model", default=find_model().stem)
+    parser.add_argument("--negatives", type=Path, help="folder of volumes without a fetus, instead of simulated ones")
     parser.add_argument("--processes", type=int, default=cores, help="that simulate")
     parser.add_argument("--workers", type=int, default=cores - 2 if cores > 4 else 0, help="that prepare samples")
     parser.add_argument("--device", default="auto")
