@@ -40,7 +40,7 @@ def simulate(
     clinging: Annotated[
         int, typer.Option("--clinging", min=0, help="Leave hardly any fluid in every N-th case (0: as it comes).")
     ] = 0,
-    anatomy: Annotated[str, typer.Option("--anatomy", help="Bodies: 2026-5 ... 2026-1 (see docs).")] = CURRENT,
+    anatomy: Annotated[str, typer.Option("--anatomy", help="Bodies: 2026-6 ... 2026-1 (see docs).")] = CURRENT,
     annotated: Annotated[
         bool, typer.Option("--annotated", help="Landmarks as people would set them, not where they are.")
     ] = False,

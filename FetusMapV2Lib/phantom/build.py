@@ -14,6 +14,9 @@ from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, Shape, Shell, Tube
 #: Proportions differ by up to this share.
 MOST = 0.15
 _WAVES = 6
+#: Anatomies in which the length of all four limbs differs more, evenly: tables of bones disagree, as they begin at
+#: other ages and measure other parts, and a network that has hardly seen a long limb puts its end where it usually is.
+_LIMBS = {"2026-6": (0.9, 1.35)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def draw_build(generator: np.random.Generator, days: float, crl: float, anatomy:
     def factor(sd: float, most: float = MOST) -> float:
         return 1.0 + float(np.clip(generator.normal(0.0, sd), -most, most))
 
-    limbs, arms, legs = factor(0.06), factor(0.05), factor(0.05)
+    limbs = float(generator.uniform(*_LIMBS[anatomy])) if anatomy in _LIMBS else factor(0.06)
+    arms, legs = factor(0.05), factor(0.05)
     measures = {
         "bpd": factor(0.05),
         "ofd": factor(0.05),

@@ -78,6 +78,12 @@ CLOSE_ARM: dict[str, tuple[float, float, float, float]] = {
     "arm_swivel": (-85.0, 0.0, 45.0, 85.0),
     "elbow": (45.0, 125.0, 30.0, 172.0),
 }
+#: Arms that lie along the body: as far as the upper arms of the poses of 27-37 weeks that point to the rump.
+ALONG_ARM: dict[str, tuple[float, float, float, float]] = {
+    **CLOSE_ARM,
+    "shoulder_flexion": (-20.0, 44.0, 26.0, 125.0),
+    "shoulder_abduction": (-10.0, 20.0, 12.0, 60.0),
+}
 #: The posture in which a crown-rump length is measured: slightly flexed trunk, neutral neck.
 NEUTRAL_BODY: dict[str, float] = {
     "trunk_flexion": 45.0,

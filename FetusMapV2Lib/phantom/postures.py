@@ -16,6 +16,7 @@ from FetusMapV2Lib.phantom.collisions import (
     surface_points,
 )
 from FetusMapV2Lib.phantom.joints import (
+    ALONG_ARM,
     BODY_RANGES,
     CLOSE_ARM,
     CROSSED_LEG,
@@ -27,7 +28,7 @@ from FetusMapV2Lib.phantom.joints import (
     draw_angles,
 )
 from FetusMapV2Lib.phantom.limbs import Limb, Posture, angle_ranges, limb_radii, place_limb, pose_limbs
-from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, unit
 from FetusMapV2Lib.phantom.sizes import Size
 from FetusMapV2Lib.phantom.skeleton import NECK_PARTS, Skeleton, pose_skeleton
 
@@ -68,6 +69,7 @@ _MANNERS = {
     "": {kind: angle_ranges(kind) for kind in ("arm", "leg")},
     "folded": {"arm": FOLDED_ARM, "leg": FOLDED_LEG},
     "raised": {"arm": CLOSE_ARM, "leg": RAISED_LEG},
+    "along": {"arm": ALONG_ARM, "leg": RAISED_LEG},
 }
 _GAP = 0.15
 _HEAD_GAP = -0.4
@@ -84,8 +86,8 @@ def _draw_limb(
 ) -> tuple[Limb, Posture] | None:
     """One of a batch of random limbs that overlaps nothing.
 
-    A habit is a leg crossed over the midline or a hand at the face: then the best of a few is chosen, else the first.
-    A limb without one is drawn in a manner of `_MANNERS`.
+    A habit is a leg crossed over the midline or a hand at the face; a limb without one is drawn in a manner of
+    `_MANNERS`. With a habit and for an arm along the body the best of a few is chosen, else the first.
     """
     ranges = _HABITS[kind] if habit else _MANNERS[manner][kind]
     angles = draw_angles(generator, ranges, _BATCH)
@@ -100,9 +102,10 @@ def _draw_limb(
     if len(free) == 0:
         return None
     chosen = int(free[0])
-    if habit:
+    if habit or (kind == "arm" and manner == "along"):
         few = free[:12]
-        chosen = int(few[np.argmin(_habit_cost(skeleton, kind, side, joints[few]))])
+        cost = _habit_cost(skeleton, kind, side, joints[few]) if habit else _rise(skeleton, joints[few])
+        chosen = int(few[np.argmin(cost)])
     own = {f"{side}_{name}": float(values[chosen]) for name, values in angles.items()}
     return Limb(kind, side, joints[chosen], radii, bends[chosen]), own
 
@@ -115,6 +118,12 @@ def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Arra
     sign = 1 if side == "left" else -1
     pelvis = skeleton.spine.at(HIP)
     return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
+
+
+def _rise(skeleton: Skeleton, joints: Array) -> Array:
+    """How far (B,) upper arms point from the rump to the crown, -1 to 1."""
+    up = unit(skeleton.cranium.centre - skeleton.spine.at(1.0).shift)
+    return np.asarray(unit(joints[:, 1] - joints[:, 0]) @ up)
 
 
 def _draw_posture(
@@ -135,7 +144,7 @@ def _draw_posture(
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
             habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
             drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, manner)
-            if drawn is None and manner == "raised" and not habit:  # a curled trunk leaves no room for that
+            if drawn is None and manner in ("raised", "along") and not habit:  # a curled trunk leaves no room for that
                 drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, "folded")
             if drawn is None:
                 return None
@@ -168,8 +177,9 @@ def draw_posture(
         size: of the body.
         length: of its spine, mm.
         attempts: how many are tried.
-        manners: how often arms, and how often legs, are "folded" (drawn up to the body) or "raised" (legs in front of
-            the body, arms close to it); of two that are drawn the later one counts. None = neither.
+        manners: how often arms, and how often legs, are "folded" (drawn up to the body), "raised" (legs in front of
+            the body, arms close to it) or "along" (the same, with the arms along the body); of those that are drawn
+            the last one counts. None = none.
 
     Raises:
         NoPostureError: none was found.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from FetusMapV2Lib.core.errors import InputError
 
 #: The bodies that can be simulated. A volume of a seed stays the same within one of them.
-ANATOMIES = ("2026-1", "2026-2", "2026-3", "2026-4", "2026-5")
+ANATOMIES = ("2026-1", "2026-2", "2026-3", "2026-4", "2026-5", "2026-6")
 CURRENT = "2026-3"
 #: Those in which the parts of all bodies lie at the same places.
 EARLIER = ("2026-1", "2026-2")
@@ -25,7 +25,8 @@ class SceneOptions:
         shows: one of `WITH_FETUS` and `WITHOUT_FETUS`.
         anatomy: one of `ANATOMIES`; "2026-1" is the world that `simulated-2` was trained on, in "2026-3" each body has
             a plan of its own (`body_plan`), in "2026-4" these differ more and limbs are drawn up more often, and in
-            "2026-5" limbs are often raised in front of the body as well.
+            "2026-5" limbs are often raised in front of the body as well; in "2026-6" limbs differ more in length, and
+            arms often lie along the body.
         annotated: landmarks as a person would set them, not where they are: see `annotators`.
 
     Raises:

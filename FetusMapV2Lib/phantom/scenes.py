@@ -44,7 +44,11 @@ _CLINGING, _CLINGS_MM = 0.3, (1.2, 9.0)
 #: The same of the scenes "clinging": there is hardly any fluid.
 _CLOSE_MM = (1.0, 3.5)
 #: How often arms, and how often legs, are held in which manner (`draw_posture`).
-_MANNERS = {"2026-4": {"folded": 0.7}, "2026-5": {"folded": 0.7, "raised": 0.8}}
+_MANNERS = {
+    "2026-4": {"folded": 0.7},
+    "2026-5": {"folded": 0.7, "raised": 0.8},
+    "2026-6": {"folded": 0.6, "raised": 0.7, "along": 0.5},
+}
 #: Least gap between twins, mm.
 _TWIN_GAP_MM = 1.5
 _STREAMS = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from FetusMapV2Lib.phantom.build import Build
-from FetusMapV2Lib.phantom.scene_options import CURRENT
+from FetusMapV2Lib.phantom.scene_options import ANATOMIES, CURRENT
 
 EARLIEST_DAYS = 70.0
 LATEST_DAYS = 107.0
@@ -38,7 +38,7 @@ _NICHD = {
     "femur": np.array([2.3, 4.0, 6.4, 9.2, 12.5, 16.0]),
     "humerus": np.array([2.5, 4.3, 6.8, 9.7, 12.9, 16.2]),
 }
-_TABLES = {"2026-1": _TABLE, "2026-2": _NICHD, "2026-3": _NICHD, "2026-4": _NICHD, "2026-5": _NICHD}
+_TABLES = {"2026-1": _TABLE} | dict.fromkeys(ANATOMIES[1:], _NICHD)
 # Standard deviations relative to the mean where a table gives none; bones: about 1.4 mm at 12-14 weeks.
 _RELATIVE_SD = {"bpd": 0.055, "ofd": 0.05, "ac": 0.07, "femur": 0.10, "humerus": 0.10, "fluid_ml": 0.22}
 

@@ -2,7 +2,8 @@
 
 A fetus that was not found counts with the landmarks of the last view. A second table tells by the grade of presence
 whether confidences hold, and how long an estimate takes on one core; a third one how far the bodies are off whose sac
-clings to them, and the others. Predictions are kept: a run that was cut goes on.
+clings to them, and the others; a fourth one how many wrists and ankles are far off by the length of the limb.
+Predictions are kept: a run that was cut goes on.
 
     .venv/bin/python Testing/benchmarks/worlds.py own=FOLDER second=FOLDER [--model NAME] [--cases N]
 """
@@ -10,13 +11,14 @@ clings to them, and the others. Predictions are kept: a run that was cut goes on
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from why_volumes_fail import NO_FLUID_MM
 
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
@@ -26,10 +28,15 @@ from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, chosen
 from FetusMapV2Lib.evaluation.statistics import mean_interval
 from FetusMapV2Lib.imaging.case_search import find_cases
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a script, it finds its neighbours as the tests do
+from benchmarks.why_volumes_fail import NO_FLUID_MM
+
 #: Confidence from which a landmark counts as sure, and mm from which a sure one is wrong.
 SURE, WRONG_MM = 0.9, 5.0
 #: A body this far off (mm) is lost.
 LOST_MM = 9.0
+#: A wrist or an ankle this far off (mm) is far off; limbs are as long as their two parts, in crown-rump lengths.
+FAR_MM, LENGTHS = 8.0, (0.0, 0.34, 0.38, 0.42, 1.0)
 ROWS = (
     "volumes",
     "found + doubtful",
@@ -157,6 +164,34 @@ def rows_by_sac(worlds: Sequence[World]) -> list[list[str]]:
     return rows
 
 
+def rows_by_limb(worlds: Sequence[World]) -> list[list[str]]:
+    """For arms and legs by their length: how many ends are far off in each world and in all, of bodies not lost."""
+    rows = []
+    for kind, groups in (("arms", ("la", "ra")), ("legs", ("ll", "rl"))):
+        limbs = [lengths_and_errors(world, groups) for world in worlds]
+        for low, high in pairwise(LENGTHS):
+            cells = [f"{kind}, {low:.2f}-{high:.2f} CRL" if low else f"{kind}, up to {high:.2f} CRL"]
+            for lengths, errors in [*limbs, np.concatenate(limbs, axis=1)]:
+                among = errors[(lengths > low) & (lengths <= high)]
+                cells.append(f"{int((among > FAR_MM).sum())} of {len(among)}" if len(among) else "")
+            rows.append(cells)
+    return rows
+
+
+def lengths_and_errors(world: World, groups: Sequence[str]) -> np.ndarray:
+    """(2, M): lengths of limbs in crown-rump lengths, and how far their ends are off (mm); of bodies not lost."""
+    schema = default_schema()
+    kept = world.mean_distances < LOST_MM
+    truths, distances = world.truths[kept], world.distances[kept]
+    crl = np.linalg.norm(truths[:, schema.index("cranial_crest")] - truths[:, schema.index("rump")], axis=1)
+    pairs = []
+    for rows in map(schema.rows, groups):
+        length = np.linalg.norm(np.diff(truths[:, list(rows)], axis=1), axis=2).sum(axis=1)
+        pairs.append(np.stack([length / crl, distances[:, rows[-1]]]))
+    together = np.concatenate(pairs, axis=1)
+    return together[:, np.isfinite(together).all(axis=0)]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -173,6 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(markdown_table([model.name, *(name for name, _ in worlds)], rows), end="\n\n")
         print(markdown_table(GRADE_HEADS, rows_by_grade(answered)), end="\n\n")
         print(markdown_table(["sac", *(name for name, _ in worlds)], rows_by_sac(answered)), end="\n\n")
+        far = f"ends > {FAR_MM:g} mm off"
+        print(markdown_table([far, *(name for name, _ in worlds), "all"], rows_by_limb(answered)), end="\n\n")
 
 
 if __name__ == "__main__":

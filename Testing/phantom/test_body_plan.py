@@ -230,16 +230,43 @@ def test_legs_are_raised_and_arms_close_as_often_as_asked(usual: Fetus) -> None:
     assert np.median(always) > np.median(rarely) + 0.15
 
 
-@pytest.mark.parametrize("anatomy", ["2026-4", "2026-5"])
-def test_an_anatomy_holds_its_limbs_in_its_own_way(anatomy: str) -> None:
-    body, again = (
-        draw_individual(3, 4, np.array([137.7, 93.6, 93.6]), scene=SceneOptions(anatomy=anatomy)) for _ in range(2)
+def test_arms_lie_along_the_body_as_often_as_asked(usual: Fetus) -> None:
+    """Upper arms then point to the rump."""
+    slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
+    length = spine_length(slim)
+
+    def downward(often: float, number: int) -> float:
+        posture = draw_posture(random(number), slim, length, manners={"raised": 0.7, "along": often})
+        skeleton = pose_skeleton(slim, length, posture)
+        up = skeleton.cranium.centre - skeleton.spine.at(1.0).shift
+        arms = [limb.joints[1] - limb.joints[0] for limb in pose_limbs(skeleton, posture) if limb.kind == "arm"]
+        return float(-np.mean([arm @ up / np.linalg.norm(arm) for arm in arms]) / np.linalg.norm(up))
+
+    rarely, always = ([downward(often, number) for number in range(25)] for often in (0.0, 1.0))
+    assert np.median(always) > np.median(rarely) + 0.15
+
+
+def test_limbs_differ_more_in_length_in_2026_6() -> None:
+    """By up to a third, all four alike; the rest of the body is drawn as before."""
+
+    def factors(anatomy: str) -> Array:
+        measures = [dict(draw_build(random(number), 90.0, 65.0, anatomy).measures) for number in range(300)]
+        return np.array([[one["humerus_joint"], one["femur_joint"]] for one in measures])
+
+    before, after = factors("2026-5"), factors("2026-6")
+    assert np.quantile(before, 0.95) < 1.2 and np.quantile(after, 0.95) > 1.28
+    assert 0.85 < np.quantile(after, 0.05) < 1.0 and 1.08 < np.median(after) < 1.18
+    assert np.corrcoef(after.T)[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("anatomy, other", [("2026-4", "2026-5"), ("2026-5", "2026-4"), ("2026-6", "2026-5")])
+def test_an_anatomy_holds_its_limbs_in_its_own_way(anatomy: str, other: str) -> None:
+    body, again, elsewhere = (
+        draw_individual(3, 4, np.array([137.7, 93.6, 93.6]), scene=SceneOptions(anatomy=name))
+        for name in (anatomy, anatomy, other)
     )
     assert body.posture == again.posture and posture_is_free(body.size, body.length, body.posture)
-    other = "2026-5" if anatomy == "2026-4" else "2026-4"
-    assert (
-        draw_individual(3, 4, np.array([137.7, 93.6, 93.6]), scene=SceneOptions(anatomy=other)).posture != body.posture
-    )
+    assert elsewhere.posture != body.posture
 
 
 def test_a_body_that_has_hardly_a_posture_is_drawn_anew() -> None:
