@@ -78,7 +78,7 @@ CLOSE_ARM: dict[str, tuple[float, float, float, float]] = {
     "arm_swivel": (-85.0, 0.0, 45.0, 85.0),
     "elbow": (45.0, 125.0, 30.0, 172.0),
 }
-#: Arms that lie along the body: as far as the upper arms of the poses of 27-37 weeks that point to the rump.
+#: Arms that lie along the body: swung as far forward as the chest leans and outward past it, they point to the rump.
 ALONG_ARM: dict[str, tuple[float, float, float, float]] = {
     **CLOSE_ARM,
     "shoulder_flexion": (-20.0, 44.0, 26.0, 125.0),
