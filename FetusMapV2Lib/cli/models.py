@@ -14,6 +14,7 @@ from FetusMapV2Lib.cli.console import (
     print_message,
     print_table,
 )
+from FetusMapV2Lib.core.errors import UserError
 
 models_app = typer.Typer(help="List and verify models.", no_args_is_help=True)
 
@@ -71,12 +72,16 @@ def average(
         bool, typer.Option("--keep-calibration", help="Keep that of FIRST, of which SECOND is a further training.")
     ] = False,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+    small: Annotated[bool, typer.Option("--int8", help="Store them in 8 bits, with a scale per channel.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a model whose weights lie between those of two; it has to be calibrated, or keeps what the first has."""
     from FetusMapV2Lib.models.weight_averaging import average_models
 
-    average_models(first, second, output, share, keep_calibration=keep, half_precision=half, overwrite=overwrite)
+    if half and small:
+        raise UserError("weights are stored in one way", where="--half --int8", remedy="Give one of the two")
+    precision = "int8" if small else "float16" if half else ""
+    average_models(first, second, output, share, keep_calibration=keep, precision=precision, overwrite=overwrite)
     following = "look next whether its radii hold (`fetusmap evaluate`)"
     print_message(f"{output}: written; {following if keep else 'calibrate it next (`fetusmap calibrate`)'}")
 

@@ -25,6 +25,8 @@ NOTICE_SIMULATED = "Research use only; trained on simulated volumes."
 NOTICE_MIXED = "Research use only; trained in part on simulated volumes."
 #: Bounds that no trained network exceeds; building a larger one could take all memory.
 _MOST_LEVELS, _WIDEST, _MOST_VOXELS, _MOST_ITEMS = 8, 4096, 2**27, 256
+#: Of stored weights.
+PRECISIONS = ("float32", "float16", "int8")
 _VIEWS = ({"whole"}, {"close"}, {"whole", "close"}, {"whole", "close", "tight"}, {"patch"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The remedy for a damaged model file.
@@ -49,7 +51,7 @@ class ModelInfo:
         normalisation: how grey values are brought to the range that the network was trained with.
         preset: the training recipe, for information.
         training: cases, steps, seed, duration, commands.
-        weights: "float32" or "float16", as stored.
+        weights: "float32", "float16" or "int8", as stored.
         evaluation: its own table on held-out cases.
         licence, notice: shown with its results.
     """
@@ -106,7 +108,7 @@ def info_from(header: Mapping[str, Any], where: str | os.PathLike[str]) -> Model
         preset=preset,
         training=reader.get("training", dict, {}),
         evaluation=reader.get("evaluation", dict, {}),
-        weights=reader.choice("weights", ("float32", "float16"), "float32"),
+        weights=reader.choice("weights", PRECISIONS, "float32"),
         licence=reader.text("licence", "Apache-2.0", 2000),
         notice=reader.text("notice", NOTICE, 2000),
     )

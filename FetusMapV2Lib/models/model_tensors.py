@@ -1,4 +1,7 @@
-"""Network and pose library from the tensors of a model file, checked before anything is built."""
+"""The tensors of a model file: weights in the precision they are stored in, and network and pose library from them.
+
+What is read is checked before anything is built.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,54 @@ Array = NDArray[np.float64]
 
 #: No landmark of a pose is farther from the origin, mm.
 _FARTHEST_MM = 1e4
+#: Of a weight stored in 8 bits.
+_LARGEST = 127
 
 
-def network_from(info: ModelInfo, weights: Mapping[str, Tensor], where: str | os.PathLike[str]) -> UNet3d:
+def stored_weights(network: UNet3d, precision: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A network's weights as a file stores them, and the scales of those in 8 bits, both by their names.
+
+    With the precision "int8" a kernel is stored as whole numbers of -127 to 127 with a scale (float32) for each of its
+    first channels, what is no kernel as float32. Stored again after reading, the numbers and scales stay the same.
+
+    Args:
+        network: whose weights are stored.
+        precision: "float32", "float16" or "int8".
+    """
+    weights = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
+    if precision != "int8":
+        kind = torch.float16 if precision == "float16" else torch.float32
+        return {name: value.to(kind) for name, value in weights.items()}, {}
+    kernels = {name: value.float() for name, value in weights.items() if value.ndim > 1}
+    scales = {name: _scales(kernel) for name, kernel in kernels.items()}
+    numbers = {name: (kernel / _along_first(scales[name], kernel)).round() for name, kernel in kernels.items()}
+    rest = {name: value.float() for name, value in weights.items() if name not in kernels}
+    return {**rest, **{name: value.to(torch.int8) for name, value in numbers.items()}}, scales
+
+
+def _scales(kernel: Tensor) -> Tensor:
+    """Of each first channel, in so few bits that 127 times a scale is exact."""
+    least = (kernel.abs().flatten(1).amax(dim=1) / _LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+    return ((least.view(torch.int32) + 0xFF) & ~0xFF).view(torch.float32)
+
+
+def _along_first(scales: Tensor, kernel: Tensor) -> Tensor:
+    return scales.view(-1, *[1] * (kernel.ndim - 1))
+
+
+def network_from(
+    info: ModelInfo,
+    weights: Mapping[str, Tensor],
+    where: str | os.PathLike[str],
+    scales: Mapping[str, Tensor] | None = None,
+) -> UNet3d:
     """The network of a description with these weights, float32 on the CPU.
 
     Args:
         info: of `info_from`.
         weights: by their names in the network.
         where: the file, for messages.
+        scales: of those in 8 bits (`stored_weights`).
 
     Raises:
         ModelError: the weights are not those of the description, or not finite.
@@ -47,12 +89,29 @@ def network_from(info: ModelInfo, weights: Mapping[str, Tensor], where: str | os
     for name, value in weights.items():
         if name not in expected:
             raise _unfit(f"{name} is no weight of the network", where)
-        if str(value.dtype) != f"torch.{info.weights}":
-            raise _unfit(f"{name} is of {value.dtype}, not {info.weights}", where)
+        kind = "float32" if info.weights == "int8" and value.ndim < 2 else info.weights
+        if str(value.dtype) != f"torch.{kind}":
+            raise _unfit(f"{name} is of {value.dtype}, not {kind}", where)
         if not bool(torch.isfinite(value).all()):
             raise _unfit(f"{name} holds NaN or infinity", where)
-    network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    network.load_state_dict(_scaled(weights, scales or {}, where), assign=True)
     return network
+
+
+def _scaled(
+    weights: Mapping[str, Tensor], scales: Mapping[str, Tensor], where: str | os.PathLike[str]
+) -> dict[str, Tensor]:
+    """Weights of float32, those in 8 bits times their scales."""
+    in_bytes = {name for name, value in weights.items() if value.dtype == torch.int8}
+    if in_bytes != set(scales):
+        raise _unfit(f"not all weights in 8 bits have scales, or others do: {min(in_bytes ^ set(scales))}", where)
+    read = {name: value.float() for name, value in weights.items()}
+    for name, scale in scales.items():
+        usable = scale.dtype == torch.float32 and scale.shape == read[name].shape[:1]
+        if not usable or not bool(torch.isfinite(scale).all()):
+            raise _unfit(f"the scales of {name} are not one finite number for each channel", where)
+        read[name] *= _along_first(scale, read[name])
+    return read
 
 
 def poses_from(poses: Tensor | None, template: Tensor | None, where: str | os.PathLike[str]) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ def average_models(
     share: float,
     *,
     keep_calibration: bool = False,
-    half_precision: bool = False,
+    precision: str = "",
     overwrite: bool = False,
 ) -> Model:
     """Write a model whose weights lie between those of two, and which is otherwise the second.
@@ -63,7 +63,7 @@ def average_models(
         output: the file to write.
         share: of the second, 0-1.
         keep_calibration: keep that of the first.
-        half_precision: store the weights as float16.
+        precision: of the stored weights, one of `model_info.PRECISIONS`; that of the second by default.
         overwrite: whether an existing file may be replaced.
 
     Returns:
@@ -90,7 +90,7 @@ def average_models(
         other.info,
         training={**other.info.training, "averaged": note},
         evaluation={},
-        weights="float16" if half_precision else other.info.weights,
+        weights=precision or other.info.weights,
     )
     network = between(one.network, other.network, share)
     calibration = one.calibration if keep_calibration else _kept(one, other, share)

@@ -102,6 +102,11 @@ def test_a_model_between_two(fetusmap, model_file: Path, tmp_path: Path) -> None
     answer = fetusmap(*back, "-o", tmp_path / "as-before.safetensors")
     assert answer.code == 0 and "fetusmap evaluate" in answer.err
     assert load_model(tmp_path / "as-before.safetensors").calibration == careful
+    for option, precision in (("--half", "float16"), ("--int8", "int8")):
+        assert fetusmap(*back, option, "-o", tmp_path / precision).code == 0
+        assert load_model(tmp_path / precision).info.weights == precision
+    both = fetusmap(*back, "--half", "--int8", "-o", tmp_path / "both")
+    assert both.code == 2 and "--int8" in both.errors()[0] and not (tmp_path / "both").exists()
     no = fetusmap("models", "average", model_file, model_file, "--keep-calibration", "-o", tmp_path / "no.safetensors")
     assert no.code == 2 and "no calibration to keep" in no.errors()[0]
     wrong = fetusmap("models", "average", model_file, "simulated-2", "-o", tmp_path / "no.safetensors")

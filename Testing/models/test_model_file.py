@@ -131,6 +131,48 @@ def test_half_precision_halves_the_weights(model: Model, tmp_path: Path) -> None
     assert save_model(tmp_path / "again", again) == again.checksum
 
 
+def test_eight_bits_quarter_the_weights_and_stay_the_same_when_saved_again(model: Model, tmp_path: Path) -> None:
+    wide = replace(model, network=UNet3d(widths=(8, 16, 32)))
+    wide = wide.with_info(network=dict(wide.network.config))
+    with torch.no_grad():
+        wide.network.state_dict()["head.weight"][0] = 0.0  # a channel of nothing has a scale, too
+    save_model(tmp_path / "full", wide)
+    checksum = save_model(tmp_path / "bytes", wide.with_info(weights="int8"))
+    assert (tmp_path / "bytes").stat().st_size < 0.33 * (tmp_path / "full").stat().st_size
+    again = load_model(tmp_path / "bytes")
+    assert again.checksum == checksum and all(p.dtype == torch.float32 for p in again.network.parameters())
+    for name, value in wide.network.state_dict().items():
+        read = again.network.state_dict()[name]
+        most = value.abs().flatten(1).amax(dim=1) if value.ndim > 1 else torch.zeros(())
+        off = (read - value).abs().flatten(1).amax(dim=1) if value.ndim > 1 else (read - value).abs().max()
+        assert (off <= most * 0.51 / 127).all()
+    volume = torch.rand(1, 1, 32, 16, 16)
+    assert torch.allclose(again.network(volume), wide.network(volume), atol=0.05)
+    assert save_model(tmp_path / "again", again) == again.checksum
+
+
+@pytest.mark.parametrize("change", ["missing", "another", "shape", "kind", "infinite"])
+def test_scales_that_do_not_fit_are_refused(model: Model, tmp_path: Path, change: str) -> None:
+    save_model(tmp_path / "good", model.with_info(weights="int8"))
+    with safe_open(tmp_path / "good", framework="pt") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        metadata = content.metadata()
+    name = next(name for name in tensors if name.startswith("scales."))
+    scale = tensors.pop(name)
+    changed = {
+        "missing": {},
+        "another": {name: scale, "scales.nothing": scale.clone()},
+        "shape": {name: scale[:-1]},
+        "kind": {name: scale.half()},
+        "infinite": {name: torch.full_like(scale, torch.inf)},
+    }
+    tensors |= changed[change]
+    header = json.loads(metadata[FORMAT]) | {"checksum": tensors_checksum(tensors)}
+    save_file(tensors, tmp_path / "bad", metadata={FORMAT: json.dumps(header)})
+    with pytest.raises(ModelError, match="scales"):
+        load_model(tmp_path / "bad")
+
+
 def test_an_existing_file_is_kept_on_request(model: Model, tmp_path: Path) -> None:
     save_model(tmp_path / "m.safetensors", model)
     with pytest.raises(OutputError):
@@ -233,7 +275,8 @@ def calibration(**changes: object) -> dict[str, object]:
         ({"views": ["whole", "whole"]}, "views"),
         ({"views": ["patch", "whole"], "patch_spacing_mm": 0.5}, "views"),
         ({"views": ["patch"], "patch_spacing_mm": "0.5"}, "patch_spacing_mm"),
-        ({"weights": "int8"}, "weights"),
+        ({"weights": "int4"}, "weights"),
+        ({"weights": "int8"}, "do not fit"),
         ({"weights": "float16"}, "do not fit"),
         ({"decoding": "wholes"}, "decoding must be peaks or limbs"),
         ({"decoding": 5}, "decoding"),
