@@ -63,13 +63,13 @@ def limb_gaps(skeleton: Skeleton, limbs: tuple[Limb, ...]) -> float:
     return least
 
 
-_HABITS = {"arm": HAND_AT_FACE, "leg": CROSSED_LEG}
-#: Ranges of a limb's angles by how it is held.
+#: Ranges of a limb's angles by how it is held; the habits are a hand at the face and a leg crossed over the midline.
 _MANNERS = {
     "": {kind: angle_ranges(kind) for kind in ("arm", "leg")},
     "folded": {"arm": FOLDED_ARM, "leg": FOLDED_LEG},
     "raised": {"arm": CLOSE_ARM, "leg": RAISED_LEG},
     "along": {"arm": ALONG_ARM, "leg": RAISED_LEG},
+    "habit": {"arm": HAND_AT_FACE, "leg": CROSSED_LEG},
 }
 _GAP = 0.15
 _HEAD_GAP = -0.4
@@ -81,16 +81,13 @@ def _draw_limb(
     kind: str,
     side: str,
     placed: list[Limb],
-    habit: bool,
     manner: str,
 ) -> tuple[Limb, Posture] | None:
-    """One of a batch of random limbs that overlaps nothing.
+    """One of a batch of random limbs, held in a manner of `_MANNERS`, that overlaps nothing.
 
-    A habit is a leg crossed over the midline or a hand at the face; a limb without one is drawn in a manner of
-    `_MANNERS`. With a habit and for an arm along the body the best of a few is chosen, else the first.
+    The best of a few where `_COSTS` has the manner, else the first.
     """
-    ranges = _HABITS[kind] if habit else _MANNERS[manner][kind]
-    angles = draw_angles(generator, ranges, _BATCH)
+    angles = draw_angles(generator, _MANNERS[manner][kind], _BATCH)
     joints, bends = place_limb(skeleton, kind, side, angles)
     radii = limb_radii(skeleton.size, kind)
     centres, ball_radii = limb_balls(joints, radii)
@@ -102,28 +99,34 @@ def _draw_limb(
     if len(free) == 0:
         return None
     chosen = int(free[0])
-    if habit or (kind == "arm" and manner == "along"):
+    if (kind, manner) in _COSTS:
         few = free[:12]
-        cost = _habit_cost(skeleton, kind, side, joints[few]) if habit else _rise(skeleton, joints[few])
-        chosen = int(few[np.argmin(cost)])
+        chosen = int(few[np.argmin(_COSTS[kind, manner](skeleton, side, joints[few]))])
     own = {f"{side}_{name}": float(values[chosen]) for name, values in angles.items()}
     return Limb(kind, side, joints[chosen], radii, bends[chosen]), own
 
 
-def _habit_cost(skeleton: Skeleton, kind: str, side: str, joints: Array) -> Array:
-    """How far (B,) mm limbs are from the face (the hand) or from having crossed the midline (the ankle)."""
-    if kind == "arm":
-        mouth = skeleton.on_head(np.array([0.0, -1.0, -0.85]))
-        return np.asarray(np.linalg.norm(joints[:, 3] - mouth, axis=-1))
+def _from_face(skeleton: Skeleton, _side: str, joints: Array) -> Array:
+    """How far (B,) mm hands are from the mouth."""
+    mouth = skeleton.on_head(np.array([0.0, -1.0, -0.85]))
+    return np.asarray(np.linalg.norm(joints[:, 3] - mouth, axis=-1))
+
+
+def _from_crossing(skeleton: Skeleton, side: str, joints: Array) -> Array:
+    """How far (B,) mm ankles are from having crossed the midline."""
     sign = 1 if side == "left" else -1
     pelvis = skeleton.spine.at(HIP)
     return np.asarray(sign * (joints[:, 2] - pelvis.shift) @ pelvis.rotation[:, 0])
 
 
-def _rise(skeleton: Skeleton, joints: Array) -> Array:
+def _rise(skeleton: Skeleton, _side: str, joints: Array) -> Array:
     """How far (B,) upper arms point from the rump to the crown, -1 to 1."""
     up = unit(skeleton.cranium.centre - skeleton.spine.at(1.0).shift)
     return np.asarray(unit(joints[:, 1] - joints[:, 0]) @ up)
+
+
+#: Where the best of a few limbs is chosen: the one with the least of this.
+_COSTS = {("arm", "habit"): _from_face, ("leg", "habit"): _from_crossing, ("arm", "along"): _rise}
 
 
 def _draw_posture(
@@ -143,9 +146,10 @@ def _draw_posture(
         # The first side is random, as the second has less room.
         for side in SIDES if generator.random() < 0.5 else SIDES[::-1]:
             habit = both_cross or (kind == "arm" and bool(generator.random() < HAND_TO_FACE))
-            drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, manner)
-            if drawn is None and manner in ("raised", "along") and not habit:  # a curled trunk leaves no room for that
-                drawn = _draw_limb(generator, skeleton, kind, side, placed, habit, "folded")
+            held = "habit" if habit else manner
+            drawn = _draw_limb(generator, skeleton, kind, side, placed, held)
+            if drawn is None and held in ("raised", "along"):  # a curled trunk leaves no room for that
+                drawn = _draw_limb(generator, skeleton, kind, side, placed, "folded")
             if drawn is None:
                 return None
             placed.append(drawn[0])

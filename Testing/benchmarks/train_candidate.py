@@ -140,9 +140,10 @@ def simulate(work: Path, plan: Plan, processes: int, device: str) -> None:
     Raises:
         SystemExit: one of them has failed.
     """
+    where = choose_device(device)[0].type
     share = -(-sum(some.count for some in plan.cases) // (2 * processes))  # two each, as some take longer
     jobs = [
-        _simulation(work, some, start, min(share, some.first + some.count - start), plan, device)
+        _simulation(work, some, start, min(share, some.first + some.count - start), plan, where)
         for some in plan.cases
         for start in range(some.first, some.first + some.count, share)
     ]
@@ -153,7 +154,7 @@ def simulate(work: Path, plan: Plan, processes: int, device: str) -> None:
             raise SystemExit("a process that simulates cases has failed")
 
 
-def _simulation(work: Path, some: Cases, start: int, count: int, plan: Plan, device: str) -> list[str]:
+def _simulation(work: Path, some: Cases, start: int, count: int, plan: Plan, where: str) -> list[str]:
     """The command that writes a share of some cases; empty if they are there."""
     folder = work / some.folder
     if (folder / f"case-{start + count - 1:04d}.json").exists():
@@ -161,7 +162,7 @@ def _simulation(work: Path, some: Cases, start: int, count: int, plan: Plan, dev
     command = [sys.executable, "-m", "FetusMapV2Lib.cli", "simulate", str(folder), "--seed", str(SEED)]
     command += ["--start", str(start), "--count", str(count), "--size", ",".join(map(str, plan.size))]
     command += ["--spacing", str(plan.spacing_mm), *some.options.split()]
-    return [*command, "--device", choose_device(device)[0].type, "--overwrite"]
+    return [*command, "--device", where, "--overwrite"]
 
 
 def fit(plan: Plan, work: Path, chosen: argparse.Namespace, until: float) -> bool:

@@ -23,7 +23,13 @@ import torch
 from FetusMapV2Lib.anatomy.schema import default_schema
 from FetusMapV2Lib.evaluation.accuracy_table import decimal, markdown_table, percent
 from FetusMapV2Lib.evaluation.case_set import case_set
-from FetusMapV2Lib.evaluation.metrics import application_errors_by_case, distances_mm, limb_sides_right, radius_coverage
+from FetusMapV2Lib.evaluation.metrics import (
+    application_errors_by_case,
+    distances_mm,
+    lengths_by_case,
+    limb_sides_right,
+    radius_coverage,
+)
 from FetusMapV2Lib.evaluation.predictions import ModelChoice, Prediction, chosen_models, predict
 from FetusMapV2Lib.evaluation.statistics import mean_interval
 from FetusMapV2Lib.imaging.case_search import find_cases
@@ -183,7 +189,7 @@ def lengths_and_errors(world: World, groups: Sequence[str]) -> np.ndarray:
     schema = default_schema()
     kept = world.mean_distances < LOST_MM
     truths, distances = world.truths[kept], world.distances[kept]
-    crl = np.linalg.norm(truths[:, schema.index("cranial_crest")] - truths[:, schema.index("rump")], axis=1)
+    crl = lengths_by_case(truths, schema)["crl"]
     pairs = []
     for rows in map(schema.rows, groups):
         length = np.linalg.norm(np.diff(truths[:, list(rows)], axis=1), axis=2).sum(axis=1)

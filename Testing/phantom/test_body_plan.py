@@ -20,9 +20,10 @@ from FetusMapV2Lib.phantom.limbs import pose_limbs
 from FetusMapV2Lib.phantom.postures import draw_posture, posture_is_free
 from FetusMapV2Lib.phantom.scene_options import SceneOptions
 from FetusMapV2Lib.phantom.scenes import draw_individual
-from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid
+from FetusMapV2Lib.phantom.shapes import Array, Ellipsoid, unit
 from FetusMapV2Lib.phantom.simulated_case import simulate_case
-from FetusMapV2Lib.phantom.skeleton import nuchal_bulge, pose_skeleton, spine_length
+from FetusMapV2Lib.phantom.sizes import Size
+from FetusMapV2Lib.phantom.skeleton import Skeleton, nuchal_bulge, pose_skeleton, spine_length
 from FetusMapV2Lib.phantom.tissues import Tissue
 
 SCHEMA = default_schema()
@@ -204,43 +205,47 @@ def test_a_tail_makes_the_lower_trunk_thinner_and_leaves_the_chest(usual: Fetus)
     assert (at_cord > [0.6, 0.5]).all() and (at_cord < 1).all()
 
 
-def test_limbs_are_drawn_up_as_often_as_asked(usual: Fetus) -> None:
+@pytest.fixture(scope="module")
+def slim(usual: Fetus) -> Size:
+    """A body whose belly leaves limbs room."""
+    return usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
+
+
+def test_limbs_are_drawn_up_as_often_as_asked(slim: Size) -> None:
     """Where the belly leaves them room."""
-    slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
-    length = spine_length(slim)
     rarely, always = (
-        [draw_posture(random(n), slim, length, manners=manners)["left_hip_flexion"] for n in range(25)]
+        [draw_posture(random(n), slim, spine_length(slim), manners=manners)["left_hip_flexion"] for n in range(25)]
         for manners in (None, {"folded": 1.0})
     )
     assert np.median(always) > np.median(rarely) + 8
 
 
-def test_legs_are_raised_and_arms_close_as_often_as_asked(usual: Fetus) -> None:
+def drawn_limbs(size: Size, number: int, kind: str, manners: dict[str, float]) -> tuple[Skeleton, list[Array]]:
+    """The skeleton of a random posture, and the joints of its two limbs of a kind."""
+    length = spine_length(size)
+    posture = draw_posture(random(number), size, length, manners=manners)
+    skeleton = pose_skeleton(size, length, posture)
+    return skeleton, [limb.joints for limb in pose_limbs(skeleton, posture) if limb.kind == kind]
+
+
+def test_legs_are_raised_and_arms_close_as_often_as_asked(slim: Size) -> None:
     """Shanks then point forward rather than back to the seat."""
-    slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
-    length = spine_length(slim)
 
     def forward(raising: float, number: int) -> float:
-        posture = draw_posture(random(number), slim, length, manners={"folded": 0.7, "raised": raising})
-        skeleton = pose_skeleton(slim, length, posture)
-        shanks = [limb.joints[2] - limb.joints[1] for limb in pose_limbs(skeleton, posture) if limb.kind == "leg"]
-        return float(-np.mean([shank[1] / np.linalg.norm(shank) for shank in shanks]))
+        _, legs = drawn_limbs(slim, number, "leg", {"folded": 0.7, "raised": raising})
+        return float(-np.mean([unit(joints[2] - joints[1])[1] for joints in legs]))
 
     rarely, always = ([forward(often, number) for number in range(25)] for often in (0.0, 1.0))
     assert np.median(always) > np.median(rarely) + 0.15
 
 
-def test_arms_lie_along_the_body_as_often_as_asked(usual: Fetus) -> None:
+def test_arms_lie_along_the_body_as_often_as_asked(slim: Size) -> None:
     """Upper arms then point to the rump."""
-    slim = usual.size.built(Build(plan=BodyPlan(hips_forward=0.2, tail=(0.8, 0.6))))
-    length = spine_length(slim)
 
     def downward(often: float, number: int) -> float:
-        posture = draw_posture(random(number), slim, length, manners={"raised": 0.7, "along": often})
-        skeleton = pose_skeleton(slim, length, posture)
-        up = skeleton.cranium.centre - skeleton.spine.at(1.0).shift
-        arms = [limb.joints[1] - limb.joints[0] for limb in pose_limbs(skeleton, posture) if limb.kind == "arm"]
-        return float(-np.mean([arm @ up / np.linalg.norm(arm) for arm in arms]) / np.linalg.norm(up))
+        skeleton, arms = drawn_limbs(slim, number, "arm", {"raised": 0.7, "along": often})
+        down = unit(skeleton.spine.at(1.0).shift - skeleton.cranium.centre)
+        return float(np.mean([unit(joints[1] - joints[0]) @ down for joints in arms]))
 
     rarely, always = ([downward(often, number) for number in range(25)] for often in (0.0, 1.0))
     assert np.median(always) > np.median(rarely) + 0.15
