@@ -29,7 +29,7 @@ from FetusMapV2Lib.core.locks import locked
 from FetusMapV2Lib.core.version import SOFTWARE
 from FetusMapV2Lib.models.calibration import Calibration
 from FetusMapV2Lib.models.model_info import FETCH_AGAIN, NOTICE, NOTICE_MIXED, NOTICE_SIMULATED, ModelInfo, info_from
-from FetusMapV2Lib.models.model_tensors import network_from, poses_from, stored_weights
+from FetusMapV2Lib.models.model_tensors import network_from, poses_from, stored_network
 from FetusMapV2Lib.models.older_files import fields_from_preset
 from FetusMapV2Lib.network.unet import UNet3d
 
@@ -50,7 +50,6 @@ __all__ = [
 FORMAT = "fetusmapv2-model"
 FORMAT_VERSION = 1
 _WAIT_S = 120.0
-_WEIGHTS, _SCALES = "network.", "scales."
 _POSES, _TEMPLATE = "prior.poses", "prior.template"
 
 
@@ -164,7 +163,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     Args:
         path: the file, usually ``.safetensors``.
         model: what to write; ``model.info.weights`` says in which precision ("float16" halves the size, "int8" halves
-            it once more: `model_tensors.stored_weights`).
+            it once more: `model_tensors.stored_network`).
         overwrite: whether the file may exist.
 
     Returns:
@@ -173,12 +172,7 @@ def save_model(path: str | os.PathLike[str], model: Model, *, overwrite: bool = 
     Raises:
         OutputError: the file exists and may not be overwritten, or cannot be written.
     """
-    weights, scales = stored_weights(model.network, model.info.weights)
-    tensors = {
-        prefix + name: value
-        for prefix, some in ((_WEIGHTS, weights), (_SCALES, scales))
-        for name, value in some.items()
-    }
+    tensors = stored_network(model.network, model.info.weights)
     tensors[_POSES] = torch.tensor(np.asarray(model.poses), dtype=torch.float32)
     tensors[_TEMPLATE] = torch.tensor(np.asarray(model.template), dtype=torch.float64)
     schema = default_schema()
@@ -225,11 +219,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         raise ModelError("the model file is damaged: its checksum is wrong", where=file, remedy=FETCH_AGAIN)
     info = info_from(header, file)
     calibration = _calibration(header.get("calibration"), file)
-    weights, scales = (
-        {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        for prefix in (_WEIGHTS, _SCALES)
-    )
-    network = network_from(info, weights, file, scales)
+    network = network_from(info, tensors, file)
     poses, template = poses_from(tensors.get(_POSES), tensors.get(_TEMPLATE), file)
     model = Model(network.eval(), poses, template, info, calibration, str(header["checksum"]))
     # only files older than the key "software" may lack the fingerprint

@@ -23,12 +23,14 @@ Array = NDArray[np.float64]
 
 #: No landmark of a pose is farther from the origin, mm.
 _FARTHEST_MM = 1e4
+#: What the names of a network's weights, and of the scales of those in 8 bits, begin with in a file.
+_WEIGHTS, _SCALES = "network.", "scales."
 #: Of a weight stored in 8 bits.
 _LARGEST = 127
 
 
-def stored_weights(network: UNet3d, precision: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A network's weights as a file stores them, and the scales of those in 8 bits, both by their names.
+def stored_network(network: UNet3d, precision: str) -> dict[str, Tensor]:
+    """A network's weights as a file stores them, and the scales of those in 8 bits.
 
     With the precision "int8" a kernel is stored as whole numbers of -127 to 127 with a scale (float32) for each of its
     first channels, what is no kernel as float32. Stored again after reading, the numbers and scales stay the same.
@@ -36,16 +38,22 @@ def stored_weights(network: UNet3d, precision: str) -> tuple[dict[str, Tensor], 
     Args:
         network: whose weights are stored.
         precision: "float32", "float16" or "int8".
+
+    Returns:
+        The tensors of `network_from` by their names in the file.
     """
     weights = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
     if precision != "int8":
         kind = torch.float16 if precision == "float16" else torch.float32
-        return {name: value.to(kind) for name, value in weights.items()}, {}
-    kernels = {name: value.float() for name, value in weights.items() if value.ndim > 1}
-    scales = {name: _scales(kernel) for name, kernel in kernels.items()}
-    numbers = {name: (kernel / _along_first(scales[name], kernel)).round() for name, kernel in kernels.items()}
-    rest = {name: value.float() for name, value in weights.items() if name not in kernels}
-    return {**rest, **{name: value.to(torch.int8) for name, value in numbers.items()}}, scales
+        return {_WEIGHTS + name: value.to(kind) for name, value in weights.items()}
+    stored = {}
+    for name, value in weights.items():
+        stored[_WEIGHTS + name] = value.float()
+        if value.ndim > 1:
+            scales = _scales(value.float())
+            stored[_WEIGHTS + name] = (value.float() / _along_first(scales, value)).round().to(torch.int8)
+            stored[_SCALES + name] = scales
+    return stored
 
 
 def _scales(kernel: Tensor) -> Tensor:
@@ -58,19 +66,13 @@ def _along_first(scales: Tensor, kernel: Tensor) -> Tensor:
     return scales.view(-1, *[1] * (kernel.ndim - 1))
 
 
-def network_from(
-    info: ModelInfo,
-    weights: Mapping[str, Tensor],
-    where: str | os.PathLike[str],
-    scales: Mapping[str, Tensor] | None = None,
-) -> UNet3d:
-    """The network of a description with these weights, float32 on the CPU.
+def network_from(info: ModelInfo, tensors: Mapping[str, Tensor], where: str | os.PathLike[str]) -> UNet3d:
+    """The network of a description with the weights of a file, float32 on the CPU.
 
     Args:
         info: of `info_from`.
-        weights: by their names in the network.
+        tensors: by their names in the file (`stored_network`); others are left out.
         where: the file, for messages.
-        scales: of those in 8 bits (`stored_weights`).
 
     Raises:
         ModelError: the weights are not those of the description, or not finite.
@@ -80,6 +82,10 @@ def network_from(
             network = build_network(info.network)
     except (UserError, RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise _unfit(str(error), where) from error
+    weights, scales = (
+        {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        for prefix in (_WEIGHTS, _SCALES)
+    )
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name, shape in expected.items():
         if name not in weights:
@@ -94,7 +100,7 @@ def network_from(
             raise _unfit(f"{name} is of {value.dtype}, not {kind}", where)
         if not bool(torch.isfinite(value).all()):
             raise _unfit(f"{name} holds NaN or infinity", where)
-    network.load_state_dict(_scaled(weights, scales or {}, where), assign=True)
+    network.load_state_dict(_scaled(weights, scales, where), assign=True)
     return network
 
 
