@@ -50,7 +50,7 @@ def evaluate(
     Examples:
         >>> comparison = fm.evaluate(".", "scores", device="cpu")  # case-0000 is in this folder
         >>> [(model.name, model.found.value) for model in comparison.models]
-        [('simulated-8', 1.0)]
+        [('simulated-9', 1.0)]
         >>> sorted(path.name for path in Path("scores").glob("*.csv"))
         ['landmarks.csv', 'summary.csv']
     """

@@ -10,7 +10,7 @@ from FetusMapV2Lib.imaging.case_search import CaseFiles, find_cases
 from FetusMapV2Lib.phantom.simulated_case import simulate_case, write_case
 
 #: Seeds of the patients; the model finds both.
-SEEDS = (3, 4)
+SEEDS = (13, 5)
 
 
 @pytest.fixture(scope="session")
