@@ -43,16 +43,14 @@ def stored_network(network: UNet3d, precision: str) -> dict[str, Tensor]:
         The tensors of `network_from` by their names in the file.
     """
     weights = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
-    if precision != "int8":
-        kind = torch.float16 if precision == "float16" else torch.float32
-        return {_WEIGHTS + name: value.to(kind) for name, value in weights.items()}
-    stored = {}
-    for name, value in weights.items():
-        stored[_WEIGHTS + name] = value.float()
-        if value.ndim > 1:
-            scales = _scales(value.float())
-            stored[_WEIGHTS + name] = (value.float() / _along_first(scales, value)).round().to(torch.int8)
-            stored[_SCALES + name] = scales
+    kind = torch.float16 if precision == "float16" else torch.float32
+    stored = {_WEIGHTS + name: value.to(kind) for name, value in weights.items()}
+    kernels = [name for name, value in weights.items() if value.ndim > 1] if precision == "int8" else []
+    for name in kernels:
+        kernel = stored[_WEIGHTS + name]
+        scales = _scales(kernel)
+        stored[_WEIGHTS + name] = (kernel / _along_first(scales, kernel)).round().to(torch.int8)
+        stored[_SCALES + name] = scales
     return stored
 
 
